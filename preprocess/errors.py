@@ -1,0 +1,53 @@
+"""The exception tree, shared by both packages.
+
+::
+
+    PreprocessError              anything this project reports on purpose
+    ├── ConfigError              a config file or an option is wrong
+    ├── SourceError              a raw dataset can't be opened at all
+    ├── RecordError              one record is bad: it becomes a reject, the run goes on
+    │   └── SegmentationError    a mask as written can't be a mask
+    └── StoreError               a store is missing, incomplete, damaged or another one
+        └── FormatVersionError   a store of a format this version does not read
+
+Only the command line catches `PreprocessError`. `RecordError` is turned into a `Reject` where records are read.
+"""
+
+
+class PreprocessError(Exception):
+    """Base of every error this project raises on purpose; the message says what to do."""
+
+
+class ConfigError(PreprocessError):
+    """Raised when a config file, a key in it or an option can't be used."""
+
+
+class SourceError(PreprocessError):
+    """Raised when a raw dataset can't be opened: a root, an index or a whole annotation file."""
+
+
+class RecordError(PreprocessError):
+    """Raised when one image, mask or pair can't be used.
+
+    `stage` names the step that found out: "index", "read", "decode", "mask" or "pair".
+    """
+
+    def __init__(self, reason: str, stage: str = "read") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.stage = stage
+
+
+class SegmentationError(RecordError):
+    """Raised when a segmentation can't be turned into a mask."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, stage="mask")
+
+
+class StoreError(PreprocessError):
+    """Raised when a store is missing, incomplete, damaged, or not the one a command made."""
+
+
+class FormatVersionError(StoreError):
+    """Raised when a store was written in a format version this one does not read."""

@@ -1,0 +1,195 @@
+"""Raw image files to uint8 RGB arrays: colour modes, EXIF turns, limits, and errors that say what was found.
+
+Rules, each with its reason:
+
+- 16-bit grey keeps its upper 8 bits. Pillow's own conversion clips at 255 and turns a photograph white
+  (python-pillow/Pillow issues 2574 and 3011).
+- Alpha is dropped, not blended: there is no background that would be right.
+- EXIF orientation is applied only where the annotation's size says that it describes the upright picture.
+- Truncated files are errors. `LOAD_TRUNCATED_IMAGES` would turn them into grey bands without a word.
+"""
+
+import io
+import struct
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile, UnidentifiedImageError
+
+from preprocess.errors import RecordError
+
+MAX_IMAGE_PIXELS = 89_478_485
+"""Largest picture that is decoded: Pillow's own default limit, here an error and not a warning."""
+
+MAX_IMAGE_BYTES = 1 << 28
+"""Largest image file that is read into memory."""
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
+"""What is decoded, whatever the file's name says. Fewer decoders, fewer ways in."""
+
+ASPECT_TOLERANCE = 0.01
+"""How far two aspect ratios may differ and still be one picture in two sizes: rounding moves a side by a pixel."""
+
+# What Pillow's decoders raise on damaged files, found by feeding them such files.
+_DECODE_ERRORS = (
+    OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError, ZeroDivisionError,
+    AttributeError, MemoryError, RuntimeError, struct.error, Image.DecompressionBombError, Warning,
+)  # fmt: skip
+
+_EXIF_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A decoded image file."""
+
+    image: NDArray[np.uint8]
+    """uint8 [H, W, 3], RGB."""
+    unsure_turn: bool
+    """Whether EXIF asks for a turn that the annotation's size can neither confirm nor refute; it was not applied."""
+
+
+def decode_image(encoded: bytes, annotated_size: tuple[int, int] | None = None) -> Picture:
+    """Decode an image file to RGB.
+
+    Args:
+        encoded: the file's bytes.
+        annotated_size: (height, width) of the picture that the annotation describes, if it says so. Where it is
+            the stored size, or that in another scale, the pixels stay as stored. Where it is the turned size that
+            EXIF asks for, they are turned. Any other size is an error: the annotation is of another picture.
+
+    Raises:
+        RecordError: the file is empty, damaged, too large, of another format, or does not fit `annotated_size`.
+    """
+    picture = open_image(encoded)
+    orientation = _read_orientation(picture)
+    upright, unsure = False, orientation in _TURNS
+    height, width = picture.height, picture.width
+    if annotated_size is not None:
+        stored, turned = (height, width), (width, height)
+        can_turn = orientation in (5, 6, 7, 8)
+        # An exact match decides; only then may sizes differ by scale. A nearly square picture would pass both ways.
+        if annotated_size == stored or (
+            is_same_picture(stored, annotated_size) and not (can_turn and annotated_size == turned)
+        ):
+            # A square picture, or a turn by 180 degrees, looks the same from outside.
+            unsure = orientation in (2, 3, 4) or (can_turn and height == width)
+        elif can_turn and is_same_picture(turned, annotated_size):
+            upright, unsure = True, False
+        else:
+            raise RecordError(
+                f"the image is {height} x {width} (height x width) but its annotation describes "
+                f"{annotated_size[0]} x {annotated_size[1]}, which is not the same picture in another size",
+                stage="decode",
+            )
+    try:
+        rgb = convert_to_rgb(picture.transpose(_TURNS[orientation]) if upright else picture)
+    except _DECODE_ERRORS as err:
+        raise RecordError(f"damaged {picture.format} file: {err}", stage="decode") from err
+    return Picture(np.asarray(rgb), unsure)
+
+
+def decode_bitmap(encoded: bytes) -> NDArray[np.bool_]:
+    """Decode a mask file, bool [H, W]: whatever is not zero (black, in a colour file) is covered.
+
+    Raises:
+        RecordError: as in `decode_image`.
+    """
+    picture = open_image(encoded)
+    try:
+        # Palette files hold label numbers: the number counts, not its colour.
+        array = np.asarray(picture)
+    except _DECODE_ERRORS as err:
+        raise RecordError(f"damaged {picture.format} file: {err}", stage="decode") from err
+    if array.ndim == 3:
+        alpha = picture.mode in ("LA", "RGBA", "PA")
+        array = (array[..., :-1] if alpha else array).any(axis=2)
+    return array.astype(np.bool_)
+
+
+def open_image(encoded: bytes) -> ImageFile.ImageFile:
+    """Read the header of an image file and check its size; its pixels are not decoded yet.
+
+    Raises:
+        RecordError: the file is empty, too large, or no image of a known format.
+    """
+    if not encoded:
+        raise RecordError("the file is empty (0 bytes)", stage="decode")
+    if len(encoded) > MAX_IMAGE_BYTES:
+        raise RecordError(
+            f"the file has {len(encoded)} bytes, over the limit of {MAX_IMAGE_BYTES}",
+            stage="decode",
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            picture = Image.open(io.BytesIO(encoded), formats=FORMATS)
+    except UnidentifiedImageError as err:
+        raise RecordError(
+            f"no image of a known format ({', '.join(FORMATS)}): the file begins with {encoded[:12]!r}",
+            stage="decode",
+        ) from err
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as err:
+        raise RecordError(
+            f"the image is over the limit of {MAX_IMAGE_PIXELS} pixels: {err}", stage="decode"
+        ) from err
+    except _DECODE_ERRORS as err:
+        raise RecordError(f"damaged image file: {err}", stage="decode") from err
+    if picture.height * picture.width > MAX_IMAGE_PIXELS:
+        raise RecordError(
+            f"the image is {picture.height} x {picture.width}, over the limit of {MAX_IMAGE_PIXELS} pixels",
+            stage="decode",
+        )
+    return picture
+
+
+def convert_to_rgb(picture: Image.Image) -> Image.Image:
+    """Return the picture in mode RGB; alpha is dropped and 16-bit grey keeps its upper 8 bits.
+
+    Raises:
+        RecordError: the mode holds something else than colours of 8 or 16 bits.
+    """
+    if picture.mode.startswith("I;16"):
+        grey = (np.asarray(picture).astype(np.uint16) >> 8).astype(np.uint8)
+        return Image.fromarray(grey).convert("RGB")
+    if picture.mode in ("I", "F"):
+        raise RecordError(
+            f"pixels of mode {picture.mode!r} (32-bit) have no agreed range", stage="decode"
+        )
+    with warnings.catch_warnings():
+        # Transparency in palettes is announced by a warning; that it is dropped is this function's rule.
+        warnings.simplefilter("ignore")
+        return picture.convert("RGB")
+
+
+def _read_orientation(picture: Image.Image) -> int:
+    """Return the EXIF orientation, 1 (as stored) where there is none or it can't be read."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            orientation = picture.getexif().get(_EXIF_ORIENTATION, 1)
+    except _DECODE_ERRORS:
+        # Damaged EXIF in a good picture is common; without a readable tag there is no turn to apply.
+        return 1
+    return orientation if isinstance(orientation, int) else 1
+
+
+def is_same_picture(size: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether two (height, width) can be one picture in two sizes: aspect ratios agree, up to a pixel of rounding."""
+    (height, width), (other_height, other_width) = size, other
+    if min(other) < 1:
+        return False
+    scaled = other_height * width / other_width
+    return abs(scaled - height) <= max(ASPECT_TOLERANCE * height, width / other_width, 1.0)

@@ -1,0 +1,88 @@
+"""What a source yields: frames with their masks, pairs of frames, and what had to be left out.
+
+A scene is one still image or one video. Reading it gives records in the order in which they are to be written:
+each `Frame` in time order, then the `Pair`s that join two of them, with a `Reject` or `Skip` wherever something
+is left out.
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from preprocess.errors import RecordError
+from preprocess.segmentation import Bitmap, Rle
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """One object in one frame."""
+
+    object_id: str
+    """Names the object within its scene; the same object has the same id in every frame."""
+    segmentation: Rle | Bitmap
+    """Where the object is, in its own resolution; it covers the whole image."""
+    category: str = ""
+    """Class name, or "" where the dataset has none."""
+    expressions: tuple[str, ...] = ()
+    """Phrases that refer to this object."""
+    may_be_empty: bool = False
+    """Whether no covered pixel at all is a valid answer (gRefCOCO's no-target records)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """Something that should have become a sample and could not."""
+
+    key: str
+    """Key of the image, mask or pair, as it would stand in the store."""
+    path: str
+    """The raw file at fault, relative to the dataset's root."""
+    stage: str
+    """The step that found out: "index", "read", "decode", "mask" or "pair"."""
+    reason: str
+    """What was found and what was expected, for a person to act on."""
+
+    @classmethod
+    def from_error(cls, error: RecordError, key: str, path: str) -> "Reject":
+        """Return the reject that an error amounts to."""
+        return cls(key, path, error.stage, error.reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """Something left out because the config or the dataset's own rules say so; counted, not listed."""
+
+    reason: str
+    """A short constant phrase: skips are counted by it."""
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One image and the masks that lie on it."""
+
+    key: str
+    """Stable, human-readable id of the image, such as "refcoco/581857"."""
+    path: str
+    """The raw file, relative to the dataset's root; a tar member is "sa_000000.tar/sa_1.jpg"."""
+    image: NDArray[np.uint8]
+    """uint8 [H, W, 3], RGB, as decoded: never resized, never normalised."""
+    masks: tuple[Mask, ...]
+    time: int = 0
+    """Number of the video frame; 0 for a still image."""
+    unsure_turn: bool = False
+    """Whether EXIF asks for a turn that the annotation can neither confirm nor refute."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The same object in two frames of a scene, the earlier one first."""
+
+    object_id: str
+    time1: int
+    time2: int
+
+
+Record: TypeAlias = Frame | Pair | Reject | Skip

@@ -1,0 +1,105 @@
+"""What every dataset reader is: a source is a sequence of scenes, a scene reads itself into records.
+
+The two are apart so that an annotation file is parsed once, by the process that opens the source, while scenes are
+small, can be pickled, and are read by whichever process gets them.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from preprocess.errors import RecordError, SourceError
+from preprocess.images import MAX_IMAGE_BYTES
+from preprocess.layout import DatasetType
+from preprocess.records import Record, Reject
+
+
+class Scene(Protocol):
+    """One still image or one video: small and picklable; its files are opened only by `read`."""
+
+    @property
+    def key(self) -> str:
+        """Stable id, such as "sa1b/sa_1"; the keys of its images begin with it."""
+
+    def read(self) -> Iterator[Record]:
+        """Yield frames in time order, then pairs; whatever is bad is yielded as a `Reject`, never raised."""
+
+
+class Source(Protocol):
+    """A raw dataset, indexed. `len` is the number of scenes; their order is fixed by the dataset, not the disk."""
+
+    dataset_type: DatasetType
+    paired: bool
+    """Whether samples are pairs of frames."""
+    rejects: Sequence[Reject]
+    """What the index itself shows to be unusable, such as an annotation of an image that is not listed."""
+
+    def __len__(self) -> int:
+        """Return the number of scenes."""
+
+    def __getitem__(self, index: int) -> Scene:
+        """Return one scene, without opening its files."""
+
+    def fingerprint(self) -> dict[str, str]:
+        """Return what identifies the raw dataset: index files by digest, folders by a digest of their listing."""
+
+
+def resolve_inside(folder: Path, name: str) -> Path:
+    """Return the file that an annotation calls `name`, which must lie in `folder`.
+
+    The folder itself is the user's choice and may be a link to anywhere; what a dataset's files name may not leave
+    it, neither by "..", nor by an absolute path, nor through a link.
+
+    Raises:
+        RecordError: the name leads out of the folder or can't be a file name.
+    """
+    try:
+        base = folder.resolve()
+        path = (base / name).resolve()
+    except (OSError, ValueError, RuntimeError) as err:
+        raise RecordError(f"{name!r} can't be a file name: {err}") from err
+    if not path.is_relative_to(base):
+        raise RecordError(
+            f"{name!r} leads out of {folder.name!r}; a file must lie inside its folder"
+        )
+    return path
+
+
+def file_digest(path: Path) -> str:
+    """Return an index file's SHA-256, to tell whether it changed.
+
+    Raises:
+        SourceError: the file can't be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as err:
+        raise SourceError(
+            f"can't read {path}: {err.strerror}; check --root and the config's [source]"
+        ) from err
+
+
+def listing_digest(lines: Iterable[str]) -> str:
+    """Return the SHA-256 of a folder's listing, given as sorted lines of names and sizes."""
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(line.encode("utf-8", "surrogateescape") + b"\n")
+    return digest.hexdigest()
+
+
+def read_file(path: Path, limit: int = MAX_IMAGE_BYTES) -> bytes:
+    """Return a raw file's bytes.
+
+    Raises:
+        RecordError: the file is missing, no regular file, unreadable, or over `limit` bytes.
+    """
+    try:
+        if not path.is_file():
+            raise RecordError("the file is missing" if not path.exists() else "not a regular file")
+        if (found := path.stat().st_size) > limit:
+            raise RecordError(f"the file has {found} bytes, over the limit of {limit}")
+        return path.read_bytes()
+    except (OSError, ValueError) as err:
+        raise RecordError(f"can't read the file: {err}") from err

@@ -1,0 +1,107 @@
+"""COCO instances (https://cocodataset.org; annotations CC BY 4.0, photographs under the Flickr licence each names).
+
+::
+
+    annotations/instances_train2017.json      parsed by `preprocess.sources.instances`
+    train2017/000000493652.jpg
+
+A sample is one annotation. Crowds are regions of many objects, not one object, and are left out unless asked for.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from preprocess.errors import RecordError, SegmentationError
+from preprocess.images import decode_image
+from preprocess.layout import DatasetType
+from preprocess.records import Frame, Mask, Record, Reject, Skip
+from preprocess.sources.base import file_digest, read_file, resolve_inside
+from preprocess.sources.instances import Annotation, ImageEntry, Instances
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """Options of `[source]` for COCO."""
+
+    annotations: str = "annotations/instances_train2017.json"
+    """The instances JSON, relative to the root."""
+    images: str = "train2017"
+    """The folder of images, relative to the root."""
+    crowds: bool = False
+    """Whether crowd annotations become samples."""
+
+
+@dataclass(frozen=True, slots=True)
+class CocoScene:
+    """One image with its annotations."""
+
+    key: str
+    root: Path
+    folder: str
+    image: ImageEntry
+    annotations: tuple[tuple[Annotation, str], ...]
+    """Each with its class name."""
+    num_crowds: int
+    """How many crowds were left out."""
+
+    def read(self) -> Iterator[Record]:
+        """Yield the image with one mask for each annotation."""
+        path = f"{self.folder}/{self.image.file_name}"
+        if self.num_crowds:
+            yield Skip("crowd annotation", self.num_crowds)
+        if not self.annotations:
+            yield Skip("image without annotations")
+            return
+        try:
+            encoded = read_file(resolve_inside(self.root / self.folder, self.image.file_name))
+            picture = decode_image(encoded, (self.image.height, self.image.width))
+        except RecordError as err:
+            yield Reject.from_error(err, self.key, path)
+            return
+        masks = []
+        for annotation, category in self.annotations:
+            try:
+                masks.append(Mask(str(annotation.id), annotation.mask(self.image), category))
+            except SegmentationError as err:
+                yield Reject.from_error(err, f"{self.key}/{annotation.id}", path)
+        yield Frame(self.key, path, picture.image, tuple(masks), unsure_turn=picture.unsure_turn)
+
+
+class CocoSource:
+    """COCO instances: one scene for each listed image, in the order of the image ids."""
+
+    dataset_type: DatasetType = "coco"
+    paired = False
+
+    def __init__(self, root: Path, options: Options) -> None:
+        self._root = root
+        self._options = options
+        self._instances = Instances(root, options.annotations, "coco")
+        self._image_ids = list(self._instances.images)
+        self.rejects = self._instances.rejects
+
+    def __len__(self) -> int:
+        return len(self._image_ids)
+
+    def __getitem__(self, index: int) -> CocoScene:
+        image = self._instances.images[self._image_ids[index]]
+        annotations = self._instances.of_image(image.id)
+        kept = [
+            annotation
+            for annotation in annotations
+            if self._options.crowds or not annotation.iscrowd
+        ]
+        return CocoScene(
+            f"coco/{image.id}",
+            self._root,
+            self._options.images,
+            image,
+            tuple((annotation, self._instances.category(annotation)) for annotation in kept),
+            len(annotations) - len(kept),
+        )
+
+    def fingerprint(self) -> dict[str, str]:
+        """Return the digest of the annotation file."""
+        return {self._options.annotations: file_digest(self._root / self._options.annotations)}
