@@ -109,12 +109,12 @@ def decode_bitmap(encoded: bytes) -> NDArray[np.bool_]:
     picture = open_image(encoded)
     try:
         # Palette files hold label numbers: the number counts, not its colour.
-        array = np.asarray(picture)
+        array: NDArray[np.generic] = np.asarray(picture)
     except _DECODE_ERRORS as err:
         raise RecordError(f"damaged {picture.format} file: {err}", stage="decode") from err
     if array.ndim == 3:
         alpha = picture.mode in ("LA", "RGBA", "PA")
-        array = (array[..., :-1] if alpha else array).any(axis=2)
+        return (array[..., :-1] if alpha else array).astype(np.bool_).any(axis=2)
     return array.astype(np.bool_)
 
 

@@ -116,4 +116,5 @@ def _overlap(length: int, size: int) -> NDArray[np.float64]:
     overlap = np.minimum(cell_start + length, pixel_start + size) - np.maximum(
         cell_start, pixel_start
     )
-    return np.maximum(overlap, 0).astype(np.float64)
+    weights: NDArray[np.float64] = np.maximum(overlap, 0).astype(np.float64)
+    return weights

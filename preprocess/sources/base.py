@@ -29,11 +29,17 @@ class Scene(Protocol):
 class Source(Protocol):
     """A raw dataset, indexed. `len` is the number of scenes; their order is fixed by the dataset, not the disk."""
 
-    dataset_type: DatasetType
-    paired: bool
-    """Whether samples are pairs of frames."""
-    rejects: Sequence[Reject]
-    """What the index itself shows to be unusable, such as an annotation of an image that is not listed."""
+    @property
+    def dataset_type(self) -> DatasetType:
+        """Return what `dataset_type` is in a batch."""
+
+    @property
+    def paired(self) -> bool:
+        """Return whether samples are pairs of frames."""
+
+    @property
+    def rejects(self) -> Sequence[Reject]:
+        """Return what the index itself shows to be unusable, such as an annotation of an unlisted image."""
 
     def __len__(self) -> int:
         """Return the number of scenes."""
