@@ -114,7 +114,8 @@ def decode_bitmap(encoded: bytes) -> NDArray[np.bool_]:
         raise RecordError(f"damaged {picture.format} file: {err}", stage="decode") from err
     if array.ndim == 3:
         alpha = picture.mode in ("LA", "RGBA", "PA")
-        return (array[..., :-1] if alpha else array).astype(np.bool_).any(axis=2)
+        covered: NDArray[np.bool_] = np.logical_or.reduce(array[..., :-1] if alpha else array, axis=2)
+        return covered
     return array.astype(np.bool_)
 
 
@@ -165,9 +166,7 @@ def convert_to_rgb(picture: Image.Image) -> Image.Image:
         grey = (np.asarray(picture).astype(np.uint16) >> 8).astype(np.uint8)
         return Image.fromarray(grey).convert("RGB")
     if picture.mode in ("I", "F"):
-        raise RecordError(
-            f"pixels of mode {picture.mode!r} (32-bit) have no agreed range", stage="decode"
-        )
+        raise RecordError(f"pixels of mode {picture.mode!r} (32-bit) have no agreed range", stage="decode")
     with warnings.catch_warnings():
         # Transparency in palettes is announced by a warning; that it is dropped is this function's rule.
         warnings.simplefilter("ignore")

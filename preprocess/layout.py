@@ -35,6 +35,9 @@ Codec = Literal["raw", "zstd"]
 
 ZSTD_LEVEL = 3
 
+TABLES: tuple[Table, ...] = ("images", "masks", "expressions", "samples")
+"""Joined by row number: a sample names its masks, a mask and an expression name what they belong to."""
+
 
 @dataclass(frozen=True, slots=True)
 class ArraySpec:

@@ -128,12 +128,8 @@ def parse_rle(rle: object) -> Rle:
     if not isinstance(rle, dict) or "size" not in rle or "counts" not in rle:
         raise SegmentationError(f"expected a dict with size and counts, found {_shorten(rle)}")
     size, counts = rle["size"], rle["counts"]
-    if not (
-        isinstance(size, list | tuple) and len(size) == 2 and all(_is_count(side) for side in size)
-    ):
-        raise SegmentationError(
-            f"size must be [height, width], two whole numbers, found {_shorten(size)}"
-        )
+    if not (isinstance(size, list | tuple) and len(size) == 2 and all(_is_count(side) for side in size)):
+        raise SegmentationError(f"size must be [height, width], two whole numbers, found {_shorten(size)}")
     height, width = (int(side) for side in size)
     check_mask_size(height, width)
     if isinstance(counts, str | bytes):
@@ -143,13 +139,9 @@ def parse_rle(rle: object) -> Rle:
             raise SegmentationError(f"a run is longer than the mask of {height} x {width} pixels")
         runs = np.array(counts, np.int64)
     else:
-        raise SegmentationError(
-            f"counts must be whole numbers or a string, found {_shorten(counts)}"
-        )
+        raise SegmentationError(f"counts must be whole numbers or a string, found {_shorten(counts)}")
     if runs.size and int(runs.min()) < 0:
-        raise SegmentationError(
-            f"a run length is negative ({int(runs.min())}): the counts are damaged"
-        )
+        raise SegmentationError(f"a run length is negative ({int(runs.min())}): the counts are damaged")
     # Each run is capped before they are summed, so the sum can't wrap around.
     total = int(np.minimum(runs, height * width + 1).sum())
     if total != height * width:
@@ -192,30 +184,22 @@ def check_mask_size(height: int, width: int) -> None:
 def _decompress_counts(counts: str | bytes) -> NDArray[np.int64]:
     """Return the run lengths of a compressed counts string, int64 [R]; they are not summed or checked here."""
     try:
-        groups = np.frombuffer(
-            counts.encode("ascii") if isinstance(counts, str) else counts, np.uint8
-        )
+        groups = np.frombuffer(counts.encode("ascii") if isinstance(counts, str) else counts, np.uint8)
     except UnicodeEncodeError as err:
         raise SegmentationError("compressed counts hold a character that is not ASCII") from err
     if groups.size == 0:
         return np.zeros(0, np.int64)
     if int(groups.min()) < 48 or int(groups.max()) > 111:
-        raise SegmentationError(
-            "compressed counts hold a character outside '0'..'o': the string is damaged"
-        )
+        raise SegmentationError("compressed counts hold a character outside '0'..'o': the string is damaged")
     groups = groups - np.uint8(48)
     last = (groups & 0x20) == 0
     if not last[-1]:
-        raise SegmentationError(
-            "compressed counts end in the middle of a number: the string is cut short"
-        )
+        raise SegmentationError("compressed counts end in the middle of a number: the string is cut short")
     ends = np.flatnonzero(last)
     starts = np.concatenate(([0], ends[:-1] + 1))
     lengths = ends - starts + 1
     if int(lengths.max()) > 10:
-        raise SegmentationError(
-            "compressed counts hold a number of more than 50 bits: the string is damaged"
-        )
+        raise SegmentationError("compressed counts hold a number of more than 50 bits: the string is damaged")
     place = np.arange(groups.size) - np.repeat(starts, lengths)
     runs = np.add.reduceat((groups & 0x1F).astype(np.int64) << (5 * place), starts)
     runs -= np.where(groups[ends] & 0x10, np.int64(1) << (5 * lengths), 0)
@@ -243,9 +227,7 @@ def _is_polygon(part: object) -> TypeGuard[Sequence[float]]:
         isinstance(part, list | tuple)
         and len(part) >= 6
         and len(part) % 2 == 0
-        and all(
-            isinstance(x, int | float) and not isinstance(x, bool) and abs(x) < 1e6 for x in part
-        )
+        and all(isinstance(x, int | float) and not isinstance(x, bool) and abs(x) < 1e6 for x in part)
     )
 
 

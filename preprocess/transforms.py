@@ -26,9 +26,7 @@ MaskFilter = Literal["pillow-nearest", "torch-nearest", "cover"]
 _PILLOW_FILTERS = {name: Image.Resampling[name.upper()] for name in get_args(ImageFilter)}
 
 
-def resize_image(
-    image: NDArray[np.uint8], size: int, image_filter: ImageFilter
-) -> NDArray[np.uint8]:
+def resize_image(image: NDArray[np.uint8], size: int, image_filter: ImageFilter) -> NDArray[np.uint8]:
     """Resize an RGB image to a square, as Pillow does (antialiased); the aspect ratio is not kept.
 
     Args:
@@ -113,8 +111,6 @@ def _overlap(length: int, size: int) -> NDArray[np.float64]:
     """Return how much of cell i lies on pixel p, in units of 1 / size pixels, float64 [size, length]."""
     cell_start = np.arange(size)[:, None] * length
     pixel_start = np.arange(length)[None, :] * size
-    overlap = np.minimum(cell_start + length, pixel_start + size) - np.maximum(
-        cell_start, pixel_start
-    )
+    overlap = np.minimum(cell_start + length, pixel_start + size) - np.maximum(cell_start, pixel_start)
     weights: NDArray[np.float64] = np.maximum(overlap, 0).astype(np.float64)
     return weights

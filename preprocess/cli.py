@@ -1,0 +1,166 @@
+"""The command line: parses, calls, prints. The only place that catches the project's errors."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import click
+import msgspec
+
+from preprocess import __version__
+from preprocess.config import Config, load_config
+from preprocess.errors import ConfigError, PreprocessError
+from preprocess.forecast import forecast
+from preprocess.manifest import read_attributes
+from preprocess.pipeline import RunOptions, convert, open_source
+from preprocess.report import forecast_lines, info_lines, report_lines
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_REJECTS = 3
+EXIT_DAMAGE = 4
+EXIT_INTERRUPTED = 130
+
+DRY_RUN_SCENES = 64
+FORECAST_SCENES = 4
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@contextmanager
+def _errors_reported() -> Iterator[None]:
+    """Turn the project's errors into one line on stderr and an exit code."""
+    try:
+        yield
+    except ConfigError as err:
+        click.secho(f"error: {err}", fg="red", err=True)
+        sys.exit(EXIT_USAGE)
+    except PreprocessError as err:
+        click.secho(f"error: {err}", fg="red", err=True)
+        sys.exit(EXIT_FAILED)
+    except KeyboardInterrupt:
+        click.echo("interrupted: run the same command again to go on where it stopped", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+
+
+def reporting_errors(command: Callable[P, R]) -> Callable[P, R]:
+    """Wrap a command so that it ends with an exit code, not a traceback."""
+
+    @wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        with _errors_reported():
+            return command(*args, **kwargs)
+
+    return wrapped
+
+
+@click.group()
+@click.version_option(__version__, prog_name="resizeonce")
+def main() -> None:
+    """Write every training tensor once, from the original pixels; then only read.
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage or config, 3 done with more rejects than --max-rejects,
+    4 verify found damage, 130 interrupted.
+    """
+
+
+@main.command("convert")
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--root", required=True, type=click.Path(path_type=Path), help="Folder of the raw dataset.")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Store to write, such as coco.zarr.",
+)
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Set a config key: source.split=val.",
+)
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
+@click.option("--limit", type=click.IntRange(1), help="Samples to write at most.")
+@click.option("--dry-run", is_flag=True, help="Count and forecast the disk it takes; write nothing.")
+@click.option("--overwrite", is_flag=True, help="Remove the store first, if there is one.")
+@click.option(
+    "--on-error",
+    type=click.Choice(["record", "fail"]),
+    default="record",
+    show_default=True,
+    help="List bad records and go on, or stop at the first.",
+)
+@click.option(
+    "--max-rejects",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="More give exit code 3.",
+)
+@reporting_errors
+def convert_command(
+    config: Path,
+    root: Path,
+    out: Path,
+    overrides: tuple[str, ...],
+    dry_run: bool,
+    max_rejects: int,
+    **run: Any,
+) -> None:
+    """Convert the raw dataset that CONFIG describes into a store.
+
+    Run again after an interruption, it finishes what is missing.
+
+    Example: resizeonce convert configs/coco.toml --root /data/coco --out coco.zarr --workers 8
+    """
+    effective = load_config(config, overrides)
+    if dry_run:
+        source = open_source(effective, root)
+        for line in forecast_lines(forecast(source, effective.recipe, DRY_RUN_SCENES, run["limit"])):
+            click.echo(line)
+        return
+    report = convert(effective, root, out, RunOptions(progress=sys.stderr.isatty(), **run))
+    for line in report_lines(report):
+        click.echo(line)
+    if report.num_rejects > max_rejects:
+        click.echo(
+            f"{report.num_rejects:,} rejects, {max_rejects:,} allowed: see {out / 'rejects.jsonl'}",
+            err=True,
+        )
+        sys.exit(EXIT_REJECTS)
+
+
+@main.command("info")
+@click.argument("store", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the store's attributes as JSON.")
+@reporting_errors
+def info_command(store: Path, as_json: bool) -> None:
+    """Print what is in STORE.
+
+    Example: resizeonce info coco.zarr
+    """
+    attributes = read_attributes(store)
+    if as_json:
+        click.echo(json.dumps(attributes, indent=1))
+        return
+    for line in info_lines(store, attributes):
+        click.echo(line)
+
+
+@main.command("config")
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a config key.")
+@reporting_errors
+def config_command(config: Path, overrides: tuple[str, ...]) -> None:
+    """Print the effective settings of CONFIG, defaults included, as JSON.
+
+    Example: resizeonce config configs/coco.toml --set recipe.name=sa2va
+    """
+    effective: Config = load_config(config, overrides)
+    click.echo(msgspec.json.format(msgspec.json.encode(effective.attributes()), indent=1).decode())

@@ -1,0 +1,81 @@
+"""How much a conversion will write, from a few scenes spread over the dataset."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numcodecs.zstd import Zstd
+
+from preprocess.layout import ZSTD_LEVEL
+from preprocess.recipe import Recipe
+from preprocess.records import Frame, Pair, Reject
+from preprocess.sources.base import Source
+
+ROW_OVERHEAD_BYTES = 160
+"""About what the columns, offsets, checksums and shard index of one image or mask take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a store will hold; exact where every scene was looked at."""
+
+    num_scenes: int
+    num_read: int
+    """How many scenes were read for the forecast."""
+    images: int
+    masks: int
+    samples: int
+    rejects: int
+    store_bytes: int
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the counts are of the whole dataset."""
+        return self.num_read == self.num_scenes
+
+
+def forecast(source: Source, recipe: Recipe, num_scenes: int, limit: int | None = None) -> Forecast:
+    """Read up to `num_scenes` scenes, evenly spread, and scale what they give to the whole dataset.
+
+    Args:
+        source: the dataset.
+        recipe: sizes and stored forms.
+        num_scenes: how many scenes to read at most.
+        limit: how many samples the store will hold at most.
+    """
+    total = len(source)
+    chosen = np.unique(np.linspace(0, max(total - 1, 0), min(num_scenes, total)).astype(int))
+    images = masks = pairs = rejects = mask_bytes = 0
+    for number in chosen:
+        for record in source[int(number)].read():
+            if isinstance(record, Frame) and record.masks:
+                images += 1
+                masks += len(record.masks)
+                mask_bytes += _mask_bytes(record, recipe)
+            pairs += isinstance(record, Pair)
+            rejects += isinstance(record, Reject)
+    samples = pairs if source.paired else masks
+    scale = total / len(chosen) if len(chosen) else 0.0
+    if limit is not None and samples * scale > limit:
+        scale = limit / samples
+    image_bytes = images * (_image_bytes(recipe) + ROW_OVERHEAD_BYTES)
+    return Forecast(
+        num_scenes=total,
+        num_read=len(chosen),
+        images=round(images * scale),
+        masks=round(masks * scale),
+        samples=round(samples * scale),
+        rejects=round(rejects * scale) + len(source.rejects),
+        store_bytes=round((image_bytes + mask_bytes) * scale),
+    )
+
+
+def _image_bytes(recipe: Recipe) -> int:
+    pixel_bytes = 4 if recipe.pixel_values.stored == "float32" else 1
+    return 3 * recipe.pixel_values.size**2 * pixel_bytes + 3 * recipe.g_pixel_values.size**2
+
+
+def _mask_bytes(frame: Frame, recipe: Recipe) -> int:
+    """Return what a frame's masks take: the first is compressed to see, the others count the same."""
+    _, target = recipe.make_masks(frame.masks[0].segmentation)
+    one = len(Zstd(level=ZSTD_LEVEL).encode(target)) + recipe.prompt_masks.size**2 + ROW_OVERHEAD_BYTES
+    return one * len(frame.masks)

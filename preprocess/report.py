@@ -1,0 +1,124 @@
+"""What the commands print: forecasts, closing summaries, and what is in a store."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from preprocess.forecast import Forecast
+from preprocess.manifest import read_rejects
+from preprocess.pipeline import Report
+from preprocess.records import Reject
+
+EMPTY_PROMPTS_WARNING = 0.05
+"""Share of prompt masks without a cell above which a store is worth a warning."""
+
+
+def forecast_lines(forecast: Forecast) -> Iterator[str]:
+    """Yield a forecast as lines."""
+    basis = (
+        "every scene read"
+        if forecast.is_exact
+        else f"from {forecast.num_read} of {forecast.num_scenes:,} scenes"
+    )
+    about = "" if forecast.is_exact else "about "
+    yield f"scenes    {forecast.num_scenes:,}"
+    yield f"images    {about}{forecast.images:,}"
+    yield f"masks     {about}{forecast.masks:,}"
+    yield f"samples   {about}{forecast.samples:,}"
+    yield f"rejects   {about}{forecast.rejects:,}"
+    yield f"disk      about {format_bytes(forecast.store_bytes)} ({basis})"
+
+
+def report_lines(report: Report) -> Iterator[str]:
+    """Yield the closing summary of a conversion as lines."""
+    if report.was_complete:
+        yield f"{report.store} is complete already; nothing was written"
+    totals = report.attributes["totals"]
+    yield from totals_lines(totals)
+    if not report.was_complete:
+        rate = totals["images"] / report.seconds if report.seconds else 0.0
+        yield f"time      {report.seconds:,.1f} s ({rate:,.1f} images/s)"
+    yield from reject_lines(read_rejects(report.store))
+    yield from warning_lines(totals)
+
+
+def info_lines(store: Path, attributes: dict[str, Any]) -> Iterator[str]:
+    """Yield what is in a store as lines."""
+    recipe = attributes["recipe"]
+    yield f"store     {store}"
+    yield f"dataset   {attributes['dataset']} (dataset_type {attributes['dataset_type']!r})"
+    yield f"format    version {attributes['format_version']}, fingerprint {attributes['fingerprint'][:16]}"
+    yield f"recipe    {recipe['name']}"
+    for tensor in ("pixel_values", "g_pixel_values", "prompt_masks", "masks"):
+        settings = recipe[tensor]
+        stored = f", stored as {settings['stored']}" if "stored" in settings else ""
+        yield f"          {tensor:<15} {settings['size']} x {settings['size']}, {settings['filter']}{stored}"
+    yield f"samples   {'pairs of frames' if attributes['paired'] else 'single frames'}"
+    yield f"parts     {len(attributes['parts'])}"
+    yield from totals_lines(attributes["totals"])
+    yield "made with " + ", ".join(f"{name} {version}" for name, version in attributes["versions"].items())
+    yield from reject_lines(read_rejects(store))
+    yield from warning_lines(attributes["totals"])
+
+
+def totals_lines(totals: dict[str, Any]) -> Iterator[str]:
+    """Yield the counts of a store as lines."""
+    yield f"images    {totals['images']:,}"
+    yield f"masks     {totals['masks']:,}"
+    yield f"samples   {totals['samples']:,}"
+    if totals["expressions"]:
+        yield f"sentences {totals['expressions']:,}"
+    masks = totals["masks"] or 1
+    empty, small = totals["empty_prompts"], totals["small_prompts"]
+    yield f"prompts   {empty:,} without a cell ({empty / masks:.1%}), {small:,} with 1 to 3 ({small / masks:.1%})"
+    yield f"bytes     {format_bytes(totals['bytes'])}"
+    if totals["unsure_turns"]:
+        yield f"turns     {totals['unsure_turns']:,} images kept as stored, though EXIF asks for a turn nothing confirms"
+    for reason, count in totals["skips"].items():
+        yield f"left out  {count:,}: {reason}"
+
+
+def reject_lines(rejects: Iterable[Reject]) -> Iterator[str]:
+    """Yield rejects by stage and kind of reason, the most frequent first."""
+    kinds: Counter[tuple[str, str]] = Counter()
+    first: dict[tuple[str, str], Reject] = {}
+    for reject in rejects:
+        kind = reject.stage, _without_details(reject.reason)
+        kinds[kind] += 1
+        first.setdefault(kind, reject)
+    yield f"rejects   {kinds.total():,}"
+    for (stage, _), count in kinds.most_common():
+        example = first[stage, _]
+        yield f"          {count:,} at {stage}: {example.reason} (first: {example.key}, {example.path})"
+
+
+def warning_lines(totals: dict[str, Any]) -> Iterator[str]:
+    """Yield a warning where prompts vanish."""
+    if totals["masks"] and totals["empty_prompts"] / totals["masks"] > EMPTY_PROMPTS_WARNING:
+        share = totals["empty_prompts"] / totals["masks"]
+        yield (
+            f"warning   {share:.0%} of the prompt masks have no cell: the object fell between the sampled pixels. "
+            "Filter them while loading (min_prompt_cells=1), or convert with "
+            "--set recipe.prompt_masks.filter=cover, under which no object vanishes."
+        )
+
+
+def format_bytes(num_bytes: int) -> str:
+    """Return a size for people.
+
+    >>> format_bytes(3_145_728)
+    '3.1 MB'
+    """
+    size = float(num_bytes)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.2f} TB"
+
+
+def _without_details(reason: str) -> str:
+    """Return a reason without its numbers and quoted values, so that alike ones count together."""
+    return re.sub(r"\d+(\.\d+)?", "N", re.sub(r"(['\"]).*?\1|b'.*'", "'...'", reason))

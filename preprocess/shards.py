@@ -1,0 +1,126 @@
+"""Writes and describes one shard file of the Zarr v3 sharding codec.
+
+::
+
+    chunk 0 | crc32c | chunk 1 | crc32c | ... | index | crc32c of the index
+
+A chunk's bytes (compressed or not) are followed by their CRC-32C, little-endian: that is the codec chain [bytes,
+(zstd,) crc32c]. The index is one pair (offset, bytes) of uint64, little-endian, for each chunk
+(zarr-specs, codecs/sharding-indexed). Rows are appended as they come, so nothing but the index is kept in memory;
+zarr-python holds a whole shard and writes it at about a tenth of the disk's speed.
+"""
+
+import hashlib
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import zarr
+from google_crc32c import value as crc32c
+from numcodecs.zstd import Zstd
+from numpy.typing import NDArray
+from zarr.codecs import Crc32cCodec, ZstdCodec
+
+from preprocess.layout import ZSTD_LEVEL, ArraySpec, Codec
+
+INDEX_ENTRY_BYTES = 16
+CHECKSUM_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class FileDigest:
+    """What identifies a file of a part."""
+
+    bytes: int
+    """Its size."""
+    sha256: str
+    """In a shard file, of the chunks' checksums and the index, which together cover its every byte."""
+
+
+class ShardWriter:
+    """Appends chunks to one shard file; leaving the `with` block without an exception writes the index.
+
+    No file is made when no chunk was appended: an array of length 0 has none.
+    """
+
+    def __init__(self, path: Path, codec: Codec) -> None:
+        self._path = path
+        self._zstd = Zstd(level=ZSTD_LEVEL) if codec == "zstd" else None
+        self._file: Any = None
+        self._end = 0
+        self._index: list[tuple[int, int]] = []
+        self._checksums = hashlib.sha256()
+        self.digest: FileDigest | None = None
+        """Set once the index is written; None where there is no file."""
+
+    def __enter__(self) -> "ShardWriter":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._file is None:
+            return
+        try:
+            if error is None:
+                self._write_index()
+        finally:
+            self._file.close()
+
+    def append(self, chunk: NDArray[Any]) -> None:
+        """Append one chunk, given as its decoded array in C order."""
+        encoded = np.ascontiguousarray(chunk).reshape(-1).view(np.uint8)
+        if self._zstd is not None:
+            encoded = np.frombuffer(self._zstd.encode(encoded), np.uint8)
+        checksum = struct.pack("<I", crc32c(encoded))
+        if self._file is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._path.open("xb", buffering=0)
+        self._write(encoded.data)
+        self._write(memoryview(checksum))
+        self._index.append((self._end, encoded.nbytes + CHECKSUM_BYTES))
+        self._end += encoded.nbytes + CHECKSUM_BYTES
+        self._checksums.update(checksum)
+
+    def _write_index(self) -> None:
+        index = np.array(self._index, "<u8").tobytes()
+        index += struct.pack("<I", crc32c(index))
+        self._write(memoryview(index))
+        os.fsync(self._file.fileno())
+        self._checksums.update(index)
+        self.digest = FileDigest(self._end + len(index), self._checksums.hexdigest())
+
+    def _write(self, encoded: memoryview) -> None:
+        # A raw file may write less than it is given.
+        while encoded:
+            encoded = encoded[self._file.write(encoded) :]
+
+
+def describe_array(part: zarr.Group, spec: ArraySpec, num_rows: int) -> None:
+    """Write the metadata of an array whose one shard file holds `num_rows` rows."""
+    shape = (num_rows + spec.extra_rows, *spec.row_shape)
+    # A chunk can't be of length 0, also where the array is.
+    shard_shape = (max(shape[0], 1), *spec.row_shape)
+    checksum = Crc32cCodec()
+    part.create_array(
+        spec.path,
+        shape=shape,
+        dtype=spec.dtype,
+        shards=shard_shape,
+        chunks=(1, *spec.row_shape) if spec.row_chunks else shard_shape,
+        compressors=[ZstdCodec(level=ZSTD_LEVEL), checksum] if spec.codec == "zstd" else [checksum],
+        fill_value=0,
+        dimension_names=spec.dims,
+    )
+
+
+def shard_path(spec: ArraySpec) -> str:
+    """Return the path below a part of an array's one shard file, such as "images/key_bytes/c/0"."""
+    return "/".join([spec.path, "c", *["0"] * (1 + len(spec.row_shape))])
