@@ -15,7 +15,7 @@ from preprocess import __version__
 from preprocess.config import Config, load_config
 from preprocess.errors import ConfigError, PreprocessError
 from preprocess.forecast import forecast
-from preprocess.manifest import read_attributes
+from preprocess.layout import read_attributes
 from preprocess.pipeline import RunOptions, convert, open_source
 from preprocess.report import forecast_lines, info_lines, report_lines
 

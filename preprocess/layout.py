@@ -4,10 +4,15 @@ Standard library and numpy only: the loader imports this module at training time
 words; a test compares the two.
 """
 
+import hashlib
+import json
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
+
+from preprocess.errors import FormatVersionError, StoreError
 
 FORMAT_VERSION = 1
 
@@ -25,6 +30,9 @@ ATTRIBUTES_KEY = "resizeonce"
 """Everything this project writes into Zarr attributes stands under this one key."""
 
 REJECTS_FILE = "rejects.jsonl"
+
+JOB_FILE = ".job.json"
+"""Stands in the root of a store that is not finished, and says what it is made from."""
 
 DATASET_TYPES = ("sav", "sa1b", "openimage", "refcoco", "coco")
 """What `dataset_type` may be in a batch."""
@@ -54,8 +62,6 @@ class ArraySpec:
     """"raw" rows are their plain bytes and can be mapped; "zstd" rows are compressed one by one."""
     row_chunks: bool = False
     """Whether each row is a chunk of its own; otherwise the array is one chunk."""
-    extra_rows: int = 0
-    """Rows beyond the table's: 1 for offsets."""
 
     @property
     def path(self) -> str:
@@ -139,7 +145,7 @@ def array_specs(sizes: TensorSizes, frames_per_sample: int) -> tuple[ArraySpec, 
 
 def _text(table: Table, name: str) -> tuple[ArraySpec, ArraySpec]:
     return (
-        ArraySpec(table, f"{name}_offsets", "int64", (), (f"{table[:-1]}_boundary",), extra_rows=1),
+        ArraySpec(table, f"{name}_offsets", "int64", (), (f"{table[:-1]}_boundary",)),
         ArraySpec(table, f"{name}_bytes", "uint8", (), (f"{name}_byte",)),
     )
 
@@ -151,3 +157,46 @@ def part_name(part: int) -> str:
     'part-00007'
     """
     return f"part-{part:05d}"
+
+
+def read_attributes(store: Path) -> dict[str, Any]:
+    """Return the root attributes of a complete store.
+
+    Raises:
+        StoreError: there is no complete store.
+        FormatVersionError: it is of another format version.
+    """
+    path = store / "zarr.json"
+    try:
+        attributes: dict[str, Any] = json.loads(path.read_bytes())["attributes"][ATTRIBUTES_KEY]
+        version = attributes["format_version"]
+    except FileNotFoundError as err:
+        if (store / JOB_FILE).exists():
+            raise StoreError(
+                f"{store} is not finished: run the same `resizeonce convert` again to finish it"
+            ) from err
+        raise StoreError(f"{store} is no store: {path} is missing") from err
+    except (OSError, ValueError, KeyError, TypeError) as err:
+        raise StoreError(f"{path} is damaged, or not of this project: {err!r}") from err
+    if version != FORMAT_VERSION:
+        raise FormatVersionError(
+            f"{store} has format version {version!r}, this version of resizeonce reads {FORMAT_VERSION}: "
+            "read it with the version that wrote it, or convert again"
+        )
+    return attributes
+
+
+def read_part_attributes(part: Path) -> tuple[dict[str, Any], str]:
+    """Return a part's attributes and the SHA-256 of the file they are in.
+
+    Raises:
+        FileNotFoundError: there is no such part.
+        StoreError: its metadata is damaged.
+    """
+    path = part / "zarr.json"
+    encoded = path.read_bytes()
+    try:
+        attributes: dict[str, Any] = json.loads(encoded)["attributes"][ATTRIBUTES_KEY]
+    except (ValueError, KeyError, TypeError) as err:
+        raise StoreError(f"{path} is damaged ({err!r}): remove {part} and convert again") from err
+    return attributes, hashlib.sha256(encoded).hexdigest()

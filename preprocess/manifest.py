@@ -19,13 +19,21 @@ from PIL import features
 
 from preprocess import __version__
 from preprocess.config import Config
-from preprocess.errors import FormatVersionError, StoreError
-from preprocess.layout import ATTRIBUTES_KEY, FORMAT_VERSION, REJECTS_FILE, TABLES, part_name
+from preprocess.errors import StoreError
+from preprocess.layout import (
+    ATTRIBUTES_KEY,
+    FORMAT_VERSION,
+    JOB_FILE,
+    REJECTS_FILE,
+    TABLES,
+    part_name,
+    read_attributes,
+    read_part_attributes,
+)
 from preprocess.records import Reject
 from preprocess.sources.base import Source
 from preprocess.writer import PartSummary, sync
 
-JOB_FILE = ".job.json"
 LOCK_FILE = ".lock"
 
 
@@ -71,49 +79,23 @@ def prepare_store(out: Path, job: dict[str, Any], *, overwrite: bool) -> bool:
     return False
 
 
-def read_attributes(store: Path) -> dict[str, Any]:
-    """Return the root attributes of a complete store.
-
-    Raises:
-        StoreError: there is no complete store.
-        FormatVersionError: it is of another format version.
-    """
-    try:
-        metadata = json.loads((store / "zarr.json").read_bytes())
-        attributes: dict[str, Any] = metadata["attributes"][ATTRIBUTES_KEY]
-    except FileNotFoundError as err:
-        if (store / JOB_FILE).exists():
-            raise StoreError(
-                f"{store} is not finished: run the same `resizeonce convert` again to finish it"
-            ) from err
-        raise StoreError(f"{store} is no store: {store / 'zarr.json'} is missing") from err
-    except (OSError, ValueError, KeyError, TypeError) as err:
-        raise StoreError(f"{store / 'zarr.json'} is damaged or not of this project: {err!r}") from err
-    if attributes.get("format_version") != FORMAT_VERSION:
-        raise FormatVersionError(
-            f"{store} has format version {attributes.get('format_version')!r}, this version reads {FORMAT_VERSION}: "
-            "use the resizeonce that wrote it, or convert again"
-        )
-    return attributes
-
-
 def read_part_summary(store: Path, part: int) -> PartSummary | None:
     """Return what a part holds, None where there is no such part yet.
 
     Raises:
         StoreError: the part's metadata is damaged.
     """
-    path = store / part_name(part) / "zarr.json"
+    folder = store / part_name(part)
     try:
-        encoded = path.read_bytes()
+        attributes, digest = read_part_attributes(folder)
+        summary = msgspec.convert(attributes, PartSummary)
     except FileNotFoundError:
         return None
-    try:
-        attributes = json.loads(encoded)["attributes"][ATTRIBUTES_KEY]
-        summary = msgspec.convert(attributes, PartSummary)
-    except (ValueError, KeyError, TypeError, msgspec.ValidationError) as err:
-        raise StoreError(f"{path} is damaged: remove {path.parent} and run the command again") from err
-    summary.digest = digest_of(encoded)
+    except msgspec.ValidationError as err:
+        raise StoreError(
+            f"{folder / 'zarr.json'} is damaged: remove {folder} and run the command again"
+        ) from err
+    summary.digest = digest
     return summary
 
 

@@ -17,13 +17,12 @@ from typing import Any, Literal
 
 from preprocess.config import Config, load_config
 from preprocess.errors import StoreError
-from preprocess.layout import part_name
+from preprocess.layout import part_name, read_attributes
 from preprocess.manifest import (
     LOCK_FILE,
     describe_job,
     finish_store,
     prepare_store,
-    read_attributes,
     read_part_summary,
 )
 from preprocess.pool import Pool, open_pool

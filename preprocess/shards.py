@@ -103,9 +103,9 @@ class ShardWriter:
             encoded = encoded[self._file.write(encoded) :]
 
 
-def describe_array(part: zarr.Group, spec: ArraySpec, num_rows: int) -> None:
-    """Write the metadata of an array whose one shard file holds `num_rows` rows."""
-    shape = (num_rows + spec.extra_rows, *spec.row_shape)
+def describe_array(part: zarr.Group, spec: ArraySpec, length: int) -> None:
+    """Write the metadata of an array of `length` rows, all in one shard file."""
+    shape = (length, *spec.row_shape)
     # A chunk can't be of length 0, also where the array is.
     shard_shape = (max(shape[0], 1), *spec.row_shape)
     checksum = Crc32cCodec()

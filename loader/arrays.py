@@ -1,0 +1,131 @@
+"""One array of a part: a Zarr v3 shard file, mapped into memory and read row by row.
+
+The file is chunks, each followed by its CRC-32C, then the index of (offset, bytes) pairs and the index's CRC-32C
+(docs/format.md). A raw row is viewed in place; a compressed one is decoded, straight into the caller's array.
+"""
+
+import mmap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from google_crc32c import value as crc32c
+from numcodecs.zstd import Zstd
+from numpy.typing import NDArray
+
+from preprocess.errors import StoreError
+from preprocess.layout import ArraySpec
+
+CHECKSUM_BYTES = 4
+INDEX_ENTRY_BYTES = 16
+
+_ZSTD = Zstd()
+
+
+class MappedArray:
+    """The rows of one array.
+
+    Args:
+        path: the shard file; it need not exist where `length` is 0.
+        spec: what the layout says of the array.
+        length: number of rows.
+        check_rows: whether each row's checksum is compared whenever it is read.
+
+    Raises:
+        StoreError: the file is missing, cut short, or its index is damaged.
+    """
+
+    def __init__(self, path: Path, spec: ArraySpec, length: int, *, check_rows: bool = False) -> None:
+        self._path = path
+        self._spec = spec
+        self._length = length
+        self._check_rows = check_rows
+        self._dtype = np.dtype(spec.dtype)
+        self._bytes = _map(path) if length else np.zeros(0, np.uint8)
+        num_chunks = length if spec.row_chunks else min(length, 1)
+        self._offsets, self._sizes = self._read_index(num_chunks)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def whole(self) -> NDArray[Any]:
+        """Return an array that is one chunk, as a read-only view."""
+        shape = (self._length, *self._spec.row_shape)
+        if not self._length:
+            return np.zeros(shape, self._dtype)
+        return self._chunk(0).view(self._dtype).reshape(shape)
+
+    def row(self, number: int) -> NDArray[Any]:
+        """Return one row: a read-only view where rows are raw, a new array where they are compressed."""
+        if self._spec.codec == "raw":
+            return self._chunk(number).view(self._dtype).reshape(self._spec.row_shape)
+        row = np.empty(self._spec.row_shape, self._dtype)
+        self.read_into(number, row)
+        return row
+
+    def read_into(self, number: int, out: NDArray[Any]) -> None:
+        """Write one row into `out`, of the row's shape and dtype, in C order."""
+        if self._spec.codec == "raw":
+            np.copyto(out, self.row(number))
+            return
+        try:
+            _ZSTD.decode(self._chunk(number), out)
+        except (RuntimeError, ValueError) as err:
+            raise self._damage(number, str(err)) from err
+
+    def span(self, number: int) -> tuple[int, int]:
+        """Return where a row lies in the file: (offset, bytes), checksum included."""
+        return int(self._offsets[number]), int(self._sizes[number])
+
+    def check(self, number: int) -> bool:
+        """Whether a chunk agrees with its checksum."""
+        chunk, stored = self._chunk_and_checksum(number)
+        return bool(crc32c(chunk) == int.from_bytes(stored.tobytes(), "little"))
+
+    def _chunk(self, number: int) -> NDArray[np.uint8]:
+        if self._check_rows and not self.check(number):
+            raise self._damage(number, "its checksum is wrong")
+        return self._chunk_and_checksum(number)[0]
+
+    def _chunk_and_checksum(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        start, size = int(self._offsets[number]), int(self._sizes[number])
+        end = start + size - CHECKSUM_BYTES
+        return self._bytes[start:end], self._bytes[end : end + CHECKSUM_BYTES]
+
+    def _read_index(self, num_chunks: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return offset and size of each chunk, after checking that they can be true."""
+        if num_chunks == 0:
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        index_bytes = num_chunks * INDEX_ENTRY_BYTES + CHECKSUM_BYTES
+        start = len(self._bytes) - index_bytes
+        if start < 0:
+            raise StoreError(
+                f"{self._path} has {len(self._bytes)} bytes, too few for {num_chunks} chunks; {_ADVICE}"
+            )
+        index = self._bytes[start:-CHECKSUM_BYTES]
+        if crc32c(index) != int.from_bytes(self._bytes[-CHECKSUM_BYTES:].tobytes(), "little"):
+            raise StoreError(f"{self._path}: the index of the shard is damaged; {_ADVICE}")
+        pairs = index.view("<u8").reshape(num_chunks, 2)
+        offsets, sizes = pairs[:, 0].astype(np.int64), pairs[:, 1].astype(np.int64)
+        inside = (offsets >= 0) & (sizes > CHECKSUM_BYTES) & (offsets <= start) & (sizes <= start - offsets)
+        if self._spec.codec == "raw":
+            rows = 1 if self._spec.row_chunks else self._length
+            inside &= sizes == rows * self._spec.row_bytes + CHECKSUM_BYTES
+        if not inside.all():
+            bad = int(np.flatnonzero(~inside)[0])
+            raise StoreError(f"{self._path}: chunk {bad} of the index can't be where it says; {_ADVICE}")
+        return offsets, sizes
+
+    def _damage(self, number: int, reason: str) -> StoreError:
+        return StoreError(f"{self._path}: row {number} is damaged ({reason}); {_ADVICE}")
+
+
+_ADVICE = "run `resizeonce verify` on the store, then convert the part again"
+
+
+def _map(path: Path) -> NDArray[np.uint8]:
+    try:
+        with path.open("rb") as file:
+            return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+    except (OSError, ValueError) as err:
+        raise StoreError(f"can't map {path}: {err}; {_ADVICE}") from err

@@ -1,0 +1,97 @@
+"""A torch map-style dataset over a store, for a plain `DataLoader`."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from loader.store import Store
+from loader.tensors import TENSORS
+
+_OF_THE_BATCH = ("dataset_type", "has_paired_frame")
+
+
+class Batch(dict[str, Any]):
+    """A batch: tensors with the sample as their first axis, lists with one element a sample, and two values of all.
+
+    `dataset_type` (str) and `has_paired_frame` (bool) are of the whole batch.
+    """
+
+    def __missing__(self, key: object) -> Any:
+        if key == 0:
+            raise KeyError("this is a batch already: give the DataLoader collate_fn=loader.collate")
+        raise KeyError(key)
+
+
+class SampleDataset(Dataset[dict[str, Any]]):
+    """The samples of a store as torch tensors.
+
+    With a `DataLoader`, give it `collate_fn=loader.collate`: whole batches are read in one pass.
+
+    Args:
+        store: a store, or the path of one.
+        tensors: which of the four tensors to read; a loop that needs no segmenter image saves its 3 MiB a sample.
+
+    Raises:
+        StoreError: as `loader.Store` does.
+        ValueError: `tensors` names something else.
+    """
+
+    def __init__(self, store: Store | str | Path, tensors: Sequence[str] = TENSORS) -> None:
+        self.store = store if isinstance(store, Store) else Store(store)
+        if unknown := set(tensors) - set(TENSORS):
+            raise ValueError(f"tensors are {', '.join(TENSORS)}; not {', '.join(sorted(unknown))}")
+        self.tensors = tuple(tensors)
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.store)
+
+    def __getitem__(self, sample: int) -> dict[str, Any]:
+        """Return one sample: the keys of the batch, without the batch's axis.
+
+        Raises:
+            IndexError: there is no such sample.
+        """
+        batch = self.__getitems__([sample])
+        return {key: value if key in _OF_THE_BATCH else value[0] for key, value in batch.items()}
+
+    def __getitems__(self, samples: Sequence[int]) -> Batch:
+        """Return samples as one batch, in the order asked for."""
+        batch = self.store.batch(samples, self.tensors)
+        return Batch(
+            (key, torch.from_numpy(v) if isinstance(v, np.ndarray) else v) for key, v in batch.items()
+        )
+
+
+def collate(samples: Batch | Sequence[Mapping[str, Any]]) -> Batch:
+    """Return a batch: as it is where the dataset made one, else put together from single samples.
+
+    `dataset_type` is a list of str, one a sample, only where samples of several datasets come together.
+
+    Raises:
+        ValueError: the samples are some paired and some single, or of recipes with different shapes.
+    """
+    if isinstance(samples, Batch):
+        return samples
+    if len({sample["has_paired_frame"] for sample in samples}) > 1:
+        raise ValueError("a batch is all paired or all single: draw each batch from one kind of store")
+    # Only some datasets have expressions; a mixed batch has what all of its samples have.
+    keys = [key for key in samples[0] if all(key in sample for sample in samples)]
+    batch = Batch()
+    for key in keys:
+        values = [sample[key] for sample in samples]
+        if key in _OF_THE_BATCH:
+            batch[key] = values[0] if len(set(values)) == 1 else values
+        elif isinstance(values[0], torch.Tensor):
+            if len({value.shape for value in values}) > 1:
+                raise ValueError(
+                    f"{key} differs in shape among the samples: their stores have different recipes"
+                )
+            batch[key] = torch.stack(values)
+        else:
+            batch[key] = values
+    return batch

@@ -1,0 +1,250 @@
+"""A store: its parts, their tables, and the way from a sample's number to its rows. numpy only."""
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loader.arrays import MappedArray
+from loader.tensors import TENSORS, TensorShapes, fill_tensor
+from preprocess.errors import StoreError
+from preprocess.layout import (
+    ArraySpec,
+    Table,
+    TensorSizes,
+    array_specs,
+    read_attributes,
+    read_part_attributes,
+)
+
+MAX_OPEN_PARTS = 1024
+"""How many parts stay mapped: a process may hold 65,530 maps, and a part has about 20 arrays."""
+
+
+class Part:
+    """One part: its arrays by path, such as "images/pixel_values", mapped when they are first asked for.
+
+    Raises:
+        StoreError: the part is missing, or not the one that the store's root lists.
+    """
+
+    def __init__(
+        self, folder: Path, specs: Mapping[str, ArraySpec], digest: str, *, check_rows: bool
+    ) -> None:
+        self._folder = folder
+        self._specs = specs
+        self._check_rows = check_rows
+        try:
+            attributes, found = read_part_attributes(folder)
+        except FileNotFoundError as err:
+            raise StoreError(f"{folder} is missing: convert again to make it") from err
+        if found != digest:
+            raise StoreError(
+                f"{folder} is not the part that the store's root lists: it was changed or swapped; convert again"
+            )
+        self.rows: dict[Table, int] = attributes["rows"]
+        self._files = attributes["files"]
+        self._arrays: dict[str, MappedArray] = {}
+        self._columns: dict[str, NDArray[Any]] = {}
+
+    def array(self, path: str) -> MappedArray:
+        """Return an array."""
+        if path not in self._arrays:
+            self._arrays[path] = self._open(self._specs[path])
+        return self._arrays[path]
+
+    def column(self, path: str) -> NDArray[Any]:
+        """Return a whole array that is one chunk, as a read-only view."""
+        if path not in self._columns:
+            self._columns[path] = self.array(path).whole()
+        return self._columns[path]
+
+    def text(self, path: str, row: int) -> str:
+        """Return one row of a text column, such as "images/key"."""
+        start, end = self.column(f"{path}_offsets")[row : row + 2]
+        return str(self.column(f"{path}_bytes")[start:end].tobytes(), "utf-8")
+
+    def expressions(self, mask: int) -> list[str]:
+        """Return the phrases that refer to a mask."""
+        first, last = np.searchsorted(self.column("expressions/mask"), [mask, mask + 1])
+        return [self.text("expressions/text", row) for row in range(first, last)]
+
+    def _open(self, spec: ArraySpec) -> MappedArray:
+        name = "/".join([spec.path, "c", *["0"] * (1 + len(spec.row_shape))])
+        listed = self._files.get(name)
+        path = self._folder / name
+        if listed is None:
+            return MappedArray(path, spec, 0)
+        if not path.exists() or path.stat().st_size != listed["bytes"]:
+            found = f"has {path.stat().st_size} bytes" if path.exists() else "is missing"
+            raise StoreError(
+                f"{path} {found}, expected {listed['bytes']} bytes: convert again to make the part anew"
+            )
+        return MappedArray(path, spec, self._length(spec), check_rows=self._check_rows)
+
+    def _length(self, spec: ArraySpec) -> int:
+        if spec.name.endswith("_offsets"):
+            return self.rows[spec.table] + 1
+        if spec.name.endswith("_bytes"):
+            return int(self.column(spec.path.removesuffix("_bytes") + "_offsets")[-1])
+        return self.rows[spec.table]
+
+
+class Store:
+    """A store, read by sample number.
+
+    Opening reads one small file; parts are mapped when they are first read, in each process for itself.
+
+    Args:
+        path: the store's folder.
+        check_rows: whether each row's checksum is compared whenever it is read (about 0.15 ms a sample).
+
+    Raises:
+        StoreError: the store is missing, unfinished or damaged.
+        FormatVersionError: it is of a format version this one does not read.
+    """
+
+    def __init__(self, path: str | Path, *, check_rows: bool = False) -> None:
+        self.path = Path(path)
+        self.attributes = read_attributes(self.path)
+        self._check_rows = check_rows
+        try:
+            self._read_root(self.attributes)
+        except (KeyError, TypeError, ValueError) as err:
+            raise StoreError(f"{self.path / 'zarr.json'} is damaged: {err!r}; convert again") from err
+        self._open_parts: OrderedDict[int, Part] = OrderedDict()
+
+    def _read_root(self, attributes: Mapping[str, Any]) -> None:
+        recipe = attributes["recipe"]
+        sizes = TensorSizes(
+            **{tensor: recipe[tensor]["size"] for tensor in TENSORS},
+            pixel_values_dtype=recipe["pixel_values"]["stored"],
+        )
+        self.dataset_type: str = attributes["dataset_type"]
+        self.paired: bool = attributes["paired"]
+        """Whether samples are pairs of frames."""
+        self.has_expressions: bool = attributes["totals"]["expressions"] > 0
+        self.shapes = TensorShapes.of(sizes)
+        self._specs = {spec.path: spec for spec in array_specs(sizes, 2 if self.paired else 1)}
+        self._parts: list[tuple[str, str]] = [(part["name"], part["sha256"]) for part in attributes["parts"]]
+        counts = [part["rows"]["samples"] for part in attributes["parts"]]
+        self._sample_ends = np.cumsum(counts, dtype=np.int64)
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return int(self._sample_ends[-1]) if len(self._sample_ends) else 0
+
+    def __repr__(self) -> str:
+        kind = "pairs" if self.paired else "samples"
+        return (
+            f"Store({str(self.path)!r}, {self.dataset_type}, {len(self):,} {kind}, {len(self._parts)} parts)"
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Maps belong to a process: another one opens its own.
+        return self.__dict__ | {"_open_parts": OrderedDict()}
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """What the names of tensors end with, one for each frame of a sample: "1" and "2" for pairs, else nothing."""
+        return ("1", "2") if self.paired else ("",)
+
+    def part(self, number: int) -> Part:
+        """Return one part."""
+        part = self._open_parts.get(number)
+        if part is None:
+            name, digest = self._parts[number]
+            part = Part(self.path / name, self._specs, digest, check_rows=self._check_rows)
+            self._open_parts[number] = part
+            if len(self._open_parts) > MAX_OPEN_PARTS:
+                self._open_parts.popitem(last=False)
+        else:
+            self._open_parts.move_to_end(number)
+        return part
+
+    def locate(self, sample: int) -> tuple[Part, NDArray[np.int64]]:
+        """Return the part of a sample and the rows of its masks there, one for each frame.
+
+        Raises:
+            IndexError: there is no such sample.
+        """
+        count = len(self)
+        if not -count <= sample < count:
+            raise IndexError(f"sample {sample} of a store of {count} samples")
+        sample %= count
+        number = int(np.searchsorted(self._sample_ends, sample, side="right"))
+        first = int(self._sample_ends[number - 1]) if number else 0
+        part = self.part(number)
+        return part, part.column("samples/mask")[sample - first]
+
+    def key(self, sample: int) -> str:
+        """Return a sample's stable, human-readable id, such as "refcoco/581857/1719310"."""
+        part, masks = self.locate(sample)
+        images = [part.text("images/key", int(part.column("masks/image")[mask])) for mask in masks]
+        # The frames of a pair differ in the last step of their keys: "sav/sav_000001/00000+00016/manual-0".
+        frames = "+".join([images[0], *(key.rpartition("/")[2] for key in images[1:])])
+        return f"{frames}/{part.text('masks/object_id', int(masks[0]))}"
+
+    def expressions(self, sample: int) -> list[str]:
+        """Return the phrases that refer to a sample's object."""
+        part, masks = self.locate(sample)
+        for mask in masks:
+            if found := part.expressions(int(mask)):
+                return found
+        return []
+
+    def __getitem__(self, sample: int) -> dict[str, Any]:
+        """Return one sample as numpy arrays, with the keys, dtypes and values of the batch."""
+        batch = self.batch([sample])
+        return {
+            key: value if key in ("dataset_type", "has_paired_frame") else value[0]
+            for key, value in batch.items()
+        }
+
+    def batch(self, samples: Sequence[int], tensors: Sequence[str] = TENSORS) -> dict[str, Any]:
+        """Return samples as one batch of new numpy arrays.
+
+        Args:
+            samples: their numbers.
+            tensors: which of the four to read.
+        """
+        arrays = {
+            f"{tensor}{suffix}": np.empty((len(samples), *self.shapes[tensor]), self.shapes.dtype(tensor))
+            for suffix in self.suffixes
+            for tensor in tensors
+        }
+        return arrays | self.fill(samples, arrays)
+
+    def fill(self, samples: Sequence[int], arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+        """Write the tensors of samples into the rows of `arrays`; return what else belongs to the batch.
+
+        Args:
+            samples: their numbers.
+            arrays: by name with suffix, such as "masks1", each [at least len(samples), ...] in C order.
+        """
+        names = [
+            (name, name.removesuffix(suffix), frame)
+            for frame, suffix in enumerate(self.suffixes)
+            for name in arrays
+            if name.endswith(suffix)
+        ]
+        cells = np.empty((len(self.suffixes), len(samples)), np.int64)
+        for place, sample in enumerate(samples):
+            part, masks = self.locate(sample)
+            cells[:, place] = part.column("masks/prompt_cells")[masks]
+            for name, tensor, frame in names:
+                fill_tensor(part, tensor, int(masks[frame]), arrays[name][place])
+        return self._describe(samples, cells)
+
+    def _describe(self, samples: Sequence[int], cells: NDArray[np.int64]) -> dict[str, Any]:
+        """Return the keys of a batch that are no images or masks."""
+        described: dict[str, Any] = {"dataset_type": self.dataset_type, "has_paired_frame": self.paired}
+        for suffix, counts in zip(self.suffixes, cells, strict=True):
+            described[f"prompt_cells{suffix}"] = counts
+        described["key"] = [self.key(sample) for sample in samples]
+        if self.has_expressions:
+            described["expressions"] = [self.expressions(sample) for sample in samples]
+        return described

@@ -1,0 +1,84 @@
+"""The four tensors of a sample, from stored rows to the trainer's dtypes and values. numpy only."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loader.arrays import MappedArray
+from preprocess.layout import IMAGENET_MEAN, IMAGENET_STD, TensorSizes
+
+TENSORS = ("pixel_values", "g_pixel_values", "prompt_masks", "masks")
+"""Names of the four; in pairs each is there twice, with the suffixes 1 and 2."""
+
+_MEAN = np.array(IMAGENET_MEAN, np.float32)[:, None, None]
+_STD = np.array(IMAGENET_STD, np.float32)[:, None, None]
+
+
+class Tables(Protocol):
+    """What `fill_tensor` needs of a part."""
+
+    def array(self, path: str) -> MappedArray:
+        """Return an array."""
+
+    def column(self, path: str) -> NDArray[Any]:
+        """Return a whole array that is one chunk."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorShapes:
+    """Shape and dtype of each tensor of one sample, as the trainer gets it."""
+
+    shapes: dict[str, tuple[int, ...]]
+
+    @classmethod
+    def of(cls, sizes: TensorSizes) -> "TensorShapes":
+        """Return the shapes that a recipe's sizes give."""
+        return cls(
+            {
+                "pixel_values": (3, sizes.pixel_values, sizes.pixel_values),
+                "g_pixel_values": (3, sizes.g_pixel_values, sizes.g_pixel_values),
+                "prompt_masks": (sizes.prompt_masks, sizes.prompt_masks),
+                "masks": (sizes.masks, sizes.masks),
+            }
+        )
+
+    def __getitem__(self, tensor: str) -> tuple[int, ...]:
+        return self.shapes[tensor]
+
+    def dtype(self, tensor: str) -> type[np.uint8] | type[np.float32]:
+        """Return uint8 for the segmenter's image, float32 for the rest."""
+        return np.uint8 if tensor == "g_pixel_values" else np.float32
+
+
+def fill_tensor(part: Tables, tensor: str, mask: int, out: NDArray[Any]) -> None:
+    """Write one tensor of one mask's sample into `out`.
+
+    Args:
+        part: where the rows are.
+        tensor: one of `TENSORS`.
+        mask: row of the mask.
+        out: float32, or uint8 for g_pixel_values, of the tensor's shape, in C order.
+    """
+    if tensor == "prompt_masks":
+        np.copyto(out, part.column("masks/prompt_masks")[mask])
+    elif tensor == "masks":
+        np.copyto(out, part.array("masks/masks").row(mask))
+    elif tensor == "g_pixel_values":
+        part.array("images/g_pixel_values").read_into(int(part.column("masks/image")[mask]), out)
+    else:
+        normalize_into(part.array("images/pixel_values").row(int(part.column("masks/image")[mask])), out)
+
+
+def normalize_into(stored: NDArray[Any], out: NDArray[np.float32]) -> None:
+    """Write (stored / 255 - mean) / std into `out`, in float32 and in that order; copy what is normalised already.
+
+    Each step rounds as torchvision's `ToTensor` and `Normalize` do, so every bit agrees with them.
+    """
+    if stored.dtype == np.float32:
+        np.copyto(out, stored)
+        return
+    np.divide(stored, np.float32(255), out=out, dtype=np.float32, casting="unsafe")
+    np.subtract(out, _MEAN, out=out)
+    np.divide(out, _STD, out=out)
