@@ -1,0 +1,49 @@
+# `make` alone lists the targets.
+PYTHON ?= python3
+VENV ?= .venv
+# Versions that need pinning; give CONSTRAINTS=/dev/null, or a file of your own, to lift or replace the pins.
+CONSTRAINTS ?= constraints.txt
+DEMO ?= demo
+
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help install demo convert verify lint format test bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
+
+install: $(STAMP) ## make the environment in .venv, with all that the other targets need
+
+$(STAMP): pyproject.toml $(CONSTRAINTS)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[demo,test,lint]'
+	@touch $@
+
+demo: $(STAMP) ## write small raw datasets, convert each, read a batch of each through the loader
+	$(BIN)/python tests/demo.py $(DEMO)
+
+convert: $(STAMP) ## convert a dataset: make convert CONFIG=configs/coco.toml ROOT=... OUT=... [ARGS=...]
+	$(BIN)/resizeonce convert $(CONFIG) --root $(ROOT) --out $(OUT) $(ARGS)
+
+verify: $(STAMP) ## check a store: make verify STORE=... [ARGS=...]
+	$(BIN)/resizeonce verify $(STORE) $(ARGS)
+
+lint: $(STAMP) ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP) ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: $(STAMP) ## the test suite
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+bench: $(STAMP) ## the benchmarks of benchmarks/README.md
+	$(BIN)/python benchmarks/kernels.py
+
+clean: ## remove what the targets made
+	rm -rf $(VENV) $(DEMO) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
