@@ -68,8 +68,12 @@ class MappedArray:
         if self._spec.codec == "raw":
             np.copyto(out, self.row(number))
             return
+        chunk = self._chunk(number)
+        # The decoder leaves the rest of a larger `out` as it was, which may be an earlier batch.
+        if (found := _content_bytes(chunk)) != out.nbytes:
+            raise self._damage(number, f"it holds {found} bytes, expected {out.nbytes}")
         try:
-            _ZSTD.decode(self._chunk(number), out)
+            _ZSTD.decode(chunk, out)
         except (RuntimeError, ValueError) as err:
             raise self._damage(number, str(err)) from err
 
@@ -121,6 +125,18 @@ class MappedArray:
 
 
 _ADVICE = "run `resizeonce verify` on the store, then convert the part again"
+
+
+def _content_bytes(frame: NDArray[np.uint8]) -> int:
+    """Return the decoded size that a zstd frame's header states, -1 where it states none (RFC 8878, 3.1.1.1)."""
+    header = frame[:18].tobytes()
+    if len(header) < 6 or header[:4] != b"\x28\xb5\x2f\xfd":
+        return -1
+    single_segment, size_code = header[4] >> 5 & 1, header[4] >> 6
+    width = (1 if single_segment else 0, 2, 4, 8)[size_code]
+    start = 5 + (1 - single_segment) + (0, 1, 2, 4)[header[4] & 3]
+    size = int.from_bytes(header[start : start + width], "little")
+    return -1 if width == 0 else size + 256 if width == 2 else size
 
 
 def _map(path: Path) -> NDArray[np.uint8]:

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -41,13 +42,17 @@ class Pool:
 
     def submit(self, task: object) -> Future[Any]:
         """Start a task."""
-        return self._executor.submit(self._function, task)
+        if isinstance(self._executor, SerialExecutor):
+            return self._executor.submit(self._function, task)
+        with _interrupts_ignored():
+            return self._executor.submit(self._function, task)
 
     def skip(self, num_scenes: int) -> None:
         """Count scenes as done that were converted before."""
         self._skipped += num_scenes
-        # The rate is of this run's work.
-        self._bar.initial += num_scenes
+        if not self._bar.disable:
+            # The rate is of this run's work.
+            self._bar.initial += num_scenes
         self._refresh()
 
     def result(self, future: Future[ResultT]) -> ResultT:
@@ -126,10 +131,24 @@ _worker_function: Callable[[Any, Tick], Any]
 _worker_counter: Any
 
 
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Let processes that are started meanwhile ignore Ctrl-C, from their first instruction on.
+
+    Ctrl-C reaches every process of the terminal; the main process decides what it means.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _start_worker(function: Callable[[Any, Tick], Any], counter: Any) -> None:
     global _worker_function, _worker_counter
-    # Ctrl-C reaches every process of the terminal; the main process decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _worker_function, _worker_counter = function, counter
 
 

@@ -1,0 +1,221 @@
+import json
+import pickle
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from stores import coco_store
+from torch.utils.data import ConcatDataset, DataLoader, Subset
+
+from loader import Batch, SampleDataset, Store, collate
+from preprocess.errors import FormatVersionError, StoreError
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dataset")
+    coco_store(folder)
+    return folder / "coco.zarr"
+
+
+def assert_equal(found: Any, expected: Any) -> None:
+    assert type(found) is type(expected)
+    if isinstance(expected, torch.Tensor):
+        assert found.dtype == expected.dtype
+        assert torch.equal(found, expected)
+    else:
+        assert found == expected
+
+
+def test_a_sample_has_the_keys_shapes_and_dtypes_of_the_contract(store: Path) -> None:
+    sample = SampleDataset(store)[3]
+    found = {key: (tuple(v.shape), v.dtype) for key, v in sample.items() if isinstance(v, torch.Tensor)}
+    assert found == {
+        "pixel_values": ((3, 448, 448), torch.float32),
+        "g_pixel_values": ((3, 1024, 1024), torch.uint8),
+        "prompt_masks": ((16, 16), torch.float32),
+        "masks": ((1024, 1024), torch.float32),
+        "prompt_cells": ((), torch.int64),
+    }
+    rest = {key: value for key, value in sample.items() if key not in found}
+    assert rest == {"dataset_type": "coco", "has_paired_frame": False, "key": "coco/2/21"}
+
+
+@pytest.mark.parametrize(("workers", "context"), [(0, None), (2, "fork"), (2, "spawn"), (1, "forkserver")])
+def test_a_plain_dataloader_gives_the_samples_in_the_order_asked_for(
+    store: Path, workers: int, context: str | None
+) -> None:
+    dataset = SampleDataset(store)
+    loader = DataLoader(
+        dataset, batch_size=4, collate_fn=collate, num_workers=workers, multiprocessing_context=context
+    )
+    batches = list(loader)
+    assert [len(batch["key"]) for batch in batches] == [4, 4, 2]
+    for number in range(10):
+        batch, place = batches[number // 4], number % 4
+        for key, expected in dataset[number].items():
+            whole = key in ("dataset_type", "has_paired_frame")
+            assert_equal(batch[key] if whole else batch[key][place], expected)
+
+
+def test_samples_come_in_the_order_of_the_numbers_also_repeated_and_negative(store: Path) -> None:
+    batch = SampleDataset(store).__getitems__([7, 0, -1, 7])
+    assert batch["key"] == ["coco/4/41", "coco/1/10", "coco/5/51", "coco/4/41"]
+    assert torch.equal(batch["masks"][0], batch["masks"][3])
+
+
+def test_a_number_outside_the_store_is_an_index_error(store: Path) -> None:
+    for number in (10, -11):
+        with pytest.raises(IndexError, match="of a store of 10 samples"):
+            SampleDataset(store)[number]
+
+
+def test_only_the_tensors_asked_for_are_read(store: Path) -> None:
+    sample = SampleDataset(store, tensors=["pixel_values", "prompt_masks"])[0]
+    assert "g_pixel_values" not in sample
+    assert "masks" not in sample
+    assert sample["pixel_values"].shape == (3, 448, 448)
+    with pytest.raises(ValueError, match="not mask"):
+        SampleDataset(store, tensors=["mask"])
+
+
+def test_a_dataloader_without_collate_says_what_is_missing(store: Path) -> None:
+    with pytest.raises(KeyError, match=r"collate_fn=loader\.collate"):
+        next(iter(DataLoader(SampleDataset(store), batch_size=2)))
+
+
+def test_subsets_and_joined_datasets_collate_too(store: Path) -> None:
+    dataset = SampleDataset(store)
+    subset = next(iter(DataLoader(Subset(dataset, [5, 2]), batch_size=2, collate_fn=collate)))
+    joined = next(iter(DataLoader(ConcatDataset([dataset, dataset]), batch_size=11, collate_fn=collate)))
+    assert subset["key"] == ["coco/3/31", "coco/2/20"]
+    assert joined["key"][0] == joined["key"][10]
+    assert joined["dataset_type"] == "coco"
+    assert joined["pixel_values"].shape == (11, 3, 448, 448)
+
+
+def test_paired_and_single_samples_do_not_mix() -> None:
+    with pytest.raises(ValueError, match="all paired or all single"):
+        collate([{"has_paired_frame": True}, {"has_paired_frame": False}])
+
+
+def test_samples_of_several_datasets_keep_their_types() -> None:
+    batch = collate(
+        [{"has_paired_frame": False, "dataset_type": name, "key": name} for name in ("coco", "refcoco")]
+    )
+    assert batch["dataset_type"] == ["coco", "refcoco"]
+    assert batch["has_paired_frame"] is False
+
+
+def test_samples_of_different_recipes_do_not_mix() -> None:
+    samples = [{"has_paired_frame": False, "masks": torch.zeros(size, size)} for size in (4, 8)]
+    with pytest.raises(ValueError, match="masks differs in shape"):
+        collate(samples)
+
+
+def test_a_dataset_pickles_without_its_maps(store: Path) -> None:
+    dataset = SampleDataset(store)
+    expected = dataset[4]
+    pickled = pickle.dumps(dataset)
+    assert len(pickled) < 20_000
+    for key, value in pickle.loads(pickled)[4].items():
+        assert_equal(value, expected[key])
+
+
+def test_a_batch_is_a_dict_and_survives_pickling(store: Path) -> None:
+    batch = SampleDataset(store).__getitems__([1, 2])
+    again = pickle.loads(pickle.dumps(batch))
+    assert type(again) is Batch
+    assert again.keys() == batch.keys()
+
+
+def test_writing_into_a_batch_changes_no_store(store: Path) -> None:
+    dataset = SampleDataset(store)
+    sample = dataset[0]
+    for tensor in ("pixel_values", "g_pixel_values", "prompt_masks", "masks"):
+        sample[tensor].zero_()
+    assert dataset[0]["g_pixel_values"].any()
+
+
+def test_numpy_and_torch_give_the_same(store: Path) -> None:
+    from_numpy, from_torch = Store(store)[6], SampleDataset(store)[6]
+    assert from_numpy.keys() == from_torch.keys()
+    for key, value in from_numpy.items():
+        if isinstance(value, np.ndarray):
+            assert np.array_equal(value, from_torch[key].numpy())
+
+
+def copy(store: Path, folder: Path) -> Path:
+    return Path(shutil.copytree(store, folder / "copy.zarr"))
+
+
+def test_an_unfinished_store_is_refused_with_the_command_to_run(store: Path, tmp_path: Path) -> None:
+    broken = copy(store, tmp_path)
+    (broken / "zarr.json").rename(broken / ".job.json")
+    with pytest.raises(StoreError, match="run the same `resizeonce convert` again"):
+        Store(broken)
+
+
+def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="is no store"):
+        Store(tmp_path)
+    for content in ("", "[]", "{}", '{"attributes": {"resizeonce": {"format_version": 1}}}', "\xff"):
+        (tmp_path / "zarr.json").write_bytes(content.encode("latin-1"))
+        with pytest.raises(StoreError, match="damaged"):
+            Store(tmp_path)
+
+
+def test_a_store_of_another_format_version_is_refused(store: Path, tmp_path: Path) -> None:
+    broken = copy(store, tmp_path)
+    content = json.loads((broken / "zarr.json").read_text())
+    content["attributes"]["resizeonce"]["format_version"] = 2
+    (broken / "zarr.json").write_text(json.dumps(content))
+    with pytest.raises(FormatVersionError, match="has format version 2"):
+        Store(broken)
+
+
+def test_a_part_that_is_missing_swapped_or_changed_is_refused(store: Path, tmp_path: Path) -> None:
+    broken = copy(store, tmp_path)
+    (broken / "part-00000").rename(broken / "elsewhere")
+    with pytest.raises(StoreError, match="part-00000 is missing"):
+        Store(broken)[0]
+    (broken / "part-00001").rename(broken / "part-00000")
+    (broken / "elsewhere").rename(broken / "part-00001")
+    with pytest.raises(StoreError, match="changed or swapped"):
+        Store(broken)[0]
+
+
+def test_a_file_of_another_size_is_refused(store: Path, tmp_path: Path) -> None:
+    broken = copy(store, tmp_path)
+    path = broken / "part-00000" / "images" / "g_pixel_values" / "c" / "0" / "0" / "0" / "0"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(StoreError, match=r"g_pixel_values.* has \d+ bytes, expected \d+"):
+        Store(broken)[0]
+
+
+def test_importing_the_loader_pulls_in_no_converter() -> None:
+    command = "import sys, loader; print(*sorted(sys.modules))"
+    found = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
+    modules = set(found.stdout.split())
+    assert {"torch", "numcodecs", "loader.store", "preprocess.layout"} <= modules
+    roots = {name.partition(".")[0] for name in modules}
+    assert not roots & {"PIL", "pycocotools", "click", "zarr", "msgspec", "av", "numba", "simplejpeg"}
+    ours = {name for name in modules if name.startswith("preprocess")}
+    assert ours == {"preprocess", "preprocess.layout", "preprocess.errors"}
+
+
+def test_reading_a_batch_imports_no_zarr(store: Path) -> None:
+    command = f"import sys, loader; loader.SampleDataset({str(store)!r})[0]; print(*sorted(sys.modules))"
+    found = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
+    assert not {name.partition(".")[0] for name in found.stdout.split()} & {"zarr", "PIL", "pycocotools"}
+
+
+def test_the_converter_imports_neither_torch_nor_the_loader() -> None:
+    command = "import sys, preprocess.pipeline, preprocess.sources; print(*sorted(sys.modules))"
+    found = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
+    assert not {name.partition(".")[0] for name in found.stdout.split()} & {"torch", "loader"}

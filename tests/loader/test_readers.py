@@ -1,0 +1,90 @@
+"""Every array of a store, as the loader maps it, against the Zarr readers of others."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorstore
+import zarr
+from numpy.typing import NDArray
+from stores import coco_store
+
+from loader.store import Store
+from preprocess.layout import TensorSizes, array_specs
+
+PATHS = [spec.path for spec in array_specs(TensorSizes(), 1)]
+RECIPES = {"uint8": (), "float32": ("recipe.pixel_values.stored=float32",)}
+
+
+@pytest.fixture(scope="module", params=list(RECIPES))
+def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("readers")
+    coco_store(folder, *RECIPES[request.param])
+    return folder / "coco.zarr"
+
+
+def mapped(store: Path, path: str) -> list[NDArray[Any]]:
+    """Return an array of each part, read row by row through the loader."""
+    opened = Store(store, check_rows=True)
+    parts = [opened.part(number) for number in range(len(opened.attributes["parts"]))]
+    arrays = [part.array(path) for part in parts]
+    if path.endswith(("/pixel_values", "/g_pixel_values", "/masks")):
+        return [np.stack([array.row(row) for row in range(len(array))]) for array in arrays]
+    return [array.whole() for array in arrays]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_zarr_python_reads_the_same(store: Path, path: str) -> None:
+    group = zarr.open_group(store, mode="r")
+    for number, array in enumerate(mapped(store, path)):
+        theirs = group[f"part-{number:05d}/{path}"]
+        assert isinstance(theirs, zarr.Array)
+        assert theirs.dtype == array.dtype
+        assert np.array_equal(theirs[...], array)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_tensorstore_reads_the_same(store: Path, path: str) -> None:
+    for number, array in enumerate(mapped(store, path)):
+        spec = {
+            "driver": "zarr3",
+            "kvstore": {"driver": "file", "path": str(store / f"part-{number:05d}" / path)},
+        }
+        theirs = tensorstore.open(spec).result().read().result()
+        assert theirs.dtype == array.dtype
+        assert np.array_equal(theirs, array)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_zarrs_reads_the_same(store: Path, path: str) -> None:
+    with zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}):
+        group = zarr.open_group(store, mode="r")
+        for number, array in enumerate(mapped(store, path)):
+            theirs = group[f"part-{number:05d}/{path}"]
+            assert isinstance(theirs, zarr.Array)
+            assert "Zarrs" in type(theirs.async_array.codec_pipeline).__name__
+            assert np.array_equal(theirs[...], array)
+
+
+def test_zarr_python_finds_every_array_of_the_layout_and_no_other(store: Path) -> None:
+    group = zarr.open_group(store, mode="r")
+    for name in ("part-00000", "part-00001", "part-00002"):
+        part = group[name]
+        assert isinstance(part, zarr.Group)
+        found = {path for path, member in part.members(max_depth=None) if isinstance(member, zarr.Array)}
+        assert found == set(PATHS)
+
+
+def test_a_float32_store_and_a_uint8_store_give_the_same_batch(tmp_path: Path) -> None:
+    batches = []
+    for name, overrides in RECIPES.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        coco_store(folder, *overrides)
+        batches.append(Store(folder / "coco.zarr").batch(range(10)))
+    for key, value in batches[0].items():
+        if isinstance(value, np.ndarray):
+            assert value.tobytes() == batches[1][key].tobytes()
+        else:
+            assert value == batches[1][key]

@@ -1,0 +1,83 @@
+import json
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+from stores import CONFIGS, coco_root
+
+from preprocess.cli import main
+
+CONFIG = str(CONFIGS / "coco.toml")
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+@pytest.mark.parametrize("name", sorted(main.commands))
+def test_every_command_has_help_with_an_example(name: str) -> None:
+    command = main.commands[name]
+    assert "Example: resizeonce " in run(name, "--help").output
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help
+
+
+def test_convert_then_info(tmp_path: Path) -> None:
+    root, out = coco_root(tmp_path), tmp_path / "out.zarr"
+    result = run("convert", CONFIG, "--root", root, "--out", out)
+    assert result.exit_code == 0
+    for line in ("images    5", "masks     10", "samples   10", "left out  5: crowd annotation", "rejects   0"):
+        assert line in result.output.splitlines()
+    info = run("info", out)
+    assert info.exit_code == 0
+    assert "recipe    default" in info.output
+    attributes = json.loads(run("info", out, "--json").output)
+    assert attributes["totals"]["samples"] == 10
+
+
+def test_a_dry_run_counts_and_forecasts_and_writes_nothing(tmp_path: Path) -> None:
+    root, out = coco_root(tmp_path), tmp_path / "out.zarr"
+    result = run("convert", CONFIG, "--root", root, "--out", out, "--dry-run")
+    assert result.exit_code == 0
+    assert "samples   10" in result.output
+    assert not out.exists()
+    forecast_mb = float(result.output.partition("disk      about ")[2].split()[0])
+    run("convert", CONFIG, "--root", root, "--out", out)
+    written_mb = sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / 1e6
+    assert written_mb == pytest.approx(forecast_mb, rel=0.03)
+
+
+def test_more_rejects_than_allowed_give_exit_code_3(tmp_path: Path) -> None:
+    root = coco_root(tmp_path)
+    (root / "train2017" / "000000000003.jpg").write_bytes(b"")
+    result = run("convert", CONFIG, "--root", root, "--out", tmp_path / "a")
+    assert result.exit_code == 3
+    assert "1 at decode: the file is empty (0 bytes) (first: coco/3" in result.output
+    assert run("convert", CONFIG, "--root", root, "--out", tmp_path / "b", "--max-rejects", 1).exit_code == 0
+
+
+def test_a_wrong_config_gives_exit_code_2(tmp_path: Path) -> None:
+    result = run("convert", CONFIG, "--root", tmp_path, "--out", tmp_path / "a", "--set", "source.crowd=true")
+    assert result.exit_code == 2
+    assert "did you mean 'crowds'?" in result.output
+
+
+def test_a_root_without_the_dataset_gives_exit_code_1_and_says_what_to_check(tmp_path: Path) -> None:
+    result = run("convert", CONFIG, "--root", tmp_path, "--out", tmp_path / "a")
+    assert result.exit_code == 1
+    assert "instances_train2017.json" in result.output
+    assert "check --root" in result.output
+
+
+def test_info_of_what_is_no_store_gives_exit_code_1(tmp_path: Path) -> None:
+    result = run("info", tmp_path)
+    assert result.exit_code == 1
+    assert "is no store" in result.output
+
+
+def test_config_prints_the_effective_settings() -> None:
+    settings = json.loads(run("config", CONFIG, "--set", "recipe.name=sa2va").output)
+    assert settings["recipe"]["prompt_masks"] == {"filter": "torch-nearest", "size": 16}
+    assert settings["source"]["crowds"] is False

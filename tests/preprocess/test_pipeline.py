@@ -1,0 +1,177 @@
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stores import CONFIGS, coco_config, coco_root, coco_store, tree_digest
+
+import preprocess
+from preprocess.errors import StoreError
+from preprocess.pipeline import RunOptions, convert
+from preprocess.writer import RejectedError
+
+
+def totals(store: Path) -> dict[str, Any]:
+    attributes: dict[str, Any] = json.loads((store / "zarr.json").read_bytes())["attributes"]["resizeonce"]
+    return attributes["totals"]
+
+
+def test_the_same_input_and_config_give_the_same_bytes_with_any_number_of_workers(tmp_path: Path) -> None:
+    root = coco_root(tmp_path)
+    for name, workers in (("a", 1), ("b", 2), ("c", 3)):
+        convert(coco_config(), root, tmp_path / name, RunOptions(workers=workers))
+    first = tree_digest(tmp_path / "a")
+    assert len(first) > 100
+    assert tree_digest(tmp_path / "b") == first
+    assert tree_digest(tmp_path / "c") == first
+
+
+def test_convert_is_a_function_of_the_package(tmp_path: Path) -> None:
+    report = preprocess.convert(CONFIGS / "coco.toml", coco_root(tmp_path), tmp_path / "out")
+    assert report.attributes["totals"]["samples"] == 10
+    assert report.num_rejects == 0
+
+
+def test_counts_of_a_miniature_dataset_are_what_was_written(tmp_path: Path) -> None:
+    report = coco_store(tmp_path)
+    found = report.attributes["totals"]
+    assert (found["images"], found["masks"], found["samples"], found["expressions"]) == (5, 10, 10, 0)
+    assert found["skips"] == {"crowd annotation": 5}
+    assert [part["rows"]["images"] for part in report.attributes["parts"]] == [2, 2, 1]
+
+
+def test_crowds_become_samples_when_asked_for(tmp_path: Path) -> None:
+    assert coco_store(tmp_path, "source.crowds=true").attributes["totals"]["samples"] == 15
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("limit", [1, 3, 4, 9, 10, 99])
+def test_limit_writes_the_first_samples_of_the_dataset(tmp_path: Path, limit: int, workers: int) -> None:
+    coco_root(tmp_path)
+    coco_store(tmp_path, limit=limit, workers=workers)
+    assert totals(tmp_path / "coco.zarr")["samples"] == min(limit, 10)
+    # Two samples an image, two images a part: no part and no image is there that no sample needs.
+    assert totals(tmp_path / "coco.zarr")["images"] == min(-(-limit // 2), 5)
+    assert len(list((tmp_path / "coco.zarr").glob("part-*"))) == min(-(-limit // 4), 3)
+
+
+def test_a_limited_store_has_the_same_bytes_with_any_number_of_workers(tmp_path: Path) -> None:
+    root = coco_root(tmp_path)
+    for name, workers in (("a", 1), ("b", 2)):
+        convert(coco_config(), root, tmp_path / name, RunOptions(workers=workers, limit=5))
+    assert tree_digest(tmp_path / "a") == tree_digest(tmp_path / "b")
+
+
+def test_a_complete_store_is_left_alone(tmp_path: Path) -> None:
+    coco_store(tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "coco.zarr").rglob("*")}
+    assert coco_store(tmp_path).was_complete
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "coco.zarr").rglob("*")} == before
+
+
+def test_an_unfinished_store_is_finished_to_the_same_bytes_without_touching_its_parts(tmp_path: Path) -> None:
+    coco_store(tmp_path)
+    store = tmp_path / "coco.zarr"
+    whole = tree_digest(store)
+    job = json.loads((store / "zarr.json").read_bytes())["attributes"]["resizeonce"]["job"]
+    # As a kill leaves it: no root, a part missing, another half written.
+    (store / "zarr.json").unlink()
+    (store / ".job.json").write_text(json.dumps(job))
+    (store / "part-00001").rename(store / ".part-00001.partial")
+    (store / ".part-00001.partial" / "zarr.json").unlink()
+    kept = {path: path.stat().st_mtime_ns for path in (store / "part-00000").rglob("*")}
+    assert not coco_store(tmp_path).was_complete
+    assert tree_digest(store) == whole
+    assert {path: path.stat().st_mtime_ns for path in (store / "part-00000").rglob("*")} == kept
+
+
+def test_a_store_of_another_command_is_refused_with_what_differs(tmp_path: Path) -> None:
+    coco_store(tmp_path)
+    with pytest.raises(StoreError, match=r"recipe\.prompt_masks\.filter was 'pillow-nearest', is now 'cover'"):
+        coco_store(tmp_path, "recipe.prompt_masks.filter=cover")
+    with pytest.raises(StoreError, match="limit was None, is now 3"):
+        coco_store(tmp_path, limit=3)
+    annotations = tmp_path / "coco" / "annotations" / "instances_train2017.json"
+    annotations.write_text(annotations.read_text() + " ")
+    with pytest.raises(StoreError, match="instances_train2017.json was"):
+        coco_store(tmp_path)
+
+
+def test_overwrite_makes_a_store_anew_and_removes_nothing_else(tmp_path: Path) -> None:
+    coco_store(tmp_path)
+    report = coco_store(tmp_path, "source.crowds=true", overwrite=True)
+    assert report.attributes["totals"]["samples"] == 15
+    other = tmp_path / "precious"
+    other.mkdir()
+    (other / "thesis.txt").write_text("all of it")
+    for overwrite in (False, True):
+        with pytest.raises(StoreError, match="is no store"):
+            convert(coco_config(), tmp_path / "coco", other, RunOptions(overwrite=overwrite))
+    assert (other / "thesis.txt").read_text() == "all of it"
+
+
+def test_a_second_run_on_a_store_is_refused(tmp_path: Path) -> None:
+    root = coco_root(tmp_path)
+    out = tmp_path / "out"
+    out.mkdir()
+    with (out / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(StoreError, match="another run is writing"):
+            convert(coco_config(), root, out)
+    convert(coco_config(), root, out)
+
+
+def test_bad_records_are_listed_and_the_rest_is_converted(tmp_path: Path) -> None:
+    root = coco_root(tmp_path)
+    (root / "train2017" / "000000000002.jpg").write_bytes(b"<html>")
+    (root / "train2017" / "000000000004.jpg").unlink()
+    report = coco_store(tmp_path)
+    assert report.attributes["totals"]["images"] == 3
+    assert report.attributes["totals"]["rejects"] == {"decode": 1, "read": 1}
+    lines = [json.loads(line) for line in (tmp_path / "coco.zarr" / "rejects.jsonl").read_text().splitlines()]
+    assert [(line["key"], line["path"], line["stage"]) for line in lines] == [
+        ("coco/2", "train2017/000000000002.jpg", "decode"),
+        ("coco/4", "train2017/000000000004.jpg", "read"),
+    ]
+    assert "begins with b'<html>'" in lines[0]["reason"]
+
+
+def test_on_error_fail_stops_at_the_first_and_commits_no_part_of_it(tmp_path: Path) -> None:
+    root = coco_root(tmp_path)
+    (root / "train2017" / "000000000004.jpg").unlink()
+    with pytest.raises(RejectedError, match="coco/4"):
+        coco_store(tmp_path, on_error="fail")
+    assert [path.name for path in (tmp_path / "coco.zarr").glob("*part*")] == ["part-00000"]
+
+
+def test_a_dataset_of_which_nothing_is_usable_gives_an_empty_store(tmp_path: Path) -> None:
+    root = coco_root(tmp_path)
+    for path in (root / "train2017").iterdir():
+        path.write_bytes(b"")
+    report = coco_store(tmp_path)
+    assert report.attributes["totals"]["samples"] == 0
+    assert report.num_rejects == 5
+
+
+def test_ctrl_c_exits_with_130_and_the_next_run_finishes(tmp_path: Path) -> None:
+    root = coco_root(tmp_path)
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "preprocess", "convert", str(CONFIGS / "coco.toml"), "--root", str(root)]
+    command += ["--out", str(out), "--workers", "2", "--set", "store.scenes_per_part=1"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while not list(out.glob(".part-*")) and not list(out.glob("part-*")):
+        assert process.poll() is None
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=30)
+    assert "Traceback" not in stderr
+    # On a fast machine the job may have been done just before the signal.
+    assert (process.returncode, "run the same command again" in stderr) in [(130, True), (0, False)]
+    assert subprocess.run(command, check=False, capture_output=True).returncode == 0
+    assert totals(out)["samples"] == 10

@@ -1,0 +1,47 @@
+"""Small stores for tests, and independent ways to read and compare them."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from miniature.coco import write_coco
+from miniature.shapes import picture_of
+
+from preprocess.config import Config, load_config
+from preprocess.pipeline import Report, RunOptions, convert
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+SIZES = [(333, 500), (480, 640), (90, 70), (640, 427), (301, 299)]
+"""(height, width) of the pictures of a small dataset: oblong, small, odd."""
+
+
+def pictures() -> list[Any]:
+    """Return pictures of different sizes."""
+    return [picture_of(height, width, seed) for seed, (height, width) in enumerate(SIZES)]
+
+
+def coco_root(folder: Path) -> Path:
+    """Write a miniature COCO tree and return its root."""
+    root = folder / "coco"
+    write_coco(root, pictures())
+    return root
+
+
+def coco_config(*overrides: str) -> Config:
+    """Return the shipped COCO config with two images a part."""
+    return load_config(CONFIGS / "coco.toml", ["store.scenes_per_part=2", *overrides])
+
+
+def coco_store(folder: Path, *overrides: str, **run: Any) -> Report:
+    """Convert a miniature COCO tree into `folder / "coco.zarr"`."""
+    root = folder / "coco"
+    if not root.exists():
+        coco_root(folder)
+    return convert(coco_config(*overrides), root, folder / "coco.zarr", RunOptions(**run))
+
+
+def tree_digest(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file below a folder, by its relative path."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
