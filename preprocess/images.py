@@ -73,6 +73,11 @@ def decode_image(encoded: bytes, annotated_size: tuple[int, int] | None = None) 
         RecordError: the file is empty, damaged, too large, of another format, or does not fit `annotated_size`.
     """
     picture = open_image(encoded)
+    try:
+        # Before the EXIF is asked for: to find it, Pillow loads a PNG by itself, and what fails there does not fail again.
+        picture.load()
+    except _DECODE_ERRORS as err:
+        raise RecordError(f"damaged {picture.format} file: {err}", stage="decode") from err
     orientation = _read_orientation(picture)
     upright, unsure = False, orientation in _TURNS
     height, width = picture.height, picture.width
@@ -83,8 +88,12 @@ def decode_image(encoded: bytes, annotated_size: tuple[int, int] | None = None) 
         if annotated_size == stored or (
             is_same_picture(stored, annotated_size) and not (can_turn and annotated_size == turned)
         ):
-            # A square picture, or a turn by 180 degrees, looks the same from outside.
-            unsure = orientation in (2, 3, 4) or (can_turn and height == width)
+            # A turn by 180 degrees looks the same from outside, and so does any turn of a picture that is square, or
+            # nearly square and annotated in another scale.
+            fits_both = annotated_size == turned or (
+                annotated_size != stored and is_same_picture(turned, annotated_size)
+            )
+            unsure = orientation in (2, 3, 4) or (can_turn and fits_both)
         elif can_turn and is_same_picture(turned, annotated_size):
             upright, unsure = True, False
         else:
@@ -188,7 +197,7 @@ def _read_orientation(picture: Image.Image) -> int:
 def is_same_picture(size: tuple[int, int], other: tuple[int, int]) -> bool:
     """Whether two (height, width) can be one picture in two sizes: aspect ratios agree, up to a pixel of rounding."""
     (height, width), (other_height, other_width) = size, other
-    if min(other) < 1:
+    if min(other) < 1 or max(other) > 2**31:
         return False
     scaled = other_height * width / other_width
     return abs(scaled - height) <= max(ASPECT_TOLERANCE * height, width / other_width, 1.0)

@@ -6,6 +6,7 @@ words; a test compares the two.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -183,7 +184,17 @@ def read_attributes(store: Path) -> dict[str, Any]:
             f"{store} has format version {version!r}, this version of resizeonce reads {FORMAT_VERSION}: "
             "read it with the version that wrote it, or convert again"
         )
+    if attributes.get("sha256") != attributes_digest(attributes):
+        raise StoreError(
+            f"{path} is damaged: its attributes are not those that were written; run `resizeonce verify {store}`"
+        )
     return attributes
+
+
+def attributes_digest(attributes: Mapping[str, Any]) -> str:
+    """Return what `sha256` in the root attributes is: the SHA-256 of all the others as compact JSON, keys sorted."""
+    others = {name: value for name, value in attributes.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(others, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def read_part_attributes(part: Path) -> tuple[dict[str, Any], str]:

@@ -26,6 +26,7 @@ from preprocess.layout import (
     JOB_FILE,
     REJECTS_FILE,
     TABLES,
+    attributes_digest,
     part_name,
     read_attributes,
     read_part_attributes,
@@ -56,7 +57,7 @@ def library_versions() -> dict[str, str]:
 
 
 def prepare_store(out: Path, job: dict[str, Any], *, overwrite: bool) -> bool:
-    """Make `out` ready for a job, or find it done already.
+    """Make `out` ready for a job, or find it done already; a store that lacks parts is made unfinished again.
 
     Returns:
         Whether the store is complete and of this very job.
@@ -67,8 +68,14 @@ def prepare_store(out: Path, job: dict[str, Any], *, overwrite: bool) -> bool:
     if overwrite and out.exists():
         _remove_store(out)
     if (out / "zarr.json").exists():
-        _check_same_job(out, read_attributes(out)["job"], job)
-        return True
+        attributes = read_attributes(out)
+        _check_same_job(out, attributes["job"], job)
+        if all((out / part["name"]).exists() for part in attributes["parts"]):
+            return True
+        # A damaged part is mended by removing it: the store becomes an unfinished one again.
+        write_whole(out / JOB_FILE, json.dumps(job, indent=1).encode())
+        (out / "zarr.json").unlink()
+        return False
     if (out / JOB_FILE).exists():
         _check_same_job(out, json.loads((out / JOB_FILE).read_bytes()), job)
         return False
@@ -112,8 +119,8 @@ def finish_store(
     out: Path, job: dict[str, Any], source: Source, summaries: Sequence[PartSummary]
 ) -> dict[str, Any]:
     """Write the list of rejects and, last, the root attributes; return the attributes."""
-    _write_rejects(out, source, len(summaries))
-    attributes = {
+    files = _write_rejects(out, source, len(summaries))
+    attributes: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "dataset": job["source"]["name"],
         "dataset_type": source.dataset_type,
@@ -130,9 +137,11 @@ def finish_store(
             }
             for part, summary in enumerate(summaries)
         ],
+        "files": files,
         "totals": sum_summaries(source, summaries),
         "versions": library_versions(),
     }
+    attributes["sha256"] = attributes_digest(attributes)
     metadata = {"attributes": {ATTRIBUTES_KEY: attributes}, "zarr_format": 3, "node_type": "group"}
     for leftover in out.glob(".part-*.partial"):
         shutil.rmtree(leftover)
@@ -178,26 +187,31 @@ def digest_of(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _write_rejects(out: Path, source: Source, num_parts: int) -> None:
+def _write_rejects(out: Path, source: Source, num_parts: int) -> dict[str, Any]:
+    """Write the list of rejects, if there are any; return it by name with its size and digest."""
     encoder = msgspec.json.Encoder(order="deterministic")
     content = b"".join(encoder.encode(reject) + b"\n" for reject in source.rejects)
     for part in range(num_parts):
         path = out / part_name(part) / REJECTS_FILE
         if path.exists():
             content += path.read_bytes()
-    if content:
-        write_whole(out / REJECTS_FILE, content)
+    if not content:
+        return {}
+    write_whole(out / REJECTS_FILE, content)
+    return {REJECTS_FILE: {"bytes": len(content), "sha256": digest_of(content)}}
 
 
 def _remove_store(out: Path) -> None:
-    """Remove a store, finished or not; refuse to remove anything else."""
-    if not (out / "zarr.json").exists() and not (out / JOB_FILE).exists() and any(out.iterdir()):
+    """Remove what a store holds, finished or not; refuse to remove anything else."""
+    content = [path for path in out.iterdir() if path.name != LOCK_FILE]
+    if content and not (out / "zarr.json").exists() and not (out / JOB_FILE).exists():
         raise StoreError(f"{out} is no store, so --overwrite does not remove it: choose another --out")
-    if (out / "zarr.json").exists():
-        read_attributes(out)
-        # Without its root a half removed store can't be taken for a whole one.
-        (out / "zarr.json").rename(out / JOB_FILE)
-    shutil.rmtree(out)
+    # The root goes first: a half removed store can't be taken for a whole one.
+    for path in sorted(content, key=lambda path: path.name != "zarr.json"):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _check_same_job(out: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:

@@ -121,4 +121,5 @@ def format_bytes(num_bytes: int) -> str:
 
 def _without_details(reason: str) -> str:
     """Return a reason without its numbers and quoted values, so that alike ones count together."""
-    return re.sub(r"\d+(\.\d+)?", "N", re.sub(r"(['\"]).*?\1|b'.*'", "'...'", reason))
+    unquoted = re.sub(r"(['\"]).*?\1|b'.*'", "'...'", reason)
+    return re.sub(r"[\w.]*\d[\w.]*", "N", unquoted)

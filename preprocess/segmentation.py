@@ -9,6 +9,7 @@ common/maskApi.c). Everything is checked before a mask is allocated, since files
 Polygons are rasterised by pycocotools: rasterisers disagree on edges, and its result is what COCO means.
 """
 
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -213,7 +214,7 @@ def _is_count(value: object) -> bool:
     """Whether a JSON value is a whole number >= 0 (SA-1B writes some as 2.0)."""
     if isinstance(value, float):
         return value.is_integer() and 0 <= value < 2**53
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
 
 
 def _outline_length(part: Sequence[float]) -> float:
@@ -232,5 +233,6 @@ def _is_polygon(part: object) -> TypeGuard[Sequence[float]]:
 
 
 def _shorten(value: object) -> str:
-    text = repr(value)
+    # A plain repr would walk through all of it, and give up on a list that is nested too deeply.
+    text = reprlib.repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

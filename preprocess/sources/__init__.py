@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from preprocess.sources import coco
+from preprocess.sources import coco, npz, openimages, refcoco, sa1b, sav
 from preprocess.sources.base import Source
 
 
@@ -19,5 +19,10 @@ class SourceType(NamedTuple):
 
 
 SOURCES: dict[str, SourceType] = {
+    "npz": SourceType(npz.Options, npz.NpzSource),
+    "sav": SourceType(sav.Options, sav.SavSource),
+    "sa1b": SourceType(sa1b.Options, sa1b.Sa1bSource),
+    "openimages": SourceType(openimages.Options, openimages.OpenImagesSource),
+    "refcoco": SourceType(refcoco.Options, refcoco.RefcocoSource),
     "coco": SourceType(coco.Options, coco.CocoSource),
 }

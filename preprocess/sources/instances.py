@@ -20,6 +20,9 @@ from preprocess.errors import SegmentationError, SourceError
 from preprocess.records import Reject
 from preprocess.segmentation import Rle, parse_segmentation
 
+_JSON_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are no JSON, no UTF-8, or nested too deep."""
+
 
 class ImageEntry(msgspec.Struct, frozen=True, gc=False):
     """One element of `images`."""
@@ -47,7 +50,7 @@ class Annotation(msgspec.Struct, frozen=True, gc=False):
         """
         try:
             segmentation = msgspec.json.decode(self.segmentation)
-        except (msgspec.DecodeError, RecursionError) as err:
+        except _JSON_ERRORS as err:
             raise SegmentationError(f"the segmentation is no valid JSON: {err}") from err
         return parse_segmentation(segmentation, image.height, image.width)
 
@@ -89,7 +92,7 @@ class Instances:
             raise SourceError(
                 f"can't read {path}: {err.strerror}; check --root and the config's [source]"
             ) from err
-        except (msgspec.DecodeError, RecursionError) as err:
+        except _JSON_ERRORS as err:
             raise SourceError(f"{path} is no COCO instances JSON: {err}") from err
         self.categories = {category.id: category.name for category in content.categories}
         self.images = self._index_images(content.images)
@@ -115,7 +118,7 @@ class Instances:
         for place, element in enumerate(elements):
             try:
                 image = decoder.decode(element)
-            except msgspec.DecodeError as err:
+            except _JSON_ERRORS as err:
                 self._reject(f"images[{place}]", f"not an image entry: {err}")
                 continue
             if image.id in images:
@@ -129,7 +132,7 @@ class Instances:
         for place, element in enumerate(elements):
             try:
                 annotation = decoder.decode(element)
-            except msgspec.DecodeError as err:
+            except _JSON_ERRORS as err:
                 self._reject(f"annotations[{place}]", f"not an annotation: {err}")
                 continue
             key = f"{annotation.image_id}/{annotation.id}"

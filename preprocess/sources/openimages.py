@@ -1,0 +1,235 @@
+"""OpenImages V5 to V7, instance segmentation (https://storage.googleapis.com/openimages/web).
+
+Annotations CC BY 4.0; photographs listed as CC BY 2.0.
+
+::
+
+    train-annotations-object-segmentation.csv           one row for each mask, 2.69 million for train
+    train/00bd3f67d6e5d850.jpg
+    train-masks/00bd3f67d6e5d850_m0bt9lr_143bac7b.png   flat, or by the first hex digit: train-masks/0/, train-masks/A/
+    class-descriptions-boxable.csv                      no header: /m/0bt9lr,Dog
+
+    MaskPath,ImageID,LabelName,BoxID,BoxXMin,BoxXMax,BoxYMin,BoxYMax,PredictedIoU,Clicks
+
+There is no official tree after unpacking, so each place is an option.
+
+- A mask covers the whole image in a resolution of its own, larger or smaller than the image's, and rounding makes
+  their aspect ratios differ a little. It stays in its own resolution.
+- The CSV does not give the image's size. Where EXIF asks for a turn, the masks tell which way is meant: the picture
+  is read as the first mask's aspect ratio has it, and a mask of another ratio is rejected.
+- Ids are text, though some look like numbers. A BoxID is not one of the box annotations.
+- Rows of one image need not be adjacent, many images have none, and rows without files are common.
+"""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from preprocess.errors import RecordError
+from preprocess.images import Picture, decode_bitmap, decode_image, is_same_picture
+from preprocess.layout import DatasetType
+from preprocess.records import Frame, Mask, Record, Reject, Skip
+from preprocess.segmentation import Bitmap
+from preprocess.sources.base import file_digest, read_file, resolve_inside
+from preprocess.sources.openimages_rows import Row, Rows, read_classes
+
+MAX_BITMAP_PIXELS = 1 << 30
+"""How many pixels the masks of one image may have together: each takes a byte while the image is converted."""
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """Options of `[source]` for OpenImages. Paths are relative to the root; `{split}` in them becomes the split."""
+
+    split: str = "train"
+    """"train", "validation" or "test": what stands for `{split}`."""
+    annotations: str = "{split}-annotations-object-segmentation.csv"
+    """The segmentation CSV."""
+    images: str = "{split}"
+    """The folder of images."""
+    masks: str = "{split}-masks"
+    """The folder of masks, flat or with a folder for each first hex digit."""
+    classes: str = "class-descriptions-boxable.csv"
+    """The names of the classes. Where the file is absent, a mask's category is its label, such as "/m/0bt9lr"."""
+    missing: Literal["reject", "skip"] = "reject"
+    """What becomes of rows whose image or mask file is absent: "skip" suits a partial download."""
+
+    def path(self, template: str) -> str:
+        """Return the path that one of the options stands for."""
+        return template.replace("{split}", self.split)
+
+
+class _AbsentError(RecordError):
+    """Raised when a file that a row calls for is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenImagesScene:
+    """One image with its rows."""
+
+    key: str
+    root: Path
+    images: str
+    masks: str
+    image_id: str
+    rows: tuple[tuple[Row, str], ...]
+    """Each with its class name."""
+    skip_missing: bool
+
+    @property
+    def path(self) -> str:
+        """The image file, relative to the root."""
+        return f"{self.images}/{self.image_id}.jpg"
+
+    def read(self) -> Iterator[Record]:
+        """Yield the image with one mask for each row."""
+        try:
+            encoded = read_file(_find(self.root / self.images, [f"{self.image_id}.jpg"]))
+        except RecordError as err:
+            if self.skip_missing and isinstance(err, _AbsentError):
+                yield Skip("row whose image is absent", len(self.rows))
+            else:
+                yield Reject.from_error(err, self.key, self.path)
+            return
+        masks: dict[Row, Mask] = {}
+        for row, record in self._read_masks():
+            if isinstance(record, Mask):
+                masks[row] = record
+            else:
+                yield record
+        if not masks:
+            # Each was reported above. An image without masks gives no sample, so it isn't decoded.
+            return
+        try:
+            picture = _decode(encoded, [mask.segmentation.size for mask in masks.values()])
+        except RecordError as err:
+            yield Reject.from_error(err, self.key, self.path)
+            return
+        height, width = picture.image.shape[:2]
+        fitting = []
+        for row, mask in masks.items():
+            if is_same_picture((height, width), mask.segmentation.size):
+                fitting.append(mask)
+            else:
+                yield self._reject(row, _misfit((height, width), mask.segmentation.size))
+        if fitting:
+            unsure = picture.unsure_turn
+            yield Frame(self.key, self.path, picture.image, tuple(fitting), unsure_turn=unsure)
+
+    def _read_masks(self) -> Iterator[tuple[Row, Mask | Reject | Skip]]:
+        seen: set[str] = set()
+        num_pixels = 0
+        for row, category in self.rows:
+            try:
+                row.check()
+                for name in (row.mask_path, row.object_id):
+                    if name in seen:
+                        raise RecordError(f"an earlier row has {name!r} already", stage="index")
+                seen |= {row.mask_path, row.object_id}
+                bitmap = self._read_bitmap(row, MAX_BITMAP_PIXELS - num_pixels)
+                num_pixels += bitmap.array.size
+                yield row, Mask(row.object_id, bitmap, category)
+            except _AbsentError as err:
+                skip = Skip("row whose mask is absent")
+                yield row, skip if self.skip_missing else self._reject(row, err)
+            except RecordError as err:
+                yield row, self._reject(row, err)
+
+    def _read_bitmap(self, row: Row, limit: int) -> Bitmap:
+        name, digit = row.mask_path, row.mask_path[0]
+        path = _find(self.root / self.masks, [name, f"{digit.lower()}/{name}", f"{digit.upper()}/{name}"])
+        array = decode_bitmap(read_file(path))
+        if array.size > limit:
+            raise RecordError(
+                f"the image's masks have over {MAX_BITMAP_PIXELS} pixels together, the limit, counting this one",
+                stage="mask",
+            )
+        return Bitmap(array)
+
+    def _reject(self, row: Row, err: RecordError) -> Reject:
+        key = f"{self.key}/{row.object_id}"
+        return Reject.from_error(err, key, f"{self.masks}/{row.mask_path}")
+
+
+class OpenImagesSource:
+    """OpenImages: one scene for each image that has a row, in the order of the image ids."""
+
+    dataset_type: DatasetType = "openimage"
+    paired = False
+
+    def __init__(self, root: Path, options: Options) -> None:
+        """Read the segmentation CSV and the class names.
+
+        Raises:
+            SourceError: a file can't be read, or the CSV lacks a column.
+        """
+        self._root = root
+        self._options = options
+        self._rows = Rows(root, options.path(options.annotations))
+        self.rejects = self._rows.rejects
+        self._names = read_classes(root / options.path(options.classes))
+
+    def __len__(self) -> int:
+        return len(self._rows.image_ids)
+
+    def __getitem__(self, index: int) -> OpenImagesScene:
+        image_id = self._rows.image_ids[index]
+        rows = self._rows.of_image(index)
+        return OpenImagesScene(
+            f"openimages/{image_id}",
+            self._root,
+            self._options.path(self._options.images),
+            self._options.path(self._options.masks),
+            image_id,
+            tuple((row, self._names.get(row.label, row.label)) for row in rows),
+            self._options.missing == "skip",
+        )
+
+    def fingerprint(self) -> dict[str, str]:
+        """Return the digests of the segmentation CSV and, where there is one, of the class names."""
+        names = [self._options.path(self._options.annotations)]
+        if self._names:
+            names.append(self._options.path(self._options.classes))
+        return {name: file_digest(self._root / name) for name in names}
+
+
+def _find(folder: Path, names: list[str]) -> Path:
+    """Return the first of the files that is there.
+
+    Raises:
+        RecordError: none is, or a name leads out of the folder.
+    """
+    for name in dict.fromkeys(names):
+        path = resolve_inside(folder, name)
+        try:
+            path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as err:
+            raise RecordError(f"can't read the file: {err}") from err
+        return path
+    raise _AbsentError(f"the file is missing: looked for {', '.join(dict.fromkeys(names))}")
+
+
+def _decode(encoded: bytes, sizes: list[tuple[int, int]]) -> Picture:
+    """Decode an image the way round that the first mask has it which fits at all.
+
+    Raises:
+        RecordError: the file is damaged.
+    """
+    for size in dict.fromkeys(sizes):
+        with suppress(RecordError):
+            return decode_image(encoded, size)
+    # It is damaged, which the next line says, or no mask fits, which is then said of each mask.
+    return decode_image(encoded)
+
+
+def _misfit(image: tuple[int, int], mask: tuple[int, int]) -> RecordError:
+    return RecordError(
+        f"the mask is {mask[0]} x {mask[1]} (height x width), the image {image[0]} x {image[1]}: "
+        "that can't be one picture in two sizes",
+        stage="mask",
+    )

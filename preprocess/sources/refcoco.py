@@ -1,0 +1,260 @@
+"""RefCOCO, RefCOCO+, RefCOCOg (https://github.com/lichengunc/refer) and gRefCOCO (https://henghuiding.com/GRES).
+
+The tools are under Apache-2.0, the annotations under CC BY 4.0, photographs under the Flickr licence each names::
+
+    refcoco/instances.json   refcoco/refs(unc).p   refcoco/refs(google).p     parsed by `preprocess.sources.instances`
+    refcoco+/instances.json  refcoco+/refs(unc).p                             and `preprocess.sources.refs`
+    refcocog/instances.json  refcocog/refs(umd).p  refcocog/refs(google).p
+    grefcoco/instances.json  grefcoco/grefs(unc).json
+    images/mscoco/images/train2014/COCO_train2014_000000581857.jpg
+
+Splits: train, val, testA (people) and testB (other things) by unc; train, val, test by umd and, for RefCOCO, by
+google. RefCOCOg by google has train and val, whose images overlap.
+
+A sample is one ref: the object (in gRefCOCO also several objects, their masks united) with all its expressions.
+
+- Pictures are found by `image_id`: the name in `instances.json`, or else the names COCO gave the same picture in 2014
+  and 2017. A ref's own `file_name` names no file.
+- The object id is the annotation's id, ids joined by "+" for several, "no-target" for none. Where a split has more
+  than one ref for the same object, all but the first of them get "#" and the ref's id behind it.
+- Expressions are kept as they stand in the file, neither lower-cased nor stripped: that can be done while training,
+  but not undone. (Sa2VA takes `raw`, lower-cased, without a final full stop.)
+- A ref may point to a crowd; that is accepted, since the words are about it.
+- `instances.json` holds all annotations of a picture, with or without a ref.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from preprocess.errors import RecordError, SegmentationError, SourceError
+from preprocess.images import decode_image
+from preprocess.layout import DatasetType
+from preprocess.records import Frame, Mask, Record, Reject, Skip
+from preprocess.segmentation import Bitmap, Rle, check_mask_size
+from preprocess.sources.base import file_digest, read_file, resolve_inside
+from preprocess.sources.instances import Annotation, ImageEntry, Instances
+from preprocess.sources.refs import BadRef, Ref, read_refs
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """Options of `[source]` for the RefCOCO family."""
+
+    dataset: Literal["refcoco", "refcoco+", "refcocog", "grefcoco"] = "refcoco"
+    """Which of the four; also the folder of its annotations."""
+    split_by: str = "unc"
+    """Who made the splits: unc, google or umd."""
+    split: str = "train"
+    """One of the splits in the refs file."""
+    images: str = "images/mscoco/images/train2014"
+    """The folder of images, relative to the root."""
+    refs: str = ""
+    """The refs file, relative to the root; "" for its official name, made of `dataset` and `split_by`."""
+    instances: str = ""
+    """The instances JSON, relative to the root; "" for `<dataset>/instances.json`."""
+    sentence: Literal["raw", "sent"] = "raw"
+    """Which spelling is the expression: as typed by the annotator, or cleaned by the authors."""
+    no_target: Literal["skip", "keep"] = "skip"
+    """What becomes of gRefCOCO's expressions for nothing in the picture; kept, they have an all-zero mask."""
+
+    @property
+    def refs_file(self) -> str:
+        """Path of the refs file below the root."""
+        name = f"grefs({self.split_by}).json" if self.dataset == "grefcoco" else f"refs({self.split_by}).p"
+        return self.refs or f"{self.dataset}/{name}"
+
+    @property
+    def instances_file(self) -> str:
+        """Path of the instances JSON below the root."""
+        return self.instances or f"{self.dataset}/instances.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ReferredObject:
+    """What one ref refers to, and its expressions."""
+
+    object_id: str
+    annotations: tuple[Annotation, ...]
+    """One, or several that are meant together, or none."""
+    category: str
+    """Class name; different ones joined by "+"."""
+    expressions: tuple[str, ...]
+
+    def mask(self, image: ImageEntry) -> Mask:
+        """Return the union of the annotations' masks.
+
+        Raises:
+            SegmentationError: one of the annotations has no mask of this image.
+        """
+        segmentation: Rle | Bitmap
+        if not self.annotations:
+            check_mask_size(image.height, image.width)
+            segmentation = Rle(image.height, image.width, np.array([image.height * image.width], np.int64))
+        else:
+            segmentation = self.annotations[0].mask(image)
+        if len(self.annotations) > 1:
+            union = segmentation.decode()
+            for annotation in self.annotations[1:]:
+                union |= annotation.mask(image).decode()
+            segmentation = Bitmap(union)
+        return Mask(
+            self.object_id,
+            segmentation,
+            self.category,
+            self.expressions,
+            may_be_empty=not self.annotations,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RefcocoScene:
+    """One image with the refs of one split."""
+
+    key: str
+    root: Path
+    folder: str
+    image: ImageEntry
+    objects: tuple[ReferredObject, ...]
+    skips: tuple[Skip, ...]
+
+    def read(self) -> Iterator[Record]:
+        """Yield the image with one mask for each ref."""
+        yield from self.skips
+        if not self.objects:
+            return
+        path = f"{self.folder}/{self.image.file_name}"
+        try:
+            name = self._find_file()
+            path = f"{self.folder}/{name}"
+            encoded = read_file(resolve_inside(self.root / self.folder, name))
+            picture = decode_image(encoded, (self.image.height, self.image.width))
+        except RecordError as err:
+            yield Reject.from_error(err, self.key, path)
+            return
+        masks = []
+        for referred in self.objects:
+            try:
+                masks.append(referred.mask(self.image))
+            except SegmentationError as err:
+                yield Reject.from_error(err, f"{self.key}/{referred.object_id}", path)
+        yield Frame(self.key, path, picture.image, tuple(masks), unsure_turn=picture.unsure_turn)
+
+    def _find_file(self) -> str:
+        """Return the picture's name in its folder: the listed one, or one that COCO gave it in another year."""
+        number = f"{self.image.id:012d}.jpg"
+        names = dict.fromkeys((self.image.file_name, f"COCO_train2014_{number}", number))
+        for name in names:
+            try:
+                if resolve_inside(self.root / self.folder, name).is_file():
+                    return name
+            except OSError as err:
+                raise RecordError(f"{name!r} can't be a file name: {err.strerror}") from err
+        raise RecordError(f"the file is missing: none of {', '.join(names)} is in {self.folder}")
+
+
+class RefcocoSource:
+    """One split of one of the four: one scene for each image with refs, in the order of the image ids."""
+
+    dataset_type: DatasetType = "refcoco"
+    paired = False
+
+    def __init__(self, root: Path, options: Options) -> None:
+        self._root = root
+        self._options = options
+        refs = self._read_split()
+        self._instances = Instances(root, options.instances_file, options.dataset)
+        self.rejects = self._instances.rejects
+        self._by_image: dict[int, dict[str, Ref]] = {}
+        self._index_refs(refs)
+        self._image_ids = sorted(self._by_image)
+
+    def __len__(self) -> int:
+        return len(self._image_ids)
+
+    def __getitem__(self, index: int) -> RefcocoScene:
+        image = self._instances.images[self._image_ids[index]]
+        objects, num_no_target, num_blank = [], 0, 0
+        for object_id, ref in self._by_image[image.id].items():
+            if not ref.targets and self._options.no_target == "skip":
+                num_no_target += 1
+                continue
+            expressions = self._expressions(ref)
+            num_blank += len(ref.sentences) - len(expressions)
+            annotations = tuple(self._instances.annotations[target] for target in ref.targets)
+            names = dict.fromkeys(map(self._instances.category, annotations))
+            objects.append(ReferredObject(object_id, annotations, "+".join(names), expressions))
+        skips = (Skip("no-target ref", num_no_target), Skip("blank sentence", num_blank))
+        return RefcocoScene(
+            f"{self._options.dataset}/{image.id}",
+            self._root,
+            self._options.images,
+            image,
+            tuple(objects),
+            tuple(skip for skip in skips if skip.count),
+        )
+
+    def fingerprint(self) -> dict[str, str]:
+        """Return the digests of the refs file and the instances JSON."""
+        names = (self._options.refs_file, self._options.instances_file)
+        return {name: file_digest(self._root / name) for name in names}
+
+    def _read_split(self) -> list[tuple[int, Ref | BadRef]]:
+        """Return the records of the split, each with its place in the file, and those that name no split."""
+        options = self._options
+        path = self._root / options.refs_file
+        refs = list(enumerate(read_refs(path)))
+        splits = sorted({ref.split for _, ref in refs if ref.split})
+        if options.split not in splits:
+            raise SourceError(
+                f"{path} has no ref of split {options.split!r}; its splits: {', '.join(map(repr, splits)) or 'none'}"
+            )
+        return [(place, ref) for place, ref in refs if ref.split in (options.split, "")]
+
+    def _index_refs(self, refs: list[tuple[int, Ref | BadRef]]) -> None:
+        seen: set[int] = set()
+        for place, ref in refs:
+            if isinstance(ref, BadRef):
+                self._reject(f"refs[{place}]", ref.reason)
+                continue
+            object_id = "+".join(map(str, ref.targets)) or "no-target"
+            of_image = self._by_image.get(ref.image_id, {})
+            if object_id in of_image:
+                object_id += f"#{ref.ref_id}"
+            if ref.ref_id in seen:
+                fault = f"has the ref_id {ref.ref_id} of an earlier ref"
+            else:
+                fault = self._find_fault(ref)
+            seen.add(ref.ref_id)
+            if fault:
+                self._reject(f"{ref.image_id}/{object_id}", f"refs[{place}] {fault}")
+            else:
+                of_image[object_id] = ref
+                self._by_image[ref.image_id] = of_image
+
+    def _find_fault(self, ref: Ref) -> str:
+        """Return why a ref can't become a sample, "" if it can."""
+        instances, name = self._instances, self._options.instances_file
+        if ref.image_id not in instances.images:
+            return f"belongs to image {ref.image_id}, which {name} does not list"
+        for target in ref.targets:
+            annotation = instances.annotations.get(target)
+            if annotation is None:
+                return f"refers to annotation {target}, which {name} does not list"
+            if annotation.image_id != ref.image_id:
+                return f"is of image {ref.image_id}, but its annotation {target} is of image {annotation.image_id}"
+        if not self._expressions(ref):
+            return f"has no sentence with a text under {self._options.sentence!r}"
+        return ""
+
+    def _expressions(self, ref: Ref) -> tuple[str, ...]:
+        texts = (getattr(sentence, self._options.sentence) for sentence in ref.sentences)
+        return tuple(text for text in texts if text.strip())
+
+    def _reject(self, key: str, reason: str) -> None:
+        self.rejects.append(
+            Reject(f"{self._options.dataset}/{key}", self._options.refs_file, "index", reason)
+        )

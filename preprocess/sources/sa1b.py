@@ -1,0 +1,241 @@
+"""SA-1B (https://ai.meta.com/datasets/segment-anything; SA-1B research licence, for research only).
+
+::
+
+    sa_000000.tar                             about 11,186 pairs, flat, as published: read without extracting
+        sa_1.jpg  sa_1.json
+    sa_000020/sa_223750.jpg, .json            or extracted, each tar into a folder of its own or all into one
+
+    {"image": {"image_id": 1, "width": 1500, "height": 2060, "file_name": "sa_1.jpg"},
+     "annotations": [{"id": 523353737, "segmentation": {"size": [2060, 1500], "counts": "TS_f15SP27K3N2..."},
+                      "bbox": [866.0, 946.0, 132.0, 199.0], "area": 14773, "predicted_iou": 0.95,
+                      "stability_score": 0.97, "point_coords": [[940.9, 1034.6]], "crop_box": [622.0, ...]}]}
+
+Tars and folders may be mixed, at any depth. A jpg and its json belong together when they lie in one folder or tar.
+
+- About 100 masks an image, nested and overlapping, without class names. Each covers the whole image; `crop_box`
+  only says where it was found.
+- `bbox` is one less than the mask's extent in width and height, so it is not compared with the mask.
+- Numbers may be ints or floats. Areas are counted from the masks, not taken from the file.
+- Public copies are damaged: tars that end early, jpgs without json and the reverse.
+- Links to folders are not followed, and a file that is a link must stay inside the root.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from preprocess.errors import RecordError, SegmentationError, SourceError
+from preprocess.images import MAX_IMAGE_BYTES, decode_image
+from preprocess.layout import DatasetType
+from preprocess.records import Frame, Mask, Record, Reject, Skip
+from preprocess.segmentation import Rle, parse_segmentation
+from preprocess.sources.base import listing_digest
+from preprocess.sources.sa1b_pairs import Pairs, RawFile
+
+MAX_JSON_BYTES = 1 << 26
+"""Largest json that is parsed (64 MiB); a hundred masks take a tenth of a megabyte."""
+
+# What msgspec raises on untrusted bytes; nesting and broken UTF-8 have errors of their own.
+_JSON_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+_Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """Options of `[source]` for SA-1B. A mask that fails a filter is skipped and counted."""
+
+    min_area: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """Smallest mask, in pixels."""
+    max_area_share: _Share = 1.0
+    """Largest mask, as a share of its image: some masks cover nearly all of it."""
+    min_predicted_iou: _Share = 0.0
+    """Smallest `predicted_iou`; a mask without one passes."""
+    min_stability_score: _Share = 0.0
+    """Smallest `stability_score`; a mask without one passes."""
+    max_masks_per_image: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """How many masks to take from an image: the largest, of equal ones those with the smallest id. All by default."""
+
+
+class _Image(msgspec.Struct, frozen=True):
+    width: int | float
+    height: int | float
+    image_id: int | float | None = None
+
+
+class _File(msgspec.Struct, frozen=True):
+    image: _Image
+    annotations: list[msgspec.Raw]
+
+
+class _Annotation(msgspec.Struct, frozen=True):
+    id: int | float
+    segmentation: msgspec.Raw = msgspec.Raw(b"null")
+    predicted_iou: float | None = None
+    stability_score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sa1bScene:
+    """One image with its masks."""
+
+    key: str
+    root: Path
+    image_id: int
+    image: RawFile
+    annotations: RawFile
+    options: Options
+
+    def read(self) -> Iterator[Record]:
+        """Yield the image with one mask for each annotation that passes the filters."""
+        try:
+            size, elements = self._parse(self.annotations.read(self.root, MAX_JSON_BYTES))
+        except RecordError as err:
+            yield Reject.from_error(err, self.key, self.annotations.path)
+            return
+        if not elements:
+            yield Skip("image without annotations")
+            return
+        masks: list[Mask] = []
+        for record in self._masks(elements, size):
+            if isinstance(record, Mask):
+                masks.append(record)
+            else:
+                yield record
+        limit = self.options.max_masks_per_image or len(masks)
+        if len(masks) > limit:
+            yield Skip("mask beyond max_masks_per_image", len(masks) - limit)
+            masks = _largest(masks, limit)
+        if not masks:
+            # Each was reported above. An image without masks gives no sample, so it isn't decoded.
+            return
+        try:
+            picture = decode_image(self.image.read(self.root, MAX_IMAGE_BYTES), size)
+        except RecordError as err:
+            yield Reject.from_error(err, self.key, self.image.path)
+            return
+        yield Frame(
+            self.key,
+            self.image.path,
+            picture.image,
+            tuple(masks),
+            unsure_turn=picture.unsure_turn,
+        )
+
+    def _parse(self, content: bytes) -> tuple[tuple[int, int], list[msgspec.Raw]]:
+        """Return the annotated (height, width) and the annotations, each still as the file's bytes."""
+        try:
+            file = msgspec.json.decode(content, type=_File)
+        except _JSON_ERRORS as err:
+            raise RecordError(f"no SA-1B json: {err}", stage="decode") from err
+        if file.image.image_id not in (None, self.image_id):
+            raise RecordError(
+                f"the json describes image {file.image.image_id}, expected {self.image_id} as in its file name",
+                stage="decode",
+            )
+        size = _whole(file.image.height), _whole(file.image.width)
+        return size, file.annotations
+
+    def _masks(self, elements: list[msgspec.Raw], size: tuple[int, int]) -> Iterator[Mask | Reject | Skip]:
+        seen: set[int] = set()
+        for place, element in enumerate(elements):
+            key = f"{self.key}/annotations[{place}]"
+            try:
+                annotation = _parse_annotation(element, place)
+                object_id = _whole(annotation.id)
+                key = f"{self.key}/{object_id}"
+                if object_id in seen:
+                    raise SegmentationError(f"annotations[{place}] has the id of an earlier annotation")
+                seen.add(object_id)
+                if reason := self._fails_quality(annotation):
+                    yield Skip(reason)
+                    continue
+                rle = _parse_mask(annotation.segmentation, size)
+            except RecordError as err:
+                yield Reject.from_error(err, key, self.annotations.path)
+                continue
+            if rle.area < self.options.min_area:
+                yield Skip("mask under min_area")
+            elif rle.area > self.options.max_area_share * size[0] * size[1]:
+                yield Skip("mask over max_area_share")
+            else:
+                yield Mask(str(object_id), rle)
+
+    def _fails_quality(self, annotation: _Annotation) -> str:
+        """Return why a filter leaves the annotation out, "" if none does."""
+        iou, stability = annotation.predicted_iou, annotation.stability_score
+        if iou is not None and iou < self.options.min_predicted_iou:
+            return "mask under min_predicted_iou"
+        if stability is not None and stability < self.options.min_stability_score:
+            return "mask under min_stability_score"
+        return ""
+
+
+class Sa1bSource:
+    """SA-1B: one scene for each pair of jpg and json, in the order of the image ids."""
+
+    dataset_type: DatasetType = "sa1b"
+    paired = False
+
+    def __init__(self, root: Path, options: Options) -> None:
+        """List the root and scan the headers of its tar files.
+
+        Raises:
+            SourceError: the root can't be listed or holds nothing of SA-1B.
+        """
+        self._root = root
+        self._options = options
+        self._pairs = Pairs(root)
+        self.rejects = self._pairs.rejects
+        if not self._pairs and not self.rejects:
+            raise SourceError(
+                f"{root} holds no sa_<image id>.jpg, neither in folders nor in plain .tar files; check --root"
+            )
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def __getitem__(self, index: int) -> Sa1bScene:
+        image_id, image, annotations = self._pairs[index]
+        return Sa1bScene(f"sa1b/sa_{image_id}", self._root, image_id, image, annotations, self._options)
+
+    def fingerprint(self) -> dict[str, str]:
+        """Return digests of the listing: names and sizes of the tars, names of the pairs and offsets within tars."""
+        pairs = (self._pairs[index] for index in range(len(self._pairs)))
+        lines = (f"{file.path} {file.offset} {file.size}" for _, *files in pairs for file in files)
+        return {"tars": listing_digest(self._pairs.tars), "pairs": listing_digest(lines)}
+
+
+def _parse_annotation(element: msgspec.Raw, place: int) -> _Annotation:
+    try:
+        return msgspec.json.decode(element, type=_Annotation)
+    except _JSON_ERRORS as err:
+        raise SegmentationError(f"annotations[{place}] is not an annotation: {err}") from err
+
+
+def _parse_mask(segmentation: msgspec.Raw, size: tuple[int, int]) -> Rle:
+    try:
+        value = msgspec.json.decode(segmentation)
+    except _JSON_ERRORS as err:
+        raise SegmentationError(f"the segmentation is no valid JSON: {err}") from err
+    rle = parse_segmentation(value, *size)
+    if not rle.area:
+        # Said here, before the filters: an empty mask is a fault of the record, not too small a mask.
+        raise SegmentationError("the mask covers no pixel")
+    return rle
+
+
+def _whole(number: int | float) -> int:
+    if number != int(number):
+        raise RecordError(f"found {number}, expected a whole number", stage="decode")
+    return int(number)
+
+
+def _largest(masks: list[Mask], limit: int) -> list[Mask]:
+    """Return the largest masks, in the order they came in."""
+    ranked = sorted(masks, key=lambda mask: (-mask.segmentation.area, int(mask.object_id)))
+    kept = {mask.object_id for mask in ranked[:limit]}
+    return [mask for mask in masks if mask.object_id in kept]

@@ -1,0 +1,209 @@
+"""Which SA-1B pairs of jpg and json lie below a root, in folders and in tar files.
+
+The whole dataset has 11 million pairs, so nothing is kept per pair but numbers: a file is its image id, its place (a
+folder, or a folder within a tar) and, in a tar, an offset and a size. Paths are put together when a pair is asked for.
+"""
+
+import os
+import re
+from array import array
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from preprocess.errors import RecordError, SourceError
+from preprocess.records import Reject
+from preprocess.sources.base import read_file, resolve_inside
+from preprocess.sources.tars import read_member, scan_tar
+
+_SUFFIXES = (".jpg", ".json")
+_NAME = re.compile(r"sa_(0|[1-9][0-9]{0,17})(\.jpg|\.json)", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class RawFile:
+    """A file on disk or a member of a tar."""
+
+    tar: str
+    """The tar that holds it, relative to the root; "" for a file on disk."""
+    name: str
+    """Relative to the tar or to the root."""
+    offset: int
+    size: int
+
+    @property
+    def path(self) -> str:
+        """Path to print, such as "sa_000000.tar/sa_1.jpg"."""
+        return _printable(f"{self.tar}/{self.name}" if self.tar else self.name)
+
+    def read(self, root: Path, limit: int) -> bytes:
+        """Return its bytes.
+
+        Raises:
+            RecordError: it is missing, unreadable, leads out of the root, or is over `limit` bytes.
+        """
+        if self.tar:
+            return read_member(resolve_inside(root, self.tar), self.offset, self.size, limit)
+        return read_file(resolve_inside(root, self.name), limit)
+
+
+class _Place(NamedTuple):
+    """Where files lie; places are sorted as they are printed."""
+
+    path: str
+    tar: str
+    folder: str
+
+
+class Pairs:
+    """The pairs below a root, in the order of their image ids.
+
+    Attributes:
+        rejects: files without a partner, pairs that were there before, names that are none, damaged tars.
+        tars: "path size" of each tar file that was scanned, sorted.
+    """
+
+    def __init__(self, root: Path) -> None:
+        """List `root` and scan its tar files.
+
+        Raises:
+            SourceError: the root can't be listed.
+        """
+        self.rejects: list[Reject] = []
+        self.tars: list[str] = []
+        self._root = root
+        self._places: dict[_Place, int] = {}
+        self._columns = [array("q") for _ in range(5)]
+        self._walk()
+        # Row by row: image id, place, suffix, offset, size.
+        table = np.stack([np.array(column, np.int64) for column in self._columns], axis=1)
+        del self._columns
+        self._place_list: list[_Place] = sorted(self._places)
+        self._images, self._annotations = self._match(self._sort(table))
+        self.rejects.sort(key=lambda reject: (reject.path, reject.reason))
+        self.tars.sort()
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: int) -> tuple[int, RawFile, RawFile]:
+        """Return a pair's image id, jpg and json."""
+        image = self._images[index]
+        return int(image[0]), self._file(image), self._file(self._annotations[index])
+
+    def _walk(self) -> None:
+        folders = [""]
+        while folders:
+            folder = folders.pop()
+            prefix = f"{folder}/" if folder else ""
+            place = self._place("", folder)
+            try:
+                with os.scandir(self._root / folder) as entries:
+                    for entry in entries:
+                        name = f"{prefix}{entry.name}"
+                        if entry.is_dir(follow_symlinks=False):
+                            folders.append(name)
+                        elif entry.name.endswith(".tar") and not entry.name.startswith("."):
+                            self._scan_tar(name)
+                        elif _links_to_folder(entry):
+                            self._reject("sa1b", name, "a link to a folder; links are not followed")
+                        else:
+                            self._add(entry.name, name, place)
+            except OSError as err:
+                if not folder:
+                    raise SourceError(f"can't list {self._root}: {err.strerror}; check --root") from err
+                self._reject("sa1b", folder, f"can't list the folder: {err.strerror}")
+
+    def _scan_tar(self, tar: str) -> None:
+        try:
+            path = resolve_inside(self._root, tar)
+            for member in scan_tar(path):
+                folder, _, name = member.name.rpartition("/")
+                if not member.problem:
+                    place = self._place(tar, folder)
+                    self._add(name, f"{tar}/{member.name}", place, member.offset, member.size)
+                elif _is_ours(name):
+                    self._reject(f"sa1b/{name}", f"{tar}/{member.name}", member.problem)
+        except RecordError as err:
+            self._reject("sa1b", tar, err.reason)
+        try:
+            self.tars.append(f"{tar} {(self._root / tar).stat().st_size}")
+        except OSError:
+            # A link to nowhere; it was rejected above.
+            self.tars.append(f"{tar} missing")
+
+    def _place(self, tar: str, folder: str) -> int:
+        place = _Place("/".join(part for part in (tar, folder) if part), tar, folder)
+        return self._places.setdefault(place, len(self._places))
+
+    def _add(self, name: str, path: str, place: int, offset: int = 0, size: int = 0) -> None:
+        match = _NAME.fullmatch(name)
+        if match:
+            values = (int(match[1]), place, _SUFFIXES.index(match[2]), offset, size)
+            for column, value in zip(self._columns, values, strict=True):
+                column.append(value)
+        elif _is_ours(name):
+            self._reject(
+                f"sa1b/{_printable(name)}", path, "the name is not sa_<image id>.jpg or .json, a plain number"
+            )
+
+    def _sort(self, table: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the rows by image id, place, suffix and offset; the same whatever order the disk lists."""
+        rank = {place: number for number, place in enumerate(self._place_list)}
+        ranks = np.array([rank[place] for place in self._places], np.int64)
+        table[:, 1] = ranks[table[:, 1]]
+        return table[np.lexsort(table[:, 3::-1].T)]
+
+    def _match(self, table: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the rows of the jpgs and of the jsons of all pairs; whatever is left over becomes a reject."""
+        again = np.zeros(len(table), np.bool_)
+        again[1:] = (table[1:, :3] == table[:-1, :3]).all(axis=1)
+        for row in table[again]:
+            self._reject_row(row, "the tar holds another member of this name; the first is used")
+        table = table[~again]
+        # A jpg is followed by its json: it has the same id and place and sorts right after.
+        first = np.zeros(len(table), np.bool_)
+        first[:-1] = (table[1:, :2] == table[:-1, :2]).all(axis=1)
+        second = np.roll(first, 1)
+        for row in table[~first & ~second]:
+            partner = f"sa_{row[0]}{_SUFFIXES[1 - row[2]]}"
+            self._reject_row(row, f"there is no {partner} beside it")
+        images, annotations = table[first], table[second]
+        repeated = np.zeros(len(images), np.bool_)
+        repeated[1:] = images[1:, 0] == images[:-1, 0]
+        for row in images[repeated]:
+            used = images[np.searchsorted(images[:, 0], row[0])]
+            self._reject_row(row, f"the same image is in {self._file(used).path}, which is used")
+        return images[~repeated], annotations[~repeated]
+
+    def _file(self, row: NDArray[np.int64]) -> RawFile:
+        image_id, place_number, suffix, offset, size = (int(value) for value in row)
+        place = self._place_list[place_number]
+        name = f"sa_{image_id}{_SUFFIXES[suffix]}"
+        return RawFile(place.tar, f"{place.folder}/{name}" if place.folder else name, offset, size)
+
+    def _reject_row(self, row: NDArray[np.int64], reason: str) -> None:
+        self._reject(f"sa1b/sa_{row[0]}", self._file(row).path, reason)
+
+    def _reject(self, key: str, path: str, reason: str) -> None:
+        self.rejects.append(Reject(_printable(key), _printable(path), "index", reason))
+
+
+def _links_to_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_symlink() and entry.is_dir()
+    except OSError:
+        # A link to itself, say. If it is named like a file of ours, reading it will tell.
+        return False
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith("sa_") and name.endswith(_SUFFIXES)
+
+
+def _printable(name: str) -> str:
+    """Return a file name with bytes that are no UTF-8 spelt out, so that it can be written as text."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,0 +1,205 @@
+"""Frames of a video by number: extracted JPEG files, or an mp4 decoded in one pass.
+
+Both number frames as the decoder puts them out, from 0, as OpenCV and the official extraction script do.
+
+An mp4 is decoded so that damage can't shift the numbers: the decoder is told to stop at the first error instead of
+hiding it, since a frame that it drops would move every later mask onto the wrong frame. Pixels of an mp4 and of
+JPEGs extracted from it differ a little, by the JPEG coding; a conversion should use one of the two throughout.
+"""
+
+import importlib.util
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+import numpy as np
+
+from preprocess.errors import RecordError
+from preprocess.images import MAX_IMAGE_PIXELS, Picture, decode_image, is_same_picture
+from preprocess.sources.base import read_file, resolve_inside
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.frame import VideoFrame
+
+Size: TypeAlias = tuple[int, int]
+"""(height, width) in pixels."""
+
+Decoded: TypeAlias = tuple[int, str, Picture | RecordError]
+"""A frame's number, its file relative to the root, and its pixels or why there are none."""
+
+MISSING_DECODER = "decoding mp4 needs PyAV: pip install resizeonce[video], or extract the frames"
+
+_FRAME_NAME = re.compile(r"[0-9]{5,9}\.jpg")
+
+_DECODER_OPTIONS = {"err_detect": "explode", "max_pixels": str(MAX_IMAGE_PIXELS)}
+
+
+class Frames(Protocol):
+    """The frames of one video."""
+
+    @property
+    def path(self) -> str:
+        """Return the folder or file, relative to the root."""
+
+    @property
+    def length(self) -> int | None:
+        """Return the number of the last frame plus one, None where only decoding would tell."""
+
+    def __contains__(self, number: int) -> bool:
+        """Whether there is a frame of this number, as far as can be told without decoding."""
+
+    def read(self, sizes: Mapping[int, Size | None]) -> Iterator[Decoded]:
+        """Yield the frames that `sizes` names, in ascending order, each as a picture or as why there is none.
+
+        Only numbers that the frames contain may be asked for.
+
+        Args:
+            sizes: (height, width) that the annotation says, by frame number; None where it does not say one.
+        """
+
+
+class ExtractedFrames:
+    """A folder of frames as JPEG files; the file's name is the frame's number."""
+
+    def __init__(self, root: Path, folder: str) -> None:
+        """List `root / folder`.
+
+        Raises:
+            RecordError: the folder can't be listed, has no frame, or leads out of the root.
+        """
+        self.path = folder
+        self._root = root
+        try:
+            names = {entry.name for entry in resolve_inside(root, folder).iterdir()}
+        except OSError as err:
+            raise RecordError(f"can't list the folder of frames: {err.strerror}") from err
+        numbers = (int(name[:-4]) for name in names if _FRAME_NAME.fullmatch(name))
+        self._numbers = {number for number in numbers if f"{number:05d}.jpg" in names}
+        if not self._numbers:
+            raise RecordError("the folder holds no frame such as 00000.jpg")
+
+    @property
+    def length(self) -> int | None:
+        """Return the number of the last frame plus one."""
+        return max(self._numbers) + 1
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._numbers
+
+    def read(self, sizes: Mapping[int, Size | None]) -> Iterator[Decoded]:
+        """Yield the frames that `sizes` names, each read from its own file."""
+        for number in sorted(sizes):
+            path = f"{self.path}/{number:05d}.jpg"
+            try:
+                encoded = read_file(resolve_inside(self._root, path))
+                yield number, path, decode_image(encoded, sizes[number])
+            except RecordError as err:
+                yield number, path, err
+
+
+class VideoFile:
+    """An mp4, decoded as far as the last frame that is asked for; one frame at a time is in memory."""
+
+    def __init__(self, root: Path, name: str) -> None:
+        """Read the header of `root / name`.
+
+        Raises:
+            RecordError: the file is missing, is no mp4 with a video, leads out of the root, or PyAV is not installed.
+        """
+        self.path = name
+        self._file = resolve_inside(root, name)
+        if not self._file.is_file():
+            raise RecordError("not a regular file" if self._file.exists() else "the file is missing")
+        with _open_container(self._file) as container:
+            # A header may claim any number here; it is only ever compared.
+            self._length = container.streams.video[0].frames or None
+
+    @property
+    def length(self) -> int | None:
+        """Return what the header claims, None where it says nothing."""
+        return self._length
+
+    def __contains__(self, number: int) -> bool:
+        return self._length is None or number < self._length
+
+    def read(self, sizes: Mapping[int, Size | None]) -> Iterator[Decoded]:
+        """Yield the frames that `sizes` names, in one pass; after damage, none of the rest."""
+        numbers = iter(sorted(sizes))
+        wanted = next(numbers, None)
+        count = 0
+        try:
+            for number, frame in enumerate(_decode(self._file)):
+                count = number + 1
+                if number == wanted:
+                    yield number, self.path, _convert(frame, sizes[number])
+                    wanted = next(numbers, None)
+                if wanted is None:
+                    return
+            error = RecordError(f"the video ends after {count} frames", stage="decode")
+        except RecordError as err:
+            error = RecordError(f"{err.reason}, after {count} good frames", stage=err.stage)
+        while wanted is not None:
+            yield wanted, self.path, error
+            wanted = next(numbers, None)
+
+
+def can_decode_video() -> bool:
+    """Whether PyAV is installed."""
+    return importlib.util.find_spec("av") is not None
+
+
+def _open_container(path: Path) -> "InputContainer":
+    try:
+        import av
+    except ImportError as err:
+        raise RecordError(MISSING_DECODER) from err
+    try:
+        # The format is fixed: a playlist under the name of an mp4 could name other files and addresses.
+        container = av.open(str(path), format="mp4", metadata_errors="replace")
+    except (av.FFmpegError, ValueError) as err:
+        raise RecordError(f"no readable mp4: {err}", stage="decode") from err
+    if not container.streams.video or container.streams.video[0].codec_context is None:
+        container.close()
+        raise RecordError("the mp4 holds no video that can be decoded", stage="decode")
+    return container
+
+
+def _decode(path: Path) -> "Iterator[VideoFrame]":
+    """Yield every frame, in the order in which the decoder puts them out.
+
+    Raises:
+        RecordError: the video is damaged.
+    """
+    with _open_container(path) as container:
+        import av
+
+        stream = container.streams.video[0]
+        stream.codec_context.options = _DECODER_OPTIONS
+        # Scenes are what is read in parallel.
+        stream.codec_context.thread_count = 1
+        try:
+            for frame in container.decode(stream):
+                if frame.is_corrupt:
+                    raise RecordError("damaged video: a frame is marked corrupt", stage="decode")
+                yield frame
+        except (av.FFmpegError, ValueError) as err:
+            raise RecordError(f"damaged video: {err}", stage="decode") from err
+
+
+def _convert(frame: "VideoFrame", size: Size | None) -> Picture | RecordError:
+    """Return a frame as uint8 RGB [H, W, 3], or why it can't be used."""
+    if frame.rotation:
+        return RecordError(
+            f"the video asks to be shown turned by {frame.rotation} degrees; extract its frames upright",
+            stage="decode",
+        )
+    found = (frame.height, frame.width)
+    if size is not None and not is_same_picture(found, size):
+        return RecordError(
+            f"the frame is {found[0]} x {found[1]} (height x width) but its annotation describes "
+            f"{size[0]} x {size[1]}, which is not the same picture in another size",
+            stage="decode",
+        )
+    return Picture(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8), unsure_turn=False)

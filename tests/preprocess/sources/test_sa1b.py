@@ -1,0 +1,616 @@
+import gzip
+import io
+import json
+import pickle
+import struct
+import tarfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from miniature.sa1b import masks_of, write_sa1b
+from miniature.shapes import picture_of
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from preprocess.errors import RecordError, SourceError
+from preprocess.records import Frame, Reject, Skip
+from preprocess.sources.sa1b import Options, Sa1bSource
+from preprocess.sources.tars import read_member, scan_tar
+
+# pycocotools' own, about its conversion of arrays to NumPy 2.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+SIZES = ((37, 61), (64, 40), (50, 50))
+
+
+def pictures() -> list[Any]:
+    return [picture_of(*size, seed) for seed, size in enumerate(SIZES)]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    write_sa1b(tmp_path, pictures())
+    return tmp_path
+
+
+def open_source(root: Path, **options: Any) -> Sa1bSource:
+    return Sa1bSource(root, msgspec.convert(options, Options))
+
+
+def read(source: Sa1bSource) -> list[Any]:
+    """Everything the source reports, scenes sent through pickle as to a worker."""
+    records: list[Any] = list(source.rejects)
+    for index in range(len(source)):
+        records += pickle.loads(pickle.dumps(source[index])).read()
+    return records
+
+
+def of_type(kind: type, records: Iterable[Any]) -> list[Any]:
+    return [record for record in records if isinstance(record, kind)]
+
+
+def keys(source: Sa1bSource) -> list[str]:
+    return [source[index].key for index in range(len(source))]
+
+
+def change_json(path: Path, change: Callable[[Any], None]) -> None:
+    content = json.loads(path.read_bytes())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def add(archive: tarfile.TarFile, name: str, content: bytes = b"", **fields: Any) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    for field, value in fields.items():
+        setattr(member, field, value)
+    archive.addfile(member, io.BytesIO(content))
+
+
+def pair_of(number: int) -> tuple[bytes, bytes]:
+    """A jpg and a json with one mask: the left half of a 4 x 6 picture."""
+    encoded = io.BytesIO()
+    Image.fromarray(picture_of(4, 6, number)).save(encoded, "JPEG")
+    content = {
+        "image": {"image_id": number, "height": 4, "width": 6},
+        "annotations": [{"id": 7, "segmentation": {"size": [4, 6], "counts": [0, 12, 12]}}],
+    }
+    return encoded.getvalue(), json.dumps(content).encode()
+
+
+def write_tar(path: Path, numbers: Iterable[int], prefix: str = "", **options: Any) -> None:
+    with tarfile.open(path, "w", **options) as archive:
+        for number in numbers:
+            for suffix, content in zip(("jpg", "json"), pair_of(number), strict=True):
+                add(archive, f"{prefix}sa_{number}.{suffix}", content)
+
+
+def test_every_mask_is_read_on_its_own_picture(root: Path) -> None:
+    source = open_source(root)
+    frames = of_type(Frame, read(source))
+    assert [frame.key for frame in frames] == ["sa1b/sa_1", "sa1b/sa_2", "sa1b/sa_3"]
+    assert source.dataset_type == "sa1b"
+    assert not source.paired
+    for number, frame in enumerate(frames, start=1):
+        jpg = root / "sa_000000" / f"sa_{number}.jpg"
+        assert frame.path == f"sa_000000/sa_{number}.jpg"
+        np.testing.assert_array_equal(frame.image, np.asarray(Image.open(jpg)))
+        expected = masks_of(*SIZES[number - 1], number)
+        assert [mask.object_id for mask in frame.masks] == [
+            str(523353700 + number * 10 + place) for place in range(5)
+        ]
+        for mask, array in zip(frame.masks, expected, strict=True):
+            np.testing.assert_array_equal(mask.segmentation.decode(), array)
+            assert mask.category == ""
+
+
+@pytest.mark.parametrize("tar_format", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+@pytest.mark.parametrize("prefix", ["", "./", "sa_000000/", "folder/" * 40])
+def test_a_tar_gives_what_its_folder_gives(
+    root: Path, tmp_path_factory: pytest.TempPathFactory, tar_format: int, prefix: str
+) -> None:
+    if tar_format == tarfile.USTAR_FORMAT and len(prefix) > 200:
+        prefix = "folder/" * 20
+    other = tmp_path_factory.mktemp("tars")
+    with tarfile.open(other / "sa_000000.tar", "w", format=tar_format) as archive:
+        for path in sorted((root / "sa_000000").iterdir()):
+            archive.add(path, f"{prefix}{path.name}")
+    expected, found = read(open_source(root)), read(open_source(other))
+    assert len(found) == len(expected) == 3
+    for one, two in zip(expected, found, strict=True):
+        assert one.key == two.key
+        np.testing.assert_array_equal(one.image, two.image)
+        for mask, same in zip(one.masks, two.masks, strict=True):
+            assert mask.object_id == same.object_id
+            np.testing.assert_array_equal(mask.segmentation.decode(), same.segmentation.decode())
+    folder = "" if prefix == "./" else prefix
+    assert found[0].path == f"sa_000000.tar/{folder}sa_1.jpg"
+
+
+def test_the_tar_writer_of_the_miniature_agrees_with_its_folder(tmp_path: Path) -> None:
+    for name, tar in (("folder", False), ("tar", True)):
+        (tmp_path / name).mkdir()
+        write_sa1b(tmp_path / name, pictures(), tar)
+    folder, tar_frames = (read(open_source(tmp_path / name)) for name in ("folder", "tar"))
+    assert [frame.path for frame in tar_frames] == [f"sa_000000.tar/sa_{n}.jpg" for n in (1, 2, 3)]
+    for one, two in zip(folder, tar_frames, strict=True):
+        np.testing.assert_array_equal(one.image, two.image)
+
+
+def test_scenes_come_in_the_order_of_their_numbers_from_tars_and_folders_alike(
+    tmp_path: Path,
+) -> None:
+    write_tar(tmp_path / "sa_000001.tar", (10, 9))
+    (tmp_path / "deep" / "sa_000000").mkdir(parents=True)
+    write_tar(tmp_path / "deep" / "sa_000002.tar", (2,))
+    for number in (100, 3):
+        jpg, content = pair_of(number)
+        (tmp_path / "deep" / "sa_000000" / f"sa_{number}.jpg").write_bytes(jpg)
+        (tmp_path / "deep" / "sa_000000" / f"sa_{number}.json").write_bytes(content)
+    source = open_source(tmp_path)
+    assert keys(source) == [f"sa1b/sa_{number}" for number in (2, 3, 9, 10, 100)]
+    assert [frame.path for frame in read(source)] == [
+        "deep/sa_000002.tar/sa_2.jpg",
+        "deep/sa_000000/sa_3.jpg",
+        "sa_000001.tar/sa_9.jpg",
+        "sa_000001.tar/sa_10.jpg",
+        "deep/sa_000000/sa_100.jpg",
+    ]
+
+
+def test_an_image_in_a_tar_and_in_a_folder_is_used_once(root: Path) -> None:
+    write_tar(root / "sa_000000.tar", (2, 7))
+    source = open_source(root)
+    assert keys(source) == ["sa1b/sa_1", "sa1b/sa_2", "sa1b/sa_3", "sa1b/sa_7"]
+    (reject,) = source.rejects
+    assert (reject.key, reject.path) == ("sa1b/sa_2", "sa_000000.tar/sa_2.jpg")
+    assert "sa_000000/sa_2.jpg" in reject.reason
+
+
+def test_a_member_that_is_there_twice_is_rejected_the_second_time(tmp_path: Path) -> None:
+    write_tar(tmp_path / "a.tar", (5, 5))
+    source = open_source(tmp_path)
+    assert keys(source) == ["sa1b/sa_5"]
+    assert [reject.path for reject in source.rejects] == ["a.tar/sa_5.jpg", "a.tar/sa_5.json"]
+
+
+def test_files_without_partner_are_rejects(root: Path) -> None:
+    (root / "sa_000000" / "sa_1.json").unlink()
+    (root / "sa_000000" / "sa_3.jpg").unlink()
+    source = open_source(root)
+    assert keys(source) == ["sa1b/sa_2"]
+    assert [(r.key, r.path, r.stage, r.reason) for r in source.rejects] == [
+        ("sa1b/sa_1", "sa_000000/sa_1.jpg", "index", "there is no sa_1.json beside it"),
+        ("sa1b/sa_3", "sa_000000/sa_3.json", "index", "there is no sa_3.jpg beside it"),
+    ]
+
+
+def test_partners_in_different_folders_do_not_meet(tmp_path: Path) -> None:
+    jpg, content = pair_of(1)
+    for name, part in (("a/sa_1.jpg", jpg), ("b/sa_1.json", content)):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(part)
+    source = open_source(tmp_path)
+    assert len(source) == 0
+    assert [reject.path for reject in source.rejects] == ["a/sa_1.jpg", "b/sa_1.json"]
+
+
+def test_names_that_are_no_image_number_are_rejects_and_other_files_nothing(root: Path) -> None:
+    for name in ("sa_x.jpg", "sa_01.json", "README.txt", "._sa_1.jpg", "._sa_000000.tar"):
+        (root / "sa_000000" / name).write_bytes(b"")
+    source = open_source(root)
+    assert len(source) == 3
+    assert [r.path for r in source.rejects] == ["sa_000000/sa_01.json", "sa_000000/sa_x.jpg"]
+
+
+def test_links_do_not_lead_out_of_the_root(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    outside = tmp_path_factory.mktemp("outside")
+    write_tar(outside / "sa_000009.tar", (9,))
+    (outside / "sa_8.jpg").write_bytes(pair_of(8)[0])
+    (root / "linked").symlink_to(outside)
+    (root / "sa_000009.tar").symlink_to(outside / "sa_000009.tar")
+    (root / "loop").symlink_to(root / "loop")
+    (root / "sa_8.jpg").symlink_to(outside / "sa_8.jpg")
+    (root / "sa_8.json").write_bytes(pair_of(8)[1])
+    source = open_source(root)
+    assert keys(source) == ["sa1b/sa_1", "sa1b/sa_2", "sa1b/sa_3", "sa1b/sa_8"]
+    assert [reject.path for reject in source.rejects] == ["linked", "sa_000009.tar"]
+    (reject,) = source[3].read()
+    assert isinstance(reject, Reject)
+    assert "leads out" in reject.reason
+
+
+def test_a_root_without_any_of_it_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"holds no sa_<image id>\.jpg"):
+        open_source(tmp_path)
+    with pytest.raises(SourceError, match="can't list"):
+        open_source(tmp_path / "nowhere")
+
+
+def test_filters_skip_and_say_which(root: Path) -> None:
+    # The filters below are worked out by hand from these areas, on 37 x 61 = 2257 pixels.
+    assert [int(mask.sum()) for mask in masks_of(*SIZES[0], 1)] == [200, 65, 244, 164, 15]
+    for path in list((root / "sa_000000").iterdir()):
+        if path.stem != "sa_1":
+            path.unlink()
+
+    def ids(**options: Any) -> tuple[list[int], list[tuple[str, int]]]:
+        records = read(open_source(root, **options))
+        masks = [mask for frame in of_type(Frame, records) for mask in frame.masks]
+        skips = of_type(Skip, records)
+        return [int(m.object_id) % 10 for m in masks], [(s.reason, s.count) for s in skips]
+
+    assert ids() == ([0, 1, 2, 3, 4], [])
+    assert ids(min_area=15) == ([0, 1, 2, 3, 4], [])
+    assert ids(min_area=16) == ([0, 1, 2, 3], [("mask under min_area", 1)])
+    assert ids(max_area_share=0.08) == ([1, 3, 4], [("mask over max_area_share", 1)] * 2)
+    # 0.9 + place / 64 and 0.95 + place / 128
+    assert ids(min_predicted_iou=0.93) == ([2, 3, 4], [("mask under min_predicted_iou", 1)] * 2)
+    assert ids(min_stability_score=0.98) == ([4], [("mask under min_stability_score", 1)] * 4)
+    assert ids(max_masks_per_image=2) == ([0, 2], [("mask beyond max_masks_per_image", 3)])
+    assert ids(min_area=5000) == ([], [("mask under min_area", 1)] * 5)
+
+
+def test_of_equal_masks_the_smallest_ids_are_taken(tmp_path: Path) -> None:
+    jpg, content = pair_of(1)
+    document = json.loads(content)
+    segmentation = document["annotations"][0]["segmentation"]
+    document["annotations"] = [{"id": n, "segmentation": segmentation} for n in (12, 9, 100, 8)]
+    (tmp_path / "sa_1.jpg").write_bytes(jpg)
+    (tmp_path / "sa_1.json").write_text(json.dumps(document))
+    records = read(open_source(tmp_path, max_masks_per_image=2))
+    assert [mask.object_id for mask in records[-1].masks] == ["9", "8"]
+
+
+def test_a_mask_without_quality_fields_passes_their_filters(tmp_path: Path) -> None:
+    write_tar(tmp_path / "a.tar", (1,))
+    (frame,) = read(open_source(tmp_path, min_predicted_iou=1.0, min_stability_score=1.0))
+    assert len(frame.masks) == 1
+
+
+@pytest.mark.parametrize(
+    ("annotation", "reason"),
+    [
+        ({"id": 5}, "no segmentation"),
+        ({"segmentation": {"size": [4, 6], "counts": [24]}}, "missing required field `id`"),
+        ({"id": 5.5}, "whole number"),
+        ({"id": "5"}, "not an annotation"),
+        ({"id": 7, "segmentation": {"size": [4, 6], "counts": [12, 12]}}, "earlier annotation"),
+        ({"id": 5, "segmentation": {"size": [4, 6], "counts": [24]}}, "covers no pixel"),
+        ({"id": 5, "segmentation": {"size": [6, 4], "counts": [12, 12]}}, "the transpose"),
+        ({"id": 5, "segmentation": {"size": [4, 6], "counts": [12, 13]}}, "add up to 25 pixels"),
+        ({"id": 5, "predicted_iou": "high"}, "predicted_iou"),
+        (None, "not an annotation"),
+        ([], "not an annotation"),
+    ],
+)
+def test_one_bad_annotation_is_one_reject(tmp_path: Path, annotation: Any, reason: str) -> None:
+    jpg, content = pair_of(1)
+    document = json.loads(content)
+    document["annotations"].append(annotation)
+    (tmp_path / "sa_1.jpg").write_bytes(jpg)
+    (tmp_path / "sa_1.json").write_text(json.dumps(document))
+    reject, frame = read(open_source(tmp_path))
+    assert isinstance(reject, Reject)
+    assert reason in reject.reason
+    assert reject.key.startswith("sa1b/sa_1/")
+    assert reject.path == "sa_1.json"
+    assert [mask.object_id for mask in frame.masks] == ["7"]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "no SA-1B json"),
+        (b"[" * 100_000, "no SA-1B json"),
+        (b'{"image": {"height": 4, "width": 6}}', "annotations"),
+        (b'{"image": {"height": 4}, "annotations": []}', "width"),
+        (b'{"image": {"height": 4.5, "width": 6}, "annotations": [1]}', "whole number"),
+        (b'{"image": {"height": 4, "width": 6, "image_id": 2}, "annotations": [1]}', "image 2"),
+        (b'{"image": {"height": 4, "width": 6}, "annotations": [{"id": 1, "segmentation": {"\xff": 1}}]}', "JSON"),
+    ],
+)  # fmt: skip
+def test_a_json_that_is_none_of_sa1b_is_a_reject(tmp_path: Path, content: bytes, reason: str) -> None:
+    (tmp_path / "sa_1.jpg").write_bytes(pair_of(1)[0])
+    (tmp_path / "sa_1.json").write_bytes(content)
+    (reject,) = read(open_source(tmp_path))
+    assert isinstance(reject, Reject)
+    assert reason in reject.reason
+
+
+def test_numbers_may_be_floats(tmp_path: Path) -> None:
+    def as_floats(content: Any) -> None:
+        content["image"] = {name: float(value) for name, value in content["image"].items()}
+        content["annotations"][0]["id"] = 7.0
+        content["annotations"][0]["predicted_iou"] = 1
+
+    jpg, content = pair_of(1)
+    (tmp_path / "sa_1.jpg").write_bytes(jpg)
+    (tmp_path / "sa_1.json").write_bytes(content)
+    change_json(tmp_path / "sa_1.json", as_floats)
+    (frame,) = read(open_source(tmp_path))
+    assert [mask.object_id for mask in frame.masks] == ["7"]
+
+
+def test_an_image_of_another_shape_or_damaged_is_a_reject(root: Path) -> None:
+    folder = root / "sa_000000"
+    (folder / "sa_1.jpg").write_bytes((folder / "sa_2.jpg").read_bytes())
+    (folder / "sa_2.jpg").write_bytes((folder / "sa_2.jpg").read_bytes()[:700])
+    (folder / "sa_3.jpg").write_bytes(b"<html>")
+    records = read(open_source(root))
+    assert [(type(r), r.key, r.stage) for r in records] == [
+        (Reject, f"sa1b/sa_{number}", "decode") for number in (1, 2, 3)
+    ]
+
+
+def test_hostile_members_are_never_followed(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        add(archive, "/sa_1.jpg", b"x")
+        add(archive, "../sa_2.jpg", b"x")
+        add(archive, "in/../../sa_3.json", b"x")
+        add(archive, "sa_4.jpg", type=tarfile.SYMTYPE, linkname="/etc/passwd")
+        add(archive, "sa_5.jpg", type=tarfile.LNKTYPE, linkname="sa_6.jpg")
+        add(archive, "sa_7.jpg", type=tarfile.CHRTYPE)
+        add(archive, "sa_8.jpg", type=tarfile.FIFOTYPE)
+        add(archive, "sa_9.jpg", b"x", pax_headers={"GNU.sparse.major": "1"})
+        add(archive, "../evil.sh", b"x")
+        add(archive, "sa_10.jpg/", type=tarfile.DIRTYPE)
+        for suffix, content in zip(("jpg", "json"), pair_of(6), strict=True):
+            add(archive, f"sa_6.{suffix}", content)
+    source = open_source(tmp_path)
+    assert keys(source) == ["sa1b/sa_6"]
+    reasons = {Path(reject.key).name: reject.reason for reject in source.rejects}
+    assert {name: reason.split(" ", 2)[1] for name, reason in reasons.items()} == {
+        "sa_1.jpg": "member's",
+        "sa_2.jpg": "member's",
+        "sa_3.json": "member's",
+        "sa_4.jpg": "link",
+        "sa_5.jpg": "link",
+        "sa_7.jpg": "special",
+        "sa_8.jpg": "special",
+        "sa_9.jpg": "sparse",
+    }
+    assert len(of_type(Frame, read(source))) == 1
+
+
+def test_members_after_an_old_gnu_sparse_member_are_found(tmp_path: Path) -> None:
+    # By hand: type "S", one further block of map (byte 482 of the header says so), then 512 bytes of content.
+    member = tarfile.TarInfo("sa_1.jpg")
+    member.size = 512
+    header = bytearray(member.tobuf(tarfile.GNU_FORMAT))
+    header[156:157] = b"S"
+    header[482] = 1
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    write_tar(tmp_path / "rest.tar", (2,))
+    content = bytes(header) + bytes(512) + b"x" * 512 + (tmp_path / "rest.tar").read_bytes()
+    (tmp_path / "rest.tar").unlink()
+    (tmp_path / "a.tar").write_bytes(content)
+    source = open_source(tmp_path)
+    assert keys(source) == ["sa1b/sa_2"]
+    assert [(r.key, "sparse" in r.reason) for r in source.rejects] == [("sa1b/sa_1.jpg", True)]
+
+
+@pytest.mark.parametrize("kept", range(0, 20 * 512, 512 // 2))
+def test_a_truncated_tar_gives_what_is_whole_and_one_reject_for_itself(tmp_path: Path, kept: int) -> None:
+    path = tmp_path / "a.tar"
+    write_tar(path, (1, 2, 3))
+    whole = path.read_bytes()
+    with tarfile.open(path) as archive:
+        ends = {member.name: member.offset_data + member.size for member in archive}
+        # An end mark is a block of zeros at least.
+        end = archive.offset + 512
+    kept = min(kept, end)
+    path.write_bytes(whole[:kept])
+    complete = [n for n in (1, 2, 3) if max(ends[f"sa_{n}.jpg"], ends[f"sa_{n}.json"]) <= kept]
+    source = open_source(tmp_path)
+    assert keys(source) == [f"sa1b/sa_{number}" for number in complete]
+    assert [reject.path for reject in source.rejects].count("a.tar") == (0 if kept == end else 1)
+    assert len(of_type(Frame, read(source))) == len(complete)
+
+
+def test_a_truncated_tar_never_raises_wherever_it_is_cut(tmp_path: Path) -> None:
+    write_tar(tmp_path / "a.tar", (1,), "long/" * 30, format=tarfile.PAX_FORMAT)
+    whole = (tmp_path / "a.tar").read_bytes()
+    for kept in range(0, len(whole), 97):
+        (tmp_path / "a.tar").write_bytes(whole[:kept])
+        source = open_source(tmp_path) if kept else None
+        assert source is None or source.rejects or len(source) == 1
+
+
+def test_damaged_bytes_anywhere_never_raise(tmp_path: Path) -> None:
+    write_tar(tmp_path / "a.tar", (1, 2), "long/" * 30, format=tarfile.PAX_FORMAT)
+    whole = (tmp_path / "a.tar").read_bytes()
+    rng = np.random.default_rng(7)
+    for _ in range(300):
+        damaged = bytearray(whole)
+        for place in rng.integers(0, len(whole), 3):
+            damaged[place] = rng.integers(0, 256)
+        (tmp_path / "a.tar").write_bytes(damaged)
+        records = read(open_source(tmp_path))
+        assert records
+
+
+def test_damage_in_the_middle_is_told_from_the_end(tmp_path: Path) -> None:
+    write_tar(tmp_path / "a.tar", (1, 2))
+    with tarfile.open(tmp_path / "a.tar") as archive:
+        second = archive.getmember("sa_2.jpg").offset
+    whole = (tmp_path / "a.tar").read_bytes()
+    for fill, words in ((b"\xa5", "expected a tar header"), (b"\0", "end mark")):
+        (tmp_path / "a.tar").write_bytes(whole[:second] + fill * 512 + whole[second + 512 :])
+        source = open_source(tmp_path)
+        assert keys(source) == ["sa1b/sa_1"]
+        (reject,) = source.rejects
+        assert reject.path == "a.tar"
+        assert words in reject.reason
+
+
+def test_a_member_that_claims_more_than_the_file_has_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    write_tar(path, (1,))
+    member = tarfile.TarInfo("sa_2.jpg")
+    member.size = 1 << 50
+    end = path.read_bytes().rstrip(b"\0")
+    end += bytes(-len(end) % 512)
+    path.write_bytes(end + member.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
+    source = open_source(tmp_path)
+    assert keys(source) == ["sa1b/sa_1"]
+    (reject,) = source.rejects
+    assert "'sa_2.jpg', which should have 1125899906842624 bytes" in reject.reason
+
+
+def test_an_extended_header_of_absurd_size_is_not_read_into_memory(tmp_path: Path) -> None:
+    for kind in (tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.XGLTYPE):
+        member = tarfile.TarInfo("x")
+        member.size = 1 << 40
+        member.type = kind
+        (tmp_path / "a.tar").write_bytes(member.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
+        (reject,) = open_source(tmp_path).rejects
+        assert "over the limit of 1048576" in reject.reason
+
+
+@pytest.mark.parametrize(
+    "record", [b"30 size=99999999999999999999\n", b"11 size=-1\n", b"9 size=x\n", b"99 a=b\n", b"xx"]
+)
+def test_damaged_pax_records_are_a_reject(tmp_path: Path, record: bytes) -> None:
+    extended = tarfile.TarInfo("x")
+    extended.size = len(record)
+    extended.type = tarfile.XHDTYPE
+    write_tar(tmp_path / "a.tar", (1,))
+    rest = (tmp_path / "a.tar").read_bytes()
+    (tmp_path / "a.tar").write_bytes(extended.tobuf() + record.ljust(512, b"\0") + rest)
+    source = open_source(tmp_path)
+    assert len(source) == 0
+    (reject,) = source.rejects
+    assert "pax" in reject.reason
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (gzip.compress(b"x" * 2000), "compressed (gzip)"),
+        (b"\x28\xb5\x2f\xfd" + b"x" * 2000, "compressed (zstd)"),
+        (b"<!DOCTYPE html>" + b" " * 2000, "found b'<!DOCTYPE ht'"),
+        (b"", "empty"),
+    ],
+)
+def test_a_file_that_is_no_tar_is_a_reject_that_says_what_it_is(
+    root: Path, content: bytes, words: str
+) -> None:
+    (root / "sa_000001.tar").write_bytes(content)
+    source = open_source(root)
+    assert len(source) == 3
+    (reject,) = source.rejects
+    assert reject.path == "sa_000001.tar"
+    assert words in reject.reason
+
+
+def test_members_over_the_limit_and_of_a_tar_that_shrank_are_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    write_tar(path, (1,))
+    image, annotations = scan_tar(path)
+    assert (image.name, annotations.name) == ("sa_1.jpg", "sa_1.json")
+    assert read_member(path, image.offset, image.size, 1 << 20) == pair_of(1)[0]
+    with pytest.raises(RecordError, match="over the limit of 10"):
+        read_member(path, image.offset, image.size, 10)
+    path.write_bytes(path.read_bytes()[: image.offset + 5])
+    with pytest.raises(RecordError, match="changed after it was indexed"):
+        read_member(path, image.offset, image.size, 1 << 20)
+
+
+def test_the_fingerprint_follows_the_listing(tmp_path: Path) -> None:
+    write_tar(tmp_path / "a.tar", (1, 2))
+    before = open_source(tmp_path).fingerprint()
+    assert open_source(tmp_path, min_area=3).fingerprint() == before
+    write_tar(tmp_path / "a.tar", (1, 2, 3))
+    more = open_source(tmp_path).fingerprint()
+    assert more != before
+    (tmp_path / "b").mkdir()
+    for suffix, content in zip(("jpg", "json"), pair_of(4), strict=True):
+        (tmp_path / "b" / f"sa_4.{suffix}").write_bytes(content)
+    assert open_source(tmp_path).fingerprint() not in (before, more)
+
+
+def test_a_folder_name_that_is_no_text_can_still_be_printed(tmp_path: Path) -> None:
+    folder = tmp_path / "b\udcff"
+    folder.mkdir()
+    for suffix, content in zip(("jpg", "json"), pair_of(4), strict=True):
+        (folder / f"sa_4.{suffix}").write_bytes(content)
+    (folder / "sa_5.jpg").touch()
+    source = open_source(tmp_path)
+    reject, frame = read(source)
+    assert frame.path == "b\\udcff/sa_4.jpg"
+    assert reject.path == "b\\udcff/sa_5.jpg"
+
+
+def test_the_real_sample(shared_data: Path, tmp_path: Path) -> None:
+    root = shared_data / "sa1b"
+    source = open_source(root)
+    frames = read(source)
+    assert [frame.key for frame in frames] == [
+        f"sa1b/sa_{number}"
+        for number in (
+            1, 560, 106235, 166918, 184321, 217285, 357888, 384513, 482585, 547336, 552775, 560256,
+        )
+    ]  # fmt: skip
+    assert sum(len(frame.masks) for frame in frames) == 172
+    for frame in frames:
+        path = root / frame.path
+        document = json.loads(path.with_suffix(".json").read_bytes())
+        np.testing.assert_array_equal(frame.image, np.asarray(Image.open(path).convert("RGB")))
+        for mask, annotation in zip(frame.masks, document["annotations"], strict=True):
+            assert mask.object_id == str(annotation["id"])
+            expected = coco_mask.decode(annotation["segmentation"]).astype(bool)
+            np.testing.assert_array_equal(mask.segmentation.decode(), expected)
+            assert mask.segmentation.area == annotation["area"]
+    with tarfile.open(tmp_path / "sa_000000.tar", "w") as archive:
+        archive.add(root / "sa_000000", ".")
+    for frame, same in zip(frames, read(open_source(tmp_path)), strict=True):
+        assert frame.key == same.key
+        np.testing.assert_array_equal(frame.image, same.image)
+        for mask, other in zip(frame.masks, same.masks, strict=True):
+            np.testing.assert_array_equal(mask.segmentation.decode(), other.segmentation.decode())
+
+
+def test_the_odd_cases(shared_data: Path) -> None:
+    records = read(open_source(shared_data / "odd" / "sa1b"))
+    assert [frame.key for frame in of_type(Frame, records)] == ["sa1b/sa_800007"]
+    assert {Path(r.path).name: r.stage for r in of_type(Reject, records)} == {
+        "sa_560.json": "index",
+        "sa_800002.json": "mask",
+        "sa_800003.json": "decode",
+        "sa_800004.json": "index",
+        "sa_800005.jpg": "index",
+        "sa_800006.json": "mask",
+    }
+    assert of_type(Skip, records) == [Skip("image without annotations")]
+
+
+def test_the_genuine_record_with_a_run_too_many(shared_data: Path, tmp_path: Path) -> None:
+    name = "sa_560.json"
+    content = (shared_data / "odd" / "sa1b" / "sa_000000" / name).read_bytes()
+    (tmp_path / name).write_bytes(content)
+    Image.new("RGB", (2250, 1500)).save(tmp_path / "sa_560.jpg")
+    (reject,) = read(open_source(tmp_path))
+    assert "add up to 3375001 pixels" in reject.reason
+
+
+def test_a_tar_from_another_writer_is_read(tmp_path: Path) -> None:
+    # A ustar header written field by field, as in POSIX.1-1988: name, modes, octal size, checksum, magic.
+    jpg, content = pair_of(3)
+    archive = b""
+    for name, part in ((b"sa_3.jpg", jpg), (b"sa_3.json", content)):
+        fields = (name, b"0000644", b"0000000", b"0000000", b"%011o" % len(part), b"0" * 11)
+        header = struct.pack("100s8s8s8s12s12s8ss100s6s2s", *fields, b" " * 8, b"0", b"", b"ustar\0", b"00")
+        header = header.ljust(512, b"\0")
+        header = header[:148] + b"%06o\0 " % sum(header) + header[156:]
+        archive += header + part + bytes(-len(part) % 512)
+    (tmp_path / "a.tar").write_bytes(archive + bytes(1024))
+    source = open_source(tmp_path)
+    assert not source.rejects
+    (frame,) = read(source)
+    assert frame.masks[0].segmentation.decode().tolist() == [[True] * 3 + [False] * 3] * 4
