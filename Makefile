@@ -21,7 +21,7 @@ $(STAMP): pyproject.toml $(CONSTRAINTS)
 	@touch $@
 
 demo: $(STAMP) ## write small raw datasets, convert each, read a batch of each through the loader
-	$(BIN)/python tests/demo.py $(DEMO)
+	$(BIN)/python tests/support/demo.py $(DEMO)
 
 convert: $(STAMP) ## convert a dataset: make convert CONFIG=configs/coco.toml ROOT=... OUT=... [ARGS=...]
 	$(BIN)/resizeonce convert $(CONFIG) --root $(ROOT) --out $(OUT) $(ARGS)

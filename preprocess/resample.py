@@ -6,7 +6,9 @@ The rules are those of Pillow's libImaging/Resample.c for 8-bit channels, which 
    widened by that ratio when shrinking, never narrowed when enlarging. Weights are computed and normalised in double
    precision, then rounded to fixed point with 22 fractional bits, halves away from zero.
 2. All rows are resized horizontally first, and their sums rounded to 8 bits: add half, shift right by 22, clip to
-   0..255. The vertical pass works on these rounded values, in the same way.
+   0..255. The vertical pass works on these rounded values, in the same way. Because of the rounding, the order of the
+   passes shows: since version 13.0, Pillow goes vertically first where the height shrinks much more than the width
+   (python-pillow/Pillow pull request 9549), so its bytes differ from those of version 12 there.
 3. An axis that keeps its length is left alone. One weight of exactly 1 gives the same, so it needs no branch here.
 
 What differs is the order of the work. Sixteen rows at a time are turned so that one column of them is 64 neighbouring
@@ -23,6 +25,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import PIL
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
@@ -42,10 +45,13 @@ BLOCK_ROWS = 16
 LANES = 4 * BLOCK_ROWS
 """Bytes the kernel works on at once."""
 
+VERTICAL_FIRST = int(PIL.__version__.split(".")[0]) >= 13
+"""Whether the installed Pillow goes vertically first for some images."""
+
 MAX_WIDTH = 1 << 16
 """Widest image this module takes; the turned block needs 64 bytes for each column."""
 
-MAX_WEIGHTS = 1 << 23
+MAX_WEIGHTS = 1 << 20
 """Longest table of weights this module makes. Whatever is larger goes to Pillow, which is no slower there."""
 
 
@@ -85,10 +91,13 @@ def resize_image(
     Returns:
         uint8 [3, size, size], values 0..255; `out` if it was given.
     """
+    _check_image(image)
     result = _check_out(out, size)
-    if _is_too_long(image, size):
+    if _needs_pillow(image, size):
         result[:] = _resize_with_pillow(image, size, image_filter)
         return result
+    if _is_vertical_first(image, size):
+        image = _shrink_height(image, size, image_filter)
     _resample(*_flatten(image), _make_target(image, size, image_filter, result), _no_target())
     return result
 
@@ -110,8 +119,9 @@ def resize_image_twice(
     Returns:
         Two arrays uint8 [3, size, size], as `resize_image` makes them one by one.
     """
+    _check_image(image)
     results = [_check_out(out, size) for out, size in zip(outs, sizes, strict=True)]
-    if any(_is_too_long(image, size) for size in sizes):
+    if any(_needs_pillow(image, size) or _is_vertical_first(image, size) for size in sizes):
         for result, size, image_filter in zip(results, sizes, image_filters, strict=True):
             resize_image(image, size, image_filter, result)
     else:
@@ -130,17 +140,28 @@ def matches_pillow() -> bool:
     Pillow may be compiled with fused multiplications (usual on ARM), or change its arithmetic in a later version:
     then its weights can differ in their last bit, and only Pillow itself is exact.
     """
-    noise = np.random.default_rng(0).integers(0, 256, (331, 467, 3), dtype=np.uint8)
-    noise[::2] = np.where(noise[::2] < 128, 0, 255)
     names: tuple[ImageFilter, ...] = ("bilinear", "bicubic", "lanczos")
     return all(
-        np.array_equal(
-            resize_image(noise, size, name).transpose(1, 2, 0),
-            np.asarray(_pillow_resize(noise, size, name)),
-        )
+        np.array_equal(resize_image(noise, size, name), _resize_with_pillow(noise, size, name))
+        for height, width, size in _PROBES
+        for noise in (_draw_noise(height, width),)
         for name in names
-        for size in (29, 331, 448, 512)
     )
+
+
+# Up, down, one axis kept, and the four sides of the rule that chooses the order of the passes.
+_PROBES = (
+    (331, 467, 29), (331, 467, 331), (331, 467, 448), (467, 331, 448), (80, 64, 48), (81, 64, 48), (96, 40, 96),
+    (97, 40, 96), (640, 480, 448), (101, 1, 8),
+)  # fmt: skip
+"""Height, width and size of the pictures that `matches_pillow` looks at."""
+
+
+def _draw_noise(height: int, width: int) -> NDArray[np.uint8]:
+    """Return noise with rows of extremes in it, uint8 [height, width, 3]: filters overshoot and are clipped."""
+    noise = np.random.default_rng(height).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    noise[::2] = np.where(noise[::2] < 128, 0, 255)
+    return noise
 
 
 @lru_cache(maxsize=256)
@@ -218,6 +239,11 @@ def _freeze(first: NDArray[np.int64], weights: NDArray[np.int32]) -> Axis:
     return Axis(first, weights)
 
 
+def _check_image(image: NDArray[np.uint8]) -> None:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
+        raise ValueError(f"image must be uint8 [H, W, 3], found {image.dtype} {image.shape}")
+
+
 def _check_out(out: NDArray[np.uint8] | None, size: int) -> NDArray[np.uint8]:
     if out is None:
         return np.empty((3, size, size), np.uint8)
@@ -228,27 +254,44 @@ def _check_out(out: NDArray[np.uint8] | None, size: int) -> NDArray[np.uint8]:
     return out
 
 
-def _is_too_long(image: NDArray[np.uint8], size: int) -> bool:
-    """Whether a side is so long that the tables, or the turned block, would take too much memory."""
+def _needs_pillow(image: NDArray[np.uint8], size: int) -> bool:
+    """Whether Pillow has to do it: the tables or the turned block would take too much memory, or its rule is unclear."""
     height, width, _ = image.shape
     # At most 3 pixels to either side of the centre, times the ratio: 7 * length bounds every table's weights.
-    return width > MAX_WIDTH or 7 * max(height, width, size) > MAX_WEIGHTS
+    if width > MAX_WIDTH or 7 * max(height, width, size) > MAX_WEIGHTS:
+        return True
+    # Version 12.3 goes vertically first for such slivers, earlier ones do not.
+    return not VERTICAL_FIRST and height > 100 * width
 
 
-def _pillow_resize(image: NDArray[np.uint8], size: int, image_filter: "ImageFilter") -> Image.Image:
-    return Image.fromarray(image).resize((size, size), Image.Resampling[image_filter.upper()])
+def _is_vertical_first(image: NDArray[np.uint8], size: int) -> bool:
+    """Whether Pillow resizes these rows before these columns: the height shrinks, by over twice what the width does."""
+    height, width, _ = image.shape
+    return VERTICAL_FIRST and height > size and height - size > 2 * (width - size)
+
+
+def _shrink_height(image: NDArray[np.uint8], size: int, image_filter: "ImageFilter") -> NDArray[np.uint8]:
+    """Return the vertical pass alone, uint8 [size, W, 3]."""
+    pixels, height, width = _flatten(image)
+    line = 3 * width
+    if line < LANES:
+        # The kernel reads whole vectors, here beyond the end of the last line.
+        pixels = np.append(pixels, np.zeros(LANES, np.uint8))
+        pixels.setflags(write=False)
+    shrunk = np.empty(size * line + LANES, np.uint8)
+    _weigh_lines(pixels, line, *make_axis(height, size, image_filter), shrunk)
+    return shrunk[: size * line].reshape(size, width, 3)
 
 
 def _resize_with_pillow(
     image: NDArray[np.uint8], size: int, image_filter: "ImageFilter"
 ) -> NDArray[np.uint8]:
-    return np.asarray(_pillow_resize(image, size, image_filter)).transpose(2, 0, 1)
+    resized = Image.fromarray(image).resize((size, size), Image.Resampling[image_filter.upper()])
+    return np.asarray(resized).transpose(2, 0, 1)
 
 
 def _flatten(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], int, int]:
     """Return the pixels in a row, read-only so that numba compiles for one type, and the size."""
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
-        raise ValueError(f"image must be uint8 [H, W, 3], found {image.dtype} {image.shape}")
     pixels = np.ascontiguousarray(image).reshape(-1).view()
     pixels.setflags(write=False)
     return pixels, image.shape[0], image.shape[1]
@@ -269,8 +312,7 @@ def _no_target() -> _Target:
     return _Target(*nothing, *nothing, np.zeros(0, np.uint8))
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _weigh_lanes(
+def _weigh_lanes_code(
     typing_context: Any,  # noqa: ARG001
     source: Any,
     at: Any,
@@ -300,7 +342,8 @@ def _weigh_lanes(
             return builder.gep(start.data, [offset])
 
         _, at, stride, _, weights_at, taps, _, out_at = arguments
-        total = cgutils.alloca_once_value(builder, splat(1 << (PRECISION_BITS - 1)))
+        half = splat(1 << (PRECISION_BITS - 1))
+        total = cgutils.alloca_once_value(builder, half)  # type: ignore[no-untyped-call]
         with cgutils.for_range(builder, taps) as loop:
             bytes_at = pointer(0, builder.add(at, builder.mul(loop.index, stride)))
             pixels = builder.load(builder.bitcast(bytes_at, lanes8.as_pointer()), align=1)
@@ -320,17 +363,74 @@ def _weigh_lanes(
     return signature, generate
 
 
+_weigh_lanes: Any = intrinsic(_weigh_lanes_code)
+
+
+def _turn_back_code(
+    typing_context: Any,  # noqa: ARG001
+    tile: Any,
+    out: Any,
+    out_at: Any,
+    row_stride: Any,
+    channel_stride: Any,
+) -> Any:
+    """Transpose 16 columns of 16 RGB pixels and split their channels.
+
+    `tile` is uint8 [16 columns, 16 rows, 4]. Row r of channel c goes to
+    `out[out_at + r * row_stride + c * channel_stride :][:16]`.
+    """
+    signature = types.void(tile, out, out_at, row_stride, channel_stride)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pixels = ir.VectorType(ir.IntType(32), BLOCK_ROWS)
+        lanes8 = ir.VectorType(ir.IntType(8), BLOCK_ROWS)
+        tile, out = (
+            context.make_array(signature.args[i])(context, builder, arguments[i]).data for i in (0, 1)
+        )
+        _, _, out_at, row_stride, channel_stride = arguments
+        index = out_at.type
+        start = builder.bitcast(tile, pixels.as_pointer())
+        lines = [builder.load(builder.gep(start, [index(column)]), align=1) for column in range(BLOCK_ROWS)]
+        # Merging each line with the one half the lines later, element by element, four times over, is the transpose.
+        half = BLOCK_ROWS // 2
+        for _ in range(BLOCK_ROWS.bit_length() - 1):
+            lines = [
+                builder.shuffle_vector(line, other, _merge_order(at))
+                for line, other in zip(lines[:half], lines[half:], strict=True)
+                for at in (0, half)
+            ]
+        for row, line in enumerate(lines):
+            for channel in range(3):
+                shift = ir.Constant(pixels, [8 * channel] * BLOCK_ROWS)
+                offset = builder.add(
+                    builder.mul(row_stride, index(row)),
+                    builder.mul(channel_stride, index(channel)),
+                )
+                place = builder.gep(out, [builder.add(out_at, offset)])
+                value = builder.trunc(builder.lshr(line, shift), lanes8)
+                builder.store(value, builder.bitcast(place, lanes8.as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+_turn_back: Any = intrinsic(_turn_back_code)
+
+
+def _merge_order(start: int) -> Any:
+    """Return the shuffle that merges half of two lines from element `start` on: a0 b0 a1 b1 ..."""
+    order = [i for k in range(start, start + BLOCK_ROWS // 2) for i in (k, k + BLOCK_ROWS)]
+    return ir.Constant(ir.VectorType(ir.IntType(32), BLOCK_ROWS), order)
+
+
 # Indices are unsigned below: numba would check signed ones for counting from the end, which stops vectorisation.
 _U = np.uintp
 _ROWS = np.uintp(BLOCK_ROWS)
 _THREE = np.uintp(3)
-_FOUR = np.uintp(4)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _resample(
-    pixels: NDArray[np.uint8], height: int, width: int, one: _Target, other: _Target
-) -> None:
+@njit(cache=True, nogil=True)
+def _resample(pixels: NDArray[np.uint8], height: int, width: int, one: _Target, other: _Target) -> None:
     """Resize `pixels` (uint8 [height * width * 3]) to both targets, a block of rows after the other."""
     block = np.empty(width * BLOCK_ROWS, np.uint32)
     # The last rows are copied here: a block is read whole, and one byte beyond its end.
@@ -342,20 +442,38 @@ def _resample(
         if top + BLOCK_ROWS < height:
             _turn_block(pixels, _U(start), _U(width), block)
         else:
-            edge[: pixels.size - start] = pixels[start:]
+            for at in range(pixels.size - start):
+                edge[at] = pixels[start + at]
             _turn_block(edge, _U(0), _U(width), block)
         one_done = _advance(one, block, one_waiting, one_done, top, height)
         other_done = _advance(other, block, other_waiting, other_done, top, height)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
+def _weigh_lines(
+    pixels: NDArray[np.uint8],
+    line: int,
+    rows: NDArray[np.int64],
+    row_weights: NDArray[np.int32],
+    out: NDArray[np.uint8],
+) -> None:
+    """Resize lines of `line` bytes vertically, whatever they hold; `out` has 64 bytes more than its lines."""
+    taps, weights = row_weights.shape[1], row_weights.reshape(-1)
+    for y in range(rows.size):
+        for left in range(0, line, LANES):
+            # The last vector overlaps the one before; of lines shorter than a vector, the next line hides the rest.
+            x = max(min(left, line - LANES), 0)
+            _weigh_lanes(pixels, rows[y] * line + x, line, weights, y * taps, taps, out, y * line + x)
+
+
+@njit(cache=True, nogil=True)
 def _make_buffer(target: _Target) -> NDArray[np.uint8]:
     """Return room for the rows that wait for the vertical pass, uint8 [rows, 3, size up to whole vectors]."""
     padded = (target.columns.size + LANES - 1) // LANES * LANES
     return np.zeros((target.row_weights.shape[1] + BLOCK_ROWS, 3, padded), np.uint8)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _turn_block(pixels: NDArray[np.uint8], start: Any, width: Any, block: NDArray[np.uint32]) -> None:
     """Write the RGB pixels of 16 rows column by column, uint32 [width, 16]; the fourth byte is arbitrary."""
     stride = _THREE * width
@@ -371,7 +489,7 @@ def _turn_block(pixels: NDArray[np.uint8], start: Any, width: Any, block: NDArra
             )
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _advance(
     target: _Target,
     block: NDArray[np.uint32],
@@ -399,8 +517,10 @@ def _advance(
         return done
     # Rows before the next output row's window are not needed again. Fewer than `taps` stay, or it were finished.
     keep_from = min(target.rows[finished], top)
-    for row in range(top - keep_from):
-        waiting[row] = waiting[row + keep_from - held]
+    row_bytes = waiting.shape[1] * waiting.shape[2]
+    rows, dropped = waiting.reshape(-1), (keep_from - held) * row_bytes
+    for at in range((top - keep_from) * row_bytes):
+        rows[at] = rows[at + dropped]
     _resize_columns(target, block, waiting, top - keep_from)
     available = min(top + BLOCK_ROWS, height)
     while finished < size and target.rows[finished] + taps <= available:
@@ -409,50 +529,34 @@ def _advance(
     return keep_from, finished
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _resize_columns(
-    target: _Target, block: NDArray[np.uint32], waiting: NDArray[np.uint8], row: int
-) -> None:
+@njit(cache=True, nogil=True)
+def _resize_columns(target: _Target, block: NDArray[np.uint32], waiting: NDArray[np.uint8], row: int) -> None:
     """Resize a turned block horizontally and put its 16 rows into `waiting` from `row` on, planar."""
     size, taps = target.columns.size, target.column_weights.shape[1]
-    turned = np.empty(size * LANES, np.uint8)
     sources, weights = block.view(np.uint8), target.column_weights.reshape(-1)
-    for x in range(size):
-        _weigh_lanes(
-            sources, target.columns[x] * LANES, LANES, weights, x * taps, taps, turned, x * LANES
-        )
-    # A line of 16 pixels more, so that rows do not meet in the same sets of the cache.
-    stride = _U(size + BLOCK_ROWS)
-    upright = np.empty(stride * _ROWS, np.uint32)
-    words = turned.view(np.uint32)
-    for x in range(_U(size)):
-        for r in range(_ROWS):
-            upright[r * stride + x] = words[x * _ROWS + r]
-    colours = upright.view(np.uint8)
-    for r in range(_ROWS):
-        red, green, blue = waiting[row + r, 0], waiting[row + r, 1], waiting[row + r, 2]
-        at = r * stride * _FOUR
-        for x in range(_U(size)):
-            red[x] = colours[at + _FOUR * x]
-            green[x] = colours[at + _FOUR * x + _U(1)]
-            blue[x] = colours[at + _FOUR * x + _U(2)]
+    tile = np.zeros(BLOCK_ROWS * LANES, np.uint8)
+    padded, out = waiting.shape[2], waiting.reshape(-1)
+    for left in range(0, size, BLOCK_ROWS):
+        for x in range(left, min(left + BLOCK_ROWS, size)):
+            at = target.columns[x] * LANES
+            _weigh_lanes(sources, at, LANES, weights, x * taps, taps, tile, (x - left) * LANES)
+        _turn_back(tile, out, row * 3 * padded + left, 3 * padded, padded)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _resize_rows(target: _Target, waiting: NDArray[np.uint8], row: int, y: int) -> None:
     """Write output row `y` of each channel from the rows of `waiting` from `row` on."""
     size, taps = target.rows.size, target.row_weights.shape[1]
     padded = waiting.shape[2]
+    stride, whole = 3 * padded, size - size % LANES
     sources, weights = waiting.reshape(-1), target.row_weights.reshape(-1)
     last = np.empty(LANES, np.uint8)
     for channel in range(3):
-        at = (row * 3 + channel) * padded
+        at = row * stride + channel * padded
         out_at = (channel * size + y) * size
-        whole = size - size % LANES
         for x in range(0, whole, LANES):
-            _weigh_lanes(
-                sources, at + x, 3 * padded, weights, y * taps, taps, target.out, out_at + x
-            )
+            _weigh_lanes(sources, at + x, stride, weights, y * taps, taps, target.out, out_at + x)
         if whole < size:
-            _weigh_lanes(sources, at + whole, 3 * padded, weights, y * taps, taps, last, 0)
-            target.out[out_at + whole : out_at + size] = last[: size - whole]
+            _weigh_lanes(sources, at + whole, stride, weights, y * taps, taps, last, 0)
+            for x in range(size - whole):
+                target.out[out_at + whole + x] = last[x]

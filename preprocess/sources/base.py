@@ -66,9 +66,7 @@ def resolve_inside(folder: Path, name: str) -> Path:
     except (OSError, ValueError, RuntimeError) as err:
         raise RecordError(f"{name!r} can't be a file name: {err}") from err
     if not path.is_relative_to(base):
-        raise RecordError(
-            f"{name!r} leads out of {folder.name!r}; a file must lie inside its folder"
-        )
+        raise RecordError(f"{name!r} leads out of {folder.name!r}; a file must lie inside its folder")
     return path
 
 

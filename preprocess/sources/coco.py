@@ -88,11 +88,7 @@ class CocoSource:
     def __getitem__(self, index: int) -> CocoScene:
         image = self._instances.images[self._image_ids[index]]
         annotations = self._instances.of_image(image.id)
-        kept = [
-            annotation
-            for annotation in annotations
-            if self._options.crowds or not annotation.iscrowd
-        ]
+        kept = [annotation for annotation in annotations if self._options.crowds or not annotation.iscrowd]
         return CocoScene(
             f"coco/{image.id}",
             self._root,

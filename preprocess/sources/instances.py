@@ -106,11 +106,7 @@ class Instances:
 
     def category(self, annotation: Annotation) -> str:
         """Return an annotation's class name, "" where its category is not listed."""
-        return (
-            self.categories.get(annotation.category_id, "")
-            if annotation.category_id is not None
-            else ""
-        )
+        return self.categories.get(annotation.category_id, "") if annotation.category_id is not None else ""
 
     def _index_images(self, elements: list[msgspec.Raw]) -> dict[int, ImageEntry]:
         decoder = msgspec.json.Decoder(ImageEntry)

@@ -231,10 +231,10 @@ def _describe_values(array: NDArray[Any]) -> str:
     text = f" with values {_describe_range(array)}"
     if array.dtype.kind != "f" or not math.isfinite(low + high):
         return text
-    if -2.2 < low < 0 and high < 2.7:
-        return f"{text}: looks ImageNet-normalised"
     if low >= -1 and high <= 1:
         return f"{text}: looks scaled to {'0..1' if low >= 0 else '-1..1'}"
+    if -2.2 < low < 0 and high < 2.7:
+        return f"{text}: looks ImageNet-normalised"
     return text
 
 

@@ -28,7 +28,13 @@ def test_convert_then_info(tmp_path: Path) -> None:
     root, out = coco_root(tmp_path), tmp_path / "out.zarr"
     result = run("convert", CONFIG, "--root", root, "--out", out)
     assert result.exit_code == 0
-    for line in ("images    5", "masks     10", "samples   10", "left out  5: crowd annotation", "rejects   0"):
+    for line in (
+        "images    5",
+        "masks     10",
+        "samples   10",
+        "left out  5: crowd annotation",
+        "rejects   0",
+    ):
         assert line in result.output.splitlines()
     info = run("info", out)
     assert info.exit_code == 0

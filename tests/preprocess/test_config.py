@@ -35,8 +35,14 @@ def test_every_source_has_a_shipped_config() -> None:
         ),
         ({"source": {"name": "coco"}, "recipe": {"masks": 3}}, "recipe.masks is 3, expected a table"),
         ({"source": {"name": "coco"}, "recipe": {"mask": {}}}, "(did you mean 'masks'?)"),
-        ({"source": {"name": "coco"}, "recipe": {"masks": {"stored": "uint8"}}}, "unknown key 'recipe.masks.stored'"),
-        ({"source": {"name": "coco"}, "recipe": {"masks": {"size": 0}}}, "recipe.masks.size is 0: Expected `int` >= 1"),
+        (
+            {"source": {"name": "coco"}, "recipe": {"masks": {"stored": "uint8"}}},
+            "unknown key 'recipe.masks.stored'",
+        ),
+        (
+            {"source": {"name": "coco"}, "recipe": {"masks": {"size": 0}}},
+            "recipe.masks.size is 0: Expected `int` >= 1",
+        ),
         ({"source": {"name": "coco"}, "store": {"scenes_per_part": 0}}, "store.scenes_per_part is 0"),
     ],
 )

@@ -93,7 +93,9 @@ def test_an_unfinished_store_is_finished_to_the_same_bytes_without_touching_its_
 
 def test_a_store_of_another_command_is_refused_with_what_differs(tmp_path: Path) -> None:
     coco_store(tmp_path)
-    with pytest.raises(StoreError, match=r"recipe\.prompt_masks\.filter was 'pillow-nearest', is now 'cover'"):
+    with pytest.raises(
+        StoreError, match=r"recipe\.prompt_masks\.filter was 'pillow-nearest', is now 'cover'"
+    ):
         coco_store(tmp_path, "recipe.prompt_masks.filter=cover")
     with pytest.raises(StoreError, match="limit was None, is now 3"):
         coco_store(tmp_path, limit=3)

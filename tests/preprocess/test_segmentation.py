@@ -14,9 +14,6 @@ from pycocotools import mask as coco_mask
 from preprocess.errors import SegmentationError
 from preprocess.segmentation import Bitmap, Rle, parse_rle, parse_segmentation, rasterize_polygons
 
-# pycocotools' own, about its conversion of arrays to NumPy 2.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
 MASKS = arrays(bool, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=24))
 
 

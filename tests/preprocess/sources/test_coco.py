@@ -17,9 +17,6 @@ from preprocess.records import Frame, Record, Reject, Skip
 from preprocess.sources.base import Source
 from preprocess.sources.coco import CocoSource, Options
 
-# pycocotools' own, about its conversion of arrays to NumPy 2.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
 SIZES = ((37, 61), (64, 40), (50, 50))
 ANNOTATIONS = "annotations/instances_train2017.json"
 

@@ -20,9 +20,6 @@ from preprocess.sources.base import Source
 from preprocess.sources.refcoco import Options, RefcocoSource
 from preprocess.sources.refs import load_pickle
 
-# pycocotools' own, about its conversion of arrays to NumPy 2.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
 SIZES = ((37, 61), (64, 40), (50, 50), (33, 90), (41, 77))
 
 

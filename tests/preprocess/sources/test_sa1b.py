@@ -21,9 +21,6 @@ from preprocess.records import Frame, Reject, Skip
 from preprocess.sources.sa1b import Options, Sa1bSource
 from preprocess.sources.tars import read_member, scan_tar
 
-# pycocotools' own, about its conversion of arrays to NumPy 2.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
 SIZES = ((37, 61), (64, 40), (50, 50))
 
 

@@ -10,7 +10,7 @@ from miniature.shapes import picture_of
 from preprocess.config import Config, load_config
 from preprocess.pipeline import Report, RunOptions, convert
 
-CONFIGS = Path(__file__).parents[1] / "configs"
+CONFIGS = Path(__file__).parents[2] / "configs"
 
 SIZES = [(333, 500), (480, 640), (90, 70), (640, 427), (301, 299)]
 """(height, width) of the pictures of a small dataset: oblong, small, odd."""

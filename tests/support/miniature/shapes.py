@@ -22,9 +22,7 @@ def ellipse_of(height: int, width: int, seed: int) -> NDArray[np.bool_]:
     radius_y, radius_x = rng.uniform(0.1, 0.3, 2)
     y = (np.arange(height)[:, None] + 0.5) / height
     x = (np.arange(width)[None, :] + 0.5) / width
-    inside: NDArray[np.bool_] = ((y - centre_y) / radius_y) ** 2 + (
-        (x - centre_x) / radius_x
-    ) ** 2 <= 1
+    inside: NDArray[np.bool_] = ((y - centre_y) / radius_y) ** 2 + ((x - centre_x) / radius_x) ** 2 <= 1
     return inside
 
 

@@ -28,7 +28,7 @@ from preprocess import RunOptions, convert
 from preprocess.config import load_config
 from preprocess.report import format_bytes
 
-CONFIGS = Path(__file__).parents[1] / "configs"
+CONFIGS = Path(__file__).parents[2] / "configs"
 
 DATASETS = (
     ("SA-V pairs as npz", "npz", "npz", ()),
@@ -77,7 +77,12 @@ def describe(key: str, value: Any) -> Sequence[str]:
         digits = ".3f" if key.startswith("pixel_values") else ".0f"
         return key, str(tuple(value.shape)), str(value.dtype), f"{low:{digits}} .. {high:{digits}}"
     if isinstance(value, list):
-        return key, f"list of {len(value)}", "str" if isinstance(value[0], str) else "list[str]", repr(value[0])
+        return (
+            key,
+            f"list of {len(value)}",
+            "str" if isinstance(value[0], str) else "list[str]",
+            repr(value[0]),
+        )
     return key, "", type(value).__name__, repr(value)
 
 
@@ -92,7 +97,9 @@ def main() -> None:
     print(f"raw datasets written to {demo / 'raw'} in {time.monotonic() - started:.1f} s")
     for title, folder, config, overrides in DATASETS:
         store = demo / "stores" / f"{folder}.zarr"
-        report = convert(load_config(CONFIGS / f"{config}.toml", overrides), demo / "raw" / folder, store, RunOptions())
+        report = convert(
+            load_config(CONFIGS / f"{config}.toml", overrides), demo / "raw" / folder, store, RunOptions()
+        )
         totals = report.attributes["totals"]
         print(f"\n{title}: {store}")
         print(
@@ -103,7 +110,9 @@ def main() -> None:
         batch = next(iter(DataLoader(dataset, batch_size=4, shuffle=True, collate_fn=loader.collate)))
         for key, value in batch.items():
             print("  {:<17} {:<20} {:<14} {}".format(*describe(key, value)))
-    print(f"\nThe stores are in {demo / 'stores'}; look at one with: resizeonce info {demo / 'stores' / 'sav.zarr'}")
+    print(
+        f"\nThe stores are in {demo / 'stores'}; look at one with: resizeonce info {demo / 'stores' / 'sav.zarr'}"
+    )
 
 
 if __name__ == "__main__":
