@@ -101,7 +101,7 @@ def test_a_store_of_another_command_is_refused_with_what_differs(tmp_path: Path)
         coco_store(tmp_path, limit=3)
     annotations = tmp_path / "coco" / "annotations" / "instances_train2017.json"
     annotations.write_text(annotations.read_text() + " ")
-    with pytest.raises(StoreError, match="instances_train2017.json was"):
+    with pytest.raises(StoreError, match=r"instances_train2017\.json was"):
         coco_store(tmp_path)
 
 
