@@ -18,6 +18,7 @@ from preprocess.forecast import forecast
 from preprocess.layout import read_attributes
 from preprocess.pipeline import RunOptions, convert, open_source
 from preprocess.report import forecast_lines, info_lines, report_lines
+from preprocess.verify import VerifyOptions, verify_store
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -164,3 +165,52 @@ def config_command(config: Path, overrides: tuple[str, ...]) -> None:
     """
     effective: Config = load_config(config, overrides)
     click.echo(msgspec.json.format(msgspec.json.encode(effective.attributes()), indent=1).decode())
+
+
+@main.command("verify")
+@click.argument("store", type=click.Path(path_type=Path))
+@click.option(
+    "--values", is_flag=True, help="Look at every pixel, too: what the tensors show, and whether they agree."
+)
+@click.option(
+    "--source",
+    type=click.Path(path_type=Path),
+    metavar="ROOT",
+    help="Make scenes anew from the raw dataset in ROOT and compare them bit for bit.",
+)
+@click.option(
+    "--sample",
+    type=click.IntRange(1),
+    default=64,
+    show_default=True,
+    help="Scenes to make anew, evenly spread.",
+)
+@click.option("--all", "every", is_flag=True, help="Make every scene anew.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
+@reporting_errors
+def verify_command(
+    store: Path, values: bool, source: Path | None, sample: int, every: bool, as_json: bool, workers: int
+) -> None:
+    """Check that STORE is what its format, its recipe and its raw dataset say.
+
+    Findings go to stdout, one a line; the exit code is 4 where one of them is damage. docs/verify.md says which depth
+    finds what.
+
+    Example: resizeonce verify coco.zarr --values --source /data/coco --sample 200
+    """
+    options = VerifyOptions(
+        values=values,
+        source=source,
+        sample=None if every else sample,
+        workers=workers,
+        progress=sys.stderr.isatty(),
+    )
+    report = verify_store(store, options)
+    if as_json:
+        click.echo(report.to_json().decode())
+    else:
+        for line in report.lines():
+            click.echo(line)
+    if report.is_damaged:
+        sys.exit(EXIT_DAMAGE)

@@ -12,7 +12,9 @@ Rules, each with its reason:
 import io
 import struct
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +52,13 @@ _TURNS = {
 }
 
 
+Size = tuple[int, int]
+"""(height, width) in pixels."""
+
+JpegDecoder = Callable[[bytes], NDArray[np.uint8] | None]
+"""Takes a JPEG file; returns uint8 [H, W, 3] exactly as Pillow's RGB, or None where Pillow has to do it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Picture:
     """A decoded image file."""
@@ -60,7 +69,16 @@ class Picture:
     """Whether EXIF asks for a turn that the annotation's size can neither confirm nor refute; it was not applied."""
 
 
-def decode_image(encoded: bytes, annotated_size: tuple[int, int] | None = None) -> Picture:
+class ImageDecoder(Protocol):
+    """What `decode_image` is; an engine may bring a faster one that gives the same."""
+
+    def __call__(self, encoded: bytes, annotated_size: Size | None = None) -> Picture:
+        """Decode an image file to RGB, as `decode_image` does."""
+
+
+def decode_image(
+    encoded: bytes, annotated_size: Size | None = None, decode_jpeg: JpegDecoder | None = None
+) -> Picture:
     """Decode an image file to RGB.
 
     Args:
@@ -68,45 +86,30 @@ def decode_image(encoded: bytes, annotated_size: tuple[int, int] | None = None) 
         annotated_size: (height, width) of the picture that the annotation describes, if it says so. Where it is
             the stored size, or that in another scale, the pixels stay as stored. Where it is the turned size that
             EXIF asks for, they are turned. Any other size is an error: the annotation is of another picture.
+        decode_jpeg: a faster decoder to try first; it gives what Pillow gives, or None.
 
     Raises:
         RecordError: the file is empty, damaged, too large, of another format, or does not fit `annotated_size`.
     """
     picture = open_image(encoded)
+    pixels = decode_jpeg(encoded) if decode_jpeg is not None and picture.format == "JPEG" else None
+    if pixels is not None and pixels.shape[:2] != (picture.height, picture.width):
+        pixels = None
     try:
-        # Before the EXIF is asked for: to find it, Pillow loads a PNG by itself, and what fails there does not fail again.
-        picture.load()
+        if pixels is None:
+            # Before the EXIF is asked for: to find it, Pillow loads a PNG by itself, and what fails there does not
+            # fail again.
+            picture.load()
+        turn, unsure = _choose_turn(
+            (picture.height, picture.width), _read_orientation(picture), annotated_size
+        )
+        if pixels is None:
+            pixels = np.asarray(convert_to_rgb(picture if turn is None else picture.transpose(turn)))
+        elif turn is not None:
+            pixels = np.asarray(Image.fromarray(pixels).transpose(turn))
     except _DECODE_ERRORS as err:
         raise RecordError(f"damaged {picture.format} file: {err}", stage="decode") from err
-    orientation = _read_orientation(picture)
-    upright, unsure = False, orientation in _TURNS
-    height, width = picture.height, picture.width
-    if annotated_size is not None:
-        stored, turned = (height, width), (width, height)
-        can_turn = orientation in (5, 6, 7, 8)
-        # An exact match decides; only then may sizes differ by scale. A nearly square picture would pass both ways.
-        if annotated_size == stored or (
-            is_same_picture(stored, annotated_size) and not (can_turn and annotated_size == turned)
-        ):
-            # A turn by 180 degrees looks the same from outside, and so does any turn of a picture that is square, or
-            # nearly square and annotated in another scale.
-            fits_both = annotated_size == turned or (
-                annotated_size != stored and is_same_picture(turned, annotated_size)
-            )
-            unsure = orientation in (2, 3, 4) or (can_turn and fits_both)
-        elif can_turn and is_same_picture(turned, annotated_size):
-            upright, unsure = True, False
-        else:
-            raise RecordError(
-                f"the image is {height} x {width} (height x width) but its annotation describes "
-                f"{annotated_size[0]} x {annotated_size[1]}, which is not the same picture in another size",
-                stage="decode",
-            )
-    try:
-        rgb = convert_to_rgb(picture.transpose(_TURNS[orientation]) if upright else picture)
-    except _DECODE_ERRORS as err:
-        raise RecordError(f"damaged {picture.format} file: {err}", stage="decode") from err
-    return Picture(np.asarray(rgb), unsure)
+    return Picture(pixels, unsure)
 
 
 def decode_bitmap(encoded: bytes) -> NDArray[np.bool_]:
@@ -192,6 +195,34 @@ def _read_orientation(picture: Image.Image) -> int:
         # Damaged EXIF in a good picture is common; without a readable tag there is no turn to apply.
         return 1
     return orientation if isinstance(orientation, int) else 1
+
+
+def _choose_turn(
+    stored: Size, orientation: int, annotated: Size | None
+) -> tuple[Image.Transpose | None, bool]:
+    """Return the turn to apply, if any, and whether one is left out that nothing confirms or refutes.
+
+    Raises:
+        RecordError: the annotation is of another picture.
+    """
+    turn = _TURNS.get(orientation)
+    if annotated is None:
+        return None, turn is not None
+    turned = stored[::-1]
+    can_turn = orientation in (5, 6, 7, 8)
+    # An exact match decides; only then may sizes differ by scale. A nearly square picture would pass both ways.
+    if annotated == stored or (is_same_picture(stored, annotated) and not (can_turn and annotated == turned)):
+        # A turn by 180 degrees looks the same from outside, and so does any turn of a picture that is square, or
+        # nearly square and annotated in another scale.
+        fits_both = annotated == turned or (annotated != stored and is_same_picture(turned, annotated))
+        return None, turn is not None and (not can_turn or fits_both)
+    if can_turn and is_same_picture(turned, annotated):
+        return turn, False
+    raise RecordError(
+        f"the image is {stored[0]} x {stored[1]} (height x width) but its annotation describes "
+        f"{annotated[0]} x {annotated[1]}, which is not the same picture in another size",
+        stage="decode",
+    )
 
 
 def is_same_picture(size: tuple[int, int], other: tuple[int, int]) -> bool:

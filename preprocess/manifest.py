@@ -73,11 +73,15 @@ def prepare_store(out: Path, job: dict[str, Any], *, overwrite: bool) -> bool:
         if all((out / part["name"]).exists() for part in attributes["parts"]):
             return True
         # A damaged part is mended by removing it: the store becomes an unfinished one again.
-        write_whole(out / JOB_FILE, json.dumps(job, indent=1).encode())
+        versions = {"versions": attributes["versions"]}
+        _check_same_job(out, versions, {"versions": library_versions()})
+        write_whole(out / JOB_FILE, json.dumps(job | versions, indent=1).encode())
         (out / "zarr.json").unlink()
         return False
+    # Parts of one store are made by the same libraries, too: Pillow 13 resizes to other bytes than Pillow 12.
+    job = job | {"versions": library_versions()}
     if (out / JOB_FILE).exists():
-        _check_same_job(out, json.loads((out / JOB_FILE).read_bytes()), job)
+        _check_same_job(out, _read_job(out), job)
         return False
     if out.exists() and any(path.name != LOCK_FILE for path in out.iterdir()):
         raise StoreError(f"{out} exists and is no store: choose another --out, or empty it yourself")
@@ -185,6 +189,14 @@ def write_whole(path: Path, content: bytes) -> None:
 def digest_of(content: bytes) -> str:
     """Return the SHA-256 of some bytes."""
     return hashlib.sha256(content).hexdigest()
+
+
+def _read_job(out: Path) -> dict[str, Any]:
+    try:
+        job: dict[str, Any] = json.loads((out / JOB_FILE).read_bytes())
+    except ValueError as err:
+        raise StoreError(f"{out / JOB_FILE} is damaged: give --overwrite to make the store anew") from err
+    return job
 
 
 def _write_rejects(out: Path, source: Source, num_parts: int) -> dict[str, Any]:

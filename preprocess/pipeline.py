@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from preprocess.config import Config, load_config
+from preprocess.engine import EngineName, default_engine, open_engine
 from preprocess.errors import StoreError
 from preprocess.layout import part_name, read_attributes
 from preprocess.manifest import (
@@ -44,6 +45,8 @@ class RunOptions:
     """Whether a store that is there already is removed first."""
     on_error: Literal["record", "fail"] = "record"
     """Whether a bad record is listed and left out, or stops the run."""
+    engine: EngineName | None = None
+    """What does the work, to the same bytes; by default the fast one where it is installed."""
     progress: bool = False
     """Whether to show a progress bar on stderr."""
 
@@ -56,6 +59,8 @@ class Report:
     attributes: dict[str, Any]
     """The store's root attributes; "totals" has the counts."""
     seconds: float
+    engine: str
+    """What did the work, and why not the fastest where that is so."""
     was_complete: bool
     """Whether the store was there already, made by the same command."""
 
@@ -77,6 +82,7 @@ class PartTask:
     paired: bool
     max_samples: int | None
     stop_on_reject: bool
+    engine: EngineName
 
 
 def convert(
@@ -96,18 +102,20 @@ def convert(
     run = run or RunOptions()
     started = time.monotonic()
     out = Path(out)
+    # Opened here first: its loops are compiled before there are workers, which then only load them.
+    engine = open_engine(run.engine or default_engine()).description
     config = config if isinstance(config, Config) else load_config(Path(config))
     source = open_source(config, Path(root))
     job = describe_job(config, source, run.limit)
     _stop_on_reject(source, run)
     with _locked(out):
         if prepare_store(out, job, overwrite=run.overwrite):
-            return Report(out, read_attributes(out), time.monotonic() - started, was_complete=True)
+            return Report(out, read_attributes(out), time.monotonic() - started, engine, was_complete=True)
         tasks = Tasks(config, source, out, run)
         with open_pool(run.workers, tasks.num_scenes, write_part, progress=run.progress) as pool:
             summaries = _write_parts(tasks, out, run, pool)
         attributes = finish_store(out, job, source, summaries)
-    return Report(out, attributes, time.monotonic() - started, was_complete=False)
+    return Report(out, attributes, time.monotonic() - started, engine, was_complete=False)
 
 
 def open_source(config: Config, root: Path) -> Source:
@@ -127,11 +135,13 @@ def _stop_on_reject(source: Source, run: RunOptions) -> None:
 
 def write_part(task: PartTask, tick: Callable[[], None]) -> PartSummary:
     """Write one part and return what it holds; `tick` is called after each scene."""
+    engine = open_engine(task.engine)
     with PartWriter(
         task.store,
         task.part,
         task.recipe,
         paired=task.paired,
+        engine=engine,
         max_samples=task.max_samples,
         stop_on_reject=task.stop_on_reject,
     ) as writer:
@@ -139,7 +149,7 @@ def write_part(task: PartTask, tick: Callable[[], None]) -> PartSummary:
             if writer.is_full:
                 break
             writer.start_scene(number, scene.key)
-            for record in scene.read():
+            for record in scene.read(engine.decode_image):
                 writer.add(record)
             tick()
         return writer.commit()
@@ -168,6 +178,7 @@ class Tasks:
             paired=self._source.paired,
             max_samples=max_samples,
             stop_on_reject=self._run.on_error == "fail",
+            engine=self._run.engine or default_engine(),
         )
 
     def scene_numbers(self, part: int) -> range:

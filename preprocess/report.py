@@ -40,6 +40,7 @@ def report_lines(report: Report) -> Iterator[str]:
     if not report.was_complete:
         rate = totals["images"] / report.seconds if report.seconds else 0.0
         yield f"time      {report.seconds:,.1f} s ({rate:,.1f} images/s)"
+        yield f"engine    {report.engine}"
     yield from reject_lines(read_rejects(report.store))
     yield from warning_lines(totals)
 

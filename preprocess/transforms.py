@@ -11,6 +11,8 @@ Filters for masks, by the pixel of an H x W mask that cell (i, j) of an S x S gr
   one is (the first of them, row by row), so that an object never vanishes.
 """
 
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Literal, get_args
 
 import numpy as np
@@ -22,6 +24,14 @@ from preprocess.segmentation import Bitmap, Rle
 
 ImageFilter = Literal["bilinear", "bicubic", "lanczos"]
 MaskFilter = Literal["pillow-nearest", "torch-nearest", "cover"]
+
+ImagesResizer = Callable[
+    [NDArray[np.uint8], tuple[int, int], tuple[ImageFilter, ImageFilter]],
+    tuple[NDArray[np.uint8], NDArray[np.uint8]],
+]
+"""What `resize_images` is."""
+MaskResizer = Callable[[Rle | Bitmap, int, MaskFilter], NDArray[np.bool_]]
+"""What `resize_mask` is."""
 
 _PILLOW_FILTERS = {name: Image.Resampling[name.upper()] for name in get_args(ImageFilter)}
 
@@ -39,6 +49,14 @@ def resize_image(image: NDArray[np.uint8], size: int, image_filter: ImageFilter)
     """
     resized = Image.fromarray(image).resize((size, size), _PILLOW_FILTERS[image_filter])
     return np.ascontiguousarray(np.asarray(resized).transpose(2, 0, 1))
+
+
+def resize_images(
+    image: NDArray[np.uint8], sizes: tuple[int, int], image_filters: tuple[ImageFilter, ImageFilter]
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Resize an RGB image to two squares, each directly from the original, as `resize_image` does."""
+    first, second = (resize_image(image, *how) for how in zip(sizes, image_filters, strict=True))
+    return first, second
 
 
 def normalize_image(image: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -71,8 +89,24 @@ def resize_mask(mask: Rle | Bitmap, size: int, mask_filter: MaskFilter) -> NDArr
     height, width = mask.size
     if mask_filter == "cover":
         return _cover(mask.decode(), size)
-    positions = {"pillow-nearest": pillow_positions, "torch-nearest": torch_positions}[mask_filter]
-    return mask.sample(positions(height, size), positions(width, size))
+    return mask.sample(
+        nearest_positions(height, size, mask_filter), nearest_positions(width, size, mask_filter)
+    )
+
+
+@lru_cache(maxsize=256)
+def nearest_positions(
+    length: int, size: int, mask_filter: Literal["pillow-nearest", "torch-nearest"]
+) -> NDArray[np.int64]:
+    """Return the pixels that a nearest filter takes when it resizes `length` pixels to `size`, int64 [size].
+
+    The array is shared, and read-only.
+    """
+    positions = {"pillow-nearest": pillow_positions, "torch-nearest": torch_positions}[mask_filter](
+        length, size
+    )
+    positions.setflags(write=False)
+    return positions
 
 
 def pillow_positions(length: int, size: int) -> NDArray[np.int64]:

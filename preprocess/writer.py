@@ -21,6 +21,7 @@ import numpy as np
 import zarr
 
 from preprocess.columns import Columns
+from preprocess.engine import PILLOW, Engine
 from preprocess.errors import PreprocessError
 from preprocess.images import is_same_picture
 from preprocess.layout import (
@@ -73,6 +74,7 @@ class PartWriter:
         part: number of the part.
         recipe: how the four tensors are made.
         paired: whether samples are pairs of frames.
+        engine: what makes them.
         max_samples: how many samples to take at most; masks of further ones are not written.
         stop_on_reject: whether the first reject is an error.
     """
@@ -84,12 +86,14 @@ class PartWriter:
         recipe: Recipe,
         *,
         paired: bool,
+        engine: Engine = PILLOW,
         max_samples: int | None = None,
         stop_on_reject: bool = False,
     ) -> None:
         self._store = store
         self._part = part
         self._recipe = recipe
+        self._engine = engine
         self._paired = paired
         self._max_samples = max_samples
         self._stop_on_reject = stop_on_reject
@@ -204,7 +208,7 @@ class PartWriter:
         return None
 
     def _write_image(self, frame: Frame, size: tuple[int, int]) -> None:
-        pixel_values, g_pixel_values = self._recipe.make_images(frame.image)
+        pixel_values, g_pixel_values = self._recipe.make_images(frame.image, self._engine.resize_images)
         self._shards["images/pixel_values"].append(pixel_values)
         self._shards["images/g_pixel_values"].append(g_pixel_values)
         self._columns.append("images/size", size)
@@ -216,7 +220,7 @@ class PartWriter:
 
     def _write_mask(self, mask: Mask) -> None:
         row = self._num_rows("masks")
-        prompt, target = self._recipe.make_masks(mask.segmentation)
+        prompt, target = self._recipe.make_masks(mask.segmentation, self._engine.resize_mask)
         self._shards["masks/masks"].append(target)
         self._columns.append("masks/prompt_masks", prompt)
         self._columns.append("masks/image", self._num_rows("images") - 1)

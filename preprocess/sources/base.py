@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from preprocess.errors import RecordError, SourceError
-from preprocess.images import MAX_IMAGE_BYTES
+from preprocess.images import MAX_IMAGE_BYTES, ImageDecoder, decode_image
 from preprocess.layout import DatasetType
 from preprocess.records import Record, Reject
 
@@ -22,8 +22,12 @@ class Scene(Protocol):
     def key(self) -> str:
         """Stable id, such as "sa1b/sa_1"; the keys of its images begin with it."""
 
-    def read(self) -> Iterator[Record]:
-        """Yield frames in time order, then pairs; whatever is bad is yielded as a `Reject`, never raised."""
+    def read(self, decode: ImageDecoder = decode_image) -> Iterator[Record]:
+        """Yield frames in time order, then pairs; whatever is bad is yielded as a `Reject`, never raised.
+
+        Args:
+            decode: decodes image files; a faster one gives the same pixels.
+        """
 
 
 class Source(Protocol):

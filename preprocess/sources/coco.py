@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from preprocess.errors import RecordError, SegmentationError
-from preprocess.images import decode_image
+from preprocess.images import ImageDecoder, decode_image
 from preprocess.layout import DatasetType
 from preprocess.records import Frame, Mask, Record, Reject, Skip
 from preprocess.sources.base import file_digest, read_file, resolve_inside
@@ -46,7 +46,7 @@ class CocoScene:
     num_crowds: int
     """How many crowds were left out."""
 
-    def read(self) -> Iterator[Record]:
+    def read(self, decode: ImageDecoder = decode_image) -> Iterator[Record]:
         """Yield the image with one mask for each annotation."""
         path = f"{self.folder}/{self.image.file_name}"
         if self.num_crowds:
@@ -56,7 +56,7 @@ class CocoScene:
             return
         try:
             encoded = read_file(resolve_inside(self.root / self.folder, self.image.file_name))
-            picture = decode_image(encoded, (self.image.height, self.image.width))
+            picture = decode(encoded, (self.image.height, self.image.width))
         except RecordError as err:
             yield Reject.from_error(err, self.key, path)
             return

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.errors import RecordError, SourceError
-from preprocess.images import MAX_IMAGE_PIXELS
+from preprocess.images import MAX_IMAGE_PIXELS, ImageDecoder, decode_image
 from preprocess.layout import DatasetType
 from preprocess.records import Frame, Mask, Pair, Record, Reject
 from preprocess.segmentation import Bitmap
@@ -69,7 +69,7 @@ class NpzScene:
     path: str
     options: Options
 
-    def read(self) -> Iterator[Record]:
+    def read(self, decode: ImageDecoder = decode_image) -> Iterator[Record]:
         """Yield the one image, or two frames at times 0 and 1 and a pair for each object."""
         names = [(self.options.image, self.options.mask)]
         if self.options.paired:

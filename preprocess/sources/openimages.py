@@ -30,7 +30,7 @@ from typing import Literal
 import msgspec
 
 from preprocess.errors import RecordError
-from preprocess.images import Picture, decode_bitmap, decode_image, is_same_picture
+from preprocess.images import ImageDecoder, Picture, decode_bitmap, decode_image, is_same_picture
 from preprocess.layout import DatasetType
 from preprocess.records import Frame, Mask, Record, Reject, Skip
 from preprocess.segmentation import Bitmap
@@ -84,7 +84,7 @@ class OpenImagesScene:
         """The image file, relative to the root."""
         return f"{self.images}/{self.image_id}.jpg"
 
-    def read(self) -> Iterator[Record]:
+    def read(self, decode: ImageDecoder = decode_image) -> Iterator[Record]:
         """Yield the image with one mask for each row."""
         try:
             encoded = read_file(_find(self.root / self.images, [f"{self.image_id}.jpg"]))
@@ -104,7 +104,7 @@ class OpenImagesScene:
             # Each was reported above. An image without masks gives no sample, so it isn't decoded.
             return
         try:
-            picture = _decode(encoded, [mask.segmentation.size for mask in masks.values()])
+            picture = _decode(decode, encoded, [mask.segmentation.size for mask in masks.values()])
         except RecordError as err:
             yield Reject.from_error(err, self.key, self.path)
             return
@@ -214,7 +214,7 @@ def _find(folder: Path, names: list[str]) -> Path:
     raise _AbsentError(f"the file is missing: looked for {', '.join(dict.fromkeys(names))}")
 
 
-def _decode(encoded: bytes, sizes: list[tuple[int, int]]) -> Picture:
+def _decode(decode: ImageDecoder, encoded: bytes, sizes: list[tuple[int, int]]) -> Picture:
     """Decode an image the way round that the first mask has it which fits at all.
 
     Raises:
@@ -222,9 +222,9 @@ def _decode(encoded: bytes, sizes: list[tuple[int, int]]) -> Picture:
     """
     for size in dict.fromkeys(sizes):
         with suppress(RecordError):
-            return decode_image(encoded, size)
+            return decode(encoded, size)
     # It is damaged, which the next line says, or no mask fits, which is then said of each mask.
-    return decode_image(encoded)
+    return decode(encoded)
 
 
 def _misfit(image: tuple[int, int], mask: tuple[int, int]) -> RecordError:

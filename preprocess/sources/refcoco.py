@@ -32,7 +32,7 @@ import msgspec
 import numpy as np
 
 from preprocess.errors import RecordError, SegmentationError, SourceError
-from preprocess.images import decode_image
+from preprocess.images import ImageDecoder, decode_image
 from preprocess.layout import DatasetType
 from preprocess.records import Frame, Mask, Record, Reject, Skip
 from preprocess.segmentation import Bitmap, Rle, check_mask_size
@@ -121,7 +121,7 @@ class RefcocoScene:
     objects: tuple[ReferredObject, ...]
     skips: tuple[Skip, ...]
 
-    def read(self) -> Iterator[Record]:
+    def read(self, decode: ImageDecoder = decode_image) -> Iterator[Record]:
         """Yield the image with one mask for each ref."""
         yield from self.skips
         if not self.objects:
@@ -131,7 +131,7 @@ class RefcocoScene:
             name = self._find_file()
             path = f"{self.folder}/{name}"
             encoded = read_file(resolve_inside(self.root / self.folder, name))
-            picture = decode_image(encoded, (self.image.height, self.image.width))
+            picture = decode(encoded, (self.image.height, self.image.width))
         except RecordError as err:
             yield Reject.from_error(err, self.key, path)
             return

@@ -29,7 +29,7 @@ from typing import Annotated
 import msgspec
 
 from preprocess.errors import RecordError, SegmentationError, SourceError
-from preprocess.images import MAX_IMAGE_BYTES, decode_image
+from preprocess.images import MAX_IMAGE_BYTES, ImageDecoder, decode_image
 from preprocess.layout import DatasetType
 from preprocess.records import Frame, Mask, Record, Reject, Skip
 from preprocess.segmentation import Rle, parse_segmentation
@@ -89,7 +89,7 @@ class Sa1bScene:
     annotations: RawFile
     options: Options
 
-    def read(self) -> Iterator[Record]:
+    def read(self, decode: ImageDecoder = decode_image) -> Iterator[Record]:
         """Yield the image with one mask for each annotation that passes the filters."""
         try:
             size, elements = self._parse(self.annotations.read(self.root, MAX_JSON_BYTES))
@@ -113,7 +113,7 @@ class Sa1bScene:
             # Each was reported above. An image without masks gives no sample, so it isn't decoded.
             return
         try:
-            picture = decode_image(self.image.read(self.root, MAX_IMAGE_BYTES), size)
+            picture = decode(self.image.read(self.root, MAX_IMAGE_BYTES), size)
         except RecordError as err:
             yield Reject.from_error(err, self.key, self.image.path)
             return

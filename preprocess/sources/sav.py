@@ -35,6 +35,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from preprocess.errors import RecordError, SourceError
+from preprocess.images import ImageDecoder, decode_image
 from preprocess.layout import DatasetType
 from preprocess.records import Frame, Mask, Pair, Record, Reject, Skip
 from preprocess.sources.base import file_digest, listing_digest, read_file
@@ -110,11 +111,11 @@ class SavScene:
     """The video, relative to the root; "" where there is none."""
     options: Options
 
-    def read(self) -> Iterator[Record]:
+    def read(self, decode: ImageDecoder = decode_image) -> Iterator[Record]:
         """Yield the frames of the pairs taken, each with the masks that its pairs need, then the pairs."""
         folder = f"{self.options.jpeg_folder}/{self.video_id}"
         try:
-            frames = self._open_frames(folder)
+            frames = self._open_frames(folder, decode)
         except RecordError as err:
             yield Reject.from_error(err, self.key, self.mp4 or folder)
             return
@@ -129,10 +130,10 @@ class SavScene:
             for t1, t2 in choice.pairs:
                 yield Pair(choice.masklet.object_id, FRAMES_PER_ANNOTATION * t1, FRAMES_PER_ANNOTATION * t2)
 
-    def _open_frames(self, folder: str) -> Frames:
+    def _open_frames(self, folder: str, decode: ImageDecoder) -> Frames:
         if self.options.frames != "mp4":
             try:
-                return ExtractedFrames(self.root, folder)
+                return ExtractedFrames(self.root, folder, decode)
             except RecordError:
                 if self.options.frames == "jpeg" or not self.mp4:
                     raise

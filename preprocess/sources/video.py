@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 import numpy as np
 
 from preprocess.errors import RecordError
-from preprocess.images import MAX_IMAGE_PIXELS, Picture, decode_image, is_same_picture
+from preprocess.images import MAX_IMAGE_PIXELS, ImageDecoder, Picture, is_same_picture
 from preprocess.sources.base import read_file, resolve_inside
 
 if TYPE_CHECKING:
@@ -63,14 +63,15 @@ class Frames(Protocol):
 class ExtractedFrames:
     """A folder of frames as JPEG files; the file's name is the frame's number."""
 
-    def __init__(self, root: Path, folder: str) -> None:
-        """List `root / folder`.
+    def __init__(self, root: Path, folder: str, decode: ImageDecoder) -> None:
+        """List `root / folder`; its files will be decoded by `decode`.
 
         Raises:
             RecordError: the folder can't be listed, has no frame, or leads out of the root.
         """
         self.path = folder
         self._root = root
+        self._decode = decode
         try:
             names = {entry.name for entry in resolve_inside(root, folder).iterdir()}
         except OSError as err:
@@ -94,7 +95,7 @@ class ExtractedFrames:
             path = f"{self.path}/{number:05d}.jpg"
             try:
                 encoded = read_file(resolve_inside(self._root, path))
-                yield number, path, decode_image(encoded, sizes[number])
+                yield number, path, self._decode(encoded, sizes[number])
             except RecordError as err:
                 yield number, path, err
 

@@ -79,7 +79,8 @@ def test_an_unfinished_store_is_finished_to_the_same_bytes_without_touching_its_
     coco_store(tmp_path)
     store = tmp_path / "coco.zarr"
     whole = tree_digest(store)
-    job = json.loads((store / "zarr.json").read_bytes())["attributes"]["resizeonce"]["job"]
+    attributes = json.loads((store / "zarr.json").read_bytes())["attributes"]["resizeonce"]
+    job = attributes["job"] | {"versions": attributes["versions"]}
     # As a kill leaves it: no root, a part missing, another half written.
     (store / "zarr.json").unlink()
     (store / ".job.json").write_text(json.dumps(job))
@@ -102,6 +103,17 @@ def test_a_store_of_another_command_is_refused_with_what_differs(tmp_path: Path)
     annotations = tmp_path / "coco" / "annotations" / "instances_train2017.json"
     annotations.write_text(annotations.read_text() + " ")
     with pytest.raises(StoreError, match=r"instances_train2017\.json was"):
+        coco_store(tmp_path)
+
+
+def test_an_unfinished_store_is_not_finished_by_other_libraries(tmp_path: Path) -> None:
+    coco_store(tmp_path)
+    store = tmp_path / "coco.zarr"
+    attributes = json.loads((store / "zarr.json").read_bytes())["attributes"]["resizeonce"]
+    (store / "zarr.json").unlink()
+    job = attributes["job"] | {"versions": attributes["versions"] | {"pillow": "12.2.0"}}
+    (store / ".job.json").write_text(json.dumps(job))
+    with pytest.raises(StoreError, match=r"versions\.pillow was '12\.2\.0'"):
         coco_store(tmp_path)
 
 

@@ -10,7 +10,8 @@ from PIL import Image
 pytest.importorskip("numba")
 
 from preprocess import resample
-from preprocess.resample import make_axis, matches_pillow, resize_image, resize_image_twice
+from preprocess.resample import matches_pillow, resize_image, resize_image_twice
+from preprocess.weights import make_axis
 
 FILTERS = ("bilinear", "bicubic", "lanczos")
 SIDES = st.integers(1, 20) | st.integers(1, 400)

@@ -1,0 +1,116 @@
+"""What does the heavy work: Pillow and numpy, or compiled loops that give the same bytes in a fraction of the time.
+
+Engines differ in speed only, so a store does not say which one made it. Whether the fast one really gives the same
+bytes on this machine, with these builds, is looked at before it is used; what fails falls back to Pillow, and
+`Engine.description` says so.
+
+`python -m preprocess.engine` does that look, which also compiles the loops once for all later runs.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from preprocess.errors import PreprocessError
+from preprocess.images import ImageDecoder, decode_image
+from preprocess.segmentation import Bitmap, Rle
+from preprocess.transforms import (
+    ImagesResizer,
+    MaskFilter,
+    MaskResizer,
+    nearest_positions,
+    resize_images,
+    resize_mask,
+)
+
+EngineName = Literal["exact-fast", "pillow"]
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """The functions that a conversion spends its time in."""
+
+    description: str
+    """What is used for what, and why, in a line."""
+    decode_image: ImageDecoder
+    resize_images: ImagesResizer
+    resize_mask: MaskResizer
+
+
+PILLOW = Engine("pillow", decode_image, resize_images, resize_mask)
+
+
+@cache
+def open_engine(name: EngineName) -> Engine:
+    """Return an engine, looked at once per process.
+
+    Raises:
+        EngineError: the fast engine is asked for, but numba is not installed.
+    """
+    if name == "pillow":
+        return PILLOW
+    try:
+        from preprocess import jpeg, resample
+    except ImportError as err:
+        raise EngineError(
+            f"the engine exact-fast needs numba ({err}): pip install numba, or give --engine pillow"
+        ) from err
+    fast_resize, fast_jpeg = resample.matches_pillow(), jpeg.matches_pillow()
+    slow = [
+        reason
+        for reason, is_fast in (
+            ("this Pillow resizes otherwise than expected", fast_resize),
+            ("simplejpeg is missing, or decodes otherwise than Pillow", fast_jpeg),
+        )
+        if not is_fast
+    ]
+    return Engine(
+        "; ".join(["exact-fast", *(f"in part Pillow: {reason}" for reason in slow)]),
+        partial(decode_image, decode_jpeg=jpeg.decode_jpeg) if fast_jpeg else decode_image,
+        resample.resize_image_twice if fast_resize else resize_images,
+        _resize_mask,
+    )
+
+
+def default_engine() -> EngineName:
+    """Return the fast engine where numba is installed, else Pillow."""
+    from importlib.util import find_spec
+
+    return "exact-fast" if find_spec("numba") else "pillow"
+
+
+class EngineError(PreprocessError):
+    """Raised when an engine can't be had on this machine."""
+
+
+def _resize_mask(mask: Rle | Bitmap, size: int, mask_filter: MaskFilter) -> NDArray[np.bool_]:
+    """Do what `preprocess.transforms.resize_mask` does, from the runs."""
+    from preprocess import runs
+
+    if isinstance(mask, Bitmap):
+        return resize_mask(mask, size, mask_filter)
+    if mask_filter == "cover":
+        return runs.cover_runs(mask.runs, mask.height, mask.width, size)
+    rows = nearest_positions(mask.height, size, mask_filter)
+    columns = nearest_positions(mask.width, size, mask_filter)
+    return runs.sample_runs(mask.runs, mask.height, mask.width, rows, columns)
+
+
+def main() -> None:
+    """Compile, compare with Pillow, and say what will be used."""
+    print(f"engine: {open_engine(default_engine()).description}")
+    mask = Rle(4, 3, np.array([5, 4, 3], np.int64))
+    filters: tuple[MaskFilter, ...] = ("pillow-nearest", "cover")
+    resize: Callable[[Rle | Bitmap, int, MaskFilter], NDArray[np.bool_]] = open_engine(
+        default_engine()
+    ).resize_mask
+    for mask_filter in filters:
+        resize(mask, 2, mask_filter)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""Stores in memory: only the tables that an order reads."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class FakePart:
+    """Columns by path; counts which were asked for."""
+
+    def __init__(self, columns: dict[str, NDArray[Any]]) -> None:
+        self.columns = columns
+        self.asked: set[str] = set()
+
+    def column(self, path: str) -> NDArray[Any]:
+        self.asked.add(path)
+        return self.columns[path]
+
+
+@dataclass
+class FakeStore:
+    parts: list[FakePart]
+    attributes: dict[str, Any]
+    paired: bool = False
+    opened: list[int] = field(default_factory=list)
+
+    def part(self, number: int) -> FakePart:
+        self.opened.append(number)
+        return self.parts[number]
+
+
+def fake_store(
+    parts: Sequence[Sequence[int]],
+    *,
+    seed: int = 0,
+    name: str = "fake",
+    pairs: Sequence[int] = (),
+    side: int = 448,
+) -> FakeStore:
+    """Return a store of parts, each given by the number of masks of each of its images.
+
+    With `pairs`, one number for each part, samples are that many random pairs of masks, in no order.
+    """
+    random = np.random.default_rng(seed)
+    made, listed, image = [], [], 0
+    for number, masks in enumerate(parts):
+        owners = np.repeat(np.arange(len(masks)), masks)
+        keys = [f"{name}/{image + row:06d}" + ("/00004" if pairs else "") for row in range(len(masks))]
+        image += len(masks)
+        rows = np.arange(len(owners))[:, None]
+        if pairs:
+            rows = random.integers(0, len(owners), (pairs[number], 2))
+        encoded = [key.encode() for key in keys]
+        made.append(
+            FakePart(
+                {
+                    "masks/image": owners,
+                    "masks/area": random.integers(0, 5000, len(owners)),
+                    "masks/prompt_cells": random.integers(0, 12, len(owners)).astype(np.int32),
+                    "images/key_offsets": np.cumsum([0, *map(len, encoded)]),
+                    "images/key_bytes": np.frombuffer(b"".join(encoded), np.uint8),
+                    "samples/mask": rows,
+                }
+            )
+        )
+        counts = {"images": len(masks), "masks": len(owners), "samples": len(rows), "expressions": 0}
+        listed.append({"name": f"part-{number:05d}", "rows": counts, "sha256": f"{name}-{seed}-{number}"})
+    sizes = {"pixel_values": side, "g_pixel_values": 1024, "prompt_masks": 16, "masks": 1024}
+    recipe = {tensor: {"size": size} for tensor, size in sizes.items()}
+    return FakeStore(made, {"fingerprint": name, "recipe": recipe, "parts": listed}, bool(pairs))
+
+
+def plain_store(samples: int, **options: Any) -> FakeStore:
+    """Return a store of one part with one mask an image."""
+    return fake_store([[1] * samples], **options)
