@@ -98,6 +98,11 @@ def main() -> None:
     help="List bad records and go on, or stop at the first.",
 )
 @click.option(
+    "--engine",
+    type=click.Choice(["exact-fast", "pillow"]),
+    help="What does the work, to the same bytes; by default the fast one where it is installed.",
+)
+@click.option(
     "--max-rejects",
     type=click.IntRange(0),
     default=0,
