@@ -41,7 +41,8 @@ class MappedArray:
         self._length = length
         self._check_rows = check_rows
         self._dtype = np.dtype(spec.dtype)
-        self._bytes = _map(path) if length else np.zeros(0, np.uint8)
+        self._map = _map(path) if length else None
+        self._bytes = np.frombuffer(self._map or b"", np.uint8)
         num_chunks = length if spec.row_chunks else min(length, 1)
         self._offsets, self._sizes = self._read_index(num_chunks)
 
@@ -55,11 +56,11 @@ class MappedArray:
             return np.zeros(shape, self._dtype)
         return self._chunk(0).view(self._dtype).reshape(shape)
 
-    def row(self, number: int) -> NDArray[Any]:
-        """Return one row: a read-only view where rows are raw, a new array where they are compressed."""
+    def row(self, number: int, room: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return one row: a read-only view where rows are raw, decoded into `room` or a new array otherwise."""
         if self._spec.codec == "raw":
             return self._chunk(number).view(self._dtype).reshape(self._spec.row_shape)
-        row = np.empty(self._spec.row_shape, self._dtype)
+        row = np.empty(self._spec.row_shape, self._dtype) if room is None else room
         self.read_into(number, row)
         return row
 
@@ -80,6 +81,13 @@ class MappedArray:
     def span(self, number: int) -> tuple[int, int]:
         """Return where a row lies in the file: (offset, bytes), checksum included."""
         return int(self._offsets[number]), int(self._sizes[number])
+
+    def advise(self, number: int) -> None:
+        """Ask the system to read a row ahead of its use."""
+        if self._map is not None and hasattr(mmap, "MADV_WILLNEED"):
+            start, size = int(self._offsets[number]), int(self._sizes[number])
+            page = start // mmap.PAGESIZE * mmap.PAGESIZE
+            self._map.madvise(mmap.MADV_WILLNEED, page, start + size - page)
 
     def check(self, number: int) -> bool:
         """Whether a chunk agrees with its checksum."""
@@ -139,9 +147,9 @@ def _content_bytes(frame: NDArray[np.uint8]) -> int:
     return -1 if width == 0 else size + 256 if width == 2 else size
 
 
-def _map(path: Path) -> NDArray[np.uint8]:
+def _map(path: Path) -> mmap.mmap:
     try:
         with path.open("rb") as file:
-            return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as err:
         raise StoreError(f"can't map {path}: {err}; {_ADVICE}") from err

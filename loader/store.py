@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loader.arrays import MappedArray
-from loader.tensors import TENSORS, TensorShapes, fill_tensor
+from loader.tensors import TENSORS, TensorShapes
 from preprocess.errors import StoreError
 from preprocess.layout import (
     ArraySpec,
@@ -21,7 +21,7 @@ from preprocess.layout import (
 )
 
 MAX_OPEN_PARTS = 1024
-"""How many parts stay mapped: a process may hold 65,530 maps, and a part has about 20 arrays."""
+"""How many parts stay mapped: a process may hold 65,530 maps, and reading batches needs about 12 of a part."""
 
 
 class Part:
@@ -156,14 +156,17 @@ class Store:
         """Return one part."""
         part = self._open_parts.get(number)
         if part is None:
-            name, digest = self._parts[number]
-            part = Part(self.path / name, self._specs, digest, check_rows=self._check_rows)
-            self._open_parts[number] = part
+            part = self._open_parts[number] = self.open_part(number)
             if len(self._open_parts) > MAX_OPEN_PARTS:
                 self._open_parts.popitem(last=False)
         else:
             self._open_parts.move_to_end(number)
         return part
+
+    def open_part(self, number: int) -> Part:
+        """Return one part, opened anew and not kept: for going through all parts once."""
+        name, digest = self._parts[number]
+        return Part(self.path / name, self._specs, digest, check_rows=self._check_rows)
 
     def locate(self, sample: int) -> tuple[Part, NDArray[np.int64]]:
         """Return the part of a sample and the rows of its masks there, one for each frame.
@@ -197,7 +200,12 @@ class Store:
         return []
 
     def __getitem__(self, sample: int) -> dict[str, Any]:
-        """Return one sample as numpy arrays, with the keys, dtypes and values of the batch."""
+        """Return one sample as numpy arrays, with the keys, dtypes and values of the batch.
+
+        Raises:
+            IndexError: there is no such sample.
+            SampleError: it can't be read.
+        """
         batch = self.batch([sample])
         return {
             key: value if key in ("dataset_type", "has_paired_frame") else value[0]
@@ -210,41 +218,23 @@ class Store:
         Args:
             samples: their numbers.
             tensors: which of the four to read.
+
+        Raises:
+            IndexError: there is no such sample.
+            SampleError: one can't be read.
         """
-        arrays = {
-            f"{tensor}{suffix}": np.empty((len(samples), *self.shapes[tensor]), self.shapes.dtype(tensor))
+        from loader.filling import fill_batch
+
+        layout = self.array_layout(len(samples), tensors)
+        arrays = {name: np.empty(shape, dtype) for name, (shape, dtype) in layout.items()}
+        return arrays | fill_batch([(self, sample) for sample in samples], arrays)
+
+    def array_layout(
+        self, num_samples: int, tensors: Sequence[str]
+    ) -> dict[str, tuple[tuple[int, ...], str]]:
+        """Return shape and dtype of each array of a batch, by its name with suffix."""
+        return {
+            f"{tensor}{suffix}": ((num_samples, *self.shapes[tensor]), self.shapes.dtype(tensor))
             for suffix in self.suffixes
             for tensor in tensors
         }
-        return arrays | self.fill(samples, arrays)
-
-    def fill(self, samples: Sequence[int], arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
-        """Write the tensors of samples into the rows of `arrays`; return what else belongs to the batch.
-
-        Args:
-            samples: their numbers.
-            arrays: by name with suffix, such as "masks1", each [at least len(samples), ...] in C order.
-        """
-        names = [
-            (name, name.removesuffix(suffix), frame)
-            for frame, suffix in enumerate(self.suffixes)
-            for name in arrays
-            if name.endswith(suffix)
-        ]
-        cells = np.empty((len(self.suffixes), len(samples)), np.int64)
-        for place, sample in enumerate(samples):
-            part, masks = self.locate(sample)
-            cells[:, place] = part.column("masks/prompt_cells")[masks]
-            for name, tensor, frame in names:
-                fill_tensor(part, tensor, int(masks[frame]), arrays[name][place])
-        return self._describe(samples, cells)
-
-    def _describe(self, samples: Sequence[int], cells: NDArray[np.int64]) -> dict[str, Any]:
-        """Return the keys of a batch that are no images or masks."""
-        described: dict[str, Any] = {"dataset_type": self.dataset_type, "has_paired_frame": self.paired}
-        for suffix, counts in zip(self.suffixes, cells, strict=True):
-            described[f"prompt_cells{suffix}"] = counts
-        described["key"] = [self.key(sample) for sample in samples]
-        if self.has_expressions:
-            described["expressions"] = [self.expressions(sample) for sample in samples]
-        return described

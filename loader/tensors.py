@@ -1,6 +1,9 @@
-"""The four tensors of a sample, from stored rows to the trainer's dtypes and values. numpy only."""
+"""The four tensors of a sample, from stored rows to the trainer's dtypes and values. numpy, and numba's loops."""
 
+import threading
 from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,8 +15,8 @@ from preprocess.layout import IMAGENET_MEAN, IMAGENET_STD, TensorSizes
 TENSORS = ("pixel_values", "g_pixel_values", "prompt_masks", "masks")
 """Names of the four; in pairs each is there twice, with the suffixes 1 and 2."""
 
-_MEAN = np.array(IMAGENET_MEAN, np.float32)[:, None, None]
-_STD = np.array(IMAGENET_STD, np.float32)[:, None, None]
+_MEAN = np.array(IMAGENET_MEAN, np.float32)
+_STD = np.array(IMAGENET_STD, np.float32)
 
 
 class Tables(Protocol):
@@ -47,9 +50,9 @@ class TensorShapes:
     def __getitem__(self, tensor: str) -> tuple[int, ...]:
         return self.shapes[tensor]
 
-    def dtype(self, tensor: str) -> type[np.uint8] | type[np.float32]:
+    def dtype(self, tensor: str) -> str:
         """Return uint8 for the segmenter's image, float32 for the rest."""
-        return np.uint8 if tensor == "g_pixel_values" else np.float32
+        return "uint8" if tensor == "g_pixel_values" else "float32"
 
 
 def fill_tensor(part: Tables, tensor: str, mask: int, out: NDArray[Any]) -> None:
@@ -64,7 +67,7 @@ def fill_tensor(part: Tables, tensor: str, mask: int, out: NDArray[Any]) -> None
     if tensor == "prompt_masks":
         np.copyto(out, part.column("masks/prompt_masks")[mask])
     elif tensor == "masks":
-        np.copyto(out, part.array("masks/masks").row(mask))
+        widen_into(part.array("masks/masks").row(mask, _SCRATCH.of(out.shape)), out)
     elif tensor == "g_pixel_values":
         part.array("images/g_pixel_values").read_into(int(part.column("masks/image")[mask]), out)
     else:
@@ -75,10 +78,49 @@ def normalize_into(stored: NDArray[Any], out: NDArray[np.float32]) -> None:
     """Write (stored / 255 - mean) / std into `out`, in float32 and in that order; copy what is normalised already.
 
     Each step rounds as torchvision's `ToTensor` and `Normalize` do, so every bit agrees with them.
+
+    Args:
+        stored: uint8 or float32 [3, H, W].
+        out: float32 [3, H, W], in C order.
     """
     if stored.dtype == np.float32:
         np.copyto(out, stored)
-        return
-    np.divide(stored, np.float32(255), out=out, dtype=np.float32, casting="unsafe")
-    np.subtract(out, _MEAN, out=out)
-    np.divide(out, _STD, out=out)
+    elif (loops := _loops()) is not None:
+        loops.normalize(stored.reshape(3, -1), _MEAN, _STD, out.reshape(3, -1))
+    else:
+        np.divide(stored, np.float32(255), out=out, dtype=np.float32, casting="unsafe")
+        np.subtract(out, _MEAN[:, None, None], out=out)
+        np.divide(out, _STD[:, None, None], out=out)
+
+
+def widen_into(stored: NDArray[np.bool_], out: NDArray[np.float32]) -> None:
+    """Write a mask, bool, into `out`, float32 of the same shape in C order."""
+    if (loops := _loops()) is not None:
+        loops.widen(stored.view(np.uint8).reshape(-1), out.reshape(-1))
+    else:
+        np.copyto(out, stored)
+
+
+@cache
+def _loops() -> ModuleType | None:
+    """Return the compiled loops; None where numba is not installed, and numpy does the same more slowly."""
+    try:
+        from loader import loops
+    except ImportError:
+        return None
+    return loops
+
+
+class _Scratch(threading.local):
+    """Room for a decoded mask, one for each thread: it stays in the processor's cache."""
+
+    def __init__(self) -> None:
+        self._rooms: dict[tuple[int, ...], NDArray[np.bool_]] = {}
+
+    def of(self, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+        if shape not in self._rooms:
+            self._rooms[shape] = np.empty(shape, np.bool_)
+        return self._rooms[shape]
+
+
+_SCRATCH = _Scratch()

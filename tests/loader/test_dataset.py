@@ -199,7 +199,7 @@ def test_a_file_of_another_size_is_refused(store: Path, tmp_path: Path) -> None:
 
 
 def test_importing_the_loader_pulls_in_no_converter() -> None:
-    command = "import sys, loader; print(*sorted(sys.modules))"
+    command = "import sys, loader; loader.SampleDataset; loader.BatchLoader; print(*sorted(sys.modules))"
     found = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
     modules = set(found.stdout.split())
     assert {"torch", "numcodecs", "loader.store", "preprocess.layout"} <= modules
@@ -207,6 +207,12 @@ def test_importing_the_loader_pulls_in_no_converter() -> None:
     assert not roots & {"PIL", "pycocotools", "click", "zarr", "msgspec", "av", "numba", "simplejpeg"}
     ours = {name for name in modules if name.startswith("preprocess")}
     assert ours == {"preprocess", "preprocess.layout", "preprocess.errors"}
+
+
+def test_what_needs_only_numpy_does_not_wait_for_torch() -> None:
+    command = "import sys, loader; loader.Store; loader.Order; loader.SampleIndex; print(*sorted(sys.modules))"
+    found = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
+    assert not {name.partition(".")[0] for name in found.stdout.split()} & {"torch", "numba"}
 
 
 def test_reading_a_batch_imports_no_zarr(store: Path) -> None:

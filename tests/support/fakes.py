@@ -31,6 +31,10 @@ class FakeStore:
         self.opened.append(number)
         return self.parts[number]
 
+    def open_part(self, number: int) -> FakePart:
+        self.opened.append(number)
+        return self.parts[number]
+
 
 def fake_store(
     parts: Sequence[Sequence[int]],

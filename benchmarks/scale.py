@@ -1,0 +1,163 @@
+"""How opening a store and shuffling it grow from one million masks to those of the whole of SA-1B.
+
+    python -m benchmarks.scale [--folder FOLDER]
+
+Makes stores of tables only: a part has 500 images with 100 masks each, and every part is a link to the first, so the
+largest store (22,000 parts, 11 million images, 1.1 billion masks) takes some 20 MB of disk. To the loader they are as
+many parts. Each figure comes from a fresh interpreter; files are in the page cache.
+"""
+
+import argparse
+import hashlib
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from preprocess.layout import (
+    ATTRIBUTES_KEY,
+    FORMAT_VERSION,
+    TensorSizes,
+    array_specs,
+    attributes_digest,
+    part_name,
+)
+from preprocess.shards import ShardWriter, shard_path
+
+IMAGES, MASKS = 500, 50_000
+PART_COUNTS = {"1 million": 20, "10 million": 200, "100 million": 2000, "1.1 billion": 22_000}
+ROWS = {"images": IMAGES, "masks": MASKS, "expressions": 0, "samples": MASKS}
+RULES = {
+    "every mask": {},
+    "one mask an image": {"masks": "one"},
+    "min_prompt_cells = 4": {"subset": {"min_prompt_cells": 4}},
+    "the same, one an image": {"subset": {"min_prompt_cells": 4}, "masks": "one"},
+    "9/10 by key": {"subset": {"key_range": [0, 0.9]}},
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--folder", type=Path, help="where the stores are made and kept; default: a temporary one"
+    )
+    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.measure:
+        print(json.dumps(measure(Path(arguments.measure[0]), RULES[arguments.measure[1]])))
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        compare(arguments.folder or Path(temporary))
+
+
+def compare(folder: Path) -> None:
+    columns = (
+        "masks",
+        "samples are",
+        "open s",
+        "index s",
+        "first batch ms",
+        "batch ms",
+        "RSS MB",
+        "of it anonymous",
+        "before",
+    )
+    print("| " + " | ".join(columns) + " |\n|" + "---|" * len(columns))
+    for name, num_parts in PART_COUNTS.items():
+        store = folder / f"{num_parts}.zarr"
+        if not store.exists():
+            make_store(store, num_parts)
+        for rule in RULES:
+            command = [sys.executable, "-m", "benchmarks.scale", "--measure", str(store), rule]
+            figures = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+            print(
+                f"| {name} | {rule} | " + " | ".join(f"{figure:.4g}" for figure in figures) + " |", flush=True
+            )
+
+
+def make_store(store: Path, num_parts: int) -> None:
+    """Write a store of tables only, its parts all the same."""
+    digest = make_part(store / part_name(0))
+    for number in range(1, num_parts):
+        (store / part_name(number)).symlink_to(part_name(0))
+    sizes = {"pixel_values": 448, "g_pixel_values": 1024, "prompt_masks": 16, "masks": 1024}
+    attributes = {
+        "format_version": FORMAT_VERSION,
+        "dataset_type": "sa1b",
+        "paired": False,
+        "recipe": {tensor: {"size": size, "stored": "uint8"} for tensor, size in sizes.items()},
+        "fingerprint": "0" * 64,
+        "parts": [
+            {"name": part_name(number), "rows": ROWS, "bytes": 0, "sha256": digest}
+            for number in range(num_parts)
+        ],
+        "totals": {table: rows * num_parts for table, rows in ROWS.items()},
+    }
+    write_metadata(store, attributes | {"sha256": attributes_digest(attributes)})
+
+
+def make_part(part: Path) -> str:
+    """Write the tables of a part that an order reads; return the digest of its metadata."""
+    random = np.random.default_rng(0)
+    keys = [f"sa1b/sa_{number}".encode() for number in random.integers(1, 11_000_000, IMAGES)]
+    columns = {
+        "images/key_offsets": np.cumsum([0, *map(len, keys)], dtype=np.int64),
+        "images/key_bytes": np.frombuffer(b"".join(keys), np.uint8),
+        "masks/image": np.repeat(np.arange(IMAGES), MASKS // IMAGES),
+        "masks/area": random.integers(1, 1_000_000, MASKS),
+        "masks/prompt_cells": random.integers(0, 12, MASKS).astype(np.int32),
+        "samples/mask": np.arange(MASKS)[:, None],
+    }
+    files = {}
+    for spec in array_specs(TensorSizes(), 1):
+        if spec.path in columns:
+            with ShardWriter(part / shard_path(spec), spec.codec) as shard:
+                shard.append(columns[spec.path])
+            assert shard.digest is not None
+            files[shard_path(spec)] = {"bytes": shard.digest.bytes, "sha256": shard.digest.sha256}
+    return write_metadata(part, {"part": 0, "rows": ROWS, "files": files})
+
+
+def write_metadata(group: Path, attributes: dict[str, object]) -> str:
+    metadata = {"attributes": {ATTRIBUTES_KEY: attributes}, "zarr_format": 3, "node_type": "group"}
+    encoded = json.dumps(metadata, indent=1).encode()
+    (group / "zarr.json").write_bytes(encoded)
+    return hashlib.sha256(encoded).hexdigest()
+
+
+def measure(path: Path, rule: dict[str, object]) -> list[float]:
+    """Return seconds to open and to index, milliseconds of the first and a later batch, and memory."""
+    from loader import Store
+    from loader.mixture import OrderOptions
+    from loader.order import Batching, Order
+    from loader.selection import SampleIndex
+    from loader.subset import Subset
+
+    before = memory("Rss")
+    start = time.perf_counter()
+    store = Store(path)
+    opened = time.perf_counter()
+    index = SampleIndex(store, Subset(**rule.get("subset", {})), rule.get("masks", "every"))
+    indexed = time.perf_counter()
+    plan = Order([index], OrderOptions(seed=1)).plan(Batching(batch_size=8))
+    plan.batch(0)
+    first = time.perf_counter()
+    for number in range(1, 101):
+        plan.batch(number)
+    last = time.perf_counter()
+    resident = [memory("Rss"), memory("Anonymous"), before]
+    return [opened - start, indexed - opened, (first - indexed) * 1e3, (last - first) * 10, *resident]
+
+
+def memory(kind: str) -> float:
+    """Return memory of this process, in MB."""
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) / 1e3 for line in lines if line.startswith(f"{kind}:"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""Batches at the speed of memory: workers fill a ring of buffers that are made once and used again.
+
+A batch is the trainer's for as long as any of its tensors lives: a buffer goes back to the ring when the last of them
+is gone. Who keeps more than two batches gets copies of the further ones, so nothing is ever overwritten and nothing
+waits for ever.
+"""
+
+import weakref
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from loader.dataset import Batch
+from loader.mixture import OrderOptions
+from loader.order import Batching, EpochPlan, Order, Ranks
+from loader.ring import MAX_LENT, Ring
+from loader.selection import SampleIndex
+from loader.slots import ArrayLayout
+from loader.store import Store
+from loader.tensors import TENSORS
+from loader.workers import Setup
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchOptions:
+    """What is in a batch, and who fills it."""
+
+    tail: Literal["drop", "wrap", "keep"] = "drop"
+    """What becomes of the last samples, too few for a full batch on every rank; see `Batching`."""
+    ranks: Ranks | None = None
+    """Which process of the training this is; None asks `torch.distributed`."""
+    tensors: tuple[str, ...] = TENSORS
+    """Which of the four to read."""
+    expressions: Literal["all", "first", "drawn"] = "all"
+    """Which phrases of an object to give; "drawn" is one, by seed, epoch and sample."""
+    mode: Literal["process", "thread"] = "process"
+    """Threads start at once and take less memory, but wait for the trainer's Python code."""
+
+
+class BatchLoader:
+    """Epochs of batches. Each `for` over it is one epoch, shuffled anew; a broken off one is begun again.
+
+    Args:
+        source: a store, its path, several of either, or an `Order` of them with its own seed and options.
+        batch_size: samples in a batch.
+        workers: how many fill batches; 0 fills each when it is asked for, in the trainer's thread.
+        prefetch: batches filled ahead; by default two for each worker.
+        pin_memory: whether the buffers are pinned for copies to a CUDA device.
+        options: what is in a batch, and who fills it.
+
+    Raises:
+        StoreError: a store is missing, unfinished or damaged.
+        ValueError: an option is out of range.
+    """
+
+    def __init__(
+        self,
+        source: Order | Store | str | Path | Sequence[Store | str | Path],
+        batch_size: int = 8,
+        workers: int = 2,
+        prefetch: int | None = None,
+        *,
+        pin_memory: bool = False,
+        options: BatchOptions | None = None,
+    ) -> None:
+        if workers < 0 or (prefetch is not None and prefetch < 1):
+            raise ValueError(f"workers is at least 0 and prefetch at least 1, not {workers} and {prefetch}")
+        self._options = options or BatchOptions()
+        order = _as_order(source)
+        self._batching = Batching(
+            batch_size=batch_size, tail=self._options.tail, ranks=self._options.ranks or Ranks.current()
+        )
+        self._plan = order.plan(self._batching)
+        self._delivered = 0
+        self._prefetch = prefetch or max(2 * workers, 1)
+        self._num_workers = workers
+        self._pin_memory = pin_memory
+        self._setup = _make_setup(order, batch_size, self._options, self._prefetch + MAX_LENT)
+        self._ring: Ring | None = None
+        self._running: Generator[Batch, None, None] | None = None
+
+    def __len__(self) -> int:
+        """Return how many batches the coming, or running, epoch gives this rank."""
+        return len(self._plan)
+
+    @property
+    def epoch(self) -> int:
+        """The coming, or running, epoch."""
+        return self._plan.epoch
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Go through the coming epoch; an iteration that is still under way ends.
+
+        Raises:
+            SampleError: a sample can't be read, in the trainer's thread.
+            RuntimeError: a worker died.
+        """
+        if self._running is not None:
+            self._running.close()
+        self._running = self._epoch()
+        return self._running
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the place after the batches delivered so far, as JSON values."""
+        return self._plan.state_after(self._delivered)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state, perhaps with another batch size, world size or number of workers.
+
+        Raises:
+            StoreError: a store is not the one it was.
+            ValueError: the state is of another order, or no state.
+        """
+        self._plan = self._plan.order.resume(state, self._batching)
+        self._delivered = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to the beginning of an epoch; a resumed place in that very epoch is kept."""
+        if epoch != self._plan.epoch:
+            self._plan = self._plan.order.plan(self._batching, epoch)
+            self._delivered = 0
+
+    def close(self) -> None:
+        """End the workers. The next iteration starts new ones; batches that are held stay valid."""
+        if self._ring is not None:
+            self._ring.close()
+            self._ring = None
+
+    def _epoch(self) -> Generator[Batch, None, None]:
+        plan = self._plan
+        self._delivered = 0
+        if self._ring is None:
+            self._ring = Ring(self._setup, self._num_workers, self._options.mode, pin_memory=self._pin_memory)
+            weakref.finalize(self, self._ring.close)
+        filled = self._ring.fill(_tasks(plan))
+        try:
+            # Counted when handed over: what is only filled ahead is not consumed. No name is given to a batch here,
+            # or it would be held until the next one.
+            for self._delivered in range(1, len(plan) + 1):
+                yield next(filled)
+        except RuntimeError:
+            self.close()
+            raise
+        self._plan = plan.next_epoch()
+        self._delivered = 0
+
+
+def _as_order(source: Order | Store | str | Path | Sequence[Store | str | Path]) -> Order:
+    if isinstance(source, Order):
+        return source
+    several = [source] if isinstance(source, Store | str | Path) else source
+    stores = [store if isinstance(store, Store) else Store(store) for store in several]
+    # A batch of one store has one dataset_type, as the contract says.
+    return Order([SampleIndex(store) for store in stores], OrderOptions(batches_of="store"))
+
+
+def _make_setup(order: Order, batch_size: int, options: BatchOptions, num_slots: int) -> Setup:
+    stores = tuple(_store_of(index) for index in order.mixture.indexes)
+    layouts = tuple(ArrayLayout.of(store.array_layout(batch_size, options.tensors)) for store in stores)
+    return Setup(
+        stores=stores,
+        layouts=layouts,
+        tensors=options.tensors,
+        expressions=options.expressions,
+        seed=order.mixture.options.seed,
+        num_slots=num_slots,
+        slot_bytes=max(layout.slot_bytes for layout in layouts),
+    )
+
+
+def _store_of(index: SampleIndex) -> Store:
+    if not isinstance(index.store, Store):
+        raise ValueError(f"batches are read from a loader.Store, not from {index.store!r}")
+    return index.store
+
+
+def _tasks(plan: EpochPlan) -> Iterator[tuple[tuple[int, int, int], ...]]:
+    """Yield store, sample and lap of each row of each batch."""
+    for picks in plan:
+        columns = (picks.store.tolist(), picks.sample.tolist(), picks.lap.tolist())
+        yield tuple(zip(*columns, strict=True))

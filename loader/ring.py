@@ -1,0 +1,123 @@
+"""The ring: slots that workers fill and the trainer empties, and who holds which."""
+
+import warnings
+import weakref
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from typing import Any
+
+import torch
+
+from loader.dataset import Batch
+from loader.slots import Slots
+from loader.workers import Failure, Setup, Task, Worker, fill_slot, start_workers
+
+MAX_LENT = 2
+"""Batches of the ring that the trainer may hold at once: the one it works on, and the next while it is handed over."""
+
+Row = tuple[int, int, int]
+"""Store, sample, and lap of its store."""
+
+
+class Ring:
+    """Slots, the workers that fill them, and which of them the trainer holds.
+
+    Args:
+        setup: what the workers need to know.
+        num_workers: how many; with 0, the trainer's thread fills each batch when it asks for it.
+        mode: "process" or "thread".
+        pin_memory: whether the slots are pinned for a CUDA device.
+    """
+
+    def __init__(self, setup: Setup, num_workers: int, mode: str, *, pin_memory: bool) -> None:
+        self._setup = setup
+        self._slots = Slots(setup.num_slots, setup.slot_bytes)
+        if pin_memory:
+            _pin(self._slots)
+        self._free = deque(range(setup.num_slots))
+        self._lent: set[int] = set()
+        self._in_flight: deque[Task] = deque()
+        self._workers: Sequence[Worker] = start_workers(num_workers, mode, setup, self._slots)
+
+    def fill(self, batches: Iterator[tuple[Row, ...]]) -> Generator[Batch, None, None]:
+        """Yield each batch in order, while the ones to come are filled."""
+        self._drain()
+        tasks = (Task(number, -1, rows) for number, rows in enumerate(batches))
+        self._start(tasks)
+        while self._in_flight:
+            # A list gives the batch away: a name would hold it until the next one.
+            ready = [self._finish()]
+            self._start(tasks)
+            yield ready.pop()
+
+    def close(self) -> None:
+        """End the workers; memory stays as long as a batch of it is held."""
+        for worker in self._workers:
+            worker.close()
+        self._slots.close()
+        self._workers = ()
+        self._in_flight.clear()
+
+    def _start(self, tasks: Iterator[Task]) -> None:
+        """Ask for further batches, as many as are filled ahead."""
+        while len(self._in_flight) < self._setup.num_slots - MAX_LENT and (task := next(tasks, None)):
+            task = Task(task.number, self._free.popleft(), task.rows)
+            self._in_flight.append(task)
+            if self._workers:
+                self._workers[task.number % len(self._workers)].send(task)
+
+    def _finish(self) -> Batch:
+        """Wait for the batch that is next.
+
+        Raises:
+            SampleError: a sample can't be read.
+            RuntimeError: the worker died.
+        """
+        task = self._in_flight.popleft()
+        others = self._receive(task)
+        if isinstance(others, Failure):
+            self._free.append(task.slot)
+            raise others.error
+        slot = self._slots.slot(task.slot)
+        arrays = self._setup.layout_of(task).views(slot, len(task.rows))
+        if len(self._lent) < MAX_LENT:
+            self._lent.add(task.slot)
+            # Every tensor below keeps the slot's array alive; with the last of them it goes.
+            weakref.finalize(slot, self._give_back, task.slot).atexit = False
+        else:
+            arrays = {name: array.copy() for name, array in arrays.items()}
+            self._free.append(task.slot)
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        for name in [name for name in others if name.startswith("prompt_cells")]:
+            tensors[name] = torch.from_numpy(others.pop(name))
+        return Batch(tensors | others)
+
+    def _receive(self, task: Task) -> dict[str, Any] | Failure:
+        if not self._workers:
+            return fill_slot(task, self._setup, self._slots)
+        number, others = self._workers[task.number % len(self._workers)].receive()
+        if number != task.number:
+            raise RuntimeError(f"a worker of the BatchLoader sent batch {number}, not {task.number}")
+        return others
+
+    def _give_back(self, slot: int) -> None:
+        self._lent.discard(slot)
+        self._free.append(slot)
+
+    def _drain(self) -> None:
+        """Wait for what an iteration that was broken off had asked for."""
+        while self._in_flight:
+            task = self._in_flight.popleft()
+            if self._workers:
+                self._receive(task)
+            self._free.append(task.slot)
+
+
+def _pin(slots: Slots) -> None:
+    if not torch.cuda.is_available():
+        warnings.warn("pin_memory=True without a CUDA device: the buffers are not pinned", stacklevel=4)
+        return
+    cuda: Any = torch.cuda
+    status = cuda.cudart().cudaHostRegister(slots.address(), slots.num_slots * slots.slot_bytes, 0)
+    if int(status) != 0:
+        raise RuntimeError(f"the batch buffers can't be pinned: cudaHostRegister returned {int(status)}")

@@ -1,0 +1,87 @@
+"""Memory for batches: a few slots of equal size, made once and filled again and again, shared between processes.
+
+Fresh memory for each batch costs as much as filling it: every page is faulted in and zeroed first. The file behind the
+slots has no name, so nothing of it outlives the processes that hold it, however they end.
+"""
+
+import mmap
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+ALIGNMENT = 4096
+"""Arrays in a slot begin at pages."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayLayout:
+    """Where the arrays of a batch lie in a slot."""
+
+    arrays: Mapping[str, tuple[tuple[int, ...], str, int]]
+    """Shape, dtype and offset in bytes, by name."""
+    slot_bytes: int
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, tuple[tuple[int, ...], str]]) -> "ArrayLayout":
+        """Return the layout of arrays given by shape and dtype."""
+        placed: dict[str, tuple[tuple[int, ...], str, int]] = {}
+        end = 0
+        for name, (shape, dtype) in arrays.items():
+            placed[name] = (shape, dtype, end)
+            size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+            end += -(-size // ALIGNMENT) * ALIGNMENT
+        return cls(placed, end)
+
+    def views(self, slot: NDArray[np.uint8], num_samples: int) -> dict[str, NDArray[Any]]:
+        """Return the arrays in a slot, cut to `num_samples`; all of them keep `slot` alive."""
+        views = {}
+        for name, (shape, dtype, start) in self.arrays.items():
+            shape = (num_samples, *shape[1:])
+            size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+            views[name] = slot[start : start + size].view(dtype).reshape(shape)
+        return views
+
+
+class Slots:
+    """Slots in one unnamed file, mapped here and by whoever is given the file's descriptor.
+
+    Args:
+        num_slots: how many.
+        slot_bytes: size of each, a multiple of `ALIGNMENT`.
+        descriptor: the file, made by another `Slots`; None makes one.
+    """
+
+    def __init__(self, num_slots: int, slot_bytes: int, descriptor: int | None = None) -> None:
+        self.num_slots = num_slots
+        self.slot_bytes = slot_bytes
+        self.descriptor = _unnamed_file(num_slots * slot_bytes) if descriptor is None else descriptor
+        self._memory = mmap.mmap(self.descriptor, num_slots * slot_bytes)
+
+    def slot(self, number: int) -> NDArray[np.uint8]:
+        """Return a slot as a new array object, which lives as long as any view of it."""
+        return np.frombuffer(self._memory, np.uint8, self.slot_bytes, number * self.slot_bytes)
+
+    def address(self) -> int:
+        """Return where the first slot is mapped in this process."""
+        return int(np.frombuffer(self._memory, np.uint8).ctypes.data)
+
+    def close(self) -> None:
+        """Close the file; memory stays mapped as long as an array of it lives."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+
+def _unnamed_file(size: int) -> int:
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("resizeonce-batches")
+    else:
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
+    os.ftruncate(descriptor, size)
+    return descriptor

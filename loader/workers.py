@@ -1,0 +1,207 @@
+"""Workers that fill slots: processes of their own, or threads of this one. They speak the same few messages.
+
+A process is started as a new interpreter, neither forked nor `multiprocessing`-spawned: it shares no lock and no CUDA
+context with the trainer, the trainer's script needs no `if __name__ == "__main__"`, and a closed connection ends it,
+so it never outlives the trainer. It imports numpy, but not torch.
+"""
+
+import os
+import pickle
+import socket
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, Pipe
+from typing import Any
+
+from loader.filling import SampleError, advise_batch, fill_batch
+from loader.mixture import draw_expression
+from loader.slots import ArrayLayout, Slots
+from loader.store import Store
+from preprocess.errors import StoreError
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One batch to fill."""
+
+    number: int
+    slot: int
+    rows: tuple[tuple[int, int, int], ...]
+    """Store, sample, and lap of its store, of each row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """All that a worker needs to know, once."""
+
+    stores: tuple[Store, ...]
+    layouts: tuple[ArrayLayout, ...]
+    """Of a batch of each store; those of one kind are the same."""
+    tensors: tuple[str, ...]
+    expressions: str
+    seed: int
+    num_slots: int
+    slot_bytes: int
+
+    def layout_of(self, task: Task) -> ArrayLayout:
+        """Return where the arrays of a batch lie in its slot."""
+        return self.layouts[task.rows[0][0]]
+
+    def picks_of(self, task: Task) -> list[tuple[Store, int]]:
+        """Return store and number of each sample of a batch."""
+        return [(self.stores[store], sample) for store, sample, _ in task.rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An exception in a worker, as the trainer's thread will raise it."""
+
+    error: Exception
+
+
+Reply = tuple[int, dict[str, Any] | Failure]
+"""Number of the batch, and what belongs to it beside its arrays."""
+
+
+def serve(connection: Connection, setup: Setup, slots: Slots) -> None:
+    """Fill what is asked for, in order, until the other side closes the connection."""
+    tasks: deque[Task] = deque()
+    while True:
+        try:
+            # Whatever is asked for already is read ahead before the first of it is filled.
+            while not tasks or connection.poll():
+                message = connection.recv()
+                if message is None:
+                    return
+                tasks.append(message)
+                _advise(message, setup)
+            task = tasks.popleft()
+            connection.send((task.number, fill_slot(task, setup, slots)))
+        except (EOFError, OSError):
+            # The trainer is gone, or has closed this loader.
+            return
+
+
+def fill_slot(task: Task, setup: Setup, slots: Slots) -> dict[str, Any] | Failure:
+    """Fill the slot of a batch; return what else belongs to it, or why it could not be filled."""
+
+    def choose(phrases: list[str], place: int) -> list[str]:
+        if not phrases or setup.expressions == "all":
+            return phrases
+        if setup.expressions == "first":
+            return phrases[:1]
+        _, sample, lap = task.rows[place]
+        return [phrases[draw_expression(setup.seed, lap, sample, len(phrases))]]
+
+    arrays = setup.layout_of(task).views(slots.slot(task.slot), len(task.rows))
+    try:
+        return fill_batch(setup.picks_of(task), arrays, choose)
+    except SampleError as err:
+        return Failure(err)
+
+
+def _advise(task: Task, setup: Setup) -> None:
+    # Filling the batch meets the same fault, and says which sample has it.
+    with suppress(StoreError, OSError, ValueError):
+        advise_batch(setup.picks_of(task), setup.tensors)
+
+
+class Worker:
+    """One worker, seen from the trainer's side."""
+
+    def __init__(self, connection: Connection, stop: Callable[[], None], how: str) -> None:
+        self.connection = connection
+        self._stop = stop
+        self._how = how
+
+    def send(self, task: Task) -> None:
+        """Ask for a batch."""
+        try:
+            self.connection.send(task)
+        except OSError as err:
+            raise self._gone() from err
+
+    def receive(self) -> Reply:
+        """Wait for the next batch that was asked for.
+
+        Raises:
+            RuntimeError: the worker is gone.
+        """
+        try:
+            reply: Reply = self.connection.recv()
+        except (EOFError, OSError) as err:
+            raise self._gone() from err
+        return reply
+
+    def close(self) -> None:
+        """Let the worker end, and wait until it has."""
+        self.connection.close()
+        self._stop()
+
+    def _gone(self) -> RuntimeError:
+        return RuntimeError(f"a worker {self._how} of the BatchLoader died: was it killed for memory?")
+
+
+def start_process(setup: Setup, slots: Slots) -> Worker:
+    """Start a process that fills slots."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        command = "import sys, pickle; sys.path[:] = pickle.loads(bytes.fromhex(sys.argv[1])); "
+        command += "from loader.workers import main; main(int(sys.argv[2]), int(sys.argv[3]))"
+        path = pickle.dumps(sys.path).hex()
+        process = subprocess.Popen(
+            [sys.executable, "-c", command, path, str(theirs.fileno()), str(slots.descriptor)],
+            pass_fds=(theirs.fileno(), slots.descriptor),
+            stdin=subprocess.DEVNULL,
+            # Ctrl-C is the trainer's; the closed connection ends this process then.
+            start_new_session=True,
+        )
+    connection = Connection(ours.detach())
+    connection.send(setup)
+
+    def stop() -> None:
+        try:
+            process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    return Worker(connection, stop, "process")
+
+
+def start_thread(setup: Setup, slots: Slots) -> Worker:
+    """Start a thread that fills slots, with stores of its own: an open store is not shared between threads."""
+    ours, theirs = Pipe()
+    own: Setup = pickle.loads(pickle.dumps(setup))
+
+    def run() -> None:
+        with theirs:
+            serve(theirs, own, slots)
+
+    thread = threading.Thread(target=run, name="BatchLoader", daemon=True)
+    thread.start()
+    return Worker(ours, thread.join, "thread")
+
+
+def start_workers(count: int, mode: str, setup: Setup, slots: Slots) -> Sequence[Worker]:
+    """Start workers of one kind."""
+    start = start_process if mode == "process" else start_thread
+    return [start(setup, slots) for _ in range(count)]
+
+
+def main(connection_descriptor: int, slots_descriptor: int) -> None:
+    """Serve as a process of its own."""
+    connection = Connection(connection_descriptor)
+    try:
+        setup: Setup = connection.recv()
+    except EOFError:
+        return
+    slots = Slots(setup.num_slots, setup.slot_bytes, slots_descriptor)
+    # The map keeps the memory; the descriptor is not needed any more.
+    os.close(slots_descriptor)
+    serve(connection, setup, slots)

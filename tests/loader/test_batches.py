@@ -1,0 +1,353 @@
+import gc
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from miniature.npz import write_npz_pairs
+from miniature.refcoco import write_refcoco
+from miniature.shapes import picture_of
+from stores import CONFIGS, coco_store
+
+from loader import BatchLoader, Order, OrderOptions, Ranks, SampleIndex, Store
+from loader.batches import BatchOptions
+from loader.filling import SampleError
+from preprocess.config import load_config
+from preprocess.errors import StoreError
+from preprocess.pipeline import convert
+
+SMALL = ["recipe.pixel_values.size=32", "recipe.g_pixel_values.size=48", "recipe.masks.size=48"]
+WAYS = [(0, "thread"), (1, "thread"), (3, "thread"), (1, "process"), (2, "process")]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("batches")
+    coco_store(folder, *SMALL)
+    return folder / "coco.zarr"
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pairs")
+    pictures = [picture_of(60, 90, seed) for seed in range(6)]
+    write_npz_pairs(folder / "raw", list(zip(pictures[::2], pictures[1::2], strict=True)))
+    convert(load_config(CONFIGS / "npz.toml", SMALL), folder / "raw", folder / "pairs.zarr")
+    return folder / "pairs.zarr"
+
+
+@pytest.fixture(scope="module")
+def sentences(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sentences")
+    write_refcoco(folder / "raw", [picture_of(60, 90, seed) for seed in range(8)])
+    convert(load_config(CONFIGS / "refcoco.toml", SMALL), folder / "raw", folder / "refcoco.zarr")
+    return folder / "refcoco.zarr"
+
+
+def in_order(*stores: Path) -> Order:
+    indexes = [SampleIndex(Store(path)) for path in stores]
+    return Order(indexes, OrderOptions(shuffle=None, batches_of="store"))
+
+
+def assert_same(batch: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert batch.keys() == expected.keys()
+    for key, value in expected.items():
+        if isinstance(value, np.ndarray):
+            assert batch[key].numpy().dtype == value.dtype
+            assert np.array_equal(batch[key].numpy(), value)
+        else:
+            assert batch[key] == value
+
+
+@pytest.mark.parametrize(("workers", "mode"), WAYS)
+def test_batches_are_those_of_the_store_in_the_order_asked_for(store: Path, workers: int, mode: str) -> None:
+    loader = BatchLoader(in_order(store), 3, workers, options=BatchOptions(mode=mode, tail="keep"))
+    opened = Store(store)
+    for _ in range(3):
+        batches = list(loader)
+        assert [len(batch["key"]) for batch in batches] == [3, 3, 3, 1]
+        for number, batch in enumerate(batches):
+            assert_same(batch, opened.batch(range(3 * number, min(3 * number + 3, 10))))
+    loader.close()
+
+
+@pytest.mark.parametrize("path", ["pairs", "sentences"])
+def test_pairs_and_sentences_come_as_in_the_store(path: str, request: pytest.FixtureRequest) -> None:
+    store = request.getfixturevalue(path)
+    loader = BatchLoader(in_order(store), 2, 1)
+    batch = next(iter(loader))
+    assert_same(batch, Store(store).batch([0, 1]))
+    assert batch["has_paired_frame"] is (path == "pairs")
+    loader.close()
+
+
+@pytest.mark.parametrize(("workers", "mode"), WAYS)
+def test_an_epoch_has_every_sample_once_and_the_next_another_order(store: Path, workers: int, mode: str) -> None:
+    loader = BatchLoader(store, 2, workers, options=BatchOptions(mode=mode))
+    epochs = [[key for batch in loader for key in batch["key"]] for _ in range(3)]
+    assert [loader.epoch, len(loader)] == [3, 5]
+    assert all(sorted(keys) == sorted(epochs[0]) for keys in epochs)
+    assert len(set(epochs[0])) == 10
+    assert epochs[0] != epochs[1] != epochs[2]
+    loader.close()
+
+
+@pytest.mark.parametrize(("workers", "mode"), [(0, "thread"), (2, "thread"), (2, "process")])
+def test_nothing_is_overwritten_while_any_tensor_of_it_is_held(store: Path, workers: int, mode: str) -> None:
+    loader = BatchLoader(in_order(store), 1, workers, prefetch=2, options=BatchOptions(mode=mode))
+    opened = Store(store)
+    for _ in range(5):
+        held = [batch["masks"] for batch in loader]
+        views = [batch["g_pixel_values"][0, :1, 5:9].numpy() for batch in loader]
+        for number in range(10):
+            expected = opened.batch([number])
+            assert np.array_equal(held[number].numpy(), expected["masks"])
+            assert np.array_equal(views[number], expected["g_pixel_values"][0, :1, 5:9])
+    loader.close()
+
+
+def test_batches_stay_valid_after_close_and_after_the_loader_is_gone(store: Path) -> None:
+    loader = BatchLoader(in_order(store), 2, 1)
+    batches = list(loader)
+    loader.close()
+    del loader
+    gc.collect()
+    for number, batch in enumerate(batches):
+        assert_same(batch, Store(store).batch([2 * number, 2 * number + 1]))
+
+
+def test_buffers_are_used_again(store: Path) -> None:
+    loader = BatchLoader(store, 1, 1)
+    addresses = {batch["masks"].data_ptr() for _ in range(20) for batch in loader}
+    assert len(addresses) <= 4
+    loader.close()
+
+
+def test_writing_into_a_batch_changes_no_later_one(store: Path) -> None:
+    loader = BatchLoader(in_order(store), 2, 2)
+    opened = Store(store)
+    for _ in range(5):
+        for number, batch in enumerate(loader):
+            assert_same(batch, opened.batch([2 * number, 2 * number + 1]))
+            for value in batch.values():
+                if isinstance(value, torch.Tensor):
+                    value.zero_()
+    loader.close()
+
+
+@pytest.mark.parametrize(("workers", "mode"), [(0, "thread"), (2, "thread"), (2, "process")])
+def test_an_epoch_that_is_broken_off_begins_again(store: Path, workers: int, mode: str) -> None:
+    loader = BatchLoader(store, 1, workers, options=BatchOptions(mode=mode))
+    first = [batch["key"][0] for batch in loader][:3]
+    loader.set_epoch(0)
+    for _ in range(4):
+        keys = []
+        for batch in loader:
+            keys += batch["key"]
+            if len(keys) == 3:
+                break
+        assert keys == first
+    loader.close()
+
+
+def test_a_second_iteration_ends_the_first(store: Path) -> None:
+    loader = BatchLoader(store, 1, 1)
+    first = iter(loader)
+    key = next(first)["key"]
+    assert next(iter(loader))["key"] == key
+    with pytest.raises(StopIteration):
+        next(first)
+    loader.close()
+
+
+def test_resuming_from_json_gives_exactly_the_rest_with_other_workers_batch_size_and_ranks(store: Path) -> None:
+    order = Order([SampleIndex(Store(store))], OrderOptions(seed=3))
+    whole = [key for batch in BatchLoader(order, 2, 0) for key in batch["key"]]
+    loader = BatchLoader(order, 2, 2)
+    taken = []
+    for batch in loader:
+        taken += batch["key"]
+        if len(taken) == 4:
+            break
+    state = json.loads(json.dumps(loader.state_dict()))
+    loader.close()
+    rest: list[str] = []
+    for rank in range(2):
+        options = BatchOptions(ranks=Ranks(rank, 2), mode="thread")
+        other = BatchLoader(order, 1, 1, options=options)
+        other.load_state_dict(state)
+        rest += [key for batch in other for key in batch["key"]]
+        other.close()
+    assert taken == whole[:4]
+    assert sorted(rest) == sorted(whole[4:])
+
+
+def test_a_state_at_the_end_of_an_epoch_begins_the_next(store: Path) -> None:
+    loader = BatchLoader(store, 5, 0)
+    for batch in loader:
+        last = loader.state_dict()
+        del batch
+    other = BatchLoader(store, 5, 0)
+    other.load_state_dict(last)
+    assert other.epoch == 1
+    assert [b["key"] for b in other] == [b["key"] for b in loader]
+
+
+def test_a_state_of_another_store_is_refused(store: Path, sentences: Path) -> None:
+    loader = BatchLoader(store, 2, 0)
+    with pytest.raises((StoreError, ValueError)):
+        BatchLoader(sentences, 2, 0).load_state_dict(loader.state_dict())
+
+
+@pytest.mark.parametrize(("workers", "mode"), [(0, "thread"), (2, "thread"), (2, "process")])
+def test_a_damaged_sample_is_an_error_in_the_trainers_thread_with_its_key(
+    store: Path, tmp_path: Path, workers: int, mode: str
+) -> None:
+    broken = Path(shutil.copytree(store, tmp_path / "broken.zarr"))
+    path = broken / "part-00001" / "masks" / "masks" / "c" / "0" / "0" / "0"
+    content = bytearray(path.read_bytes())
+    content[8] ^= 0xFF
+    path.write_bytes(content)
+    order = Order([SampleIndex(Store(broken, check_rows=True))], OrderOptions(shuffle=None))
+    loader = BatchLoader(order, 1, workers, options=BatchOptions(mode=mode))
+    with pytest.raises(SampleError, match=r"coco/3/30.*part-00001.*checksum"):
+        list(loader)
+    # The workers are still there, and the rest can be read.
+    assert next(iter(loader))["key"] == ["coco/1/10"]
+    loader.close()
+
+
+def test_a_worker_that_is_killed_is_an_error_and_not_a_wait(store: Path) -> None:
+    loader = BatchLoader(store, 1, 2)
+    iterator = iter(loader)
+    next(iterator)
+    for process in children():
+        os.kill(process, signal.SIGKILL)
+    with pytest.raises(RuntimeError, match="died"):
+        list(iterator)
+    # A new epoch starts new workers.
+    assert len(list(loader)) == 10
+    loader.close()
+
+
+def children() -> list[int]:
+    found = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+    names = {int(pid): Path(f"/proc/{pid}/cmdline").read_text() for pid in found}
+    return [pid for pid, name in names.items() if "loader.workers" in name]
+
+
+@pytest.mark.parametrize("mode", ["thread", "process"])
+def test_nothing_is_left_behind(store: Path, mode: str) -> None:
+    gc.collect()
+    before = threading.active_count(), len(os.listdir("/proc/self/fd"))
+    for _ in range(5):
+        loader = BatchLoader(store, 2, 2, options=BatchOptions(mode=mode))
+        for batch in loader:
+            del batch
+            break
+        del loader
+        gc.collect()
+    assert (threading.active_count(), len(os.listdir("/proc/self/fd"))) == before
+    assert not children()
+
+
+def test_thousands_of_epochs_leak_nothing(store: Path) -> None:
+    loader = BatchLoader(store, 10, 1, options=BatchOptions(mode="thread", tensors=("prompt_masks",)))
+
+    def run(epochs: int) -> tuple[int, int, int]:
+        for _ in range(epochs):
+            for batch in loader:
+                del batch
+        gc.collect()
+        size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return size, threading.active_count(), len(os.listdir("/proc/self/fd"))
+
+    first, last = run(200), run(2000)
+    assert last[1:] == first[1:]
+    assert last[0] - first[0] < 8_000
+    loader.close()
+
+
+SCRIPT = """
+import sys, time
+from loader import BatchLoader
+loader = BatchLoader(sys.argv[1], 2, 2)
+while True:
+    for batch in loader:
+        print(batch["key"], flush=True)
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_workers_end_with_the_trainer_however_it_ends(store: Path, how: signal.Signals) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(store)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert len(workers) == 2
+    process.send_signal(how)
+    _, stderr = process.communicate(timeout=20)
+    assert (how is signal.SIGKILL) or "KeyboardInterrupt" in stderr
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{pid}").exists() for pid in workers):
+        assert time.monotonic() < deadline, "a worker outlived its trainer"
+        time.sleep(0.02)
+
+
+def test_several_stores_make_batches_of_one_kind_each(store: Path, pairs: Path, sentences: Path) -> None:
+    loader = BatchLoader([store, pairs, sentences], 2, 2)
+    types = [(batch["dataset_type"], batch["has_paired_frame"]) for batch in loader]
+    assert {("coco", False), ("sav", True), ("refcoco", False)} == set(types)
+    assert types.count(("coco", False)) == 5
+    loader.close()
+
+
+def test_expressions_are_all_the_first_or_one_drawn(sentences: Path) -> None:
+    order = in_order(sentences)
+    every = [words for batch in BatchLoader(order, 1, 0) for words in batch["expressions"]]
+    first = BatchLoader(order, 1, 1, options=BatchOptions(expressions="first", mode="thread"))
+    assert [words for batch in first for words in batch["expressions"]] == [words[:1] for words in every]
+    assert max(map(len, every)) > 1
+    drawn = BatchLoader(order, 1, 1, options=BatchOptions(expressions="drawn", mode="thread"))
+    epochs = [[words for batch in drawn for words in batch["expressions"]] for _ in range(30)]
+    for place, words in enumerate(every):
+        assert {epoch[place][0] for epoch in epochs} == set(words)
+    again = BatchLoader(order, 1, 0, options=BatchOptions(expressions="drawn"))
+    assert [words for batch in again for words in batch["expressions"]] == epochs[0]
+    first.close()
+    drawn.close()
+
+
+def test_only_the_tensors_asked_for_are_read(store: Path) -> None:
+    loader = BatchLoader(store, 2, 1, options=BatchOptions(tensors=("pixel_values", "prompt_masks")))
+    batch = next(iter(loader))
+    assert {"pixel_values", "prompt_masks"} == {k for k, v in batch.items() if getattr(v, "ndim", 0) > 1}
+    loader.close()
+
+
+def test_pin_memory_without_a_device_warns_and_goes_on(store: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device here")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert len(list(BatchLoader(store, 5, 0, pin_memory=True))) == 2
+    assert "not pinned" in str(caught[0].message)
+
+
+@pytest.mark.parametrize("wrong", [{"workers": -1}, {"prefetch": 0}, {"batch_size": 0}])
+def test_options_out_of_range_are_refused(store: Path, wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="at least"):
+        BatchLoader(store, **wrong)
