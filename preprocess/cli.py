@@ -14,10 +14,10 @@ import msgspec
 from preprocess import __version__
 from preprocess.config import Config, load_config
 from preprocess.errors import ConfigError, PreprocessError
-from preprocess.forecast import forecast
+from preprocess.forecast import Forecast, forecast
 from preprocess.layout import read_attributes
 from preprocess.pipeline import RunOptions, convert, open_source
-from preprocess.report import forecast_lines, info_lines, report_lines
+from preprocess.report import forecast_lines, format_bytes, info_lines, report_lines
 from preprocess.verify import VerifyOptions, verify_store
 
 EXIT_FAILED = 1
@@ -27,7 +27,6 @@ EXIT_DAMAGE = 4
 EXIT_INTERRUPTED = 130
 
 DRY_RUN_SCENES = 64
-FORECAST_SCENES = 4
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -89,6 +88,7 @@ def main() -> None:
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
 @click.option("--limit", type=click.IntRange(1), help="Samples to write at most.")
 @click.option("--dry-run", is_flag=True, help="Count and forecast the disk it takes; write nothing.")
+@click.option("--force", is_flag=True, help="Start although the disk seems too small.")
 @click.option("--overwrite", is_flag=True, help="Remove the store first, if there is one.")
 @click.option(
     "--on-error",
@@ -131,7 +131,8 @@ def convert_command(
         for line in forecast_lines(forecast(source, effective.recipe, DRY_RUN_SCENES, run["limit"])):
             click.echo(line)
         return
-    report = convert(effective, root, out, RunOptions(progress=sys.stderr.isatty(), **run))
+    options = RunOptions(progress=sys.stderr.isatty(), announce=_announce, **run)
+    report = convert(effective, root, out, options)
     for line in report_lines(report):
         click.echo(line)
     if report.num_rejects > max_rejects:
@@ -140,6 +141,14 @@ def convert_command(
             err=True,
         )
         sys.exit(EXIT_REJECTS)
+
+
+def _announce(forecast: Forecast) -> None:
+    click.echo(
+        f"about {forecast.samples:,} samples and {format_bytes(forecast.store_bytes)} on disk, "
+        f"judged by {forecast.num_read} of {forecast.num_scenes:,} scenes",
+        err=True,
+    )
 
 
 @main.command("info")

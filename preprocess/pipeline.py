@@ -18,6 +18,7 @@ from typing import Any, Literal
 from preprocess.config import Config, load_config
 from preprocess.engine import EngineName, default_engine, open_engine
 from preprocess.errors import StoreError
+from preprocess.forecast import Forecast, forecast
 from preprocess.layout import part_name, read_attributes
 from preprocess.manifest import (
     LOCK_FILE,
@@ -31,6 +32,10 @@ from preprocess.recipe import Recipe
 from preprocess.sources import SOURCES
 from preprocess.sources.base import Scene, Source
 from preprocess.writer import PartSummary, PartWriter, RejectedError
+
+
+FORECAST_SCENES = 4
+"""How many scenes are read for the forecast before a conversion."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +54,10 @@ class RunOptions:
     """What does the work, to the same bytes; by default the fast one where it is installed."""
     progress: bool = False
     """Whether to show a progress bar on stderr."""
+    force: bool = False
+    """Whether to start although the disk seems too small."""
+    announce: Callable[[Forecast], None] | None = None
+    """Called with what the store will take, before anything is converted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +120,7 @@ def convert(
     with _locked(out):
         if prepare_store(out, job, overwrite=run.overwrite):
             return Report(out, read_attributes(out), time.monotonic() - started, engine, was_complete=True)
+        _check_disk(source, config, out, run)
         tasks = Tasks(config, source, out, run)
         with open_pool(run.workers, tasks.num_scenes, write_part, progress=run.progress) as pool:
             summaries = _write_parts(tasks, out, run, pool)
@@ -125,6 +135,24 @@ def open_source(config: Config, root: Path) -> Source:
         SourceError: it can't be opened.
     """
     return SOURCES[config.source].open(root, config.options)
+
+
+def _check_disk(source: Source, config: Config, out: Path, run: RunOptions) -> None:
+    """Forecast what the store will take, and refuse to start where the disk can't hold it.
+
+    Raises:
+        StoreError: the disk is too small, and `force` is not given.
+    """
+    expected = forecast(source, config.recipe, FORECAST_SCENES, run.limit)
+    if run.announce is not None:
+        run.announce(expected)
+    present = sum(path.stat().st_size for path in out.glob("part-*/**/*") if path.is_file())
+    free = shutil.disk_usage(out).free
+    if expected.store_bytes > free + present and not run.force:
+        raise StoreError(
+            f"the store will take about {expected.store_bytes / 1e9:.1f} GB, and the disk of {out} has "
+            f"{free / 1e9:.1f} GB free: choose another --out, a --limit, or go on with --force"
+        )
 
 
 def _stop_on_reject(source: Source, run: RunOptions) -> None:

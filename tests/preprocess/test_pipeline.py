@@ -189,3 +189,14 @@ def test_ctrl_c_exits_with_130_and_the_next_run_finishes(tmp_path: Path) -> None
     assert (process.returncode, "run the same command again" in stderr) in [(130, True), (0, False)]
     assert subprocess.run(command, check=False, capture_output=True).returncode == 0
     assert totals(out)["samples"] == 10
+
+
+def test_a_disk_that_is_too_small_is_refused_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = coco_root(tmp_path)
+    monkeypatch.setattr("preprocess.pipeline.shutil.disk_usage", lambda _: type("Usage", (), {"free": 1_000_000}))
+    with pytest.raises(StoreError, match=r"will take about 0\.0 GB, and the disk of .* has 0\.0 GB free"):
+        convert(coco_config(), root, tmp_path / "out")
+    assert not list((tmp_path / "out").glob("*part*"))
+    assert convert(coco_config(), root, tmp_path / "out", RunOptions(force=True)).num_rejects == 0
