@@ -1,0 +1,85 @@
+"""What the README promises is run here."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from miniature.refcoco import write_refcoco
+from miniature.shapes import picture_of
+from stores import CONFIGS
+
+from preprocess.cli import main
+from preprocess.config import load_config
+from preprocess.pipeline import convert
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("number", range(len(blocks("python"))))
+def test_the_code_runs_as_written(number: int, tmp_path: Path) -> None:
+    write_refcoco(tmp_path / "raw", [picture_of(60, 90, seed) for seed in range(8)])
+    convert(load_config(CONFIGS / "refcoco.toml"), tmp_path / "raw", tmp_path / "refcoco.zarr")
+    code = blocks("python")[number] + "\nassert batch['masks'].shape == (2, 1024, 1024)\n"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=120)
+
+
+def test_the_training_loop_is_ten_lines_at_most() -> None:
+    assert len(blocks("python")[0].strip().splitlines()) <= 10
+
+
+def test_every_command_and_option_named_exists() -> None:
+    for page in PAGES:
+        for line in re.findall(r"resizeonce ([a-z]+[^`\n]*)", page.read_text()):
+            name, *words = shlex.split(line, posix=False)
+            if name not in main.commands:
+                assert name in {"is", "that", "verify"} or not line.startswith(name + " --"), (page, line)
+                continue
+            command = main.commands[name]
+            known = {option for p in command.params if isinstance(p, click.Option) for option in p.opts}
+            given = {word.partition("=")[0].rstrip(".,;)") for word in words if word.startswith("--")}
+            assert given <= known, (page.name, line)
+
+
+def test_every_command_is_in_the_documentation() -> None:
+    text = "".join(page.read_text() for page in PAGES)
+    assert all(f"resizeonce {name}" in text for name in main.commands)
+
+
+def test_every_link_leads_to_a_file() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            if not target.startswith("http"):
+                assert (page.parent / target).exists(), (page.name, target)
+
+
+def test_every_config_is_in_the_table_of_sources() -> None:
+    named = set(re.findall(r"`([\w+]+\.toml)`", README))
+    assert named == {path.name for path in CONFIGS.glob("*.toml")}
+
+
+def test_every_make_target_is_listed_by_make() -> None:
+    listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    targets = {line.split()[0] for line in listed.splitlines()}
+    assert {"install", "demo", "convert", "verify", "lint", "test", "bench", "clean"} <= targets
+    for target in re.findall(r"`make ([a-z-]+)", "".join(page.read_text() for page in PAGES)):
+        assert target in targets
+
+
+def test_the_counts_of_empty_prompts_are_measured(shared_data: Path, tmp_path: Path) -> None:
+    config = load_config(CONFIGS / "coco.toml", ["recipe.g_pixel_values.size=16", "recipe.pixel_values.size=16"])
+    totals = convert(config, shared_data / "coco", tmp_path / "coco.zarr").attributes["totals"]
+    found = re.search(r"Of (\d+) COCO objects, (\d+) \((\d+) %\) have .* another (\d+)\s", README, re.DOTALL)
+    assert found is not None
+    share = round(100 * totals["empty_prompts"] / totals["masks"])
+    expected = (totals["masks"], totals["empty_prompts"], share, totals["small_prompts"])
+    assert tuple(map(int, found.groups())) == expected
