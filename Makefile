@@ -8,10 +8,10 @@ DEMO ?= demo
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo convert verify lint format test bench clean
+.PHONY: help install demo convert verify lint format test fuzz-store fuzz-inputs bench clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-12s %s\n", $$1, $$2}'
 
 install: $(STAMP) ## make the environment in .venv, with all that the other targets need
 
@@ -41,6 +41,12 @@ format: $(STAMP) ## let ruff mend what it can
 
 test: $(STAMP) ## the test suite
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+fuzz-store: $(STAMP) ## flip 2,000 random bits of small stores; each must be found or harmless
+	$(BIN)/python tests/support/fuzz_store.py 2000
+
+fuzz-inputs: $(STAMP) ## convert 2,000 damaged raw datasets; each must give rejects or right samples
+	$(BIN)/python tests/support/fuzz_inputs.py --count 2000 --seed 0
 
 bench: $(STAMP) ## the benchmarks of benchmarks/README.md
 	$(BIN)/python benchmarks/kernels.py

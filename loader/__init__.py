@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from loader.batches import BatchLoader
+    from loader.checks import BatchError, check_batch
     from loader.dataset import Batch, SampleDataset, collate
     from loader.mixture import OrderOptions, draw_expression
     from loader.order import Batching, Order, Ranks
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Batch",
+    "BatchError",
     "BatchLoader",
     "BatchSampler",
     "Batching",
@@ -31,12 +33,14 @@ __all__ = [
     "Shuffle",
     "Store",
     "Subset",
+    "check_batch",
     "collate",
     "draw_expression",
 ]
 
 _MODULES = {
     "Batch": "dataset",
+    "BatchError": "checks",
     "BatchLoader": "batches",
     "BatchSampler": "sampler",
     "Batching": "order",
@@ -49,6 +53,7 @@ _MODULES = {
     "Shuffle": "permutation",
     "Store": "store",
     "Subset": "subset",
+    "check_batch": "checks",
     "collate": "dataset",
     "draw_expression": "mixture",
 }

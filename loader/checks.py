@@ -15,7 +15,10 @@ from loader.tensors import TENSORS
 from preprocess.layout import DATASET_TYPES, IMAGENET_MEAN, IMAGENET_STD
 
 GRID = 16
-"""Blocks along a side of an image that are compared."""
+"""Blocks along a side of an image that are compared; fewer where images are small."""
+
+BLOCK_PIXELS = 7
+"""Least side of a block, in pixels."""
 
 POINTS = 4
 """Pixels along a side of a block that stand for it: every seventh of 448, every sixteenth of 1024."""
@@ -90,7 +93,7 @@ def _check_keys(batch: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _check_shapes(batch: Mapping[str, Any], suffixes: tuple[str, ...]) -> int:
     """Return the number of samples, after comparing shapes and dtypes."""
-    counts = {}
+    counts: dict[str, int] = {}
     for suffix in suffixes:
         for tensor in TENSORS:
             name = tensor + suffix
@@ -105,7 +108,7 @@ def _check_shapes(batch: Mapping[str, Any], suffixes: tuple[str, ...]) -> int:
                 raise BatchError(f"{name} has shape {shape}, expected (B{last}){hint}")
             if dtype != wanted:
                 raise BatchError(f"{name} is {dtype}, expected {wanted}{_dtype_hint(tensor, dtype)}")
-            counts[name] = shape[0]
+            counts[name] = int(shape[0])
     if len(set(counts.values())) != 1:
         raise BatchError(f"the tensors have different numbers of samples: {counts}")
     return next(iter(counts.values()))
@@ -125,17 +128,19 @@ def _sample_faults(rows: Mapping[str, Any]) -> Iterator[str]:
         if name in rows:
             step = MASK_STEP if name == "masks" else 1
             yield from _mask_faults(name, _numpy(rows[name][::step]))
-    pixels = _sampled(rows["pixel_values"]) if "pixel_values" in rows else None
-    large = _sampled(rows["g_pixel_values"]) if "g_pixel_values" in rows else None
+    images = [rows[name] for name in ("pixel_values", "g_pixel_values") if name in rows]
+    grid = max(1, min(GRID, *(image.shape[-1] // BLOCK_PIXELS for image in images))) if images else 1
+    pixels = _sampled(rows["pixel_values"], grid) if "pixel_values" in rows else None
+    large = _sampled(rows["g_pixel_values"], grid) if "g_pixel_values" in rows else None
     if pixels is not None:
         yield from _pixel_faults(pixels)
-    if large is not None and large.max() <= 3 and (pixels is None or pixels.std() > 0.05):
+    if large is not None and large.max() <= 3 and (pixels is None or pixels.std(axis=(1, 2)).max() > 0.05):
         yield (
             f"g_pixel_values are all in 0..{large.max():.0f}: normalised, or scaled to 0..1, before the cast to uint8; "
             "expected 0..255"
         )
     if pixels is not None and large is not None:
-        yield from _pair_faults(pixels, large)
+        yield from _pair_faults(pixels, large, grid)
     if "prompt_masks" in rows and "masks" in rows:
         yield from _prompt_faults(rows["prompt_masks"], rows["masks"])
 
@@ -169,28 +174,27 @@ def _pixel_faults(pixels: NDArray[np.float32]) -> Iterator[str]:
         yield f"pixel_values are {lowest:.3g}..{highest:.3g}: normalised twice, or with another mean; {expected}"
 
 
-def _pair_faults(pixels: NDArray[np.float32], large: NDArray[np.float32]) -> Iterator[str]:
+def _pair_faults(pixels: NDArray[np.float32], large: NDArray[np.float32], grid: int) -> Iterator[str]:
     """Compare block means of the two images, and name the mistake that explains a difference best."""
-    small, seen = _blocks(np.clip((pixels * _STD + _MEAN) * 255, 0, 255)), _blocks(large)
+    small = _blocks(np.clip((pixels * _STD + _MEAN) * 255, 0, 255), grid)
+    seen = _blocks(large, grid)
     difference = _rms(small - seen)
     if difference <= MAX_DIFFERENCE:
         return
-    clamped = _blocks(np.clip(pixels * 255, 0, 255))
+    # Times 255, values of 0..1 are the picture itself: then it was the normalisation that was left out.
+    is_plain = pixels.min() >= 0 and pixels.max() <= 1 + _SLACK
+    times_255 = (
+        "pixel_values is in 0..1, not normalised"
+        if is_plain
+        else "g_pixel_values is the normalised image times 255, clamped: it must be resized from the original"
+    )
     guesses = {
-        "g_pixel_values is the normalised image times 255, clamped: it must be resized from the original": _rms(
-            clamped - seen
-        ),
-        "pixel_values is in 0..1, not normalised": _rms(clamped - seen) + 1e-3
-        if pixels.min() >= 0
-        else np.inf,
+        times_255: _rms(_blocks(np.clip(pixels * 255, 0, 255), grid) - seen),
         "the channels of one of the two images are in BGR order": _rms(small[::-1] - seen),
         "one of the two images is transposed": _rms(small.transpose(0, 2, 1) - seen),
         "one of the two images is mirrored": _rms(small[..., ::-1] - seen),
         "one of the two images is upside down": _rms(small[:, ::-1] - seen),
     }
-    if pixels.min() >= 0 and pixels.max() <= 1 + _SLACK:
-        # Times 255 it is the picture itself: then it was the normalisation that was left out.
-        guesses.pop(next(iter(guesses)))
     likely = min(guesses, key=lambda text: guesses[text])
     if guesses[likely] < TELLING * difference:
         yield f"{likely} (the two differ by {difference:.0f} levels)"
@@ -224,10 +228,10 @@ def _is_shown(mask: Any, size: int, row: int, column: int) -> bool:
     )
 
 
-def _sampled(image: Any) -> NDArray[np.float32]:
-    """Return evenly spread pixels of an image [3, S, S], float32 [3, n, n]."""
+def _sampled(image: Any, grid: int) -> NDArray[np.float32]:
+    """Return evenly spread pixels of an image [3, S, S], float32 [3, n, n] with n a multiple of `grid`."""
     side = image.shape[-1]
-    count = min(GRID * POINTS, side)
+    count = grid * max(1, min(POINTS, side // grid))
     step, rest = divmod(side, count)
     if not rest:
         return _numpy(image[:, step // 2 :: step, step // 2 :: step]).astype(np.float32)
@@ -235,12 +239,9 @@ def _sampled(image: Any) -> NDArray[np.float32]:
     return _numpy(image[:, places][:, :, places]).astype(np.float32)
 
 
-def _blocks(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return means over blocks of an image [3, n, n], float32 [3, g, g] with g = GRID where n allows."""
-    side = image.shape[-1]
-    grid = min(GRID, side)
-    inner = side // grid * grid
-    blocks = image[:, :inner, :inner].reshape(3, grid, inner // grid, grid, inner // grid)
+def _blocks(image: NDArray[np.float32], grid: int) -> NDArray[np.float32]:
+    """Return means over the blocks of sampled pixels [3, n, n], float32 [3, grid, grid]."""
+    blocks = image.reshape(3, grid, image.shape[1] // grid, grid, -1)
     means: NDArray[np.float32] = blocks.mean(axis=(2, 4))
     return means
 

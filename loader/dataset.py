@@ -1,15 +1,19 @@
 """A torch map-style dataset over a store, for a plain `DataLoader`."""
 
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
+from loader.filling import fill_batch
+from loader.mailbox import Mailbox, receive, tensors_of
+from loader.slots import ArrayLayout
 from loader.store import Store
-from loader.tensors import TENSORS
+from loader.tensors import TENSORS, compiled_loops
 
 _OF_THE_BATCH = ("dataset_type", "has_paired_frame")
 
@@ -24,6 +28,27 @@ class Batch(dict[str, Any]):
         if key == 0:
             raise KeyError("this is a batch already: give the DataLoader collate_fn=loader.collate")
         raise KeyError(key)
+
+
+class _PostedBatch(Batch):
+    """A batch in a slot of a mailbox: to the trainer goes only where it lies."""
+
+    def __init__(self, mailbox: Mailbox, slot: int, layout: ArrayLayout, num_samples: int) -> None:
+        memory = mailbox.memory(slot, layout.slot_bytes)
+        super().__init__(tensors_of(layout.views(memory, num_samples)))
+        self._place = (mailbox.name, slot, layout, num_samples)
+        # A batch that is not sent after all, but taken apart in the worker, gives its slot back here.
+        self._unsent = weakref.finalize(memory, mailbox.release, slot)
+        self._unsent.atexit = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        _, _, layout, _ = self._place
+        self._unsent.detach()
+        return _unpost, (self._place, {key: value for key, value in self.items() if key not in layout.arrays})
+
+
+def _unpost(place: tuple[tuple[int, int], int, ArrayLayout, int], others: dict[str, Any]) -> Batch:
+    return Batch(receive(*place) | others)
 
 
 class SampleDataset(Dataset[dict[str, Any]]):
@@ -45,6 +70,9 @@ class SampleDataset(Dataset[dict[str, Any]]):
         if unknown := set(tensors) - set(TENSORS):
             raise ValueError(f"tensors are {', '.join(TENSORS)}; not {', '.join(sorted(unknown))}")
         self.tensors = tuple(tensors)
+        # Loaded here, they are there already in workers that are forked.
+        compiled_loops()
+        self._mailbox = Mailbox() if Mailbox.is_possible() else None
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -61,10 +89,23 @@ class SampleDataset(Dataset[dict[str, Any]]):
 
     def __getitems__(self, samples: Sequence[int]) -> Batch:
         """Return samples as one batch, in the order asked for."""
-        batch = self.store.batch(samples, self.tensors)
-        return Batch(
-            (key, torch.from_numpy(v) if isinstance(v, np.ndarray) else v) for key, v in batch.items()
+        layout = ArrayLayout.of(self.store.array_layout(len(samples), self.tensors))
+        batch = self._new_batch(layout, len(samples))
+        arrays = {name: batch[name].numpy() for name in layout.arrays}
+        others = fill_batch([(self.store, sample) for sample in samples], arrays)
+        batch.update(
+            (key, torch.from_numpy(v) if isinstance(v, np.ndarray) else v) for key, v in others.items()
         )
+        return batch
+
+    def _new_batch(self, layout: ArrayLayout, num_samples: int) -> Batch:
+        """Return a batch with room for its tensors: in a slot where this is a DataLoader's worker."""
+        if self._mailbox is not None and get_worker_info() is not None:
+            slot = self._mailbox.claim(layout.slot_bytes)
+            if slot is not None:
+                return _PostedBatch(self._mailbox, slot, layout, num_samples)
+        arrays = {name: np.empty(shape, dtype) for name, (shape, dtype, _) in layout.arrays.items()}
+        return Batch(tensors_of(arrays))
 
 
 def collate(samples: Batch | Sequence[Mapping[str, Any]]) -> Batch:

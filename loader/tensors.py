@@ -85,7 +85,7 @@ def normalize_into(stored: NDArray[Any], out: NDArray[np.float32]) -> None:
     """
     if stored.dtype == np.float32:
         np.copyto(out, stored)
-    elif (loops := _loops()) is not None:
+    elif (loops := compiled_loops()) is not None:
         loops.normalize(stored.reshape(3, -1), _MEAN, _STD, out.reshape(3, -1))
     else:
         np.divide(stored, np.float32(255), out=out, dtype=np.float32, casting="unsafe")
@@ -95,14 +95,14 @@ def normalize_into(stored: NDArray[Any], out: NDArray[np.float32]) -> None:
 
 def widen_into(stored: NDArray[np.bool_], out: NDArray[np.float32]) -> None:
     """Write a mask, bool, into `out`, float32 of the same shape in C order."""
-    if (loops := _loops()) is not None:
+    if (loops := compiled_loops()) is not None:
         loops.widen(stored.view(np.uint8).reshape(-1), out.reshape(-1))
     else:
         np.copyto(out, stored)
 
 
 @cache
-def _loops() -> ModuleType | None:
+def compiled_loops() -> ModuleType | None:
     """Return the compiled loops; None where numba is not installed, and numpy does the same more slowly."""
     try:
         from loader import loops

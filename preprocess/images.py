@@ -7,11 +7,13 @@ Rules, each with its reason:
 - Alpha is dropped, not blended: there is no background that would be right.
 - EXIF orientation is applied only where the annotation's size says that it describes the upright picture.
 - Truncated files are errors. `LOAD_TRUNCATED_IMAGES` would turn them into grey bands without a word.
+- The checksums of a PNG's pixels are compared. Pillow leaves them out, and other pixels come out without a word.
 """
 
 import io
 import struct
 import warnings
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -128,14 +130,16 @@ def decode_bitmap(encoded: bytes) -> NDArray[np.bool_]:
         alpha = picture.mode in ("LA", "RGBA", "PA")
         covered: NDArray[np.bool_] = np.logical_or.reduce(array[..., :-1] if alpha else array, axis=2)
         return covered
-    return array.astype(np.bool_)
+    # Not astype: Pillow's 1-bit pictures are bool arrays whose bytes are 0 and 255, and it would keep those.
+    nonzero: NDArray[np.bool_] = array != 0
+    return nonzero
 
 
 def open_image(encoded: bytes) -> ImageFile.ImageFile:
     """Read the header of an image file and check its size; its pixels are not decoded yet.
 
     Raises:
-        RecordError: the file is empty, too large, or no image of a known format.
+        RecordError: the file is empty, too large, no image of a known format, or a PNG with a wrong checksum.
     """
     if not encoded:
         raise RecordError("the file is empty (0 bytes)", stage="decode")
@@ -165,6 +169,8 @@ def open_image(encoded: bytes) -> ImageFile.ImageFile:
             f"the image is {picture.height} x {picture.width}, over the limit of {MAX_IMAGE_PIXELS} pixels",
             stage="decode",
         )
+    if picture.format == "PNG":
+        _check_png(encoded)
     return picture
 
 
@@ -183,6 +189,22 @@ def convert_to_rgb(picture: Image.Image) -> Image.Image:
         # Transparency in palettes is announced by a warning; that it is dropped is this function's rule.
         warnings.simplefilter("ignore")
         return picture.convert("RGB")
+
+
+def _check_png(encoded: bytes) -> None:
+    """Raise `RecordError` unless the checksum of every chunk of pixels is right; Pillow compares the others'."""
+    at, view = 8, memoryview(encoded)
+    while at + 8 <= len(encoded):
+        length, name = struct.unpack_from(">I4s", encoded, at)
+        stop = at + 8 + length
+        if name == b"IEND":
+            return
+        if name == b"IDAT" and encoded[stop : stop + 4] != struct.pack(">I", zlib.crc32(view[at + 4 : stop])):
+            raise RecordError(
+                f"damaged PNG file: the checksum of the pixels at byte {at} does not match them",
+                stage="decode",
+            )
+        at = stop + 4
 
 
 def _read_orientation(picture: Image.Image) -> int:

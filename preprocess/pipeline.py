@@ -33,7 +33,6 @@ from preprocess.sources import SOURCES
 from preprocess.sources.base import Scene, Source
 from preprocess.writer import PartSummary, PartWriter, RejectedError
 
-
 FORECAST_SCENES = 4
 """How many scenes are read for the forecast before a conversion."""
 

@@ -75,7 +75,11 @@ class Bitmap:
     """A mask as an array."""
 
     array: NDArray[np.bool_]
-    """bool [H, W]."""
+    """bool [H, W], its bytes 0 or 1."""
+
+    def __post_init__(self) -> None:
+        # A bool array from a stranger's file may hold any bytes; what is written to a store are these bytes.
+        object.__setattr__(self, "array", self.array.view(np.uint8) != 0)
 
     @property
     def size(self) -> tuple[int, int]:

@@ -5,7 +5,6 @@ stops a run, except a refs file that can't be trusted as a whole.
 """
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -150,7 +149,7 @@ def test_every_case_of_refs_ends_as_expected(shared_data: Path, tmp_path: Path) 
     (root / "refcoco").symlink_to(shared_data / "refcoco" / "refcoco")
     (root / "images").symlink_to(shared_data / "refcoco" / "images")
     (root / "pickles").symlink_to(shared_data / "odd" / "pickles")
-    before = sorted(os.listdir())
+    before = sorted(Path.cwd().iterdir())
     for case in cases(shared_data, "pickles"):
         run = ("refcoco", tmp_path / f"{Path(case['path']).name}.zarr", f"source.refs='{case['path']}'")
         if case["expect"] == "reject":
@@ -158,4 +157,4 @@ def test_every_case_of_refs_ends_as_expected(shared_data: Path, tmp_path: Path) 
                 convert_odd(root, *run)
         else:
             assert convert_odd(root, *run).num_rejects > 0
-    assert sorted(os.listdir()) == before
+    assert sorted(Path.cwd().iterdir()) == before

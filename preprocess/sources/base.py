@@ -74,6 +74,20 @@ def resolve_inside(folder: Path, name: str) -> Path:
     return path
 
 
+def is_text(name: str) -> bool:
+    """Whether a file's name can be written as text; names may hold any bytes, which need not be UTF-8."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def printable(name: str) -> str:
+    """Return a file's name with bytes that are no UTF-8 spelt out, so that it can be written as text."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def file_digest(path: Path) -> str:
     """Return an index file's SHA-256, to tell whether it changed.
 
@@ -103,11 +117,19 @@ def read_file(path: Path, limit: int = MAX_IMAGE_BYTES) -> bytes:
     Raises:
         RecordError: the file is missing, no regular file, unreadable, or over `limit` bytes.
     """
+    check_file(path, limit)
+    try:
+        return path.read_bytes()
+    except OSError as err:
+        raise RecordError(f"can't read the file: {err}") from err
+
+
+def check_file(path: Path, limit: int) -> None:
+    """Raise `RecordError` unless this is a regular file of at most `limit` bytes: reading a pipe would never end."""
     try:
         if not path.is_file():
             raise RecordError("the file is missing" if not path.exists() else "not a regular file")
         if (found := path.stat().st_size) > limit:
             raise RecordError(f"the file has {found} bytes, over the limit of {limit}")
-        return path.read_bytes()
     except (OSError, ValueError) as err:
         raise RecordError(f"can't read the file: {err}") from err

@@ -16,9 +16,13 @@ from pathlib import Path
 
 import msgspec
 
-from preprocess.errors import SegmentationError, SourceError
+from preprocess.errors import RecordError, SegmentationError, SourceError
 from preprocess.records import Reject
 from preprocess.segmentation import Rle, parse_segmentation
+from preprocess.sources.base import read_file
+
+MAX_INSTANCES_BYTES = 1 << 32
+"""Largest instances JSON that is read, several times the largest published one."""
 
 _JSON_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bytes that are no JSON, no UTF-8, or nested too deep."""
@@ -87,11 +91,9 @@ class Instances:
         self.rejects: list[Reject] = []
         path = root / name
         try:
-            content = msgspec.json.decode(path.read_bytes(), type=_File)
-        except OSError as err:
-            raise SourceError(
-                f"can't read {path}: {err.strerror}; check --root and the config's [source]"
-            ) from err
+            content = msgspec.json.decode(read_file(path, MAX_INSTANCES_BYTES), type=_File)
+        except RecordError as err:
+            raise SourceError(f"can't read {path}: {err}; check --root and the config's [source]") from err
         except _JSON_ERRORS as err:
             raise SourceError(f"{path} is no COCO instances JSON: {err}") from err
         self.categories = {category.id: category.name for category in content.categories}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from preprocess.errors import SourceError
 from preprocess.records import Reject
+from preprocess.sources.base import is_text, printable
 
 MAX_DEPTH = 16
 """How many folders deep files are looked for."""
@@ -43,15 +44,26 @@ def list_tree(
             path = f"{folder}/{entry.name}" if folder else entry.name
             if path in left_out:
                 continue
-            if entry.is_dir() and entry.is_symlink():
-                reason = "a link to a folder; links below the root are not followed"
-                rejects.append(Reject(f"{prefix}/{path}", path, "index", reason))
-            elif entry.is_dir() and depth == MAX_DEPTH:
-                reason = f"folders are nested deeper than the limit of {MAX_DEPTH}"
-                rejects.append(Reject(f"{prefix}/{path}", path, "index", reason))
-            elif entry.is_dir():
-                folders.append((path, depth + 1))
-            elif entry.name.endswith(suffixes):
+            try:
+                is_folder = entry.is_dir()
                 # A broken link has no size; reading it says so.
-                sizes[path] = entry.stat().st_size if entry.is_file() else 0
+                size = entry.stat().st_size if entry.is_file() else 0
+            except OSError:
+                # A link to itself, say: the same.
+                is_folder, size = False, 0
+            reason = ""
+            if not is_folder and not entry.name.endswith(suffixes):
+                continue
+            if not is_text(entry.name):
+                reason = "the name is no UTF-8, so it can't stand in a store: rename it"
+            elif is_folder and entry.is_symlink():
+                reason = "a link to a folder; links below the root are not followed"
+            elif is_folder and depth == MAX_DEPTH:
+                reason = f"folders are nested deeper than the limit of {MAX_DEPTH}"
+            elif is_folder:
+                folders.append((path, depth + 1))
+            else:
+                sizes[path] = size
+            if reason:
+                rejects.append(Reject(printable(f"{prefix}/{path}"), printable(path), "index", reason))
     return dict(sorted(sizes.items())), sorted(rejects, key=lambda reject: reject.path)

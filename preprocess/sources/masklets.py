@@ -17,7 +17,7 @@ from preprocess.errors import RecordError, SegmentationError
 from preprocess.images import decode_bitmap
 from preprocess.records import Reject
 from preprocess.segmentation import Bitmap, Rle, parse_rle
-from preprocess.sources.base import read_file, resolve_inside
+from preprocess.sources.base import is_text, printable, read_file, resolve_inside
 
 FRAMES_PER_ANNOTATION = 4
 """Annotated at 6 frames a second, filmed at 24: annotated frame t is video frame 4 t."""
@@ -101,6 +101,10 @@ def read_folders(root: Path, path: str, key: str) -> Iterator[Masklet | Reject]:
         if not (root / folder).is_dir():
             continue
         found = True
+        if not is_text(object_id):
+            reason = "the folder's name is no UTF-8, so it can't stand in a store: rename it"
+            yield Reject(f"{key}/{printable(object_id)}", printable(folder), "mask", reason)
+            continue
         masks: dict[int, Callable[[], Rle | Bitmap]] = {}
         try:
             names = list_folder(root, folder)
@@ -113,7 +117,7 @@ def read_folders(root: Path, path: str, key: str) -> Iterator[Masklet | Reject]:
             number = int(name[:-4]) if _MASK_NAME.fullmatch(name) else -1
             if name != f"{number:05d}.png" or number % FRAMES_PER_ANNOTATION:
                 reason = "expected a mask named by its video frame, 00000.png, 00004.png, ..."
-                yield Reject(f"{key}/{object_id}", f"{folder}/{name}", "mask", reason)
+                yield Reject(f"{key}/{object_id}", printable(f"{folder}/{name}"), "mask", reason)
             else:
                 masks[number // FRAMES_PER_ANNOTATION] = partial(_decode_png, root, f"{folder}/{name}")
         yield Masklet(object_id, folder, masks)

@@ -15,7 +15,10 @@ import numpy as np
 
 from preprocess.errors import RecordError, SourceError
 from preprocess.records import Reject
-from preprocess.sources.base import read_file
+from preprocess.sources.base import check_file, read_file
+
+MAX_CSV_BYTES = 1 << 33
+"""Largest segmentation CSV that is read, several times the largest published one."""
 
 MAX_LINE_LENGTH = 1 << 20
 """Longest line that is read; the clicks of one mask take some hundred characters."""
@@ -75,14 +78,13 @@ class Rows:
         self._ends = array("q", [0])
         path = root / name
         try:
+            check_file(path, MAX_CSV_BYTES)
             with path.open(encoding="utf-8-sig", errors="backslashreplace", newline="") as file:
                 lines = _read_lines(file)
                 columns = _find_columns(next(lines, ""), path)
                 self._index(lines, columns)
-        except OSError as err:
-            raise SourceError(
-                f"can't read {path}: {err.strerror}; check --root and the config's [source]"
-            ) from err
+        except (OSError, RecordError) as err:
+            raise SourceError(f"can't read {path}: {err}; check --root and the config's [source]") from err
 
     def of_image(self, index: int) -> tuple[Row, ...]:
         """Return the rows of an image, by its place in `image_ids`, in the order of the file."""

@@ -38,6 +38,9 @@ MAX_REFS = 1 << 21
 MAX_OPCODES = 1 << 25
 """Most instructions in a pickle; each takes some 80 bytes of memory at most, beside its text."""
 
+# What msgspec raises: for another form, for text that is no UTF-8 or half a character, for too deep nesting.
+_RECORD_ERRORS = (msgspec.DecodeError, UnicodeError, RecursionError)
+
 _Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 _Target = Annotated[int, msgspec.Meta(ge=-1, le=2**63 - 1)]
 _Text = Annotated[str, msgspec.Meta(max_length=10_000)]
@@ -112,7 +115,7 @@ def read_refs(path: Path) -> list[Ref | BadRef]:
     if path.suffix == ".json":
         try:
             elements = msgspec.json.decode(content, type=list[msgspec.Raw])
-        except (msgspec.DecodeError, RecursionError) as err:
+        except _RECORD_ERRORS as err:
             raise SourceError(f"{path} is no JSON list of refs: {err}") from err
         return _parse(elements, msgspec.json.decode, path)
     return _parse(load_pickle(content, path), msgspec.convert, path)
@@ -125,7 +128,7 @@ def _parse(elements: Sequence[object], decode: Callable[..., Any], path: Path) -
     for place, element in enumerate(elements):
         try:
             refs.append(decode(element, type=Ref))
-        except (msgspec.DecodeError, RecursionError) as err:
+        except _RECORD_ERRORS as err:
             refs.append(BadRef(place, _read_split(decode, element), f"not a ref: {err}"))
     return refs
 
@@ -133,7 +136,7 @@ def _parse(elements: Sequence[object], decode: Callable[..., Any], path: Path) -
 def _read_split(decode: Callable[..., Any], element: object) -> str:
     try:
         split: str = decode(element, type=_Split).split
-    except (msgspec.DecodeError, RecursionError):
+    except _RECORD_ERRORS:
         return ""
     return split
 

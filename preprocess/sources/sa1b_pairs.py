@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from preprocess.errors import RecordError, SourceError
 from preprocess.records import Reject
-from preprocess.sources.base import read_file, resolve_inside
+from preprocess.sources.base import printable, read_file, resolve_inside
 from preprocess.sources.tars import read_member, scan_tar
 
 _SUFFIXES = (".jpg", ".json")
@@ -37,7 +37,7 @@ class RawFile:
     @property
     def path(self) -> str:
         """Path to print, such as "sa_000000.tar/sa_1.jpg"."""
-        return _printable(f"{self.tar}/{self.name}" if self.tar else self.name)
+        return printable(f"{self.tar}/{self.name}" if self.tar else self.name)
 
     def read(self, root: Path, limit: int) -> bytes:
         """Return its bytes.
@@ -147,7 +147,7 @@ class Pairs:
                 column.append(value)
         elif _is_ours(name):
             self._reject(
-                f"sa1b/{_printable(name)}", path, "the name is not sa_<image id>.jpg or .json, a plain number"
+                f"sa1b/{printable(name)}", path, "the name is not sa_<image id>.jpg or .json, a plain number"
             )
 
     def _sort(self, table: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -189,7 +189,7 @@ class Pairs:
         self._reject(f"sa1b/sa_{row[0]}", self._file(row).path, reason)
 
     def _reject(self, key: str, path: str, reason: str) -> None:
-        self.rejects.append(Reject(_printable(key), _printable(path), "index", reason))
+        self.rejects.append(Reject(printable(key), printable(path), "index", reason))
 
 
 def _links_to_folder(entry: os.DirEntry[str]) -> bool:
@@ -202,8 +202,3 @@ def _links_to_folder(entry: os.DirEntry[str]) -> bool:
 
 def _is_ours(name: str) -> bool:
     return name.startswith("sa_") and name.endswith(_SUFFIXES)
-
-
-def _printable(name: str) -> str:
-    """Return a file name with bytes that are no UTF-8 spelt out, so that it can be written as text."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -250,7 +250,7 @@ def children() -> list[int]:
 @pytest.mark.parametrize("mode", ["thread", "process"])
 def test_nothing_is_left_behind(store: Path, mode: str) -> None:
     gc.collect()
-    before = threading.active_count(), len(os.listdir("/proc/self/fd"))
+    before = threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(5):
         loader = BatchLoader(store, 2, 2, options=BatchOptions(mode=mode))
         for batch in loader:
@@ -258,7 +258,7 @@ def test_nothing_is_left_behind(store: Path, mode: str) -> None:
             break
         del loader
         gc.collect()
-    assert (threading.active_count(), len(os.listdir("/proc/self/fd"))) == before
+    assert (threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))) == before
     assert not children()
 
 
@@ -271,7 +271,7 @@ def test_thousands_of_epochs_leak_nothing(store: Path) -> None:
                 del batch
         gc.collect()
         size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return size, threading.active_count(), len(os.listdir("/proc/self/fd"))
+        return size, threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))
 
     first, last = run(200), run(2000)
     assert last[1:] == first[1:]

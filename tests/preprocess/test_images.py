@@ -317,6 +317,37 @@ def test_png_with_any_header_gives_a_picture_or_a_record_error(colour: int) -> N
     assert (pictures > 0) == (colour in (0, 2, 3, 4, 6))
 
 
+@pytest.mark.parametrize("depth", [1, 8])
+def test_png_whose_pixels_do_not_match_their_checksum_is_rejected(depth: int) -> None:
+    """Pillow decodes such a file to other pixels where the damage still is a valid stream."""
+    rows = [bytes([value] * 5 * depth) for value in range(40)]
+    good = png(40, 40 if depth == 1 else 5 * depth, depth, 0, rows)
+    decode_image(good)
+    at = good.index(b"IDAT")
+    bad = bytearray(good)
+    # The checksum itself: what it says of the pixels can't be trusted either.
+    bad[at + 4 + int.from_bytes(good[at - 4 : at], "big")] ^= 1
+    for decode in (decode_image, decode_bitmap):
+        with pytest.raises(RecordError, match="checksum"):
+            decode(bytes(bad))
+
+
+def test_stored_pixels_of_a_png_that_were_changed_are_rejected() -> None:
+    pixels = PICTURE[..., 0]
+    stored = zlib.compress(b"".join(b"\0" + row.tobytes() for row in pixels), 0)
+    whole = save(pixels)
+    at = whole.index(b"IDAT") - 4
+    length = int.from_bytes(whole[at : at + 4], "big")
+    checksum = struct.pack(">I", zlib.crc32(b"IDAT" + stored))
+    end = whole[at + 12 + length :]
+    rebuilt = whole[:at] + struct.pack(">I", len(stored)) + b"IDAT" + stored + checksum + end
+    assert np.array_equal(decode_image(rebuilt).image[..., 0], pixels)
+    flipped = bytearray(rebuilt)
+    flipped[at + 8 + 500] ^= 0x40
+    with pytest.raises(RecordError, match="checksum"):
+        decode_image(bytes(flipped))
+
+
 # ---- bitmaps
 
 
@@ -391,3 +422,13 @@ def test_real_turns_that_can_not_be_told_are_counted(shared_data: Path) -> None:
         ("hopper_gray.jpg", (128, 128), False),
     ):
         assert decode_image((folder / name).read_bytes(), size).unsure_turn is unsure, name
+
+
+def test_one_bit_masks_have_bytes_0_and_1() -> None:
+    """Pillow's own array of such a picture is bool with bytes 0 and 255."""
+    file = io.BytesIO()
+    Image.fromarray(np.eye(9, 14, dtype=np.bool_)).save(file, "PNG")
+    bitmap = decode_bitmap(file.getvalue())
+    assert bitmap.dtype == np.bool_
+    assert set(bitmap.tobytes()) == {0, 1}
+    assert np.array_equal(bitmap, np.eye(9, 14))

@@ -282,3 +282,8 @@ def test_real_vectors_have_their_area_box_and_pixels(shared_data: Path) -> None:
         assert box_of(mask) == vector["bbox_xywh"], vector["source"]
         digest = hashlib.sha256(mask.astype(np.uint8).tobytes()).hexdigest()
         assert digest == vector["sha256_rowmajor_u8"], vector["source"]
+
+
+def test_a_bitmap_of_other_bytes_than_0_and_1_is_made_of_these() -> None:
+    array = np.array([[0, 1, 2], [255, 0, 128]], np.uint8).view(np.bool_)
+    assert Bitmap(array).array.tobytes() == bytes([0, 1, 1, 1, 0, 1])

@@ -9,6 +9,7 @@ import json
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -137,11 +138,11 @@ def _spec(store: Path, array: str) -> ArraySpec:
     return next(spec for spec in array_specs(sizes, 2 if root["paired"] else 1) if spec.path == array)
 
 
-def rewrite_images(root: Path, part: Path, make: "Callable[[Image.Image], NDArray[np.uint8]]") -> None:
+def rewrite_images(root: Path, part: Path, make: Callable[[Image.Image], NDArray[np.uint8]]) -> None:
     """Make `g_pixel_values` of a part another way, from the raw pictures, for each a function of the picture."""
     offsets, encoded = read_array(part, "images/path_offsets"), read_array(part, "images/path_bytes")
     rows = []
-    for start, end in zip(offsets[:-1], offsets[1:], strict=True):
+    for start, end in pairwise(offsets):
         with Image.open(root / encoded[start:end].tobytes().decode()) as picture:
             rows.append(np.ascontiguousarray(make(picture.convert("RGB")).transpose(2, 0, 1)))
     rewrite(part, "images/g_pixel_values", rows)
@@ -175,6 +176,11 @@ def blue_first(picture: Image.Image) -> NDArray[np.uint8]:
 def transposed(picture: Image.Image) -> NDArray[np.uint8]:
     """Take width for height."""
     return resized(picture).transpose(1, 0, 2)
+
+
+def mirrored(picture: Image.Image) -> NDArray[np.uint8]:
+    """Apply a flip to one of the two images."""
+    return resized(picture)[:, ::-1]
 
 
 def padded(picture: Image.Image) -> NDArray[np.uint8]:

@@ -1,4 +1,5 @@
 import json
+import os
 import pickle
 from collections import Counter
 from collections.abc import Callable
@@ -247,8 +248,25 @@ def test_file_that_is_no_instances_json_is_an_error_that_names_it(root: Path, co
 
 
 def test_missing_file_is_an_error_that_says_what_to_check(root: Path) -> None:
-    with pytest.raises(SourceError, match=r"none\.json: No such file.*check --root"):
+    with pytest.raises(SourceError, match=r"none\.json: the file is missing.*check --root"):
         CocoSource(root, Options(annotations="none.json"))
+
+
+@pytest.mark.parametrize("what", ["pipe", "device", "folder", "huge"])
+def test_instances_that_are_no_plain_file_are_an_error_and_not_read(root: Path, what: str) -> None:
+    path = root / ANNOTATIONS
+    path.unlink()
+    if what == "pipe":
+        os.mkfifo(path)
+    elif what == "device":
+        path.symlink_to("/dev/zero")
+    elif what == "folder":
+        path.mkdir()
+    else:
+        path.touch()
+        os.truncate(path, 1 << 40)
+    with pytest.raises(SourceError, match="not a regular file|over the limit"):
+        CocoSource(root, Options())
 
 
 # ---- the real samples

@@ -341,6 +341,26 @@ def test_links_are_reported_and_not_followed(tmp_path: Path) -> None:
     assert "leads out of" in reject.reason
 
 
+def test_file_that_links_to_itself_is_rejected_when_it_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.npz").symlink_to("a.npz")
+    assert "Symlink loop" in reject_of(tmp_path).reason or "symbolic links" in reject_of(tmp_path).reason
+
+
+@pytest.mark.parametrize("name", [b"\xff.npz", b"\xfe"])
+def test_name_that_is_no_utf8_is_rejected_and_the_rest_goes_on(tmp_path: Path, name: bytes) -> None:
+    np.savez(tmp_path / "a.npz", image=IMAGE, mask=MASK)
+    odd = tmp_path / os.fsdecode(name)
+    if odd.suffix:
+        odd.touch()
+    else:
+        odd.mkdir()
+    source = NpzSource(tmp_path, SINGLE)
+    (reject,) = source.rejects
+    assert "no UTF-8" in reject.reason
+    assert reject.path.encode()
+    assert len(source) == 1
+
+
 def test_empty_folder_can_not_be_opened(tmp_path: Path) -> None:
     for root in (tmp_path, tmp_path / "absent"):
         with pytest.raises(SourceError, match="--root"):

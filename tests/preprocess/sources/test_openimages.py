@@ -1,5 +1,6 @@
 import csv
 import io
+import os
 import pickle
 from collections.abc import Iterable
 from pathlib import Path
@@ -331,9 +332,24 @@ def test_the_masks_of_one_image_have_a_limit_together(
     assert [mask.object_id for mask in frame.masks] == ["m0bt9lr_b0", "m0bt9lr_b2", "m0bt9lr_b3"]
 
 
+@pytest.mark.parametrize("what", ["pipe", "device", "huge"])
+def test_a_csv_that_is_no_plain_file_is_an_error_and_not_read(root: Path, what: str) -> None:
+    path = root / "train-annotations-object-segmentation.csv"
+    path.unlink()
+    if what == "pipe":
+        os.mkfifo(path)
+    elif what == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        path.touch()
+        os.truncate(path, 1 << 40)
+    with pytest.raises(SourceError, match="not a regular file|over the limit"):
+        open_source(root)
+
+
 def test_a_csv_that_is_none_is_an_error_that_says_what_is_lacking(tmp_path: Path) -> None:
     path = tmp_path / "train-annotations-object-segmentation.csv"
-    with pytest.raises(SourceError, match="No such file"):
+    with pytest.raises(SourceError, match="the file is missing"):
         open_source(tmp_path)
     path.write_text(HEADER.replace("MaskPath", "Mask").replace("BoxID", "Box"))
     with pytest.raises(SourceError, match="lacks the column MaskPath, BoxID"):

@@ -294,6 +294,24 @@ def test_element_that_is_no_ref_is_rejected_with_its_place(root: Path, element: 
     assert len(expressions_of(source)) == 4
 
 
+@pytest.mark.parametrize("change", [{"\ud800": 1}, {"ref_id": "\udcff"}, {"ann_id": ["\ud800"]}])
+def test_half_a_character_in_a_pickled_ref_is_rejected_and_the_others_stay(
+    root: Path, change: dict[str, Any]
+) -> None:
+    change_refs(root / "refcoco" / "refs(unc).p", lambda refs: refs[0].update(change))
+    source = open_source(root)
+    assert [reject.key for reject in source.rejects] == ["refcoco/refs[0]"]
+    assert len(expressions_of(source)) == 3
+
+
+def test_gref_that_is_no_utf8_is_rejected_and_the_others_stay(root: Path) -> None:
+    path = root / "grefcoco" / "grefs(unc).json"
+    path.write_bytes(path.read_bytes().replace(b'"split": "train"', b'"split": "\xff\xfe"', 1))
+    source = open_source(root, "grefcoco")
+    assert [reject.key for reject in source.rejects] == ["grefcoco/refs[0]"]
+    assert expressions_of(source)
+
+
 def test_bad_ref_of_another_split_is_not_this_ones_reject(root: Path) -> None:
     change_refs(root / "refcoco" / "refs(unc).p", lambda refs: refs[0].pop("ref_id"))
     assert list(open_source(root, split="val").rejects) == []

@@ -1,4 +1,5 @@
 import json
+import os
 import pickle
 import sys
 from collections import Counter
@@ -164,6 +165,19 @@ def test_misnamed_png_is_rejected_and_the_rest_goes_on(tmp_path: Path) -> None:
     records = read(tmp_path, Options(layout="val"))
     assert [reject.path[-9:] for reject in rejects_in(records)] == ["00002.png", "00001/000"]
     assert rejects_in(records)[1].key == "sav/sav_000001/00008/000"
+    assert len(pairs_in(records)) == 8
+
+
+def test_names_that_are_no_utf8_are_rejected_and_the_rest_goes_on(tmp_path: Path) -> None:
+    write_sav_val(tmp_path, [clip()])
+    folder = tmp_path / "Annotations_6fps" / "sav_000001"
+    (folder / os.fsdecode(b"\xff")).mkdir()
+    (folder / "000" / os.fsdecode(b"\xfe.png")).touch()
+    records = read(tmp_path, Options(layout="val"))
+    assert sorted(reject.path for reject in rejects_in(records)) == [
+        "Annotations_6fps/sav_000001/000/\\udcfe.png",
+        "Annotations_6fps/sav_000001/\\udcff",
+    ]
     assert len(pairs_in(records)) == 8
 
 

@@ -1,0 +1,248 @@
+"""One part: its files against its lists, its arrays against the layout, its rows against their checksums."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from numpy.typing import NDArray
+
+from preprocess.layout import REJECTS_FILE, TABLES, TEXT_COLUMNS, ArraySpec, array_specs
+from preprocess.recipe import Recipe
+from preprocess.shards import shard_path
+from preprocess.verify.findings import REDO_PART, REDO_STORE, Finding
+from preprocess.verify.metadata import (
+    array_metadata,
+    attributes_of,
+    group_metadata,
+    metadata_differences,
+)
+from preprocess.verify.root import ListedFile, PartEntry
+from preprocess.verify.shard_file import ShardFile
+from preprocess.verify.tables import check_counts, check_tables, decode_texts
+from preprocess.writer import PartSummary
+
+Tick = Callable[[int], None]
+
+
+class PartAttributes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a part's attributes hold beside its `PartSummary`."""
+
+    part: int
+    files: dict[str, ListedFile]
+
+
+@dataclass(frozen=True, slots=True)
+class PartTask:
+    """All that a process needs to check one part."""
+
+    store: Path
+    number: int
+    entry: PartEntry
+    recipe: Recipe
+    paired: bool
+    scenes: range
+    """Which scenes the part may hold."""
+    values: bool
+    """Whether every pixel is looked at."""
+
+
+@dataclass(slots=True)
+class Part:
+    """A part as far as it can be read; what is damaged is left out."""
+
+    task: PartTask
+    attributes: dict[str, Any] = field(default_factory=dict)
+    shards: dict[str, ShardFile] = field(default_factory=dict)
+    columns: dict[str, NDArray[Any]] = field(default_factory=dict)
+    texts: dict[str, list[str]] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    num_files: int = 0
+
+    @property
+    def folder(self) -> Path:
+        """The part's folder."""
+        return self.task.store / self.task.entry.name
+
+    def add(self, finding: Finding) -> None:
+        """Take a finding; the part, the key and the raw file are filled in."""
+        key, path = self._names(finding)
+        named = msgspec.structs.replace(finding, part=self.task.entry.name, key=key, path=path)
+        self.findings.append(named)
+
+    def _names(self, finding: Finding) -> tuple[str, str]:
+        """Return the key and the raw file of the row that a finding is about, "" where they are not known."""
+        table, row = finding.array.partition("/")[0], finding.row
+        if row is None or table not in TABLES:
+            return "", ""
+        try:
+            if table == "images":
+                return self.texts["images/key"][row], self.texts["images/path"][row]
+            if table == "samples":
+                row = int(self.columns["samples/mask"][row, 0])
+            elif table == "expressions":
+                row = int(self.columns["expressions/mask"][row])
+            image = int(self.columns["masks/image"][row])
+            key = f"{self.texts['images/key'][image]}/{self.texts['masks/object_id'][row]}"
+            return key, self.texts["images/path"][image]
+        except (KeyError, IndexError):
+            return "", ""
+
+
+def read_part(task: PartTask, tick: Tick) -> Part:
+    """Check a part's structure and return what can be read of it; `tick` is called with bytes as they are read."""
+    part = Part(task)
+    faults: list[Finding] = []
+    files = _read_attributes(part, faults)
+    if files is not None:
+        faults.extend(_check_listing(part, files))
+        faults.extend(_check_arrays(part, files, tick))
+        part.texts, unreadable = decode_texts(part.columns)
+        faults.extend(unreadable)
+        faults.extend(check_tables(part.columns, part.texts, task.scenes, paired=task.paired))
+        faults.extend(check_counts(part.columns, part.attributes))
+    for fault in faults:
+        part.add(fault)
+    return part
+
+
+def _fault(check: str, found: str, array: str = "zarr.json", expected: str = "") -> Finding:
+    return Finding(check=check, array=array, found=found, expected=expected, advice=REDO_PART)
+
+
+def _read_attributes(part: Part, faults: list[Finding]) -> dict[str, ListedFile] | None:
+    """Read the part's own zarr.json; return the files it lists, None where that can't be read."""
+    try:
+        content = (part.folder / "zarr.json").read_bytes()
+        decoded = json.loads(content)
+    except (OSError, ValueError) as err:
+        faults.append(_fault("part-metadata", f"can't be read: {err}"))
+        return None
+    if hashlib.sha256(content).hexdigest() != part.task.entry.sha256:
+        faults.append(_fault("part-digest", "it is not the file that the root lists: changed, or swapped"))
+    attributes, wrong = attributes_of(decoded)
+    faults.extend(_fault("part-metadata", text) for text in wrong)
+    if attributes is None:
+        return None
+    ours = {name: attributes[name] for name in PartAttributes.__struct_fields__ if name in attributes}
+    rest = {name: value for name, value in attributes.items() if name not in ours}
+    try:
+        typed = msgspec.convert(ours, PartAttributes)
+        summary = msgspec.convert(rest, PartSummary)
+    except msgspec.ValidationError as err:
+        faults.append(_fault("part-attributes", str(err)))
+        return None
+    entry = part.task.entry
+    unknown = sorted(rest.keys() - set(PartSummary.__struct_fields__) | {"digest"} & rest.keys())
+    total = sum(listed.bytes for listed in typed.files.values())
+    for name, found, wanted in (
+        ("unknown attributes", unknown, []),
+        ("part", typed.part, part.task.number),
+        ("rows", summary.rows, entry.rows),
+        ("bytes", summary.bytes, entry.bytes),
+        ("the sum of the files' bytes", total, entry.bytes),
+    ):
+        if found != wanted:
+            faults.append(_fault("part-attributes", f"{name}: {found}", expected=str(wanted)))
+    part.attributes = attributes
+    return typed.files
+
+
+def _check_listing(part: Part, files: Mapping[str, ListedFile]) -> Iterator[Finding]:
+    """Yield files that are missing or not listed, and metadata files whose bytes changed."""
+    found = set()
+    for folder, _, names in os.walk(part.folder):
+        found |= {str((Path(folder) / name).relative_to(part.folder)) for name in names}
+    part.num_files = len(found)
+    for name in sorted(set(files) - found):
+        yield _fault("missing-file", "the file is missing", name)
+    for name in sorted(found - set(files) - {"zarr.json"}):
+        yield _fault("extra-file", "the part does not list this file", name)
+    specs = _specs(part.task)
+    wanted = {f"{table}/zarr.json" for table in TABLES} | {f"{spec.path}/zarr.json" for spec in specs}
+    data = {shard_path(spec) for spec in specs}
+    for name in sorted(wanted - set(files)):
+        yield _fault("layout", "the layout asks for this file, and the part does not list it", name)
+    for name in sorted(set(files) - wanted - data - {REJECTS_FILE}):
+        yield _fault("layout", "the part lists this file, and the layout has none of that name", name)
+    for name, listed in files.items():
+        if name not in data and name in found:
+            content = (part.folder / name).read_bytes()
+            if len(content) != listed.bytes or hashlib.sha256(content).hexdigest() != listed.sha256:
+                text = f"{len(content)} bytes that are not those that were written"
+                yield _fault("file-digest", text, name)
+    for table in TABLES:
+        yield from _check_metadata(part, f"{table}/zarr.json", group_metadata())
+    count = sum(part.attributes.get("rejects", {}).values())
+    rejects = part.folder / REJECTS_FILE
+    lines = rejects.read_bytes().count(b"\n") if rejects.is_file() else 0
+    if lines != count:
+        yield _fault("rejects", f"{lines} lines", REJECTS_FILE, f"{count}, as the attributes count")
+
+
+def _specs(task: PartTask) -> tuple[ArraySpec, ...]:
+    return array_specs(task.recipe.sizes, 2 if task.paired else 1)
+
+
+def _check_arrays(part: Part, files: Mapping[str, ListedFile], tick: Tick) -> Iterator[Finding]:
+    """Check each array's metadata and file; put what is sound into `part`."""
+    texts = {f"{table}/{name}_bytes" for table, names in TEXT_COLUMNS.items() for name in names}
+    for spec in _specs(part.task):
+        length = part.task.entry.rows[spec.table]
+        if spec.path.endswith("_offsets"):
+            length += 1
+        elif spec.path in texts:
+            offsets = part.columns.get(spec.path.removesuffix("_bytes") + "_offsets")
+            if offsets is None:
+                continue
+            length = max(int(offsets[-1]), 0)
+        yield from _check_metadata(part, f"{spec.path}/zarr.json", array_metadata(spec, length))
+        yield from _check_shard(part, spec, length, files.get(shard_path(spec)), tick)
+
+
+def _check_shard(
+    part: Part, spec: ArraySpec, length: int, listed: ListedFile | None, tick: Tick
+) -> Iterator[Finding]:
+    path = part.folder / shard_path(spec)
+    if (listed is not None) != (length > 0):
+        text = f"{length} rows, and the part lists {'a' if listed else 'no'} file for them"
+        yield _fault("layout", text, spec.path)
+        return
+    shard = ShardFile(path, spec, length)
+    if listed is not None and length:
+        if not path.is_file():
+            return
+        for fault in shard.check(listed.bytes, listed.sha256, tick):
+            yield Finding(
+                check=fault.check,
+                array=spec.path,
+                row=fault.row,
+                found=fault.found,
+                expected=fault.expected,
+                advice=REDO_PART,
+            )
+        if not spec.row_chunks and not shard.is_sound(0):
+            return
+    if spec.row_chunks:
+        part.shards[spec.path] = shard
+        return
+    try:
+        part.columns[spec.path] = shard.whole()
+    except ValueError as err:
+        yield _fault("row-decode", str(err), spec.path)
+
+
+def _check_metadata(part: Part, name: str, wanted: dict[str, Any]) -> Iterator[Finding]:
+    try:
+        found = json.loads((part.folder / name).read_bytes())
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as err:
+        yield _fault("array-metadata", f"can't be read: {err}", name)
+        return
+    for text in metadata_differences(found, wanted):
+        yield Finding(check="array-metadata", array=name, found=text, advice=REDO_STORE)

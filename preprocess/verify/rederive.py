@@ -1,0 +1,266 @@
+"""Makes scenes anew from the raw files and compares every stored row of them, bit for bit."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from preprocess.config import parse_config
+from preprocess.errors import SourceError
+from preprocess.images import is_same_picture
+from preprocess.records import Frame, Mask, Pair
+from preprocess.sources import SOURCES
+from preprocess.sources.base import Scene, Source
+from preprocess.verify.findings import REDO_TENSORS, Finding
+from preprocess.verify.part import Part, PartTask, read_part
+from preprocess.verify.pictures import explain
+from preprocess.verify.remake import (
+    FILTERS,
+    decode_mask,
+    decode_picture,
+    normalized,
+    remake_image,
+    remake_mask,
+)
+from preprocess.verify.root import Root
+
+NEEDED_COLUMNS = (
+    "images/size", "images/scene", "images/time", "masks/prompt_masks", "masks/image", "masks/area",
+    "masks/prompt_cells", "expressions/mask", "samples/mask",
+)  # fmt: skip
+"""Without these a part's rows can't be put beside the raw dataset's records."""
+
+NEEDED_TEXTS = ("images/key", "images/path", "masks/object_id", "masks/category", "expressions/text")
+
+
+@dataclass(frozen=True, slots=True)
+class RemakeTask:
+    """All that a process needs to compare some scenes of one part."""
+
+    part: PartTask
+    root: Path
+    """The raw dataset."""
+    scenes: tuple[tuple[int, Scene], ...]
+    may_be_cut: bool
+    """Whether a limit may have cut the part's last scene short."""
+
+
+def open_same_source(root: Root, folder: Path) -> Source:
+    """Open the raw dataset that a store was made from.
+
+    Raises:
+        SourceError: it can't be opened, or is not the one the store was made from.
+    """
+    config = parse_config({"source": root.job["source"]}, "the store's job")
+    source = SOURCES[config.source].open(folder, config.options)
+    found, wanted = source.fingerprint(), root.job.get("files")
+    if found != wanted:
+        raise SourceError(
+            f"{folder} is not the dataset that the store was made from: its files are {found}, expected {wanted}; "
+            "give the folder that `resizeonce convert --root` was given"
+        )
+    return source
+
+
+def choose_scenes(num_scenes: int, sample: int | None) -> list[int]:
+    """Return which scenes to make anew: all (None), or up to `sample`, evenly spread, the first and the last in it."""
+    if sample is None or sample >= num_scenes:
+        return list(range(num_scenes))
+    return sorted({round(place) for place in np.linspace(0, num_scenes - 1, sample).tolist()})
+
+
+def compare_scenes(task: RemakeTask, tick: Callable[[int], None]) -> Part:
+    """Return the part with what differs in the scenes of `task`; `tick` is called after each."""
+    part = read_part(task.part, lambda _: None)
+    # What is damaged in itself is reported by the check of the structure.
+    part.findings.clear()
+    missing = sorted(set(NEEDED_COLUMNS) - part.columns.keys() | set(NEEDED_TEXTS) - part.texts.keys())
+    if missing:
+        text = f"its rows can't be compared with the raw dataset: {', '.join(missing)} can't be read"
+        part.add(_fault("source-unchecked", "", None, text))
+        return part
+    for number, scene in task.scenes:
+        for finding in _compare_scene(part, task, number, scene):
+            part.add(finding)
+        tick(1)
+    return part
+
+
+def _fault(check: str, array: str, row: int | None, found: str, expected: str = "") -> Finding:
+    return Finding(check=check, array=array, row=row, found=found, expected=expected, advice=REDO_TENSORS)
+
+
+def _compare_scene(part: Part, task: RemakeTask, number: int, scene: Scene) -> Iterator[Finding]:
+    scenes = part.columns["images/scene"]
+    rows = np.flatnonzero(scenes == number).tolist()
+    records = list(scene.read())
+    wanted = _accepted([record for record in records if isinstance(record, Frame)])
+    is_last = task.may_be_cut and number >= (int(scenes[-1]) if len(scenes) else 0)
+    if len(rows) != len(wanted) and not (is_last and len(rows) < len(wanted)):
+        text = f"scene {number} ({scene.key}) has {len(rows)} images here"
+        yield _fault("rows", "images/scene", None, text, f"{len(wanted)}, as the raw dataset gives")
+    masks: dict[tuple[int, str], int] = {}
+    for row, (frame, accepted) in zip(rows, wanted, strict=False):
+        yield from _compare_frame(part, task.root, row, frame)
+        mask_rows = np.flatnonzero(part.columns["masks/image"] == row).tolist()
+        if len(mask_rows) != len(accepted) and not (is_last and len(mask_rows) < len(accepted)):
+            text = f"{len(mask_rows)} masks belong to this image"
+            yield _fault("rows", "images/key", row, text, f"{len(accepted)}, as the raw dataset gives")
+        for mask_row, mask in zip(mask_rows, accepted, strict=False):
+            masks[frame.time, mask.object_id] = mask_row
+            yield from _compare_mask(part, mask_row, mask)
+    pairs = [record for record in records if isinstance(record, Pair)]
+    yield from _compare_samples(part, rows, masks, pairs, is_last)
+
+
+def _accepted(frames: Sequence[Frame]) -> list[tuple[Frame, list[Mask]]]:
+    """Return the frames that a store holds, each with its masks: the writer's rules, told again."""
+    accepted: list[tuple[Frame, list[Mask]]] = []
+    taken: set[tuple[int, str]] = set()
+    for frame in frames:
+        masks = []
+        for mask in frame.masks:
+            covers = mask.may_be_empty or mask.segmentation.area > 0
+            fits = is_same_picture(frame.image.shape[:2], mask.segmentation.size)
+            if covers and fits and (frame.time, mask.object_id) not in taken:
+                taken.add((frame.time, mask.object_id))
+                masks.append(mask)
+        if masks:
+            accepted.append((frame, masks))
+    return accepted
+
+
+def _compare_frame(part: Part, root: Path, row: int, frame: Frame) -> Iterator[Finding]:
+    height, width = frame.image.shape[:2]
+    columns, texts = part.columns, part.texts
+    for array, found, wanted in (
+        ("images/key", texts["images/key"][row], frame.key),
+        ("images/path", texts["images/path"][row], frame.path),
+        ("images/size", columns["images/size"][row].tolist(), [height, width]),
+        ("images/time", int(columns["images/time"][row]), frame.time),
+    ):
+        if found != wanted:
+            yield _fault("source-differs", array, row, repr(found), repr(wanted))
+    picture = decode_picture(root, frame.path, (height, width))
+    image = frame.image if picture is None else picture
+    if image.shape != frame.image.shape or (image != frame.image).any():
+        yield _fault("source-decoding", "images/path", row, "Pillow decodes the raw file to other pixels")
+    recipe = part.task.recipe
+    small = remake_image(image, recipe.pixel_values.size, recipe.pixel_values.filter)
+    large = remake_image(image, recipe.g_pixel_values.size, recipe.g_pixel_values.filter)
+    stored = normalized(small) if recipe.pixel_values.stored == "float32" else small
+    yield from _compare_image(part, "images/pixel_values", row, stored, image, (small, large))
+    yield from _compare_image(part, "images/g_pixel_values", row, large, image, (small, large))
+
+
+def _compare_image(
+    part: Part,
+    array: str,
+    row: int,
+    wanted: NDArray[Any],
+    image: NDArray[np.uint8],
+    tensors: tuple[NDArray[np.uint8], NDArray[np.uint8]],
+) -> Iterator[Finding]:
+    shard = part.shards.get(array)
+    if shard is None or not shard.is_sound(row):
+        return
+    found = shard.row(row)
+    # Compared as bytes: -0.0 is not 0.0, and a NaN is equal to itself.
+    if found.tobytes() == wanted.tobytes():
+        return
+    difference = np.abs(found.astype(np.float64) - wanted.astype(np.float64))
+    share = np.count_nonzero(found != wanted) / found.size
+    text = (
+        f"{share:.1%} of the values differ, by up to {difference.max():.4g}{_reason(found, image, tensors)}"
+    )
+    yield _fault("source-differs", array, row, text, "equal bits")
+
+
+def _reason(
+    found: NDArray[Any], image: NDArray[np.uint8], tensors: tuple[NDArray[np.uint8], NDArray[np.uint8]]
+) -> str:
+    """Return which known mistake gives exactly, or nearly, the found tensor; "" where none does."""
+    if found.dtype != np.uint8:
+        return ""
+    size = found.shape[1]
+    for name in FILTERS:
+        if np.array_equal(found, remake_image(image, size, name)):
+            return f": it was made with {name}"
+        if np.array_equal(found[::-1], remake_image(image, size, name)):
+            return ": its channels are in BGR order"
+        small = np.ascontiguousarray(tensors[0].transpose(1, 2, 0))
+        if size != len(small) and np.array_equal(found, remake_image(small, size, name)):
+            return ": it was made from pixel_values, not from the original"
+    if np.abs(found.astype(np.int16) - tensors[size == tensors[1].shape[1]]).mean() < 8:
+        return ": nearly the same picture, resized in another way"
+    height, width = image.shape[:2]
+    return ": " + explain(tensors[0], found, (height, width))
+
+
+def _compare_mask(part: Part, row: int, mask: Mask) -> Iterator[Finding]:
+    recipe, columns, texts = part.task.recipe, part.columns, part.texts
+    original = decode_mask(mask.segmentation)
+    prompt = remake_mask(original, recipe.prompt_masks.size, recipe.prompt_masks.filter)
+    first, last = np.searchsorted(columns["expressions/mask"], [row, row + 1])
+    phrases = texts["expressions/text"][first:last]
+    for array, found, wanted in (
+        ("masks/object_id", texts["masks/object_id"][row], mask.object_id),
+        ("masks/category", texts["masks/category"][row], mask.category),
+        ("masks/area", int(columns["masks/area"][row]), int(np.count_nonzero(original))),
+        ("masks/prompt_cells", int(columns["masks/prompt_cells"][row]), int(prompt.sum())),
+        ("masks/prompt_masks", _set_cells(columns["masks/prompt_masks"][row]), _set_cells(prompt)),
+    ):
+        if found != wanted:
+            yield _fault("source-differs", array, row, f"{found!r:.200}", f"{wanted!r:.200}")
+    if phrases != [_clean(phrase) for phrase in mask.expressions]:
+        text = f"its expressions are {phrases!r:.200}"
+        yield _fault("source-differs", "masks/object_id", row, text, f"{list(mask.expressions)!r:.200}")
+    shard = part.shards.get("masks/masks")
+    if shard is None or not shard.is_sound(row):
+        return
+    try:
+        found_mask = shard.row(row)
+    except ValueError as err:
+        yield _fault("row-decode", "masks/masks", row, str(err))
+        return
+    wanted_mask = remake_mask(original, recipe.masks.size, recipe.masks.filter)
+    if count := np.count_nonzero(found_mask != wanted_mask):
+        text = f"{count:,} of {found_mask.size:,} pixels differ"
+        yield _fault("source-differs", "masks/masks", row, text, "equal bits")
+
+
+def _compare_samples(
+    part: Part,
+    rows: Sequence[int],
+    masks: dict[tuple[int, str], int],
+    pairs: Sequence[Pair],
+    is_cut: bool,
+) -> Iterator[Finding]:
+    """Compare which samples a scene gives: its pairs, or each of its masks."""
+    samples = part.columns["samples/mask"]
+    mask_rows = np.flatnonzero(np.isin(part.columns["masks/image"], rows))
+    found = samples[np.isin(samples, mask_rows).any(axis=1)].tolist()
+    wanted = [[row] for row in masks.values()]
+    if part.task.paired:
+        ends = (((pair.time1, pair.object_id), (pair.time2, pair.object_id)) for pair in pairs)
+        wanted = [
+            [masks[first], masks[second]] for first, second in ends if first in masks and second in masks
+        ]
+    if found != (wanted[: len(found)] if is_cut else wanted):
+        row = rows[0] if rows else None
+        text = f"the scene's samples are {found!r:.200}"
+        yield _fault("source-differs", "images/scene", row, text, f"{wanted!r:.200}")
+
+
+def _clean(text: str) -> str:
+    """Return a text as UTF-8 can hold it: a lone surrogate becomes a question mark."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _set_cells(cells: NDArray[Any]) -> list[list[int]]:
+    """Return the places of all cells that are not zero."""
+    places: list[list[int]] = np.argwhere(cells != 0).tolist()
+    return places

@@ -1,0 +1,185 @@
+"""The root of a store: its attributes, typed, and whether they agree with each other and with what lies beside them."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from preprocess.config import parse_config
+from preprocess.errors import ConfigError, FormatVersionError, StoreError
+from preprocess.layout import (
+    FORMAT_VERSION,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    JOB_FILE,
+    TABLES,
+    DatasetType,
+    Table,
+    attributes_digest,
+    part_name,
+)
+from preprocess.manifest import LOCK_FILE
+from preprocess.recipe import RECIPES, Recipe
+from preprocess.verify.findings import REDO_PART, REDO_STORE, RESTORE, Finding
+from preprocess.verify.metadata import attributes_of
+
+
+class ListedFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A file as an attribute lists it."""
+
+    bytes: int
+    sha256: str
+
+
+class PartEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A part as the root lists it."""
+
+    name: str
+    rows: dict[Table, int]
+    bytes: int
+    sha256: str
+
+
+class Root(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The root attributes, as docs/format.md lists them."""
+
+    format_version: int
+    dataset: str
+    dataset_type: DatasetType
+    paired: bool
+    recipe: dict[str, Any]
+    fingerprint: str
+    job: dict[str, Any]
+    parts: list[PartEntry]
+    files: dict[str, ListedFile]
+    totals: dict[str, int | dict[str, int]]
+    versions: dict[str, str]
+    sha256: str
+
+    def scenes_of(self, part: int) -> range:
+        """Return which scenes a part may hold; any, where the job does not say."""
+        options = self.job.get("store")
+        step = options.get("scenes_per_part") if isinstance(options, dict) else None
+        return range(part * step, (part + 1) * step) if isinstance(step, int) else range(1 << 62)
+
+
+def read_root(store: Path) -> tuple[Root | None, list[Finding]]:
+    """Return the root attributes, None where they are too damaged to go on, and what is wrong with them.
+
+    Raises:
+        StoreError: there is no store at `store`, or it is not finished.
+        FormatVersionError: it is a sound store of another format version.
+    """
+    path = store / "zarr.json"
+    if not path.is_file():
+        return None, [_missing_root(store)]
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError) as err:
+        return None, [_root_fault("root-metadata", f"it is no JSON: {err}")]
+    attributes, faults = attributes_of(content)
+    findings = [_root_fault("root-metadata", fault) for fault in faults]
+    if attributes is None:
+        return None, findings
+    is_whole = attributes.get("sha256") == attributes_digest(attributes)
+    version = attributes.get("format_version")
+    if is_whole and version != FORMAT_VERSION:
+        raise FormatVersionError(
+            f"{store} has format version {version!r}, this version of resizeonce checks {FORMAT_VERSION}"
+        )
+    if not is_whole:
+        findings.append(_root_fault("root-digest", "the attributes do not agree with their sha256"))
+    try:
+        root = msgspec.convert(attributes, Root)
+    except msgspec.ValidationError as err:
+        return None, [*findings, _root_fault("root-attributes", str(err))]
+    for entry in root.parts:
+        if set(entry.rows) != set(TABLES) or min(entry.rows.values()) < 0:
+            text = f"{entry.name} has rows {entry.rows}"
+            return None, [*findings, _root_fault("root-attributes", text, f"of {', '.join(TABLES)}")]
+    return root, findings
+
+
+def _missing_root(store: Path) -> Finding:
+    if (store / JOB_FILE).exists():
+        raise StoreError(f"{store} is not finished: run the same `resizeonce convert` again to finish it")
+    if not any(store.glob("part-[0-9]*")):
+        raise StoreError(f"{store} is no store: {store / 'zarr.json'} is missing")
+    return _root_fault("missing-file", "zarr.json is missing, though there are parts")
+
+
+def _root_fault(check: str, found: str, expected: str = "") -> Finding:
+    return Finding(check=check, array="zarr.json", found=found, expected=expected, advice=RESTORE)
+
+
+def read_recipe(root: Root) -> tuple[Recipe | None, list[Finding]]:
+    """Return the recipe, None where it is not one, and what is wrong with it: it must be known, or `custom`."""
+    spelt = {name: value for name, value in root.recipe.items() if name not in ("mean", "std")}
+    try:
+        recipe = msgspec.convert(spelt, Recipe)
+    except msgspec.ValidationError as err:
+        return None, [_root_fault("recipe", f"the recipe is none: {err}")]
+    findings = []
+    shipped = RECIPES.get(recipe.name)
+    if shipped is not None and recipe != shipped:
+        findings.append(_root_fault("recipe", f"the recipe is called {recipe.name!r} but is not that recipe"))
+    norm = (root.recipe.get("mean"), root.recipe.get("std"))
+    if norm != (list(IMAGENET_MEAN), list(IMAGENET_STD)):
+        findings.append(_root_fault("recipe", f"mean and std are {norm}", f"{IMAGENET_MEAN}, {IMAGENET_STD}"))
+    return recipe, findings
+
+
+def check_root(store: Path, root: Root) -> Iterator[Finding]:
+    """Yield where the root disagrees with itself or with the files beside it."""
+    job = json.dumps(root.job, sort_keys=True).encode()
+    if hashlib.sha256(job).hexdigest() != root.fingerprint:
+        yield _root_fault("fingerprint", "the fingerprint is not the SHA-256 of the job")
+    if root.job.get("recipe") != root.recipe:
+        yield _root_fault("job", "the job's recipe is not the store's")
+    try:
+        config = parse_config({key: root.job[key] for key in ("source", "store")})
+        if config.source != root.dataset:
+            yield _root_fault("job", f"the job's source is {config.source!r}", repr(root.dataset))
+    except (KeyError, ConfigError) as err:
+        yield _root_fault("job", f"the job can't be read: {err}")
+    for number, entry in enumerate(root.parts):
+        if entry.name != part_name(number):
+            yield _root_fault("part-list", f"part {number} is called {entry.name!r}", part_name(number))
+    yield from _check_listing(store, root)
+    yield from _check_files(store, root)
+
+
+def _check_listing(store: Path, root: Root) -> Iterator[Finding]:
+    listed = {entry.name for entry in root.parts}
+    found = {path.name for path in store.iterdir()}
+    for name in sorted(listed - found):
+        yield Finding(check="missing-part", part=name, found="the part's folder is missing", advice=REDO_PART)
+    for name in sorted(found - listed - set(root.files) - {"zarr.json"}):
+        if name.startswith("part-"):
+            yield Finding(
+                check="extra-part", part=name, found="the root does not list this part", advice=REDO_STORE
+            )
+        elif name in (JOB_FILE, LOCK_FILE) or name.endswith(".partial"):
+            text = "left over from a conversion that was killed or is still running"
+            yield Finding(
+                check="leftover", level="note", array=name, found=text, advice="remove it if none is running"
+            )
+        else:
+            yield Finding(check="extra-file", level="note", array=name, found="not of the store")
+
+
+def _check_files(store: Path, root: Root) -> Iterator[Finding]:
+    for name, listed in root.files.items():
+        try:
+            content = (store / name).read_bytes()
+        except OSError as err:
+            yield Finding(
+                check="missing-file", array=name, found=f"can't read it: {err.strerror}", advice=RESTORE
+            )
+            continue
+        if len(content) != listed.bytes or hashlib.sha256(content).hexdigest() != listed.sha256:
+            text = f"{len(content)} bytes that are not those that were written"
+            yield Finding(check="file-digest", array=name, found=text, advice=RESTORE)

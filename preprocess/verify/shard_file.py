@@ -1,0 +1,155 @@
+"""One shard file, read without the loader: its size, index, tiling, every chunk's checksum, its rows.
+
+A second reading of docs/format.md on purpose: what a loader's mistake would hide is seen here.
+"""
+
+import hashlib
+import mmap
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from google_crc32c import value as crc32c
+from numcodecs.zstd import Zstd
+from numpy.typing import NDArray
+
+from preprocess.layout import ArraySpec
+
+_ZSTD = Zstd()
+
+
+class Fault(NamedTuple):
+    """What is wrong with a shard file."""
+
+    check: str
+    found: str
+    expected: str = ""
+    row: int | None = None
+
+
+class ShardFile:
+    """A shard file of `length` rows; `check` must have run before rows are read."""
+
+    def __init__(self, path: Path, spec: ArraySpec, length: int) -> None:
+        self._path = path
+        self._spec = spec
+        self._length = length
+        self._num_chunks = length if spec.row_chunks else min(length, 1)
+        self._bytes = np.zeros(0, np.uint8)
+        self._index: list[tuple[int, int]] = []
+        self._sound = np.zeros(0, np.bool_)
+        """Which chunks of a readable index are where it says and agree with their checksums."""
+
+    def check(self, listed_bytes: int, listed_digest: str, tick: Callable[[int], None]) -> Iterator[Fault]:
+        """Yield every fault; `tick` is called with the size of each chunk that was read."""
+        found = self._path.stat().st_size
+        if found != listed_bytes:
+            yield Fault("file-size", f"the file has {found:,} bytes", f"{listed_bytes:,}")
+        if found:
+            with self._path.open("rb") as file:
+                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                self._bytes = np.frombuffer(mapped, np.uint8)
+        faults = list(self._check_index())
+        yield from faults
+        if not self._index:
+            return
+        self._sound = np.zeros(self._num_chunks, np.bool_)
+        digest = hashlib.sha256()
+        for row, (offset, size) in enumerate(self._index):
+            if offset + size > self._index_start or not self._can_be(size):
+                continue
+            stored = self._bytes[offset + size - 4 : offset + size].tobytes()
+            self._sound[row] = struct.pack("<I", crc32c(self._bytes[offset : offset + size - 4])) == stored
+            digest.update(stored)
+            if not self._sound[row]:
+                found_text = "its bytes do not agree with its checksum"
+                yield Fault("row-checksum", found_text, row=row if self._spec.row_chunks else None)
+            tick(size)
+        digest.update(self._bytes[self._index_start :].tobytes())
+        if not faults and self._sound.all() and digest.hexdigest() != listed_digest:
+            yield Fault(
+                "file-digest",
+                "the file is sound in itself but is not the one that the part lists: swapped or written anew",
+                f"SHA-256 {listed_digest[:16]}...",
+            )
+
+    @property
+    def _index_start(self) -> int:
+        return len(self._bytes) - 16 * self._num_chunks - 4
+
+    def _check_index(self) -> Iterator[Fault]:
+        start = self._index_start
+        if start < 0:
+            yield Fault("shard-index", f"{len(self._bytes)} bytes can't hold {self._num_chunks} chunks")
+            return
+        index = self._bytes[start:-4].tobytes()
+        if struct.pack("<I", crc32c(index)) != self._bytes[-4:].tobytes():
+            zero = " (the file is zero throughout)" if not self._bytes.any() else ""
+            yield Fault(
+                "shard-index", f"the index does not agree with its checksum{zero}; no row can be trusted"
+            )
+            return
+        self._index = list(struct.iter_unpack("<QQ", index))
+        end = 0
+        for row, (offset, size) in enumerate(self._index):
+            if offset != end:
+                yield Fault(
+                    "shard-tiling", f"chunk {row} begins at byte {offset}", f"byte {end}, without gap", row
+                )
+            if not self._can_be(size):
+                wanted = f"{self._chunk_bytes + 4}"
+                yield Fault("shard-tiling", f"chunk {row} has {size} bytes", wanted, row)
+            end = offset + size
+        if end != start:
+            yield Fault("shard-tiling", f"the last chunk ends at byte {end}", f"byte {start}, at the index")
+
+    @property
+    def _chunk_bytes(self) -> int:
+        return self._spec.row_bytes * (1 if self._spec.row_chunks else self._length)
+
+    def _can_be(self, size: int) -> bool:
+        """Whether a chunk can have `size` bytes."""
+        return size > 4 if self._spec.codec == "zstd" else size == self._chunk_bytes + 4
+
+    def is_sound(self, row: int) -> bool:
+        """Whether a row can be read."""
+        chunk = row if self._spec.row_chunks else 0
+        return chunk < len(self._sound) and bool(self._sound[chunk])
+
+    def __len__(self) -> int:
+        """Return how many chunks the index has, 0 where it can't be read."""
+        return len(self._sound)
+
+    def row(self, row: int) -> NDArray[Any]:
+        """Return a row of an array with a chunk for each row, in its stored dtype; `bool` comes as uint8.
+
+        Raises:
+            ValueError: the row does not decode to its shape.
+        """
+        return self._decode(row).reshape(self._spec.row_shape)
+
+    def whole(self) -> NDArray[Any]:
+        """Return an array that is one chunk, in its stored dtype; `bool` comes as uint8."""
+        shape = (self._length, *self._spec.row_shape)
+        return self._decode(0).reshape(shape) if self._length else np.zeros(shape, self._dtype)
+
+    @property
+    def _dtype(self) -> Any:
+        # What bytes a bool array holds is to be checked, so they are not read as bool.
+        return np.dtype("uint8" if self._spec.dtype == "bool" else self._spec.dtype).newbyteorder("<")
+
+    def _decode(self, chunk: int) -> NDArray[Any]:
+        offset, size = self._index[chunk]
+        stored = self._bytes[offset : offset + size - 4]
+        if self._spec.codec == "zstd":
+            try:
+                decoded = np.frombuffer(_ZSTD.decode(stored), np.uint8)
+            except RuntimeError as err:
+                raise ValueError(f"it does not decompress: {err}") from err
+        else:
+            decoded = stored
+        if decoded.nbytes != self._chunk_bytes:
+            raise ValueError(f"it decodes to {decoded.nbytes} bytes, not {self._chunk_bytes}")
+        return decoded.view(self._dtype)

@@ -1,0 +1,165 @@
+"""Batches of DataLoader workers: right under every way of starting, holding, stopping and dying."""
+
+import gc
+import os
+import pickle
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from stores import coco_store
+from torch.utils.data import DataLoader
+
+from loader import Batch, SampleDataset, Store, collate
+from loader.mailbox import FREE, LENT, NUM_REGIONS, SLOTS_PER_REGION, Mailbox
+
+SMALL = ["recipe.pixel_values.size=32", "recipe.g_pixel_values.size=48", "recipe.masks.size=48"]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("mailbox")
+    coco_store(folder, *SMALL)
+    return folder / "coco.zarr"
+
+
+def load(dataset: SampleDataset, **options: Any) -> DataLoader[Any]:
+    return DataLoader(dataset, **{"batch_size": 2, "num_workers": 2, "collate_fn": collate, **options})
+
+
+def states(dataset: SampleDataset) -> list[int]:
+    assert dataset._mailbox is not None
+    return dataset._mailbox._table["state"].ravel().tolist()
+
+
+def assert_right(batches: list[Batch], store: Path) -> None:
+    opened = Store(store)
+    for number, batch in enumerate(batches):
+        for key, value in opened.batch([2 * number, 2 * number + 1]).items():
+            if isinstance(value, np.ndarray):
+                assert np.array_equal(batch[key].numpy(), value), (number, key)
+            else:
+                assert batch[key] == value
+
+
+@pytest.fixture(params=["fork", "spawn", "forkserver"])
+def context(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_batches_come_through_slots_and_are_right(store: Path, context: str) -> None:
+    dataset = SampleDataset(store)
+    loader = load(dataset, multiprocessing_context=context, persistent_workers=True)
+    for _ in range(3):
+        batches = list(loader)
+        assert states(dataset).count(LENT) > 0
+        assert_right(batches, store)
+    del batches
+    gc.collect()
+    assert states(dataset).count(LENT) == 0
+
+
+def test_every_batch_may_be_kept(store: Path) -> None:
+    """More batches than there are slots: the rest goes torch's way, and nothing is overwritten."""
+    dataset = SampleDataset(store)
+    loader = load(dataset, persistent_workers=True, num_workers=1)
+    epochs = [list(loader) for _ in range(4)]
+    assert states(dataset).count(LENT) == SLOTS_PER_REGION
+    for batches in epochs:
+        assert_right(batches, store)
+
+
+def test_batches_outlive_their_loader_and_dataset(store: Path) -> None:
+    loader = load(SampleDataset(store))
+    batches = list(loader)
+    del loader
+    gc.collect()
+    assert_right(batches, store)
+
+
+def test_two_loaders_over_one_dataset_do_not_disturb_each_other(store: Path) -> None:
+    dataset = SampleDataset(store)
+    pairs = list(zip(load(dataset), load(dataset), strict=True))
+    for side in (0, 1):
+        assert_right([pair[side] for pair in pairs], store)
+
+
+def test_an_epoch_that_is_broken_off_leaves_no_slot_behind(store: Path) -> None:
+    dataset = SampleDataset(store)
+    for _ in range(SLOTS_PER_REGION + 2):
+        for batch in load(dataset):
+            del batch
+            break
+    assert_right(list(load(dataset)), store)
+    gc.collect()
+    # New workers take the regions of dead ones, and what these had posted is free again.
+    assert sum(state != FREE for state in states(dataset)) <= 4 * SLOTS_PER_REGION
+    used = {number // SLOTS_PER_REGION for number, state in enumerate(states(dataset)) if state != FREE}
+    assert used <= set(range(8))
+
+
+def test_a_worker_that_is_killed_is_an_error_and_its_region_is_taken_again(store: Path) -> None:
+    dataset = SampleDataset(store)
+    iterator: Any = iter(load(dataset, batch_size=1))
+    next(iterator)
+    for worker in iterator._workers:
+        os.kill(worker.pid, signal.SIGKILL)
+    with pytest.raises(RuntimeError, match="exited unexpectedly"):
+        list(iterator)
+    del iterator
+    assert_right(list(load(dataset)), store)
+
+
+def test_a_collate_function_that_takes_batches_apart_works_too(store: Path) -> None:
+    dataset = SampleDataset(store)
+    batches = list(load(dataset, collate_fn=just_masks))
+    opened = Store(store)
+    for number, batch in enumerate(batches):
+        expected = opened.batch([2 * number, 2 * number + 1])["masks"]
+        assert np.array_equal(batch["flipped"].numpy(), 1 - expected)
+        assert np.array_equal(batch["masks"].numpy(), expected)
+
+
+def just_masks(batch: Batch) -> dict[str, torch.Tensor]:
+    return {"masks": batch["masks"], "flipped": 1 - batch["masks"]}
+
+
+def test_a_posted_batch_is_a_plain_one_for_the_trainer(store: Path) -> None:
+    batch = next(iter(load(SampleDataset(store))))
+    assert type(batch) is Batch
+    batch["masks"].zero_()
+    again = pickle.loads(pickle.dumps(batch))
+    assert torch.equal(again["g_pixel_values"], batch["g_pixel_values"])
+
+
+def test_a_dataset_pickles_without_its_mailbox(store: Path) -> None:
+    copy = pickle.loads(pickle.dumps(SampleDataset(store)))
+    assert copy._mailbox is None
+    assert_right(list(load(copy)), store)
+
+
+def test_without_a_free_region_batches_go_torchs_way(store: Path) -> None:
+    dataset = SampleDataset(store)
+    assert dataset._mailbox is not None
+    table = dataset._mailbox._table
+    with Path("/proc/self/stat").open() as file:
+        started = int(file.read().rpartition(")")[2].split()[19])
+    table["pid"], table["started"] = os.getpid(), started
+    assert len(table) == NUM_REGIONS
+    assert_right(list(load(dataset)), store)
+    assert set(states(dataset)) == {FREE}
+
+
+def test_a_batch_larger_than_a_slot_goes_torchs_way() -> None:
+    assert Mailbox().claim((1 << 33) + 1) is None
+
+
+def test_nothing_has_a_name_that_could_be_left_behind(store: Path) -> None:
+    before = set(Path("/dev/shm").iterdir())
+    dataset = SampleDataset(store)
+    iterator = iter(load(dataset, batch_size=1))
+    next(iterator)
+    assert not {path for path in set(Path("/dev/shm").iterdir()) - before if "resizeonce" in path.name}

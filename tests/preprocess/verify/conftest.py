@@ -1,0 +1,47 @@
+"""Sound stores, made once; each test damages a copy."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from miniature.every import WRITERS
+from miniature.shapes import picture_of
+from stores import CONFIGS, coco_store
+
+from preprocess.config import load_config
+from preprocess.pipeline import RunOptions, convert
+
+TINY = [
+    "recipe.pixel_values.size=28",
+    "recipe.g_pixel_values.size=64",
+    "recipe.masks.size=64",
+]
+"""A recipe of small tensors, for tests of structure."""
+
+Copy = Callable[[str], Path]
+
+
+@pytest.fixture(scope="session")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of sound stores: tiny ones of COCO, RefCOCO and SA-V, and `full` at the sizes of the contract."""
+    folder = tmp_path_factory.mktemp("sound")
+    # Every fourth picture is in RefCOCO's split.
+    for name, count in (("coco", 4), ("refcoco", 16), ("sav", 4)):
+        WRITERS[name](folder / name, [picture_of(90 + 3 * n, 120, n) for n in range(count)])
+        config = load_config(CONFIGS / f"{name}.toml", ["store.scenes_per_part=2", *TINY])
+        convert(config, folder / name, folder / f"{name}.zarr", RunOptions(engine="pillow"))
+    (folder / "full").mkdir()
+    coco_store(folder / "full", "store.scenes_per_part=8", engine="pillow")
+    return folder
+
+
+@pytest.fixture
+def copy_of(sound: Path, tmp_path: Path) -> Copy:
+    """Return a copy of a store that a test may damage."""
+
+    def copy(name: str) -> Path:
+        source = sound / ("full/coco.zarr" if name == "full" else f"{name}.zarr")
+        return Path(shutil.copytree(source, tmp_path / f"{name}.zarr"))
+
+    return copy
