@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from loader.batches import BatchLoader
     from loader.checks import BatchError, check_batch
+    from loader.compact import to_device
     from loader.dataset import Batch, SampleDataset, collate
     from loader.mixture import OrderOptions, draw_expression
     from loader.order import Batching, Order, Ranks
@@ -36,6 +37,7 @@ __all__ = [
     "check_batch",
     "collate",
     "draw_expression",
+    "to_device",
 ]
 
 _MODULES = {
@@ -56,6 +58,7 @@ _MODULES = {
     "check_batch": "checks",
     "collate": "dataset",
     "draw_expression": "mixture",
+    "to_device": "compact",
 }
 
 

@@ -49,6 +49,11 @@ class MappedArray:
     def __len__(self) -> int:
         return self._length
 
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """Shape of one row."""
+        return self._spec.row_shape
+
     def whole(self) -> NDArray[Any]:
         """Return an array that is one chunk, as a read-only view."""
         shape = (self._length, *self._spec.row_shape)

@@ -34,6 +34,8 @@ class BatchOptions:
     """Which of the four to read."""
     expressions: Literal["all", "first", "drawn"] = "all"
     """Which phrases of an object to give; "drawn" is one, by seed, epoch and sample."""
+    compact: bool = False
+    """Whether batches are `CompactBatch`es, for `to_device`."""
     mode: Literal["process", "thread"] = "process"
     """Threads start at once and take less memory, but wait for the trainer's Python code."""
 
@@ -157,12 +159,16 @@ def _as_order(source: Order | Store | str | Path | Sequence[Store | str | Path])
 
 def _make_setup(order: Order, batch_size: int, options: BatchOptions, num_slots: int) -> Setup:
     stores = tuple(_store_of(index) for index in order.mixture.indexes)
-    layouts = tuple(ArrayLayout.of(store.array_layout(batch_size, options.tensors)) for store in stores)
+    layouts = tuple(
+        ArrayLayout.of(store.array_layout(batch_size, options.tensors, compact=options.compact))
+        for store in stores
+    )
     return Setup(
         stores=stores,
         layouts=layouts,
         tensors=options.tensors,
         expressions=options.expressions,
+        compact=options.compact,
         seed=order.mixture.options.seed,
         num_slots=num_slots,
         slot_bytes=max(layout.slot_bytes for layout in layouts),

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from loader.compact import CompactBatch
 from loader.dataset import Batch
 from loader.slots import Slots
 from loader.workers import Failure, Setup, Task, Worker, fill_slot, start_workers
@@ -90,7 +91,11 @@ class Ring:
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         for name in [name for name in others if name.startswith("prompt_cells")]:
             tensors[name] = torch.from_numpy(others.pop(name))
-        return Batch(tensors | others)
+        if not self._setup.compact:
+            return Batch(tensors | others)
+        batch = CompactBatch(tensors | others)
+        batch.mask_size = self._setup.stores[task.rows[0][0]].shapes["masks"][1]
+        return batch
 
     def _receive(self, task: Task) -> dict[str, Any] | Failure:
         if not self._workers:

@@ -230,11 +230,16 @@ class Store:
         return arrays | fill_batch([(self, sample) for sample in samples], arrays)
 
     def array_layout(
-        self, num_samples: int, tensors: Sequence[str]
+        self, num_samples: int, tensors: Sequence[str], *, compact: bool = False
     ) -> dict[str, tuple[tuple[int, ...], str]]:
         """Return shape and dtype of each array of a batch, by its name with suffix."""
+        if compact:
+            stored = self.attributes["recipe"]["pixel_values"]["stored"]
+            forms = {tensor: self.shapes.compact(tensor, stored) for tensor in tensors}
+        else:
+            forms = {tensor: (self.shapes[tensor], self.shapes.dtype(tensor)) for tensor in tensors}
         return {
-            f"{tensor}{suffix}": ((num_samples, *self.shapes[tensor]), self.shapes.dtype(tensor))
+            f"{tensor}{suffix}": ((num_samples, *shape), dtype)
             for suffix in self.suffixes
-            for tensor in tensors
+            for tensor, (shape, dtype) in forms.items()
         }

@@ -54,6 +54,13 @@ class TensorShapes:
         """Return uint8 for the segmenter's image, float32 for the rest."""
         return "uint8" if tensor == "g_pixel_values" else "float32"
 
+    def compact(self, tensor: str, stored_pixels: str) -> tuple[tuple[int, ...], str]:
+        """Return shape and dtype of a tensor in the compact form: images as stored, masks as bits."""
+        shape = self.shapes[tensor]
+        if tensor == "masks":
+            return (shape[0], (shape[1] + 7) // 8), "uint8"
+        return shape, stored_pixels if tensor == "pixel_values" else "uint8"
+
 
 def fill_tensor(part: Tables, tensor: str, mask: int, out: NDArray[Any]) -> None:
     """Write one tensor of one mask's sample into `out`.
@@ -62,12 +69,17 @@ def fill_tensor(part: Tables, tensor: str, mask: int, out: NDArray[Any]) -> None
         part: where the rows are.
         tensor: one of `TENSORS`.
         mask: row of the mask.
-        out: float32, or uint8 for g_pixel_values, of the tensor's shape, in C order.
+        out: of the tensor's shape and dtype, or those of its compact form, in C order.
     """
     if tensor == "prompt_masks":
         np.copyto(out, part.column("masks/prompt_masks")[mask])
     elif tensor == "masks":
-        widen_into(part.array("masks/masks").row(mask, _SCRATCH.of(out.shape)), out)
+        masks = part.array("masks/masks")
+        decoded = masks.row(mask, _SCRATCH.of(masks.row_shape))
+        if out.dtype == np.uint8:
+            out[...] = np.packbits(decoded, axis=1)
+        else:
+            widen_into(decoded, out)
     elif tensor == "g_pixel_values":
         part.array("images/g_pixel_values").read_into(int(part.column("masks/image")[mask]), out)
     else:
@@ -75,7 +87,7 @@ def fill_tensor(part: Tables, tensor: str, mask: int, out: NDArray[Any]) -> None
 
 
 def normalize_into(stored: NDArray[Any], out: NDArray[np.float32]) -> None:
-    """Write (stored / 255 - mean) / std into `out`, in float32 and in that order; copy what is normalised already.
+    """Write (stored / 255 - mean) / std into `out`, in float32 and in that order; copy what is of `out`'s dtype already.
 
     Each step rounds as torchvision's `ToTensor` and `Normalize` do, so every bit agrees with them.
 
@@ -83,7 +95,7 @@ def normalize_into(stored: NDArray[Any], out: NDArray[np.float32]) -> None:
         stored: uint8 or float32 [3, H, W].
         out: float32 [3, H, W], in C order.
     """
-    if stored.dtype == np.float32:
+    if stored.dtype == out.dtype:
         np.copyto(out, stored)
     elif (loops := compiled_loops()) is not None:
         loops.normalize(stored.reshape(3, -1), _MEAN, _STD, out.reshape(3, -1))

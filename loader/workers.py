@@ -44,6 +44,7 @@ class Setup:
     """Of a batch of each store; those of one kind are the same."""
     tensors: tuple[str, ...]
     expressions: str
+    compact: bool
     seed: int
     num_slots: int
     slot_bytes: int

@@ -93,7 +93,9 @@ def test_pairs_and_sentences_come_as_in_the_store(path: str, request: pytest.Fix
 
 
 @pytest.mark.parametrize(("workers", "mode"), WAYS)
-def test_an_epoch_has_every_sample_once_and_the_next_another_order(store: Path, workers: int, mode: str) -> None:
+def test_an_epoch_has_every_sample_once_and_the_next_another_order(
+    store: Path, workers: int, mode: str
+) -> None:
     loader = BatchLoader(store, 2, workers, options=BatchOptions(mode=mode))
     epochs = [[key for batch in loader for key in batch["key"]] for _ in range(3)]
     assert [loader.epoch, len(loader)] == [3, 5]
@@ -171,7 +173,9 @@ def test_a_second_iteration_ends_the_first(store: Path) -> None:
     loader.close()
 
 
-def test_resuming_from_json_gives_exactly_the_rest_with_other_workers_batch_size_and_ranks(store: Path) -> None:
+def test_resuming_from_json_gives_exactly_the_rest_with_other_workers_batch_size_and_ranks(
+    store: Path,
+) -> None:
     order = Order([SampleIndex(Store(store))], OrderOptions(seed=3))
     whole = [key for batch in BatchLoader(order, 2, 0) for key in batch["key"]]
     loader = BatchLoader(order, 2, 2)

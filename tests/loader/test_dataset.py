@@ -210,7 +210,9 @@ def test_importing_the_loader_pulls_in_no_converter() -> None:
 
 
 def test_what_needs_only_numpy_does_not_wait_for_torch() -> None:
-    command = "import sys, loader; loader.Store; loader.Order; loader.SampleIndex; print(*sorted(sys.modules))"
+    command = (
+        "import sys, loader; loader.Store; loader.Order; loader.SampleIndex; print(*sorted(sys.modules))"
+    )
     found = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
     assert not {name.partition(".")[0] for name in found.stdout.split()} & {"torch", "numba"}
 

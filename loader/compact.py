@@ -1,0 +1,71 @@
+"""The compact form of a batch, and its completion on the device: 3.9 MB a sample are moved, and not 9.8.
+
+`BatchOptions(compact=True)` fills the 448 image as uint8 and the masks as bits, which is less work for the workers,
+too. `to_device` moves a batch and completes it there. The bits are those of an ordinary batch: normalising looks up a
+table of the 256 values that the CPU computed, since a device may divide otherwise, and masks are only 0 or 1.
+"""
+
+from functools import cache
+
+import numpy as np
+import torch
+
+from loader.dataset import Batch
+from loader.tensors import normalize_into
+
+
+class CompactBatch(Batch):
+    """A batch whose `pixel_values` are uint8, and whose masks are uint8: cells 0 or 1, and 8 pixels a byte.
+
+    Attributes:
+        mask_size: side of the masks in pixels.
+    """
+
+    mask_size: int = 0
+
+
+def to_device(batch: Batch, device: torch.device | str) -> Batch:
+    """Return a batch on a device, in the dtypes and values of the contract.
+
+    The copy is over when this returns, so the batch's memory may be filled again.
+
+    Args:
+        batch: ordinary or compact.
+        device: where to.
+    """
+    moved = Batch((key, v.to(device) if isinstance(v, torch.Tensor) else v) for key, v in batch.items())
+    if not isinstance(batch, CompactBatch):
+        return moved
+    for key, value in moved.items():
+        name = key.rstrip("12")
+        if name == "pixel_values":
+            moved[key] = _normalize(value)
+        elif name == "masks":
+            moved[key] = _unpack(value, batch.mask_size)
+        elif name == "prompt_masks":
+            moved[key] = value.float()
+    return moved
+
+
+def _normalize(image: torch.Tensor) -> torch.Tensor:
+    """Return float32 [B, 3, H, W] of uint8; what is float32 in the store is so already."""
+    if image.dtype == torch.float32:
+        return image
+    table = _table().to(image.device)
+    return torch.stack([table[channel][image[:, channel].int()] for channel in range(3)], dim=1)
+
+
+@cache
+def _table() -> torch.Tensor:
+    """Return what each of the 256 values becomes in each channel, float32 [3, 256]."""
+    levels = np.broadcast_to(np.arange(256, dtype=np.uint8), (3, 1, 256))
+    table = np.empty((3, 1, 256), np.float32)
+    normalize_into(np.ascontiguousarray(levels), table)
+    return torch.from_numpy(table[:, 0])
+
+
+def _unpack(packed: torch.Tensor, size: int) -> torch.Tensor:
+    """Return float32 [B, H, size] of bits, uint8 [B, H, (size + 7) // 8], the first pixel in the highest bit."""
+    shifts = torch.arange(7, -1, -1, dtype=torch.uint8, device=packed.device)
+    bits: torch.Tensor = (packed[..., None] >> shifts) & 1
+    return bits.flatten(-2)[..., :size].float()
