@@ -265,7 +265,7 @@ def test_instances_that_are_no_plain_file_are_an_error_and_not_read(root: Path, 
     else:
         path.touch()
         os.truncate(path, 1 << 40)
-    with pytest.raises(SourceError, match="not a regular file|over the limit"):
+    with pytest.raises(SourceError, match=r"not a regular file|over the limit"):
         CocoSource(root, Options())
 
 

@@ -343,7 +343,7 @@ def test_a_csv_that_is_no_plain_file_is_an_error_and_not_read(root: Path, what: 
     else:
         path.touch()
         os.truncate(path, 1 << 40)
-    with pytest.raises(SourceError, match="not a regular file|over the limit"):
+    with pytest.raises(SourceError, match=r"not a regular file|over the limit"):
         open_source(root)
 
 
