@@ -46,7 +46,11 @@ def cases(shared_data: Path, folder: str) -> list[dict]:
 @pytest.fixture(scope="module")
 def coco(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("odd") / "coco.zarr"
-    overrides = ["source.annotations=annotations/instances_odd.json", "source.images=images", "source.crowds=true"]
+    overrides = [
+        "source.annotations=annotations/instances_odd.json",
+        "source.images=images",
+        "source.crowds=true",
+    ]
     convert_odd(shared_data / "odd", "coco", out, *overrides)
     return out
 
@@ -100,8 +104,19 @@ def test_modes_are_right_pixel_for_pixel(shared_data: Path, coco: Path) -> None:
         rgb = rgb.transpose(turned[name]) if name in turned else rgb
         expected = np.asarray(rgb.resize((1024, 1024), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
         assert np.array_equal(stored, expected), name
-    modes = {"hopper_gray.jpg", "pil_sample_cmyk.jpg", "pil123p.png", "transparent.png", "uncompressed_la.png"}
-    modes |= {"1_trns.png", "gray16_000000073326.png", "exif6_stored_000000174231.jpg", "junk_jpeg_header.jpg"}
+    modes = {
+        "hopper_gray.jpg",
+        "pil_sample_cmyk.jpg",
+        "pil123p.png",
+        "transparent.png",
+        "uncompressed_la.png",
+    }
+    modes |= {
+        "1_trns.png",
+        "gray16_000000073326.png",
+        "exif6_stored_000000174231.jpg",
+        "junk_jpeg_header.jpg",
+    }
     modes |= {"progressive_000000128598.jpg", "png_named_000000022892.jpg", "cmyk_000000128598.jpg", *turned}
     assert modes <= set(found)
     # 16 bits clipped to 8 would be white all over.
@@ -119,7 +134,8 @@ def outcomes(store: Path) -> tuple[set[str], set[str]]:
 
 
 @pytest.mark.parametrize(
-    ("folder", "root", "config"), [("sa1b", "odd/sa1b", "sa1b"), ("openimages", "odd/openimages", "openimages")]
+    ("folder", "root", "config"),
+    [("sa1b", "odd/sa1b", "sa1b"), ("openimages", "odd/openimages", "openimages")],
 )
 def test_every_case_of_sa1b_and_openimages_ends_as_expected(
     shared_data: Path, tmp_path: Path, folder: str, root: str, config: str

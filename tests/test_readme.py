@@ -76,7 +76,9 @@ def test_every_make_target_is_listed_by_make() -> None:
 
 
 def test_the_counts_of_empty_prompts_are_measured(shared_data: Path, tmp_path: Path) -> None:
-    config = load_config(CONFIGS / "coco.toml", ["recipe.g_pixel_values.size=16", "recipe.pixel_values.size=16"])
+    config = load_config(
+        CONFIGS / "coco.toml", ["recipe.g_pixel_values.size=16", "recipe.pixel_values.size=16"]
+    )
     totals = convert(config, shared_data / "coco", tmp_path / "coco.zarr").attributes["totals"]
     found = re.search(r"Of (\d+) COCO objects, (\d+) \((\d+) %\) have .* another (\d+)\s", README, re.DOTALL)
     assert found is not None

@@ -195,7 +195,9 @@ def test_a_disk_that_is_too_small_is_refused_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = coco_root(tmp_path)
-    monkeypatch.setattr("preprocess.pipeline.shutil.disk_usage", lambda _: type("Usage", (), {"free": 1_000_000}))
+    monkeypatch.setattr(
+        "preprocess.pipeline.shutil.disk_usage", lambda _: type("Usage", (), {"free": 1_000_000})
+    )
     with pytest.raises(StoreError, match=r"will take about 0\.0 GB, and the disk of .* has 0\.0 GB free"):
         convert(coco_config(), root, tmp_path / "out")
     assert not list((tmp_path / "out").glob("*part*"))
