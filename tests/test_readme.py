@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 import pytest
+from cli_page import PAGE, cli_page
 from miniature.refcoco import write_refcoco
 from miniature.shapes import picture_of
 from stores import CONFIGS
@@ -53,6 +54,10 @@ def test_every_command_and_option_named_exists() -> None:
 def test_every_command_is_in_the_documentation() -> None:
     text = "".join(page.read_text() for page in PAGES)
     assert all(f"resizeonce {name}" in text for name in main.commands)
+
+
+def test_the_page_of_the_command_line_is_what_the_commands_say() -> None:
+    assert PAGE.read_text() == cli_page(), "run `make docs`"
 
 
 def test_every_link_leads_to_a_file() -> None:
