@@ -5,6 +5,8 @@ Both number frames as the decoder puts them out, from 0, as OpenCV and the offic
 An mp4 is decoded so that damage can't shift the numbers: the decoder is told to stop at the first error instead of
 hiding it, since a frame that it drops would move every later mask onto the wrong frame. Pixels of an mp4 and of
 JPEGs extracted from it differ a little, by the JPEG coding; a conversion should use one of the two throughout.
+The header may drop frames, too (an edit list, which damage can also give that meaning), and times may be out of order:
+from there on no frame is used.
 """
 
 import importlib.util
@@ -181,10 +183,21 @@ def _decode(path: Path) -> "Iterator[VideoFrame]":
         # Scenes are what is read in parallel.
         stream.codec_context.thread_count = 1
         try:
-            for frame in container.decode(stream):
-                if frame.is_corrupt:
-                    raise RecordError("damaged video: a frame is marked corrupt", stage="decode")
-                yield frame
+            last = None
+            for packet in container.demux(stream):
+                if packet.is_discard:
+                    raise RecordError(
+                        "the mp4's header drops a frame: later ones have no sure number", stage="decode"
+                    )
+                for frame in packet.decode():
+                    if frame.is_corrupt:
+                        raise RecordError("damaged video: a frame is marked corrupt", stage="decode")
+                    if frame.pts is None or (last is not None and frame.pts <= last):
+                        raise RecordError(
+                            "damaged video: a frame's time is not after the one before", stage="decode"
+                        )
+                    last = frame.pts
+                    yield frame
         except (av.FFmpegError, ValueError) as err:
             raise RecordError(f"damaged video: {err}", stage="decode") from err
 

@@ -223,6 +223,29 @@ def test_damaged_mp4_gives_the_frames_before_the_damage(tmp_path: Path) -> None:
     assert reject.path == "sav_000/sav_000001.mp4"
 
 
+def test_a_frame_that_the_header_drops_can_not_shift_the_ones_after_it(tmp_path: Path) -> None:
+    """Decoders leave it out without a word, and each later mask would be on the frame before its own."""
+    write_sav_train(tmp_path, [clip()], video=True)
+    path = tmp_path / "sav_000" / "sav_000001.mp4"
+    header = bytearray(path.read_bytes())
+    if (box := header.find(b"ctts")) < 0:
+        pytest.skip("this encoder gives no times of display")
+    # The time of display of the fifth run of frames: far beyond the end, which the edit list cuts off.
+    at = box + 12 + 8 * 4 + 4
+    header[at : at + 4] = (1 << 30).to_bytes(4, "big")
+    path.write_bytes(header)
+    with av.open(str(path)) as container:
+        assert len(list(container.decode(video=0))) < 4 * LENGTH
+    records = read(tmp_path, ALL_PAIRS)
+    pictures = clip()[1]
+    for frame in frames_in(records):
+        expected = frame_of(pictures, frame.time)
+        apart = [difference(frame.image, frame_of(pictures, frame.time + step)) for step in (1, 2)]
+        assert difference(frame.image, expected) < min(apart)
+    assert {reject.reason for reject in rejects_in(records) if reject.stage == "decode"}
+    assert "drops a frame" in rejects_in(records)[0].reason
+
+
 def test_masks_beyond_the_end_of_an_mp4_are_skipped(tmp_path: Path) -> None:
     name, pictures = clip()
     write_sav_train(tmp_path, [(name, pictures)])
