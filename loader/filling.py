@@ -44,12 +44,13 @@ def fill_batch(
     keys, phrases = [], []
     for place, (store, sample) in enumerate(picks):
         try:
-            part, masks = store.locate(sample)
-            keys.append(store.key(sample))
-            cells[:, place] = part.column("masks/prompt_cells")[masks]
+            part, rows = store.locate(sample)
+            masks = rows.tolist()
+            keys.append(part.key(masks))
+            cells[:, place] = part.column("masks/prompt_cells")[rows]
             for name, tensor, frame in tensors:
-                fill_tensor(part, tensor, int(masks[frame]), arrays[name][place])
-            phrases.append(choose(store.expressions(sample), place))
+                fill_tensor(part, tensor, masks[frame], arrays[name][place])
+            phrases.append(choose(part.sample_expressions(masks), place))
         except (StoreError, OSError, ValueError) as err:
             key = keys[place] if len(keys) > place else "key unknown"
             raise SampleError(f"sample {sample} of {store.path} ({key}): {err}") from err

@@ -72,6 +72,20 @@ class Part:
         first, last = np.searchsorted(self.column("expressions/mask"), [mask, mask + 1])
         return [self.text("expressions/text", row) for row in range(first, last)]
 
+    def key(self, masks: Sequence[int]) -> str:
+        """Return the id of the sample that these rows of masks are, one for each frame."""
+        images = self.column("masks/image")
+        first, *others = (self.text("images/key", images[mask]) for mask in masks)
+        # The frames of a pair differ in the last step of their keys: "sav/sav_000001/00000+00016/manual-0".
+        frames = "+".join([first, *(key.rpartition("/")[2] for key in others)])
+        return f"{frames}/{self.text('masks/object_id', masks[0])}"
+
+    def sample_expressions(self, masks: Sequence[int]) -> list[str]:
+        """Return the phrases of a sample: those of its first frame that has any."""
+        if not self.rows["expressions"]:
+            return []
+        return next((found for mask in masks if (found := self.expressions(mask))), [])
+
     def _open(self, spec: ArraySpec) -> MappedArray:
         name = "/".join([spec.path, "c", *["0"] * (1 + len(spec.row_shape))])
         listed = self._files.get(name)
@@ -186,18 +200,12 @@ class Store:
     def key(self, sample: int) -> str:
         """Return a sample's stable, human-readable id, such as "refcoco/581857/1719310"."""
         part, masks = self.locate(sample)
-        images = [part.text("images/key", int(part.column("masks/image")[mask])) for mask in masks]
-        # The frames of a pair differ in the last step of their keys: "sav/sav_000001/00000+00016/manual-0".
-        frames = "+".join([images[0], *(key.rpartition("/")[2] for key in images[1:])])
-        return f"{frames}/{part.text('masks/object_id', int(masks[0]))}"
+        return part.key(masks.tolist())
 
     def expressions(self, sample: int) -> list[str]:
         """Return the phrases that refer to a sample's object."""
         part, masks = self.locate(sample)
-        for mask in masks:
-            if found := part.expressions(int(mask)):
-                return found
-        return []
+        return part.sample_expressions(masks.tolist())
 
     def __getitem__(self, sample: int) -> dict[str, Any]:
         """Return one sample as numpy arrays, with the keys, dtypes and values of the batch.
