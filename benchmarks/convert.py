@@ -24,6 +24,7 @@ import argparse
 import hashlib
 import io
 import json
+import resource
 import shutil
 import statistics
 import subprocess
@@ -349,30 +350,44 @@ def assert_same(store: Path, plain: Path, count: int) -> int:
 # Timing
 
 
+def cpu_seconds() -> float:
+    """Return the processor time of this process and of its children that are done."""
+    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
 @dataclass
 class Times:
     """Seconds per item of one thing that is timed, by round."""
 
     per_item: list[float] = field(default_factory=list)
+    cpu_per_item: list[float] = field(default_factory=list)
+    """Processor time: what another load on the machine changes least, and waiting for the disk not at all."""
 
     def add(self, items: int, call: Callable[[], object]) -> None:
-        started = time.perf_counter()
+        started, cpu = time.perf_counter(), cpu_seconds()
         call()
         self.per_item.append((time.perf_counter() - started) / items)
+        self.cpu_per_item.append((cpu_seconds() - cpu) / items)
 
     @cached_property
     def median(self) -> float:
         return statistics.median(self.per_item)
 
+    @cached_property
+    def cpu(self) -> float:
+        return statistics.median(self.cpu_per_item)
+
     def __str__(self) -> str:
         low, high = (1000 * extreme(self.per_item) for extreme in (min, max))
-        return f"{1000 * self.median:.1f} ({low:.1f}-{high:.1f})"
+        return f"{1000 * self.median:.1f} ({low:.1f}-{high:.1f}), processor {1000 * self.cpu:.1f}"
 
 
 def compare(slow: Times, fast: Times) -> str:
     """Return the median of the rounds' ratios, with the extremes."""
     ratios = [a / b for a, b in zip(slow.per_item, fast.per_item, strict=True)]
-    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
+    of_cpu = f"of processor time {slow.cpu / fast.cpu:.2f}"
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f}), {of_cpu}"
 
 
 def median_ratio(slow: Times, fast: Times) -> float:
@@ -531,7 +546,10 @@ def bench_pipeline(workload: Workload, folder: Path) -> list[tuple[str, float, f
         )
         clean(scratch)
         time_kernels(given, workload, scratch, kernels, mask_rows)
-    total = Times([sum(parts) for parts in zip(*(one.per_item for one in kernels.values()), strict=True)])
+    total = Times(
+        [sum(parts) for parts in zip(*(one.per_item for one in kernels.values()), strict=True)],
+        [sum(parts) for parts in zip(*(one.cpu_per_item for one in kernels.values()), strict=True)],
+    )
     encoded = statistics.mean(map(len, given.jpegs)) / 1e6
     print(
         f"\n{workload.name}: {workload.size[0]} x {workload.size[1]}, JPEG {encoded:.2f} MB; "
@@ -539,7 +557,9 @@ def bench_pipeline(workload: Workload, folder: Path) -> list[tuple[str, float, f
     )
     print(f"  ours, {report.engine:<31}{ours}")
     print(f"  plain Pillow{'':<25}{plain}")
-    print(f"  our kernels alone{'':<20}{total}   {', '.join(f'{k} {v}' for k, v in kernels.items())}")
+    print(f"  our kernels alone{'':<20}{total}")
+    for name, spent in kernels.items():
+        print(f"    {name:<35}{spent}")
     print(f"  plain / ours {compare(plain, ours)}, bar {workload.bar}", flush=True)
     print(f"  kernels / ours {compare(total, ours)}, bar {KERNELS_BAR}", flush=True)
     return [
@@ -648,18 +668,20 @@ def bench_rivals(
         times["ours"].add(images, lambda: convert(config, root, scratch / "store", run))
         for name, python in pythons.items():
             clean(scratch)
-            seconds = run_rival(name, python, root, scratch / name, verify=False)["seconds"]
-            times[name].per_item.append(seconds / images)
+            measured = run_rival(name, python, root, scratch / name, verify=False)
+            times[name].per_item.append(measured["seconds"] / images)
+            times[name].cpu_per_item.append(measured["cpu_seconds"] / images)
     results = []
     for name, spent in times.items():
         rates = [1 / one for one in spent.per_item]
         label = f"{name} {versions.get(name, '')}".strip()
         rate = f"{1 / spent.median:.1f} ({min(rates):.1f}-{max(rates):.1f})"
+        rate += f", processor {1000 * spent.cpu:.1f} ms"
         if name == "ours":
             print(f"  {label:<28}{rate}", flush=True)
             continue
         print(
-            f"  {label:<28}{rate:<24}ours / it {compare(spent, times['ours'])}, bar {RIVAL_BAR}",
+            f"  {label:<28}{rate:<42}ours / it {compare(spent, times['ours'])}, bar {RIVAL_BAR}",
             flush=True,
         )
         results.append((f"{workload.name}: times {name}", median_ratio(spent, times["ours"]), RIVAL_BAR))
@@ -682,6 +704,7 @@ def main() -> int:
     parser.add_argument(
         "--rivals", nargs="*", metavar="NAME=PYTHON", help="also time other projects' writers"
     )
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of the comparison with rivals")
     parser.add_argument("--only-rivals", action="store_true", help="leave out all that needs no rival")
     options = parser.parse_args()
     results: list[tuple[str, float, float]] = []
@@ -697,8 +720,12 @@ def main() -> int:
         if options.rivals is not None:
             os.sched_setaffinity(0, set(sorted(ALL_CORES)[:2]))
             pythons = parse_rivals(options.rivals)
-            results += bench_rivals(WORKLOADS[1], pythons, folder / "large", rounds=3, images=512)
-            results += bench_rivals(WORKLOADS[3], pythons, folder / "small", rounds=3, images=1024)
+            results += bench_rivals(
+                WORKLOADS[1], pythons, folder / "large", rounds=options.rounds, images=512
+            )
+            results += bench_rivals(
+                WORKLOADS[3], pythons, folder / "small", rounds=options.rounds, images=1024
+            )
     print("\nbars")
     for what, ratio, bar in results:
         print(f"  {'met   ' if ratio >= bar else 'MISSED'} {what:<44}{ratio:>6.2f}  of {bar}")
