@@ -1,0 +1,160 @@
+"""What the part writer accepts and refuses, record by record."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from miniature.shapes import ellipse_of, picture_of
+
+from loader.store import Part
+from preprocess.config import parse_config
+from preprocess.layout import array_specs
+from preprocess.records import Frame, Mask, Pair, Record, Reject, Skip
+from preprocess.segmentation import Bitmap
+from preprocess.writer import PartSummary, PartWriter, RejectedError
+
+RECIPE = parse_config(
+    {
+        "source": {"name": "coco"},
+        "recipe": {"pixel_values": {"size": 8}, "g_pixel_values": {"size": 12}, "masks": {"size": 12}},
+    }
+).recipe
+
+
+def mask(object_id: str = "a", height: int = 30, width: int = 40, **fields: Any) -> Mask:
+    return Mask(object_id, Bitmap(ellipse_of(height, width, 1)), **fields)
+
+
+def frame(*masks: Mask, key: str = "x/1", time: int = 0) -> Frame:
+    return Frame(key, f"{key}.jpg", picture_of(30, 40, time), masks, time)
+
+
+def write(
+    folder: Path, records: list[Record], **options: Any
+) -> tuple[PartSummary, Part, list[dict[str, str]]]:
+    with PartWriter(folder, 0, RECIPE, **{"paired": False, **options}) as writer:
+        writer.start_scene(7, "x")
+        for record in records:
+            writer.add(record)
+        summary = writer.commit()
+    specs = {spec.path: spec for spec in array_specs(RECIPE.sizes, 2 if options.get("paired") else 1)}
+    part = Part(folder / "part-00000", specs, summary.digest, check_rows=True)
+    path = folder / "part-00000" / "rejects.jsonl"
+    rejects = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return summary, part, rejects
+
+
+def test_an_image_is_stored_once_with_all_of_its_masks(tmp_path: Path) -> None:
+    summary, part, rejects = write(tmp_path, [frame(mask("a"), mask("b"), mask("c"))])
+    assert summary.rows == {"images": 1, "masks": 3, "expressions": 0, "samples": 3}
+    assert part.column("masks/image").tolist() == [0, 0, 0]
+    assert part.column("samples/mask").tolist() == [[0], [1], [2]]
+    assert part.column("images/size").tolist() == [[30, 40]]
+    assert part.column("images/scene").tolist() == [7]
+    assert not rejects
+
+
+def test_expressions_keep_their_letters_and_their_order(tmp_path: Path) -> None:
+    words = ("la señora", "人", "", "a\nb")
+    _, part, _ = write(
+        tmp_path, [frame(mask("a"), mask("b", expressions=words), mask("c", expressions=("x",)))]
+    )
+    assert [part.expressions(row) for row in range(3)] == [[], list(words), ["x"]]
+
+
+def test_half_a_surrogate_becomes_a_question_mark(tmp_path: Path) -> None:
+    _, part, _ = write(tmp_path, [frame(mask("a", category="x\ud800y"))])
+    assert part.text("masks/category", 0) == "x?y"
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (Mask("b", Bitmap(np.zeros((30, 40), np.bool_))), "the mask covers no pixel"),
+        (mask("b", 40, 30), "the mask is 40 x 30 but its image is 30 x 40"),
+        (mask("a"), "a second mask of the same object"),
+    ],
+)
+def test_a_bad_mask_is_rejected_and_the_others_stay(tmp_path: Path, bad: Mask, reason: str) -> None:
+    summary, part, rejects = write(tmp_path, [frame(mask("a"), bad, mask("c"))])
+    assert summary.rows["masks"] == 2
+    assert [part.text("masks/object_id", row) for row in range(2)] == ["a", "c"]
+    assert [(r["key"], r["path"], r["stage"]) for r in rejects] == [
+        (f"x/1/{bad.object_id}", "x/1.jpg", "mask")
+    ]
+    assert reason in rejects[0]["reason"]
+
+
+def test_a_mask_of_another_resolution_of_the_same_picture_is_right(tmp_path: Path) -> None:
+    summary, part, _ = write(tmp_path, [frame(mask("a", 60, 80))])
+    assert summary.rows["masks"] == 1
+    assert part.column("masks/area").tolist() == [int(ellipse_of(60, 80, 1).sum())]
+
+
+def test_an_empty_mask_is_kept_where_that_is_a_valid_answer(tmp_path: Path) -> None:
+    empty = Mask("none", Bitmap(np.zeros((30, 40), np.bool_)), may_be_empty=True)
+    summary, part, rejects = write(tmp_path, [frame(empty)])
+    assert (summary.rows["masks"], summary.empty_prompts, len(rejects)) == (1, 1, 0)
+    assert not part.array("masks/masks").row(0).any()
+
+
+def test_an_image_without_a_usable_mask_is_not_stored(tmp_path: Path) -> None:
+    summary, _, _ = write(tmp_path, [frame(), frame(mask("b", 40, 30), key="x/2")])
+    assert summary.rows["images"] == 0
+    assert summary.skips == {"image without masks": 1}
+    assert summary.rejects == {"mask": 1}
+
+
+def test_a_part_without_any_row_is_a_part(tmp_path: Path) -> None:
+    summary, part, rejects = write(tmp_path, [Reject("x/1", "1.jpg", "read", "gone"), Skip("crowd", 3)])
+    assert set(summary.rows.values()) == {0}
+    assert part.column("images/key_offsets").tolist() == [0]
+    assert len(part.array("images/pixel_values")) == 0
+    assert (len(rejects), summary.skips) == (1, {"crowd": 3})
+
+
+def test_a_pair_joins_the_rows_of_its_two_frames(tmp_path: Path) -> None:
+    records: list[Record] = [
+        frame(mask("a"), mask("b"), key="x/0", time=0),
+        frame(mask("b"), key="x/4", time=4),
+        frame(mask("a"), key="x/8", time=8),
+        Pair("a", 0, 8),
+        Pair("b", 0, 4),
+    ]
+    summary, part, _ = write(tmp_path, records, paired=True)
+    assert part.column("samples/mask").tolist() == [[0, 3], [1, 2]]
+    assert summary.rows["samples"] == 2
+    assert part.key([0, 3]) == "x/0+8/a"
+
+
+def test_a_pair_that_lost_a_frame_is_rejected_with_the_time_that_is_missing(tmp_path: Path) -> None:
+    records: list[Record] = [
+        frame(mask("a"), time=0),
+        Reject("x/4", "4.jpg", "decode", "cut"),
+        Pair("a", 0, 4),
+    ]
+    summary, _, rejects = write(tmp_path, records, paired=True)
+    assert summary.rows["samples"] == 0
+    assert (rejects[1]["key"], rejects[1]["stage"]) == ("x/0+4/a", "pair")
+    assert "at time 4" in rejects[1]["reason"]
+
+
+def test_no_mask_is_written_that_no_sample_may_use(tmp_path: Path) -> None:
+    summary, _, _ = write(tmp_path, [frame(mask("a"), mask("b"), mask("c"))], max_samples=2)
+    assert summary.rows == {"images": 1, "masks": 2, "expressions": 0, "samples": 2}
+
+
+def test_an_exception_leaves_nothing_behind(tmp_path: Path) -> None:
+    records: list[Record] = [frame(mask("a")), Reject("x/2", "2.jpg", "read", "gone")]
+    with pytest.raises(RejectedError, match="gone"):
+        write(tmp_path, records, stop_on_reject=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_leaving_without_commit_leaves_nothing_behind(tmp_path: Path) -> None:
+    with PartWriter(tmp_path, 0, RECIPE, paired=False) as writer:
+        writer.start_scene(0, "x")
+        writer.add(frame(mask("a")))
+    assert list(tmp_path.iterdir()) == []
