@@ -9,8 +9,8 @@ bytes on this machine, with these builds, is looked at before it is used; what f
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
-from typing import Literal
+from functools import cache, lru_cache, partial
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,9 @@ from preprocess.transforms import (
     resize_images,
     resize_mask,
 )
+
+if TYPE_CHECKING:
+    from preprocess.runs import Grid
 
 EngineName = Literal["exact-fast", "pillow"]
 
@@ -95,9 +98,17 @@ def _resize_mask(mask: Rle | Bitmap, size: int, mask_filter: MaskFilter) -> NDAr
         return resize_mask(mask, size, mask_filter)
     if mask_filter == "cover":
         return runs.cover_runs(mask.runs, mask.height, mask.width, size)
-    rows = nearest_positions(mask.height, size, mask_filter)
-    columns = nearest_positions(mask.width, size, mask_filter)
-    return runs.sample_runs(mask.runs, mask.height, mask.width, rows, columns)
+    return runs.sample_grid(mask.runs, _make_grid(mask.height, mask.width, size, mask_filter))
+
+
+@lru_cache(maxsize=256)
+def _make_grid(
+    height: int, width: int, size: int, mask_filter: Literal["pillow-nearest", "torch-nearest"]
+) -> "Grid":
+    from preprocess.runs import make_grid
+
+    rows, columns = (nearest_positions(length, size, mask_filter) for length in (height, width))
+    return make_grid(height, width, rows, columns)
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ and only the part of them that holds any coverage is transposed: most masks cove
 This module needs numba. It is imported only where the fast engine was asked for.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -44,6 +44,51 @@ def decompress_counts(counts: str | bytes) -> NDArray[np.int64] | None:
     return None if found < 0 else runs[:found].copy()
 
 
+class Grid(NamedTuple):
+    """Pixels to sample, checked and prepared by `make_grid`."""
+
+    height: int
+    """Rows of the mask."""
+    first_sample: NDArray[np.int64]
+    """int64 [height + 1]: the first sample at or after each row of the mask."""
+    columns: NDArray[np.int64]
+    """int64 [N], ascending, within the mask."""
+
+
+def make_grid(height: int, width: int, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Grid:
+    """Return the grid of `rows` and `columns` of a mask of `height` x `width`; both ascending, both may repeat.
+
+    Raises:
+        ValueError: a position is outside of the mask, or they are not ascending.
+    """
+    for positions, length in ((rows, height), (columns, width)):
+        # Compiled code would write outside of its arrays for such positions, without a word.
+        if positions.size and not (
+            positions[0] >= 0 and positions[-1] < length and bool((np.diff(positions) >= 0).all())
+        ):
+            raise ValueError(f"positions must be ascending within 0..{length - 1}")
+    # Row r of the mask comes first at sample row first_sample[r]: a stretch of rows is a stretch of samples.
+    return Grid(height, np.searchsorted(rows, np.arange(height + 1)), _read_only(columns))
+
+
+def sample_grid(
+    runs: NDArray[np.int64], grid: Grid, out: NDArray[np.bool_] | None = None
+) -> NDArray[np.bool_]:
+    """Return the mask at a grid of pixels, as `Rle.sample` does; grids are worth keeping, images have few sizes.
+
+    Args:
+        runs: int64 [R], each >= 0, together as many as the grid's mask has pixels.
+        grid: M rows and N columns of it.
+        out: bool [M, N], contiguous, to write the result to.
+
+    Returns:
+        bool [M, N]; `out` if it was given.
+    """
+    sampled = _check_out(out, (int(grid.first_sample[-1]), grid.columns.size))
+    _sample(_read_only(runs), grid.height, grid.first_sample, grid.columns, sampled.view(np.uint8))
+    return sampled
+
+
 def sample_runs(
     runs: NDArray[np.int64],
     height: int,
@@ -65,17 +110,7 @@ def sample_runs(
     Returns:
         bool [M, N]; `out` if it was given.
     """
-    for positions, length in ((rows, height), (columns, width)):
-        # Compiled code would write outside of its arrays for such positions, without a word.
-        if positions.size and not (
-            positions[0] >= 0 and positions[-1] < length and bool((np.diff(positions) >= 0).all())
-        ):
-            raise ValueError(f"positions must be ascending within 0..{length - 1}")
-    sampled = _check_out(out, (rows.size, columns.size))
-    # Row r of the mask comes first at sample row first_sample[r]: a stretch of rows is a stretch of samples.
-    first_sample = np.searchsorted(rows, np.arange(height + 1))
-    _sample(_read_only(runs), height, first_sample, _read_only(columns), sampled.view(np.uint8))
-    return sampled
+    return sample_grid(runs, make_grid(height, width, rows, columns), out)
 
 
 def cover_runs(

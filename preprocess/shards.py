@@ -11,9 +11,10 @@ zarr-python holds a whole shard and writes it at about a tenth of the disk's spe
 """
 
 import hashlib
-import os
+import json
 import struct
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -24,6 +25,7 @@ from google_crc32c import value as crc32c
 from numcodecs.zstd import Zstd
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.storage import MemoryStore
 
 from preprocess.layout import ZSTD_LEVEL, ArraySpec, Codec
 
@@ -43,6 +45,8 @@ class FileDigest:
 
 class ShardWriter:
     """Appends chunks to one shard file; leaving the `with` block without an exception writes the index.
+
+    Syncing the file is left to whoever makes it visible.
 
     No file is made when no chunk was appended: an array of length 0 has none.
     """
@@ -93,7 +97,6 @@ class ShardWriter:
         index = np.array(self._index, "<u8").tobytes()
         index += struct.pack("<I", crc32c(index))
         self._write(memoryview(index))
-        os.fsync(self._file.fileno())
         self._checksums.update(index)
         self.digest = FileDigest(self._end + len(index), self._checksums.hexdigest())
 
@@ -103,22 +106,44 @@ class ShardWriter:
             encoded = encoded[self._file.write(encoded) :]
 
 
-def describe_array(part: zarr.Group, spec: ArraySpec, length: int) -> None:
-    """Write the metadata of an array of `length` rows, all in one shard file."""
-    shape = (length, *spec.row_shape)
+def describe_array(spec: ArraySpec, length: int) -> bytes:
+    """Return the metadata file of an array of `length` rows, all in one shard file, as zarr-python writes it."""
+    metadata = json.loads(_describe_one_row(spec))
     # A chunk can't be of length 0, also where the array is.
-    shard_shape = (max(shape[0], 1), *spec.row_shape)
+    shard_length = max(length, 1)
+    metadata["shape"][0] = length
+    metadata["chunk_grid"]["configuration"]["chunk_shape"][0] = shard_length
+    if not spec.row_chunks:
+        metadata["codecs"][0]["configuration"]["chunk_shape"][0] = shard_length
+    return json.dumps(metadata, indent=2).encode()
+
+
+@cache
+def describe_group() -> bytes:
+    """Return the metadata file of a table, as zarr-python writes it."""
+    files: dict[str, Any] = {}
+    zarr.open_group(MemoryStore(files), mode="w", zarr_format=3)
+    encoded: bytes = files["zarr.json"].to_bytes()
+    return encoded
+
+
+@cache
+def _describe_one_row(spec: ArraySpec) -> bytes:
+    """Let zarr-python describe an array of one row; it takes milliseconds, so it is asked once per array."""
+    files: dict[str, Any] = {}
     checksum = Crc32cCodec()
-    part.create_array(
-        spec.path,
-        shape=shape,
+    zarr.open_group(MemoryStore(files), mode="w", zarr_format=3).create_array(
+        spec.name,
+        shape=(1, *spec.row_shape),
         dtype=spec.dtype,
-        shards=shard_shape,
-        chunks=(1, *spec.row_shape) if spec.row_chunks else shard_shape,
+        shards=(1, *spec.row_shape),
+        chunks=(1, *spec.row_shape),
         compressors=[ZstdCodec(level=ZSTD_LEVEL), checksum] if spec.codec == "zstd" else [checksum],
         fill_value=0,
         dimension_names=spec.dims,
     )
+    encoded: bytes = files[f"{spec.name}/zarr.json"].to_bytes()
+    return encoded
 
 
 def shard_path(spec: ArraySpec) -> str:

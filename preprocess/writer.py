@@ -10,6 +10,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +19,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import zarr
 
 from preprocess.columns import Columns
 from preprocess.engine import PILLOW, Engine
@@ -34,10 +34,12 @@ from preprocess.layout import (
 )
 from preprocess.recipe import Recipe
 from preprocess.records import Frame, Mask, Pair, Record, Reject, Skip
-from preprocess.shards import FileDigest, ShardWriter, describe_array, shard_path
+from preprocess.shards import FileDigest, ShardWriter, describe_array, describe_group, shard_path
 
 SMALL_PROMPT_CELLS = 4
 """Sa2VA drops samples whose prompt has fewer set cells than this."""
+
+SYNC_THREADS = 8
 
 _JSON = msgspec.json.Encoder(order="deterministic")
 
@@ -271,14 +273,16 @@ class PartWriter:
         return {path: digest for path, digest in digests.items() if digest}
 
     def _describe_arrays(self) -> Iterator[str]:
-        """Write the metadata of tables and arrays; yield the files' paths below the part."""
-        part = zarr.open_group(self._folder, mode="a", zarr_format=3)
-        for table in TABLES:
-            part.create_group(table)
-            yield f"{table}/zarr.json"
+        """Write the metadata of tables and arrays; return the files' paths below the part."""
+        files = {f"{table}/zarr.json": describe_group() for table in TABLES}
         for spec in self._specs:
-            describe_array(part, spec, self._lengths.get(spec.path, self._num_rows(spec.table)))
-            yield f"{spec.path}/zarr.json"
+            length = self._lengths.get(spec.path, self._num_rows(spec.table))
+            files[f"{spec.path}/zarr.json"] = describe_array(spec, length)
+        for path, content in files.items():
+            file = self._folder / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+        return iter(files)
 
     def _write_rejects(self) -> Iterator[str]:
         if self._rejects:
@@ -308,10 +312,10 @@ class PartWriter:
         summary.digest = hashlib.sha256(encoded).hexdigest()
 
     def _publish(self) -> None:
-        for folder, _, names in os.walk(self._folder):
-            for name in names:
-                sync(Path(folder) / name)
-            sync(Path(folder))
+        found = [Path(folder, name) for folder, _, names in os.walk(self._folder) for name in ("", *names)]
+        with ThreadPoolExecutor(SYNC_THREADS) as threads:
+            # Syncs that wait together share the disk's journal; one after the other, each waits for its own turn.
+            list(threads.map(sync, found))
         self._folder.rename(self._store / part_name(self._part))
         sync(self._store)
 
