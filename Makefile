@@ -8,10 +8,10 @@ DEMO ?= demo
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo convert verify lint format test fuzz-store fuzz-inputs docs bench clean
+.PHONY: help install demo convert verify lint format test test-frameworks fuzz-store fuzz-inputs docs bench clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
 
 install: $(STAMP) ## make the environment in .venv, with all that the other targets need
 
@@ -42,6 +42,10 @@ format: $(STAMP) ## let ruff mend what it can
 test: $(STAMP) ## the test suite
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
+test-frameworks: $(STAMP) ## install Lightning, accelerate and torchdata, and train with each
+	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[frameworks]'
+	$(BIN)/python -m pytest tests/loader/test_frameworks.py
+
 fuzz-store: $(STAMP) ## flip 2,000 random bits of small stores; each must be found or harmless
 	$(BIN)/python tests/support/fuzz_store.py 2000
 
@@ -53,6 +57,8 @@ docs: $(STAMP) ## write docs/cli.md from the commands' own help
 
 bench: $(STAMP) ## the benchmarks of benchmarks/README.md
 	$(BIN)/python benchmarks/kernels.py
+	$(BIN)/python benchmarks/convert.py
+	$(BIN)/python benchmarks/loading.py
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) $(DEMO) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -83,8 +83,8 @@ class BatchLoader:
         self._running: Generator[Batch, None, None] | None = None
 
     def __len__(self) -> int:
-        """Return how many batches the coming, or running, epoch gives this rank."""
-        return len(self._plan)
+        """Return how many batches the whole epoch gives this rank, also after going on in the middle of it."""
+        return len(self._plan.whole_epoch())
 
     @property
     def epoch(self) -> int:
@@ -100,6 +100,7 @@ class BatchLoader:
         """
         if self._running is not None:
             self._running.close()
+        self._leave_finished_epoch()
         self._running = self._epoch()
         return self._running
 
@@ -119,6 +120,7 @@ class BatchLoader:
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the beginning of an epoch; a resumed place in that very epoch is kept."""
+        self._leave_finished_epoch()
         if epoch != self._plan.epoch:
             self._plan = self._plan.order.plan(self._batching, epoch)
             self._delivered = 0
@@ -128,6 +130,12 @@ class BatchLoader:
         if self._ring is not None:
             self._ring.close()
             self._ring = None
+
+    def _leave_finished_epoch(self) -> None:
+        """Go to the next epoch after the last batch: who knows the length (Lightning) asks for no further one."""
+        if 0 < len(self._plan) == self._delivered:
+            self._plan = self._plan.next_epoch()
+            self._delivered = 0
 
     def _epoch(self) -> Generator[Batch, None, None]:
         plan = self._plan

@@ -13,7 +13,7 @@ from loader.filling import fill_batch
 from loader.mailbox import Mailbox, receive, tensors_of
 from loader.slots import ArrayLayout
 from loader.store import Store
-from loader.tensors import TENSORS, compiled_loops
+from loader.tensors import TENSORS, load_compiled_loops
 
 _OF_THE_BATCH = ("dataset_type", "has_paired_frame")
 
@@ -71,7 +71,7 @@ class SampleDataset(Dataset[dict[str, Any]]):
             raise ValueError(f"tensors are {', '.join(TENSORS)}; not {', '.join(sorted(unknown))}")
         self.tensors = tuple(tensors)
         # Loaded here, they are there already in workers that are forked.
-        compiled_loops()
+        load_compiled_loops()
         self._mailbox = Mailbox() if Mailbox.is_possible() else None
 
     def __len__(self) -> int:

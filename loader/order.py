@@ -193,6 +193,10 @@ class EpochPlan:
             self.epoch, [min(start + steps * self.batching.step, size) for start, steps, size in sizes]
         )
 
+    def whole_epoch(self) -> "EpochPlan":
+        """Return this epoch from its beginning."""
+        return replace(self, consumed=(0,) * len(self.consumed))
+
     def next_epoch(self) -> "EpochPlan":
         """Return the whole next epoch."""
         return self.order.plan(self.batching, self.epoch + 1)

@@ -28,8 +28,8 @@ class BatchSampler:
         self._offsets = np.cumsum([0, *sizes[:-1]])
 
     def __len__(self) -> int:
-        """Return how many batches the coming, or running, round gives."""
-        return len(self._plan)
+        """Return how many batches the whole epoch gives, also after going on in the middle of it."""
+        return len(self._plan.whole_epoch())
 
     @property
     def epoch(self) -> int:
@@ -37,6 +37,7 @@ class BatchSampler:
         return self._plan.epoch
 
     def __iter__(self) -> Iterator[list[int]]:
+        self._leave_finished_epoch()
         plan = self._plan
         self._done = 0
         for number in range(len(plan)):
@@ -47,6 +48,7 @@ class BatchSampler:
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the beginning of an epoch; a resumed place in that epoch is kept."""
+        self._leave_finished_epoch()
         if epoch != self._plan.epoch:
             self._begin(self._order.plan(self._plan.batching, epoch))
 
@@ -66,6 +68,11 @@ class BatchSampler:
             ValueError: the state is of another order, or no state.
         """
         self._begin(self._order.resume(state, self._plan.batching))
+
+    def _leave_finished_epoch(self) -> None:
+        """Go to the next epoch after the last batch: a `DataLoader` without workers asks for no further one."""
+        if 0 < len(self._plan) == self._done:
+            self._begin(self._plan.next_epoch())
 
     def _begin(self, plan: EpochPlan) -> None:
         self._plan = plan

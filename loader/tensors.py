@@ -123,6 +123,13 @@ def compiled_loops() -> ModuleType | None:
     return loops
 
 
+@cache
+def load_compiled_loops() -> None:
+    """Call each compiled loop once: numba loads the rest of itself only then, and forked workers would each do so."""
+    normalize_into(np.zeros((3, 1, 1), np.uint8), np.empty((3, 1, 1), np.float32))
+    widen_into(np.zeros((1, 1), np.bool_), np.empty((1, 1), np.float32))
+
+
 class _Scratch(threading.local):
     """Room for a decoded mask, one for each thread: it stays in the processor's cache."""
 

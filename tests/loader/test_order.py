@@ -268,7 +268,7 @@ def test_a_sampler_goes_from_epoch_to_epoch_and_back_to_where_it_began_after_a_b
     assert list(sampler) == second
     sampler.load_state_dict(state)
     sampler.set_epoch(0)
-    assert len(sampler) == 6
+    assert len(sampler) == 10
     assert sampler.state_dict() == state
     assert list(sampler) == first[4:]
     assert list(sampler) == second
