@@ -18,7 +18,7 @@ from loader.ring import MAX_LENT, Ring
 from loader.selection import SampleIndex
 from loader.slots import ArrayLayout
 from loader.store import Store
-from loader.tensors import TENSORS
+from loader.tensors import TENSORS, check_tensors
 from loader.workers import Setup
 
 
@@ -38,6 +38,12 @@ class BatchOptions:
     """Whether batches are `CompactBatch`es, for `to_device`."""
     mode: Literal["process", "thread"] = "process"
     """Threads start at once and take less memory, but wait for the trainer's Python code."""
+
+    def __post_init__(self) -> None:
+        check_tensors(self.tensors)
+        for name, allowed in (("mode", ("process", "thread")), ("expressions", ("all", "first", "drawn"))):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} is one of {', '.join(allowed)}; not {getattr(self, name)!r}")
 
 
 class BatchLoader:
@@ -143,11 +149,14 @@ class BatchLoader:
         if self._ring is None:
             self._ring = Ring(self._setup, self._num_workers, self._options.mode, pin_memory=self._pin_memory)
             weakref.finalize(self, self._ring.close)
-        filled = self._ring.fill(_tasks(plan))
+        ring = self._ring
+        filled = ring.fill(_tasks(plan))
         try:
             # Counted when handed over: what is only filled ahead is not consumed. No name is given to a batch here,
             # or it would be held until the next one.
             for self._delivered in range(1, len(plan) + 1):
+                if ring.is_closed:
+                    raise RuntimeError("the BatchLoader was closed during this iteration")
                 yield next(filled)
         except RuntimeError:
             self.close()

@@ -13,7 +13,7 @@ from loader.filling import fill_batch
 from loader.mailbox import Mailbox, receive, tensors_of
 from loader.slots import ArrayLayout
 from loader.store import Store
-from loader.tensors import TENSORS, load_compiled_loops
+from loader.tensors import TENSORS, check_tensors, load_compiled_loops
 
 _OF_THE_BATCH = ("dataset_type", "has_paired_frame")
 
@@ -67,8 +67,7 @@ class SampleDataset(Dataset[dict[str, Any]]):
 
     def __init__(self, store: Store | str | Path, tensors: Sequence[str] = TENSORS) -> None:
         self.store = store if isinstance(store, Store) else Store(store)
-        if unknown := set(tensors) - set(TENSORS):
-            raise ValueError(f"tensors are {', '.join(TENSORS)}; not {', '.join(sorted(unknown))}")
+        check_tensors(tensors)
         self.tensors = tuple(tensors)
         # Loaded here, they are there already in workers that are forked.
         load_compiled_loops()

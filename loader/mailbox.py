@@ -63,8 +63,7 @@ class Mailbox:
         self._region: tuple[int, int] | None = None
         self._maps: dict[tuple[int, int], mmap.mmap] = {}
         self.name = name or (os.getpid(), next(_numbers))
-        if name is None:
-            _mailboxes[self.name] = self
+        _mailboxes[self.name] = self
         weakref.finalize(self, os.close, descriptor).atexit = False
 
     @classmethod

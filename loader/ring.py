@@ -38,6 +38,7 @@ class Ring:
         self._free = deque(range(setup.num_slots))
         self._lent: set[int] = set()
         self._in_flight: deque[Task] = deque()
+        self.is_closed = False
         self._workers: Sequence[Worker] = start_workers(num_workers, mode, setup, self._slots)
 
     def fill(self, batches: Iterator[tuple[Row, ...]]) -> Generator[Batch, None, None]:
@@ -53,6 +54,7 @@ class Ring:
 
     def close(self) -> None:
         """End the workers; memory stays as long as a batch of it is held."""
+        self.is_closed = True
         for worker in self._workers:
             worker.close()
         self._slots.close()

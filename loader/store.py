@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loader.arrays import MappedArray
-from loader.tensors import TENSORS, TensorShapes
+from loader.tensors import TENSORS, TensorShapes, check_tensors
 from preprocess.errors import StoreError
 from preprocess.layout import (
     ArraySpec,
@@ -122,7 +122,8 @@ class Store:
     """
 
     def __init__(self, path: str | Path, *, check_rows: bool = False) -> None:
-        self.path = Path(path)
+        # Absolute: workers, and whoever changes the working folder, mean the same store.
+        self.path = Path(path).expanduser().absolute()
         self.attributes = read_attributes(self.path)
         self._check_rows = check_rows
         try:
@@ -233,6 +234,9 @@ class Store:
         """
         from loader.filling import fill_batch
 
+        check_tensors(tensors)
+        if not len(samples):
+            raise IndexError("a batch has at least one sample")
         layout = self.array_layout(len(samples), tensors)
         arrays = {name: np.empty(shape, dtype) for name, (shape, dtype) in layout.items()}
         return arrays | fill_batch([(self, sample) for sample in samples], arrays)

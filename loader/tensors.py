@@ -1,6 +1,7 @@
 """The four tensors of a sample, from stored rows to the trainer's dtypes and values. numpy, and numba's loops."""
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
@@ -14,6 +15,13 @@ from preprocess.layout import IMAGENET_MEAN, IMAGENET_STD, TensorSizes
 
 TENSORS = ("pixel_values", "g_pixel_values", "prompt_masks", "masks")
 """Names of the four; in pairs each is there twice, with the suffixes 1 and 2."""
+
+
+def check_tensors(tensors: Sequence[str]) -> None:
+    """Raise `ValueError` where a name is not one of `TENSORS`."""
+    if unknown := set(tensors) - set(TENSORS):
+        raise ValueError(f"tensors are {', '.join(TENSORS)}; not {', '.join(sorted(unknown))}")
+
 
 _MEAN = np.array(IMAGENET_MEAN, np.float32)
 _STD = np.array(IMAGENET_STD, np.float32)

@@ -141,6 +141,9 @@ class Worker:
 
     def close(self) -> None:
         """Let the worker end, and wait until it has."""
+        # Closing alone would not reach it where a process that was forked meanwhile holds the connection, too.
+        with suppress(OSError):
+            self.connection.send(None)
         self.connection.close()
         self._stop()
 

@@ -14,10 +14,10 @@ import msgspec
 from preprocess import __version__
 from preprocess.config import Config, load_config
 from preprocess.errors import ConfigError, PreprocessError
-from preprocess.forecast import Forecast, forecast
+from preprocess.forecast import Forecast, forecast, format_bytes
 from preprocess.layout import read_attributes
 from preprocess.pipeline import RunOptions, convert, open_source
-from preprocess.report import forecast_lines, format_bytes, info_lines, report_lines
+from preprocess.report import forecast_lines, info_lines, report_lines
 from preprocess.verify import VerifyOptions, verify_store
 
 EXIT_FAILED = 1

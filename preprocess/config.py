@@ -71,7 +71,7 @@ def parse_config(content: Mapping[str, Any], where: str = "config") -> Config:
     _check_keys(content, ("source", "recipe", "store"), "", where)
     source = dict(_table(content, "source", where))
     name = source.pop("name", None)
-    if name not in SOURCES:
+    if not isinstance(name, str) or name not in SOURCES:
         known = ", ".join(sorted(SOURCES))
         raise ConfigError(
             f"{where}: source.name is {name!r}{_nearest(name, SOURCES)}; expected one of {known}"
@@ -88,7 +88,7 @@ def _parse_recipe(table: Mapping[str, Any], where: str) -> Recipe:
     """Return a named recipe, with single settings replaced where the table has them."""
     _check_keys(table, Recipe.__struct_fields__, "recipe", where)
     name = table.get("name", "default")
-    if name not in (*RECIPES, "custom"):
+    if not isinstance(name, str) or name not in (*RECIPES, "custom"):
         known = ", ".join([*RECIPES, "custom"])
         raise ConfigError(
             f"{where}: recipe.name is {name!r}{_nearest(name, RECIPES)}; expected one of {known}"

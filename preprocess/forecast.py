@@ -69,6 +69,20 @@ def forecast(source: Source, recipe: Recipe, num_scenes: int, limit: int | None 
     )
 
 
+def format_bytes(num_bytes: int) -> str:
+    """Return a size for people.
+
+    >>> format_bytes(3_145_728)
+    '3.1 MB'
+    """
+    size = float(num_bytes)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.2f} TB"
+
+
 def _image_bytes(recipe: Recipe) -> int:
     pixel_bytes = 4 if recipe.pixel_values.stored == "float32" else 1
     return 3 * recipe.pixel_values.size**2 * pixel_bytes + 3 * recipe.g_pixel_values.size**2

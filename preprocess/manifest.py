@@ -216,14 +216,24 @@ def _write_rejects(out: Path, source: Source, num_parts: int) -> dict[str, Any]:
 def _remove_store(out: Path) -> None:
     """Remove what a store holds, finished or not; refuse to remove anything else."""
     content = [path for path in out.iterdir() if path.name != LOCK_FILE]
-    if content and not (out / "zarr.json").exists() and not (out / JOB_FILE).exists():
+    if content and not _is_ours(out):
         raise StoreError(f"{out} is no store, so --overwrite does not remove it: choose another --out")
     # The root goes first: a half removed store can't be taken for a whole one.
     for path in sorted(content, key=lambda path: path.name != "zarr.json"):
-        if path.is_dir():
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink()
+
+
+def _is_ours(out: Path) -> bool:
+    """Whether a folder is a store, finished or not; any other Zarr group is somebody else's."""
+    if (out / JOB_FILE).exists():
+        return True
+    try:
+        return ATTRIBUTES_KEY in json.loads((out / "zarr.json").read_bytes())["attributes"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _check_same_job(out: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:

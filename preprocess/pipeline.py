@@ -5,12 +5,13 @@ Parts that are there already are not touched: the same command run again finishe
 """
 
 import fcntl
+import os
 import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +19,7 @@ from typing import Any, Literal
 from preprocess.config import Config, load_config
 from preprocess.engine import EngineName, default_engine, open_engine
 from preprocess.errors import StoreError
-from preprocess.forecast import Forecast, forecast
+from preprocess.forecast import Forecast, forecast, format_bytes
 from preprocess.layout import part_name, read_attributes
 from preprocess.manifest import (
     LOCK_FILE,
@@ -117,9 +118,11 @@ def convert(
     job = describe_job(config, source, run.limit)
     _stop_on_reject(source, run)
     with _locked(out):
+        if run.overwrite or not (out / "zarr.json").exists():
+            # Before anything is written: a refused command may be given again with other options.
+            _check_disk(source, config, out, run)
         if prepare_store(out, job, overwrite=run.overwrite):
             return Report(out, read_attributes(out), time.monotonic() - started, engine, was_complete=True)
-        _check_disk(source, config, out, run)
         tasks = Tasks(config, source, out, run)
         with open_pool(run.workers, tasks.num_scenes, write_part, progress=run.progress) as pool:
             summaries = _write_parts(tasks, out, run, pool)
@@ -149,8 +152,8 @@ def _check_disk(source: Source, config: Config, out: Path, run: RunOptions) -> N
     free = shutil.disk_usage(out).free
     if expected.store_bytes > free + present and not run.force:
         raise StoreError(
-            f"the store will take about {expected.store_bytes / 1e9:.1f} GB, and the disk of {out} has "
-            f"{free / 1e9:.1f} GB free: choose another --out, a --limit, or go on with --force"
+            f"the store will take about {format_bytes(expected.store_bytes)}, and the disk of {out} has "
+            f"{format_bytes(free)} free: choose another --out, a --limit, or go on with --force"
         )
 
 
@@ -218,7 +221,7 @@ def _write_parts(tasks: Tasks, out: Path, run: RunOptions, pool: Pool) -> list[P
     """Write the parts that are not there yet; return what each part holds, in order."""
     summaries: list[PartSummary] = []
     num_samples = 0
-    window: deque[Future[PartSummary]] = deque()
+    window: deque[tuple[Future[PartSummary], int | None]] = deque()
     next_part = 0
     while True:
         while next_part < tasks.num_parts and len(window) < pool.depth:
@@ -228,17 +231,19 @@ def _write_parts(tasks: Tasks, out: Path, run: RunOptions, pool: Pool) -> list[P
         if not window or (run.limit is not None and num_samples >= run.limit):
             break
         part = len(summaries)
-        summary = pool.result(window.popleft())
+        future, asked = window.popleft()
+        summary = pool.result(future)
         missing = None if run.limit is None else run.limit - num_samples
-        if missing is not None and summary.rows["samples"] > missing:
+        if missing is not None and summary.rows["samples"] >= missing and asked != missing:
             # Parts before it were not finished when this one began, so it could not know how few were missing.
             shutil.rmtree(out / part_name(part))
             summary = pool.result(pool.submit(tasks.make(part, missing)))
         summaries.append(summary)
         num_samples += summary.rows["samples"]
-    for future in window:
+    for future, _ in window:
         if not future.cancel():
-            pool.result(future)
+            with suppress(RejectedError):
+                pool.result(future)
     for part in range(len(summaries), tasks.num_parts):
         shutil.rmtree(out / part_name(part), ignore_errors=True)
     return summaries
@@ -246,15 +251,15 @@ def _write_parts(tasks: Tasks, out: Path, run: RunOptions, pool: Pool) -> list[P
 
 def _start_part(
     tasks: Tasks, out: Path, part: int, max_samples: int | None, pool: Pool
-) -> Future[PartSummary]:
+) -> tuple[Future[PartSummary], int | None]:
     """Return the future of a part: done already where the part is there, otherwise submitted."""
     found = read_part_summary(out, part)
     if found is None:
-        return pool.submit(tasks.make(part, max_samples))
+        return pool.submit(tasks.make(part, max_samples)), max_samples
     pool.skip(len(tasks.scene_numbers(part)))
     future: Future[PartSummary] = Future()
     future.set_result(found)
-    return future
+    return future, None
 
 
 @contextmanager
@@ -273,7 +278,11 @@ def _locked(out: Path) -> Iterator[None]:
                 raise StoreError(
                     f"another run is writing {out}: wait for it, or choose another --out"
                 ) from err
-            yield
-            (out / LOCK_FILE).unlink(missing_ok=True)
+            if os.fstat(lock.fileno()).st_nlink == 0:
+                raise StoreError(f"another run was just writing {out}: give the command again")
+            try:
+                yield
+            finally:
+                (out / LOCK_FILE).unlink(missing_ok=True)
     except OSError as err:
         raise StoreError(f"can't write {out}: {err}") from err

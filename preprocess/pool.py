@@ -1,6 +1,8 @@
 """Where tasks run: in this process, or in spawned ones; with a progress bar that counts scenes as they are done."""
 
 import multiprocessing
+import multiprocessing.connection
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -69,7 +71,8 @@ class Pool:
         except BrokenProcessPool as err:
             raise WorkerError(
                 "a worker process died (killed for memory, or crashed in a decoder): "
-                "run the same command again to go on, with fewer --workers if memory is short"
+                "run the same command again to go on, with fewer --workers if memory is short. "
+                "A script that converts with several workers does so under `if __name__ == '__main__':`"
             ) from err
 
     def _refresh(self) -> None:
@@ -150,6 +153,15 @@ def _interrupts_ignored() -> Iterator[None]:
 def _start_worker(function: Callable[[Any, Tick], Any], counter: Any) -> None:
     global _worker_function, _worker_counter
     _worker_function, _worker_counter = function, counter
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process when the main one is gone, or it would go on writing beside the next run."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
 
 
 def _run_in_worker(task: object) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from preprocess.forecast import Forecast
+from preprocess.forecast import Forecast, format_bytes
 from preprocess.manifest import read_rejects
 from preprocess.pipeline import Report
 from preprocess.records import Reject
@@ -104,20 +104,6 @@ def warning_lines(totals: dict[str, Any]) -> Iterator[str]:
             "Filter them while loading (min_prompt_cells=1), or convert with "
             "--set recipe.prompt_masks.filter=cover, under which no object vanishes."
         )
-
-
-def format_bytes(num_bytes: int) -> str:
-    """Return a size for people.
-
-    >>> format_bytes(3_145_728)
-    '3.1 MB'
-    """
-    size = float(num_bytes)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.2f} TB"
 
 
 def _without_details(reason: str) -> str:

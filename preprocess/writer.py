@@ -99,7 +99,8 @@ class PartWriter:
         self._paired = paired
         self._max_samples = max_samples
         self._stop_on_reject = stop_on_reject
-        self._folder = store / f".{part_name(part)}.partial"
+        # Of this process alone: a worker that outlives its run for a moment writes into no other's folder.
+        self._folder = store / f".{part_name(part)}.{os.getpid()}.partial"
         self._specs = array_specs(recipe.sizes, 2 if paired else 1)
         self._columns = Columns(self._specs)
         self._rejects: list[Reject] = []

@@ -355,3 +355,30 @@ def test_pin_memory_without_a_device_warns_and_goes_on(store: Path) -> None:
 def test_options_out_of_range_are_refused(store: Path, wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="at least"):
         BatchLoader(store, **wrong)
+
+
+def test_closing_during_an_iteration_ends_it_with_a_reason(store: Path) -> None:
+    loader = BatchLoader(store, 1, 2)
+    iterator = iter(loader)
+    next(iterator)
+    loader.close()
+    with pytest.raises(RuntimeError, match="was closed during this iteration"):
+        next(iterator)
+    assert len(list(loader)) == 10
+    loader.close()
+
+
+@pytest.mark.parametrize("wrong", [{"mode": "threads"}, {"expressions": "frist"}, {"tensors": ("foo",)}])
+def test_options_that_do_not_exist_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="not"):
+        BatchOptions(**wrong)
+
+
+def test_a_relative_path_means_the_same_store_from_any_folder(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(store.parent)
+    loader = BatchLoader(store.name, 5, 1)
+    monkeypatch.chdir(tmp_path)
+    assert len(list(loader)) == 2
+    loader.close()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zarr
 from stores import CONFIGS, coco_config, coco_root, coco_store, tree_digest
 
 import preprocess
@@ -198,7 +199,58 @@ def test_a_disk_that_is_too_small_is_refused_before_anything_is_written(
     monkeypatch.setattr(
         "preprocess.pipeline.shutil.disk_usage", lambda _: type("Usage", (), {"free": 1_000_000})
     )
-    with pytest.raises(StoreError, match=r"will take about 0\.0 GB, and the disk of .* has 0\.0 GB free"):
+    with pytest.raises(StoreError, match=r"will take about 18\.\d MB, and the disk of .* has 1\.0 MB free"):
         convert(coco_config(), root, tmp_path / "out")
     assert not list((tmp_path / "out").glob("*part*"))
     assert convert(coco_config(), root, tmp_path / "out", RunOptions(force=True)).num_rejects == 0
+
+
+def test_overwrite_leaves_a_zarr_group_of_somebody_else_alone(tmp_path: Path) -> None:
+    root = coco_root(tmp_path)
+    group = zarr.open_group(tmp_path / "theirs", mode="w")
+    group.create_array("precious", shape=(3,), dtype="int64")[:] = 7
+    with pytest.raises(StoreError, match="is no store"):
+        convert(coco_config(), root, tmp_path / "theirs", RunOptions(overwrite=True))
+    assert group["precious"][:].tolist() == [7, 7, 7]
+    assert not (tmp_path / "theirs" / ".lock").exists()
+
+
+def test_workers_end_with_a_killed_run_and_the_next_run_gives_the_same_bytes(tmp_path: Path) -> None:
+    root = coco_root(tmp_path)
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    settings = ["--set", "store.scenes_per_part=1", "--workers", "2"]
+    command = [
+        sys.executable,
+        "-m",
+        "preprocess",
+        "convert",
+        str(CONFIGS / "coco.toml"),
+        "--root",
+        str(root),
+        *settings,
+    ]
+    process = subprocess.Popen(
+        [*command, "--out", str(out)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
+    while not list(out.glob(".part-*")) and not list(out.glob("part-*")):
+        assert process.poll() is None
+        time.sleep(0.005)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{pid}").exists() for pid in children):
+        assert time.monotonic() < deadline, "a worker outlived its run"
+        time.sleep(0.02)
+    assert subprocess.run([*command, "--out", str(out)], check=False, capture_output=True).returncode == 0
+    assert subprocess.run([*command, "--out", str(whole)], check=False, capture_output=True).returncode == 0
+    assert tree_digest(out) == tree_digest(whole)
+
+
+def test_a_limit_gives_the_same_rejects_with_any_number_of_workers(tmp_path: Path) -> None:
+    root = coco_root(tmp_path)
+    (root / "train2017" / "000000000004.jpg").unlink()
+    for name, workers in (("a", 1), ("b", 2)):
+        convert(coco_config(), root, tmp_path / name, RunOptions(workers=workers, limit=6))
+    assert tree_digest(tmp_path / "a") == tree_digest(tmp_path / "b")
+    assert not (tmp_path / "a" / "rejects.jsonl").exists()
