@@ -193,3 +193,33 @@ def test_expressions_are_those_of_the_file(shared_data: Path, tmp_path: Path) ->
     for number in range(len(dataset)):
         sample = dataset[number]
         assert sample["expressions"] == expected[sample["key"].split("/")[-1]]
+
+
+def test_npz_pairs_of_real_frames_equal_an_independent_computation(shared_data: Path, tmp_path: Path) -> None:
+    root = shared_data / "sav" / "sav_train"
+    frames, masks = [], []
+    for number in (0, 4):
+        with Image.open(root / "JPEGImages_24fps" / "sav_090001" / f"{number:05d}.jpg") as picture:
+            frames.append(np.asarray(picture.convert("RGB")))
+        masks.append(sav_train(root, ["sav", "sav_090001", f"{number:05d}"], "manual-0"))
+    (tmp_path / "raw").mkdir()
+    np.savez(
+        tmp_path / "raw" / "swan.npz",
+        image1=frames[0],
+        image2=frames[1],
+        mask1=masks[0] * 255,
+        mask2=masks[1] > 0,
+    )
+    report = convert(load_config(CONFIGS / "npz.toml"), tmp_path / "raw", tmp_path / "store.zarr")
+    assert report.attributes["totals"]["samples"] == 1
+    (sample,) = (SampleDataset(tmp_path / "store.zarr")[number] for number in range(1))
+    for suffix, frame, mask in zip(("1", "2"), frames, masks, strict=True):
+        path = tmp_path / f"{suffix}.png"
+        Image.fromarray(frame).save(path)
+        pixel_values, g_pixel_values = expected_images(path, Image.Resampling.BILINEAR)
+        assert torch.equal(sample[f"pixel_values{suffix}"], pixel_values)
+        assert torch.equal(sample[f"g_pixel_values{suffix}"], g_pixel_values)
+        assert torch.equal(sample[f"prompt_masks{suffix}"], pillow_nearest(mask, 16))
+        assert torch.equal(sample[f"masks{suffix}"], pillow_nearest(mask, 1024))
+    assert sample["dataset_type"] == "sav"
+    assert sample["has_paired_frame"] is True
