@@ -115,10 +115,10 @@ def stub_torchvision() -> None:
         "torchvision.datasets",
     ):
         module = ModuleType(name)
-        module.__getattr__ = lambda attribute: MagicMock(name=attribute)  # type: ignore[method-assign]
+        module.__getattr__ = lambda attribute: MagicMock(name=attribute)
         module.__spec__ = ModuleSpec(name, None)
         sys.modules.setdefault(name, module)
-    sys.modules["torchvision.datasets"].VisionDataset = type("VisionDataset", (), {})  # type: ignore[attr-defined]
+    sys.modules["torchvision.datasets"].VisionDataset = type("VisionDataset", (), {})
 
 
 # ---------------------------------------------------------------------------------------------------------------

@@ -33,7 +33,8 @@ from typing import Any
 import numpy as np
 import zarr
 from convert import draw_outlines, draw_photo
-from loading_cases import BUSY_SECONDS, CASES, FIRST_NAME, STORED, TENSORS, digest_row, expand, raw_name
+from loading_case import BUSY_SECONDS, FIRST_NAME, TENSORS, digest_row, expand, raw_name
+from loading_cases import CASES, STORED
 from PIL import Image
 from pycocotools import mask as coco_mask
 
@@ -517,11 +518,15 @@ def main() -> int:
     )
     parser.add_argument("--only", nargs="+", metavar="START", help="only cases whose names start so")
     parser.add_argument("--folder", type=Path, help="keep the datasets here, and use them again")
-    parser.add_argument("--samples", type=int, default=256, help="a multiple of 64; default: 256")
+    parser.add_argument(
+        "--samples", type=int, default=256, help="a multiple of 64, 128 at least; default: 256"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--cold-rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=1.0, help="of each case in a round, at least")
     options = parser.parse_args()
+    if options.samples < 128 or options.samples % 64:
+        parser.error("--samples is a multiple of 64, and 128 at least: the floor keeps 128 rows in memory")
     pythons = parse_rivals(options.rivals or [])
     names = [name for name in CASES if name not in RIVALS.values() or name in pythons]
     if not options.rivals:

@@ -16,152 +16,42 @@ Only the cases named `ours` and `floor` import anything of this project: the env
 hold it.
 """
 
-import hashlib
 import json
 import mmap
 import multiprocessing
 import os
-import re
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property, partial
-from itertools import chain, islice
+from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from loading_case import (
+    BATCH_SIZE,
+    COMPACT_SHAPES,
+    MEAN,
+    STD,
+    TENSORS,
+    Arrays,
+    Case,
+    TorchCase,
+    compact_arrays,
+    consume,
+    count_rows,
+    expand,
+    list_places,
+    normalize,
+    raw_name,
+    work,
+)
+from loading_rivals import Ffcv, LitData, Mds, WebDataset
 from numpy.typing import NDArray
-
-BATCH_SIZE = 8
-FIRST_NAME = 1_000_000
-"""Sample 1 is the next after this one: names of equal length sort as numbers do."""
-BUSY_SECONDS = 0.02
-"""What the busy trainer does with each batch, of processor time."""
-TENSORS = ("pixel_values", "g_pixel_values", "prompt_masks", "masks")
-MEAN = np.array([0.485, 0.456, 0.406], np.float32)
-STD = np.array([0.229, 0.224, 0.225], np.float32)
-COMPACT_SHAPES = {
-    "pixel_values": (3, 448, 448),
-    "g_pixel_values": (3, 1024, 1024),
-    "prompt_masks": (16, 16),
-    "masks": (1024, 128),
-}
-"""Of one sample in compact form, all uint8: the large mask is packed to bits."""
-
-Arrays = Mapping[str, Any]
-
-
-class Case:
-    """A way to read batches. Imports belong into `__init__`: they are not timed."""
-
-    limit: int | None = None
-    """Batches of an epoch, where it is not the whole dataset."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def batches(self, epoch: int) -> Iterable[Arrays]:
-        """Yield the batches of an epoch: the four tensors, and "key" or "index"."""
-        raise NotImplementedError
-
-    def prepare(self) -> None:
-        """Write the dataset in this reader's own format, from the compact arrays."""
-
-    def time(self, seconds: float, *, busy: bool) -> dict[str, Any]:
-        """Go through whole epochs for so many seconds."""
-        started, samples = time.perf_counter(), 0
-        for epoch in range(1, 10**6):
-            for batch in self.batches(epoch):
-                samples += consume(batch)
-                del batch
-                if busy:
-                    work()
-            if (spent := time.perf_counter() - started) >= seconds:
-                break
-        return {"samples": samples, "seconds": spent}
-
-    def check(self) -> dict[str, str]:
-        """Return the digest of each sample of epoch 0 by number; none may come twice."""
-        digests: dict[str, str] = {}
-        for batch in self.batches(0):
-            numbers = numbers_of(batch)
-            rows = [to_numpy(batch[name]) for name in TENSORS]
-            for place, number in enumerate(numbers):
-                if str(number) in digests:
-                    raise ValueError(f"sample {number} came twice")
-                digests[str(number)] = digest_row([row[place] for row in rows])
-            del batch
-        return digests
-
-
-def work() -> None:
-    """Be a trainer: pure Python for a while. Waiting for the interpreter or for a core does not count as work."""
-    end = time.thread_time() + BUSY_SECONDS
-    while time.thread_time() < end:
-        sum(range(200))
-
-
-def consume(batch: Arrays) -> int:
-    """Read one byte of each page; return the number of samples."""
-    for name in TENSORS:
-        array = to_numpy(batch[name])
-        array.reshape(-1).view(np.uint8)[:: mmap.PAGESIZE].max()
-    return len(array)
-
-
-def to_numpy(tensor: Any) -> NDArray[Any]:
-    return tensor if isinstance(tensor, np.ndarray) else np.asarray(tensor.numpy())
-
-
-def numbers_of(batch: Arrays) -> list[int]:
-    if "index" in batch:
-        return [int(number) for number in np.asarray(batch["index"]).reshape(-1)]
-    return [int(re.findall(r"\d+", key.split("/")[1])[0]) - FIRST_NAME for key in batch["key"]]
-
-
-def raw_name(number: int) -> str:
-    return f"sa_{FIRST_NAME + number}.jpg"
-
-
-def digest_row(arrays: Sequence[NDArray[Any]]) -> str:
-    """Return a digest of one sample's four tensors: dtypes, shapes and bytes."""
-    digest = hashlib.blake2b(digest_size=16)
-    for array in arrays:
-        digest.update(f"{array.dtype} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
-
-
-def normalize(stored: NDArray[np.uint8]) -> NDArray[np.float32]:
-    out = np.divide(stored, np.float32(255), dtype=np.float32)
-    np.subtract(out, MEAN[:, None, None], out=out)
-    return np.divide(out, STD[:, None, None], out=out)
-
-
-def expand(sample: Mapping[str, NDArray[np.uint8]]) -> dict[str, Any]:
-    """Make what the trainer gets of a sample in compact form, with numpy, as torch tensors."""
-    import torch
-
-    out = {
-        "pixel_values": normalize(sample["pixel_values"]),
-        "g_pixel_values": np.asarray(sample["g_pixel_values"]),
-        "prompt_masks": sample["prompt_masks"].astype(np.float32),
-        "masks": np.unpackbits(sample["masks"], axis=1).astype(np.float32),
-    }
-    if not out["g_pixel_values"].flags.writeable:
-        out["g_pixel_values"] = out["g_pixel_values"].copy()
-    return {name: torch.from_numpy(array) for name, array in out.items()}
-
-
-def compact_arrays(folder: Path) -> dict[str, NDArray[np.uint8]]:
-    return {name: np.load(folder / "compact" / f"{name}.npy", mmap_mode="r") for name in TENSORS}
-
-
-# ---------------------------------------------------------------------------------------------------------------
-# The floor: the same copies and loops, from memory to buffers that are kept, with nobody to hand them to
 
 
 class Floor(Case):
@@ -268,15 +158,12 @@ def new_batch() -> dict[str, NDArray[Any]]:
     }
 
 
-# ---------------------------------------------------------------------------------------------------------------
-# Ours
-
-
 class Ours(Case):
     """`loader.BatchLoader`."""
 
     def __init__(self, folder: Path, workers: int, mode: Any) -> None:
-        import torch  # noqa: F401
+        # Here, and not with the first batch: imports are not timed.
+        import_module("torch")
 
         from loader.batches import BatchLoader, BatchOptions
 
@@ -297,35 +184,6 @@ class Ours(Case):
         return iter(self._loader)
 
 
-class TorchCase(Case):
-    """Anything behind a plain `DataLoader`, with persistent workers that are forked."""
-
-    def __init__(self, folder: Path, workers: int) -> None:
-        import torch.utils.data
-
-        super().__init__(folder)
-        self._workers = workers
-        self._data = torch.utils.data
-
-    def dataset(self) -> Any:
-        raise NotImplementedError
-
-    def options(self) -> dict[str, Any]:
-        return {"shuffle": True}
-
-    @cached_property
-    def _loader(self) -> Any:
-        more: dict[str, Any] = (
-            {"persistent_workers": True, "multiprocessing_context": "fork"} if self._workers else {}
-        )
-        return self._data.DataLoader(
-            self.dataset(), batch_size=BATCH_SIZE, num_workers=self._workers, **self.options(), **more
-        )
-
-    def batches(self, epoch: int) -> Iterable[Arrays]:
-        return iter(self._loader)
-
-
 class OursInDataLoader(TorchCase):
     """`loader.SampleDataset` with `loader.collate`."""
 
@@ -340,10 +198,6 @@ class OursInDataLoader(TorchCase):
 
     def options(self) -> dict[str, Any]:
         return {"shuffle": True, "collate_fn": self._ours.collate}
-
-
-# ---------------------------------------------------------------------------------------------------------------
-# Plain arrays
 
 
 class Rows:
@@ -398,10 +252,6 @@ class MemmapCompact(TorchCase):
             return expand({name: array[row] for name, array in arrays.items()})
 
         return Rows(count_rows(self.folder), read)
-
-
-# ---------------------------------------------------------------------------------------------------------------
-# The same store through other readers of Zarr
 
 
 STORED = {
@@ -513,10 +363,6 @@ class TensorStore(Case):
             yield batch | {"index": samples + 1}
 
 
-# ---------------------------------------------------------------------------------------------------------------
-# Resizing at train time
-
-
 class OnTheFly(TorchCase):
     """JPEG and run lengths, decoded and resized by Pillow for each sample, as trainers do now."""
 
@@ -552,267 +398,6 @@ class OnTheFly(TorchCase):
             "masks": full,
         }
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
-
-
-# ---------------------------------------------------------------------------------------------------------------
-# Other projects, with formats of their own: the compact form, which was the faster one for each of them
-
-
-class Mds(TorchCase):
-    """MosaicML streaming."""
-
-    def __init__(self, folder: Path, workers: int) -> None:
-        sys.path.append(str(Path(__file__).parent))
-        from convert_rivals import stub_torchvision
-
-        stub_torchvision()
-        import streaming
-
-        super().__init__(folder, workers)
-        self._streaming = streaming
-        streaming.base.util.clean_stale_shared_memory()
-
-    def prepare(self) -> None:
-        columns = {name: f"ndarray:uint8:{','.join(map(str, s))}" for name, s in COMPACT_SHAPES.items()}
-        stored = compact_arrays(self.folder)
-        with self._streaming.MDSWriter(
-            out=str(self.folder / "mds"), columns=columns | {"index": "int"}
-        ) as out:
-            for row in range(count_rows(self.folder)):
-                out.write({name: np.array(stored[name][row]) for name in TENSORS} | {"index": row + 1})
-
-    def dataset(self) -> Any:
-        class Samples(self._streaming.StreamingDataset):  # type: ignore[name-defined, misc]
-            def __getitem__(self, at: Any) -> Any:
-                sample = super().__getitem__(at)
-                return expand(sample) | {"index": sample["index"]}
-
-        return Samples(local=str(self.folder / "mds"), shuffle=True, batch_size=BATCH_SIZE)
-
-    def options(self) -> dict[str, Any]:
-        return {}
-
-
-def read_compact(place: tuple[str, int]) -> dict[str, Any]:
-    folder, row = place
-    stored = compact_arrays(Path(folder))
-    return {name: np.array(array[row]) for name, array in stored.items()} | {"index": row + 1}
-
-
-class LitData(Case):
-    """LitData's optimised datasets."""
-
-    def __init__(self, folder: Path, workers: int) -> None:
-        import litdata
-
-        super().__init__(folder)
-        self._litdata, self._workers = litdata, workers
-
-    def prepare(self) -> None:
-        # Found again by name in the processes that it starts.
-        sys.path.append(str(Path(__file__).parent))
-        from loading_cases import read_compact
-
-        self._litdata.optimize(
-            fn=read_compact,
-            inputs=[(str(self.folder), row) for row in range(count_rows(self.folder))],
-            output_dir=str(self.folder / "litdata"),
-            chunk_bytes="64MB",
-            num_workers=1,
-            verbose=False,
-        )
-
-    @cached_property
-    def _loader(self) -> Any:
-        class Samples(self._litdata.StreamingDataset):  # type: ignore[name-defined, misc]
-            def __getitem__(self, at: Any) -> Any:
-                sample = super().__getitem__(at)
-                return expand({name: np.asarray(sample[name]) for name in TENSORS}) | {
-                    "index": sample["index"]
-                }
-
-        dataset = Samples(str(self.folder / "litdata"), shuffle=True, drop_last=False)
-        return self._litdata.StreamingDataLoader(
-            dataset, batch_size=BATCH_SIZE, num_workers=self._workers, persistent_workers=True
-        )
-
-    def batches(self, epoch: int) -> Iterable[Arrays]:
-        return iter(self._loader)
-
-
-class WebDataset(TorchCase):
-    """WebDataset: tar files of .npy members, read in sequence and shuffled in a buffer."""
-
-    def __init__(self, folder: Path, workers: int) -> None:
-        import webdataset
-
-        super().__init__(folder, workers)
-        self._wds = webdataset
-
-    def prepare(self) -> None:
-        stored, out = compact_arrays(self.folder), self.folder / "wds"
-        out.mkdir(exist_ok=True)
-        with self._wds.ShardWriter(f"{out}/%05d.tar", maxcount=24, verbose=0) as sink:
-            for row in range(count_rows(self.folder)):
-                arrays = {f"{name}.npy": np.array(stored[name][row]) for name in TENSORS}
-                sink.write({"__key__": f"{row + 1:06}"} | arrays)
-
-    @cached_property
-    def _loader(self) -> Any:
-        def finish(sample: dict[str, Any]) -> dict[str, Any]:
-            arrays = {name: sample[f"{name}.npy"] for name in TENSORS}
-            return expand(arrays) | {"index": int(sample["__key__"])}
-
-        urls = sorted(map(str, (self.folder / "wds").glob("*.tar")))
-        dataset = self._wds.WebDataset(urls, shardshuffle=len(urls)).shuffle(32).decode().map(finish)
-        return self._data.DataLoader(
-            dataset,
-            batch_size=BATCH_SIZE,
-            num_workers=self._workers,
-            persistent_workers=True,
-        )
-
-
-class Ffcv(Case):
-    """FFCV. The arithmetic is a table of the 256 values: its compiler's fast-math would change the last bits."""
-
-    def __init__(self, folder: Path, workers: int) -> None:
-        import ffcv.fields
-        import ffcv.loader
-        import ffcv.writer  # noqa: F401
-
-        super().__init__(folder)
-        self._workers = workers
-
-    def prepare(self) -> None:
-        from ffcv.fields import IntField, NDArrayField
-        from ffcv.writer import DatasetWriter
-
-        stored = compact_arrays(self.folder)
-        (self.folder / "ffcv").mkdir(exist_ok=True)
-
-        class Samples:
-            def __len__(self) -> int:
-                return len(stored["masks"])
-
-            def __getitem__(self, row: int) -> tuple[Any, ...]:
-                return (*(np.array(stored[name][row]) for name in TENSORS), row + 1)
-
-        fields = {name: NDArrayField(np.dtype("uint8"), shape) for name, shape in COMPACT_SHAPES.items()}
-        # Pages of the default 8 MiB would stay half empty.
-        writer = DatasetWriter(
-            str(self.folder / "ffcv" / "all.beton"),
-            fields | {"index": IntField()},
-            num_workers=1,
-            page_size=1 << 28,
-        )
-        writer.from_indexed_dataset(Samples(), chunksize=8)
-
-    @cached_property
-    def _loader(self) -> Any:
-        from ffcv.fields.decoders import IntDecoder, NDArrayDecoder
-        from ffcv.loader import Loader, OrderOption
-
-        normalizing, widening, unpacking = ffcv_operations()
-        pipelines: dict[str, list[Any]] = {
-            "pixel_values": [NDArrayDecoder(), normalizing()],
-            "g_pixel_values": [NDArrayDecoder()],
-            "prompt_masks": [NDArrayDecoder(), widening()],
-            "masks": [NDArrayDecoder(), unpacking()],
-            "index": [IntDecoder()],
-        }
-        return Loader(
-            str(self.folder / "ffcv" / "all.beton"),
-            batch_size=BATCH_SIZE,
-            num_workers=self._workers,
-            order=OrderOption.RANDOM,
-            pipelines=pipelines,
-        )
-
-    def batches(self, epoch: int) -> Iterator[Arrays]:
-        for batch in self._loader:
-            yield dict(zip([*TENSORS, "index"], batch, strict=True))
-
-
-def ffcv_operations() -> tuple[Any, Any, Any]:
-    """Return FFCV's operations that make float32 of a compact sample, compiled and parallel."""
-    from dataclasses import replace
-
-    from ffcv.pipeline.allocation_query import AllocationQuery
-    from ffcv.pipeline.compiler import Compiler
-    from ffcv.pipeline.operation import Operation
-
-    levels = np.broadcast_to(np.arange(256, dtype=np.uint8), (3, 1, 256))
-    table = np.ascontiguousarray(normalize(levels)[:, 0])
-
-    class ToFloat(Operation):  # type: ignore[misc]
-        def shape(self, given: tuple[int, ...]) -> tuple[int, ...]:
-            return given
-
-        def declare_state_and_memory(self, previous_state: Any) -> Any:
-            shape, dtype = self.shape(previous_state.shape), np.dtype("float32")
-            state = replace(previous_state, jit_mode=True, shape=shape, dtype=dtype)
-            return state, AllocationQuery(shape, dtype)
-
-    class Normalizing(ToFloat):
-        def generate_code(self) -> Any:
-            my_range = Compiler.get_iterator()
-
-            def normalize_all(images: Any, out: Any) -> Any:
-                for i in my_range(images.shape[0]):
-                    for channel in range(3):
-                        for y in range(images.shape[2]):
-                            for x in range(images.shape[3]):
-                                out[i, channel, y, x] = table[channel, images[i, channel, y, x]]
-                return out[: images.shape[0]]
-
-            normalize_all.is_parallel = True  # type: ignore[attr-defined]
-            return normalize_all
-
-    class Widening(ToFloat):
-        def generate_code(self) -> Any:
-            my_range = Compiler.get_iterator()
-
-            def widen_all(masks: Any, out: Any) -> Any:
-                for i in my_range(masks.shape[0]):
-                    out[i] = masks[i]
-                return out[: masks.shape[0]]
-
-            widen_all.is_parallel = True  # type: ignore[attr-defined]
-            return widen_all
-
-    class Unpacking(ToFloat):
-        def shape(self, given: tuple[int, ...]) -> tuple[int, ...]:
-            return given[0], given[1] * 8
-
-        def generate_code(self) -> Any:
-            my_range = Compiler.get_iterator()
-
-            def unpack_all(masks: Any, out: Any) -> Any:
-                for i in my_range(masks.shape[0]):
-                    for y in range(masks.shape[1]):
-                        for x in range(masks.shape[2]):
-                            for bit in range(8):
-                                out[i, y, x * 8 + bit] = (masks[i, y, x] >> (7 - bit)) & 1
-                return out[: masks.shape[0]]
-
-            unpack_all.is_parallel = True  # type: ignore[attr-defined]
-            return unpack_all
-
-    return Normalizing, Widening, Unpacking
-
-
-# ---------------------------------------------------------------------------------------------------------------
-
-
-def count_rows(folder: Path) -> int:
-    return len(np.load(folder / "compact" / "masks.npy", mmap_mode="r"))
-
-
-def list_places(folder: Path) -> list[tuple[int, int]]:
-    """Return part and row of each sample; here every image has one mask."""
-    counts = json.loads((folder / "places.json").read_text())
-    return list(chain.from_iterable([(part, row) for row in range(n)] for part, n in enumerate(counts)))
 
 
 CASES: dict[str, Callable[[Path], Case]] = {
@@ -880,7 +465,8 @@ def main() -> None:
         order = json.loads(line)
         try:
             if order["do"] == "prepare":
-                result: dict[str, Any] = case.prepare() or {}  # type: ignore[func-returns-value]
+                case.prepare()
+                result: dict[str, Any] = {}
             elif order["do"] == "forget":
                 result = forget(folder)
             elif order["do"] == "check":

@@ -77,12 +77,15 @@ class SampleDataset(Dataset[dict[str, Any]]):
         """Return the number of samples."""
         return len(self.store)
 
-    def __getitem__(self, sample: int) -> dict[str, Any]:
-        """Return one sample: the keys of the batch, without the batch's axis.
+    def __getitem__(self, sample: int | Sequence[int]) -> dict[str, Any]:
+        """Return one sample: the keys of the batch, without the batch's axis. A list of numbers gives their batch.
 
         Raises:
             IndexError: there is no such sample.
+            TypeError: it is neither a whole number nor a list of them.
         """
+        if isinstance(sample, Sequence):
+            return self.__getitems__(sample)
         batch = self.__getitems__([sample])
         return {key: value if key in _OF_THE_BATCH else value[0] for key, value in batch.items()}
 
@@ -107,16 +110,22 @@ class SampleDataset(Dataset[dict[str, Any]]):
         return Batch(tensors_of(arrays))
 
 
-def collate(samples: Batch | Sequence[Mapping[str, Any]]) -> Batch:
+def collate(samples: Batch | Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Batch:
     """Return a batch: as it is where the dataset made one, else put together from single samples.
+
+    A single sample, as a `DataLoader` with `batch_size=None` hands it over, stays one.
 
     `dataset_type` is a list of str, one a sample, only where samples of several datasets come together.
 
     Raises:
-        ValueError: the samples are some paired and some single, or of recipes with different shapes.
+        ValueError: there is no sample; the samples are some paired and some single, or of recipes with different shapes.
     """
     if isinstance(samples, Batch):
         return samples
+    if isinstance(samples, Mapping):
+        return Batch(samples)
+    if not samples:
+        raise ValueError("a batch has at least one sample")
     if len({sample["has_paired_frame"] for sample in samples}) > 1:
         raise ValueError("a batch is all paired or all single: draw each batch from one kind of store")
     # Only some datasets have expressions; a mixed batch has what all of its samples have.

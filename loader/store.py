@@ -1,5 +1,6 @@
 """A store: its parts, their tables, and the way from a sample's number to its rows. numpy only."""
 
+import operator
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -188,7 +189,9 @@ class Store:
 
         Raises:
             IndexError: there is no such sample.
+            TypeError: it is no whole number.
         """
+        sample = operator.index(sample)
         count = len(self)
         if not -count <= sample < count:
             raise IndexError(f"sample {sample} of a store of {count} samples")

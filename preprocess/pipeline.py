@@ -231,13 +231,8 @@ def _write_parts(tasks: Tasks, out: Path, run: RunOptions, pool: Pool) -> list[P
         if not window or (run.limit is not None and num_samples >= run.limit):
             break
         part = len(summaries)
-        future, asked = window.popleft()
-        summary = pool.result(future)
         missing = None if run.limit is None else run.limit - num_samples
-        if missing is not None and summary.rows["samples"] >= missing and asked != missing:
-            # Parts before it were not finished when this one began, so it could not know how few were missing.
-            shutil.rmtree(out / part_name(part))
-            summary = pool.result(pool.submit(tasks.make(part, missing)))
+        summary = _settle_part(tasks, out, part, missing, pool, *window.popleft())
         summaries.append(summary)
         num_samples += summary.rows["samples"]
     for future, _ in window:
@@ -247,6 +242,32 @@ def _write_parts(tasks: Tasks, out: Path, run: RunOptions, pool: Pool) -> list[P
     for part in range(len(summaries), tasks.num_parts):
         shutil.rmtree(out / part_name(part), ignore_errors=True)
     return summaries
+
+
+def _settle_part(
+    tasks: Tasks,
+    out: Path,
+    part: int,
+    missing: int | None,
+    pool: Pool,
+    future: Future[PartSummary],
+    asked: int | None,
+) -> PartSummary:
+    """Wait for a part; write it again where it was asked for more samples than were missing, and that mattered.
+
+    Parts before it were not finished when it began, so it could not know how few were missing: it may have read, and
+    rejected, what lies beyond the limit.
+    """
+    try:
+        summary = pool.result(future)
+    except RejectedError:
+        if asked == missing:
+            raise
+    else:
+        if missing is None or asked == missing or summary.rows["samples"] < missing:
+            return summary
+        shutil.rmtree(out / part_name(part))
+    return pool.result(pool.submit(tasks.make(part, missing)))
 
 
 def _start_part(

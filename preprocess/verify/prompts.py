@@ -13,7 +13,8 @@ from PIL import Image
 from preprocess.recipe import Recipe
 
 COVER_TOLERANCE = 0.06
-"""How far a cell's coverage as the 1024 mask has it may lie from that of the original mask. Measured: 0.031."""
+"""How far a cell's coverage as the 1024 mask has it may lie from that of the original mask. Measured: 0.010,
+on 1,310 masks."""
 
 UNSEEN_CELLS = 2
 """Cells that may differ where the original is larger than the mask: parts too thin to be seen in it. Measured: 0."""

@@ -227,3 +227,36 @@ def test_the_converter_imports_neither_torch_nor_the_loader() -> None:
     command = "import sys, preprocess.pipeline, preprocess.sources; print(*sorted(sys.modules))"
     found = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
     assert not {name.partition(".")[0] for name in found.stdout.split()} & {"torch", "loader"}
+
+
+def test_a_list_of_numbers_gives_their_batch_as_a_sampler_of_batches_asks_for(store: Path) -> None:
+    dataset = SampleDataset(store)
+    expected = dataset.__getitems__([4, 1])
+    for batch in (
+        dataset[[4, 1]],
+        next(iter(DataLoader(dataset, batch_size=None, sampler=[[4, 1]], collate_fn=collate))),
+    ):
+        assert batch["key"] == expected["key"]
+        assert torch.equal(batch["masks"], expected["masks"])
+
+
+def test_without_batches_a_sample_stays_one(store: Path) -> None:
+    dataset = SampleDataset(store)
+    sample = next(iter(DataLoader(dataset, batch_size=None, collate_fn=collate)))
+    assert sample["masks"].shape == (1024, 1024)
+    assert sample["key"] == "coco/1/10"
+
+
+@pytest.mark.parametrize("wrong", [slice(0, 2), "0", 1.5, None])
+def test_what_is_no_number_is_a_type_error(store: Path, wrong: Any) -> None:
+    with pytest.raises(TypeError):
+        SampleDataset(store)[wrong]
+    with pytest.raises(TypeError):
+        Store(store)[wrong]
+
+
+def test_a_batch_of_nothing_is_refused(store: Path) -> None:
+    with pytest.raises(ValueError, match="at least one sample"):
+        collate([])
+    with pytest.raises(IndexError, match="at least one sample"):
+        Store(store).batch([])

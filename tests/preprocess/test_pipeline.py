@@ -254,3 +254,11 @@ def test_a_limit_gives_the_same_rejects_with_any_number_of_workers(tmp_path: Pat
         convert(coco_config(), root, tmp_path / name, RunOptions(workers=workers, limit=6))
     assert tree_digest(tmp_path / "a") == tree_digest(tmp_path / "b")
     assert not (tmp_path / "a" / "rejects.jsonl").exists()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_lies_beyond_the_limit_stops_no_run(tmp_path: Path, workers: int) -> None:
+    root = coco_root(tmp_path)
+    (root / "train2017" / "000000000004.jpg").unlink()
+    report = coco_store(tmp_path, limit=6, workers=workers, on_error="fail")
+    assert report.attributes["totals"]["samples"] == 6

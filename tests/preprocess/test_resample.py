@@ -119,7 +119,7 @@ def test_wrong_arrays_are_refused() -> None:
     with pytest.raises(ValueError, match="image must be"):
         resize_image(image[..., 0], 20, "bilinear")
     with pytest.raises(ValueError, match="image must be"):
-        resize_image(image.astype(np.float32), 20, "bilinear")  # type: ignore[arg-type]
+        resize_image(image.astype(np.float32), 20, "bilinear")
 
 
 def test_sides_too_long_for_the_kernel_go_to_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
