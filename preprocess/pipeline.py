@@ -267,7 +267,8 @@ def _settle_part(
         if missing is None or asked == missing or summary.rows["samples"] < missing:
             return summary
         shutil.rmtree(out / part_name(part))
-    return pool.result(pool.submit(tasks.make(part, missing)))
+    again: Future[PartSummary] = pool.submit(tasks.make(part, missing))
+    return pool.result(again)
 
 
 def _start_part(
