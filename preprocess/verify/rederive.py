@@ -56,8 +56,8 @@ def open_same_source(root: Root, folder: Path) -> Source:
     """
     config = parse_config({"source": root.job["source"]}, "the store's job")
     source = SOURCES[config.source].open(folder, config.options)
-    found, wanted = source.fingerprint(), root.job.get("files")
-    if found != wanted:
+    found, wanted = source.fingerprint(), root.jobs[-1].get("files")
+    if all(found != job.get("files") for job in root.jobs):
         raise SourceError(
             f"{folder} is not the dataset that the store was made from: its files are {found}, expected {wanted}; "
             "give the folder that `resizeonce convert --root` was given"
