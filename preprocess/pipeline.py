@@ -30,6 +30,7 @@ from preprocess.manifest import (
 )
 from preprocess.pool import Pool, open_pool
 from preprocess.recipe import Recipe
+from preprocess.remote.path import open_root
 from preprocess.sources import SOURCES
 from preprocess.sources.base import Scene, Source
 from preprocess.writer import PartSummary, PartWriter, RejectedError
@@ -101,7 +102,7 @@ def convert(
 
     Args:
         config: what to build, or the TOML file that says so.
-        root: the raw dataset's folder.
+        root: the raw dataset's folder, or the URL of one.
         out: the store's folder; made, resumed if it is unfinished, left alone if it is complete.
         run: how to run it.
 
@@ -114,7 +115,7 @@ def convert(
     # Opened here first: its loops are compiled before there are workers, which then only load them.
     engine = open_engine(run.engine or default_engine()).description
     config = config if isinstance(config, Config) else load_config(Path(config))
-    source = open_source(config, Path(root))
+    source = open_source(config, root)
     job = describe_job(config, source, run.limit)
     _stop_on_reject(source, run)
     with _locked(out):
@@ -130,13 +131,13 @@ def convert(
     return Report(out, attributes, time.monotonic() - started, engine, was_complete=False)
 
 
-def open_source(config: Config, root: Path) -> Source:
+def open_source(config: Config, root: Path | str) -> Source:
     """Open the raw dataset that a config names.
 
     Raises:
         SourceError: it can't be opened.
     """
-    return SOURCES[config.source].open(root, config.options)
+    return SOURCES[config.source].open(open_root(root), config.options)
 
 
 def _check_disk(source: Source, config: Config, out: Path, run: RunOptions) -> None:

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from preprocess.errors import StoreError
 from preprocess.recipe import Recipe
+from preprocess.remote.path import open_root
 from preprocess.verify.findings import Finding, VerifyReport
 from preprocess.verify.part import PartTask, Tick, read_part
 from preprocess.verify.rederive import (
@@ -48,8 +49,8 @@ class VerifyOptions:
 
     values: bool = False
     """Whether to look at every pixel."""
-    source: Path | None = None
-    """The raw dataset; given, scenes are made anew and compared bit for bit."""
+    source: Path | str | None = None
+    """The raw dataset's folder or URL; given, scenes are made anew and compared bit for bit."""
     sample: int | None = 64
     """How many scenes to make anew, evenly spread; None for all."""
     workers: int = 1
@@ -154,7 +155,8 @@ def _part_tasks(store: Path, root: Root, recipe: Recipe, options: VerifyOptions)
 
 def _remake_tasks(root: Root, tasks: Sequence[PartTask], options: VerifyOptions) -> list[RemakeTask]:
     assert options.source is not None
-    source = open_same_source(root, options.source)
+    folder = open_root(options.source)
+    source = open_same_source(root, folder)
     chosen = choose_scenes(len(source), options.sample)
     remakes = []
     for task in tasks:
@@ -162,7 +164,7 @@ def _remake_tasks(root: Root, tasks: Sequence[PartTask], options: VerifyOptions)
         is_last = root.job.get("limit") is not None and task.number == len(root.parts) - 1
         for first in range(0, len(numbers), SCENES_PER_TASK):
             scenes = tuple((number, source[number]) for number in numbers[first : first + SCENES_PER_TASK])
-            remakes.append(RemakeTask(task, options.source, scenes, is_last))
+            remakes.append(RemakeTask(task, folder, scenes, is_last))
     return remakes
 
 
