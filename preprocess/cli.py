@@ -80,7 +80,7 @@ def main() -> None:
 
 @main.command("convert")
 @click.argument("config", type=click.Path(path_type=Path))
-@click.option("--root", required=True, type=click.Path(path_type=Path), help="Folder of the raw dataset.")
+@click.option("--root", required=True, type=click.Path(), help="Folder of the raw dataset, or its URL.")
 @click.option(
     "--out",
     required=True,
@@ -136,7 +136,7 @@ def main() -> None:
 @reporting_errors
 def convert_command(
     config: Path,
-    root: Path,
+    root: str,
     out: Path,
     overrides: tuple[str, ...],
     dry_run: bool,
@@ -245,7 +245,7 @@ def config_command(config: Path, overrides: tuple[str, ...]) -> None:
 )
 @click.option(
     "--source",
-    type=click.Path(path_type=Path),
+    type=click.Path(),
     metavar="ROOT",
     help="Make scenes anew from the raw dataset in ROOT and compare them bit for bit.",
 )
@@ -261,7 +261,7 @@ def config_command(config: Path, overrides: tuple[str, ...]) -> None:
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
 @reporting_errors
 def verify_command(
-    store: Path, values: bool, source: Path | None, sample: int, every: bool, as_json: bool, workers: int
+    store: Path, values: bool, source: str | None, sample: int, every: bool, as_json: bool, workers: int
 ) -> None:
     """Check that STORE is what its format, its recipe and its raw dataset say.
 

@@ -30,6 +30,7 @@ from preprocess.presence import Presence
 from preprocess.processes import DeadWorkerError, ProcessExecutor
 from preprocess.ranges import PartRange, describe_numbers
 from preprocess.recipe import Recipe
+from preprocess.remote.path import open_root
 from preprocess.sources import SOURCES
 from preprocess.sources.base import Scene, Source
 from preprocess.tasks import PartTask, Tasks, write_part
@@ -118,7 +119,7 @@ def convert(
 
     Args:
         config: what to build, or the TOML file that says so.
-        root: the raw dataset's folder.
+        root: the raw dataset's folder, or the URL of one.
         out: the store's folder; made, resumed if it is unfinished, left alone if it is complete.
         run: how to run it.
 
@@ -245,21 +246,21 @@ def _open_job(config: Config | Path | str, root: Path | str, run: RunOptions) ->
     # Opened here first: its loops are compiled before there are workers, which then only load them.
     engine = open_engine(run.engine or default_engine()).description
     config = config if isinstance(config, Config) else load_config(Path(config))
-    source = open_source(config, Path(root))
+    source = open_source(config, root)
     if run.on_error == "fail" and source.rejects:
         first = source.rejects[0]
         raise RejectedError(f"{first.key} ({first.path}), stage {first.stage}: {first.reason}")
-    presence = Presence.of(Path(root))
+    presence = Presence.of(open_root(root))
     return _Job(config, source, presence, describe_job(config, source, run.limit), engine)
 
 
-def open_source(config: Config, root: Path) -> Source:
+def open_source(config: Config, root: Path | str) -> Source:
     """Open the raw dataset that a config names.
 
     Raises:
         SourceError: it can't be opened.
     """
-    return SOURCES[config.source].open(root, config.options)
+    return SOURCES[config.source].open(open_root(root), config.options)
 
 
 def _check_disk(source: Source, config: Config, out: Path, run: RunOptions, executor: Executor) -> None:

@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from preprocess.errors import SourceError
+from preprocess.sources.base import RawPath
 
 MAX_WITNESSES = 16
 
@@ -18,12 +19,17 @@ MAX_WITNESSES = 16
 class Presence:
     """Some names below a dataset's root that were there when it was opened."""
 
-    root: Path
+    root: RawPath
     witnesses: tuple[Path, ...]
 
     @classmethod
-    def of(cls, root: Path) -> "Presence":
-        """Take down a few names: of the root's entries, and the first of what lies in each."""
+    def of(cls, root: RawPath) -> "Presence":
+        """Take down a few names: of the root's entries, and the first of what lies in each.
+
+        Of a remote root none: there a server that is gone is not mistaken for a file that is.
+        """
+        if not isinstance(root, Path):
+            return cls(root, ())
         try:
             entries = _some_entries(root, MAX_WITNESSES)
             inner = [found for entry in entries if entry.is_dir() for found in _some_entries(entry, 1)]

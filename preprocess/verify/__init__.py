@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from preprocess.errors import StoreError
 from preprocess.recipe import Recipe
+from preprocess.remote.path import open_root
 from preprocess.verify.findings import Finding, VerifyReport
 from preprocess.verify.part import PartTask, Tick, read_part
 from preprocess.verify.rederive import (
@@ -49,8 +50,8 @@ class VerifyOptions:
 
     values: bool = False
     """Whether to look at every pixel."""
-    source: Path | None = None
-    """The raw dataset; given, scenes are made anew and compared bit for bit."""
+    source: Path | str | None = None
+    """The raw dataset's folder or URL; given, scenes are made anew and compared bit for bit."""
     sample: int | None = 64
     """How many scenes to make anew, evenly spread; None for all."""
     workers: int = 1
@@ -157,7 +158,8 @@ def _remake_tasks(
     root: Root, tasks: Sequence[PartTask], options: VerifyOptions, report: VerifyReport
 ) -> list[RemakeTask]:
     assert options.source is not None
-    source = open_same_source(root, options.source)
+    folder = open_root(options.source)
+    source = open_same_source(root, folder)
     parts = [(task.store / task.entry.name, task.scenes) for task in tasks]
     places, unknown = find_scenes(root, parts, source)
     if unknown:
@@ -172,7 +174,7 @@ def _remake_tasks(
             scenes = tuple(
                 (number, source[chosen[number]]) for number in numbers[first : first + SCENES_PER_TASK]
             )
-            remakes.append(RemakeTask(task, options.source, scenes, is_last))
+            remakes.append(RemakeTask(task, folder, scenes, is_last))
     return remakes
 
 

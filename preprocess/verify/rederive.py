@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from preprocess.errors import SourceError
 from preprocess.images import is_same_picture
 from preprocess.records import Frame, Mask, Pair
 from preprocess.sources import SOURCES
-from preprocess.sources.base import Scene, Source
+from preprocess.sources.base import RawPath, Scene, Source
 from preprocess.verify.findings import REDO_TENSORS, Finding
 from preprocess.verify.part import Part, PartTask, read_part
 from preprocess.verify.pictures import explain
@@ -41,14 +40,14 @@ class RemakeTask:
     """All that a process needs to compare some scenes of one part."""
 
     part: PartTask
-    root: Path
+    root: RawPath
     """The raw dataset."""
     scenes: tuple[tuple[int, Scene], ...]
     may_be_cut: bool
     """Whether a limit may have cut the part's last scene short."""
 
 
-def open_same_source(root: Root, folder: Path) -> Source:
+def open_same_source(root: Root, folder: RawPath) -> Source:
     """Open the raw dataset that a store was made from.
 
     Raises:
@@ -133,7 +132,7 @@ def _accepted(frames: Sequence[Frame]) -> list[tuple[Frame, list[Mask]]]:
     return accepted
 
 
-def _compare_frame(part: Part, root: Path, row: int, frame: Frame) -> Iterator[Finding]:
+def _compare_frame(part: Part, root: RawPath, row: int, frame: Frame) -> Iterator[Finding]:
     height, width = frame.image.shape[:2]
     columns, texts = part.columns, part.texts
     for array, found, wanted in (
