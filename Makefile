@@ -8,7 +8,7 @@ DEMO ?= demo
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo convert verify lint format test test-frameworks fuzz-store fuzz-inputs docs bench clean
+.PHONY: help install demo convert verify lint format test test-frameworks fuzz-store fuzz-inputs soak docs bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
@@ -51,6 +51,9 @@ fuzz-store: $(STAMP) ## flip 2,000 random bits of small stores; each must be fou
 
 fuzz-inputs: $(STAMP) ## convert 2,000 damaged raw datasets; each must give rejects or right samples
 	$(BIN)/python tests/support/fuzz_inputs.py --count 2000 --seed 0
+
+soak: $(STAMP) ## kill conversions of every source 200 times at random moments; the stores must be those of undisturbed runs
+	$(BIN)/python tests/support/soak.py 200
 
 docs: $(STAMP) ## write docs/cli.md from the commands' own help
 	$(BIN)/python tests/support/cli_page.py

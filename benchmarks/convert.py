@@ -470,7 +470,7 @@ def write_rows(files: Mapping[str, Sequence[Any]], out: Path, *, times: int) -> 
 
 def write_shards(files: Mapping[str, Sequence[NDArray[Any]]], out: Path, *, times: int) -> None:
     for name, rows in files.items():
-        with ShardWriter(out / name / "c/0", "raw") as shard:
+        with ShardWriter(out, f"{name}/c/0", "raw") as shard:
             for _ in range(times):
                 for row in rows:
                     shard.append(row)

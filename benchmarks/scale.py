@@ -115,7 +115,7 @@ def make_part(part: Path) -> str:
     files = {}
     for spec in array_specs(TensorSizes(), 1):
         if spec.path in columns:
-            with ShardWriter(part / shard_path(spec), spec.codec) as shard:
+            with ShardWriter(part, shard_path(spec), spec.codec) as shard:
                 shard.append(columns[spec.path])
             assert shard.digest is not None
             files[shard_path(spec)] = {"bytes": shard.digest.bytes, "sha256": shard.digest.sha256}

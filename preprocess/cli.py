@@ -16,6 +16,7 @@ from preprocess.cluster import open_cluster
 from preprocess.config import Config, load_config
 from preprocess.errors import ConfigError, PreprocessError
 from preprocess.forecast import Forecast, forecast, format_bytes
+from preprocess.interrupts import exit_code
 from preprocess.layout import read_attributes
 from preprocess.pipeline import (
     STALL_SECONDS,
@@ -33,7 +34,6 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_REJECTS = 3
 EXIT_DAMAGE = 4
-EXIT_INTERRUPTED = 130
 
 DRY_RUN_SCENES = 64
 
@@ -52,9 +52,9 @@ def _errors_reported() -> Iterator[None]:
     except PreprocessError as err:
         click.secho(f"error: {err}", fg="red", err=True)
         sys.exit(EXIT_FAILED)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as err:
         click.echo("interrupted: run the same command again to go on where it stopped", err=True)
-        sys.exit(EXIT_INTERRUPTED)
+        sys.exit(exit_code(err))
 
 
 def reporting_errors(command: Callable[P, R]) -> Callable[P, R]:
@@ -74,7 +74,7 @@ def main() -> None:
     """Write every training tensor once, from the original pixels; then only read.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage or config, 3 done with more rejects than --max-rejects,
-    4 verify found damage, 130 interrupted.
+    4 verify found damage, 130 interrupted by Ctrl-C, 143 ended by SIGTERM.
     """
 
 

@@ -51,12 +51,15 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 def describe_job(config: Config, source: Source, limit: int | None) -> dict[str, Any]:
     """Return everything that decides what a store holds, as JSON values."""
-    return {
+    job = {
         "format_version": FORMAT_VERSION,
         **config.attributes(),
         "files": source.fingerprint(),
         "limit": limit,
     }
+    # As it will be read back: JSON has no tuples.
+    described: dict[str, Any] = json.loads(json.dumps(job))
+    return described
 
 
 def library_versions() -> dict[str, str]:

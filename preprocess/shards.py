@@ -28,6 +28,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.storage import MemoryStore
 
 from preprocess.layout import ZSTD_LEVEL, ArraySpec, Codec
+from preprocess.target import make_parents
 
 INDEX_ENTRY_BYTES = 16
 CHECKSUM_BYTES = 4
@@ -49,10 +50,16 @@ class ShardWriter:
     Syncing the file is left to whoever makes it visible.
 
     No file is made when no chunk was appended: an array of length 0 has none.
+
+    Args:
+        folder: the part's folder, which is there.
+        name: the file's path below it; folders between are made.
+        codec: how chunks are stored.
     """
 
-    def __init__(self, path: Path, codec: Codec) -> None:
-        self._path = path
+    def __init__(self, folder: Path, name: str, codec: Codec) -> None:
+        self._folder = folder
+        self._name = name
         self._zstd = Zstd(level=ZSTD_LEVEL) if codec == "zstd" else None
         self._file: Any = None
         self._end = 0
@@ -85,8 +92,8 @@ class ShardWriter:
             encoded = np.frombuffer(self._zstd.encode(encoded), np.uint8)
         checksum = struct.pack("<I", crc32c(encoded))
         if self._file is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._path.open("xb", buffering=0)
+            make_parents(self._folder, self._name)
+            self._file = (self._folder / self._name).open("xb", buffering=0)
         self._write(encoded.data)
         self._write(memoryview(checksum))
         self._index.append((self._end, encoded.nbytes + CHECKSUM_BYTES))

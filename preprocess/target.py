@@ -59,6 +59,15 @@ def describe_refusal(store: Path, error: OSError) -> str:
     return f"can't write {store}: {reason}{file}: {advice or f'mend that, {AGAIN}'}"
 
 
+def make_parents(folder: Path, name: str) -> None:
+    """Make the folders between `folder`, which must be there, and a file below it.
+
+    `Path.mkdir(parents=True)` would make the folder anew where its disk was taken away, and fill another.
+    """
+    for parent in reversed(Path(name).parents[:-1]):
+        (folder / parent).mkdir(exist_ok=True)
+
+
 def replace_folder(source: Path, target: Path) -> bool:
     """Rename a folder, unless there is one already; return whether it was renamed."""
     try:

@@ -35,7 +35,7 @@ from preprocess.layout import (
 from preprocess.recipe import Recipe
 from preprocess.records import Frame, Mask, Pair, Record, Reject, Skip
 from preprocess.shards import FileDigest, ShardWriter, describe_array, describe_group, shard_path
-from preprocess.target import replace_folder, sync, writing
+from preprocess.target import make_parents, replace_folder, sync, writing
 
 SMALL_PROMPT_CELLS = 4
 """Sa2VA drops samples whose prompt has fewer set cells than this."""
@@ -122,7 +122,7 @@ class PartWriter:
             self._folder.mkdir()
         for spec in self._specs:
             if spec.row_chunks:
-                shard = ShardWriter(self._folder / shard_path(spec), spec.codec)
+                shard = ShardWriter(self._folder, shard_path(spec), spec.codec)
                 self._shards[spec.path] = self._stack.enter_context(shard)
         return self
 
@@ -288,7 +288,7 @@ class PartWriter:
         arrays = self._columns.arrays()
         for spec in self._specs:
             if spec.path in arrays:
-                shard = ShardWriter(self._folder / shard_path(spec), spec.codec)
+                shard = ShardWriter(self._folder, shard_path(spec), spec.codec)
                 self._shards[spec.path] = self._stack.enter_context(shard)
                 if len(arrays[spec.path]):
                     shard.append(arrays[spec.path])
@@ -304,9 +304,8 @@ class PartWriter:
             length = self._lengths.get(spec.path, self._num_rows(spec.table))
             files[f"{spec.path}/zarr.json"] = describe_array(spec, length)
         for path, content in files.items():
-            file = self._folder / path
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(content)
+            make_parents(self._folder, path)
+            (self._folder / path).write_bytes(content)
         return iter(files)
 
     def _write_rejects(self) -> Iterator[str]:

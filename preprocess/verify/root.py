@@ -78,12 +78,14 @@ class Root(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         step = options.get("scenes_per_part") if isinstance(options, dict) else None
         if not isinstance(step, int):
             return range(1 << 62)
-        first_part, first_scene = 0, 0
+        first_part, first_scene, last = 0, 0, 1 << 62
         for appended in self.appended:
-            if appended.first_part <= part:
-                first_part, first_scene = appended.first_part, appended.first_scene
+            if appended.first_part > part:
+                last = appended.first_scene
+                break
+            first_part, first_scene = appended.first_part, appended.first_scene
         first = first_scene + (part - first_part) * step
-        return range(first, first + step)
+        return range(first, min(first + step, last))
 
     @property
     def jobs(self) -> list[dict[str, Any]]:
@@ -190,7 +192,10 @@ def _check_listing(store: Path, root: Root) -> Iterator[Finding]:
     for name in sorted(listed - found):
         yield Finding(check="missing-part", part=name, found="the part's folder is missing", advice=REDO_PART)
     for name in sorted(found - listed - set(root.files) - {"zarr.json"}):
-        if name.startswith("part-"):
+        if name.startswith("part-") and JOB_FILE in found and name > part_name(len(root.parts) - 1):
+            text = "is being appended; the root does not list it yet"
+            yield Finding(check="leftover", level="note", part=name, found=text)
+        elif name.startswith("part-"):
             yield Finding(
                 check="extra-part", part=name, found="the root does not list this part", advice=REDO_STORE
             )

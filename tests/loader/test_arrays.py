@@ -17,7 +17,7 @@ PACKED = ArraySpec("masks", "rows", "bool", (64, 64), ("mask", "y", "x"), codec=
 
 
 def write(path: Path, spec: ArraySpec, rows: np.ndarray) -> Path:
-    with ShardWriter(path, spec.codec) as shard:
+    with ShardWriter(path.parent, path.name, spec.codec) as shard:
         for row in rows:
             shard.append(row)
     return path

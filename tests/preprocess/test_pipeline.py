@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import zarr
+from soak import children_of
 from stores import CONFIGS, coco_config, coco_root, coco_store, make_unfinished, tree_digest
 
 import preprocess
@@ -231,7 +232,7 @@ def test_workers_end_with_a_killed_run_and_the_next_run_gives_the_same_bytes(tmp
     while not list(out.glob(".attempts/part-*")) and not list(out.glob("part-*")):
         assert process.poll() is None
         time.sleep(0.005)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    children = children_of(process.pid)
     process.kill()
     process.wait()
     deadline = time.monotonic() + 10

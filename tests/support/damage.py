@@ -91,7 +91,7 @@ def rewrite(part: Path, array: str, values: NDArray[Any] | Sequence[NDArray[Any]
     spec = _spec(store, array)
     path = part / shard_path(spec)
     path.unlink()
-    with ShardWriter(path, spec.codec) as shard:
+    with ShardWriter(path.parent, path.name, spec.codec) as shard:
         for chunk in values if spec.row_chunks else [np.asarray(values)]:
             shard.append(chunk)
     assert shard.digest is not None

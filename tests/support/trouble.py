@@ -23,7 +23,7 @@ class Harm:
     action: Callable[[], None]
     times: int = 1_000_000
     spared: int = 0
-    """A process that must not be harmed: what it reads of harmful scenes is a failure."""
+    """A process that must not be harmed: what it reads of harmful scenes is a failure. -1 for none."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def harm_scenes(monkeypatch: pytest.MonkeyPatch, harms: Mapping[int, Harm]) -> N
     from preprocess import pipeline
 
     sound = pipeline.open_source
-    spare = {number: replace(harm, spared=os.getpid()) for number, harm in harms.items()}
+    spare = {number: replace(harm, spared=harm.spared or os.getpid()) for number, harm in harms.items()}
     monkeypatch.setattr(pipeline, "open_source", lambda config, root: Harmful(sound(config, root), spare))
 
 

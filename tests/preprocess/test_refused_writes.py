@@ -1,0 +1,174 @@
+"""Disks that are full, read-only or gone: a clear error, nothing torn, and the same command goes on."""
+
+import errno
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stores import coco_config, coco_root, coco_store, tree_digest
+from trouble import Harm, harm_scenes
+
+from preprocess import shards, target
+from preprocess.errors import PreprocessError, SourceError, StoreError
+from preprocess.pipeline import RunOptions, convert
+
+Patch = pytest.MonkeyPatch
+
+
+def whole_of(folder: Path) -> dict[str, str]:
+    convert(coco_config(), coco_root(folder), folder / "whole")
+    return tree_digest(folder / "whole")
+
+
+def assert_not_torn(out: Path, whole: dict[str, str]) -> None:
+    """What has a final name is as it has to be; leftovers are gone."""
+    found = {name: digest for name, digest in tree_digest(out).items() if not name.startswith(".")}
+    assert found == {name: whole[name] for name in found}
+    assert not (out / "zarr.json").exists()
+    assert not (out / ".attempts").exists()
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (errno.ENOSPC, "the disk is full: free some space, then run the same command again"),
+        (errno.EDQUOT, "the quota is used up"),
+        (errno.EROFS, "the file system is read-only"),
+        (errno.EIO, "its disk is failing or was taken away: see that .* is mounted"),
+        (errno.ESTALE, "its disk is failing or was taken away"),
+        (errno.EFBIG, "the file would be larger than allowed"),
+    ],
+)
+@pytest.mark.parametrize("where", ["row", "sync", "rename", "root"])
+def test_a_refused_write_stops_the_run_and_the_next_one_goes_on(
+    tmp_path: Path, monkeypatch: Patch, code: int, said: str, where: str
+) -> None:
+    whole = whole_of(tmp_path)
+    out = tmp_path / "coco.zarr"
+    calls = 0
+
+    def refuse_after(times: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > times:
+            raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as refusing:
+        if where == "row":
+            write = shards.ShardWriter._write
+            refusing.setattr(shards.ShardWriter, "_write", lambda *a: (refuse_after(90), write(*a))[1])
+        elif where == "sync":
+            refusing.setattr("preprocess.writer.sync", lambda *_: refuse_after(120))
+        elif where == "rename":
+            rename = target.replace_folder
+            refusing.setattr("preprocess.writer.replace_folder", lambda *a: (refuse_after(1), rename(*a))[1])
+        else:
+            whole_file = target.write_whole
+            refusing.setattr(
+                "preprocess.manifest.write_whole", lambda *a: (as_store(out, refuse_after), whole_file(*a))[1]
+            )
+        with pytest.raises(StoreError, match=said) as caught:
+            coco_store(tmp_path)
+        assert str(out) in str(caught.value)
+    if where != "root":
+        assert_not_torn(out, whole)
+    coco_store(tmp_path)
+    assert tree_digest(out) == whole
+
+
+def as_store(out: Path, refuse: Any) -> None:
+    with target.writing(out):
+        refuse(0)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 40 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", str(folder)], check=False, capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("this user can't mount a file system")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_real_disk_that_fills_up_is_told_and_the_run_goes_on_when_there_is_space(
+    tmp_path: Path, small_disk: Path, workers: int
+) -> None:
+    whole = whole_of(tmp_path)
+    out = small_disk / "out"
+    (small_disk / "ballast").write_bytes(bytes(26 << 20))
+    with pytest.raises(StoreError, match=r"No space left on device.*free some space"):
+        convert(coco_config(), tmp_path / "coco", out, RunOptions(force=True, workers=workers))
+    assert_not_torn(out, whole)
+    (small_disk / "ballast").unlink()
+    convert(coco_config(), tmp_path / "coco", out, RunOptions(workers=workers))
+    assert tree_digest(out) == whole
+
+
+def test_a_real_read_only_disk_is_told(tmp_path: Path, small_disk: Path) -> None:
+    root = coco_root(tmp_path)
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with pytest.raises(StoreError, match=r"Read-only file system.*mount it for writing"):
+        convert(coco_config(), root, small_disk / "out")
+
+
+def test_a_target_that_vanishes_is_not_made_anew_elsewhere(tmp_path: Path, monkeypatch: Patch) -> None:
+    whole = whole_of(tmp_path)
+    out, away = tmp_path / "disk" / "out", tmp_path / "away"
+    out.parent.mkdir()
+    harm_scenes_here(monkeypatch, 2, tmp_path, lambda: out.rename(away))
+    with pytest.raises(StoreError, match=r"was taken away: see that .* is mounted"):
+        convert(coco_config(), tmp_path / "coco", out)
+    assert not out.exists()
+    away.rename(out)
+    monkeypatch.undo()
+    convert(coco_config(), tmp_path / "coco", out)
+    assert tree_digest(out) == whole
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_a_raw_dataset_that_vanishes_stops_the_run_and_rejects_nothing(
+    tmp_path: Path, monkeypatch: Patch, empty: bool
+) -> None:
+    whole = whole_of(tmp_path)
+    root, away = tmp_path / "coco", tmp_path / "away"
+
+    def unmount() -> None:
+        root.rename(away)
+        if empty:
+            # What is left of a mount is its empty folder.
+            root.mkdir()
+
+    harm_scenes_here(monkeypatch, 1, tmp_path, unmount)
+    with pytest.raises(SourceError, match=r"was there and is gone: is .* still mounted"):
+        convert(coco_config(), root, tmp_path / "coco.zarr")
+    shutil.rmtree(root, ignore_errors=True)
+    away.rename(root)
+    monkeypatch.undo()
+    report = convert(coco_config(), root, tmp_path / "coco.zarr")
+    assert report.num_rejects == 0
+    assert tree_digest(tmp_path / "coco.zarr") == whole
+
+
+def harm_scenes_here(monkeypatch: Patch, scene: int, folder: Path, action: Any) -> None:
+    """Let a scene do something once, in this process; not while the forecast is made."""
+    monkeypatch.setattr("preprocess.pipeline.FORECAST_SCENES", 0)
+    harm_scenes(monkeypatch, {scene: Harm(folder / "harm", action, times=1, spared=-1)})
+
+
+def test_every_refusal_is_one_of_the_projects_errors(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(PreprocessError, match=r"can't write .*(Not a directory|File exists)"):
+        convert(coco_config(), coco_root(tmp_path), file / "out")
