@@ -1,6 +1,7 @@
 """A store: its parts, and the way from a sample's number to its rows. numpy only."""
 
 import operator
+import resource
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,9 @@ from preprocess.layout import TensorSizes, array_specs, read_attributes
 
 MAX_OPEN_PARTS = 1024
 """How many parts stay mapped: a process may hold 65,530 maps, and reading batches needs about 12 of a part."""
+
+MAPS_OF_A_PART, MAPS_OF_A_CACHED_PART = 14, 22
+"""How many files of a part reading batches maps at most; of one in a cache all are mapped."""
 
 
 class Store:
@@ -111,7 +115,7 @@ class Store:
         part = self._open_parts.get(number)
         if part is None:
             part = self._open_parts[number] = self._open_whole(number)
-            if len(self._open_parts) > MAX_OPEN_PARTS:
+            while len(self._open_parts) > self._max_open_parts():
                 self._open_parts.popitem(last=False)
         else:
             self._open_parts.move_to_end(number)
@@ -158,6 +162,15 @@ class Store:
         self._ahead.reached(name)
         self._close_removed(self._cache)
         return part
+
+    def _max_open_parts(self) -> int:
+        """Return how many parts may stay mapped: Python keeps a descriptor open for each map."""
+        maps = MAPS_OF_A_PART if self._cache is None else MAPS_OF_A_CACHED_PART
+        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if descriptors == resource.RLIM_INFINITY:
+            return MAX_OPEN_PARTS
+        # A quarter stays for everybody else.
+        return max(1, min(MAX_OPEN_PARTS, descriptors * 3 // 4 // maps))
 
     def _close_removed(self, cache: PartCache) -> None:
         """Close parts that are not in the cache any more, so that the disk gets their room back."""
