@@ -63,7 +63,12 @@ class FetchAhead:
         threading.Thread(target=self._work, name="resizeonce-ahead", daemon=True).start()
 
     def reached(self, name: str) -> None:
-        """Forget a part that is open now, and those before it: parts are reached in the order in which they are expected."""
+        """Forget a part that is open now, and those before it: parts are reached in the order in which they are expected.
+
+        After one that was not expected the first is forgotten: it was of an epoch that was broken off, perhaps.
+        """
+        if self._expected and name not in self._expected:
+            self._expected.popitem(last=False)
         while name in self._expected:
             self._expected.popitem(last=False)
 

@@ -43,7 +43,7 @@ class RemoteFolder:
         self._url = url.rstrip("/")
         self._options = dict(options)
         self._connection: tuple[int, Any, str] | None = None
-        self.name = re.sub(r"//[^/@]*@", "//", self._url)
+        self.name = _without_password(self._url)
         """The URL as messages show it: without a password."""
 
     def __getstate__(self) -> dict[str, Any]:
@@ -98,13 +98,19 @@ class RemoteFolder:
     def _gave_up(self, name: str, err: Exception) -> StoreError:
         if isinstance(err, DamagedArrivalError):
             return StoreError(f"{self.name}/{name} arrived damaged {1 + len(PAUSES)} times: {err}")
-        return StoreError(f"can't read {self.name}/{name}: {type(err).__name__}: {err}")
+        return StoreError(
+            f"can't read {self.name}/{name}: {type(err).__name__}: {_without_password(str(err))}"
+        )
 
     def _connect(self) -> tuple[Any, str]:
         """Return this process's filesystem and the folder's path in it."""
         if self._connection is None or self._connection[0] != os.getpid():
             self._connection = (os.getpid(), *_open(self._url, self.name, self._options))
         return self._connection[1:]
+
+
+def _without_password(text: str) -> str:
+    return re.sub(r"//[^/@\s]*@", "//", text)
 
 
 def _is_final(err: Exception) -> bool:

@@ -18,8 +18,10 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from loader.locks import locked, locked_if_free
 from preprocess.errors import StoreError
@@ -39,6 +41,10 @@ class _Entry:
     path: Path
     part: Path
     """Where the part is when it is whole."""
+
+    @property
+    def is_whole(self) -> bool:
+        return self.path == self.part
 
 
 def part_lock(part: Path) -> Path:
@@ -71,7 +77,8 @@ class CacheFolder:
             part_bytes: size of the whole part.
 
         Raises:
-            StoreError: it is larger than the limit.
+            OSError: the folder can't be written to.
+            StoreError: it is larger than the limit, or what is there can't be removed.
         """
         if part_bytes > self.max_bytes:
             raise StoreError(
@@ -94,34 +101,44 @@ class CacheFolder:
             partial.rename(part)
 
     def _make_room(self, wanted: Path, part_bytes: int) -> bool:
-        """Remove parts until one more fits; return whether it does."""
-        whole, total = [], part_bytes
-        for entry in list(self._entries()):
-            is_whole = entry.path == entry.part
-            if not is_whole and (entry.part == wanted or _remove_if_free(entry)):
-                # The caller has the lock, so what is there of this very part was left by a killed process.
+        """Remove parts until one more fits; return whether it does.
+
+        Raises:
+            StoreError: nothing that is left can ever be removed.
+        """
+        # What is there of the wanted part itself was left by a killed process: the caller holds its lock.
+        is_waiting = False
+        for entry in self._entries():
+            if entry.part == wanted:
                 shutil.rmtree(entry.path, ignore_errors=True)
-                continue
-            total += self._size(entry)
-            if is_whole:
-                whole.append(entry)
-        for entry in sorted(whole, key=_last_use):
+            elif not entry.is_whole:
+                is_waiting |= _remove(entry) == "held"
+        entries = list(self._entries())
+        total = part_bytes + sum(map(self._size, entries))
+        for entry in sorted(filter(lambda entry: entry.is_whole, entries), key=_last_use):
             if total <= self.max_bytes:
-                break
-            if _remove_if_free(entry):
-                total -= self._size(entry)
+                return True
+            outcome = _remove(entry)
+            total -= self._size(entry) if outcome == "removed" else 0
+            is_waiting |= outcome == "held"
+        if total > self.max_bytes and not is_waiting:
+            raise StoreError(
+                f"the cache in {self.folder} has no room for {part_bytes:,} bytes within {self.max_bytes:,}: what is there "
+                "belongs to another user; give a larger max_bytes or another folder"
+            )
         return total <= self.max_bytes
 
     def _entries(self) -> Iterator[_Entry]:
         for store in self.folder.iterdir():
-            if not store.is_dir():
+            try:
+                names = [path.name for path in store.iterdir()]
+            except OSError:
+                # The lock, or another user's.
                 continue
-            for path in store.iterdir():
-                hidden = _HIDDEN.fullmatch(path.name)
-                if hidden:
-                    yield _Entry(path, store / hidden[1])
-                elif PART.fullmatch(path.name):
-                    yield _Entry(path, path)
+            for name in names:
+                hidden = _HIDDEN.fullmatch(name)
+                if hidden or PART.fullmatch(name):
+                    yield _Entry(store / name, store / (hidden[1] if hidden else name))
 
     def _size(self, entry: _Entry) -> int:
         size = self._sizes.get(entry.part)
@@ -130,21 +147,36 @@ class CacheFolder:
                 attributes, _ = read_part_attributes(entry.path)
                 size = int(attributes["bytes"]) + (entry.path / "zarr.json").stat().st_size
             except (OSError, StoreError, KeyError, TypeError, ValueError):
-                # Not ours, or damaged on the disk: it takes room nevertheless.
-                return sum(file.lstat().st_size for file in entry.path.rglob("*") if file.is_file())
+                # Damaged on the disk, or on its way out: it takes what it takes.
+                return _bytes_below(entry.path)
             self._sizes[entry.part] = size
         return size
 
 
-def _remove_if_free(entry: _Entry) -> bool:
-    """Remove a part, or what is left of one, unless another process is at it; return whether it is gone."""
-    with locked_if_free(part_lock(entry.part)) as is_held:
-        if is_held:
+def _remove(entry: _Entry) -> Literal["removed", "held", "not ours"]:
+    """Remove a part, or what is left of one, unless another process is at it."""
+    try:
+        with locked_if_free(part_lock(entry.part)) as is_free:
+            if not is_free:
+                return "held"
             gone = _hidden(entry.part, "gone")
             # By one rename, so that it is never there in part.
             entry.path.rename(gone)
             shutil.rmtree(gone, ignore_errors=True)
-        return is_held
+    except FileNotFoundError:
+        return "removed"
+    except OSError:
+        return "not ours"
+    return "removed"
+
+
+def _bytes_below(folder: Path) -> int:
+    total = 0
+    for parent, _, files in os.walk(folder):
+        for file in files:
+            with suppress(OSError):
+                total += Path(parent, file).lstat().st_size
+    return total
 
 
 def _hidden(part: Path, state: str) -> Path:
@@ -152,7 +184,10 @@ def _hidden(part: Path, state: str) -> Path:
 
 
 def _last_use(entry: _Entry) -> int:
-    return entry.path.stat().st_mtime_ns
+    try:
+        return entry.path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def mark_used(part: Path) -> None:

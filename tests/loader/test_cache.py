@@ -425,6 +425,29 @@ def test_the_root_is_read_again_when_it_arrives_damaged(web: Publisher, cache: C
         Store(web.url, cache=cache)
 
 
+@pytest.mark.parametrize("status", [500, 503, 429])
+def test_a_server_that_fails_twice_is_asked_again(
+    store: Path, web: Publisher, cache: CacheOptions, status: int
+) -> None:
+    web.status = lambda path, number: status if path.endswith(PIXELS) and number < 3 else 200
+    assert_same(Store(web.url, cache=cache).batch([0]), Store(store).batch([0]))
+    assert web.requests[f"coco.zarr/part-00000/{PIXELS}"] == 3
+
+
+@pytest.mark.parametrize("status", [403, 500])
+def test_a_server_that_refuses_is_an_error_with_its_status_and_without_the_password(
+    web: Publisher, cache: CacheOptions, status: int
+) -> None:
+    url = web.url.replace("http://", "http://somebody:secret@")
+    opened = Store(url, cache=cache)
+    web.status = lambda _, __: status
+    with pytest.raises(
+        SampleError, match=rf"can't read {web.url}/part-00000/zarr\.json: .*{status}"
+    ) as error:
+        opened.batch([0])
+    assert "secret" not in str(error.value)
+
+
 def test_a_filter_does_not_believe_a_damaged_column(web: Publisher, cache: CacheOptions) -> None:
     hit = "masks/prompt_cells/c/0"
     web.fault = lambda path, _, content: flipped(content) if path.endswith(hit) else content
@@ -480,7 +503,7 @@ def test_batches_stay_right_in_a_cache_smaller_than_the_store(
     limited = replace(cache, max_bytes=parts * largest_part(store))
     opened, local = Store(web.url, cache=limited), Store(store)
     chance = np.random.default_rng(3)
-    for _ in range(12):
+    for _ in range(4):
         samples = chance.integers(0, 10, 4).tolist()
         assert_same(opened.batch(samples), local.batch(samples))
         assert bytes_of(cache.path()) <= limited.max_bytes
@@ -537,6 +560,41 @@ def test_workers_share_a_cache_smaller_than_the_store(
             assert_same(found, as_arrays(local))
     batches.close()
     assert bytes_of(cache.path()) <= limited.max_bytes
+
+
+def test_parts_that_cannot_be_removed_are_an_error_and_not_a_wait(
+    store: Path, web: Publisher, cache: CacheOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Store(web.url, cache=replace(cache, max_bytes=largest_part(store)))
+    opened.batch([0])
+
+    def refuse(*_: Any) -> None:
+        raise PermissionError(errno.EPERM, "not yours")
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(SampleError, match="belongs to another user; give a larger max_bytes"):
+        opened.batch([9])
+
+
+@pytest.mark.parametrize("parts_in_the_cache", [4, 100])
+def test_parts_expected_are_fetched_while_others_are_read_where_the_cache_is_large(
+    store: Path, web: Publisher, cache: CacheOptions, parts_in_the_cache: int
+) -> None:
+    is_fetched = threading.Event()
+
+    def note(path: str, _: int, content: bytes) -> bytes:
+        if "part-00001" in path:
+            is_fetched.set()
+        return content
+
+    web.fault = note
+    opened = Store(web.url, cache=replace(cache, max_bytes=parts_in_the_cache * largest_part(store)))
+    assert opened.expect(6) is False
+    opened.batch([0])
+    if parts_in_the_cache == 100:
+        assert is_fetched.wait(timeout=60)
+    else:
+        assert dict(web.parts_sent()) == {"part-00000": 1}
 
 
 # Several processes
@@ -639,8 +697,12 @@ def test_a_folder_that_cannot_be_made_is_an_error_with_advice(web: Publisher, tm
         opened.batch([0])
 
 
+def refuse_to_write(path: Path, *_: Any) -> None:
+    raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+
 def test_a_read_only_folder_gives_the_parts_that_are_in_it(
-    store: Path, web: Publisher, cache: CacheOptions
+    store: Path, web: Publisher, cache: CacheOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Store(web.url, cache=cache).batch([0])
     folders = [cache.path(), *cache.path().rglob("*")]
@@ -648,7 +710,8 @@ def test_a_read_only_folder_gives_the_parts_that_are_in_it(
         for path in folders:
             path.chmod(0o555 if path.is_dir() else 0o444)
         if os.access(cache.path(), os.W_OK):
-            pytest.skip("this user may write anywhere")
+            # This user may write anywhere, so the system's answer to others is given here.
+            monkeypatch.setattr(os, "open", refuse_to_write)
         opened = Store(web.url, cache=cache)
         assert_same(opened.batch([0]), Store(store).batch([0]))
         with pytest.raises(SampleError, match="can't be kept in"):

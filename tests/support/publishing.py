@@ -20,6 +20,8 @@ class Publisher:
     requests: Counter[str] = field(default_factory=Counter)
     """How often each file that is there was sent, by its path below the folder."""
     fault: Fault = lambda _path, _number, content: content
+    status: Callable[[str, int], int] = lambda _path, _number: 200
+    """Takes the same but the bytes; returns the status of the answer."""
 
     def parts_sent(self) -> Counter[str]:
         """Return how often the metadata of each part was sent: once for each time it was fetched."""
@@ -54,6 +56,9 @@ def published(folder: Path) -> Iterator[Publisher]:
             with lock:
                 publisher.requests[path] += 1
                 number = publisher.requests[path]
+            if (status := publisher.status(path, number)) != 200:
+                self.send_error(status)
+                return
             content = publisher.fault(path, number, file.read_bytes())
             self.send_response(200)
             self.send_header("Content-Length", str(len(content)))
