@@ -52,7 +52,8 @@ from preprocess.layout import TEXT_COLUMNS, ZSTD_LEVEL, TensorSizes, array_specs
 from preprocess.pipeline import RunOptions, convert, open_source
 from preprocess.segmentation import Rle
 from preprocess.shards import ShardWriter
-from preprocess.writer import PartWriter, sync
+from preprocess.target import sync
+from preprocess.writer import PartWriter
 
 SIZES = TensorSizes()
 PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg", "retina.jpg")

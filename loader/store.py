@@ -21,7 +21,7 @@ from preprocess.layout import TensorSizes, array_specs, read_attributes
 MAX_OPEN_PARTS = 1024
 """How many parts stay mapped: a process may hold 65,530 maps, and reading batches needs about 12 of a part."""
 
-MAPS_OF_A_PART, MAPS_OF_A_CACHED_PART = 14, 22
+MAPS_OF_A_PART = 14
 """How many files of a part reading batches maps at most; of one in a cache all are mapped."""
 
 
@@ -165,7 +165,7 @@ class Store:
 
     def _max_open_parts(self) -> int:
         """Return how many parts may stay mapped: Python keeps a descriptor open for each map."""
-        maps = MAPS_OF_A_PART if self._cache is None else MAPS_OF_A_CACHED_PART
+        maps = MAPS_OF_A_PART if self._cache is None else len(self._specs)
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         if descriptors == resource.RLIM_INFINITY:
             return MAX_OPEN_PARTS

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -12,12 +12,21 @@ import click
 import msgspec
 
 from preprocess import __version__
+from preprocess.cluster import open_cluster
 from preprocess.config import Config, load_config
 from preprocess.errors import ConfigError, PreprocessError
 from preprocess.forecast import Forecast, forecast, format_bytes
 from preprocess.layout import read_attributes
-from preprocess.pipeline import RunOptions, convert, open_source
-from preprocess.report import forecast_lines, info_lines, report_lines
+from preprocess.pipeline import (
+    STALL_SECONDS,
+    RunOptions,
+    convert,
+    convert_range,
+    finish,
+    open_source,
+)
+from preprocess.ranges import PartRange
+from preprocess.report import forecast_lines, info_lines, range_lines, report_lines
 from preprocess.verify import VerifyOptions, verify_store
 
 EXIT_FAILED = 1
@@ -71,7 +80,7 @@ def main() -> None:
 
 @main.command("convert")
 @click.argument("config", type=click.Path(path_type=Path))
-@click.option("--root", required=True, type=click.Path(path_type=Path), help="Folder of the raw dataset.")
+@click.option("--root", required=True, type=click.Path(), help="Folder of the raw dataset, or its URL.")
 @click.option(
     "--out",
     required=True,
@@ -86,7 +95,22 @@ def main() -> None:
     help="Set a config key: source.split=val.",
 )
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
+@click.option("--scheduler", metavar="ADDRESS", help="Use the workers of a Dask scheduler.")
+@click.option(
+    "--part-range",
+    metavar="K/N",
+    help="Write the K-th of N shares of the parts, as a task of a job array; then `resizeonce finish`.",
+)
+@click.option(
+    "--scene-timeout",
+    "stall_seconds",
+    type=click.FloatRange(1),
+    default=STALL_SECONDS,
+    show_default=True,
+    help="Seconds without a finished scene after which a worker process is taken for dead.",
+)
 @click.option("--limit", type=click.IntRange(1), help="Samples to write at most.")
+@click.option("--append", is_flag=True, help="Add those scenes that a finished store lacks, as new parts.")
 @click.option("--dry-run", is_flag=True, help="Count and forecast the disk it takes; write nothing.")
 @click.option("--force", is_flag=True, help="Start although the disk seems too small.")
 @click.option("--overwrite", is_flag=True, help="Remove the store first, if there is one.")
@@ -112,11 +136,13 @@ def main() -> None:
 @reporting_errors
 def convert_command(
     config: Path,
-    root: Path,
+    root: str,
     out: Path,
     overrides: tuple[str, ...],
     dry_run: bool,
     max_rejects: int,
+    scheduler: str | None,
+    part_range: str | None,
     **run: Any,
 ) -> None:
     """Convert the raw dataset that CONFIG describes into a store.
@@ -131,16 +157,47 @@ def convert_command(
         for line in forecast_lines(forecast(source, effective.recipe, DRY_RUN_SCENES, run["limit"])):
             click.echo(line)
         return
-    options = RunOptions(progress=sys.stderr.isatty(), announce=_announce, **run)
-    report = convert(effective, root, out, options)
+    share = None if part_range is None else PartRange.parse(part_range)
+    with ExitStack() as stack:
+        if scheduler is not None:
+            run["executor"], run["workers"] = stack.enter_context(open_cluster(scheduler))
+        options = RunOptions(progress=sys.stderr.isatty(), announce=_announce, **run)
+        if share is None:
+            report = convert(effective, root, out, options)
+            lines, num_rejects = report_lines(report), report.num_rejects
+        else:
+            part_report = convert_range(effective, root, out, share, options)
+            lines, num_rejects = range_lines(part_report), part_report.num_rejects
+    for line in lines:
+        click.echo(line)
+    _exit_on_rejects(out, num_rejects, max_rejects)
+
+
+def _exit_on_rejects(out: Path, found: int, allowed: int) -> None:
+    if found > allowed:
+        click.echo(f"{found:,} rejects, {allowed:,} allowed: see rejects.jsonl in {out}", err=True)
+        sys.exit(EXIT_REJECTS)
+
+
+@main.command("finish")
+@click.argument("store", type=click.Path(path_type=Path))
+@click.option(
+    "--max-rejects",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="More give exit code 3.",
+)
+@reporting_errors
+def finish_command(store: Path, max_rejects: int) -> None:
+    """Make STORE of the parts that `convert --part-range` wrote.
+
+    Example: resizeonce finish sa1b.zarr
+    """
+    report = finish(store)
     for line in report_lines(report):
         click.echo(line)
-    if report.num_rejects > max_rejects:
-        click.echo(
-            f"{report.num_rejects:,} rejects, {max_rejects:,} allowed: see {out / 'rejects.jsonl'}",
-            err=True,
-        )
-        sys.exit(EXIT_REJECTS)
+    _exit_on_rejects(store, report.num_rejects, max_rejects)
 
 
 def _announce(forecast: Forecast) -> None:
@@ -188,7 +245,7 @@ def config_command(config: Path, overrides: tuple[str, ...]) -> None:
 )
 @click.option(
     "--source",
-    type=click.Path(path_type=Path),
+    type=click.Path(),
     metavar="ROOT",
     help="Make scenes anew from the raw dataset in ROOT and compare them bit for bit.",
 )
@@ -204,7 +261,7 @@ def config_command(config: Path, overrides: tuple[str, ...]) -> None:
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
 @reporting_errors
 def verify_command(
-    store: Path, values: bool, source: Path | None, sample: int, every: bool, as_json: bool, workers: int
+    store: Path, values: bool, source: str | None, sample: int, every: bool, as_json: bool, workers: int
 ) -> None:
     """Check that STORE is what its format, its recipe and its raw dataset say.
 

@@ -13,6 +13,7 @@ _ANY_COLUMN: dict[Table, str] = {
     "masks": "masks/area",
     "expressions": "expressions/mask",
     "samples": "samples/mask",
+    "scenes": "scenes/key",
 }
 
 
@@ -34,8 +35,7 @@ class Columns:
 
     def append_text(self, path: str, text: str) -> None:
         """Add a row to a column of text, such as "images/key"."""
-        # A lone surrogate can come out of JSON or a file name; it has no place in UTF-8.
-        self._values[path].append(text.encode("utf-8", "replace"))
+        self._values[path].append(storable(text).encode())
 
     def num_rows(self, table: Table) -> int:
         """Return how many rows a table has."""
@@ -52,3 +52,8 @@ class Columns:
                 spec = self._specs[path]
                 arrays[path] = np.array(values, spec.dtype).reshape(len(values), *spec.row_shape)
         return arrays
+
+
+def storable(text: str) -> str:
+    """Return a text as UTF-8 can hold it: a lone surrogate, out of JSON or a file name, becomes a question mark."""
+    return text.encode("utf-8", "replace").decode()

@@ -5,6 +5,7 @@
     PreprocessError              anything this project reports on purpose
     ├── ConfigError              a config file or an option is wrong
     ├── SourceError              a raw dataset can't be opened at all
+    │   └── ConnectionLostError  a remote one could be, and no longer answers
     ├── RecordError              one record is bad: it becomes a reject, the run goes on
     │   └── SegmentationError    a mask as written can't be a mask
     └── StoreError               a store is missing, incomplete, damaged or another one
@@ -24,6 +25,10 @@ class ConfigError(PreprocessError):
 
 class SourceError(PreprocessError):
     """Raised when a raw dataset can't be opened: a root, an index or a whole annotation file."""
+
+
+class ConnectionLostError(SourceError):
+    """Raised when a remote dataset stops answering: it ends the run, and the same command goes on where it stopped."""
 
 
 class RecordError(PreprocessError):

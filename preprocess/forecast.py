@@ -1,5 +1,6 @@
 """How much a conversion will write, from a few scenes spread over the dataset."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +9,7 @@ from numcodecs.zstd import Zstd
 from preprocess.layout import ZSTD_LEVEL
 from preprocess.recipe import Recipe
 from preprocess.records import Frame, Pair, Reject
-from preprocess.sources.base import Source
+from preprocess.sources.base import Scene, Source
 
 ROW_OVERHEAD_BYTES = 160
 """About what the columns, offsets, checksums and shard index of one image or mask take."""
@@ -33,7 +34,37 @@ class Forecast:
         return self.num_read == self.num_scenes
 
 
-def forecast(source: Source, recipe: Recipe, num_scenes: int, limit: int | None = None) -> Forecast:
+@dataclass(frozen=True, slots=True)
+class SceneSize:
+    """What one scene gives."""
+
+    images: int
+    masks: int
+    pairs: int
+    rejects: int
+    mask_bytes: int
+
+
+def measure_scene(scene: Scene, recipe: Recipe) -> SceneSize:
+    """Read a scene and return what it gives."""
+    images = masks = pairs = rejects = mask_bytes = 0
+    for record in scene.read():
+        if isinstance(record, Frame) and record.masks:
+            images += 1
+            masks += len(record.masks)
+            mask_bytes += _mask_bytes(record, recipe)
+        pairs += isinstance(record, Pair)
+        rejects += isinstance(record, Reject)
+    return SceneSize(images, masks, pairs, rejects, mask_bytes)
+
+
+def forecast(
+    source: Source,
+    recipe: Recipe,
+    num_scenes: int,
+    limit: int | None = None,
+    measure: Callable[[Scene, Recipe], SceneSize | None] = measure_scene,
+) -> Forecast:
     """Read up to `num_scenes` scenes, evenly spread, and scale what they give to the whole dataset.
 
     Args:
@@ -41,31 +72,25 @@ def forecast(source: Source, recipe: Recipe, num_scenes: int, limit: int | None 
         recipe: sizes and stored forms.
         num_scenes: how many scenes to read at most.
         limit: how many samples the store will hold at most.
+        measure: reads a scene, perhaps elsewhere; None where that failed.
     """
     total = len(source)
     chosen = np.unique(np.linspace(0, max(total - 1, 0), min(num_scenes, total)).astype(int))
-    images = masks = pairs = rejects = mask_bytes = 0
-    for number in chosen:
-        for record in source[int(number)].read():
-            if isinstance(record, Frame) and record.masks:
-                images += 1
-                masks += len(record.masks)
-                mask_bytes += _mask_bytes(record, recipe)
-            pairs += isinstance(record, Pair)
-            rejects += isinstance(record, Reject)
-    samples = pairs if source.paired else masks
-    scale = total / len(chosen) if len(chosen) else 0.0
+    sizes = [size for number in chosen if (size := measure(source[int(number)], recipe)) is not None]
+    images, masks = sum(size.images for size in sizes), sum(size.masks for size in sizes)
+    samples = sum(size.pairs for size in sizes) if source.paired else masks
+    scale = total / len(sizes) if sizes else 0.0
     if limit is not None and samples * scale > limit:
         scale = limit / samples
     image_bytes = images * (_image_bytes(recipe) + ROW_OVERHEAD_BYTES)
     return Forecast(
         num_scenes=total,
-        num_read=len(chosen),
+        num_read=len(sizes),
         images=round(images * scale),
         masks=round(masks * scale),
         samples=round(samples * scale),
-        rejects=round(rejects * scale) + len(source.rejects),
-        store_bytes=round((image_bytes + mask_bytes) * scale),
+        rejects=round(sum(size.rejects for size in sizes) * scale) + len(source.rejects),
+        store_bytes=round((image_bytes + sum(size.mask_bytes for size in sizes)) * scale),
     )
 
 

@@ -39,12 +39,12 @@ DATASET_TYPES = ("sav", "sa1b", "openimage", "refcoco", "coco")
 """What `dataset_type` may be in a batch."""
 
 DatasetType = Literal["sav", "sa1b", "openimage", "refcoco", "coco"]
-Table = Literal["images", "masks", "expressions", "samples"]
+Table = Literal["images", "masks", "expressions", "samples", "scenes"]
 Codec = Literal["raw", "zstd"]
 
 ZSTD_LEVEL = 3
 
-TABLES: tuple[Table, ...] = ("images", "masks", "expressions", "samples")
+TABLES: tuple[Table, ...] = ("images", "masks", "expressions", "samples", "scenes")
 """Joined by row number: a sample names its masks, a mask and an expression name what they belong to."""
 
 
@@ -79,6 +79,7 @@ TEXT_COLUMNS: dict[Table, tuple[str, ...]] = {
     "images": ("key", "path"),
     "masks": ("object_id", "category"),
     "expressions": ("text",),
+    "scenes": ("key",),
 }
 """Columns of text, each stored as `<name>_offsets` int64 [N + 1] and `<name>_bytes` uint8 (UTF-8), as in Arrow."""
 
@@ -141,6 +142,7 @@ def array_specs(sizes: TensorSizes, frames_per_sample: int) -> tuple[ArraySpec, 
         ArraySpec("expressions", "mask", "int64", (), ("expression",)),
         *_text("expressions", "text"),
         ArraySpec("samples", "mask", "int64", (frames_per_sample,), ("sample", "frame")),
+        *_text("scenes", "key"),
     )
 
 

@@ -4,54 +4,66 @@ A part is a fixed run of scenes, whatever the number of workers, so the same inp
 Parts that are there already are not touched: the same command run again finishes what a killed one left.
 """
 
-import fcntl
-import os
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
+from preprocess.attempts import FORECAST, Attempt, have_died, sweep_attempts
 from preprocess.config import Config, load_config
 from preprocess.engine import EngineName, default_engine, open_engine
-from preprocess.errors import StoreError
-from preprocess.forecast import Forecast, forecast, format_bytes
+from preprocess.errors import ConfigError, StoreError
+from preprocess.forecast import Forecast, SceneSize, forecast, format_bytes, measure_scene
+from preprocess.job import Plan, describe_job, read_plan
 from preprocess.layout import part_name, read_attributes
-from preprocess.manifest import (
-    LOCK_FILE,
-    describe_job,
-    finish_store,
-    prepare_store,
-    read_part_summary,
-)
-from preprocess.pool import Pool, open_pool
+from preprocess.lock import locked, preparing
+from preprocess.manifest import finish_store, read_part_summary, sum_summaries
+from preprocess.pool import Pool, local_executor, open_pool
+from preprocess.prepare import clean_finished, missing_parts, plan_run, start_store
+from preprocess.presence import Presence
+from preprocess.processes import DeadWorkerError, ProcessExecutor
+from preprocess.ranges import PartRange, describe_numbers
 from preprocess.recipe import Recipe
+from preprocess.remote.path import open_root
 from preprocess.sources import SOURCES
 from preprocess.sources.base import Scene, Source
-from preprocess.writer import PartSummary, PartWriter, RejectedError
+from preprocess.tasks import PartTask, Tasks, write_part
+from preprocess.writer import PartSummary, RejectedError
 
 FORECAST_SCENES = 4
 """How many scenes are read for the forecast before a conversion."""
 
+STALL_SECONDS = 3600.0
+
+PartPool: TypeAlias = Pool[PartTask, PartSummary]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """How to run a conversion; nothing here but `limit` changes what is written."""
+    """How to run a conversion; nothing here but `limit` and `append` changes what is written."""
 
     workers: int = 1
-    """Processes; 1 converts in this one."""
+    """Processes; 1 converts in this one. With an executor: how many tasks it runs at a time."""
+    executor: Executor | None = None
+    """Where the parts are written, by processes that see the same files; by default, processes of this machine."""
     limit: int | None = None
     """How many samples to write at most, in the order of the dataset."""
+    append: bool = False
+    """Whether to add to a finished store those scenes that it lacks."""
     overwrite: bool = False
     """Whether a store that is there already is removed first."""
     on_error: Literal["record", "fail"] = "record"
     """Whether a bad record is listed and left out, or stops the run."""
     engine: EngineName | None = None
     """What does the work, to the same bytes; by default the fast one where it is installed."""
+    stall_seconds: float = STALL_SECONDS
+    """How long a scene may take before the worker process is taken for dead."""
     progress: bool = False
     """Whether to show a progress bar on stderr."""
     force: bool = False
@@ -69,7 +81,7 @@ class Report:
     """The store's root attributes; "totals" has the counts."""
     seconds: float
     engine: str
-    """What did the work, and why not the fastest where that is so."""
+    """What did the work, and why not the fastest where that is so; "" where none was done."""
     was_complete: bool
     """Whether the store was there already, made by the same command."""
 
@@ -80,18 +92,24 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class PartTask:
-    """All that a process needs to write one part; small and picklable."""
+class RangeReport:
+    """What the conversion of a range of parts did."""
 
     store: Path
-    part: int
-    first_scene: int
-    scenes: tuple[Scene, ...]
-    recipe: Recipe
-    paired: bool
-    max_samples: int | None
-    stop_on_reject: bool
-    engine: EngineName
+    parts: range
+    """The numbers of the parts in the range; all are there."""
+    totals: dict[str, Any]
+    """Counts of these parts, by the names in the root attributes."""
+    missing: Sequence[int]
+    """Which parts of the whole store are not there yet."""
+    seconds: float
+    engine: str
+    """What did the work."""
+
+    @property
+    def num_rejects(self) -> int:
+        """How many records of these parts could not be converted."""
+        return sum(self.totals["rejects"].values())
 
 
 def convert(
@@ -101,7 +119,7 @@ def convert(
 
     Args:
         config: what to build, or the TOML file that says so.
-        root: the raw dataset's folder.
+        root: the raw dataset's folder, or the URL of one.
         out: the store's folder; made, resumed if it is unfinished, left alone if it is complete.
         run: how to run it.
 
@@ -111,44 +129,157 @@ def convert(
     run = run or RunOptions()
     started = time.monotonic()
     out = Path(out)
+    job = _open_job(config, root, run)
+    with locked(out):
+        died = sweep_attempts(out)
+        plan, scenes = plan_run(out, job.description, job.source, overwrite=run.overwrite, append=run.append)
+        if plan is None:
+            clean_finished(out)
+            return Report(
+                out, read_attributes(out), time.monotonic() - started, job.engine, was_complete=True
+            )
+        try:
+            with _executor(run, isolated=died) as executor:
+                if run.overwrite or read_plan(out) is None:
+                    # Before anything is written: a refused command may be given again with other options.
+                    _check_disk(scenes, job.config, out, run, executor)
+                start_store(out, plan, scenes, overwrite=run.overwrite)
+                summaries = _convert_parts(job, plan, scenes, plan.parts, out, run, executor)
+        except BaseException:
+            # On a full disk, what could not be finished must not stay in the way; one that is gone is left alone.
+            with suppress(OSError):
+                sweep_attempts(out)
+            raise
+        attributes = finish_store(out, plan, summaries)
+    return Report(out, attributes, time.monotonic() - started, job.engine, was_complete=False)
+
+
+def convert_range(
+    config: Config | Path | str,
+    root: Path | str,
+    out: Path | str,
+    part_range: PartRange,
+    run: RunOptions | None = None,
+) -> RangeReport:
+    """Write one of several equal shares of a store's parts; `finish` makes the store of them.
+
+    Any number of processes, on machines that share the file system, may do so for one store at once, in any order.
+
+    Args:
+        config: what to build, or the TOML file that says so.
+        root: the raw dataset's folder.
+        out: the store's folder.
+        part_range: which share.
+        run: how to run it.
+
+    Raises:
+        PreprocessError: the config, the dataset or the store can't be used; or the first reject, if that is asked for.
+    """
+    run = run or RunOptions()
+    if run.limit is not None or run.overwrite:
+        raise ConfigError(
+            "--part-range goes neither with --limit, which needs the parts before it, nor with --overwrite, "
+            "which would remove the others' work"
+        )
+    started = time.monotonic()
+    out = Path(out)
+    job = _open_job(config, root, run)
+    with locked(out, shared=True):
+        with preparing(out):
+            plan, scenes = plan_run(out, job.description, job.source, overwrite=False, append=run.append)
+            if plan is None:
+                raise StoreError(f"{out} is complete already: there is nothing to do for --part-range")
+        parts = part_range.of(plan.parts)
+        with _executor(run, isolated=have_died(out, [FORECAST, *map(part_name, parts)])) as executor:
+            with preparing(out):
+                if read_plan(out) is None:
+                    _check_disk(scenes, job.config, out, run, executor)
+                start_store(out, plan, scenes, overwrite=False)
+            summaries = _convert_parts(job, plan, scenes, parts, out, run, executor)
+        missing = missing_parts(out, plan)
+    seconds = time.monotonic() - started
+    return RangeReport(out, parts, sum_summaries((), summaries), missing, seconds, job.engine)
+
+
+def finish(out: Path | str) -> Report:
+    """Make a store of the parts that `convert_range` wrote.
+
+    Raises:
+        StoreError: parts are missing, or are still being written.
+    """
+    out = Path(out)
+    started = time.monotonic()
+    if not out.is_dir():
+        raise StoreError(f"{out} is no store: there is no such folder")
+    with locked(out):
+        plan = read_plan(out)
+        if plan is None:
+            return Report(out, read_attributes(out), time.monotonic() - started, "", was_complete=True)
+        if plan.job["limit"] is not None:
+            raise StoreError(
+                f"{out} is being made with --limit: run that `resizeonce convert` again to finish it"
+            )
+        summaries = [read_part_summary(out, part) for part in plan.parts]
+        found = [summary for summary in summaries if summary is not None]
+        if len(found) < len(summaries):
+            missing = [part for part, summary in zip(plan.parts, summaries, strict=True) if summary is None]
+            raise StoreError(
+                f"{len(missing)} of {len(summaries)} parts of {out} are missing: {describe_numbers(missing)}; "
+                "run `resizeonce convert` for them, with --part-range or without"
+            )
+        attributes = finish_store(out, plan, found)
+    return Report(out, attributes, time.monotonic() - started, "", was_complete=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A command's input, opened."""
+
+    config: Config
+    source: Source
+    presence: Presence
+    description: dict[str, Any]
+    engine: str
+
+
+def _open_job(config: Config | Path | str, root: Path | str, run: RunOptions) -> _Job:
     # Opened here first: its loops are compiled before there are workers, which then only load them.
     engine = open_engine(run.engine or default_engine()).description
     config = config if isinstance(config, Config) else load_config(Path(config))
-    source = open_source(config, Path(root))
-    job = describe_job(config, source, run.limit)
-    _stop_on_reject(source, run)
-    with _locked(out):
-        if run.overwrite or not (out / "zarr.json").exists():
-            # Before anything is written: a refused command may be given again with other options.
-            _check_disk(source, config, out, run)
-        if prepare_store(out, job, overwrite=run.overwrite):
-            return Report(out, read_attributes(out), time.monotonic() - started, engine, was_complete=True)
-        tasks = Tasks(config, source, out, run)
-        with open_pool(run.workers, tasks.num_scenes, write_part, progress=run.progress) as pool:
-            summaries = _write_parts(tasks, out, run, pool)
-        attributes = finish_store(out, job, source, summaries)
-    return Report(out, attributes, time.monotonic() - started, engine, was_complete=False)
+    source = open_source(config, root)
+    if run.on_error == "fail" and source.rejects:
+        first = source.rejects[0]
+        raise RejectedError(f"{first.key} ({first.path}), stage {first.stage}: {first.reason}")
+    presence = Presence.of(open_root(root))
+    return _Job(config, source, presence, describe_job(config, source, run.limit), engine)
 
 
-def open_source(config: Config, root: Path) -> Source:
+def open_source(config: Config, root: Path | str) -> Source:
     """Open the raw dataset that a config names.
 
     Raises:
         SourceError: it can't be opened.
     """
-    return SOURCES[config.source].open(root, config.options)
+    return SOURCES[config.source].open(open_root(root), config.options)
 
 
-def _check_disk(source: Source, config: Config, out: Path, run: RunOptions) -> None:
+def _check_disk(source: Source, config: Config, out: Path, run: RunOptions, executor: Executor) -> None:
     """Forecast what the store will take, and refuse to start where the disk can't hold it.
 
     Raises:
         StoreError: the disk is too small, and `force` is not given.
     """
-    expected = forecast(source, config.recipe, FORECAST_SCENES, run.limit)
+    # A scene that kills whoever reads it must not kill each run at its start.
+    with Attempt(out, FORECAST, ""):
+        measure = (
+            partial(_measure_elsewhere, executor) if isinstance(executor, ProcessExecutor) else measure_scene
+        )
+        expected = forecast(source, config.recipe, FORECAST_SCENES, run.limit, measure)
     if run.announce is not None:
         run.announce(expected)
-    present = sum(path.stat().st_size for path in out.glob("part-*/**/*") if path.is_file())
+    present = 0
+    if run.overwrite:
+        present = sum(path.stat().st_size for path in out.glob("part-*/**/*") if path.is_file())
     free = shutil.disk_usage(out).free
     if expected.store_bytes > free + present and not run.force:
         raise StoreError(
@@ -157,101 +288,96 @@ def _check_disk(source: Source, config: Config, out: Path, run: RunOptions) -> N
         )
 
 
-def _stop_on_reject(source: Source, run: RunOptions) -> None:
-    if run.on_error == "fail" and source.rejects:
-        first = source.rejects[0]
-        raise RejectedError(f"{first.key} ({first.path}), stage {first.stage}: {first.reason}")
+def _measure_elsewhere(executor: ProcessExecutor, scene: Scene, recipe: Recipe) -> SceneSize | None:
+    """Measure a scene in a worker process; None where that died, which is said already."""
+    future = executor.submit_once(measure_scene, scene, recipe)
+    try:
+        return future.result()
+    except DeadWorkerError:
+        return None
 
 
-def write_part(task: PartTask, tick: Callable[[], None]) -> PartSummary:
-    """Write one part and return what it holds; `tick` is called after each scene."""
-    engine = open_engine(task.engine)
-    with PartWriter(
-        task.store,
-        task.part,
-        task.recipe,
-        paired=task.paired,
-        engine=engine,
-        max_samples=task.max_samples,
-        stop_on_reject=task.stop_on_reject,
-    ) as writer:
-        for number, scene in enumerate(task.scenes, start=task.first_scene):
-            if writer.is_full:
-                break
-            writer.start_scene(number, scene.key)
-            for record in scene.read(engine.decode_image):
-                writer.add(record)
-            tick()
-        return writer.commit()
+def _convert_parts(
+    job: _Job, plan: Plan, scenes: Source, parts: range, out: Path, run: RunOptions, executor: Executor
+) -> list[PartSummary]:
+    """Write those of `parts` that are not there yet; return what each part holds, in order."""
+    tasks = Tasks(
+        plan,
+        scenes,
+        job.config,
+        out,
+        job.presence,
+        run.engine or default_engine(),
+        stop_on_reject=run.on_error == "fail",
+    )
+    num_scenes = sum(len(plan.scenes_of(part)) for part in parts)
+    with open_pool(executor, run.workers, write_part, num_scenes, progress=run.progress) as pool:
+        return _write_parts(tasks, parts, out, run.limit, pool)
 
 
-class Tasks:
-    """The parts of a job, as tasks; scenes are taken from the source only when a task is made."""
-
-    def __init__(self, config: Config, source: Source, out: Path, run: RunOptions) -> None:
-        self._config = config
-        self._source = source
-        self._out = out
-        self._run = run
-        self.num_scenes = len(source)
-        self.scenes_per_part = config.store.scenes_per_part
-        self.num_parts = -(-self.num_scenes // self.scenes_per_part)
-
-    def make(self, part: int, max_samples: int | None) -> PartTask:
-        """Return the task that writes a part."""
-        return PartTask(
-            store=self._out,
-            part=part,
-            first_scene=part * self.scenes_per_part,
-            scenes=tuple(self._source[number] for number in self.scene_numbers(part)),
-            recipe=self._config.recipe,
-            paired=self._source.paired,
-            max_samples=max_samples,
-            stop_on_reject=self._run.on_error == "fail",
-            engine=self._run.engine or default_engine(),
-        )
-
-    def scene_numbers(self, part: int) -> range:
-        """Return which scenes a part holds."""
-        first = part * self.scenes_per_part
-        return range(first, min(first + self.scenes_per_part, self.num_scenes))
+@contextmanager
+def _executor(run: RunOptions, *, isolated: bool) -> Iterator[Executor]:
+    """Yield where to run; `isolated` leaves this process out of it, because an earlier run died, perhaps of a scene."""
+    if run.executor is not None:
+        yield run.executor
+        return
+    in_process = run.workers <= 1 and not isolated
+    with local_executor(run.workers, run.stall_seconds, in_process=in_process) as executor:
+        yield executor
 
 
-def _write_parts(tasks: Tasks, out: Path, run: RunOptions, pool: Pool) -> list[PartSummary]:
+def _write_parts(
+    tasks: Tasks, parts: range, out: Path, limit: int | None, pool: PartPool
+) -> list[PartSummary]:
     """Write the parts that are not there yet; return what each part holds, in order."""
     summaries: list[PartSummary] = []
     num_samples = 0
-    window: deque[tuple[Future[PartSummary], int | None]] = deque()
-    next_part = 0
+    window: deque[_Started] = deque()
+    waiting = iter(parts)
     while True:
-        while next_part < tasks.num_parts and len(window) < pool.depth:
-            missing = None if run.limit is None else run.limit - num_samples
-            window.append(_start_part(tasks, out, next_part, missing, pool))
-            next_part += 1
-        if not window or (run.limit is not None and num_samples >= run.limit):
+        missing = None if limit is None else limit - num_samples
+        while len(window) < pool.depth and (part := next(waiting, None)) is not None:
+            window.append(_start_part(tasks, out, part, missing, pool))
+        if not window or (limit is not None and num_samples >= limit):
             break
-        part = len(summaries)
-        missing = None if run.limit is None else run.limit - num_samples
-        summary = _settle_part(tasks, out, part, missing, pool, *window.popleft())
+        summary = _settle_part(tasks, out, window.popleft(), missing, pool)
         summaries.append(summary)
         num_samples += summary.rows["samples"]
-    for future, _ in window:
-        if not future.cancel():
+    for started in window:
+        if not started.future.cancel():
             with suppress(RejectedError):
-                pool.result(future)
-    for part in range(len(summaries), tasks.num_parts):
+                pool.result(started.future, 0)
+    for part in parts[len(summaries) :]:
         shutil.rmtree(out / part_name(part), ignore_errors=True)
     return summaries
 
 
+@dataclass(frozen=True, slots=True)
+class _Started:
+    """A part under way, or found."""
+
+    part: int
+    future: Future[PartSummary]
+    asked: int | None
+    """How many samples were missing when it was begun, as far as was known; None without a limit."""
+    num_scenes: int
+    """How many scenes to count when it is done."""
+
+
+def _start_part(tasks: Tasks, out: Path, part: int, missing: int | None, pool: PartPool) -> _Started:
+    """Submit a part, unless it is there already."""
+    num_scenes = len(tasks.plan.scenes_of(part))
+    found = read_part_summary(out, part)
+    if found is None:
+        return _Started(part, pool.submit(tasks.make(part, missing)), missing, num_scenes)
+    pool.skip(num_scenes)
+    future: Future[PartSummary] = Future()
+    future.set_result(found)
+    return _Started(part, future, None, 0)
+
+
 def _settle_part(
-    tasks: Tasks,
-    out: Path,
-    part: int,
-    missing: int | None,
-    pool: Pool,
-    future: Future[PartSummary],
-    asked: int | None,
+    tasks: Tasks, out: Path, started: _Started, missing: int | None, pool: PartPool
 ) -> PartSummary:
     """Wait for a part; write it again where it was asked for more samples than were missing, and that mattered.
 
@@ -259,52 +385,12 @@ def _settle_part(
     rejected, what lies beyond the limit.
     """
     try:
-        summary = pool.result(future)
+        summary = pool.result(started.future, started.num_scenes)
     except RejectedError:
-        if asked == missing:
+        if started.asked == missing:
             raise
     else:
-        if missing is None or asked == missing or summary.rows["samples"] < missing:
+        if missing is None or started.asked == missing or summary.rows["samples"] < missing:
             return summary
-        shutil.rmtree(out / part_name(part))
-    again: Future[PartSummary] = pool.submit(tasks.make(part, missing))
-    return pool.result(again)
-
-
-def _start_part(
-    tasks: Tasks, out: Path, part: int, max_samples: int | None, pool: Pool
-) -> tuple[Future[PartSummary], int | None]:
-    """Return the future of a part: done already where the part is there, otherwise submitted."""
-    found = read_part_summary(out, part)
-    if found is None:
-        return pool.submit(tasks.make(part, max_samples)), max_samples
-    pool.skip(len(tasks.scene_numbers(part)))
-    future: Future[PartSummary] = Future()
-    future.set_result(found)
-    return future, None
-
-
-@contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """Hold the store for this run; a lock of a dead run is gone with its process.
-
-    Raises:
-        StoreError: another run holds it, or the folder can't be made.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with (out / LOCK_FILE).open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as err:
-                raise StoreError(
-                    f"another run is writing {out}: wait for it, or choose another --out"
-                ) from err
-            if os.fstat(lock.fileno()).st_nlink == 0:
-                raise StoreError(f"another run was just writing {out}: give the command again")
-            try:
-                yield
-            finally:
-                (out / LOCK_FILE).unlink(missing_ok=True)
-    except OSError as err:
-        raise StoreError(f"can't write {out}: {err}") from err
+        shutil.rmtree(out / part_name(started.part))
+    return pool.result(pool.submit(tasks.make(started.part, missing)), 0)

@@ -8,7 +8,8 @@ from typing import Any
 
 from preprocess.forecast import Forecast, format_bytes
 from preprocess.manifest import read_rejects
-from preprocess.pipeline import Report
+from preprocess.pipeline import RangeReport, Report
+from preprocess.ranges import describe_numbers
 from preprocess.records import Reject
 
 EMPTY_PROMPTS_WARNING = 0.05
@@ -40,9 +41,23 @@ def report_lines(report: Report) -> Iterator[str]:
     if not report.was_complete:
         rate = totals["images"] / report.seconds if report.seconds else 0.0
         yield f"time      {report.seconds:,.1f} s ({rate:,.1f} images/s)"
-        yield f"engine    {report.engine}"
+        if report.engine:
+            yield f"engine    {report.engine}"
     yield from reject_lines(read_rejects(report.store))
     yield from warning_lines(totals)
+
+
+def range_lines(report: RangeReport) -> Iterator[str]:
+    """Yield the closing summary of the conversion of a range of parts as lines."""
+    yield f"parts     {describe_numbers(report.parts) or 'none'}, all there"
+    yield from totals_lines(report.totals)
+    yield f"time      {report.seconds:,.1f} s"
+    yield f"engine    {report.engine}"
+    yield f"rejects   {report.num_rejects:,}"
+    if report.missing:
+        yield f"to do     {len(report.missing):,} parts of other ranges: {_shortened(describe_numbers(report.missing))}"
+    else:
+        yield f"to do     every part is there: resizeonce finish {report.store}"
 
 
 def info_lines(store: Path, attributes: dict[str, Any]) -> Iterator[str]:
@@ -104,6 +119,10 @@ def warning_lines(totals: dict[str, Any]) -> Iterator[str]:
             "Filter them while loading (min_prompt_cells=1), or convert with "
             "--set recipe.prompt_masks.filter=cover, under which no object vanishes."
         )
+
+
+def _shortened(text: str, length: int = 200) -> str:
+    return text if len(text) <= length else f"{text[:length]}..."
 
 
 def _without_details(reason: str) -> str:

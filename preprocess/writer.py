@@ -1,13 +1,12 @@
 """Writes one part of a store: records in, a folder out, made visible by one rename.
 
-A part is complete or absent. It is written in a hidden sibling folder; `commit` describes the arrays, lists every
+A part is complete or absent. It is written in a folder of this try alone; `commit` describes the arrays, lists every
 file with its size and digest, syncs all of it to the disk and renames the folder.
 """
 
 import hashlib
 import json
 import os
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from preprocess.attempts import NO_SCENE, Attempt
 from preprocess.columns import Columns
 from preprocess.engine import PILLOW, Engine
 from preprocess.errors import PreprocessError
@@ -35,6 +35,7 @@ from preprocess.layout import (
 from preprocess.recipe import Recipe
 from preprocess.records import Frame, Mask, Pair, Record, Reject, Skip
 from preprocess.shards import FileDigest, ShardWriter, describe_array, describe_group, shard_path
+from preprocess.target import replace_folder, sync, writing
 
 SMALL_PROMPT_CELLS = 4
 """Sa2VA drops samples whose prompt has fewer set cells than this."""
@@ -79,6 +80,7 @@ class PartWriter:
         engine: what makes them.
         max_samples: how many samples to take at most; masks of further ones are not written.
         stop_on_reject: whether the first reject is an error.
+        run: names the run that this try belongs to.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class PartWriter:
         engine: Engine = PILLOW,
         max_samples: int | None = None,
         stop_on_reject: bool = False,
+        run: str = "",
     ) -> None:
         self._store = store
         self._part = part
@@ -99,14 +102,14 @@ class PartWriter:
         self._paired = paired
         self._max_samples = max_samples
         self._stop_on_reject = stop_on_reject
-        # Of this process alone: a worker that outlives its run for a moment writes into no other's folder.
-        self._folder = store / f".{part_name(part)}.{os.getpid()}.partial"
+        self._attempt = Attempt(store, part_name(part), run)
+        self._folder = self._attempt.folder
         self._specs = array_specs(recipe.sizes, 2 if paired else 1)
         self._columns = Columns(self._specs)
         self._rejects: list[Reject] = []
         self._skips: Counter[str] = Counter()
         self._unsure_turns = 0
-        self._scene = 0
+        self._scene = NO_SCENE
         self._scene_key = ""
         self._scene_path = ""
         self._scene_masks: dict[tuple[int, str], int] = {}
@@ -114,9 +117,9 @@ class PartWriter:
         self._shards: dict[str, ShardWriter] = {}
 
     def __enter__(self) -> "PartWriter":
-        if self._folder.exists():
-            shutil.rmtree(self._folder)
-        self._folder.mkdir(parents=True)
+        self._attempt.__enter__()
+        with writing(self._store):
+            self._folder.mkdir()
         for spec in self._specs:
             if spec.row_chunks:
                 shard = ShardWriter(self._folder / shard_path(spec), spec.codec)
@@ -129,8 +132,19 @@ class PartWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stack.__exit__(kind, error, trace)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        try:
+            self._stack.__exit__(kind, error, trace)
+        finally:
+            self._attempt.__exit__(kind, error, trace)
+
+    def deaths(self) -> Counter[int]:
+        """Return how many processes of this run died at this part, by the number of the scene they died in."""
+        return self._attempt.deaths()
+
+    @property
+    def num_rejects(self) -> int:
+        """How many records were rejected so far."""
+        return len(self._rejects)
 
     @property
     def is_full(self) -> bool:
@@ -138,9 +152,11 @@ class PartWriter:
         return self._max_samples is not None and self._num_rows("samples") >= self._max_samples
 
     def start_scene(self, scene: int, key: str) -> None:
-        """Say which scene of the source the next records belong to."""
+        """Say which scene of the dataset the next records belong to."""
+        self._attempt.enter_scene(scene)
         self._scene = scene
         self._scene_key = key
+        self._columns.append_text("scenes/key", key)
         self._scene_path = ""
         self._scene_masks.clear()
 
@@ -149,11 +165,13 @@ class PartWriter:
 
         Raises:
             RejectedError: the record is a reject, or becomes one, and the first reject is to stop the run.
+            StoreError: the file system refuses to take it.
         """
         if isinstance(record, Frame | Reject):
             self._scene_path = self._scene_path or record.path
         if isinstance(record, Frame):
-            self._add_frame(record)
+            with writing(self._store):
+                self._add_frame(record)
         elif isinstance(record, Pair):
             self._add_pair(record)
         elif isinstance(record, Skip):
@@ -162,13 +180,19 @@ class PartWriter:
             self._reject(record)
 
     def commit(self) -> PartSummary:
-        """Finish the part's files and make it visible under its final name."""
-        files = self._finish_arrays()
-        for path in [*self._describe_arrays(), *self._write_rejects()]:
-            files[path] = _digest_of(self._folder / path)
-        summary = self._summarize(files)
-        self._write_metadata(summary, files)
-        self._publish()
+        """Finish the part's files and make it visible under its final name.
+
+        Raises:
+            StoreError: the file system refuses; nothing became visible.
+        """
+        self._attempt.enter_scene(NO_SCENE)
+        with writing(self._store):
+            files = self._finish_arrays()
+            for path in [*self._describe_arrays(), *self._write_rejects()]:
+                files[path] = _digest_of(self._folder / path)
+            summary = self._summarize(files)
+            self._write_metadata(summary, files)
+            self._publish()
         return summary
 
     def _add_frame(self, frame: Frame) -> None:
@@ -317,17 +341,9 @@ class PartWriter:
         with ThreadPoolExecutor(SYNC_THREADS) as threads:
             # Syncs that wait together share the disk's journal; one after the other, each waits for its own turn.
             list(threads.map(sync, found))
-        self._folder.rename(self._store / part_name(self._part))
+        # A try on another machine that was believed dead may have been first, with the same bytes.
+        replace_folder(self._folder, self._store / part_name(self._part))
         sync(self._store)
-
-
-def sync(path: Path) -> None:
-    """Wait until a file's or a folder's content is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _digest_of(path: Path) -> FileDigest:

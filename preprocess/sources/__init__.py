@@ -1,21 +1,20 @@
 """The registry: which datasets there are. A new one is one file, one line here, a config, a test file, a README row."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
 from preprocess.sources import coco, npz, openimages, refcoco, sa1b, sav
-from preprocess.sources.base import Source
+from preprocess.sources.base import RawPath, Source
 
 
 class SourceType(NamedTuple):
     """A dataset reader and its options."""
 
     options: type[msgspec.Struct]
-    open: Callable[[Path, Any], Source]
-    """Takes the root folder and an instance of `options`."""
+    open: Callable[[RawPath, Any], Source]
+    """Takes the root, as `preprocess.remote.path.open_root` gives it, and an instance of `options`."""
 
 
 SOURCES: dict[str, SourceType] = {

@@ -7,12 +7,17 @@ small, can be pickled, and are read by whichever process gets them.
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from preprocess.errors import RecordError, SourceError
 from preprocess.images import MAX_IMAGE_BYTES, ImageDecoder, decode_image
 from preprocess.layout import DatasetType
 from preprocess.records import Record, Reject
+from preprocess.remote.path import RemotePath
+from preprocess.remote.scratch import local_file
+
+RawPath: TypeAlias = Path | RemotePath
+"""A raw file or folder, on this machine's disks or elsewhere; what both can do alike is done without a difference."""
 
 
 class Scene(Protocol):
@@ -55,15 +60,17 @@ class Source(Protocol):
         """Return what identifies the raw dataset: index files by digest, folders by a digest of their listing."""
 
 
-def resolve_inside(folder: Path, name: str) -> Path:
+def resolve_inside(folder: RawPath, name: str) -> RawPath:
     """Return the file that an annotation calls `name`, which must lie in `folder`.
 
     The folder itself is the user's choice and may be a link to anywhere; what a dataset's files name may not leave
-    it, neither by "..", nor by an absolute path, nor through a link.
+    it, neither by "..", nor by an absolute path, nor through a link. (Links on a server are the server's to judge.)
 
     Raises:
         RecordError: the name leads out of the folder or can't be a file name.
     """
+    if isinstance(folder, RemotePath):
+        return folder.inside(name)
     try:
         base = folder.resolve()
         path = (base / name).resolve()
@@ -88,19 +95,18 @@ def printable(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def file_digest(path: Path) -> str:
+def file_digest(path: RawPath) -> str:
     """Return an index file's SHA-256, to tell whether it changed.
 
     Raises:
         SourceError: the file can't be read.
     """
     try:
-        with path.open("rb") as file:
+        with local_file(path) as local, local.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as err:
-        raise SourceError(
-            f"can't read {path}: {err.strerror}; check --root and the config's [source]"
-        ) from err
+    except (OSError, RecordError) as err:
+        reason = err.strerror if isinstance(err, OSError) else err.reason
+        raise SourceError(f"can't read {path}: {reason}; check --root and the config's [source]") from err
 
 
 def listing_digest(lines: Iterable[str]) -> str:
@@ -111,12 +117,14 @@ def listing_digest(lines: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
-def read_file(path: Path, limit: int = MAX_IMAGE_BYTES) -> bytes:
+def read_file(path: RawPath, limit: int = MAX_IMAGE_BYTES) -> bytes:
     """Return a raw file's bytes.
 
     Raises:
         RecordError: the file is missing, no regular file, unreadable, or over `limit` bytes.
     """
+    if isinstance(path, RemotePath):
+        return path.read_bytes(limit)
     check_file(path, limit)
     try:
         return path.read_bytes()

@@ -10,7 +10,6 @@ A sample is one annotation. Crowds are regions of many objects, not one object, 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 
@@ -18,7 +17,7 @@ from preprocess.errors import RecordError, SegmentationError
 from preprocess.images import ImageDecoder, decode_image
 from preprocess.layout import DatasetType
 from preprocess.records import Frame, Mask, Record, Reject, Skip
-from preprocess.sources.base import file_digest, read_file, resolve_inside
+from preprocess.sources.base import RawPath, file_digest, read_file, resolve_inside
 from preprocess.sources.instances import Annotation, ImageEntry, Instances
 
 
@@ -38,7 +37,7 @@ class CocoScene:
     """One image with its annotations."""
 
     key: str
-    root: Path
+    root: RawPath
     folder: str
     image: ImageEntry
     annotations: tuple[tuple[Annotation, str], ...]
@@ -75,7 +74,7 @@ class CocoSource:
     dataset_type: DatasetType = "coco"
     paired = False
 
-    def __init__(self, root: Path, options: Options) -> None:
+    def __init__(self, root: RawPath, options: Options) -> None:
         self._root = root
         self._options = options
         self._instances = Instances(root, options.annotations, "coco")

@@ -12,14 +12,12 @@
   process that reads an image is small.
 """
 
-from pathlib import Path
-
 import msgspec
 
 from preprocess.errors import RecordError, SegmentationError, SourceError
 from preprocess.records import Reject
 from preprocess.segmentation import Rle, parse_segmentation
-from preprocess.sources.base import read_file
+from preprocess.sources.base import RawPath, read_file
 
 MAX_INSTANCES_BYTES = 1 << 32
 """Largest instances JSON that is read, several times the largest published one."""
@@ -80,7 +78,7 @@ class Instances:
         rejects: elements that can't be used: of another form, with an id that was there before, of an unlisted image.
     """
 
-    def __init__(self, root: Path, name: str, key_prefix: str) -> None:
+    def __init__(self, root: RawPath, name: str, key_prefix: str) -> None:
         """Parse `root / name`; keys of rejects begin with `key_prefix`.
 
         Raises:

@@ -1,19 +1,40 @@
 """Lists the files of a folder tree, for datasets that have no index file of their own."""
 
 import os
-from collections.abc import Container
-from pathlib import Path
+from collections.abc import Container, Iterator
+from typing import TypeAlias
 
 from preprocess.errors import SourceError
 from preprocess.records import Reject
-from preprocess.sources.base import is_text, printable
+from preprocess.remote.path import RemoteEntry, RemotePath
+from preprocess.sources.base import RawPath, is_text, printable
+
+Entry: TypeAlias = os.DirEntry[str] | RemoteEntry
 
 MAX_DEPTH = 16
 """How many folders deep files are looked for."""
 
 
+def scan_folder(folder: RawPath, sized: tuple[str, ...] = ()) -> Iterator[Entry]:
+    """Yield what lies in a folder, in no order.
+
+    Args:
+        folder: where to look.
+        sized: ends of the names of files whose sizes will be asked for; a web server's have to be fetched first.
+
+    Raises:
+        OSError: the folder can't be listed; with its text and the file's name.
+        SourceError: it is remote, and that can't be told.
+    """
+    if isinstance(folder, RemotePath):
+        yield from folder.scan(sized)
+        return
+    with os.scandir(folder) as entries:
+        yield from entries
+
+
 def list_tree(
-    root: Path, suffixes: tuple[str, ...], prefix: str, left_out: Container[str] = ()
+    root: RawPath, suffixes: tuple[str, ...], prefix: str, left_out: Container[str] = ()
 ) -> tuple[dict[str, int], list[Reject]]:
     """Return the files below `root` that end in one of `suffixes`, and what could not be looked into.
 
@@ -37,7 +58,7 @@ def list_tree(
     while folders:
         folder, depth = folders.pop()
         try:
-            entries = sorted(os.scandir(root / folder), key=lambda entry: entry.name)
+            entries = sorted(scan_folder(root / folder, suffixes), key=lambda entry: entry.name)
         except OSError as err:
             raise SourceError(f"can't list {root / folder}: {err.strerror}; check --root") from err
         for entry in entries:

@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -17,7 +16,8 @@ from preprocess.errors import RecordError, SegmentationError
 from preprocess.images import decode_bitmap
 from preprocess.records import Reject
 from preprocess.segmentation import Bitmap, Rle, parse_rle
-from preprocess.sources.base import is_text, printable, read_file, resolve_inside
+from preprocess.sources.base import RawPath, is_text, printable, read_file, resolve_inside
+from preprocess.sources.listing import scan_folder
 
 FRAMES_PER_ANNOTATION = 4
 """Annotated at 6 frames a second, filmed at 24: annotated frame t is video frame 4 t."""
@@ -49,7 +49,7 @@ class _Annotation(msgspec.Struct, frozen=True):
 _ANNOTATION = msgspec.json.Decoder(_Annotation, strict=False)
 
 
-def read_json(root: Path, path: str, kind: str, key: str) -> Iterator[Masklet | Reject]:
+def read_json(root: RawPath, path: str, kind: str, key: str) -> Iterator[Masklet | Reject]:
     """Yield the objects of `root / path`, each with the id "<kind>-<masklet_id>".
 
     Args:
@@ -89,7 +89,7 @@ def read_json(root: Path, path: str, kind: str, key: str) -> Iterator[Masklet | 
             yield Masklet(object_id, path, of_object)
 
 
-def read_folders(root: Path, path: str, key: str) -> Iterator[Masklet | Reject]:
+def read_folders(root: RawPath, path: str, key: str) -> Iterator[Masklet | Reject]:
     """Yield the objects of the folder `root / path`, which holds a folder of PNG masks for each.
 
     Raises:
@@ -134,14 +134,14 @@ def frame_key(key: str, t: int) -> str:
     return f"{key}/{FRAMES_PER_ANNOTATION * t:05d}"
 
 
-def list_folder(root: Path, path: str) -> list[str]:
+def list_folder(root: RawPath, path: str) -> list[str]:
     """Return the sorted names in `root / path`.
 
     Raises:
         RecordError: it can't be listed, or leads out of the root.
     """
     try:
-        return sorted(entry.name for entry in resolve_inside(root, path).iterdir())
+        return sorted(entry.name for entry in scan_folder(resolve_inside(root, path)))
     except OSError as err:
         raise RecordError(f"can't list the folder: {err.strerror}") from err
 
@@ -153,5 +153,5 @@ def _parse_rle(segmentation: msgspec.Raw) -> Rle:
         raise SegmentationError(f"the run lengths are no valid JSON: {err}") from err
 
 
-def _decode_png(root: Path, path: str) -> Bitmap:
+def _decode_png(root: RawPath, path: str) -> Bitmap:
     return Bitmap(decode_bitmap(read_file(resolve_inside(root, path))))

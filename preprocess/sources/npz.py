@@ -20,7 +20,6 @@ are never read. Compression is none or deflate, which is what numpy writes.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -32,7 +31,7 @@ from preprocess.images import MAX_IMAGE_PIXELS, ImageDecoder, decode_image
 from preprocess.layout import DatasetType
 from preprocess.records import Frame, Mask, Pair, Record, Reject
 from preprocess.segmentation import Bitmap
-from preprocess.sources.base import listing_digest, resolve_inside
+from preprocess.sources.base import RawPath, listing_digest, resolve_inside
 from preprocess.sources.listing import list_tree
 from preprocess.sources.zipped_arrays import has_array, open_arrays, read_array
 
@@ -65,7 +64,7 @@ class NpzScene:
     """One file."""
 
     key: str
-    root: Path
+    root: RawPath
     path: str
     options: Options
 
@@ -122,7 +121,7 @@ class NpzScene:
 class NpzSource:
     """A folder of npz files: one scene for each, in the order of their relative paths."""
 
-    def __init__(self, root: Path, options: Options) -> None:
+    def __init__(self, root: RawPath, options: Options) -> None:
         self.dataset_type: DatasetType = options.dataset_type
         self.paired = options.paired
         self._root = root

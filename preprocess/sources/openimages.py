@@ -24,7 +24,6 @@ There is no official tree after unpacking, so each place is an option.
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -34,7 +33,7 @@ from preprocess.images import ImageDecoder, Picture, decode_bitmap, decode_image
 from preprocess.layout import DatasetType
 from preprocess.records import Frame, Mask, Record, Reject, Skip
 from preprocess.segmentation import Bitmap
-from preprocess.sources.base import file_digest, read_file, resolve_inside
+from preprocess.sources.base import RawPath, file_digest, read_file, resolve_inside
 from preprocess.sources.openimages_rows import Row, Rows, read_classes
 
 MAX_BITMAP_PIXELS = 1 << 30
@@ -71,7 +70,7 @@ class OpenImagesScene:
     """One image with its rows."""
 
     key: str
-    root: Path
+    root: RawPath
     images: str
     masks: str
     image_id: str
@@ -160,7 +159,7 @@ class OpenImagesSource:
     dataset_type: DatasetType = "openimage"
     paired = False
 
-    def __init__(self, root: Path, options: Options) -> None:
+    def __init__(self, root: RawPath, options: Options) -> None:
         """Read the segmentation CSV and the class names.
 
         Raises:
@@ -196,7 +195,7 @@ class OpenImagesSource:
         return {name: file_digest(self._root / name) for name in names}
 
 
-def _find(folder: Path, names: list[str]) -> Path:
+def _find(folder: RawPath, names: list[str]) -> RawPath:
     """Return the first of the files that is there.
 
     Raises:

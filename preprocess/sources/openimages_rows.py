@@ -8,14 +8,14 @@ import csv
 import io
 from array import array
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple, TextIO
 
 import numpy as np
 
 from preprocess.errors import RecordError, SourceError
 from preprocess.records import Reject
-from preprocess.sources.base import check_file, read_file
+from preprocess.remote.scratch import local_file
+from preprocess.sources.base import RawPath, check_file, read_file
 
 MAX_CSV_BYTES = 1 << 33
 """Largest segmentation CSV that is read, several times the largest published one."""
@@ -66,7 +66,7 @@ class Rows:
         rejects: lines that are no row.
     """
 
-    def __init__(self, root: Path, name: str) -> None:
+    def __init__(self, root: RawPath, name: str) -> None:
         """Read `root / name`.
 
         Raises:
@@ -78,11 +78,12 @@ class Rows:
         self._ends = array("q", [0])
         path = root / name
         try:
-            check_file(path, MAX_CSV_BYTES)
-            with path.open(encoding="utf-8-sig", errors="backslashreplace", newline="") as file:
-                lines = _read_lines(file)
-                columns = _find_columns(next(lines, ""), path)
-                self._index(lines, columns)
+            with local_file(path) as local:
+                check_file(local, MAX_CSV_BYTES)
+                with local.open(encoding="utf-8-sig", errors="backslashreplace", newline="") as file:
+                    lines = _read_lines(file)
+                    columns = _find_columns(next(lines, ""), path)
+                    self._index(lines, columns)
         except (OSError, RecordError) as err:
             raise SourceError(f"can't read {path}: {err}; check --root and the config's [source]") from err
 
@@ -115,7 +116,7 @@ class Rows:
         self._starts = np.searchsorted(images[self._order], np.arange(len(numbers) + 1))
 
 
-def read_classes(path: Path) -> dict[str, str]:
+def read_classes(path: RawPath) -> dict[str, str]:
     """Return the display name of each label: lines `/m/0bt9lr,Dog`, without a header. No file gives no names.
 
     Raises:
@@ -141,7 +142,7 @@ def _read_lines(file: TextIO) -> Iterator[str]:
             line = file.readline(MAX_LINE_LENGTH)
 
 
-def _find_columns(header: str, path: Path) -> list[int]:
+def _find_columns(header: str, path: RawPath) -> list[int]:
     """Return where each of `_COLUMNS` stands."""
     names = [name.strip().strip('"') for name in header.rstrip("\r\n").split(",")]
     if lacking := [column for column in _COLUMNS if column not in names]:

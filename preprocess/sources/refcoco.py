@@ -25,7 +25,6 @@ A sample is one ref: the object (in gRefCOCO also several objects, their masks u
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -36,7 +35,7 @@ from preprocess.images import ImageDecoder, decode_image
 from preprocess.layout import DatasetType
 from preprocess.records import Frame, Mask, Record, Reject, Skip
 from preprocess.segmentation import Bitmap, Rle, check_mask_size
-from preprocess.sources.base import file_digest, read_file, resolve_inside
+from preprocess.sources.base import RawPath, file_digest, read_file, resolve_inside
 from preprocess.sources.instances import Annotation, ImageEntry, Instances
 from preprocess.sources.refs import BadRef, Ref, read_refs
 
@@ -115,7 +114,7 @@ class RefcocoScene:
     """One image with the refs of one split."""
 
     key: str
-    root: Path
+    root: RawPath
     folder: str
     image: ImageEntry
     objects: tuple[ReferredObject, ...]
@@ -162,7 +161,7 @@ class RefcocoSource:
     dataset_type: DatasetType = "refcoco"
     paired = False
 
-    def __init__(self, root: Path, options: Options) -> None:
+    def __init__(self, root: RawPath, options: Options) -> None:
         self._root = root
         self._options = options
         refs = self._read_split()

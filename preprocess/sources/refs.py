@@ -21,13 +21,13 @@ import io
 import pickle
 import pickletools
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Annotated, Any, NamedTuple, NoReturn
 
 import msgspec
 
 from preprocess.errors import RecordError, SourceError
-from preprocess.sources.base import read_file
+from preprocess.sources.base import RawPath, read_file
+from preprocess.sources.listing import scan_folder
 
 MAX_REFS_BYTES = 1 << 29
 """Largest refs file that is read, several times the largest published one."""
@@ -97,7 +97,7 @@ class _Split(msgspec.Struct, frozen=True, gc=False):
     split: str
 
 
-def read_refs(path: Path) -> list[Ref | BadRef]:
+def read_refs(path: RawPath) -> list[Ref | BadRef]:
     """Read a refs file, in the order of the file: JSON if its name ends in ".json", else a pickle.
 
     Raises:
@@ -106,9 +106,8 @@ def read_refs(path: Path) -> list[Ref | BadRef]:
     try:
         content = read_file(path, MAX_REFS_BYTES)
     except RecordError as err:
-        found = ", ".join(sorted(file.name for file in path.parent.glob("*refs*"))) or "none"
         raise SourceError(
-            f"can't read {path}: {err}; refs files there: {found}; check --root and the config's dataset and split_by"
+            f"can't read {path}: {err}; refs files there: {_list_refs(path.parent)}; check --root and the config's dataset and split_by"
         ) from err
     if not content:
         raise SourceError(f"{path} is empty (0 bytes); download it again")
@@ -121,7 +120,16 @@ def read_refs(path: Path) -> list[Ref | BadRef]:
     return _parse(load_pickle(content, path), msgspec.convert, path)
 
 
-def _parse(elements: Sequence[object], decode: Callable[..., Any], path: Path) -> list[Ref | BadRef]:
+def _list_refs(folder: RawPath) -> str:
+    """Return the names of refs files in a folder, for a message."""
+    try:
+        names = sorted(entry.name for entry in scan_folder(folder) if "refs" in entry.name)
+    except (OSError, SourceError):
+        names = []
+    return ", ".join(names) or "none"
+
+
+def _parse(elements: Sequence[object], decode: Callable[..., Any], path: RawPath) -> list[Ref | BadRef]:
     if len(elements) > MAX_REFS:
         raise SourceError(f"{path} holds {len(elements)} records, over the limit of {MAX_REFS}")
     refs: list[Ref | BadRef] = []
@@ -141,7 +149,7 @@ def _read_split(decode: Callable[..., Any], element: object) -> str:
     return split
 
 
-def load_pickle(content: bytes, path: Path) -> list[object]:
+def load_pickle(content: bytes, path: RawPath) -> list[object]:
     """Return the list that a pickle of plain values holds; `path` is named in errors.
 
     Raises:
@@ -211,7 +219,7 @@ _IMPORTS = frozenset(pickle.GLOBAL + pickle.INST + pickle.STACK_GLOBAL)
 _PUTS = frozenset(pickle.PUT + pickle.LONG_BINPUT)
 
 
-def _check_opcodes(content: bytes, path: Path) -> int:
+def _check_opcodes(content: bytes, path: RawPath) -> int:
     """Return the number of instructions up to the end, or up to an import, where the unpickler stops with its reason.
 
     A place in the memo is checked because C's unpickler takes memory up to any place a pickle claims; tuples are not

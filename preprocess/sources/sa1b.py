@@ -23,7 +23,6 @@ Tars and folders may be mixed, at any depth. A jpg and its json belong together 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -33,7 +32,7 @@ from preprocess.images import MAX_IMAGE_BYTES, ImageDecoder, decode_image
 from preprocess.layout import DatasetType
 from preprocess.records import Frame, Mask, Record, Reject, Skip
 from preprocess.segmentation import Rle, parse_segmentation
-from preprocess.sources.base import listing_digest
+from preprocess.sources.base import RawPath, listing_digest
 from preprocess.sources.sa1b_pairs import Pairs, RawFile
 
 MAX_JSON_BYTES = 1 << 26
@@ -83,7 +82,7 @@ class Sa1bScene:
     """One image with its masks."""
 
     key: str
-    root: Path
+    root: RawPath
     image_id: int
     image: RawFile
     annotations: RawFile
@@ -180,7 +179,7 @@ class Sa1bSource:
     dataset_type: DatasetType = "sa1b"
     paired = False
 
-    def __init__(self, root: Path, options: Options) -> None:
+    def __init__(self, root: RawPath, options: Options) -> None:
         """List the root and scan the headers of its tar files.
 
         Raises:

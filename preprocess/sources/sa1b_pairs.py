@@ -4,11 +4,9 @@ The whole dataset has 11 million pairs, so nothing is kept per pair but numbers:
 folder, or a folder within a tar) and, in a tar, an offset and a size. Paths are put together when a pair is asked for.
 """
 
-import os
 import re
 from array import array
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -16,8 +14,11 @@ from numpy.typing import NDArray
 
 from preprocess.errors import RecordError, SourceError
 from preprocess.records import Reject
-from preprocess.sources.base import printable, read_file, resolve_inside
-from preprocess.sources.tars import read_member, scan_tar
+from preprocess.remote.connection import side_by_side
+from preprocess.remote.path import RemotePath
+from preprocess.sources.base import RawPath, printable, read_file, resolve_inside
+from preprocess.sources.listing import Entry, scan_folder
+from preprocess.sources.tars import Member, read_member, scan_tar
 
 _SUFFIXES = (".jpg", ".json")
 _NAME = re.compile(r"sa_(0|[1-9][0-9]{0,17})(\.jpg|\.json)", re.ASCII)
@@ -39,7 +40,7 @@ class RawFile:
         """Path to print, such as "sa_000000.tar/sa_1.jpg"."""
         return printable(f"{self.tar}/{self.name}" if self.tar else self.name)
 
-    def read(self, root: Path, limit: int) -> bytes:
+    def read(self, root: RawPath, limit: int) -> bytes:
         """Return its bytes.
 
         Raises:
@@ -66,7 +67,7 @@ class Pairs:
         tars: "path size" of each tar file that was scanned, sorted.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: RawPath) -> None:
         """List `root` and scan its tar files.
 
         Raises:
@@ -95,40 +96,52 @@ class Pairs:
         return int(image[0]), self._file(image), self._file(self._annotations[index])
 
     def _walk(self) -> None:
-        folders = [""]
+        folders, tars = [""], list[str]()
         while folders:
             folder = folders.pop()
             prefix = f"{folder}/" if folder else ""
             place = self._place("", folder)
             try:
-                with os.scandir(self._root / folder) as entries:
-                    for entry in entries:
-                        name = f"{prefix}{entry.name}"
-                        if entry.is_dir(follow_symlinks=False):
-                            folders.append(name)
-                        elif entry.name.endswith(".tar") and not entry.name.startswith("."):
-                            self._scan_tar(name)
-                        elif _links_to_folder(entry):
-                            self._reject("sa1b", name, "a link to a folder; links are not followed")
-                        else:
-                            self._add(entry.name, name, place)
+                for entry in scan_folder(self._root / folder):
+                    name = f"{prefix}{entry.name}"
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(name)
+                    elif entry.name.endswith(".tar") and not entry.name.startswith("."):
+                        tars.append(name)
+                    elif _links_to_folder(entry):
+                        self._reject("sa1b", name, "a link to a folder; links are not followed")
+                    else:
+                        self._add(entry.name, name, place)
             except OSError as err:
                 if not folder:
                     raise SourceError(f"can't list {self._root}: {err.strerror}; check --root") from err
                 self._reject("sa1b", folder, f"can't list the folder: {err.strerror}")
+        # Of a remote tar, each header is a request.
+        scan = side_by_side if isinstance(self._root, RemotePath) else map
+        for tar, (members, reason) in zip(tars, scan(self._scan_tar, tars), strict=True):
+            self._add_members(tar, members)
+            if reason:
+                self._reject("sa1b", tar, reason)
 
-    def _scan_tar(self, tar: str) -> None:
+    def _scan_tar(self, tar: str) -> tuple[list[Member], str]:
+        """Return a tar's members that are ours, up to where it is damaged, and how; "" where it is not."""
+        members: list[Member] = []
         try:
-            path = resolve_inside(self._root, tar)
-            for member in scan_tar(path):
-                folder, _, name = member.name.rpartition("/")
-                if not member.problem:
-                    place = self._place(tar, folder)
-                    self._add(name, f"{tar}/{member.name}", place, member.offset, member.size)
-                elif _is_ours(name):
-                    self._reject(f"sa1b/{name}", f"{tar}/{member.name}", member.problem)
+            found = scan_tar(resolve_inside(self._root, tar))
+            # What comes before an error stays in the list.
+            members.extend(member for member in found if _is_ours(member.name.rpartition("/")[2]))
         except RecordError as err:
-            self._reject("sa1b", tar, err.reason)
+            return members, err.reason
+        return members, ""
+
+    def _add_members(self, tar: str, members: list[Member]) -> None:
+        for member in members:
+            folder, _, name = member.name.rpartition("/")
+            if not member.problem:
+                place = self._place(tar, folder)
+                self._add(name, f"{tar}/{member.name}", place, member.offset, member.size)
+            else:
+                self._reject(f"sa1b/{name}", f"{tar}/{member.name}", member.problem)
         try:
             self.tars.append(f"{tar} {(self._root / tar).stat().st_size}")
         except OSError:
@@ -192,7 +205,7 @@ class Pairs:
         self.rejects.append(Reject(printable(key), printable(path), "index", reason))
 
 
-def _links_to_folder(entry: os.DirEntry[str]) -> bool:
+def _links_to_folder(entry: Entry) -> bool:
     try:
         return entry.is_symlink() and entry.is_dir()
     except OSError:

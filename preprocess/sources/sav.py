@@ -28,6 +28,7 @@ else, neither on the order of work nor on what else is in the folder. Only frame
 
 import hashlib
 from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -38,8 +39,8 @@ from preprocess.errors import RecordError, SourceError
 from preprocess.images import ImageDecoder, decode_image
 from preprocess.layout import DatasetType
 from preprocess.records import Frame, Mask, Pair, Record, Reject, Skip
-from preprocess.sources.base import file_digest, listing_digest, read_file
-from preprocess.sources.listing import list_tree
+from preprocess.sources.base import RawPath, file_digest, listing_digest, read_file
+from preprocess.sources.listing import list_tree, scan_folder
 from preprocess.sources.masklets import (
     FRAMES_PER_ANNOTATION,
     Masklet,
@@ -103,7 +104,7 @@ class SavScene:
     """One video."""
 
     key: str
-    root: Path
+    root: RawPath
     video_id: str
     annotations: tuple[tuple[str, str], ...]
     """Kind ("manual", "auto", "folder") and path relative to the root, "" where there is none."""
@@ -119,6 +120,10 @@ class SavScene:
         except RecordError as err:
             yield Reject.from_error(err, self.key, self.mp4 or folder)
             return
+        with closing(frames):
+            yield from self._read_pairs(frames)
+
+    def _read_pairs(self, frames: Frames) -> Iterator[Record]:
         choices = []
         for found in self._read_annotations():
             if isinstance(found, Masklet):
@@ -235,7 +240,7 @@ class SavSource:
     dataset_type: DatasetType = "sav"
     paired = True
 
-    def __init__(self, root: Path, options: Options) -> None:
+    def __init__(self, root: RawPath, options: Options) -> None:
         self._root = root
         self._options = options
         self.rejects: list[Reject] = []
@@ -283,7 +288,7 @@ class SavSource:
             for folder in (self._options.jpeg_folder, self._options.mask_folder):
                 if (self._root / folder).is_dir():
                     digests[folder] = listing_digest(
-                        sorted(entry.name for entry in (self._root / folder).iterdir())
+                        sorted(entry.name for entry in scan_folder(self._root / folder))
                     )
         except OSError as err:
             raise SourceError(f"can't list {err.filename}: {err.strerror}") from err

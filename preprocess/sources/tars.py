@@ -6,12 +6,15 @@ of a file looks like its end to it, and it reads an extended header of any claim
 extracted, so the names of members lead nowhere; those that would outside are refused all the same.
 """
 
+import io
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from preprocess.errors import RecordError
+from preprocess.remote.path import RangedFile, RemotePath
+from preprocess.sources.base import RawPath
 
 MAX_EXTENSION_BYTES = 1 << 20
 """Largest extended header (a long name, pax records) that is read into memory."""
@@ -43,7 +46,7 @@ class Member(NamedTuple):
     """Why it can't be read; "" for a regular file."""
 
 
-def scan_tar(path: Path) -> Iterator[Member]:
+def scan_tar(path: RawPath) -> Iterator[Member]:
     """Yield the members that are no directories, in the order of the file.
 
     Raises:
@@ -52,13 +55,13 @@ def scan_tar(path: Path) -> Iterator[Member]:
     try:
         if not path.is_file():
             raise RecordError("the file is missing or is no regular file", stage="index")
-        with path.open("rb", buffering=0) as file:
+        with path.open("rb", buffering=0) if isinstance(path, Path) else path.open_ranges() as file:
             yield from _scan(file, path.stat().st_size)
     except OSError as err:
         raise RecordError(f"can't read the tar file: {err}", stage="index") from err
 
 
-def read_member(path: Path, offset: int, size: int, limit: int) -> bytes:
+def read_member(path: RawPath, offset: int, size: int, limit: int) -> bytes:
     """Return the bytes of a member that `scan_tar` found.
 
     Raises:
@@ -67,11 +70,14 @@ def read_member(path: Path, offset: int, size: int, limit: int) -> bytes:
     if size > limit:
         raise RecordError(f"the member has {size} bytes, over the limit of {limit}")
     try:
-        if not path.is_file():
+        if isinstance(path, RemotePath):
+            content = path.read_range(offset, size)
+        elif not path.is_file():
             raise RecordError("the tar file is missing or is no regular file")
-        with path.open("rb") as file:
-            file.seek(offset)
-            content = file.read(size)
+        else:
+            with path.open("rb") as file:
+                file.seek(offset)
+                content = file.read(size)
     except OSError as err:
         raise RecordError(f"can't read the tar file: {err}") from err
     if len(content) != size:
@@ -81,7 +87,7 @@ def read_member(path: Path, offset: int, size: int, limit: int) -> bytes:
     return content
 
 
-def _scan(file: BinaryIO, end: int) -> Iterator[Member]:
+def _scan(file: io.FileIO | RangedFile, end: int) -> Iterator[Member]:
     offset = 0
     records: dict[str, str] = {}
     while True:
@@ -162,7 +168,7 @@ def _describe(info: tarfile.TarInfo, records: dict[str, str], start: int) -> Mem
     return Member(name, start, int(size), problem)
 
 
-def _read_extension(file: BinaryIO, info: tarfile.TarInfo, start: int) -> dict[str, str]:
+def _read_extension(file: io.FileIO | RangedFile, info: tarfile.TarInfo, start: int) -> dict[str, str]:
     """Return what an extended header says about the member after it."""
     if info.size > MAX_EXTENSION_BYTES:
         raise RecordError(
@@ -191,7 +197,7 @@ def _parse_pax(content: bytes) -> dict[str, str]:
     return records
 
 
-def _skip_sparse_map(file: BinaryIO, header: bytes) -> int:
+def _skip_sparse_map(file: io.FileIO | RangedFile, header: bytes) -> int:
     """Return how many bytes of map follow a sparse member's header; each block says whether another follows."""
     length = 0
     more = header[482] != 0
@@ -201,7 +207,7 @@ def _skip_sparse_map(file: BinaryIO, header: bytes) -> int:
     return length
 
 
-def _check_end(file: BinaryIO, end: int) -> None:
+def _check_end(file: io.FileIO | RangedFile, end: int) -> None:
     """Raise if more than padding follows: a hole of zeros in a broken download looks like the end mark."""
     position = file.tell()
     if end - position > MAX_PADDING_BYTES or file.read(MAX_PADDING_BYTES).strip(b"\0"):

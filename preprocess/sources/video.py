@@ -12,6 +12,7 @@ from there on no frame is used.
 import importlib.util
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -19,7 +20,9 @@ import numpy as np
 
 from preprocess.errors import RecordError
 from preprocess.images import MAX_IMAGE_PIXELS, ImageDecoder, Picture, is_same_picture
-from preprocess.sources.base import read_file, resolve_inside
+from preprocess.remote.scratch import local_file
+from preprocess.sources.base import RawPath, read_file, resolve_inside
+from preprocess.sources.listing import scan_folder
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -61,11 +64,14 @@ class Frames(Protocol):
             sizes: (height, width) that the annotation says, by frame number; None where it does not say one.
         """
 
+    def close(self) -> None:
+        """Let go of what was opened; no frame is read after that."""
+
 
 class ExtractedFrames:
     """A folder of frames as JPEG files; the file's name is the frame's number."""
 
-    def __init__(self, root: Path, folder: str, decode: ImageDecoder) -> None:
+    def __init__(self, root: RawPath, folder: str, decode: ImageDecoder) -> None:
         """List `root / folder`; its files will be decoded by `decode`.
 
         Raises:
@@ -75,7 +81,7 @@ class ExtractedFrames:
         self._root = root
         self._decode = decode
         try:
-            names = {entry.name for entry in resolve_inside(root, folder).iterdir()}
+            names = {entry.name for entry in scan_folder(resolve_inside(root, folder))}
         except OSError as err:
             raise RecordError(f"can't list the folder of frames: {err.strerror}") from err
         numbers = (int(name[:-4]) for name in names if _FRAME_NAME.fullmatch(name))
@@ -101,23 +107,28 @@ class ExtractedFrames:
             except RecordError as err:
                 yield number, path, err
 
+    def close(self) -> None:
+        """Do nothing: each frame's file is closed when it has been read."""
+
 
 class VideoFile:
     """An mp4, decoded as far as the last frame that is asked for; one frame at a time is in memory."""
 
-    def __init__(self, root: Path, name: str) -> None:
+    def __init__(self, root: RawPath, name: str) -> None:
         """Read the header of `root / name`.
 
         Raises:
             RecordError: the file is missing, is no mp4 with a video, leads out of the root, or PyAV is not installed.
         """
         self.path = name
-        self._file = resolve_inside(root, name)
-        if not self._file.is_file():
-            raise RecordError("not a regular file" if self._file.exists() else "the file is missing")
-        with _open_container(self._file) as container:
-            # A header may claim any number here; it is only ever compared.
-            self._length = container.streams.video[0].frames or None
+        with ExitStack() as stack:
+            self._file = stack.enter_context(local_file(resolve_inside(root, name)))
+            if not self._file.is_file():
+                raise RecordError("not a regular file" if self._file.exists() else "the file is missing")
+            with _open_container(self._file) as container:
+                # A header may claim any number here; it is only ever compared.
+                self._length = container.streams.video[0].frames or None
+            self._held = stack.pop_all()
 
     @property
     def length(self) -> int | None:
@@ -146,6 +157,10 @@ class VideoFile:
         while wanted is not None:
             yield wanted, self.path, error
             wanted = next(numbers, None)
+
+    def close(self) -> None:
+        """Remove the copy of a remote file."""
+        self._held.close()
 
 
 def can_decode_video() -> bool:

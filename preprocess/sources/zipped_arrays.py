@@ -13,7 +13,6 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -21,6 +20,8 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from preprocess.errors import RecordError
+from preprocess.remote.scratch import local_file
+from preprocess.sources.base import RawPath
 
 MAX_ARRAY_BYTES = 1 << 29
 """Largest array that is read, decompressed."""
@@ -60,25 +61,26 @@ class _LimitedFile(io.FileIO):
 
 
 @contextmanager
-def open_arrays(path: Path) -> Iterator[zipfile.ZipFile]:
+def open_arrays(path: RawPath) -> Iterator[zipfile.ZipFile]:
     """Open an npz file.
 
     Raises:
         RecordError: the file is missing or no zip.
     """
-    if not path.is_file():
-        raise RecordError("not a regular file" if path.exists() else "the file is missing")
-    try:
-        content = _LimitedFile(path)
-    except OSError as err:
-        raise RecordError(f"can't read the file: {err}") from err
-    with content:
+    with local_file(path) as local:
+        if not local.is_file():
+            raise RecordError("not a regular file" if local.exists() else "the file is missing")
         try:
-            file = zipfile.ZipFile(content)
-        except _ZIP_ERRORS as err:
-            raise RecordError(f"no readable npz (a zip of npy arrays): {err}") from err
-        with file:
-            yield file
+            content = _LimitedFile(local)
+        except OSError as err:
+            raise RecordError(f"can't read the file: {err}") from err
+        with content:
+            try:
+                file = zipfile.ZipFile(content)
+            except _ZIP_ERRORS as err:
+                raise RecordError(f"no readable npz (a zip of npy arrays): {err}") from err
+            with file:
+                yield file
 
 
 def has_array(file: zipfile.ZipFile, name: str) -> bool:

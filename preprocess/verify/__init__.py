@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from preprocess.errors import StoreError
 from preprocess.recipe import Recipe
+from preprocess.remote.path import open_root
 from preprocess.verify.findings import Finding, VerifyReport
 from preprocess.verify.part import PartTask, Tick, read_part
 from preprocess.verify.rederive import (
@@ -27,6 +28,7 @@ from preprocess.verify.rederive import (
     open_same_source,
 )
 from preprocess.verify.root import Root, check_root, read_recipe, read_root
+from preprocess.verify.scenes import find_scenes
 from preprocess.verify.store_values import check_statistics
 from preprocess.verify.totals import check_totals
 from preprocess.verify.values import Statistics, check_values
@@ -48,8 +50,8 @@ class VerifyOptions:
 
     values: bool = False
     """Whether to look at every pixel."""
-    source: Path | None = None
-    """The raw dataset; given, scenes are made anew and compared bit for bit."""
+    source: Path | str | None = None
+    """The raw dataset's folder or URL; given, scenes are made anew and compared bit for bit."""
     sample: int | None = 64
     """How many scenes to make anew, evenly spread; None for all."""
     workers: int = 1
@@ -109,7 +111,7 @@ def _verify_parts(store: Path, root: Root, report: VerifyReport, options: Verify
             report.findings.append(Finding(check="source-unchecked", array="zarr.json", found=text))
         else:
             # A dataset that is not the store's is an error, so it is opened before the long work.
-            remakes = _remake_tasks(root, tasks, options)
+            remakes = _remake_tasks(root, tasks, options, report)
     with_bytes = sum(task.entry.bytes for task in tasks)
     results = list(_run(_check_part, tasks, with_bytes, "B", options))
     for result in results:
@@ -152,17 +154,27 @@ def _part_tasks(store: Path, root: Root, recipe: Recipe, options: VerifyOptions)
     ]
 
 
-def _remake_tasks(root: Root, tasks: Sequence[PartTask], options: VerifyOptions) -> list[RemakeTask]:
+def _remake_tasks(
+    root: Root, tasks: Sequence[PartTask], options: VerifyOptions, report: VerifyReport
+) -> list[RemakeTask]:
     assert options.source is not None
-    source = open_same_source(root, options.source)
-    chosen = choose_scenes(len(source), options.sample)
+    folder = open_root(options.source)
+    source = open_same_source(root, folder)
+    parts = [(task.store / task.entry.name, task.scenes) for task in tasks]
+    places, unknown = find_scenes(root, parts, source)
+    if unknown:
+        text = f"{unknown} scenes are not in {options.source}: check them against the dataset they came from"
+        report.findings.append(Finding(check="source-unchecked", level="note", found=text))
+    chosen = dict(places[place] for place in choose_scenes(len(places), options.sample))
     remakes = []
     for task in tasks:
         numbers = [number for number in chosen if number in task.scenes]
         is_last = root.job.get("limit") is not None and task.number == len(root.parts) - 1
         for first in range(0, len(numbers), SCENES_PER_TASK):
-            scenes = tuple((number, source[number]) for number in numbers[first : first + SCENES_PER_TASK])
-            remakes.append(RemakeTask(task, options.source, scenes, is_last))
+            scenes = tuple(
+                (number, source[chosen[number]]) for number in numbers[first : first + SCENES_PER_TASK]
+            )
+            remakes.append(RemakeTask(task, folder, scenes, is_last))
     return remakes
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from preprocess.errors import SourceError
 from preprocess.images import is_same_picture
 from preprocess.records import Frame, Mask, Pair
 from preprocess.sources import SOURCES
-from preprocess.sources.base import Scene, Source
+from preprocess.sources.base import RawPath, Scene, Source
 from preprocess.verify.findings import REDO_TENSORS, Finding
 from preprocess.verify.part import Part, PartTask, read_part
 from preprocess.verify.pictures import explain
@@ -41,14 +40,14 @@ class RemakeTask:
     """All that a process needs to compare some scenes of one part."""
 
     part: PartTask
-    root: Path
+    root: RawPath
     """The raw dataset."""
     scenes: tuple[tuple[int, Scene], ...]
     may_be_cut: bool
     """Whether a limit may have cut the part's last scene short."""
 
 
-def open_same_source(root: Root, folder: Path) -> Source:
+def open_same_source(root: Root, folder: RawPath) -> Source:
     """Open the raw dataset that a store was made from.
 
     Raises:
@@ -56,8 +55,8 @@ def open_same_source(root: Root, folder: Path) -> Source:
     """
     config = parse_config({"source": root.job["source"]}, "the store's job")
     source = SOURCES[config.source].open(folder, config.options)
-    found, wanted = source.fingerprint(), root.job.get("files")
-    if found != wanted:
+    found, wanted = source.fingerprint(), root.jobs[-1].get("files")
+    if all(found != job.get("files") for job in root.jobs):
         raise SourceError(
             f"{folder} is not the dataset that the store was made from: its files are {found}, expected {wanted}; "
             "give the folder that `resizeonce convert --root` was given"
@@ -133,7 +132,7 @@ def _accepted(frames: Sequence[Frame]) -> list[tuple[Frame, list[Mask]]]:
     return accepted
 
 
-def _compare_frame(part: Part, root: Path, row: int, frame: Frame) -> Iterator[Finding]:
+def _compare_frame(part: Part, root: RawPath, row: int, frame: Frame) -> Iterator[Finding]:
     height, width = frame.image.shape[:2]
     columns, texts = part.columns, part.texts
     for array, found, wanted in (

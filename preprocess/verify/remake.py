@@ -13,8 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from pycocotools import mask as coco_mask
 
+from preprocess.errors import RecordError
 from preprocess.layout import IMAGENET_MEAN, IMAGENET_STD
+from preprocess.remote.scratch import local_file
 from preprocess.segmentation import Bitmap, Rle
+from preprocess.sources.base import RawPath
 
 FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -98,8 +101,10 @@ def decode_mask(mask: Rle | Bitmap) -> NDArray[np.bool_]:
     return decoded
 
 
-def decode_picture(root: Path, path: str, size: tuple[int, int]) -> NDArray[np.uint8] | None:
+def decode_picture(root: RawPath, path: str, size: tuple[int, int]) -> NDArray[np.uint8] | None:
     """Return an image file as Pillow decodes it, uint8 [H, W, 3]; None where `path` is none (a video, an archive).
+
+    Of a remote tar it is None, too: `tarfile` finds a member by reading all headers before it.
 
     Args:
         root: the dataset's folder.
@@ -108,14 +113,14 @@ def decode_picture(root: Path, path: str, size: tuple[int, int]) -> NDArray[np.u
     """
     archive, is_member, member = path.partition(".tar/")
     try:
-        if is_member and (root / f"{archive}.tar").is_file():
+        if is_member and isinstance(root, Path) and (root / f"{archive}.tar").is_file():
             with tarfile.open(root / f"{archive}.tar", "r:") as tar:
                 file = tar.extractfile(member)
                 return None if file is None else _decode(Image.open(file), size)
         if (root / path).is_file():
-            with Image.open(root / path) as picture:
+            with local_file(root / path) as local, Image.open(local) as picture:
                 return _decode(picture, size)
-    except (OSError, KeyError):
+    except (OSError, KeyError, RecordError):
         return None
     return None
 

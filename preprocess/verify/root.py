@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from preprocess.attempts import ATTEMPTS_FOLDER
 from preprocess.config import parse_config
 from preprocess.errors import ConfigError, FormatVersionError, StoreError
 from preprocess.layout import (
@@ -21,10 +22,13 @@ from preprocess.layout import (
     attributes_digest,
     part_name,
 )
-from preprocess.manifest import LOCK_FILE
+from preprocess.lock import LOCK_FILE
+from preprocess.manifest import INDEX_REJECTS_FILE
 from preprocess.recipe import RECIPES, Recipe
 from preprocess.verify.findings import REDO_PART, REDO_STORE, RESTORE, Finding
 from preprocess.verify.metadata import attributes_of
+
+_WORKING_FILES = (JOB_FILE, LOCK_FILE, ATTEMPTS_FOLDER, INDEX_REJECTS_FILE)
 
 
 class ListedFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,6 +47,14 @@ class PartEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sha256: str
 
 
+class Appended(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Parts that were added to a finished store."""
+
+    job: dict[str, Any]
+    first_part: int
+    first_scene: int
+
+
 class Root(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The root attributes, as docs/format.md lists them."""
 
@@ -53,6 +65,7 @@ class Root(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     recipe: dict[str, Any]
     fingerprint: str
     job: dict[str, Any]
+    appended: list[Appended]
     parts: list[PartEntry]
     files: dict[str, ListedFile]
     totals: dict[str, int | dict[str, int]]
@@ -63,7 +76,19 @@ class Root(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Return which scenes a part may hold; any, where the job does not say."""
         options = self.job.get("store")
         step = options.get("scenes_per_part") if isinstance(options, dict) else None
-        return range(part * step, (part + 1) * step) if isinstance(step, int) else range(1 << 62)
+        if not isinstance(step, int):
+            return range(1 << 62)
+        first_part, first_scene = 0, 0
+        for appended in self.appended:
+            if appended.first_part <= part:
+                first_part, first_scene = appended.first_part, appended.first_scene
+        first = first_scene + (part - first_part) * step
+        return range(first, first + step)
+
+    @property
+    def jobs(self) -> list[dict[str, Any]]:
+        """The jobs that wrote the parts, the first one first."""
+        return [self.job, *(appended.job for appended in self.appended)]
 
 
 def read_root(store: Path) -> tuple[Root | None, list[Finding]]:
@@ -134,11 +159,18 @@ def read_recipe(root: Root) -> tuple[Recipe | None, list[Finding]]:
 
 def check_root(store: Path, root: Root) -> Iterator[Finding]:
     """Yield where the root disagrees with itself or with the files beside it."""
-    job = json.dumps(root.job, sort_keys=True).encode()
-    if hashlib.sha256(job).hexdigest() != root.fingerprint:
-        yield _root_fault("fingerprint", "the fingerprint is not the SHA-256 of the job")
-    if root.job.get("recipe") != root.recipe:
+    whole: Any = [root.job, *msgspec.to_builtins(root.appended)] if root.appended else root.job
+    if hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest() != root.fingerprint:
+        yield _root_fault(
+            "fingerprint", "the fingerprint is not the SHA-256 of the job and what was appended"
+        )
+    if any(job.get("recipe") != root.recipe for job in root.jobs):
         yield _root_fault("job", "the job's recipe is not the store's")
+    first_parts = [appended.first_part for appended in root.appended]
+    if first_parts != sorted({part for part in first_parts if 0 < part < len(root.parts)}):
+        yield _root_fault(
+            "job", f"what was appended begins with parts {first_parts}", "ascending part numbers"
+        )
     try:
         config = parse_config({key: root.job[key] for key in ("source", "store")})
         if config.source != root.dataset:
@@ -162,7 +194,7 @@ def _check_listing(store: Path, root: Root) -> Iterator[Finding]:
             yield Finding(
                 check="extra-part", part=name, found="the root does not list this part", advice=REDO_STORE
             )
-        elif name in (JOB_FILE, LOCK_FILE) or name.endswith(".partial"):
+        elif name in _WORKING_FILES or name.endswith(".partial"):
             text = "left over from a conversion that was killed or is still running"
             yield Finding(
                 check="leftover", level="note", array=name, found=text, advice="remove it if none is running"

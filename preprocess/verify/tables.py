@@ -74,6 +74,24 @@ def _check_images(columns: Columns, texts: Texts, scenes: range) -> Iterator[Fin
             yield _fault("row-order", "images/scene", found, row, "ascending scenes and times")
     for key, row in _repeated(texts.get("images/key", ())):
         yield _fault("unique", "images/key", f"the key {key!r} is there twice", row)
+    if scene is not None and "images/key" in texts and "scenes/key" in texts:
+        yield from _check_scenes(
+            (scene - scenes.start).tolist(), texts["images/key"], texts["scenes/key"], scenes
+        )
+
+
+def _check_scenes(
+    places: Sequence[int], images: Sequence[str], keys: Sequence[str], scenes: range
+) -> Iterator[Finding]:
+    """Yield images that are not of the scene they say, and scenes that the part can't hold."""
+    if len(keys) > len(scenes):
+        yield _fault("scenes", "scenes/key", f"{len(keys)} scenes", expected=f"at most {len(scenes)}")
+    for row, (place, image) in enumerate(zip(places, images, strict=False)):
+        if not 0 <= place < len(keys):
+            yield _fault("scenes", "images/scene", "the part does not list the scene", row)
+        elif not image.startswith(keys[place]):
+            text = f"it is of scene {keys[place]!r}, and its key does not begin with that"
+            yield _fault("scenes", "images/key", text, row)
 
 
 def _check_masks(columns: Columns, texts: Texts) -> Iterator[Finding]:

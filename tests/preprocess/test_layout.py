@@ -13,7 +13,7 @@ def arrays_of_the_page() -> dict[str, tuple[str, str]]:
     found: dict[str, tuple[str, str]] = {}
     table = ""
     for line in PAGE.split("```")[1].splitlines():
-        if match := re.match(r"    (images|masks|expressions|samples)/", line):
+        if match := re.match(r"    (images|masks|expressions|samples|scenes)/", line):
             table = match[1]
         elif match := re.match(r"      (\w+) +(uint8 or float32|\w+) (\[.*?\])", line):
             found[f"{table}/{match[1]}"] = (match[2], match[3])
@@ -21,7 +21,7 @@ def arrays_of_the_page() -> dict[str, tuple[str, str]]:
 
 
 def arrays_of_the_layout() -> dict[str, tuple[str, str]]:
-    letters = {"images": "I", "masks": "M", "expressions": "E", "samples": "S"}
+    letters = {"images": "I", "masks": "M", "expressions": "E", "samples": "S", "scenes": "K"}
     texts = {f"{table}/{name}" for table, names in TEXT_COLUMNS.items() for name in names}
     expected: dict[str, tuple[str, str]] = {}
     for spec in array_specs(TensorSizes(), 1):

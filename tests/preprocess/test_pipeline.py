@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import zarr
-from stores import CONFIGS, coco_config, coco_root, coco_store, tree_digest
+from stores import CONFIGS, coco_config, coco_root, coco_store, make_unfinished, tree_digest
 
 import preprocess
 from preprocess.errors import StoreError
@@ -80,13 +80,12 @@ def test_an_unfinished_store_is_finished_to_the_same_bytes_without_touching_its_
     coco_store(tmp_path)
     store = tmp_path / "coco.zarr"
     whole = tree_digest(store)
-    attributes = json.loads((store / "zarr.json").read_bytes())["attributes"]["resizeonce"]
-    job = attributes["job"] | {"versions": attributes["versions"]}
-    # As a kill leaves it: no root, a part missing, another half written.
-    (store / "zarr.json").unlink()
-    (store / ".job.json").write_text(json.dumps(job))
-    (store / "part-00001").rename(store / ".part-00001.partial")
-    (store / ".part-00001.partial" / "zarr.json").unlink()
+    make_unfinished(store)
+    # As a kill leaves it: a part half written.
+    (store / ".attempts").mkdir()
+    (store / "part-00001").rename(store / ".attempts" / "part-00001.1234")
+    (store / ".attempts" / "part-00001.1234" / "zarr.json").unlink()
+    (store / ".attempts" / "part-00001.1234.note").write_text("5678 2")
     kept = {path: path.stat().st_mtime_ns for path in (store / "part-00000").rglob("*")}
     assert not coco_store(tmp_path).was_complete
     assert tree_digest(store) == whole
@@ -110,10 +109,7 @@ def test_a_store_of_another_command_is_refused_with_what_differs(tmp_path: Path)
 def test_an_unfinished_store_is_not_finished_by_other_libraries(tmp_path: Path) -> None:
     coco_store(tmp_path)
     store = tmp_path / "coco.zarr"
-    attributes = json.loads((store / "zarr.json").read_bytes())["attributes"]["resizeonce"]
-    (store / "zarr.json").unlink()
-    job = attributes["job"] | {"versions": attributes["versions"] | {"pillow": "12.2.0"}}
-    (store / ".job.json").write_text(json.dumps(job))
+    make_unfinished(store, pillow="12.2.0")
     with pytest.raises(StoreError, match=r"versions\.pillow was '12\.2\.0'"):
         coco_store(tmp_path)
 
@@ -180,7 +176,7 @@ def test_ctrl_c_exits_with_130_and_the_next_run_finishes(tmp_path: Path) -> None
     command = [sys.executable, "-m", "preprocess", "convert", str(CONFIGS / "coco.toml"), "--root", str(root)]
     command += ["--out", str(out), "--workers", "2", "--set", "store.scenes_per_part=1"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    while not list(out.glob(".part-*")) and not list(out.glob("part-*")):
+    while not list(out.glob(".attempts/part-*")) and not list(out.glob("part-*")):
         assert process.poll() is None
         time.sleep(0.005)
     os.killpg(process.pid, signal.SIGINT)
@@ -232,7 +228,7 @@ def test_workers_end_with_a_killed_run_and_the_next_run_gives_the_same_bytes(tmp
     process = subprocess.Popen(
         [*command, "--out", str(out)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
     )
-    while not list(out.glob(".part-*")) and not list(out.glob("part-*")):
+    while not list(out.glob(".attempts/part-*")) and not list(out.glob("part-*")):
         assert process.poll() is None
         time.sleep(0.005)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()

@@ -8,6 +8,8 @@ from miniature.coco import write_coco
 from miniature.shapes import picture_of
 
 from preprocess.config import Config, load_config
+from preprocess.job import Plan, plan_as_json
+from preprocess.layout import read_attributes
 from preprocess.pipeline import Report, RunOptions, convert
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -45,3 +47,18 @@ def tree_digest(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of every file below a folder, by its relative path."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def make_unfinished(store: Path, **versions: str) -> None:
+    """Take a finished store's root away, as if its run had been killed just before the end."""
+    attributes = read_attributes(store)
+    plan = Plan(
+        job=attributes["job"],
+        versions=attributes["versions"] | versions,
+        dataset_type=attributes["dataset_type"],
+        paired=attributes["paired"],
+        num_scenes=attributes["totals"]["scenes"],
+    )
+    (store / ".job.json").write_bytes(plan_as_json(plan))
+    (store / ".index-rejects.jsonl").write_bytes(b"")
+    (store / "zarr.json").unlink()

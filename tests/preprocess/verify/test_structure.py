@@ -130,7 +130,7 @@ def test_file_that_the_part_does_not_list_is_found(copy_of: Copy) -> None:
 def test_leftovers_of_a_killed_run_are_notes(copy_of: Copy) -> None:
     store = copy_of("coco")
     (store / ".lock").touch()
-    (store / ".part-00009.partial").mkdir()
+    (store / ".attempts" / "part-00009.1234").mkdir(parents=True)
     report = verify_store(store)
     assert [finding.check for finding in report.findings] == ["leftover", "leftover"]
     assert not report.is_damaged
@@ -195,7 +195,7 @@ def test_key_that_an_earlier_part_has_is_found(copy_of: Copy) -> None:
     store = copy_of("coco")
     first, second = parts_of(store)
     rewrite(second, "images/key_bytes", read_array(first, "images/key_bytes"))
-    assert checks(verify_store(store)) == {"unique"}
+    assert checks(verify_store(store)) == {"unique", "scenes"}
 
 
 def test_metadata_that_the_layout_does_not_have_is_found(copy_of: Copy) -> None:

@@ -1,0 +1,110 @@
+"""The job of a store: all that decides what it holds, and the plan by which an unfinished store is being written."""
+
+import json
+import platform
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from PIL import features
+
+from preprocess import __version__
+from preprocess.config import Config
+from preprocess.errors import StoreError
+from preprocess.layout import FORMAT_VERSION, JOB_FILE, DatasetType
+from preprocess.sources.base import Source
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run writes into a store: the whole of it, or what is appended to it."""
+
+    job: dict[str, Any]
+    versions: dict[str, str]
+    """Of the libraries that stored bytes depend on."""
+    dataset_type: DatasetType
+    paired: bool
+    num_scenes: int
+    """How many scenes to convert."""
+    first_part: int = 0
+    """Number of the first part to write; above 0 the parts before it are those of the store that is appended to."""
+    first_scene: int = 0
+    """Number of the first scene, likewise."""
+
+    @property
+    def scenes_per_part(self) -> int:
+        """How many scenes a part holds; the last one may hold fewer."""
+        step: int = self.job["store"]["scenes_per_part"]
+        return step
+
+    @property
+    def parts(self) -> range:
+        """Numbers of the parts to write."""
+        return range(self.first_part, self.first_part - (-self.num_scenes // self.scenes_per_part))
+
+    def scenes_of(self, part: int) -> range:
+        """Return which of the `num_scenes` a part holds."""
+        first = (part - self.first_part) * self.scenes_per_part
+        return range(first, min(first + self.scenes_per_part, self.num_scenes))
+
+
+def describe_job(config: Config, source: Source, limit: int | None) -> dict[str, Any]:
+    """Return everything that decides what a store holds, as JSON values."""
+    return {
+        "format_version": FORMAT_VERSION,
+        **config.attributes(),
+        "files": source.fingerprint(),
+        "limit": limit,
+    }
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions that stored bytes depend on."""
+    packages = ("numpy", "pillow", "pycocotools", "numcodecs", "zarr")
+    versions = {"resizeonce": __version__, "python": platform.python_version()}
+    versions |= {package: version(package) for package in packages}
+    return versions | {"libjpeg": features.version("jpg") or "unknown"}
+
+
+def read_plan(store: Path) -> Plan | None:
+    """Return the plan of an unfinished store, None where there is none.
+
+    Raises:
+        StoreError: it is damaged.
+    """
+    path = store / JOB_FILE
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Plan)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as err:
+        raise StoreError(f"{path} is damaged: give --overwrite to make the store anew") from err
+
+
+def check_same(store: Path, found: Mapping[str, Any], wanted: Mapping[str, Any], advice: str = "") -> None:
+    """Compare what a store was made from with what a command would make it from.
+
+    Raises:
+        StoreError: they are not the same; the message says in what.
+    """
+    differences = list(_differences(found, wanted))
+    if differences:
+        raise StoreError(
+            f"{store} was made by another command, and a store is never a mix. It differs in: "
+            + "; ".join(differences)
+            + f". Choose another --out, {advice}or give --overwrite to make it anew."
+        )
+
+
+def plan_as_json(plan: Plan) -> bytes:
+    """Return a plan as it stands in its file."""
+    return json.dumps(msgspec.to_builtins(plan), indent=1).encode()
+
+
+def _differences(found: Any, wanted: Any, place: str = "") -> Iterator[str]:
+    if isinstance(found, Mapping) and isinstance(wanted, Mapping):
+        for key in sorted(found.keys() | wanted.keys()):
+            yield from _differences(found.get(key), wanted.get(key), f"{place}.{key}" if place else key)
+    elif found != wanted:
+        yield f"{place} was {found!r}, is now {wanted!r}"

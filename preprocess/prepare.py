@@ -1,0 +1,187 @@
+"""The start of a run: whether a folder is the store of this very job, what is missing in it, and what to write."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from preprocess.appending import NewScenes
+from preprocess.attempts import ATTEMPTS_FOLDER, sweep_attempts
+from preprocess.errors import StoreError
+from preprocess.job import Plan, check_same, library_versions, plan_as_json, read_plan
+from preprocess.layout import ATTRIBUTES_KEY, JOB_FILE, part_name, read_attributes
+from preprocess.lock import LOCK_FILE
+from preprocess.manifest import INDEX_REJECTS_FILE, encode_rejects
+from preprocess.sources.base import Source
+from preprocess.target import write_whole, writing
+
+REMOVING_FILE = ".removing"
+"""Stands in a folder as long as --overwrite removes what is there."""
+
+_APPEND_ADVICE = "give --append to add the scenes it lacks, "
+
+
+def plan_run(
+    out: Path, job: dict[str, Any], source: Source, *, overwrite: bool, append: bool
+) -> tuple[Plan | None, Source]:
+    """Find out what a command has to write; nothing is written here.
+
+    Args:
+        out: the store's folder, there or not.
+        job: what the command asks for.
+        source: the raw dataset.
+        overwrite: whether what is there does not count.
+        append: whether to add those scenes that a finished store lacks.
+
+    Returns:
+        The plan, None where the store is there with all that the command asks for; and the scenes to convert.
+
+    Raises:
+        StoreError: `out` holds something else, or a store of another job.
+    """
+    if overwrite:
+        _check_removable(out)
+        return _plan(job, source), source
+    if (out / REMOVING_FILE).exists():
+        raise StoreError(f"a run that was to remove {out} was stopped: give --overwrite again")
+    if (out / "zarr.json").exists():
+        return _plan_for_store(out, job, source, append=append)
+    plan = read_plan(out)
+    wanted = _plan(job, source)
+    if plan is not None:
+        # Parts of one store are made by the same libraries, too: Pillow 13 resizes to other bytes than Pillow 12.
+        check_same(out, _told(plan), _told(wanted))
+    elif out.exists() and any(not _is_working_file(path) for path in out.iterdir()):
+        raise StoreError(f"{out} exists and is no store: choose another --out, or empty it yourself")
+    return wanted, source
+
+
+def start_store(out: Path, plan: Plan, source: Source, *, overwrite: bool) -> None:
+    """Make a folder an unfinished store of a plan, if it is not one yet.
+
+    Raises:
+        StoreError: the file system refuses.
+    """
+    with writing(out):
+        if overwrite:
+            _remove_store(out)
+        if read_plan(out) == plan:
+            return
+        # The plan comes last: what it needs is there as soon as it is.
+        write_whole(out / INDEX_REJECTS_FILE, encode_rejects(source.rejects))
+        write_whole(out / JOB_FILE, plan_as_json(plan))
+        if plan.first_part == 0:
+            # Of a store that lost a part, which is made again.
+            (out / "zarr.json").unlink(missing_ok=True)
+
+
+def clean_finished(out: Path) -> None:
+    """Remove what a run left that was killed just after it had finished a store."""
+    with writing(out):
+        for name in (JOB_FILE, INDEX_REJECTS_FILE):
+            (out / name).unlink(missing_ok=True)
+        sweep_attempts(out)
+
+
+def _plan_for_store(
+    out: Path, job: dict[str, Any], source: Source, *, append: bool
+) -> tuple[Plan | None, Source]:
+    """Plan a run on a finished store: nothing to do, a lost part to make again, or scenes to append."""
+    attributes = read_attributes(out)
+    lost = [part["name"] for part in attributes["parts"] if not (out / part["name"]).exists()]
+    under_way = read_plan(out)
+    if under_way is not None and under_way.first_part == len(attributes["parts"]) and not append:
+        raise StoreError(
+            f"scenes are being appended to {out}: run the command with --append again to finish that"
+        )
+    if append:
+        return _plan_append(out, attributes, job, source, lost)
+    if attributes["appended"]:
+        check_same(out, {"appended": True}, {"appended": False}, _APPEND_ADVICE)
+    check_same(out, attributes["job"], job, _APPEND_ADVICE)
+    if not lost:
+        return None, source
+    # A damaged part is mended by removing it: the store becomes an unfinished one again.
+    check_same(out, {"versions": attributes["versions"]}, {"versions": library_versions()})
+    return _plan(job, source), source
+
+
+def _plan_append(
+    out: Path, attributes: dict[str, Any], job: dict[str, Any], source: Source, lost: list[str]
+) -> tuple[Plan | None, Source]:
+    if lost:
+        raise StoreError(
+            f"{lost[0]} of {out} is missing: convert without --append first, which makes it again"
+        )
+    if job["limit"] is not None or attributes["job"]["limit"] is not None:
+        raise StoreError(f"--limit and --append do not go together: {out} would have a gap in the middle")
+    # Everything must be the same but the files: new ones have come.
+    found = {name: value for name, value in attributes["job"].items() if name != "files"}
+    check_same(out, found, {name: value for name, value in job.items() if name != "files"})
+    check_same(out, {"versions": attributes["versions"]}, {"versions": library_versions()})
+    new = NewScenes(source, out, [part["name"] for part in attributes["parts"]])
+    if not len(new):
+        return None, source
+    plan = _plan(job, new, len(attributes["parts"]), attributes["totals"]["scenes"])
+    under_way = read_plan(out)
+    if under_way is not None and under_way.first_part == plan.first_part:
+        check_same(out, _told(under_way), _told(plan))
+    return plan, new
+
+
+def _plan(job: dict[str, Any], source: Source, first_part: int = 0, first_scene: int = 0) -> Plan:
+    return Plan(
+        job=job,
+        versions=library_versions(),
+        dataset_type=source.dataset_type,
+        paired=source.paired,
+        num_scenes=len(source),
+        first_part=first_part,
+        first_scene=first_scene,
+    )
+
+
+def _told(plan: Plan) -> dict[str, Any]:
+    """Return what a user may have given otherwise."""
+    return plan.job | {"versions": plan.versions}
+
+
+def _is_working_file(path: Path) -> bool:
+    """Whether a run may have left it before it wrote its plan."""
+    return path.name in (LOCK_FILE, ATTEMPTS_FOLDER, INDEX_REJECTS_FILE) or (
+        path.name.startswith(".") and path.name.endswith(".partial")
+    )
+
+
+def _check_removable(out: Path) -> None:
+    """Raise `StoreError` unless a folder is missing, empty, or a store, finished or not."""
+    if out.exists() and any(not _is_working_file(path) for path in out.iterdir()) and not _is_ours(out):
+        raise StoreError(f"{out} is no store, so --overwrite does not remove it: choose another --out")
+
+
+def _remove_store(out: Path) -> None:
+    """Remove what a store holds, finished or not."""
+    content = [path for path in out.iterdir() if path.name not in (LOCK_FILE, ATTEMPTS_FOLDER, REMOVING_FILE)]
+    (out / REMOVING_FILE).touch()
+    # The root goes first: a half removed store can't be taken for a whole one.
+    for path in sorted(content, key=lambda path: path.name != "zarr.json"):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    (out / REMOVING_FILE).unlink()
+
+
+def _is_ours(out: Path) -> bool:
+    """Whether a folder is a store, finished or not; any other Zarr group is somebody else's."""
+    if (out / JOB_FILE).exists() or (out / REMOVING_FILE).exists():
+        return True
+    try:
+        return ATTRIBUTES_KEY in json.loads((out / "zarr.json").read_bytes())["attributes"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def missing_parts(out: Path, plan: Plan) -> list[int]:
+    """Return which parts of a plan are not there yet."""
+    return [part for part in plan.parts if not (out / part_name(part)).exists()]

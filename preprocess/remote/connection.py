@@ -1,0 +1,189 @@
+"""Asks a remote root, again where that may help, and tells what is absent from what could not be asked.
+
+The difference decides what a run does: an absent file is one reject, as on a local disk, but a lost connection says
+nothing about any record, so it stops the run. Only what a server states to be absent counts as absent.
+"""
+
+import errno
+import functools
+import os
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, Protocol, TypeVar
+
+from preprocess.errors import ConnectionLostError, PreprocessError, SourceError
+
+RETRY_SECONDS = (0.5, 2.0, 8.0)
+"""How long to wait before each further attempt."""
+
+NUM_SIDE_BY_SIDE = 16
+"""How many small questions are asked at a time: each is mostly waiting."""
+
+MISSING_FSSPEC = "reading from a URL needs fsspec: pip install 'resizeonce[remote]'"
+
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+
+
+class Status(NamedTuple):
+    """What a server says about a name."""
+
+    is_folder: bool
+    st_size: int
+    """Of a file, in bytes; -1 where the server does not say. Named as in `os.stat_result`."""
+
+
+class NoRangesError(SourceError):
+    """Raised when a server sends whole files only."""
+
+
+class Sink(Protocol):
+    """Where a file's bytes go: what is needed of a binary file."""
+
+    def write(self, content: bytes, /) -> int:
+        """Write."""
+
+    def seek(self, offset: int, /) -> int:
+        """Go to a place."""
+
+    def truncate(self) -> int:
+        """Cut off what is behind the place."""
+
+    def tell(self) -> int:
+        """Return the place."""
+
+
+class Connection(Protocol):
+    """How a root is asked; names are relative to it, "" is the root itself.
+
+    What is absent is a `FileNotFoundError`, what is forbidden a `PermissionError`; any other exception that is not the
+    project's own is taken for trouble on the way.
+    """
+
+    def stat(self, name: str) -> Status:
+        """Return whether a name is a folder, and its size."""
+
+    def is_folder(self, name: str) -> bool:
+        """Return whether a name is a folder that can be listed."""
+
+    def list(self, name: str) -> dict[str, Status]:
+        """Return what lies in a folder; sizes may be left out."""
+
+    def read_range(self, name: str, start: int, stop: int) -> bytes:
+        """Return a file's bytes from `start` up to `stop`, fewer where it ends before.
+
+        Raises:
+            NoRangesError: the server sends whole files only.
+        """
+
+    def read_whole(self, name: str, sink: Sink, limit: int) -> None:
+        """Write a file's bytes to `sink`; `limit` + 1 of them at most."""
+
+
+@functools.cache
+def _connect(root: str, _process: int) -> Connection:
+    try:
+        import fsspec
+    except ImportError as err:
+        raise SourceError(MISSING_FSSPEC) from err
+    try:
+        filesystem, base = fsspec.url_to_fs(root)
+    except ImportError as err:
+        raise SourceError(
+            f"can't open {shown(root)}: {err}; pip install 'resizeonce[remote]' for http"
+        ) from err
+    except Exception as err:
+        # Each of fsspec's file systems checks its own settings, in its own way.
+        raise SourceError(f"can't open {shown(root)}: {err}; check --root and fsspec's settings") from err
+    if {"http", "https"} & set(_protocols(filesystem)):
+        from preprocess.remote.web import WebServer
+
+        return WebServer(filesystem, base)
+    from preprocess.remote.filesystem import FileSystem
+
+    return FileSystem(filesystem, base)
+
+
+def _protocols(filesystem: object) -> Iterable[str]:
+    protocol: str | tuple[str, ...] = getattr(filesystem, "protocol", ())
+    return (protocol,) if isinstance(protocol, str) else protocol
+
+
+def connect(root: str) -> Connection:
+    """Return this process's connection to a root; connections can't be shared with a forked process.
+
+    Raises:
+        SourceError: fsspec or what it needs is not installed, or the URL is none it knows.
+    """
+    return _connect(root, os.getpid())
+
+
+def persist(ask: Callable[[], ResultT], url: str) -> ResultT:
+    """Return what `ask` returns, asking again after trouble.
+
+    Raises:
+        FileNotFoundError: there is no such file; with errno and `url`, as the operating system raises it.
+        IsADirectoryError: it is a folder.
+        ConnectionLostError: each attempt failed.
+        SourceError: access is denied.
+    """
+    for attempt, seconds in enumerate((*RETRY_SECONDS, None), start=1):
+        try:
+            return ask()
+        except PreprocessError:
+            raise
+        except PermissionError as err:
+            # Also what an expired token looks like: it must not turn the rest of a dataset into rejects.
+            raise SourceError(
+                f"access to {url} is denied ({err}): check the credentials that fsspec finds, then run the same "
+                "command again to go on"
+            ) from err
+        except NotImplementedError as err:
+            raise SourceError(f"fsspec can't do this with {url}: {err!r}") from err
+        except Exception as err:
+            # Each of fsspec's file systems raises its own: what isn't known to be an answer is none.
+            if _says_absent(err):
+                raise _os_error(errno.ENOENT, url) from err
+            if isinstance(err, IsADirectoryError):
+                raise _os_error(errno.EISDIR, url) from err
+            if seconds is None:
+                raise ConnectionLostError(
+                    f"lost the connection to {url} ({_describe(err)}), {attempt} attempts failed: run the same "
+                    "command again to go on"
+                ) from err
+            time.sleep(seconds)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def side_by_side(ask: Callable[[ItemT], ResultT], items: Iterable[ItemT]) -> Iterator[ResultT]:
+    """Yield `ask` of each item, in order; several are under way at a time."""
+    with ThreadPoolExecutor(NUM_SIDE_BY_SIDE) as pool:
+        yield from pool.map(ask, items)
+
+
+def shown(url: str) -> str:
+    """Return a URL as it may be printed.
+
+    >>> shown("sftp://user:secret@host/data")
+    'sftp://user:***@host/data'
+    """
+    return re.sub(r"(//[^/:@]*):[^/@]*@", r"\1:***@", url)
+
+
+def _says_absent(err: BaseException) -> bool:
+    if not isinstance(err, FileNotFoundError | NotADirectoryError):
+        return False
+    # fsspec's HTTP, where another of its file systems lies over it, calls a file absent that it could not ask for.
+    cause = err.__cause__
+    by_http = cause is not None and type(cause).__module__.startswith("aiohttp")
+    return not by_http or getattr(cause, "status", None) in (404, 410)
+
+
+def _os_error(number: int, url: str) -> OSError:
+    return OSError(number, os.strerror(number), url)
+
+
+def _describe(err: Exception) -> str:
+    return f"{type(err).__name__}: {err}".removesuffix(": ")

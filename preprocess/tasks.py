@@ -1,0 +1,121 @@
+"""One part as a task: small, picklable, and written by whichever process gets it."""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from preprocess.config import Config
+from preprocess.engine import EngineName, open_engine
+from preprocess.job import Plan
+from preprocess.presence import Presence
+from preprocess.processes import tick as tick_of_process
+from preprocess.recipe import Recipe
+from preprocess.records import Reject
+from preprocess.sources.base import Scene, Source
+from preprocess.writer import PartSummary, PartWriter
+
+MAX_DEATHS_OF_SCENE = 2
+"""A scene in which so many processes died is rejected. One death may be chance: another process may take the memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartTask:
+    """All that a process needs to write one part."""
+
+    store: Path
+    part: int
+    run: str
+    """Names the run: what is left of dead processes is told apart by it."""
+    first_scene: int
+    scenes: tuple[Scene, ...]
+    recipe: Recipe
+    paired: bool
+    max_samples: int | None
+    stop_on_reject: bool
+    engine: EngineName
+    presence: Presence
+
+
+class Tasks:
+    """The parts of a plan, as tasks; scenes are taken from the source only when a task is made."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        source: Source,
+        config: Config,
+        store: Path,
+        presence: Presence,
+        engine: EngineName,
+        *,
+        stop_on_reject: bool,
+    ) -> None:
+        self.plan = plan
+        self._source = source
+        self._config = config
+        self._store = store
+        self._presence = presence
+        self._engine = engine
+        self._stop_on_reject = stop_on_reject
+        self._run = secrets.token_hex(4)
+
+    def make(self, part: int, max_samples: int | None) -> PartTask:
+        """Return the task that writes a part."""
+        numbers = self.plan.scenes_of(part)
+        return PartTask(
+            store=self._store,
+            part=part,
+            run=self._run,
+            first_scene=self.plan.first_scene + numbers.start,
+            scenes=tuple(self._source[number] for number in numbers),
+            recipe=self._config.recipe,
+            paired=self._source.paired,
+            max_samples=max_samples,
+            stop_on_reject=self._stop_on_reject,
+            engine=self._engine,
+            presence=self._presence,
+        )
+
+
+def write_part(task: PartTask, tick: Callable[[], None] = tick_of_process) -> PartSummary:
+    """Write one part and return what it holds; `tick` is called after each scene.
+
+    Raises:
+        RejectedError: a record is bad, and the first reject is to stop the run.
+        SourceError: the raw dataset is gone.
+        StoreError: the file system refuses.
+    """
+    engine = open_engine(task.engine)
+    with PartWriter(
+        task.store,
+        task.part,
+        task.recipe,
+        paired=task.paired,
+        engine=engine,
+        max_samples=task.max_samples,
+        stop_on_reject=task.stop_on_reject,
+        run=task.run,
+    ) as writer:
+        deaths = writer.deaths()
+        for number, scene in enumerate(task.scenes, start=task.first_scene):
+            if writer.is_full:
+                break
+            writer.start_scene(number, scene.key)
+            if deaths[number] >= MAX_DEATHS_OF_SCENE:
+                writer.add(_deadly(scene, deaths[number]))
+            else:
+                for record in scene.read(engine.decode_image):
+                    writer.add(record)
+            tick()
+        if writer.num_rejects:
+            task.presence.check()
+        return writer.commit()
+
+
+def _deadly(scene: Scene, deaths: int) -> Reject:
+    reason = (
+        f"{deaths} worker processes died while they converted this scene: killed for memory, crashed in a decoder, "
+        "or stalled; look at its files, or try it with fewer --workers"
+    )
+    return Reject(scene.key, "", "worker", reason)

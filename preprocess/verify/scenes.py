@@ -1,0 +1,80 @@
+"""Which scenes a store holds, whether they gave rows or not, and which scenes of a raw dataset they are."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from preprocess.columns import storable
+from preprocess.errors import StoreError
+from preprocess.layout import TensorSizes, array_specs, read_part_attributes
+from preprocess.shards import shard_path
+from preprocess.sources.base import Source
+from preprocess.verify.root import Root
+from preprocess.verify.shard_file import ShardFile
+
+_SPECS = {spec.path: spec for spec in array_specs(TensorSizes(), 1)}
+
+
+def read_scene_keys(part: Path) -> list[str]:
+    """Return the keys of a part's scenes, in order.
+
+    Raises:
+        StoreError: the part is missing or damaged.
+    """
+    try:
+        attributes, _ = read_part_attributes(part)
+        count = attributes["rows"]["scenes"]
+        offsets = _read_column(part, attributes["files"], "scenes/key_offsets", count + 1).tolist()
+        encoded = _read_column(part, attributes["files"], "scenes/key_bytes", offsets[-1]).tobytes()
+        return [str(encoded[start:end], "utf-8") for start, end in pairwise(offsets)]
+    except (OSError, ValueError, KeyError, TypeError) as err:
+        raise StoreError(
+            f"the scenes of {part} can't be read ({err!r}): run `resizeonce verify {part.parent}`"
+        ) from err
+
+
+def find_scenes(
+    root: Root, parts: Sequence[tuple[Path, range]], source: Source
+) -> tuple[Sequence[tuple[int, int]], int]:
+    """Return which scenes of a store a raw dataset has.
+
+    Args:
+        root: the store's attributes.
+        parts: folder and scene numbers of each part.
+        source: the raw dataset.
+
+    Returns:
+        (number in the store, number in the dataset) of each; and how many of the store's it does not have.
+
+    Raises:
+        StoreError: the scenes of a part can't be read.
+    """
+    if not root.appended:
+        return [(number, number) for number in range(len(source))], 0
+    # What was appended came from another listing of the dataset; only keys say which scene is which.
+    index = {storable(source[number].key): number for number in range(len(source))}
+    found, unknown = [], 0
+    for folder, scenes in parts:
+        for number, key in zip(scenes, read_scene_keys(folder), strict=False):
+            if key in index:
+                found.append((number, index[key]))
+            else:
+                unknown += 1
+    return found, unknown
+
+
+def _read_column(part: Path, files: Mapping[str, Any], path: str, length: int) -> NDArray[Any]:
+    """Return an array of one chunk, once it agrees with its checksums.
+
+    Raises:
+        ValueError: it does not.
+    """
+    shard = ShardFile(part / shard_path(_SPECS[path]), _SPECS[path], length)
+    if length:
+        listed = files[shard_path(_SPECS[path])]
+        for fault in shard.check(listed["bytes"], listed["sha256"], lambda _: None):
+            raise ValueError(f"{path}: {fault.found}")
+    return shard.whole()

@@ -1,0 +1,132 @@
+"""Worker processes that die or stall: the run goes on, and a scene that kills twice is rejected."""
+
+import logging
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from stores import coco_config, coco_root, coco_store, tree_digest
+from trouble import Harm, crash, harm_scenes, kill, stall
+
+from preprocess import processes
+from preprocess.manifest import read_rejects
+from preprocess.pipeline import convert
+from preprocess.processes import WorkerError
+from preprocess.verify import VerifyOptions, verify_store
+
+Log = pytest.LogCaptureFixture
+Patch = pytest.MonkeyPatch
+
+
+def undisturbed(folder: Path) -> dict[str, str]:
+    convert(coco_config(), coco_root(folder), folder / "undisturbed")
+    return tree_digest(folder / "undisturbed")
+
+
+def test_a_part_whose_worker_was_killed_is_written_again_to_the_same_bytes(
+    tmp_path: Path, monkeypatch: Patch, caplog: Log
+) -> None:
+    whole = undisturbed(tmp_path)
+    harm_scenes(monkeypatch, {n: Harm(tmp_path / f"harm{n}", kill, times=1) for n in (1, 4)})
+    coco_store(tmp_path, workers=2)
+    assert tree_digest(tmp_path / "coco.zarr") == whole
+    assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
+    assert "died of SIGKILL (killed, perhaps for memory)" in caplog.text
+    assert not (tmp_path / "coco.zarr" / ".attempts").exists()
+
+
+@pytest.mark.parametrize(("action", "said"), [(kill, "SIGKILL"), (crash, "SIGSEGV (a crash in a decoder)")])
+def test_a_scene_that_kills_twice_is_rejected_and_nothing_else(
+    tmp_path: Path, monkeypatch: Patch, caplog: Log, action: Callable[[], None], said: str
+) -> None:
+    root = coco_root(tmp_path)
+    harm_scenes(monkeypatch, {2: Harm(tmp_path / "harm", action)})
+    report = coco_store(tmp_path, workers=2)
+    assert report.attributes["totals"]["images"] == 4
+    assert report.attributes["totals"]["rejects"] == {"worker": 1}
+    (reject,) = read_rejects(tmp_path / "coco.zarr")
+    assert (reject.key, reject.stage) == ("coco/3", "worker")
+    assert reject.reason.startswith("2 worker processes died while they converted this scene")
+    assert said in caplog.text
+    # Once for the forecast, twice for the part.
+    assert len(list((tmp_path / "harm").iterdir())) == 3
+    monkeypatch.undo()
+    # What is left is right; only the scene's own rows are missed.
+    findings = verify_store(tmp_path / "coco.zarr", VerifyOptions(source=root)).findings
+    assert {(finding.check, finding.found[:7]) for finding in findings} == {("rows", "scene 2")}
+
+
+def test_a_stalled_worker_is_ended_and_its_scene_rejected(
+    tmp_path: Path, monkeypatch: Patch, caplog: Log
+) -> None:
+    harm_scenes(monkeypatch, {0: Harm(tmp_path / "harm", stall)})
+    coco_root(tmp_path)
+    report = coco_store(tmp_path, workers=2, stall_seconds=4)
+    assert [reject.key for reject in read_rejects(report.store)] == ["coco/1"]
+    assert report.attributes["totals"]["images"] == 4
+    assert "made no progress for 4 s and is ended" in caplog.text
+
+
+def test_on_error_fail_stops_at_a_scene_that_kills_twice(tmp_path: Path, monkeypatch: Patch) -> None:
+    harm_scenes(monkeypatch, {3: Harm(tmp_path / "harm", kill)})
+    coco_root(tmp_path)
+    with pytest.raises(Exception, match=r"coco/4 .* stage worker: 2 worker processes died"):
+        coco_store(tmp_path, workers=2, on_error="fail")
+
+
+def test_a_machine_on_which_every_worker_dies_stops_the_run_and_the_next_one_finishes(
+    tmp_path: Path, monkeypatch: Patch
+) -> None:
+    whole = undisturbed(tmp_path)
+    with monkeypatch.context() as broken:
+        broken.setattr(processes, "MAX_DEATHS", 2)
+        harm_scenes(broken, {n: Harm(tmp_path / f"harm{n}", kill) for n in range(5)})
+        with pytest.raises(
+            WorkerError, match="2 worker processes died of one task, the last one died of SIGKILL"
+        ):
+            coco_store(tmp_path, workers=2)
+    assert not (tmp_path / "coco.zarr" / ".attempts").exists()
+    coco_store(tmp_path, workers=2)
+    assert tree_digest(tmp_path / "coco.zarr") == whole
+
+
+SCRIPT = """
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from stores import coco_config
+from trouble import Harm, Harmful, kill
+from preprocess import RunOptions, convert, pipeline
+
+folder, workers = Path(sys.argv[1]), int(sys.argv[2])
+sound = pipeline.open_source
+pipeline.open_source = lambda config, root: Harmful(sound(config, root), {2: Harm(folder / "harm", kill)})
+GUARD
+    convert(coco_config(), folder / "coco", folder / "coco.zarr", RunOptions(workers=workers))
+"""
+
+
+def run_script(folder: Path, workers: int, *, guard: str) -> subprocess.CompletedProcess[str]:
+    script = folder / "script.py"
+    script.write_text(SCRIPT.replace("GUARD", guard))
+    command = [sys.executable, str(script), str(folder), str(workers)]
+    path = {"PYTHONPATH": f"{Path(__file__).parents[1] / 'support'}:{Path(__file__).parents[2]}"}
+    return subprocess.run(command, check=False, capture_output=True, text=True, env=path, timeout=120)
+
+
+def test_a_scene_that_kills_a_run_in_one_process_is_left_to_workers_by_the_next_run(tmp_path: Path) -> None:
+    coco_root(tmp_path)
+    assert run_script(tmp_path, 1, guard='if __name__ == "__main__":').returncode == -9
+    assert not (tmp_path / "coco.zarr" / "zarr.json").exists()
+    second = run_script(tmp_path, 1, guard='if __name__ == "__main__":')
+    assert second.returncode == 0, second.stderr
+    assert [reject.key for reject in read_rejects(tmp_path / "coco.zarr")] == ["coco/3"]
+
+
+def test_a_script_without_a_main_guard_ends_with_that_reason(tmp_path: Path) -> None:
+    coco_root(tmp_path)
+    done = run_script(tmp_path, 2, guard="if True:")
+    assert done.returncode == 1
+    assert "a script that converts with several workers does so under `if __name__" in done.stderr
