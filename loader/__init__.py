@@ -1,4 +1,4 @@
-"""Training-time loader: maps a store's shards into batches. Nothing is decoded, resized or downloaded here.
+"""Training-time loader: maps a store's shards into batches. Nothing is decoded or resized here.
 
 Names are imported when they are first asked for: what needs only numpy does not wait for torch, and neither do the
 worker processes of a `BatchLoader`.
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from loader.batches import BatchLoader
+    from loader.cache import CacheOptions
     from loader.checks import BatchError, check_batch
     from loader.compact import to_device
     from loader.dataset import Batch, SampleDataset, collate
@@ -25,6 +26,7 @@ __all__ = [
     "BatchLoader",
     "BatchSampler",
     "Batching",
+    "CacheOptions",
     "KeySet",
     "Order",
     "OrderOptions",
@@ -46,6 +48,7 @@ _MODULES = {
     "BatchLoader": "batches",
     "BatchSampler": "sampler",
     "Batching": "order",
+    "CacheOptions": "cache",
     "KeySet": "subset",
     "Order": "order",
     "OrderOptions": "mixture",

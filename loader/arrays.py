@@ -22,6 +22,11 @@ INDEX_ENTRY_BYTES = 16
 _ZSTD = Zstd()
 
 
+def shard_path(spec: ArraySpec) -> str:
+    """Return the path below a part of an array's one shard file, such as "images/key_bytes/c/0"."""
+    return "/".join([spec.path, "c", *["0"] * (1 + len(spec.row_shape))])
+
+
 class MappedArray:
     """The rows of one array.
 
@@ -30,19 +35,28 @@ class MappedArray:
         spec: what the layout says of the array.
         length: number of rows.
         check_rows: whether each row's checksum is compared whenever it is read.
+        content: the file's bytes where they are in memory, so that nothing is mapped.
 
     Raises:
         StoreError: the file is missing, cut short, or its index is damaged.
     """
 
-    def __init__(self, path: Path, spec: ArraySpec, length: int, *, check_rows: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        spec: ArraySpec,
+        length: int,
+        *,
+        check_rows: bool = False,
+        content: bytes | None = None,
+    ) -> None:
         self._path = path
         self._spec = spec
         self._length = length
         self._check_rows = check_rows
         self._dtype = np.dtype(spec.dtype)
-        self._map = _map(path) if length else None
-        self._bytes = np.frombuffer(self._map or b"", np.uint8)
+        self._map = _map(path) if length and content is None else None
+        self._bytes = np.frombuffer(self._map or content or b"", np.uint8)
         num_chunks = length if spec.row_chunks else min(length, 1)
         self._offsets, self._sizes = self._read_index(num_chunks)
 

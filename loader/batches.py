@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from loader.cache import CacheOptions
 from loader.dataset import Batch
 from loader.mixture import OrderOptions
 from loader.order import Batching, EpochPlan, Order, Ranks
 from loader.ring import MAX_LENT, Ring
 from loader.selection import SampleIndex
 from loader.slots import ArrayLayout
-from loader.store import Store
+from loader.store import Store, open_store
 from loader.tensors import TENSORS, check_tensors
 from loader.workers import Setup
 
@@ -50,16 +51,17 @@ class BatchLoader:
     """Epochs of batches. Each `for` over it is one epoch, shuffled anew; a broken off one is begun again.
 
     Args:
-        source: a store, its path, several of either, or an `Order` of them with its own seed and options.
+        source: a store, its path or URL, several of these, or an `Order` of them with its own seed and options.
         batch_size: samples in a batch.
         workers: how many fill batches; 0 fills each when it is asked for, in the trainer's thread.
         prefetch: batches filled ahead; by default two for each worker.
         pin_memory: whether the buffers are pinned for copies to a CUDA device.
         options: what is in a batch, and who fills it.
+        cache: where parts of URLs are kept, and how many; None for the defaults.
 
     Raises:
         StoreError: a store is missing, unfinished or damaged.
-        ValueError: an option is out of range.
+        ValueError: an option is out of range, or there is a cache for what is no URL.
     """
 
     def __init__(
@@ -71,11 +73,12 @@ class BatchLoader:
         *,
         pin_memory: bool = False,
         options: BatchOptions | None = None,
+        cache: CacheOptions | None = None,
     ) -> None:
         if workers < 0 or (prefetch is not None and prefetch < 1):
             raise ValueError(f"workers is at least 0 and prefetch at least 1, not {workers} and {prefetch}")
         self._options = options or BatchOptions()
-        order = _as_order(source)
+        order = _as_order(source, cache)
         self._batching = Batching(
             batch_size=batch_size, tail=self._options.tail, ranks=self._options.ranks or Ranks.current()
         )
@@ -165,11 +168,17 @@ class BatchLoader:
         self._delivered = 0
 
 
-def _as_order(source: Order | Store | str | Path | Sequence[Store | str | Path]) -> Order:
+def _as_order(
+    source: Order | Store | str | Path | Sequence[Store | str | Path], cache: CacheOptions | None
+) -> Order:
     if isinstance(source, Order):
+        if cache is not None:
+            raise ValueError(
+                "the stores of an Order are open already, with caches of their own: leave out cache="
+            )
         return source
     several = [source] if isinstance(source, Store | str | Path) else source
-    stores = [store if isinstance(store, Store) else Store(store) for store in several]
+    stores = [open_store(store, cache) for store in several]
     # A batch of one store has one dataset_type, as the contract says.
     return Order([SampleIndex(store) for store in stores], OrderOptions(batches_of="store"))
 

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, get_worker_info
 
+from loader.cache import CacheOptions
 from loader.filling import fill_batch
 from loader.mailbox import Mailbox, receive, tensors_of
 from loader.slots import ArrayLayout
-from loader.store import Store
+from loader.store import Store, open_store
 from loader.tensors import TENSORS, check_tensors, load_compiled_loops
 
 _OF_THE_BATCH = ("dataset_type", "has_paired_frame")
@@ -57,16 +58,23 @@ class SampleDataset(Dataset[dict[str, Any]]):
     With a `DataLoader`, give it `collate_fn=loader.collate`: whole batches are read in one pass.
 
     Args:
-        store: a store, or the path of one.
+        store: a store, or the path or URL of one.
         tensors: which of the four tensors to read; a loop that needs no segmenter image saves its 3 MiB a sample.
+        cache: where parts of a URL are kept, and how many; None for the defaults.
 
     Raises:
         StoreError: as `loader.Store` does.
-        ValueError: `tensors` names something else.
+        ValueError: `tensors` names something else, or there is a cache for what is no URL.
     """
 
-    def __init__(self, store: Store | str | Path, tensors: Sequence[str] = TENSORS) -> None:
-        self.store = store if isinstance(store, Store) else Store(store)
+    def __init__(
+        self,
+        store: Store | str | Path,
+        tensors: Sequence[str] = TENSORS,
+        *,
+        cache: CacheOptions | None = None,
+    ) -> None:
+        self.store = open_store(store, cache)
         check_tensors(tensors)
         self.tensors = tuple(tensors)
         # Loaded here, they are there already in workers that are forked.

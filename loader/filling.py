@@ -42,6 +42,9 @@ def fill_batch(
     ]
     cells = np.empty((len(suffixes), len(picks)), np.int64)
     keys, phrases = [], []
+    for store, sample in picks:
+        # Parts at a URL arrive side by side while the first of them are read.
+        store.expect(sample)
     for place, (store, sample) in enumerate(picks):
         try:
             part, rows = store.locate(sample)
@@ -53,7 +56,7 @@ def fill_batch(
             phrases.append(choose(part.sample_expressions(masks), place))
         except (StoreError, OSError, ValueError) as err:
             key = keys[place] if len(keys) > place else "key unknown"
-            raise SampleError(f"sample {sample} of {store.path} ({key}): {err}") from err
+            raise SampleError(f"sample {sample} of {store.name} ({key}): {err}") from err
     types = [store.dataset_type for store, _ in picks]
     described: dict[str, Any] = {
         "dataset_type": types[0] if len(set(types)) == 1 else types,
@@ -68,8 +71,11 @@ def fill_batch(
 
 
 def advise_batch(picks: Sequence[tuple[Store, int]], tensors: Sequence[str]) -> None:
-    """Ask the system to read ahead what `fill_batch` will need."""
+    """Ask the system to read ahead, and of stores at a URL to fetch ahead, what `fill_batch` will need."""
     for store, sample in picks:
+        if not store.expect(sample):
+            # Locating it would wait for its part, and hold up the batches before this one.
+            continue
         part, masks = store.locate(sample)
         for mask in masks.tolist():
             image = int(part.column("masks/image")[mask])

@@ -32,8 +32,8 @@ class SampleStore(Protocol):
     def paired(self) -> bool:
         """Return whether samples are pairs of frames."""
 
-    def part(self, number: int) -> Columns:
-        """Return one part."""
+    def tables(self, number: int) -> Columns:
+        """Return the tables of a part, kept open."""
 
     def open_part(self, number: int) -> Columns:
         """Return the tables of a part, opened anew and not kept."""
@@ -130,7 +130,7 @@ class SampleIndex:
         hashes = hash_columns(key, self._image_starts[part] + images)
         if self.store.paired:
             return self._draw_pairs(part, images, hashes)
-        owners = self.store.part(part).column("masks/image")
+        owners = self.store.tables(part).column("masks/image")
         first, last = np.searchsorted(owners, images), np.searchsorted(owners, images + 1)
         if self._sample_bits is None:
             if (first == last).any():
@@ -145,7 +145,7 @@ class SampleIndex:
         """Return for each image one of the pairs it is the first frame of; pairs lie in the order of their objects."""
         assert self._sample_bits is not None
         rows = self._sample_bits.rows(part, 0, int(np.diff(self._sample_starts)[part]))
-        owners = _owners(self.store.part(part), paired=True)[rows]
+        owners = _owners(self.store.tables(part), paired=True)[rows]
         order = np.argsort(owners, kind="stable")
         first = np.searchsorted(owners, images, side="left", sorter=order)
         last = np.searchsorted(owners, images, side="right", sorter=order)

@@ -1,6 +1,7 @@
-"""A store: its parts, their tables, and the way from a sample's number to its rows. numpy only."""
+"""A store: its parts, and the way from a sample's number to its rows. numpy only."""
 
 import operator
+import resource
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,103 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loader.arrays import MappedArray
+from loader.ahead import FetchAhead
+from loader.cache import CacheOptions, PartCache, read_remote_attributes
+from loader.part import Part, RemoteTables
+from loader.remote import RemoteFolder, is_url
 from loader.tensors import TENSORS, TensorShapes, check_tensors
 from preprocess.errors import StoreError
-from preprocess.layout import (
-    ArraySpec,
-    Table,
-    TensorSizes,
-    array_specs,
-    read_attributes,
-    read_part_attributes,
-)
+from preprocess.layout import TensorSizes, array_specs, read_attributes
 
 MAX_OPEN_PARTS = 1024
 """How many parts stay mapped: a process may hold 65,530 maps, and reading batches needs about 12 of a part."""
 
-
-class Part:
-    """One part: its arrays by path, such as "images/pixel_values", mapped when they are first asked for.
-
-    Raises:
-        StoreError: the part is missing, or not the one that the store's root lists.
-    """
-
-    def __init__(
-        self, folder: Path, specs: Mapping[str, ArraySpec], digest: str, *, check_rows: bool
-    ) -> None:
-        self._folder = folder
-        self._specs = specs
-        self._check_rows = check_rows
-        try:
-            attributes, found = read_part_attributes(folder)
-        except FileNotFoundError as err:
-            raise StoreError(f"{folder} is missing: convert again to make it") from err
-        if found != digest:
-            raise StoreError(
-                f"{folder} is not the part that the store's root lists: it was changed or swapped; convert again"
-            )
-        self.rows: dict[Table, int] = attributes["rows"]
-        self._files = attributes["files"]
-        self._arrays: dict[str, MappedArray] = {}
-        self._columns: dict[str, NDArray[Any]] = {}
-
-    def array(self, path: str) -> MappedArray:
-        """Return an array."""
-        if path not in self._arrays:
-            self._arrays[path] = self._open(self._specs[path])
-        return self._arrays[path]
-
-    def column(self, path: str) -> NDArray[Any]:
-        """Return a whole array that is one chunk, as a read-only view."""
-        if path not in self._columns:
-            self._columns[path] = self.array(path).whole()
-        return self._columns[path]
-
-    def text(self, path: str, row: int) -> str:
-        """Return one row of a text column, such as "images/key"."""
-        start, end = self.column(f"{path}_offsets")[row : row + 2]
-        return str(self.column(f"{path}_bytes")[start:end].tobytes(), "utf-8")
-
-    def expressions(self, mask: int) -> list[str]:
-        """Return the phrases that refer to a mask."""
-        first, last = np.searchsorted(self.column("expressions/mask"), [mask, mask + 1])
-        return [self.text("expressions/text", row) for row in range(first, last)]
-
-    def key(self, masks: Sequence[int]) -> str:
-        """Return the id of the sample that these rows of masks are, one for each frame."""
-        images = self.column("masks/image")
-        first, *others = (self.text("images/key", images[mask]) for mask in masks)
-        # The frames of a pair differ in the last step of their keys: "sav/sav_000001/00000+00016/manual-0".
-        frames = "+".join([first, *(key.rpartition("/")[2] for key in others)])
-        return f"{frames}/{self.text('masks/object_id', masks[0])}"
-
-    def sample_expressions(self, masks: Sequence[int]) -> list[str]:
-        """Return the phrases of a sample: those of its first frame that has any."""
-        if not self.rows["expressions"]:
-            return []
-        return next((found for mask in masks if (found := self.expressions(mask))), [])
-
-    def _open(self, spec: ArraySpec) -> MappedArray:
-        name = "/".join([spec.path, "c", *["0"] * (1 + len(spec.row_shape))])
-        listed = self._files.get(name)
-        path = self._folder / name
-        if listed is None:
-            return MappedArray(path, spec, 0)
-        if not path.exists() or path.stat().st_size != listed["bytes"]:
-            found = f"has {path.stat().st_size} bytes" if path.exists() else "is missing"
-            raise StoreError(
-                f"{path} {found}, expected {listed['bytes']} bytes: convert again to make the part anew"
-            )
-        return MappedArray(path, spec, self._length(spec), check_rows=self._check_rows)
-
-    def _length(self, spec: ArraySpec) -> int:
-        if spec.name.endswith("_offsets"):
-            return self.rows[spec.table] + 1
-        if spec.name.endswith("_bytes"):
-            return int(self.column(spec.path.removesuffix("_bytes") + "_offsets")[-1])
-        return self.rows[spec.table]
+MAPS_OF_A_PART = 14
+"""How many files of a part reading batches maps at most; of one in a cache all are mapped."""
 
 
 class Store:
@@ -114,26 +31,53 @@ class Store:
     Opening reads one small file; parts are mapped when they are first read, in each process for itself.
 
     Args:
-        path: the store's folder.
+        path: the store's folder, or the URL where it is published. Parts of a URL are fetched whole into a local cache
+            when they are first read, and checked as they arrive (docs/remote.md).
         check_rows: whether each row's checksum is compared whenever it is read (about 0.15 ms a sample).
+        cache: where parts of a URL are kept, and how many; None for the defaults. Of no use with a path.
 
     Raises:
-        StoreError: the store is missing, unfinished or damaged.
+        StoreError: the store is missing, unfinished or damaged, or can't be read from its URL.
         FormatVersionError: it is of a format version this one does not read.
+        ValueError: there is a cache for a path.
     """
 
-    def __init__(self, path: str | Path, *, check_rows: bool = False) -> None:
-        # Absolute: workers, and whoever changes the working folder, mean the same store.
-        self.path = Path(path).expanduser().absolute()
-        self.attributes = read_attributes(self.path)
+    def __init__(
+        self, path: str | Path, *, check_rows: bool = False, cache: CacheOptions | None = None
+    ) -> None:
         self._check_rows = check_rows
-        try:
-            self._read_root(self.attributes)
-        except (KeyError, TypeError, ValueError) as err:
-            raise StoreError(f"{self.path / 'zarr.json'} is damaged: {err!r}; convert again") from err
+        self._cache: PartCache | None = None
+        if is_url(path):
+            self._open_url(str(path), cache or CacheOptions())
+        elif cache is not None:
+            raise ValueError(f"{path} is a path, and only a URL is cached: leave out cache=")
+        else:
+            # Absolute: workers, and whoever changes the working folder, mean the same store.
+            self.path = Path(path).expanduser().absolute()
+            """Where the parts are: the store's folder, or the cache's of a store at a URL."""
+            self.name = str(self.path)
+            """The path, or the URL without a password."""
+            self.attributes = read_attributes(self.path)
+            self._read_root()
         self._open_parts: OrderedDict[int, Part] = OrderedDict()
+        self._open_tables: OrderedDict[int, Part] = OrderedDict()
 
-    def _read_root(self, attributes: Mapping[str, Any]) -> None:
+    def _open_url(self, url: str, options: CacheOptions) -> None:
+        remote = RemoteFolder(url, options.storage_options)
+        self.name = remote.name
+        self.attributes = read_remote_attributes(remote)
+        self._read_root()
+        self._cache = PartCache(remote, self.attributes, self._specs, options)
+        self._ahead = FetchAhead(self._cache)
+        self.path = self._cache.folder
+
+    def _read_root(self) -> None:
+        try:
+            self._read_attributes(self.attributes)
+        except (KeyError, TypeError, ValueError) as err:
+            raise StoreError(f"{self.name}/zarr.json is damaged: {err!r}; convert again") from err
+
+    def _read_attributes(self, attributes: Mapping[str, Any]) -> None:
         recipe = attributes["recipe"]
         sizes = TensorSizes(
             **{tensor: recipe[tensor]["size"] for tensor in TENSORS},
@@ -155,13 +99,11 @@ class Store:
 
     def __repr__(self) -> str:
         kind = "pairs" if self.paired else "samples"
-        return (
-            f"Store({str(self.path)!r}, {self.dataset_type}, {len(self):,} {kind}, {len(self._parts)} parts)"
-        )
+        return f"Store({self.name!r}, {self.dataset_type}, {len(self):,} {kind}, {len(self._parts)} parts)"
 
     def __getstate__(self) -> dict[str, Any]:
         # Maps belong to a process: another one opens its own.
-        return self.__dict__ | {"_open_parts": OrderedDict()}
+        return self.__dict__ | {"_open_parts": OrderedDict(), "_open_tables": OrderedDict()}
 
     @property
     def suffixes(self) -> tuple[str, ...]:
@@ -172,17 +114,69 @@ class Store:
         """Return one part."""
         part = self._open_parts.get(number)
         if part is None:
-            part = self._open_parts[number] = self.open_part(number)
-            if len(self._open_parts) > MAX_OPEN_PARTS:
+            part = self._open_parts[number] = self._open_whole(number)
+            while len(self._open_parts) > self._max_open_parts():
                 self._open_parts.popitem(last=False)
         else:
             self._open_parts.move_to_end(number)
+            if self._cache is not None:
+                self._cache.mark(self._parts[number][0])
+        return part
+
+    def tables(self, number: int) -> Part:
+        """Return one part, for its columns only: of a part at a URL that is not in the cache, no more is fetched."""
+        if self._cache is None or number in self._open_parts:
+            return self.part(number)
+        part = self._open_tables.get(number)
+        if part is None:
+            part = self._open_tables[number] = self.open_part(number)
+            if len(self._open_tables) > MAX_OPEN_PARTS:
+                self._open_tables.popitem(last=False)
         return part
 
     def open_part(self, number: int) -> Part:
-        """Return one part, opened anew and not kept: for going through all parts once."""
+        """Return one part, for its columns only, opened anew and not kept: for going through all parts once."""
         name, digest = self._parts[number]
-        return Part(self.path / name, self._specs, digest, check_rows=self._check_rows)
+        if self._cache is not None and not self._cache.has(name):
+            return RemoteTables(self._cache, name, self._specs, digest)
+        return self._open_whole(number)
+
+    def expect(self, sample: int) -> bool:
+        """Begin to fetch the part of a sample that will be read soon; return whether it can be read without waiting."""
+        if self._cache is None:
+            return True
+        number = int(np.searchsorted(self._sample_ends, sample % max(len(self), 1), side="right"))
+        if number in self._open_parts or not 0 <= number < len(self._parts):
+            return True
+        self._ahead.expect(*self._parts[number])
+        return False
+
+    def _open_whole(self, number: int) -> Part:
+        name, digest = self._parts[number]
+        if self._cache is None:
+            return Part(self.path / name, self._specs, digest, check_rows=self._check_rows)
+        with self._cache.hold(name, digest) as folder:
+            part = Part(folder, self._specs, digest, check_rows=self._check_rows)
+            # Later another process may remove the part to make room for its own.
+            part.map_all()
+        self._ahead.reached(name)
+        self._close_removed(self._cache)
+        return part
+
+    def _max_open_parts(self) -> int:
+        """Return how many parts may stay mapped: Python keeps a descriptor open for each map."""
+        maps = MAPS_OF_A_PART if self._cache is None else len(self._specs)
+        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if descriptors == resource.RLIM_INFINITY:
+            return MAX_OPEN_PARTS
+        # A quarter stays for everybody else.
+        return max(1, min(MAX_OPEN_PARTS, descriptors * 3 // 4 // maps))
+
+    def _close_removed(self, cache: PartCache) -> None:
+        """Close parts that are not in the cache any more, so that the disk gets their room back."""
+        for number in list(self._open_parts):
+            if not cache.is_current(self._parts[number][0]):
+                del self._open_parts[number]
 
     def locate(self, sample: int) -> tuple[Part, NDArray[np.int64]]:
         """Return the part of a sample and the rows of its masks there, one for each frame.
@@ -258,3 +252,16 @@ class Store:
             for suffix in self.suffixes
             for tensor, (shape, dtype) in forms.items()
         }
+
+
+def open_store(source: Store | str | Path, cache: CacheOptions | None = None) -> Store:
+    """Return a store as it is, or open the one at a path or URL.
+
+    Raises:
+        ValueError: there is a cache for a store that is open already, or for a path.
+    """
+    if not isinstance(source, Store):
+        return Store(source, cache=cache)
+    if cache is not None:
+        raise ValueError("the store is open already, with a cache of its own: leave out cache=")
+    return source

@@ -7,6 +7,7 @@ so it never outlives the trainer. It imports numpy, but not torch.
 
 import os
 import pickle
+import resource
 import socket
 import subprocess
 import sys
@@ -200,6 +201,10 @@ def start_workers(count: int, mode: str, setup: Setup, slots: Slots) -> Sequence
 
 def main(connection_descriptor: int, slots_descriptor: int) -> None:
     """Serve as a process of its own."""
+    # Each mapped file keeps a descriptor open, and systems that allow half a million begin with 1,024.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     connection = Connection(connection_descriptor)
     try:
         setup: Setup = connection.recv()

@@ -169,17 +169,35 @@ def read_attributes(store: Path) -> dict[str, Any]:
         StoreError: there is no complete store.
         FormatVersionError: it is of another format version.
     """
-    path = store / "zarr.json"
     try:
-        attributes: dict[str, Any] = json.loads(path.read_bytes())["attributes"][ATTRIBUTES_KEY]
-        version = attributes["format_version"]
+        encoded = (store / "zarr.json").read_bytes()
     except FileNotFoundError as err:
         if (store / JOB_FILE).exists():
             raise StoreError(
                 f"{store} is not finished: run the same `resizeonce convert` again to finish it"
             ) from err
-        raise StoreError(f"{store} is no store: {path} is missing") from err
-    except (OSError, ValueError, KeyError, TypeError) as err:
+        raise StoreError(f"{store} is no store: {store / 'zarr.json'} is missing") from err
+    except OSError as err:
+        raise StoreError(f"{store / 'zarr.json'} is damaged, or not of this project: {err!r}") from err
+    return parse_attributes(encoded, str(store))
+
+
+def parse_attributes(encoded: bytes, store: str) -> dict[str, Any]:
+    """Return the root attributes in the `zarr.json` of a complete store.
+
+    Args:
+        encoded: the file's bytes.
+        store: the store's path or URL, for messages.
+
+    Raises:
+        StoreError: they are damaged.
+        FormatVersionError: they are of another format version.
+    """
+    path = f"{store}/zarr.json"
+    try:
+        attributes: dict[str, Any] = json.loads(encoded)["attributes"][ATTRIBUTES_KEY]
+        version = attributes["format_version"]
+    except (ValueError, KeyError, TypeError) as err:
         raise StoreError(f"{path} is damaged, or not of this project: {err!r}") from err
     if version != FORMAT_VERSION:
         raise FormatVersionError(
@@ -206,10 +224,22 @@ def read_part_attributes(part: Path) -> tuple[dict[str, Any], str]:
         FileNotFoundError: there is no such part.
         StoreError: its metadata is damaged.
     """
-    path = part / "zarr.json"
-    encoded = path.read_bytes()
+    encoded = (part / "zarr.json").read_bytes()
+    return parse_part_attributes(encoded, str(part)), hashlib.sha256(encoded).hexdigest()
+
+
+def parse_part_attributes(encoded: bytes, part: str) -> dict[str, Any]:
+    """Return the attributes in the `zarr.json` of a part.
+
+    Args:
+        encoded: the file's bytes.
+        part: the part's path or URL, for messages.
+
+    Raises:
+        StoreError: they are damaged.
+    """
     try:
         attributes: dict[str, Any] = json.loads(encoded)["attributes"][ATTRIBUTES_KEY]
     except (ValueError, KeyError, TypeError) as err:
-        raise StoreError(f"{path} is damaged ({err!r}): remove {part} and convert again") from err
-    return attributes, hashlib.sha256(encoded).hexdigest()
+        raise StoreError(f"{part}/zarr.json is damaged ({err!r}): remove {part} and convert again") from err
+    return attributes

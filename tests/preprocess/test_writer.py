@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from miniature.shapes import ellipse_of, picture_of
 
-from loader.store import Part
+from loader.part import Part
 from preprocess.config import parse_config
 from preprocess.layout import array_specs
 from preprocess.records import Frame, Mask, Pair, Record, Reject, Skip

@@ -27,7 +27,7 @@ class FakeStore:
     paired: bool = False
     opened: list[int] = field(default_factory=list)
 
-    def part(self, number: int) -> FakePart:
+    def tables(self, number: int) -> FakePart:
         self.opened.append(number)
         return self.parts[number]
 

@@ -1,0 +1,62 @@
+"""Locks between processes and threads: a file each, gone again when its holder lets go or dies."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Wait for a lock and hold it.
+
+    Raises:
+        OSError: the file can't be made.
+    """
+    descriptor = _take(path, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        _let_go(path, descriptor)
+
+
+@contextmanager
+def locked_if_free(path: Path) -> Iterator[bool]:
+    """Hold a lock if nobody else does; gives whether it is held.
+
+    Raises:
+        OSError: the file can't be made.
+    """
+    try:
+        descriptor = _take(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        _let_go(path, descriptor)
+
+
+def _take(path: Path, how: int) -> int:
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(descriptor, how)
+            # Its last holder may have removed the file meanwhile, and another process may have made it anew.
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), path.stat()):
+                    return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _let_go(path: Path, descriptor: int) -> None:
+    with suppress(OSError):
+        path.unlink()
+    # Said in words: a process that was forked meanwhile has the descriptor, too, and closing ours would not be enough.
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)

@@ -1,0 +1,129 @@
+"""One part of a store: its arrays, and what its tables say of a sample. numpy only."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loader.arrays import MappedArray, shard_path
+from loader.cache import PartCache
+from preprocess.errors import StoreError
+from preprocess.layout import ArraySpec, Table, parse_part_attributes, read_part_attributes
+
+
+class Part:
+    """One part: its arrays by path, such as "images/pixel_values", mapped when they are first asked for.
+
+    Raises:
+        StoreError: the part is missing, or not the one that the store's root lists.
+    """
+
+    def __init__(
+        self, folder: Path, specs: Mapping[str, ArraySpec], digest: str, *, check_rows: bool
+    ) -> None:
+        self._folder = folder
+        self._specs = specs
+        self._check_rows = check_rows
+        attributes = self._read_attributes(digest)
+        self.rows: dict[Table, int] = attributes["rows"]
+        self._files: dict[str, dict[str, Any]] = attributes["files"]
+        self._arrays: dict[str, MappedArray] = {}
+        self._columns: dict[str, NDArray[Any]] = {}
+
+    def array(self, path: str) -> MappedArray:
+        """Return an array."""
+        if path not in self._arrays:
+            self._arrays[path] = self._open(self._specs[path])
+        return self._arrays[path]
+
+    def map_all(self) -> None:
+        """Map every array now: what is mapped can be read also after its files are removed."""
+        for path in self._specs:
+            self.array(path)
+
+    def column(self, path: str) -> NDArray[Any]:
+        """Return a whole array that is one chunk, as a read-only view."""
+        if path not in self._columns:
+            self._columns[path] = self.array(path).whole()
+        return self._columns[path]
+
+    def text(self, path: str, row: int) -> str:
+        """Return one row of a text column, such as "images/key"."""
+        start, end = self.column(f"{path}_offsets")[row : row + 2]
+        return str(self.column(f"{path}_bytes")[start:end].tobytes(), "utf-8")
+
+    def expressions(self, mask: int) -> list[str]:
+        """Return the phrases that refer to a mask."""
+        first, last = np.searchsorted(self.column("expressions/mask"), [mask, mask + 1])
+        return [self.text("expressions/text", row) for row in range(first, last)]
+
+    def key(self, masks: Sequence[int]) -> str:
+        """Return the id of the sample that these rows of masks are, one for each frame."""
+        images = self.column("masks/image")
+        first, *others = (self.text("images/key", images[mask]) for mask in masks)
+        # The frames of a pair differ in the last step of their keys: "sav/sav_000001/00000+00016/manual-0".
+        frames = "+".join([first, *(key.rpartition("/")[2] for key in others)])
+        return f"{frames}/{self.text('masks/object_id', masks[0])}"
+
+    def sample_expressions(self, masks: Sequence[int]) -> list[str]:
+        """Return the phrases of a sample: those of its first frame that has any."""
+        if not self.rows["expressions"]:
+            return []
+        return next((found for mask in masks if (found := self.expressions(mask))), [])
+
+    def _read_attributes(self, digest: str) -> dict[str, Any]:
+        try:
+            attributes, found = read_part_attributes(self._folder)
+        except FileNotFoundError as err:
+            raise StoreError(f"{self._folder} is missing: convert again to make it") from err
+        if found != digest:
+            raise StoreError(
+                f"{self._folder} is not the part that the store's root lists: it was changed or swapped; convert again"
+            )
+        return attributes
+
+    def _open(self, spec: ArraySpec) -> MappedArray:
+        name = shard_path(spec)
+        path, listed = self._folder / name, self._files.get(name)
+        if listed is None:
+            return MappedArray(path, spec, 0)
+        content = self._read_file(path, listed)
+        return MappedArray(path, spec, self._length(spec), check_rows=self._check_rows, content=content)
+
+    def _read_file(self, path: Path, listed: Mapping[str, Any]) -> bytes | None:
+        """Return the bytes of a file that is to be read rather than mapped; a part on a disk has none."""
+        if not path.exists() or path.stat().st_size != listed["bytes"]:
+            found = f"has {path.stat().st_size} bytes" if path.exists() else "is missing"
+            raise StoreError(
+                f"{path} {found}, expected {listed['bytes']} bytes: convert again to make the part anew"
+            )
+        return None
+
+    def _length(self, spec: ArraySpec) -> int:
+        if spec.name.endswith("_offsets"):
+            return self.rows[spec.table] + 1
+        if spec.name.endswith("_bytes"):
+            return int(self.column(spec.path.removesuffix("_bytes") + "_offsets")[-1])
+        return self.rows[spec.table]
+
+
+class RemoteTables(Part):
+    """The columns of a part at a URL, each fetched when it is first asked for and kept in memory only.
+
+    For orders and filters, which read a small column of every part: fetching whole parts for it would be fetching the
+    store. Arguments and errors are those of `Part`, with the cache that knows the URL.
+    """
+
+    def __init__(self, cache: PartCache, name: str, specs: Mapping[str, ArraySpec], digest: str) -> None:
+        self._cache = cache
+        self._name = name
+        super().__init__(cache.folder / name, specs, digest, check_rows=False)
+
+    def _read_attributes(self, digest: str) -> dict[str, Any]:
+        return parse_part_attributes(self._cache.read_metadata(self._name, digest), self._name)
+
+    def _read_file(self, path: Path, listed: Mapping[str, Any]) -> bytes | None:
+        file = path.relative_to(self._folder).as_posix()
+        return self._cache.read_file(self._name, file, listed, self.rows)
