@@ -115,6 +115,9 @@ def test_a_worker_that_is_killed_is_an_error_and_its_region_is_taken_again(store
 def kill_workers_and_read(iterator: Any) -> None:
     for worker in iterator._workers:
         os.kill(worker.pid, signal.SIGKILL)
+    # Until all are dead the handler may yet raise, and then it would do so in whatever runs after this.
+    for worker in iterator._workers:
+        worker.join()
     list(iterator)
 
 
