@@ -13,6 +13,7 @@ zarr-python holds a whole shard and writes it at about a tenth of the disk's spe
 import hashlib
 import json
 import struct
+from array import array
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -63,7 +64,8 @@ class ShardWriter:
         self._zstd = Zstd(level=ZSTD_LEVEL) if codec == "zstd" else None
         self._file: Any = None
         self._end = 0
-        self._index: list[tuple[int, int]] = []
+        # Offset and bytes of each chunk, in turns; as Python objects they would take ten times as much.
+        self._index = array("Q")
         self._checksums = hashlib.sha256()
         self.digest: FileDigest | None = None
         """Set once the index is written; None where there is no file."""
@@ -96,7 +98,7 @@ class ShardWriter:
             self._file = (self._folder / self._name).open("xb", buffering=0)
         self._write(encoded.data)
         self._write(memoryview(checksum))
-        self._index.append((self._end, encoded.nbytes + CHECKSUM_BYTES))
+        self._index.extend((self._end, encoded.nbytes + CHECKSUM_BYTES))
         self._end += encoded.nbytes + CHECKSUM_BYTES
         self._checksums.update(checksum)
 
