@@ -30,7 +30,7 @@ def test_a_part_whose_worker_was_killed_is_written_again_to_the_same_bytes(
 ) -> None:
     whole = undisturbed(tmp_path)
     harm_scenes(monkeypatch, {n: Harm(tmp_path / f"harm{n}", kill, times=1) for n in (1, 4)})
-    coco_store(tmp_path, workers=2)
+    coco_store(tmp_path, engine="pillow", workers=2)
     assert tree_digest(tmp_path / "coco.zarr") == whole
     assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
     assert "died of SIGKILL (killed, perhaps for memory)" in caplog.text
@@ -43,7 +43,7 @@ def test_a_scene_that_kills_twice_is_rejected_and_nothing_else(
 ) -> None:
     root = coco_root(tmp_path)
     harm_scenes(monkeypatch, {2: Harm(tmp_path / "harm", action)})
-    report = coco_store(tmp_path, workers=2)
+    report = coco_store(tmp_path, engine="pillow", workers=2)
     assert report.attributes["totals"]["images"] == 4
     assert report.attributes["totals"]["rejects"] == {"worker": 1}
     (reject,) = read_rejects(tmp_path / "coco.zarr")
@@ -62,18 +62,19 @@ def test_a_stalled_worker_is_ended_and_its_scene_rejected(
     tmp_path: Path, monkeypatch: Patch, caplog: Log
 ) -> None:
     harm_scenes(monkeypatch, {0: Harm(tmp_path / "harm", stall)})
+    monkeypatch.setattr("preprocess.pipeline.FORECAST_SCENES", 0)
     coco_root(tmp_path)
-    report = coco_store(tmp_path, workers=2, stall_seconds=4)
+    report = coco_store(tmp_path, engine="pillow", workers=2, stall_seconds=6)
     assert [reject.key for reject in read_rejects(report.store)] == ["coco/1"]
     assert report.attributes["totals"]["images"] == 4
-    assert "made no progress for 4 s and is ended" in caplog.text
+    assert "made no progress for 6 s and is ended" in caplog.text
 
 
 def test_on_error_fail_stops_at_a_scene_that_kills_twice(tmp_path: Path, monkeypatch: Patch) -> None:
     harm_scenes(monkeypatch, {3: Harm(tmp_path / "harm", kill)})
     coco_root(tmp_path)
     with pytest.raises(Exception, match=r"coco/4 .* stage worker: 2 worker processes died"):
-        coco_store(tmp_path, workers=2, on_error="fail")
+        coco_store(tmp_path, engine="pillow", workers=2, on_error="fail")
 
 
 def test_a_machine_on_which_every_worker_dies_stops_the_run_and_the_next_one_finishes(
@@ -86,9 +87,9 @@ def test_a_machine_on_which_every_worker_dies_stops_the_run_and_the_next_one_fin
         with pytest.raises(
             WorkerError, match="2 worker processes died of one task, the last one died of SIGKILL"
         ):
-            coco_store(tmp_path, workers=2)
+            coco_store(tmp_path, engine="pillow", workers=2)
     assert not (tmp_path / "coco.zarr" / ".attempts").exists()
-    coco_store(tmp_path, workers=2)
+    coco_store(tmp_path, engine="pillow", workers=2)
     assert tree_digest(tmp_path / "coco.zarr") == whole
 
 
@@ -104,7 +105,7 @@ folder, workers = Path(sys.argv[1]), int(sys.argv[2])
 sound = pipeline.open_source
 pipeline.open_source = lambda config, root: Harmful(sound(config, root), {2: Harm(folder / "harm", kill)})
 GUARD
-    convert(coco_config(), folder / "coco", folder / "coco.zarr", RunOptions(workers=workers))
+    convert(coco_config(), folder / "coco", folder / "coco.zarr", RunOptions(workers=workers, engine="pillow"))
 """
 
 

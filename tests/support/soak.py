@@ -100,6 +100,8 @@ def start(name: str, root: Path, out: Path, workers: int) -> "subprocess.Popen[s
         str(root),
     ]
     command += ["--out", str(out), "--workers", str(workers), "--set", "store.scenes_per_part=1"]
+    # It starts faster, and most of the time goes into starting.
+    command += ["--engine", "pillow"]
     for size in SIZES:
         command += ["--set", f"recipe.{size}"]
     return subprocess.Popen(
