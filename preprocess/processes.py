@@ -26,6 +26,9 @@ ResultT = TypeVar("ResultT")
 MAX_DEATHS = 20
 """Processes that one task may cost. A scene is given up after its second, so more is wrong than a few scenes."""
 
+MAX_STARTS = 3
+"""Processes in a row that may die before they begin: one may be killed, but a script without a guard loses all."""
+
 _POLL_SECONDS = 1.0
 
 _log = logging.getLogger("resizeonce")
@@ -160,24 +163,27 @@ class _Worker:
         """Return the executor of a process that runs.
 
         Raises:
-            WorkerError: it died before it could begin a task.
+            WorkerError: one after the other died before it could begin a task.
         """
-        if self._executor is None:
+        starts = 0
+        while self._executor is None:
             context = multiprocessing.get_context("spawn")
             executor = ProcessPoolExecutor(1, context, _begin, (self._ticks, self._number))
+            starts += 1
             try:
                 pid = executor.submit(os.getpid).result()
             except BrokenProcessPool as err:
+                if starts < MAX_STARTS and not self._is_killed:
+                    continue
                 raise WorkerError(
-                    "a worker process died before it could begin: a script that converts with several workers does "
-                    "so under `if __name__ == '__main__':`; see above what the process printed"
+                    "worker processes die before they can begin: a script that converts with several workers does so "
+                    "under `if __name__ == '__main__':`; see above what the processes printed"
                 ) from err
-            self._process = next(
-                (child for child in multiprocessing.active_children() if child.pid == pid), None
-            )
+            children = multiprocessing.active_children()
+            self._process = next((child for child in children if child.pid == pid), None)
             self._executor = executor
-            if self._is_killed:
-                self._kill_process()
+        if self._is_killed:
+            self._kill_process()
         return self._executor
 
     def _wait_for(self, future: Future[Any]) -> Any:
