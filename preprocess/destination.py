@@ -31,11 +31,12 @@ class Destination:
         """Return a context in which errors name the store as the user does."""
         return nullcontext()
 
-    def pull(self, *, append: bool) -> None:
+    def pull(self, *, append: bool = False, overwrite: bool = False) -> None:
         """Bring into the folder what the store has already, as far as a run needs it.
 
         Args:
             append: whether scenes are to be appended, for which those of all parts must be known.
+            overwrite: whether the store is to be removed, for which its parts don't matter.
         """
 
     def pull_parts(self, names: Iterable[str]) -> None:

@@ -140,7 +140,7 @@ def convert(
     job = _open_job(config, root, run)
     with locked(out):
         died = sweep_attempts(out)
-        destination.pull(append=run.append)
+        destination.pull(append=run.append, overwrite=run.overwrite)
         with destination.naming():
             plan, scenes = plan_run(
                 out, job.description, job.source, overwrite=run.overwrite, append=run.append
@@ -235,16 +235,25 @@ def finish(out: Path | str, scratch: Path | str | None = None) -> Report:
     if destination.store == out and not out.is_dir():
         raise StoreError(f"{out} is no store: there is no such folder")
     with locked(out):
-        destination.pull(append=False)
+        destination.pull()
         with destination.naming():
             plan = read_plan(out)
-            attributes = read_attributes(out) if plan is None else _finish_plan(out, plan)
+            if plan is None:
+                attributes = read_attributes(out)
+            else:
+                summaries = _summaries_of_all(out, plan)
+        if plan is not None:
+            attributes = finish_store(out, plan, summaries)
         destination.finish()
     return _report(destination, attributes, started, "", was_complete=plan is None)
 
 
-def _finish_plan(out: Path, plan: Plan) -> dict[str, Any]:
-    """Return the attributes of the store that the parts in its folder make."""
+def _summaries_of_all(out: Path, plan: Plan) -> list[PartSummary]:
+    """Return what each part of a plan holds.
+
+    Raises:
+        StoreError: some are missing.
+    """
     if plan.job["limit"] is not None:
         raise StoreError(
             f"{out} is being made with --limit: run that `resizeonce convert` again to finish it"
@@ -257,7 +266,7 @@ def _finish_plan(out: Path, plan: Plan) -> dict[str, Any]:
             f"{len(missing)} of {len(summaries)} parts of {out} are missing: {describe_numbers(missing)}; "
             "run `resizeonce convert` for them, with --part-range or without"
         )
-    return finish_store(out, plan, found)
+    return found
 
 
 def _report(

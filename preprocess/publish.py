@@ -77,14 +77,15 @@ class Publication(Destination):
         except StoreError as err:
             raise type(err)(str(err).replace(str(self.folder), str(self.store))) from err
 
-    def pull(self, *, append: bool) -> None:
+    def pull(self, *, append: bool = False, overwrite: bool = False) -> None:
         """Bring the staging folder to the state of the remote store; parts that are not uploaded yet stay.
 
         Raises:
             StoreError: there is something else at the URL.
         """
         names = self.pull_root()
-        self._pull_parts({name for name in names if _is_part(name)} | set(self._staged()), append=append)
+        if not overwrite:
+            self._pull_parts({name for name in names if _is_part(name)} | set(self._staged()), append=append)
 
     def pull_root(self) -> list[str]:
         """Bring the root's files, and return what there is in the remote store's folder.

@@ -292,6 +292,20 @@ def test_overwrite_makes_a_store_anew(tmp_path: Path) -> None:
     assert remote_digest() == on_disk(tmp_path, "source.crowds=true")
 
 
+def test_a_store_that_lost_a_file_is_refused_and_can_be_made_anew(tmp_path: Path) -> None:
+    root = small_root(tmp_path)
+    (root / "train2017" / "000000000002.jpg").write_bytes(b"")
+    publish(tmp_path)
+    whole = remote_digest()
+    fsspec.filesystem("memory").rm("/bucket/coco.zarr/part-00001/rejects.jsonl")
+    with pytest.raises(
+        StoreError, match=r"part-00001/rejects\.jsonl is missing, expected \d+ bytes: remove memory://"
+    ):
+        publish(tmp_path, scratch="elsewhere")
+    publish(tmp_path, scratch="elsewhere", overwrite=True)
+    assert remote_digest() == whole
+
+
 def test_a_removal_that_was_stopped_needs_overwrite_again(
     tmp_path: Path, sound: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
