@@ -18,6 +18,7 @@ from preprocess.errors import ConfigError, PreprocessError
 from preprocess.forecast import Forecast, forecast, format_bytes
 from preprocess.interrupts import exit_code
 from preprocess.layout import read_attributes
+from preprocess.manifest import read_rejects
 from preprocess.pipeline import (
     STALL_SECONDS,
     RunOptions,
@@ -26,7 +27,9 @@ from preprocess.pipeline import (
     finish,
     open_source,
 )
+from preprocess.publish import root_folder
 from preprocess.ranges import PartRange
+from preprocess.remote.connection import shown
 from preprocess.report import forecast_lines, info_lines, range_lines, report_lines
 from preprocess.verify import VerifyOptions, verify_store
 
@@ -36,6 +39,8 @@ EXIT_REJECTS = 3
 EXIT_DAMAGE = 4
 
 DRY_RUN_SCENES = 64
+
+_SCRATCH_HELP = "Where parts wait to be published, if --out is a URL; by default in the user's cache folder."
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -84,8 +89,8 @@ def main() -> None:
 @click.option(
     "--out",
     required=True,
-    type=click.Path(path_type=Path),
-    help="Store to write, such as coco.zarr.",
+    type=click.Path(),
+    help="Store to write, such as coco.zarr, or its URL.",
 )
 @click.option(
     "--set",
@@ -112,6 +117,7 @@ def main() -> None:
 @click.option("--limit", type=click.IntRange(1), help="Samples to write at most.")
 @click.option("--append", is_flag=True, help="Add those scenes that a finished store lacks, as new parts.")
 @click.option("--dry-run", is_flag=True, help="Count and forecast the disk it takes; write nothing.")
+@click.option("--scratch", type=click.Path(), metavar="DIR", help=_SCRATCH_HELP)
 @click.option("--force", is_flag=True, help="Start although the disk seems too small.")
 @click.option("--overwrite", is_flag=True, help="Remove the store first, if there is one.")
 @click.option(
@@ -137,7 +143,7 @@ def main() -> None:
 def convert_command(
     config: Path,
     root: str,
-    out: Path,
+    out: str,
     overrides: tuple[str, ...],
     dry_run: bool,
     max_rejects: int,
@@ -164,23 +170,24 @@ def convert_command(
         options = RunOptions(progress=sys.stderr.isatty(), announce=_announce, **run)
         if share is None:
             report = convert(effective, root, out, options)
-            lines, num_rejects = report_lines(report), report.num_rejects
+            store, lines, num_rejects = report.store, report_lines(report), report.num_rejects
         else:
             part_report = convert_range(effective, root, out, share, options)
-            lines, num_rejects = range_lines(part_report), part_report.num_rejects
+            store, lines, num_rejects = part_report.store, range_lines(part_report), part_report.num_rejects
     for line in lines:
         click.echo(line)
-    _exit_on_rejects(out, num_rejects, max_rejects)
+    _exit_on_rejects(store, num_rejects, max_rejects)
 
 
-def _exit_on_rejects(out: Path, found: int, allowed: int) -> None:
+def _exit_on_rejects(out: Path | str, found: int, allowed: int) -> None:
     if found > allowed:
         click.echo(f"{found:,} rejects, {allowed:,} allowed: see rejects.jsonl in {out}", err=True)
         sys.exit(EXIT_REJECTS)
 
 
 @main.command("finish")
-@click.argument("store", type=click.Path(path_type=Path))
+@click.argument("store", type=click.Path())
+@click.option("--scratch", type=click.Path(), metavar="DIR", help=_SCRATCH_HELP.replace("--out", "STORE"))
 @click.option(
     "--max-rejects",
     type=click.IntRange(0),
@@ -189,15 +196,15 @@ def _exit_on_rejects(out: Path, found: int, allowed: int) -> None:
     help="More give exit code 3.",
 )
 @reporting_errors
-def finish_command(store: Path, max_rejects: int) -> None:
+def finish_command(store: str, scratch: str | None, max_rejects: int) -> None:
     """Make STORE of the parts that `convert --part-range` wrote.
 
     Example: resizeonce finish sa1b.zarr
     """
-    report = finish(store)
+    report = finish(store, scratch)
     for line in report_lines(report):
         click.echo(line)
-    _exit_on_rejects(store, report.num_rejects, max_rejects)
+    _exit_on_rejects(report.store, report.num_rejects, max_rejects)
 
 
 def _announce(forecast: Forecast) -> None:
@@ -209,20 +216,21 @@ def _announce(forecast: Forecast) -> None:
 
 
 @main.command("info")
-@click.argument("store", type=click.Path(path_type=Path))
+@click.argument("store", type=click.Path())
 @click.option("--json", "as_json", is_flag=True, help="Print the store's attributes as JSON.")
 @reporting_errors
-def info_command(store: Path, as_json: bool) -> None:
-    """Print what is in STORE.
+def info_command(store: str, as_json: bool) -> None:
+    """Print what is in STORE, a folder or a URL.
 
     Example: resizeonce info coco.zarr
     """
-    attributes = read_attributes(store)
-    if as_json:
-        click.echo(json.dumps(attributes, indent=1))
-        return
-    for line in info_lines(store, attributes):
-        click.echo(line)
+    with root_folder(store) as root:
+        attributes = read_attributes(root)
+        if as_json:
+            click.echo(json.dumps(attributes, indent=1))
+            return
+        for line in info_lines(shown(store), attributes, read_rejects(root)):
+            click.echo(line)
 
 
 @main.command("config")
@@ -239,7 +247,7 @@ def config_command(config: Path, overrides: tuple[str, ...]) -> None:
 
 
 @main.command("verify")
-@click.argument("store", type=click.Path(path_type=Path))
+@click.argument("store", type=click.Path())
 @click.option(
     "--values", is_flag=True, help="Look at every pixel, too: what the tensors show, and whether they agree."
 )
@@ -261,7 +269,7 @@ def config_command(config: Path, overrides: tuple[str, ...]) -> None:
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
 @reporting_errors
 def verify_command(
-    store: Path, values: bool, source: str | None, sample: int, every: bool, as_json: bool, workers: int
+    store: str, values: bool, source: str | None, sample: int, every: bool, as_json: bool, workers: int
 ) -> None:
     """Check that STORE is what its format, its recipe and its raw dataset say.
 

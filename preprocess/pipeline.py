@@ -17,9 +17,10 @@ from typing import Any, Literal, TypeAlias
 
 from preprocess.attempts import FORECAST, Attempt, have_died, sweep_attempts
 from preprocess.config import Config, load_config
+from preprocess.destination import Destination, PublishPart, open_destination
 from preprocess.engine import EngineName, default_engine, open_engine
 from preprocess.errors import ConfigError, StoreError
-from preprocess.forecast import Forecast, SceneSize, forecast, format_bytes, measure_scene
+from preprocess.forecast import Forecast, SceneSize, forecast, measure_scene
 from preprocess.job import Plan, describe_job, read_plan
 from preprocess.layout import part_name, read_attributes
 from preprocess.lock import locked, preparing
@@ -66,6 +67,8 @@ class RunOptions:
     """How long a scene may take before the worker process is taken for dead."""
     progress: bool = False
     """Whether to show a progress bar on stderr."""
+    scratch: Path | str | None = None
+    """Where the parts of a store with a URL are written before they are published; by default in a cache folder."""
     force: bool = False
     """Whether to start although the disk seems too small."""
     announce: Callable[[Forecast], None] | None = None
@@ -76,7 +79,10 @@ class RunOptions:
 class Report:
     """What a conversion did."""
 
-    store: Path
+    store: Path | str
+    """Its folder or URL."""
+    root: Path
+    """The folder that has the root's files: the store's own or, of one with a URL, where it was staged."""
     attributes: dict[str, Any]
     """The store's root attributes; "totals" has the counts."""
     seconds: float
@@ -95,7 +101,8 @@ class Report:
 class RangeReport:
     """What the conversion of a range of parts did."""
 
-    store: Path
+    store: Path | str
+    """Its folder or URL."""
     parts: range
     """The numbers of the parts in the range; all are there."""
     totals: dict[str, Any]
@@ -120,7 +127,7 @@ def convert(
     Args:
         config: what to build, or the TOML file that says so.
         root: the raw dataset's folder, or the URL of one.
-        out: the store's folder; made, resumed if it is unfinished, left alone if it is complete.
+        out: the store's folder or URL; made, resumed if it is unfinished, left alone if it is complete.
         run: how to run it.
 
     Raises:
@@ -128,30 +135,36 @@ def convert(
     """
     run = run or RunOptions()
     started = time.monotonic()
-    out = Path(out)
+    destination = open_destination(out, run.scratch)
+    out = destination.folder
     job = _open_job(config, root, run)
     with locked(out):
         died = sweep_attempts(out)
-        plan, scenes = plan_run(out, job.description, job.source, overwrite=run.overwrite, append=run.append)
+        destination.pull(append=run.append, overwrite=run.overwrite)
+        with destination.naming():
+            plan, scenes = plan_run(
+                out, job.description, job.source, overwrite=run.overwrite, append=run.append
+            )
         if plan is None:
             clean_finished(out)
-            return Report(
-                out, read_attributes(out), time.monotonic() - started, job.engine, was_complete=True
-            )
+            destination.finish()
+            return _report(destination, read_attributes(out), started, job.engine, was_complete=True)
         try:
             with _executor(run, isolated=died) as executor:
                 if run.overwrite or read_plan(out) is None:
                     # Before anything is written: a refused command may be given again with other options.
-                    _check_disk(scenes, job.config, out, run, executor)
+                    _check_disk(scenes, len(plan.parts), job.config, destination, run, executor)
                 start_store(out, plan, scenes, overwrite=run.overwrite)
-                summaries = _convert_parts(job, plan, scenes, plan.parts, out, run, executor)
+                destination.start(overwrite=run.overwrite)
+                summaries = _convert_parts(job, plan, scenes, plan.parts, destination, run, executor)
         except BaseException:
             # On a full disk, what could not be finished must not stay in the way; one that is gone is left alone.
             with suppress(OSError):
                 sweep_attempts(out)
             raise
         attributes = finish_store(out, plan, summaries)
-    return Report(out, attributes, time.monotonic() - started, job.engine, was_complete=False)
+        destination.finish()
+    return _report(destination, attributes, started, job.engine, was_complete=False)
 
 
 def convert_range(
@@ -163,12 +176,13 @@ def convert_range(
 ) -> RangeReport:
     """Write one of several equal shares of a store's parts; `finish` makes the store of them.
 
-    Any number of processes, on machines that share the file system, may do so for one store at once, in any order.
+    Any number of processes, on machines that share the file system or publish to the same URL, may do so for one store
+    at once, in any order.
 
     Args:
         config: what to build, or the TOML file that says so.
         root: the raw dataset's folder.
-        out: the store's folder.
+        out: the store's folder or URL.
         part_range: which share.
         run: how to run it.
 
@@ -182,10 +196,12 @@ def convert_range(
             "which would remove the others' work"
         )
     started = time.monotonic()
-    out = Path(out)
+    destination = open_destination(out, run.scratch)
+    out = destination.folder
     job = _open_job(config, root, run)
     with locked(out, shared=True):
-        with preparing(out):
+        with preparing(out), destination.naming():
+            destination.pull(append=run.append)
             plan, scenes = plan_run(out, job.description, job.source, overwrite=False, append=run.append)
             if plan is None:
                 raise StoreError(f"{out} is complete already: there is nothing to do for --part-range")
@@ -193,42 +209,73 @@ def convert_range(
         with _executor(run, isolated=have_died(out, [FORECAST, *map(part_name, parts)])) as executor:
             with preparing(out):
                 if read_plan(out) is None:
-                    _check_disk(scenes, job.config, out, run, executor)
+                    _check_disk(scenes, len(plan.parts), job.config, destination, run, executor)
                 start_store(out, plan, scenes, overwrite=False)
-            summaries = _convert_parts(job, plan, scenes, parts, out, run, executor)
+                destination.start(overwrite=False)
+            summaries = _convert_parts(job, plan, scenes, parts, destination, run, executor)
+        destination.pull_parts(map(part_name, missing_parts(out, plan)))
         missing = missing_parts(out, plan)
     seconds = time.monotonic() - started
-    return RangeReport(out, parts, sum_summaries((), summaries), missing, seconds, job.engine)
+    return RangeReport(destination.store, parts, sum_summaries((), summaries), missing, seconds, job.engine)
 
 
-def finish(out: Path | str) -> Report:
+def finish(out: Path | str, scratch: Path | str | None = None) -> Report:
     """Make a store of the parts that `convert_range` wrote.
+
+    Args:
+        out: the store's folder or URL.
+        scratch: where one with a URL is staged, as in `RunOptions`.
 
     Raises:
         StoreError: parts are missing, or are still being written.
     """
-    out = Path(out)
     started = time.monotonic()
-    if not out.is_dir():
+    destination = open_destination(out, scratch)
+    out = destination.folder
+    if destination.store == out and not out.is_dir():
         raise StoreError(f"{out} is no store: there is no such folder")
     with locked(out):
-        plan = read_plan(out)
-        if plan is None:
-            return Report(out, read_attributes(out), time.monotonic() - started, "", was_complete=True)
-        if plan.job["limit"] is not None:
-            raise StoreError(
-                f"{out} is being made with --limit: run that `resizeonce convert` again to finish it"
-            )
-        summaries = [read_part_summary(out, part) for part in plan.parts]
-        found = [summary for summary in summaries if summary is not None]
-        if len(found) < len(summaries):
-            missing = [part for part, summary in zip(plan.parts, summaries, strict=True) if summary is None]
-            raise StoreError(
-                f"{len(missing)} of {len(summaries)} parts of {out} are missing: {describe_numbers(missing)}; "
-                "run `resizeonce convert` for them, with --part-range or without"
-            )
-        attributes = finish_store(out, plan, found)
-    return Report(out, attributes, time.monotonic() - started, "", was_complete=False)
+        destination.pull()
+        with destination.naming():
+            plan = read_plan(out)
+            if plan is None:
+                attributes = read_attributes(out)
+            else:
+                summaries = _summaries_of_all(out, plan)
+        if plan is not None:
+            attributes = finish_store(out, plan, summaries)
+        destination.finish()
+    return _report(destination, attributes, started, "", was_complete=plan is None)
+
+
+def _summaries_of_all(out: Path, plan: Plan) -> list[PartSummary]:
+    """Return what each part of a plan holds.
+
+    Raises:
+        StoreError: some are missing.
+    """
+    if plan.job["limit"] is not None:
+        raise StoreError(
+            f"{out} is being made with --limit: run that `resizeonce convert` again to finish it"
+        )
+    summaries = [read_part_summary(out, part) for part in plan.parts]
+    found = [summary for summary in summaries if summary is not None]
+    if len(found) < len(summaries):
+        missing = [part for part, summary in zip(plan.parts, summaries, strict=True) if summary is None]
+        raise StoreError(
+            f"{len(missing)} of {len(summaries)} parts of {out} are missing: {describe_numbers(missing)}; "
+            "run `resizeonce convert` for them, with --part-range or without"
+        )
+    return found
+
+
+def _report(
+    destination: Destination, attributes: dict[str, Any], started: float, engine: str, *, was_complete: bool
+) -> Report:
+    seconds = time.monotonic() - started
+    return Report(
+        destination.store, destination.folder, attributes, seconds, engine, was_complete=was_complete
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,12 +310,20 @@ def open_source(config: Config, root: Path | str) -> Source:
     return SOURCES[config.source].open(open_root(root), config.options)
 
 
-def _check_disk(source: Source, config: Config, out: Path, run: RunOptions, executor: Executor) -> None:
+def _check_disk(
+    source: Source,
+    num_parts: int,
+    config: Config,
+    destination: Destination,
+    run: RunOptions,
+    executor: Executor,
+) -> None:
     """Forecast what the store will take, and refuse to start where the disk can't hold it.
 
     Raises:
         StoreError: the disk is too small, and `force` is not given.
     """
+    out = destination.folder
     # A scene that kills whoever reads it must not kill each run at its start.
     with Attempt(out, FORECAST, ""):
         measure = (
@@ -280,12 +335,9 @@ def _check_disk(source: Source, config: Config, out: Path, run: RunOptions, exec
     present = 0
     if run.overwrite:
         present = sum(path.stat().st_size for path in out.glob("part-*/**/*") if path.is_file())
-    free = shutil.disk_usage(out).free
-    if expected.store_bytes > free + present and not run.force:
-        raise StoreError(
-            f"the store will take about {format_bytes(expected.store_bytes)}, and the disk of {out} has "
-            f"{format_bytes(free)} free: choose another --out, a --limit, or go on with --force"
-        )
+    shortage = destination.shortage(expected.store_bytes, num_parts, run.workers, present)
+    if shortage is not None and not run.force:
+        raise StoreError(shortage)
 
 
 def _measure_elsewhere(executor: ProcessExecutor, scene: Scene, recipe: Recipe) -> SceneSize | None:
@@ -298,21 +350,30 @@ def _measure_elsewhere(executor: ProcessExecutor, scene: Scene, recipe: Recipe) 
 
 
 def _convert_parts(
-    job: _Job, plan: Plan, scenes: Source, parts: range, out: Path, run: RunOptions, executor: Executor
+    job: _Job,
+    plan: Plan,
+    scenes: Source,
+    parts: range,
+    destination: Destination,
+    run: RunOptions,
+    executor: Executor,
 ) -> list[PartSummary]:
     """Write those of `parts` that are not there yet; return what each part holds, in order."""
     tasks = Tasks(
         plan,
         scenes,
         job.config,
-        out,
+        destination.folder,
         job.presence,
         run.engine or default_engine(),
         stop_on_reject=run.on_error == "fail",
     )
     num_scenes = sum(len(plan.scenes_of(part)) for part in parts)
-    with open_pool(executor, run.workers, write_part, num_scenes, progress=run.progress) as pool:
-        return _write_parts(tasks, parts, out, run.limit, pool)
+    with (
+        open_pool(executor, run.workers, write_part, num_scenes, progress=run.progress) as pool,
+        destination.publishing() as publish,
+    ):
+        return _write_parts(tasks, parts, destination.folder, run.limit, pool, publish)
 
 
 @contextmanager
@@ -327,9 +388,12 @@ def _executor(run: RunOptions, *, isolated: bool) -> Iterator[Executor]:
 
 
 def _write_parts(
-    tasks: Tasks, parts: range, out: Path, limit: int | None, pool: PartPool
+    tasks: Tasks, parts: range, out: Path, limit: int | None, pool: PartPool, publish: PublishPart
 ) -> list[PartSummary]:
-    """Write the parts that are not there yet; return what each part holds, in order."""
+    """Write the parts that are not there yet; return what each part holds, in order.
+
+    `publish` is called with the number of each part that is there to stay, whoever wrote it.
+    """
     summaries: list[PartSummary] = []
     num_samples = 0
     window: deque[_Started] = deque()
@@ -340,7 +404,9 @@ def _write_parts(
             window.append(_start_part(tasks, out, part, missing, pool))
         if not window or (limit is not None and num_samples >= limit):
             break
+        part = window[0].part
         summary = _settle_part(tasks, out, window.popleft(), missing, pool)
+        publish(part)
         summaries.append(summary)
         num_samples += summary.rows["samples"]
     for started in window:

@@ -43,7 +43,7 @@ def report_lines(report: Report) -> Iterator[str]:
         yield f"time      {report.seconds:,.1f} s ({rate:,.1f} images/s)"
         if report.engine:
             yield f"engine    {report.engine}"
-    yield from reject_lines(read_rejects(report.store))
+    yield from reject_lines(read_rejects(report.root))
     yield from warning_lines(totals)
 
 
@@ -60,7 +60,7 @@ def range_lines(report: RangeReport) -> Iterator[str]:
         yield f"to do     every part is there: resizeonce finish {report.store}"
 
 
-def info_lines(store: Path, attributes: dict[str, Any]) -> Iterator[str]:
+def info_lines(store: Path | str, attributes: dict[str, Any], rejects: Iterable[Reject]) -> Iterator[str]:
     """Yield what is in a store as lines."""
     recipe = attributes["recipe"]
     yield f"store     {store}"
@@ -75,7 +75,7 @@ def info_lines(store: Path, attributes: dict[str, Any]) -> Iterator[str]:
     yield f"parts     {len(attributes['parts'])}"
     yield from totals_lines(attributes["totals"])
     yield "made with " + ", ".join(f"{name} {version}" for name, version in attributes["versions"].items())
-    yield from reject_lines(read_rejects(store))
+    yield from reject_lines(rejects)
     yield from warning_lines(attributes["totals"])
 
 

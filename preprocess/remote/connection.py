@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from preprocess.errors import ConnectionLostError, PreprocessError, SourceError
 
@@ -21,7 +21,7 @@ RETRY_SECONDS = (0.5, 2.0, 8.0)
 NUM_SIDE_BY_SIDE = 16
 """How many small questions are asked at a time: each is mostly waiting."""
 
-MISSING_FSSPEC = "reading from a URL needs fsspec: pip install 'resizeonce[remote]'"
+MISSING_FSSPEC = "a URL needs fsspec: pip install 'resizeonce[remote]'"
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -84,20 +84,8 @@ class Connection(Protocol):
 
 @functools.cache
 def _connect(root: str, _process: int) -> Connection:
-    try:
-        import fsspec
-    except ImportError as err:
-        raise SourceError(MISSING_FSSPEC) from err
-    try:
-        filesystem, base = fsspec.url_to_fs(root)
-    except ImportError as err:
-        raise SourceError(
-            f"can't open {shown(root)}: {err}; pip install 'resizeonce[remote]' for http"
-        ) from err
-    except Exception as err:
-        # Each of fsspec's file systems checks its own settings, in its own way.
-        raise SourceError(f"can't open {shown(root)}: {err}; check --root and fsspec's settings") from err
-    if {"http", "https"} & set(_protocols(filesystem)):
+    filesystem, base = open_filesystem(root)
+    if {"http", "https"} & set(protocols_of(filesystem)):
         from preprocess.remote.web import WebServer
 
         return WebServer(filesystem, base)
@@ -106,7 +94,30 @@ def _connect(root: str, _process: int) -> Connection:
     return FileSystem(filesystem, base)
 
 
-def _protocols(filesystem: object) -> Iterable[str]:
+def open_filesystem(url: str) -> tuple[Any, str]:
+    """Return fsspec's file system of a URL, and what the URL is called in it.
+
+    Raises:
+        SourceError: fsspec or what it needs is not installed, or the URL is none it knows.
+    """
+    try:
+        import fsspec
+    except ImportError as err:
+        raise SourceError(MISSING_FSSPEC) from err
+    try:
+        filesystem, base = fsspec.url_to_fs(url)
+    except ImportError as err:
+        raise SourceError(
+            f"can't open {shown(url)}: {err}; pip install 'resizeonce[remote]' for http"
+        ) from err
+    except Exception as err:
+        # Each of fsspec's file systems checks its own settings, in its own way.
+        raise SourceError(f"can't open {shown(url)}: {err}; check the URL and fsspec's settings") from err
+    return filesystem, base
+
+
+def protocols_of(filesystem: object) -> Iterable[str]:
+    """Return the names that a file system's URLs begin with."""
     protocol: str | tuple[str, ...] = getattr(filesystem, "protocol", ())
     return (protocol,) if isinstance(protocol, str) else protocol
 

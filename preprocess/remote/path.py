@@ -32,12 +32,21 @@ def open_root(root: Path | str) -> "Path | RemotePath":
     Raises:
         SourceError: fsspec or what it needs is not installed, or the URL is none it knows.
     """
+    path = local_path(root)
+    if path is not None:
+        return path
+    root = str(root)
+    connect(root)
+    return RemotePath(root)
+
+
+def local_path(root: Path | str) -> Path | None:
+    """Return the path of what lies on this machine, None for a URL of any kind but file://."""
     if isinstance(root, Path) or "://" not in root:
         return Path(root)
     if root.startswith(("file://", "local://")):
         return Path(root.partition("://")[2])
-    connect(root)
-    return RemotePath(root)
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from tqdm import tqdm
 
 from preprocess.errors import StoreError
 from preprocess.recipe import Recipe
-from preprocess.remote.path import open_root
+from preprocess.remote.connection import shown
+from preprocess.remote.path import local_path, open_root
 from preprocess.verify.findings import Finding, VerifyReport
 from preprocess.verify.part import PartTask, Tick, read_part
 from preprocess.verify.rederive import (
@@ -85,7 +86,12 @@ def verify_store(store: Path | str, options: VerifyOptions | None = None) -> Ver
         SourceError: the raw dataset can't be opened, or is not the one the store was made from.
     """
     options = options or VerifyOptions()
-    store = Path(store)
+    folder = local_path(store)
+    if folder is None:
+        raise StoreError(
+            f"{shown(str(store))} can't be checked where it is: copy the store to a disk, and verify that"
+        )
+    store = folder
     started = time.monotonic()
     if not store.is_dir():
         raise StoreError(f"{store} is no store: there is no such folder")
