@@ -59,6 +59,9 @@ bench: $(STAMP) ## the benchmarks of benchmarks/README.md
 	$(BIN)/python benchmarks/kernels.py
 	$(BIN)/python benchmarks/convert.py
 	$(BIN)/python benchmarks/loading.py
+	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/index.py
+	$(BIN)/python benchmarks/workers.py
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) $(DEMO) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

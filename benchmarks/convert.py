@@ -163,12 +163,17 @@ def make_dataset(root: Path, workload: Workload, images: int) -> None:
     folder = root / "images" if workload.source == "coco" else root
     folder.mkdir(exist_ok=True)
     photos = [encode_photo(number, size) for number in range(DISTINCT)]
+    files: list[Path] = []
     outlines = [draw_outlines(number, workload.masks, size) for number in range(DISTINCT)]
     entries: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for number in range(images):
         name = f"sa_{number + 1}" if workload.source == "sa1b" else f"{number + 1:012}"
-        (folder / f"{name}.jpg").write_bytes(photos[number % DISTINCT])
+        if number < DISTINCT:
+            files.append(folder / f"{name}.jpg")
+            files[number].write_bytes(photos[number])
+        else:
+            (folder / f"{name}.jpg").hardlink_to(files[number % DISTINCT])
         here: list[dict[str, Any]] = []
         for place, outline in enumerate(outlines[number % DISTINCT]):
             about = {

@@ -54,7 +54,8 @@ def test_scenes_are_read_without_the_index(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", sorted(WRITERS))
 def test_what_a_worker_gets_of_a_scene_does_not_grow_with_the_dataset(name: str, tmp_path: Path) -> None:
     few, many = (
-        write_and_open(name, tmp_path / folder, num_pictures) for folder, num_pictures in (("a", 3), ("b", 24))
+        write_and_open(name, tmp_path / folder, num_pictures)
+        for folder, num_pictures in (("a", 3), ("b", 24))
     )
     assert len(many) > len(few)
     # A little: numbers and names may have a digit more.
