@@ -21,9 +21,11 @@ def private(pid: int | str = "self") -> float:
 
 def children(pid: int) -> Iterator[int]:
     """Yield the processes that a process started, and those that they started."""
-    for number in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        yield int(number)
-        yield from children(int(number))
+    # Each is listed by the thread that started it.
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        for number in (thread / "children").read_text().split():
+            yield int(number)
+            yield from children(int(number))
 
 
 def is_worker(pid: int) -> bool:
