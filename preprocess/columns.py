@@ -1,15 +1,18 @@
-"""The small columns of a part, collected row by row in memory, as the bytes that are stored.
+"""The small columns of a part: numbers, prompt masks and text go to their shard files as they come.
 
-As Python objects they would take several times as much: a prompt mask of 256 bytes alone takes 400 more.
+A part may have a million masks, and none of them stays in memory.
 """
 
 from collections import Counter
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
 from preprocess.layout import ArraySpec, Table
+from preprocess.shards import ShardWriter
+
+BUFFER_BYTES = 1 << 16
+"""How much of each column waits in memory until it is written."""
 
 _ANY_COLUMN: dict[Table, str] = {
     "images": "images/time",
@@ -21,19 +24,21 @@ _ANY_COLUMN: dict[Table, str] = {
 
 
 class Columns:
-    """Every array of a part that is one chunk, by its path below the part."""
+    """Every array of a part that is one chunk, by its path below the part.
 
-    def __init__(self, specs: tuple[ArraySpec, ...]) -> None:
+    Args:
+        specs: the arrays of the part; those with a chunk for each row are left to others.
+        shards: the file of each array by its path; filled by the time rows are appended.
+    """
+
+    def __init__(self, specs: tuple[ArraySpec, ...], shards: Mapping[str, ShardWriter]) -> None:
         self._specs = {spec.path: spec for spec in specs if not spec.row_chunks}
-        self._encoded = {path: bytearray() for path in self._specs}
+        self._shards = shards
+        self._buffers = {path: bytearray() for path in self._specs}
         self._lengths: Counter[str] = Counter()
         for path in self._specs:
             if path.endswith("_offsets"):
                 self.append(path, 0)
-
-    def __getitem__(self, path: str) -> list[Any]:
-        rows: list[Any] = self._array(path).tolist()
-        return rows
 
     def append(self, path: str, value: object) -> None:
         """Add a row to a column of numbers, such as "masks/area"."""
@@ -51,17 +56,25 @@ class Columns:
         """Return how many rows a table has."""
         return self._lengths[_ANY_COLUMN[table]]
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return each array in its stored dtype and shape; text is offsets and bytes."""
-        return {path: self._array(path) for path in self._specs}
+    def length(self, spec: ArraySpec) -> int:
+        """Return the length of an array, also of one with a chunk for each row."""
+        return self._lengths[spec.path] if spec.path in self._specs else self.num_rows(spec.table)
 
-    def _array(self, path: str) -> NDArray[Any]:
-        spec = self._specs[path]
-        return np.frombuffer(self._encoded[path], spec.dtype).reshape(-1, *spec.row_shape)
+    def flush(self) -> None:
+        """Write what still waits in memory."""
+        for path in self._buffers:
+            self._flush(path)
 
     def _extend(self, path: str, encoded: bytes, num_rows: int) -> None:
-        self._encoded[path] += encoded
+        self._buffers[path] += encoded
         self._lengths[path] += num_rows
+        if len(self._buffers[path]) >= BUFFER_BYTES:
+            self._flush(path)
+
+    def _flush(self, path: str) -> None:
+        if self._buffers[path]:
+            self._shards[path].extend(bytes(self._buffers[path]))
+            self._buffers[path].clear()
 
 
 def storable(text: str) -> str:

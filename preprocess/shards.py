@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import zarr
+from google_crc32c import extend as extend_crc32c
 from google_crc32c import value as crc32c
 from numcodecs.zstd import Zstd
 from numpy.typing import NDArray
@@ -63,7 +64,8 @@ class ShardWriter:
         self._name = name
         self._zstd = Zstd(level=ZSTD_LEVEL) if codec == "zstd" else None
         self._file: Any = None
-        self._end = 0
+        self._start = self._end = 0
+        self._checksum = 0
         # Offset and bytes of each chunk, in turns; as Python objects they would take ten times as much.
         self._index = array("Q")
         self._checksums = hashlib.sha256()
@@ -83,6 +85,8 @@ class ShardWriter:
             return
         try:
             if error is None:
+                if self._end > self._start:
+                    self._end_chunk()
                 self._write_index()
         finally:
             self._file.close()
@@ -92,15 +96,29 @@ class ShardWriter:
         encoded = np.ascontiguousarray(chunk).reshape(-1).view(np.uint8)
         if self._zstd is not None:
             encoded = np.frombuffer(self._zstd.encode(encoded), np.uint8)
-        checksum = struct.pack("<I", crc32c(encoded))
+        self.extend(encoded.data)
+        self._end_chunk()
+
+    def extend(self, piece: bytes | memoryview) -> None:
+        """Append a piece of a chunk as it is stored; the chunk ends with the `with` block.
+
+        For an array that is one chunk, raw, and need not be in memory as a whole.
+        """
         if self._file is None:
             make_parents(self._folder, self._name)
             self._file = (self._folder / self._name).open("xb", buffering=0)
-        self._write(encoded.data)
+        self._checksum = extend_crc32c(self._checksum, np.frombuffer(piece, np.uint8))
+        self._write(memoryview(piece))
+        self._end += len(piece)
+
+    def _end_chunk(self) -> None:
+        checksum = struct.pack("<I", self._checksum)
+        self._checksum = 0
         self._write(memoryview(checksum))
-        self._index.extend((self._end, encoded.nbytes + CHECKSUM_BYTES))
-        self._end += encoded.nbytes + CHECKSUM_BYTES
         self._checksums.update(checksum)
+        self._end += CHECKSUM_BYTES
+        self._index.extend((self._start, self._end - self._start))
+        self._start = self._end
 
     def _write_index(self) -> None:
         index = np.array(self._index, "<u8").tobytes()

@@ -105,7 +105,9 @@ class PartWriter:
         self._attempt = Attempt(store, part_name(part), run)
         self._folder = self._attempt.folder
         self._specs = array_specs(recipe.sizes, 2 if paired else 1)
-        self._columns = Columns(self._specs)
+        self._shards: dict[str, ShardWriter] = {}
+        self._columns = Columns(self._specs, self._shards)
+        self._prompt_cells: Counter[int] = Counter()
         self._rejects: list[Reject] = []
         self._skips: Counter[str] = Counter()
         self._unsure_turns = 0
@@ -114,16 +116,14 @@ class PartWriter:
         self._scene_path = ""
         self._scene_masks: dict[tuple[int, str], int] = {}
         self._stack = ExitStack()
-        self._shards: dict[str, ShardWriter] = {}
 
     def __enter__(self) -> "PartWriter":
         self._attempt.__enter__()
         with writing(self._store):
             self._folder.mkdir()
         for spec in self._specs:
-            if spec.row_chunks:
-                shard = ShardWriter(self._folder, shard_path(spec), spec.codec)
-                self._shards[spec.path] = self._stack.enter_context(shard)
+            shard = ShardWriter(self._folder, shard_path(spec), spec.codec)
+            self._shards[spec.path] = self._stack.enter_context(shard)
         return self
 
     def __exit__(
@@ -156,7 +156,8 @@ class PartWriter:
         self._attempt.enter_scene(scene)
         self._scene = scene
         self._scene_key = key
-        self._columns.append_text("scenes/key", key)
+        with writing(self._store):
+            self._columns.append_text("scenes/key", key)
         self._scene_path = ""
         self._scene_masks.clear()
 
@@ -169,15 +170,15 @@ class PartWriter:
         """
         if isinstance(record, Frame | Reject):
             self._scene_path = self._scene_path or record.path
-        if isinstance(record, Frame):
-            with writing(self._store):
+        with writing(self._store):
+            if isinstance(record, Frame):
                 self._add_frame(record)
-        elif isinstance(record, Pair):
-            self._add_pair(record)
-        elif isinstance(record, Skip):
-            self._skips[record.reason] += record.count
-        else:
-            self._reject(record)
+            elif isinstance(record, Pair):
+                self._add_pair(record)
+            elif isinstance(record, Skip):
+                self._skips[record.reason] += record.count
+            else:
+                self._reject(record)
 
     def commit(self) -> PartSummary:
         """Finish the part's files and make it visible under its final name.
@@ -252,7 +253,9 @@ class PartWriter:
         self._columns.append("masks/prompt_masks", prompt)
         self._columns.append("masks/image", self._num_rows("images") - 1)
         self._columns.append("masks/area", mask.segmentation.area)
-        self._columns.append("masks/prompt_cells", int(np.count_nonzero(prompt)))
+        cells = int(np.count_nonzero(prompt))
+        self._prompt_cells[cells] += 1
+        self._columns.append("masks/prompt_cells", cells)
         self._columns.append_text("masks/object_id", mask.object_id)
         self._columns.append_text("masks/category", mask.category)
         for expression in mask.expressions:
@@ -284,16 +287,9 @@ class PartWriter:
         return self._columns.num_rows(table)
 
     def _finish_arrays(self) -> dict[str, FileDigest]:
-        """Write the columns and close every shard file; return the files' digests by their path below the part."""
-        arrays = self._columns.arrays()
-        for spec in self._specs:
-            if spec.path in arrays:
-                shard = ShardWriter(self._folder, shard_path(spec), spec.codec)
-                self._shards[spec.path] = self._stack.enter_context(shard)
-                if len(arrays[spec.path]):
-                    shard.append(arrays[spec.path])
+        """Close every shard file; return the files' digests by their path below the part."""
+        self._columns.flush()
         self._stack.close()
-        self._lengths = {path: len(array) for path, array in arrays.items()}
         digests = {shard_path(spec): self._shards[spec.path].digest for spec in self._specs}
         return {path: digest for path, digest in digests.items() if digest}
 
@@ -301,8 +297,7 @@ class PartWriter:
         """Write the metadata of tables and arrays; return the files' paths below the part."""
         files = {f"{table}/zarr.json": describe_group() for table in TABLES}
         for spec in self._specs:
-            length = self._lengths.get(spec.path, self._num_rows(spec.table))
-            files[f"{spec.path}/zarr.json"] = describe_array(spec, length)
+            files[f"{spec.path}/zarr.json"] = describe_array(spec, self._columns.length(spec))
         for path, content in files.items():
             make_parents(self._folder, path)
             (self._folder / path).write_bytes(content)
@@ -315,11 +310,10 @@ class PartWriter:
             yield REJECTS_FILE
 
     def _summarize(self, files: Mapping[str, FileDigest]) -> PartSummary:
-        cells = self._columns["masks/prompt_cells"]
         return PartSummary(
             rows={table: self._num_rows(table) for table in TABLES},
-            empty_prompts=cells.count(0),
-            small_prompts=sum(cells.count(few) for few in range(1, SMALL_PROMPT_CELLS)),
+            empty_prompts=self._prompt_cells[0],
+            small_prompts=sum(self._prompt_cells[few] for few in range(1, SMALL_PROMPT_CELLS)),
             unsure_turns=self._unsure_turns,
             rejects=dict(Counter(reject.stage for reject in self._rejects)),
             skips=dict(self._skips),
