@@ -30,6 +30,7 @@ MAX_STARTS = 3
 """Processes in a row that may die before they begin: one may be killed, but a script without a guard loses all."""
 
 _POLL_SECONDS = 1.0
+_BURY_SECONDS = 30.0
 
 _log = logging.getLogger("resizeonce")
 
@@ -149,6 +150,9 @@ class _Worker:
             try:
                 return self._wait_for(executor.submit(job.function, *job.arguments))
             except BrokenProcessPool as err:
+                if self._process is not None:
+                    # What it held locked is free only when it is gone altogether.
+                    self._process.join(_BURY_SECONDS)
                 self._ticks[self._number] = before
                 self._executor = None
                 if self._is_killed:
@@ -203,8 +207,7 @@ class _Worker:
             self._process.kill()
 
     def _cause_of_death(self) -> str:
-        self._process.join(_POLL_SECONDS)
-        code = self._process.exitcode
+        code = None if self._process is None else self._process.exitcode
         if code is None or code >= 0:
             return "died" if code is None else f"ended with exit code {code}"
         name = signal.Signals(-code).name

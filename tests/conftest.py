@@ -1,10 +1,18 @@
 """Fixtures every test may use."""
 
+import signal
+import threading
 from pathlib import Path
 
 import pytest
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def pytest_configure() -> None:
+    """Let what tests start be interrupted: a command that a shell runs in the background ignores Ctrl-C, as does all it starts."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

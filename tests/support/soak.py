@@ -165,6 +165,8 @@ def soak(names: Sequence[str], kills: int, seed: int, folder: Path) -> list[Soak
 
 def main(kills: int, seed: int) -> int:
     """Soak every source; return how many faults were found."""
+    # A command that a shell starts in the background ignores Ctrl-C, and so would all that it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with tempfile.TemporaryDirectory() as name:
         soaks = soak(tuple(WRITERS), kills, seed, Path(name))
     faults = [fault for each in soaks for fault in each.faults]
