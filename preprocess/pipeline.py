@@ -26,7 +26,7 @@ from preprocess.layout import part_name, read_attributes
 from preprocess.lock import locked, preparing
 from preprocess.manifest import finish_store, read_part_summary, sum_summaries
 from preprocess.pool import Pool, local_executor, open_pool
-from preprocess.prepare import clean_finished, missing_parts, plan_run, start_store
+from preprocess.prepare import clean_finished, is_finished, missing_parts, plan_run, start_store
 from preprocess.presence import Presence
 from preprocess.processes import DeadWorkerError, ProcessExecutor
 from preprocess.ranges import PartRange, describe_numbers
@@ -238,8 +238,11 @@ def finish(out: Path | str, scratch: Path | str | None = None) -> Report:
         destination.pull()
         with destination.naming():
             plan = read_plan(out)
-            if plan is None:
+            if plan is None or is_finished(out, plan):
+                # Perhaps by a run that was killed just after that.
+                plan = None
                 attributes = read_attributes(out)
+                clean_finished(out)
             else:
                 summaries = _summaries_of_all(out, plan)
         if plan is not None:

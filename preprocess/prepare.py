@@ -75,6 +75,14 @@ def start_store(out: Path, plan: Plan, source: Source, *, overwrite: bool) -> No
             (out / "zarr.json").unlink(missing_ok=True)
 
 
+def is_finished(out: Path, plan: Plan) -> bool:
+    """Whether a store's root lists the parts of a plan already, and all of its parts are there."""
+    if not (out / "zarr.json").exists():
+        return False
+    listed = [part["name"] for part in read_attributes(out)["parts"]]
+    return len(listed) > plan.first_part and all((out / name).exists() for name in listed)
+
+
 def clean_finished(out: Path) -> None:
     """Remove what a run left that was killed just after it had finished a store."""
     with writing(out):

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from preprocess.layout import REJECTS_FILE, TABLES
+from preprocess.layout import JOB_FILE, REJECTS_FILE, TABLES
 from preprocess.records import Reject
 from preprocess.verify.findings import RESTORE, Finding
 from preprocess.verify.root import Root
@@ -21,30 +21,38 @@ def check_totals(store: Path, root: Root, parts: Sequence[dict[str, Any]]) -> It
         root: its attributes.
         parts: the attributes of every part, in order.
     """
-    index_rejects: list[Reject] = []
-    own = b"".join(_read(store / entry.name / REJECTS_FILE) for entry in root.parts)
-    content = _read(store / REJECTS_FILE)
-    if not content.endswith(own):
-        text = "its last lines are not the rejects of the parts"
-        yield Finding(check="rejects", array=REJECTS_FILE, found=text, advice=RESTORE)
-    else:
-        try:
-            lines = content[: len(content) - len(own)].splitlines()
-            index_rejects = [msgspec.json.decode(line, type=Reject) for line in lines]
-        except msgspec.DecodeError as err:
-            yield Finding(check="rejects", array=REJECTS_FILE, found=f"a line is no reject: {err}")
     wanted: dict[str, Any] = {table: sum(part["rows"].get(table, 0) for part in parts) for table in TABLES}
     for name in root.totals:
         if name not in TABLES:
             wanted[name] = _sum([part.get(name) for part in parts], root.totals[name])
-    stages = Counter(wanted.get("rejects", {})) + Counter(reject.stage for reject in index_rejects)
-    wanted["rejects"] = dict(stages)
+    if (store / JOB_FILE).exists():
+        # A store that is appended to gets its new list of rejects just before its new root.
+        wanted["rejects"] = root.totals.get("rejects")
+    else:
+        stages = Counter(wanted.get("rejects", {}))
+        index_rejects, faults = _index_rejects(store, root)
+        yield from faults
+        wanted["rejects"] = dict(stages + Counter(reject.stage for reject in index_rejects))
     for name in sorted(wanted.keys() | root.totals.keys()):
         if root.totals.get(name) != wanted[name]:
             found = f"totals.{name} is {root.totals.get(name)}"
             yield Finding(
                 check="totals", array="zarr.json", found=found, expected=f"{wanted[name]}", advice=RESTORE
             )
+
+
+def _index_rejects(store: Path, root: Root) -> tuple[list[Reject], list[Finding]]:
+    """Return what the dataset's index rejected: the list of rejects without those of the parts; and what is wrong."""
+    own = b"".join(_read(store / entry.name / REJECTS_FILE) for entry in root.parts)
+    content = _read(store / REJECTS_FILE)
+    if not content.endswith(own):
+        text = "its last lines are not the rejects of the parts"
+        return [], [Finding(check="rejects", array=REJECTS_FILE, found=text, advice=RESTORE)]
+    try:
+        lines = content[: len(content) - len(own)].splitlines()
+        return [msgspec.json.decode(line, type=Reject) for line in lines], []
+    except msgspec.DecodeError as err:
+        return [], [Finding(check="rejects", array=REJECTS_FILE, found=f"a line is no reject: {err}")]
 
 
 def _sum(values: Sequence[Any], total: int | dict[str, int]) -> Any:

@@ -14,9 +14,12 @@ from miniature.sa1b import write_sa1b
 from stores import CONFIGS, coco_config, pictures, tree_digest
 
 import loader
+from preprocess import manifest
 from preprocess.config import load_config
 from preprocess.errors import StoreError
-from preprocess.pipeline import Report, RunOptions, convert
+from preprocess.job import Plan, plan_as_json
+from preprocess.layout import read_attributes
+from preprocess.pipeline import Report, RunOptions, convert, finish
 from preprocess.verify import VerifyOptions, verify_store
 
 
@@ -163,3 +166,49 @@ def test_tars_that_arrive_one_by_one_are_appended(tmp_path: Path) -> None:
     report = convert(config, root, out, RunOptions(append=True))
     assert report.attributes["totals"]["images"] == 5
     assert report.num_rejects == 0
+
+
+def test_an_append_that_was_killed_at_its_very_end_is_finished_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        convert(coco_config(), grown(tmp_path, 2), tmp_path / name)
+    root = grown(tmp_path, 4)
+    (root / "train2017" / "000000000004.jpg").unlink()
+    append(root, tmp_path / "b")
+    out = tmp_path / "a"
+    # Before the root, where the list of rejects is the new one already; and after it, before the plan is removed.
+    write = manifest.write_whole
+    with monkeypatch.context() as stopped:
+        stopped.setattr(
+            "preprocess.manifest.write_whole",
+            lambda path, content: interrupt() if path.name == "zarr.json" else write(path, content),
+        )
+        with pytest.raises(KeyboardInterrupt):
+            append(root, out)
+    assert (out / "rejects.jsonl").exists()
+    assert not verify_store(out).is_damaged
+    with monkeypatch.context() as stopped:
+        stopped.setattr("preprocess.manifest.sweep_attempts", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            finish(out)
+    (out / ".job.json").write_bytes(plan_of(out))
+    assert finish(out).was_complete
+    assert tree_digest(out) == tree_digest(tmp_path / "b")
+
+
+def plan_of(store: Path) -> bytes:
+    """Return the plan of the last append to a store, as it stood in its file."""
+    attributes = read_attributes(store)
+    last = attributes["appended"][-1]
+    return plan_as_json(
+        Plan(
+            job=last["job"],
+            versions=attributes["versions"],
+            dataset_type=attributes["dataset_type"],
+            paired=attributes["paired"],
+            num_scenes=attributes["totals"]["scenes"] - last["first_scene"],
+            first_part=last["first_part"],
+            first_scene=last["first_scene"],
+        )
+    )
