@@ -27,6 +27,9 @@ VICTIMS = ("main", "main", "worker", "all", "interrupt")
 FINISHED = (0, 3)
 """Exit codes of a run that came to its end: some of the datasets have rejects."""
 
+KILLED = (-signal.SIGKILL, 130, -signal.SIGINT)
+"""Exit codes of a run that was killed, or interrupted, the last of them while the interpreter was ending."""
+
 SIZES = ("pixel_values.size=56", "g_pixel_values.size=128", "masks.size=128")
 
 
@@ -40,6 +43,8 @@ class Soak:
     whole: dict[str, str]
     seconds: float
     """How long an undisturbed run takes."""
+    working: float
+    """How much of that is after its first sign of work."""
     chance: random.Random
     kills: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
@@ -52,7 +57,7 @@ class Soak:
             self._check_names()
             if code in FINISHED:
                 break
-            if code not in (-signal.SIGKILL, 130):
+            if code not in KILLED:
                 self.faults.append(f"{self.name}: exit code {code}: {said}")
                 return
         if tree_digest(self.out) != self.whole:
@@ -66,7 +71,7 @@ class Soak:
             # Most of the time goes into starting: wait for the first sign of work.
             while process.poll() is None and not (self.out / ".attempts").exists():
                 time.sleep(0.002)
-            time.sleep(self.chance.uniform(0, 0.5 * self.seconds))
+            time.sleep(self.chance.uniform(0, self.working))
         else:
             time.sleep(self.chance.uniform(0, self.seconds))
         if process.poll() is None and strike(process, victim, self.chance):
@@ -145,11 +150,15 @@ def prepare(name: str, folder: Path, seed: int, pictures: int = 6) -> Soak:
     WRITERS[name](root, [picture_of(120 + 10 * number, 160, number) for number in range(pictures)])
     began = time.monotonic()
     process = start(name, root, whole, 2)
+    while process.poll() is None and not (whole / ".attempts").exists():
+        time.sleep(0.002)
+    ready = time.monotonic()
     _, said = process.communicate(timeout=300)
     assert process.returncode in FINISHED, said
-    seconds = time.monotonic() - began
+    ended = time.monotonic()
     out = folder / f"{name}.zarr"
-    return Soak(name, root, out, tree_digest(whole), seconds, random.Random(f"{name} {seed}"))
+    chance = random.Random(f"{name} {seed}")
+    return Soak(name, root, out, tree_digest(whole), ended - began, ended - ready, chance)
 
 
 def soak(names: Sequence[str], kills: int, seed: int, folder: Path) -> list[Soak]:
