@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 
 from preprocess.errors import StoreError
+from preprocess.layout import part_name
 from preprocess.target import writing
 
 ATTEMPTS_FOLDER = ".attempts"
@@ -31,6 +32,7 @@ FORECAST = "forecast"
 NO_SCENE = -1
 
 _NOTE_SUFFIX = ".note"
+_NEW_SUFFIX = ".new"
 
 
 class Attempt:
@@ -56,9 +58,17 @@ class Attempt:
         with writing(self._store):
             # Not the store's own folder: where that is gone, its disk is, and another must not be filled.
             self.folder.parent.mkdir(exist_ok=True)
-            self._file = os.open(self._note, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
-            fcntl.flock(self._file, fcntl.LOCK_EX)
-            self.enter_scene(NO_SCENE)
+            # Without its last name nobody takes it for a dead process's before it is locked.
+            unlocked = self._note.with_name(self.folder.name + _NEW_SUFFIX)
+            self._file = os.open(unlocked, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX)
+                self.enter_scene(NO_SCENE)
+                unlocked.rename(self._note)
+            except BaseException:
+                os.close(self._file)
+                unlocked.unlink(missing_ok=True)
+                raise
         return self
 
     def __exit__(
@@ -95,21 +105,47 @@ class Attempt:
         return Counter(scene for run, scene in notes if run == self._run)
 
 
+def sweep_parts(store: Path, parts: Iterable[int]) -> None:
+    """Remove what dead processes left of some parts."""
+    for part in parts:
+        _sweep(store, f"{part_name(part)}.", keep_deaths_of=None)
+
+
+def discard_part(store: Path, part: int) -> None:
+    """Remove a part, or what is left of one; a kill meanwhile leaves no half of it under its name.
+
+    Raises:
+        StoreError: the file system refuses.
+    """
+    folder = store / part_name(part)
+    with writing(store):
+        if folder.exists():
+            trash = store / ATTEMPTS_FOLDER / f"{folder.name}.{uuid.uuid4().hex[:12]}"
+            trash.parent.mkdir(exist_ok=True)
+            folder.rename(trash)
+            shutil.rmtree(trash)
+
+
 def sweep_attempts(store: Path) -> bool:
     """Remove what dead processes left in a store; return whether one of them died while it wrote a part.
 
     Call it where no other run works on the store: whose deaths they were is forgotten, too.
     """
-    for leftover in store.glob(".*.partial"):
-        leftover.unlink()
-    folder = store / ATTEMPTS_FOLDER
-    if not folder.exists():
-        return False
-    died = next(_dead_notes(store, ""), None) is not None
-    _sweep(store, "", keep_deaths_of=None)
-    (folder / PREPARE_LOCK).unlink(missing_ok=True)
-    if not any(folder.iterdir()):
-        folder.rmdir()
+    with writing(store):
+        for leftover in store.glob(".*.partial"):
+            leftover.unlink()
+        folder = store / ATTEMPTS_FOLDER
+        if not folder.exists():
+            return False
+        died = next(_dead_notes(store, ""), None) is not None
+        _sweep(store, "", keep_deaths_of=None)
+        for rest in list(folder.iterdir()):
+            if rest.suffix == _NEW_SUFFIX or rest.name == PREPARE_LOCK:
+                rest.unlink(missing_ok=True)
+            elif rest.is_dir() and not rest.with_name(rest.name + _NOTE_SUFFIX).exists():
+                shutil.rmtree(rest, ignore_errors=True)
+        if not any(folder.iterdir()):
+            folder.rmdir()
     return died
 
 

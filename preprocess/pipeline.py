@@ -4,7 +4,6 @@ A part is a fixed run of scenes, whatever the number of workers, so the same inp
 Parts that are there already are not touched: the same command run again finishes what a killed one left.
 """
 
-import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +14,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from preprocess.attempts import FORECAST, Attempt, have_died, sweep_attempts
+from preprocess.attempts import (
+    FORECAST,
+    Attempt,
+    discard_part,
+    have_died,
+    sweep_attempts,
+    sweep_parts,
+)
 from preprocess.config import Config, load_config
 from preprocess.destination import Destination, PublishPart, open_destination
 from preprocess.engine import EngineName, default_engine, open_engine
@@ -159,7 +165,7 @@ def convert(
                 summaries = _convert_parts(job, plan, scenes, plan.parts, destination, run, executor)
         except BaseException:
             # On a full disk, what could not be finished must not stay in the way; one that is gone is left alone.
-            with suppress(OSError):
+            with suppress(OSError, StoreError):
                 sweep_attempts(out)
             raise
         attributes = finish_store(out, plan, summaries)
@@ -376,7 +382,14 @@ def _convert_parts(
         open_pool(executor, run.workers, write_part, num_scenes, progress=run.progress) as pool,
         destination.publishing() as publish,
     ):
-        return _write_parts(tasks, parts, destination.folder, run.limit, pool, publish)
+        try:
+            return _write_parts(tasks, parts, destination.folder, run.limit, pool, publish)
+        except BaseException:
+            # On an executor that goes on after this run, nothing of it may be begun any more.
+            pool.cancel()
+            with suppress(OSError, StoreError):
+                sweep_parts(destination.folder, parts)
+            raise
 
 
 @contextmanager
@@ -417,7 +430,7 @@ def _write_parts(
             with suppress(RejectedError):
                 pool.result(started.future, 0)
     for part in parts[len(summaries) :]:
-        shutil.rmtree(out / part_name(part), ignore_errors=True)
+        discard_part(out, part)
     return summaries
 
 
@@ -438,6 +451,8 @@ def _start_part(tasks: Tasks, out: Path, part: int, missing: int | None, pool: P
     num_scenes = len(tasks.plan.scenes_of(part))
     found = read_part_summary(out, part)
     if found is None:
+        # What has the name and no metadata is what somebody's `rm -r` left.
+        discard_part(out, part)
         return _Started(part, pool.submit(tasks.make(part, missing)), missing, num_scenes)
     pool.skip(num_scenes)
     future: Future[PartSummary] = Future()
@@ -461,5 +476,5 @@ def _settle_part(
     else:
         if missing is None or started.asked == missing or summary.rows["samples"] < missing:
             return summary
-        shutil.rmtree(out / part_name(started.part))
+        discard_part(out, started.part)
     return pool.result(pool.submit(tasks.make(started.part, missing)), 0)

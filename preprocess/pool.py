@@ -34,13 +34,21 @@ class Pool(Generic[TaskT, ResultT]):
         self._bar = bar
         self._skipped = 0
         self._counted = 0
+        self._submitted: list[Future[ResultT]] = []
         self.depth = depth
 
     def submit(self, task: TaskT) -> Future[ResultT]:
         """Start a task."""
         if isinstance(self._executor, SerialExecutor):
             return self._executor.submit(self._function, task, self._count_one)
-        return self._executor.submit(self._function, task, tick)
+        self._submitted = [future for future in self._submitted if not future.done()]
+        self._submitted.append(self._executor.submit(self._function, task, tick))
+        return self._submitted[-1]
+
+    def cancel(self) -> None:
+        """Keep tasks that have not begun from beginning."""
+        for future in self._submitted:
+            future.cancel()
 
     def skip(self, num_scenes: int) -> None:
         """Count scenes as done that were converted before."""

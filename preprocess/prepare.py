@@ -65,11 +65,10 @@ def start_store(out: Path, plan: Plan, source: Source, *, overwrite: bool) -> No
     with writing(out):
         if overwrite:
             _remove_store(out)
-        if read_plan(out) == plan:
-            return
-        # The plan comes last: what it needs is there as soon as it is.
-        write_whole(out / INDEX_REJECTS_FILE, encode_rejects(source.rejects))
-        write_whole(out / JOB_FILE, plan_as_json(plan))
+        if read_plan(out) != plan:
+            # The plan comes last: what it needs is there as soon as it is.
+            write_whole(out / INDEX_REJECTS_FILE, encode_rejects(source.rejects))
+            write_whole(out / JOB_FILE, plan_as_json(plan))
         if plan.first_part == 0:
             # Of a store that lost a part, which is made again.
             (out / "zarr.json").unlink(missing_ok=True)
@@ -117,6 +116,11 @@ def _plan_for_store(
 def _plan_append(
     out: Path, attributes: dict[str, Any], job: dict[str, Any], source: Source, lost: list[str]
 ) -> tuple[Plan | None, Source]:
+    if lost and attributes["appended"]:
+        raise StoreError(
+            f"{lost[0]} of {out} is missing, and a store that was appended to can't be mended part by part: restore it "
+            "from a copy, or give --overwrite to make the store anew"
+        )
     if lost:
         raise StoreError(
             f"{lost[0]} of {out} is missing: convert without --append first, which makes it again"

@@ -24,7 +24,7 @@ from preprocess.errors import PreprocessError
 ResultT = TypeVar("ResultT")
 
 MAX_DEATHS = 20
-"""Processes that one task may cost. A scene is given up after its second, so more is wrong than a few scenes."""
+"""Processes that a task may cost without getting further. A scene is given up after its second: more else is wrong."""
 
 MAX_STARTS = 3
 """Processes in a row that may die before they begin: one may be killed, but a script without a guard loses all."""
@@ -144,7 +144,8 @@ class _Worker:
             job.future.set_exception(err)
 
     def _run(self, job: _Job) -> Any:
-        for _ in range(job.max_deaths):
+        deaths, furthest = 0, -1
+        while deaths < job.max_deaths:
             before = self._ticks[self._number]
             executor = self._start()
             try:
@@ -153,6 +154,8 @@ class _Worker:
                 if self._process is not None:
                     # What it held locked is free only when it is gone altogether.
                     self._process.join(_BURY_SECONDS)
+                done = self._ticks[self._number] - before
+                deaths, furthest = (1, done) if done > furthest else (deaths + 1, furthest)
                 self._ticks[self._number] = before
                 self._executor = None
                 if self._is_killed:

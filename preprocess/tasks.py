@@ -7,12 +7,16 @@ from pathlib import Path
 
 from preprocess.config import Config
 from preprocess.engine import EngineName, open_engine
+from preprocess.errors import StoreError
 from preprocess.job import Plan
+from preprocess.layout import JOB_FILE
+from preprocess.manifest import digest_of
 from preprocess.presence import Presence
 from preprocess.processes import tick as tick_of_process
 from preprocess.recipe import Recipe
 from preprocess.records import Reject
 from preprocess.sources.base import Scene, Source
+from preprocess.target import writing
 from preprocess.writer import PartSummary, PartWriter
 
 MAX_DEATHS_OF_SCENE = 2
@@ -35,6 +39,13 @@ class PartTask:
     stop_on_reject: bool
     engine: EngineName
     presence: Presence
+    plan_digest: str
+    """Of the plan's file: a task that outlives its run must not write into the next one's store."""
+
+    def check_plan(self) -> None:
+        """Raise `StoreError` if the store is no longer made by the plan of this task."""
+        if _digest_of_plan(self.store) != self.plan_digest:
+            raise StoreError(f"{self.store} is being made by another command by now: this one ends")
 
 
 class Tasks:
@@ -59,6 +70,7 @@ class Tasks:
         self._engine = engine
         self._stop_on_reject = stop_on_reject
         self._run = secrets.token_hex(4)
+        self._plan_digest = _digest_of_plan(store)
 
     def make(self, part: int, max_samples: int | None) -> PartTask:
         """Return the task that writes a part."""
@@ -75,6 +87,7 @@ class Tasks:
             stop_on_reject=self._stop_on_reject,
             engine=self._engine,
             presence=self._presence,
+            plan_digest=self._plan_digest,
         )
 
 
@@ -110,7 +123,13 @@ def write_part(task: PartTask, tick: Callable[[], None] = tick_of_process) -> Pa
             tick()
         if writer.num_rejects:
             task.presence.check()
+        task.check_plan()
         return writer.commit()
+
+
+def _digest_of_plan(store: Path) -> str:
+    with writing(store):
+        return digest_of((store / JOB_FILE).read_bytes())
 
 
 def _deadly(scene: Scene, deaths: int) -> Reject:

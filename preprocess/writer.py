@@ -22,7 +22,7 @@ import numpy as np
 from preprocess.attempts import NO_SCENE, Attempt
 from preprocess.columns import Columns
 from preprocess.engine import PILLOW, Engine
-from preprocess.errors import PreprocessError
+from preprocess.errors import PreprocessError, StoreError
 from preprocess.images import is_same_picture
 from preprocess.layout import (
     ATTRIBUTES_KEY,
@@ -119,8 +119,12 @@ class PartWriter:
 
     def __enter__(self) -> "PartWriter":
         self._attempt.__enter__()
-        with writing(self._store):
-            self._folder.mkdir()
+        try:
+            with writing(self._store):
+                self._folder.mkdir()
+        except StoreError as err:
+            self._attempt.__exit__(StoreError, err, None)
+            raise
         for spec in self._specs:
             shard = ShardWriter(self._folder, shard_path(spec), spec.codec)
             self._shards[spec.path] = self._stack.enter_context(shard)
@@ -193,7 +197,7 @@ class PartWriter:
                 files[path] = _digest_of(self._folder / path)
             summary = self._summarize(files)
             self._write_metadata(summary, files)
-            self._publish()
+            self._publish(summary.digest)
         return summary
 
     def _add_frame(self, frame: Frame) -> None:
@@ -329,13 +333,17 @@ class PartWriter:
         (self._folder / "zarr.json").write_bytes(encoded)
         summary.digest = hashlib.sha256(encoded).hexdigest()
 
-    def _publish(self) -> None:
+    def _publish(self, digest: str) -> None:
         found = [Path(folder, name) for folder, _, names in os.walk(self._folder) for name in ("", *names)]
         with ThreadPoolExecutor(SYNC_THREADS) as threads:
             # Syncs that wait together share the disk's journal; one after the other, each waits for its own turn.
             list(threads.map(sync, found))
+        target = self._store / part_name(self._part)
         # A try on another machine that was believed dead may have been first, with the same bytes.
-        replace_folder(self._folder, self._store / part_name(self._part))
+        if not replace_folder(self._folder, target) and _digest_of(target / "zarr.json").sha256 != digest:
+            raise StoreError(
+                f"{target} was written by another run meanwhile: see that none runs, then begin again"
+            )
         sync(self._store)
 
 

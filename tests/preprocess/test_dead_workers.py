@@ -70,6 +70,18 @@ def test_a_stalled_worker_is_ended_and_its_scene_rejected(
     assert "made no progress for 6 s and is ended" in caplog.text
 
 
+def test_more_deadly_scenes_than_a_part_may_cost_workers_are_all_rejected(
+    tmp_path: Path, monkeypatch: Patch
+) -> None:
+    coco_root(tmp_path)
+    monkeypatch.setattr(processes, "MAX_DEATHS", 3)
+    monkeypatch.setattr("preprocess.pipeline.FORECAST_SCENES", 0)
+    harm_scenes(monkeypatch, {n: Harm(tmp_path / f"harm{n}", kill) for n in (0, 2)})
+    report = coco_store(tmp_path, "store.scenes_per_part=8", engine="pillow", workers=2)
+    assert report.attributes["totals"]["rejects"] == {"worker": 2}
+    assert report.attributes["totals"]["images"] == 3
+
+
 def test_on_error_fail_stops_at_a_scene_that_kills_twice(tmp_path: Path, monkeypatch: Patch) -> None:
     harm_scenes(monkeypatch, {3: Harm(tmp_path / "harm", kill)})
     coco_root(tmp_path)

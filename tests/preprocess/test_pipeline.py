@@ -1,6 +1,7 @@
 import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,11 @@ from stores import CONFIGS, coco_config, coco_root, coco_store, make_unfinished,
 
 import preprocess
 from preprocess.errors import StoreError
-from preprocess.pipeline import RunOptions, convert
+from preprocess.job import describe_job
+from preprocess.pipeline import RunOptions, convert, open_source
+from preprocess.prepare import plan_run, start_store
+from preprocess.presence import Presence
+from preprocess.tasks import Tasks, write_part
 from preprocess.writer import RejectedError
 
 
@@ -193,9 +198,7 @@ def test_a_disk_that_is_too_small_is_refused_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = coco_root(tmp_path)
-    monkeypatch.setattr(
-        "preprocess.pipeline.shutil.disk_usage", lambda _: type("Usage", (), {"free": 1_000_000})
-    )
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1_000_000}))
     with pytest.raises(StoreError, match=r"will take about 18\.\d MB, and the disk of .* has 1\.0 MB free"):
         convert(coco_config(), root, tmp_path / "out")
     assert not list((tmp_path / "out").glob("*part*"))
@@ -259,3 +262,51 @@ def test_what_lies_beyond_the_limit_stops_no_run(tmp_path: Path, workers: int) -
     (root / "train2017" / "000000000004.jpg").unlink()
     report = coco_store(tmp_path, limit=6, workers=workers, on_error="fail")
     assert report.attributes["totals"]["samples"] == 6
+
+
+def test_a_store_that_lost_a_part_is_unfinished_also_when_its_plan_is_there_already(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = coco_store(tmp_path).store
+    whole = tree_digest(store)
+    root = (store / "zarr.json").read_bytes()
+    make_unfinished(store)
+    # A first kill between the plan and the removal of the old root; the next run is killed before it writes the new one.
+    (store / "zarr.json").write_bytes(root)
+    shutil.rmtree(store / "part-00001")
+    with monkeypatch.context() as stopped:
+        stopped.setattr("preprocess.pipeline.finish_store", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            coco_store(tmp_path)
+    assert not (store / "zarr.json").exists()
+    assert not coco_store(tmp_path).was_complete
+    assert tree_digest(store) == whole
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_what_is_left_of_a_half_removed_part_is_replaced(tmp_path: Path) -> None:
+    store = coco_store(tmp_path).store
+    whole = tree_digest(store)
+    make_unfinished(store)
+    (store / "part-00001" / "zarr.json").unlink()
+    coco_store(tmp_path)
+    assert tree_digest(store) == whole
+
+
+def test_a_task_that_outlives_its_run_writes_nothing_into_the_next_ones_store(tmp_path: Path) -> None:
+    config, root, out = coco_config(), coco_root(tmp_path), tmp_path / "out"
+    source = open_source(config, root)
+    plan, scenes = plan_run(out, describe_job(config, source, None), source, overwrite=False, append=False)
+    assert plan is not None
+    out.mkdir()
+    start_store(out, plan, scenes, overwrite=False)
+    task = Tasks(plan, scenes, config, out, Presence.of(root), "pillow", stop_on_reject=False).make(0, None)
+    other = coco_config("recipe.masks.size=512")
+    convert(other, root, out, RunOptions(overwrite=True))
+    whole = tree_digest(out)
+    with pytest.raises(StoreError, match=r"can't write|is being made by another command"):
+        write_part(task)
+    assert {name: digest for name, digest in tree_digest(out).items() if name[0] != "."} == whole
