@@ -42,6 +42,14 @@ DRY_RUN_SCENES = 64
 
 _SCRATCH_HELP = "Where parts wait to be published, if --out is a URL; by default in the user's cache folder."
 
+MAX_REJECTS = click.option(
+    "--max-rejects",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="More give exit code 3.",
+)
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -132,13 +140,7 @@ def main() -> None:
     type=click.Choice(["exact-fast", "pillow"]),
     help="What does the work, to the same bytes; by default the fast one where it is installed.",
 )
-@click.option(
-    "--max-rejects",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    help="More give exit code 3.",
-)
+@MAX_REJECTS
 @reporting_errors
 def convert_command(
     config: Path,
@@ -188,13 +190,7 @@ def _exit_on_rejects(out: Path | str, found: int, allowed: int) -> None:
 @main.command("finish")
 @click.argument("store", type=click.Path())
 @click.option("--scratch", type=click.Path(), metavar="DIR", help=_SCRATCH_HELP.replace("--out", "STORE"))
-@click.option(
-    "--max-rejects",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    help="More give exit code 3.",
-)
+@MAX_REJECTS
 @reporting_errors
 def finish_command(store: str, scratch: str | None, max_rejects: int) -> None:
     """Make STORE of the parts that `convert --part-range` wrote.
