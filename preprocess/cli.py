@@ -19,14 +19,8 @@ from preprocess.forecast import Forecast, forecast, format_bytes
 from preprocess.interrupts import exit_code
 from preprocess.layout import read_attributes
 from preprocess.manifest import read_rejects
-from preprocess.pipeline import (
-    STALL_SECONDS,
-    RunOptions,
-    convert,
-    convert_range,
-    finish,
-    open_source,
-)
+from preprocess.options import STALL_SECONDS, RunOptions
+from preprocess.pipeline import convert, convert_range, finish, open_source
 from preprocess.publish import root_folder
 from preprocess.ranges import PartRange
 from preprocess.remote.connection import shown

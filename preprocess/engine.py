@@ -79,6 +79,15 @@ def open_engine(name: EngineName) -> Engine:
     )
 
 
+def describe_engine(name: EngineName) -> str:
+    """Open an engine and return its description.
+
+    Raises:
+        EngineError: as in `open_engine`.
+    """
+    return open_engine(name).description
+
+
 def default_engine() -> EngineName:
     """Return the fast engine where numba is installed, else Pillow."""
     from importlib.util import find_spec

@@ -1,6 +1,6 @@
 """How much a conversion will write, from a few scenes spread over the dataset."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,12 +58,17 @@ def measure_scene(scene: Scene, recipe: Recipe) -> SceneSize:
     return SceneSize(images, masks, pairs, rejects, mask_bytes)
 
 
+def measure_scenes(scenes: Sequence[Scene], recipe: Recipe) -> list[SceneSize]:
+    """Read scenes one after the other and return what each gives."""
+    return [measure_scene(scene, recipe) for scene in scenes]
+
+
 def forecast(
     source: Source,
     recipe: Recipe,
     num_scenes: int,
     limit: int | None = None,
-    measure: Callable[[Scene, Recipe], SceneSize | None] = measure_scene,
+    measure: Callable[[Sequence[Scene], Recipe], list[SceneSize]] = measure_scenes,
 ) -> Forecast:
     """Read up to `num_scenes` scenes, evenly spread, and scale what they give to the whole dataset.
 
@@ -72,11 +77,11 @@ def forecast(
         recipe: sizes and stored forms.
         num_scenes: how many scenes to read at most.
         limit: how many samples the store will hold at most.
-        measure: reads a scene, perhaps elsewhere; None where that failed.
+        measure: reads scenes, perhaps elsewhere; of fewer where that failed.
     """
     total = len(source)
     chosen = np.unique(np.linspace(0, max(total - 1, 0), min(num_scenes, total)).astype(int))
-    sizes = [size for number in chosen if (size := measure(source[int(number)], recipe)) is not None]
+    sizes = measure([source[int(number)] for number in chosen], recipe)
     images, masks = sum(size.images for size in sizes), sum(size.masks for size in sizes)
     samples = sum(size.pairs for size in sizes) if source.paired else masks
     scale = total / len(sizes) if sizes else 0.0

@@ -11,6 +11,7 @@ from preprocess.processes import ProcessExecutor, WorkerError, tick
 
 TaskT = TypeVar("TaskT")
 ResultT = TypeVar("ResultT")
+ExecutorT = TypeVar("ExecutorT", bound=Executor)
 Tick = Callable[[], None]
 
 _REFRESH_SECONDS = 0.2
@@ -116,12 +117,8 @@ def open_pool(
 
 
 @contextmanager
-def local_executor(workers: int, stall_seconds: float, *, in_process: bool) -> Iterator[Executor]:
-    """Yield an executor on this machine; an exception ends its processes at once."""
-    if in_process:
-        yield SerialExecutor()
-        return
-    executor = ProcessExecutor(workers, stall_seconds)
+def ending(executor: ExecutorT) -> Iterator[ExecutorT]:
+    """Yield an executor of processes that end with the block; an exception ends them at once."""
     try:
         yield executor
     except BaseException:

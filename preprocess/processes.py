@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -55,17 +56,22 @@ class ProcessExecutor(Executor):
     """Runs each task in one of `workers` spawned processes, which end with this one and ignore Ctrl-C.
 
     Args:
-        workers: how many processes.
+        workers: how many processes; they start at once.
         stall_seconds: how long a task may go on without a `tick` before its process is taken for dead.
+        prepare: what each process does before its first task, such as imports; a task finds out itself if it fails.
     """
 
-    def __init__(self, workers: int, stall_seconds: float) -> None:
+    def __init__(
+        self, workers: int, stall_seconds: float, prepare: Callable[[], object] | None = None
+    ) -> None:
         # Started here, because it would unblock SIGINT in the thread that starts it.
         multiprocessing.resource_tracker.ensure_running()
         context = multiprocessing.get_context("spawn")
         self._ticks = context.Array("Q", workers, lock=False)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._workers = [_Worker(number, self._ticks, self._jobs, stall_seconds) for number in range(workers)]
+        self._workers = [
+            _Worker(number, self._ticks, self._jobs, stall_seconds, prepare) for number in range(workers)
+        ]
 
     @property
     def ticks(self) -> int:
@@ -105,12 +111,18 @@ class _Worker:
     """One process after the other, fed by a thread that waits for each of its tasks."""
 
     def __init__(
-        self, number: int, ticks: Any, jobs: "queue.SimpleQueue[_Job | None]", stall_seconds: float
+        self,
+        number: int,
+        ticks: Any,
+        jobs: "queue.SimpleQueue[_Job | None]",
+        stall_seconds: float,
+        prepare: Callable[[], object] | None,
     ) -> None:
         self._number = number
         self._ticks = ticks
         self._jobs = jobs
         self._stall_seconds = stall_seconds
+        self._prepare = prepare
         self._executor: ProcessPoolExecutor | None = None
         self._process: Any = None
         self._is_killed = False
@@ -129,6 +141,10 @@ class _Worker:
         # A process inherits the mask of the thread that starts it. Ctrl-C reaches every process of a terminal, and
         # the main one decides what it means.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        # Before there is a task: starting takes a second, which the main process needs for its own start. Where it
+        # fails, the first task tries again, and says so.
+        with suppress(WorkerError):
+            self._start(max_starts=1)
         while (job := self._jobs.get()) is not None:
             if self._is_killed:
                 job.future.cancel()
@@ -166,7 +182,7 @@ class _Worker:
             "run the same command again to go on, with fewer --workers if memory is short"
         )
 
-    def _start(self) -> ProcessPoolExecutor:
+    def _start(self, max_starts: int = MAX_STARTS) -> ProcessPoolExecutor:
         """Return the executor of a process that runs.
 
         Raises:
@@ -179,8 +195,10 @@ class _Worker:
             starts += 1
             try:
                 pid = executor.submit(os.getpid).result()
+                if self._prepare is not None:
+                    executor.submit(self._prepare)
             except BrokenProcessPool as err:
-                if starts < MAX_STARTS and not self._is_killed:
+                if starts < max_starts and not self._is_killed:
                     continue
                 raise WorkerError(
                     "worker processes die before they can begin: a script that converts with several workers does so "

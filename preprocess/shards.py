@@ -30,10 +30,13 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.storage import MemoryStore
 
 from preprocess.layout import ZSTD_LEVEL, ArraySpec, Codec
-from preprocess.target import make_parents
+from preprocess.target import begin_sync, make_parents
 
 INDEX_ENTRY_BYTES = 16
 CHECKSUM_BYTES = 4
+
+SYNC_BYTES = 8 << 20
+"""How much of a file is written before the disk is set to work on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ class ShardWriter:
         self._name = name
         self._zstd = Zstd(level=ZSTD_LEVEL) if codec == "zstd" else None
         self._file: Any = None
-        self._start = self._end = 0
+        self._start = self._end = self._synced = 0
         self._checksum = 0
         # Offset and bytes of each chunk, in turns; as Python objects they would take ten times as much.
         self._index = array("Q")
@@ -119,6 +122,9 @@ class ShardWriter:
         self._end += CHECKSUM_BYTES
         self._index.extend((self._start, self._end - self._start))
         self._start = self._end
+        if self._end - self._synced >= SYNC_BYTES:
+            begin_sync(self._file.fileno(), self._synced, self._end - self._synced)
+            self._synced = self._end
 
     def _write_index(self) -> None:
         index = np.array(self._index, "<u8").tobytes()
