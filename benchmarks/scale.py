@@ -20,7 +20,6 @@ import numpy as np
 
 from preprocess.layout import (
     ATTRIBUTES_KEY,
-    FORMAT_VERSION,
     TensorSizes,
     array_specs,
     attributes_digest,
@@ -86,7 +85,7 @@ def make_store(store: Path, num_parts: int) -> None:
         (store / part_name(number)).symlink_to(part_name(0))
     sizes = {"pixel_values": 448, "g_pixel_values": 1024, "prompt_masks": 16, "masks": 1024}
     attributes = {
-        "format_version": FORMAT_VERSION,
+        "format_version": 1,
         "dataset_type": "sa1b",
         "paired": False,
         "recipe": {tensor: {"size": size, "stored": "uint8"} for tensor, size in sizes.items()},

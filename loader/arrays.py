@@ -1,7 +1,7 @@
 """One array of a part: a Zarr v3 shard file, mapped into memory and read row by row.
 
 The file is chunks, each followed by its CRC-32C, then the index of (offset, bytes) pairs and the index's CRC-32C
-(docs/format.md). A raw row is viewed in place; a compressed one is decoded, straight into the caller's array.
+(docs/format.md). A raw row is viewed in place; others are decoded, straight into the caller's array.
 """
 
 import mmap
@@ -14,6 +14,7 @@ from numcodecs.zstd import Zstd
 from numpy.typing import NDArray
 
 from preprocess.errors import StoreError
+from preprocess.gradient import unpack_gradient
 from preprocess.layout import ArraySpec
 
 CHECKSUM_BYTES = 4
@@ -75,9 +76,14 @@ class MappedArray:
             return np.zeros(shape, self._dtype)
         return self._chunk(0).view(self._dtype).reshape(shape)
 
+    @property
+    def is_raw(self) -> bool:
+        """Whether rows are views of the file; others are decoded."""
+        return self._spec.codec == "raw"
+
     def row(self, number: int, room: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return one row: a read-only view where rows are raw, decoded into `room` or a new array otherwise."""
-        if self._spec.codec == "raw":
+        if self.is_raw:
             return self._chunk(number).view(self._dtype).reshape(self._spec.row_shape)
         row = np.empty(self._spec.row_shape, self._dtype) if room is None else room
         self.read_into(number, row)
@@ -85,9 +91,17 @@ class MappedArray:
 
     def read_into(self, number: int, out: NDArray[Any]) -> None:
         """Write one row into `out`, of the row's shape and dtype, in C order."""
-        if self._spec.codec == "raw":
+        if self.is_raw:
             np.copyto(out, self.row(number))
-            return
+        elif self._spec.codec == "zstd":
+            self._decompress(number, out)
+        else:
+            try:
+                unpack_gradient(self._chunk(number), out)
+            except ValueError as err:
+                raise self._damage(number, str(err)) from err
+
+    def _decompress(self, number: int, out: NDArray[Any]) -> None:
         chunk = self._chunk(number)
         # The decoder leaves the rest of a larger `out` as it was, which may be an earlier batch.
         if (found := _content_bytes(chunk)) != out.nbytes:
@@ -139,7 +153,7 @@ class MappedArray:
         pairs = index.view("<u8").reshape(num_chunks, 2)
         offsets, sizes = pairs[:, 0].astype(np.int64), pairs[:, 1].astype(np.int64)
         inside = (offsets >= 0) & (sizes > CHECKSUM_BYTES) & (offsets <= start) & (sizes <= start - offsets)
-        if self._spec.codec == "raw":
+        if self.is_raw:
             rows = 1 if self._spec.row_chunks else self._length
             inside &= sizes == rows * self._spec.row_bytes + CHECKSUM_BYTES
         if not inside.all():

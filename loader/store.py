@@ -78,11 +78,7 @@ class Store:
             raise StoreError(f"{self.name}/zarr.json is damaged: {err!r}; convert again") from err
 
     def _read_attributes(self, attributes: Mapping[str, Any]) -> None:
-        recipe = attributes["recipe"]
-        sizes = TensorSizes(
-            **{tensor: recipe[tensor]["size"] for tensor in TENSORS},
-            pixel_values_dtype=recipe["pixel_values"]["stored"],
-        )
+        sizes = TensorSizes.of(attributes["recipe"])
         self.dataset_type: str = attributes["dataset_type"]
         self.paired: bool = attributes["paired"]
         """Whether samples are pairs of frames."""
@@ -243,8 +239,8 @@ class Store:
     ) -> dict[str, tuple[tuple[int, ...], str]]:
         """Return shape and dtype of each array of a batch, by its name with suffix."""
         if compact:
-            stored = self.attributes["recipe"]["pixel_values"]["stored"]
-            forms = {tensor: self.shapes.compact(tensor, stored) for tensor in tensors}
+            dtype_of_pixels = self._specs["images/pixel_values"].dtype
+            forms = {tensor: self.shapes.compact(tensor, dtype_of_pixels) for tensor in tensors}
         else:
             forms = {tensor: (self.shapes[tensor], self.shapes.dtype(tensor)) for tensor in tensors}
         return {

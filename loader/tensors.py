@@ -1,16 +1,17 @@
 """The four tensors of a sample, from stored rows to the trainer's dtypes and values. numpy, and numba's loops."""
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from loader.arrays import MappedArray
+from loader.scratch import SCRATCH
+from preprocess.compiled import compiled
+from preprocess.gradient import pack_gradient, unpack_gradient
 from preprocess.layout import IMAGENET_MEAN, IMAGENET_STD, TensorSizes
 
 TENSORS = ("pixel_values", "g_pixel_values", "prompt_masks", "masks")
@@ -62,12 +63,12 @@ class TensorShapes:
         """Return uint8 for the segmenter's image, float32 for the rest."""
         return "uint8" if tensor == "g_pixel_values" else "float32"
 
-    def compact(self, tensor: str, stored_pixels: str) -> tuple[tuple[int, ...], str]:
-        """Return shape and dtype of a tensor in the compact form: images as stored, masks as bits."""
+    def compact(self, tensor: str, dtype_of_pixels: str) -> tuple[tuple[int, ...], str]:
+        """Return shape and dtype of a tensor in a compact batch: images as they were stored, masks as bits."""
         shape = self.shapes[tensor]
         if tensor == "masks":
             return (shape[0], (shape[1] + 7) // 8), "uint8"
-        return shape, stored_pixels if tensor == "pixel_values" else "uint8"
+        return shape, dtype_of_pixels if tensor == "pixel_values" else "uint8"
 
 
 def fill_tensor(part: Tables, tensor: str, mask: int, out: NDArray[Any]) -> None:
@@ -83,7 +84,7 @@ def fill_tensor(part: Tables, tensor: str, mask: int, out: NDArray[Any]) -> None
         np.copyto(out, part.column("masks/prompt_masks")[mask])
     elif tensor == "masks":
         masks = part.array("masks/masks")
-        decoded = masks.row(mask, _SCRATCH.of(masks.row_shape))
+        decoded = masks.row(mask, SCRATCH.of(masks.row_shape, "mask", np.bool_))
         if out.dtype == np.uint8:
             out[...] = np.packbits(decoded, axis=1)
         else:
@@ -91,7 +92,14 @@ def fill_tensor(part: Tables, tensor: str, mask: int, out: NDArray[Any]) -> None
     elif tensor == "g_pixel_values":
         part.array("images/g_pixel_values").read_into(int(part.column("masks/image")[mask]), out)
     else:
-        normalize_into(part.array("images/pixel_values").row(int(part.column("masks/image")[mask])), out)
+        pixels = part.array("images/pixel_values")
+        image = int(part.column("masks/image")[mask])
+        if out.dtype == np.uint8:
+            pixels.read_into(image, out)
+        else:
+            normalize_into(
+                pixels.row(image, None if pixels.is_raw else SCRATCH.of(pixels.row_shape, "pixels")), out
+            )
 
 
 def normalize_into(stored: NDArray[Any], out: NDArray[np.float32]) -> None:
@@ -105,7 +113,7 @@ def normalize_into(stored: NDArray[Any], out: NDArray[np.float32]) -> None:
     """
     if stored.dtype == out.dtype:
         np.copyto(out, stored)
-    elif (loops := compiled_loops()) is not None:
+    elif (loops := compiled("loader.loops")) is not None:
         loops.normalize(stored.reshape(3, -1), _MEAN, _STD, out.reshape(3, -1))
     else:
         np.divide(stored, np.float32(255), out=out, dtype=np.float32, casting="unsafe")
@@ -115,20 +123,10 @@ def normalize_into(stored: NDArray[Any], out: NDArray[np.float32]) -> None:
 
 def widen_into(stored: NDArray[np.bool_], out: NDArray[np.float32]) -> None:
     """Write a mask, bool, into `out`, float32 of the same shape in C order."""
-    if (loops := compiled_loops()) is not None:
+    if (loops := compiled("loader.loops")) is not None:
         loops.widen(stored.view(np.uint8).reshape(-1), out.reshape(-1))
     else:
         np.copyto(out, stored)
-
-
-@cache
-def compiled_loops() -> ModuleType | None:
-    """Return the compiled loops; None where numba is not installed, and numpy does the same more slowly."""
-    try:
-        from loader import loops
-    except ImportError:
-        return None
-    return loops
 
 
 @cache
@@ -136,18 +134,4 @@ def load_compiled_loops() -> None:
     """Call each compiled loop once: numba loads the rest of itself only then, and forked workers would each do so."""
     normalize_into(np.zeros((3, 1, 1), np.uint8), np.empty((3, 1, 1), np.float32))
     widen_into(np.zeros((1, 1), np.bool_), np.empty((1, 1), np.float32))
-
-
-class _Scratch(threading.local):
-    """Room for a decoded mask, one for each thread: it stays in the processor's cache."""
-
-    def __init__(self) -> None:
-        self._rooms: dict[tuple[int, ...], NDArray[np.bool_]] = {}
-
-    def of(self, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-        if shape not in self._rooms:
-            self._rooms[shape] = np.empty(shape, np.bool_)
-        return self._rooms[shape]
-
-
-_SCRATCH = _Scratch()
+    unpack_gradient(pack_gradient(np.zeros((3, 1, 1), np.uint8)), np.empty((3, 1, 1), np.uint8))

@@ -155,6 +155,10 @@ def convert_command(
     """
     effective = load_config(config, overrides)
     if dry_run:
+        if run["append"] or part_range is not None:
+            raise ConfigError(
+                "--dry-run looks at the whole dataset: it goes neither with --append nor with --part-range"
+            )
         source = open_source(effective, root)
         for line in forecast_lines(forecast(source, effective.recipe, DRY_RUN_SCENES, run["limit"])):
             click.echo(line)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numcodecs.zstd import Zstd
 
-from preprocess.layout import ZSTD_LEVEL
+from preprocess.gradient import pack_gradient
+from preprocess.layout import ZSTD_LEVEL, array_specs
 from preprocess.recipe import Recipe
 from preprocess.records import Frame, Pair, Reject
 from preprocess.sources.base import Scene, Source
@@ -42,20 +43,22 @@ class SceneSize:
     masks: int
     pairs: int
     rejects: int
-    mask_bytes: int
+    stored_bytes: int
 
 
 def measure_scene(scene: Scene, recipe: Recipe) -> SceneSize:
     """Read a scene and return what it gives."""
-    images = masks = pairs = rejects = mask_bytes = 0
+    images = masks = pairs = rejects = stored_bytes = image_bytes = 0
     for record in scene.read():
         if isinstance(record, Frame) and record.masks:
+            # The frames of one video are taken for alike.
+            image_bytes = image_bytes or _image_bytes(record, recipe)
             images += 1
             masks += len(record.masks)
-            mask_bytes += _mask_bytes(record, recipe)
+            stored_bytes += image_bytes + _mask_bytes(record, recipe)
         pairs += isinstance(record, Pair)
         rejects += isinstance(record, Reject)
-    return SceneSize(images, masks, pairs, rejects, mask_bytes)
+    return SceneSize(images, masks, pairs, rejects, stored_bytes)
 
 
 def measure_scenes(scenes: Sequence[Scene], recipe: Recipe) -> list[SceneSize]:
@@ -87,7 +90,6 @@ def forecast(
     scale = total / len(sizes) if sizes else 0.0
     if limit is not None and samples * scale > limit:
         scale = limit / samples
-    image_bytes = images * (_image_bytes(recipe) + ROW_OVERHEAD_BYTES)
     return Forecast(
         num_scenes=total,
         num_read=len(sizes),
@@ -95,7 +97,7 @@ def forecast(
         masks=round(masks * scale),
         samples=round(samples * scale),
         rejects=round(sum(size.rejects for size in sizes) * scale) + len(source.rejects),
-        store_bytes=round((image_bytes + sum(size.mask_bytes for size in sizes)) * scale),
+        store_bytes=round(sum(size.stored_bytes for size in sizes) * scale),
     )
 
 
@@ -113,9 +115,15 @@ def format_bytes(num_bytes: int) -> str:
     return f"{size:.2f} TB"
 
 
-def _image_bytes(recipe: Recipe) -> int:
-    pixel_bytes = 4 if recipe.pixel_values.stored == "float32" else 1
-    return 3 * recipe.pixel_values.size**2 * pixel_bytes + 3 * recipe.g_pixel_values.size**2
+def _image_bytes(frame: Frame, recipe: Recipe) -> int:
+    """Return what a frame's two images take; those stored compact are made to see."""
+    specs = array_specs(recipe.sizes, 1)[:2]
+    if all(spec.codec == "raw" for spec in specs):
+        return ROW_OVERHEAD_BYTES + sum(spec.row_bytes for spec in specs)
+    return ROW_OVERHEAD_BYTES + sum(
+        len(pack_gradient(image)) if spec.codec == "gradient" else spec.row_bytes
+        for spec, image in zip(specs, recipe.make_images(frame.image), strict=True)
+    )
 
 
 def _mask_bytes(frame: Frame, recipe: Recipe) -> int:

@@ -13,7 +13,7 @@ from PIL import features
 from preprocess import __version__
 from preprocess.config import Config
 from preprocess.errors import StoreError
-from preprocess.layout import FORMAT_VERSION, JOB_FILE, DatasetType
+from preprocess.layout import JOB_FILE, DatasetType
 from preprocess.sources.base import Source
 
 
@@ -52,7 +52,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 def describe_job(config: Config, source: Source, limit: int | None) -> dict[str, Any]:
     """Return everything that decides what a store holds, as JSON values."""
     job = {
-        "format_version": FORMAT_VERSION,
+        "format_version": config.recipe.sizes.format_version,
         **config.attributes(),
         "files": source.fingerprint(),
         "limit": limit,

@@ -15,7 +15,8 @@ import numpy as np
 
 from preprocess.errors import FormatVersionError, StoreError
 
-FORMAT_VERSION = 1
+FORMAT_VERSIONS = (1, 2)
+"""What this version reads; the newest is the last. A store has the oldest that says all of it."""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -40,9 +41,14 @@ DATASET_TYPES = ("sav", "sa1b", "openimage", "refcoco", "coco")
 
 DatasetType = Literal["sav", "sa1b", "openimage", "refcoco", "coco"]
 Table = Literal["images", "masks", "expressions", "samples", "scenes"]
-Codec = Literal["raw", "zstd"]
+Codec = Literal["raw", "zstd", "gradient"]
+ImageForm = Literal["uint8", "compact"]
+PixelForm = Literal["uint8", "float32", "compact"]
 
 ZSTD_LEVEL = 3
+
+GRADIENT_CODEC = "resizeonce.gradient"
+"""Name of the one codec that is not in Zarr's core set."""
 
 TABLES: tuple[Table, ...] = ("images", "masks", "expressions", "samples", "scenes")
 """Joined by row number: a sample names its masks, a mask and an expression name what they belong to."""
@@ -60,7 +66,7 @@ class ArraySpec:
     dims: tuple[str, ...]
     """Zarr dimension names, the row's first."""
     codec: Codec = "raw"
-    """"raw" rows are their plain bytes and can be mapped; "zstd" rows are compressed one by one."""
+    """"raw" rows are their plain bytes and can be mapped; "zstd" and "gradient" rows are compressed one by one."""
     row_chunks: bool = False
     """Whether each row is a chunk of its own; otherwise the array is one chunk."""
 
@@ -86,13 +92,35 @@ TEXT_COLUMNS: dict[Table, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorSizes:
-    """Sides of the four tensors in pixels or cells, and the stored form of the 448 image."""
+    """Sides of the four tensors in pixels or cells, and the stored forms of the images."""
 
     pixel_values: int = PIXEL_SIZE
     g_pixel_values: int = GROUNDING_SIZE
     prompt_masks: int = PROMPT_SIZE
     masks: int = GROUNDING_SIZE
-    pixel_values_dtype: Literal["uint8", "float32"] = "uint8"
+    pixel_values_form: PixelForm = "uint8"
+    g_pixel_values_form: ImageForm = "uint8"
+
+    @classmethod
+    def of(cls, recipe: Mapping[str, Any]) -> "TensorSizes":
+        """Return what the recipe in a store's root attributes says.
+
+        Raises:
+            KeyError: it says nothing of a tensor.
+        """
+        return cls(
+            pixel_values=recipe["pixel_values"]["size"],
+            g_pixel_values=recipe["g_pixel_values"]["size"],
+            prompt_masks=recipe["prompt_masks"]["size"],
+            masks=recipe["masks"]["size"],
+            pixel_values_form=recipe["pixel_values"]["stored"],
+            g_pixel_values_form=recipe["g_pixel_values"].get("stored", "uint8"),
+        )
+
+    @property
+    def format_version(self) -> int:
+        """The oldest format version that has these forms."""
+        return 2 if "compact" in (self.pixel_values_form, self.g_pixel_values_form) else 1
 
 
 def array_specs(sizes: TensorSizes, frames_per_sample: int) -> tuple[ArraySpec, ...]:
@@ -108,25 +136,10 @@ def array_specs(sizes: TensorSizes, frames_per_sample: int) -> tuple[ArraySpec, 
         sizes.prompt_masks,
         sizes.masks,
     )
-    image_dims = ("image", "channel", "y", "x")
     mask_dims = ("mask", "y", "x")
     return (
-        ArraySpec(
-            "images",
-            "pixel_values",
-            sizes.pixel_values_dtype,
-            (3, pixel, pixel),
-            image_dims,
-            row_chunks=True,
-        ),
-        ArraySpec(
-            "images",
-            "g_pixel_values",
-            "uint8",
-            (3, grounding, grounding),
-            image_dims,
-            row_chunks=True,
-        ),
+        _image("pixel_values", sizes.pixel_values_form, pixel),
+        _image("g_pixel_values", sizes.g_pixel_values_form, grounding),
         ArraySpec("images", "size", "int32", (2,), ("image", "height_width")),
         ArraySpec("images", "scene", "int64", (), ("image",)),
         ArraySpec("images", "time", "int32", (), ("image",)),
@@ -143,6 +156,18 @@ def array_specs(sizes: TensorSizes, frames_per_sample: int) -> tuple[ArraySpec, 
         *_text("expressions", "text"),
         ArraySpec("samples", "mask", "int64", (frames_per_sample,), ("sample", "frame")),
         *_text("scenes", "key"),
+    )
+
+
+def _image(name: str, form: PixelForm, size: int) -> ArraySpec:
+    return ArraySpec(
+        "images",
+        name,
+        "float32" if form == "float32" else "uint8",
+        (3, size, size),
+        ("image", "channel", "y", "x"),
+        codec="gradient" if form == "compact" else "raw",
+        row_chunks=True,
     )
 
 
@@ -199,9 +224,10 @@ def parse_attributes(encoded: bytes, store: str) -> dict[str, Any]:
         version = attributes["format_version"]
     except (ValueError, KeyError, TypeError) as err:
         raise StoreError(f"{path} is damaged, or not of this project: {err!r}") from err
-    if version != FORMAT_VERSION:
+    if version not in FORMAT_VERSIONS:
+        known = " and ".join(map(str, FORMAT_VERSIONS))
         raise FormatVersionError(
-            f"{store} has format version {version!r}, this version of resizeonce reads {FORMAT_VERSION}: "
+            f"{store} has format version {version!r}, this version of resizeonce reads {known}: "
             "read it with the version that wrote it, or convert again"
         )
     if attributes.get("sha256") != attributes_digest(attributes):

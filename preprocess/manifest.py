@@ -17,7 +17,6 @@ from preprocess.errors import StoreError
 from preprocess.job import Plan, library_versions
 from preprocess.layout import (
     ATTRIBUTES_KEY,
-    FORMAT_VERSION,
     JOB_FILE,
     REJECTS_FILE,
     TABLES,
@@ -55,12 +54,15 @@ def read_part_summary(store: Path, part: int) -> PartSummary | None:
 
 
 def read_rejects(store: Path) -> Iterator[Reject]:
-    """Yield what could not be converted, in the order of the dataset."""
+    """Yield what could not be converted, in the order of the dataset.
+
+    Raises:
+        StoreError: the list is damaged.
+    """
     path = store / REJECTS_FILE
     if path.exists():
         with path.open("rb") as lines:
-            for line in lines:
-                yield msgspec.json.decode(line, type=Reject)
+            yield from _parse_rejects(lines, path)
 
 
 def finish_store(out: Path, plan: Plan, summaries: Sequence[PartSummary]) -> dict[str, Any]:
@@ -80,9 +82,9 @@ def finish_store(out: Path, plan: Plan, summaries: Sequence[PartSummary]) -> dic
     parts += [_describe_part(plan.first_part + number, part) for number, part in enumerate(summaries)]
     files = _write_rejects(out, index_rejects, parts)
     new = index_rejects if old is None else _read(out / INDEX_REJECTS_FILE)
-    totals = sum_summaries(_decode_rejects(new), summaries)
+    totals = sum_summaries(_parse_rejects(new.splitlines(), out / INDEX_REJECTS_FILE), summaries)
     attributes: dict[str, Any] = {
-        "format_version": FORMAT_VERSION,
+        "format_version": plan.job["format_version"],
         "dataset": plan.job["source"]["name"],
         "dataset_type": plan.dataset_type,
         "paired": plan.paired,
@@ -136,8 +138,15 @@ def encode_rejects(rejects: Iterable[Reject]) -> bytes:
     return b"".join(encoder.encode(reject) + b"\n" for reject in rejects)
 
 
-def _decode_rejects(lines: bytes) -> list[Reject]:
-    return [msgspec.json.decode(line, type=Reject) for line in lines.splitlines()]
+def _parse_rejects(lines: Iterable[bytes], path: Path) -> Iterator[Reject]:
+    for number, line in enumerate(lines, start=1):
+        try:
+            yield msgspec.json.decode(line, type=Reject)
+        except (msgspec.DecodeError, UnicodeDecodeError) as err:
+            raise StoreError(
+                f"{path} is damaged: line {number} is no reject ({err}); restore the file from a copy of the store, or "
+                "convert again with --overwrite"
+            ) from err
 
 
 def _appended(old: Mapping[str, Any] | None, plan: Plan) -> list[dict[str, Any]]:

@@ -74,12 +74,14 @@ class RangeReport:
     parts: range
     """The numbers of the parts in the range; all are there."""
     totals: dict[str, Any]
-    """Counts of these parts, by the names in the root attributes."""
+    """Counts of these parts, by the names in the root attributes; of all parts, where the store was complete."""
     missing: Sequence[int]
     """Which parts of the whole store are not there yet."""
     seconds: float
     engine: str
     """What did the work."""
+    was_complete: bool = False
+    """Whether the store was finished already, so that there was nothing to do."""
 
     @property
     def num_rejects(self) -> int:
@@ -102,6 +104,8 @@ def convert(
         PreprocessError: the config, the dataset or the store can't be used; or the first reject, if that is asked for.
     """
     run = run or RunOptions()
+    if run.append and run.overwrite:
+        raise ConfigError("--append adds to a store, and --overwrite removes it first: give one of them")
     started = time.monotonic()
     config = config if isinstance(config, Config) else load_config(Path(config))
     root, out = _seen_by_all(root, run), _seen_by_all(out, run)
@@ -176,12 +180,17 @@ def convert_range(
     with ExitStack() as stack:
         early = stack.enter_context(early_executor(run))
         job = _open_job(config, root, run)
+        if (out / "zarr.json").exists():
+            # Looked at before there is a lock, whose file would stay in a store that is finished.
+            plan, _ = plan_run(out, job.description, job.source, overwrite=False, append=run.append)
+            if plan is None:
+                return _nothing_to_do(destination, started)
         stack.enter_context(locked(out, shared=True))
         with preparing(out), destination.naming():
             destination.pull(append=run.append)
             plan, scenes = plan_run(out, job.description, job.source, overwrite=False, append=run.append)
             if plan is None:
-                raise StoreError(f"{out} is complete already: there is nothing to do for --part-range")
+                return _nothing_to_do(destination, started)
         parts = part_range.of(plan.parts)
         died = have_died(out, [FORECAST, *map(part_name, parts)])
         with run_executor(early, run, isolated=died) as executor:
@@ -196,6 +205,12 @@ def convert_range(
         missing = missing_parts(out, plan)
     seconds = time.monotonic() - started
     return RangeReport(destination.store, parts, sum_summaries((), summaries), missing, seconds, engine)
+
+
+def _nothing_to_do(destination: Destination, started: float) -> RangeReport:
+    """Report on a share of a finished store: a task of a job array that is submitted once more has not failed."""
+    totals, seconds = read_attributes(destination.folder)["totals"], time.monotonic() - started
+    return RangeReport(destination.store, range(0), totals, (), seconds, "", was_complete=True)
 
 
 def finish(out: Path | str, scratch: Path | str | None = None) -> Report:

@@ -12,6 +12,8 @@ from preprocess.layout import (
     IMAGENET_STD,
     PIXEL_SIZE,
     PROMPT_SIZE,
+    ImageForm,
+    PixelForm,
     TensorSizes,
 )
 from preprocess.segmentation import Bitmap, Rle
@@ -34,8 +36,8 @@ class PixelRecipe(msgspec.Struct, frozen=True, kw_only=True):
 
     filter: ImageFilter
     size: Size = PIXEL_SIZE
-    stored: Literal["uint8", "float32"] = "uint8"
-    """uint8 is normalised while loading, to the same bits, at a quarter of the bytes."""
+    stored: PixelForm = "uint8"
+    """uint8 is normalised while loading, to the same bits, at a quarter of the bytes; compact is that, compressed."""
 
 
 class GroundingRecipe(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +45,8 @@ class GroundingRecipe(msgspec.Struct, frozen=True, kw_only=True):
 
     filter: ImageFilter
     size: Size = GROUNDING_SIZE
+    stored: ImageForm = "uint8"
+    """compact takes about a third of the bytes, and five milliseconds to decode."""
 
 
 class PromptRecipe(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,12 +80,16 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
             g_pixel_values=self.g_pixel_values.size,
             prompt_masks=self.prompt_masks.size,
             masks=self.masks.size,
-            pixel_values_dtype=self.pixel_values.stored,
+            pixel_values_form=self.pixel_values.stored,
+            g_pixel_values_form=self.g_pixel_values.stored,
         )
 
     def attributes(self) -> dict[str, Any]:
         """Return the recipe as a store's attributes spell it out."""
         spelt: dict[str, Any] = msgspec.to_builtins(self)
+        if self.g_pixel_values.stored == "uint8":
+            # Stores of format version 1 don't say so, and the same job must have the same fingerprint.
+            del spelt["g_pixel_values"]["stored"]
         return spelt | {"mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD)}
 
     def make_images(

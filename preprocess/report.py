@@ -49,6 +49,10 @@ def report_lines(report: Report) -> Iterator[str]:
 
 def range_lines(report: RangeReport) -> Iterator[str]:
     """Yield the closing summary of the conversion of a range of parts as lines."""
+    if report.was_complete:
+        yield f"{report.store} is complete already; nothing was written"
+        yield from totals_lines(report.totals)
+        return
     yield f"parts     {describe_numbers(report.parts) or 'none'}, all there"
     yield from totals_lines(report.totals)
     yield f"time      {report.seconds:,.1f} s"

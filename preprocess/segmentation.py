@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
+from preprocess.compiled import loaded
 from preprocess.errors import SegmentationError
 
 MAX_MASK_PIXELS = 1 << 28
@@ -138,7 +139,7 @@ def parse_rle(rle: object) -> Rle:
     height, width = (int(side) for side in size)
     check_mask_size(height, width)
     if isinstance(counts, str | bytes):
-        runs = _decompress_counts(counts)
+        runs = _runs_of(counts)
     elif isinstance(counts, list) and all(_is_count(run) for run in counts):
         if any(run > height * width for run in counts):
             raise SegmentationError(f"a run is longer than the mask of {height} x {width} pixels")
@@ -175,7 +176,7 @@ def rasterize_polygons(polygons: Sequence[object], height: int, width: int) -> R
             f"the polygons' outlines are {length:.0f} pixels long, over the limit of {MAX_POLYGON_LENGTH}"
         )
     compressed = coco_mask.merge(coco_mask.frPyObjects(parts, height, width))
-    return Rle(height, width, _decompress_counts(compressed["counts"]))
+    return Rle(height, width, _runs_of(compressed["counts"]))
 
 
 def check_mask_size(height: int, width: int) -> None:
@@ -184,6 +185,13 @@ def check_mask_size(height: int, width: int) -> None:
         raise SegmentationError(
             f"a mask of {height} x {width} pixels is not between 1 and the limit of {MAX_MASK_PIXELS} pixels"
         )
+
+
+def _runs_of(counts: str | bytes) -> NDArray[np.int64]:
+    """Do what `_decompress_counts` does, compiled where the fast engine is in use; what is damaged it leaves to that."""
+    loops = loaded("preprocess.runs")
+    runs: NDArray[np.int64] | None = None if loops is None else loops.decompress_counts(counts)
+    return _decompress_counts(counts) if runs is None else runs
 
 
 def _decompress_counts(counts: str | bytes) -> NDArray[np.int64]:

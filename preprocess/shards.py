@@ -5,7 +5,7 @@
     chunk 0 | crc32c | chunk 1 | crc32c | ... | index | crc32c of the index
 
 A chunk's bytes (compressed or not) are followed by their CRC-32C, little-endian: that is the codec chain [bytes,
-(zstd,) crc32c]. The index is one pair (offset, bytes) of uint64, little-endian, for each chunk
+(zstd,) crc32c], or [resizeonce.gradient, crc32c] (`preprocess.gradient`). The index is one pair (offset, bytes) of uint64, little-endian, for each chunk
 (zarr-specs, codecs/sharding-indexed). Rows are appended as they come, so nothing but the index is kept in memory;
 zarr-python holds a whole shard and writes it at about a tenth of the disk's speed.
 """
@@ -29,8 +29,10 @@ from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.storage import MemoryStore
 
+from preprocess.gradient import pack_gradient
 from preprocess.layout import ZSTD_LEVEL, ArraySpec, Codec
 from preprocess.target import begin_sync, make_parents
+from preprocess.zarr_codec import GradientCodec
 
 INDEX_ENTRY_BYTES = 16
 CHECKSUM_BYTES = 4
@@ -65,7 +67,8 @@ class ShardWriter:
     def __init__(self, folder: Path, name: str, codec: Codec) -> None:
         self._folder = folder
         self._name = name
-        self._zstd = Zstd(level=ZSTD_LEVEL) if codec == "zstd" else None
+        self._codec = codec
+        self._zstd = Zstd(level=ZSTD_LEVEL)
         self._file: Any = None
         self._start = self._end = self._synced = 0
         self._checksum = 0
@@ -96,8 +99,11 @@ class ShardWriter:
 
     def append(self, chunk: NDArray[Any]) -> None:
         """Append one chunk, given as its decoded array in C order."""
-        encoded = np.ascontiguousarray(chunk).reshape(-1).view(np.uint8)
-        if self._zstd is not None:
+        if self._codec == "gradient":
+            encoded = pack_gradient(chunk)
+        else:
+            encoded = np.ascontiguousarray(chunk).reshape(-1).view(np.uint8)
+        if self._codec == "zstd":
             encoded = np.frombuffer(self._zstd.encode(encoded), np.uint8)
         self.extend(encoded.data)
         self._end_chunk()
@@ -171,6 +177,7 @@ def _describe_one_row(spec: ArraySpec) -> bytes:
         dtype=spec.dtype,
         shards=(1, *spec.row_shape),
         chunks=(1, *spec.row_shape),
+        serializer=GradientCodec() if spec.codec == "gradient" else "auto",
         compressors=[ZstdCodec(level=ZSTD_LEVEL), checksum] if spec.codec == "zstd" else [checksum],
         fill_value=0,
         dimension_names=spec.dims,

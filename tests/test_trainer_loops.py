@@ -175,27 +175,23 @@ def training(stores: list[Store]) -> SimpleNamespace:
     )
 
 
-def test_both_losses_fall(training: SimpleNamespace) -> None:
+# One test: the training takes its time, and tests that are spread over processes would each have it done anew.
+def test_training_works(training: SimpleNamespace) -> None:
+    """Losses fall, every weight learns, paired and single batches take turns, each tensor goes where it belongs."""
     first, last = training.losses[:9].mean(0), training.losses[-9:].mean(0)
     assert np.isfinite(training.losses).all()
     assert (last < 0.75 * first).all(), (first, last)
 
-
-def test_every_weight_gets_a_gradient_and_the_slow_copy_follows(training: SimpleNamespace) -> None:
     assert training.gradients == training.parameters
     moved = training.ema_moved
     # All but the embedding of words, of which some never come up, and whose first gradient may be late.
     assert sum(moved) >= len(moved) - 1
 
-
-def test_paired_and_single_batches_take_turns(training: SimpleNamespace) -> None:
     assert set(training.kinds) == {("sav", True), ("coco", False), ("refcoco", False)}
     paired = [is_paired for _, is_paired in training.kinds]
     assert sum(a != b for a, b in pairwise(paired)) >= STEPS // 4
 
-
-def test_each_tensor_goes_where_it_belongs(training: SimpleNamespace) -> None:
-    """The caption is made from frame 1 and the mask drawn in frame 2; of a single image, both are the same."""
+    # The caption is made from frame 1 and the mask drawn in frame 2; of a single image, both are the same.
     single = {"pixel_values", "g_pixel_values", "prompt_masks", "masks"}
     assert training.seen == single | {
         "pixel_values1",

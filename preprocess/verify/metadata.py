@@ -20,6 +20,8 @@ def array_metadata(spec: ArraySpec, length: int) -> dict[str, Any]:
     codecs: list[dict[str, Any]] = [{"name": "bytes"} if one_byte else _LITTLE]
     if spec.codec == "zstd":
         codecs.append({"name": "zstd", "configuration": {"level": ZSTD_LEVEL, "checksum": False}})
+    elif spec.codec == "gradient":
+        codecs = [{"name": "resizeonce.gradient"}]
     sharding = {
         "chunk_shape": [1, *spec.row_shape] if spec.row_chunks else shard,
         "codecs": [*codecs, _CHECKSUM],

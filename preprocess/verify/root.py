@@ -12,7 +12,7 @@ from preprocess.attempts import ATTEMPTS_FOLDER
 from preprocess.config import parse_config
 from preprocess.errors import ConfigError, FormatVersionError, StoreError
 from preprocess.layout import (
-    FORMAT_VERSION,
+    FORMAT_VERSIONS,
     IMAGENET_MEAN,
     IMAGENET_STD,
     JOB_FILE,
@@ -113,9 +113,10 @@ def read_root(store: Path) -> tuple[Root | None, list[Finding]]:
         return None, findings
     is_whole = attributes.get("sha256") == attributes_digest(attributes)
     version = attributes.get("format_version")
-    if is_whole and version != FORMAT_VERSION:
+    if is_whole and version not in FORMAT_VERSIONS:
         raise FormatVersionError(
-            f"{store} has format version {version!r}, this version of resizeonce checks {FORMAT_VERSION}"
+            f"{store} has format version {version!r}, this version of resizeonce checks "
+            + " and ".join(map(str, FORMAT_VERSIONS))
         )
     if not is_whole:
         findings.append(_root_fault("root-digest", "the attributes do not agree with their sha256"))
@@ -153,6 +154,11 @@ def read_recipe(root: Root) -> tuple[Recipe | None, list[Finding]]:
     shipped = RECIPES.get(recipe.name)
     if shipped is not None and recipe != shipped:
         findings.append(_root_fault("recipe", f"the recipe is called {recipe.name!r} but is not that recipe"))
+    if root.format_version != recipe.sizes.format_version:
+        text = f"format version {root.format_version}"
+        findings.append(
+            _root_fault("recipe", text, f"{recipe.sizes.format_version}, by the stored forms of the images")
+        )
     norm = (root.recipe.get("mean"), root.recipe.get("std"))
     if norm != (list(IMAGENET_MEAN), list(IMAGENET_STD)):
         findings.append(_root_fault("recipe", f"mean and std are {norm}", f"{IMAGENET_MEAN}, {IMAGENET_STD}"))

@@ -16,6 +16,7 @@ from numcodecs.zstd import Zstd
 from numpy.typing import NDArray
 
 from preprocess.layout import ArraySpec
+from preprocess.verify.packed import unpack_image
 
 _ZSTD = Zstd()
 
@@ -111,7 +112,7 @@ class ShardFile:
 
     def _can_be(self, size: int) -> bool:
         """Whether a chunk can have `size` bytes."""
-        return size > 4 if self._spec.codec == "zstd" else size == self._chunk_bytes + 4
+        return size > 4 if self._spec.codec != "raw" else size == self._chunk_bytes + 4
 
     def is_sound(self, row: int) -> bool:
         """Whether a row can be read."""
@@ -143,6 +144,8 @@ class ShardFile:
     def _decode(self, chunk: int) -> NDArray[Any]:
         offset, size = self._index[chunk]
         stored = self._bytes[offset : offset + size - 4]
+        if self._spec.codec == "gradient":
+            return unpack_image(stored, self._spec.row_shape)
         if self._spec.codec == "zstd":
             try:
                 decoded = np.frombuffer(_ZSTD.decode(stored), np.uint8)

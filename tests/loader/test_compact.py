@@ -5,7 +5,7 @@ import pytest
 import torch
 from miniature.npz import write_npz_pairs
 from miniature.shapes import picture_of
-from stores import CONFIGS, coco_store
+from stores import COMPACT_IMAGES, CONFIGS, coco_store
 
 from loader import BatchLoader, Order, OrderOptions, SampleIndex, Store, to_device
 from loader.batches import BatchOptions
@@ -39,7 +39,13 @@ def assert_completed(store: Path, device: str) -> None:
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(
-    "overrides", [(), ("recipe.pixel_values.stored=float32",), ("recipe.masks.size=77", "recipe.name=sa2va")]
+    "overrides",
+    [
+        (),
+        ("recipe.pixel_values.stored=float32",),
+        COMPACT_IMAGES,
+        ("recipe.masks.size=77", "recipe.name=sa2va"),
+    ],
 )
 def test_a_compact_batch_becomes_the_same_bits(
     tmp_path: Path, device: str, overrides: tuple[str, ...]

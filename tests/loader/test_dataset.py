@@ -173,9 +173,9 @@ def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
 def test_a_store_of_another_format_version_is_refused(store: Path, tmp_path: Path) -> None:
     broken = copy(store, tmp_path)
     content = json.loads((broken / "zarr.json").read_text())
-    content["attributes"]["resizeonce"]["format_version"] = 2
+    content["attributes"]["resizeonce"]["format_version"] = 3
     (broken / "zarr.json").write_text(json.dumps(content))
-    with pytest.raises(FormatVersionError, match="has format version 2"):
+    with pytest.raises(FormatVersionError, match="has format version 3"):
         Store(broken)
 
 
@@ -206,7 +206,8 @@ def test_importing_the_loader_pulls_in_no_converter() -> None:
     roots = {name.partition(".")[0] for name in modules}
     assert not roots & {"PIL", "pycocotools", "click", "zarr", "msgspec", "av", "numba", "simplejpeg"}
     ours = {name for name in modules if name.startswith("preprocess")}
-    assert ours == {"preprocess", "preprocess.layout", "preprocess.errors"}
+    shared = {"layout", "errors", "gradient", "compiled"}
+    assert ours == {"preprocess", *(f"preprocess.{name}" for name in shared)}
 
 
 def test_what_needs_only_numpy_does_not_wait_for_torch() -> None:

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from miniature.coco import write_coco
 from miniature.sa1b import write_sa1b
-from stores import CONFIGS, coco_config, pictures, tree_digest
+from stores import CONFIGS, coco_config, coco_store, pictures, tree_digest
 
 import loader
 from preprocess import manifest
 from preprocess.config import load_config
-from preprocess.errors import StoreError
+from preprocess.errors import ConfigError, StoreError
 from preprocess.job import Plan, plan_as_json
 from preprocess.layout import read_attributes
 from preprocess.pipeline import Report, RunOptions, convert, finish
@@ -64,6 +64,20 @@ def test_new_scenes_come_as_new_parts_and_the_old_ones_stay_as_they_are(tmp_path
     assert (
         verify_store(out, VerifyOptions(values=False, source=tmp_path / "coco", sample=None)).findings == []
     )
+
+
+def test_appending_and_removing_at_once_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="give one of them"):
+        coco_store(tmp_path, append=True, overwrite=True)
+    assert not (tmp_path / "coco.zarr").exists()
+
+
+@pytest.mark.parametrize("content", [b"garbage\n", b'{"key": 3}\n', b"\xff\n"])
+def test_a_damaged_list_of_rejects_is_told(tmp_path: Path, content: bytes) -> None:
+    store = Path(coco_store(tmp_path).store)
+    (store / "rejects.jsonl").write_bytes(content)
+    with pytest.raises(StoreError, match=r"rejects\.jsonl is damaged: line 1 is no reject"):
+        coco_store(tmp_path, append=True)
 
 
 def test_an_appended_store_can_be_appended_to_and_each_time_gives_the_same_bytes(tmp_path: Path) -> None:

@@ -43,6 +43,14 @@ def test_convert_then_info(tmp_path: Path) -> None:
     assert attributes["totals"]["samples"] == 10
 
 
+@pytest.mark.parametrize("option", [["--append"], ["--part-range", "1/2"]])
+def test_a_dry_run_is_of_the_whole_dataset(tmp_path: Path, option: list[str]) -> None:
+    root, out = coco_root(tmp_path), tmp_path / "out"
+    result = run("convert", CONFIG, "--root", root, "--out", out, "--dry-run", *option)
+    assert result.exit_code == 2
+    assert "--dry-run looks at the whole dataset" in result.stderr
+
+
 def test_a_dry_run_counts_and_forecasts_and_writes_nothing(tmp_path: Path) -> None:
     root, out = coco_root(tmp_path), tmp_path / "out.zarr"
     result = run("convert", CONFIG, "--root", root, "--out", out, "--dry-run")

@@ -64,10 +64,13 @@ def test_a_dask_cluster_that_loses_a_worker_gives_the_bytes_of_a_local_run(tmp_p
     settings = ["store.scenes_per_part=1"]
     convert(coco_config(*settings), root, tmp_path / "whole")
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "preprocess", "convert", str(CONFIGS / "coco.toml"), "--root", str(root)]
-    command += ["--out", str(out), "--set", *settings, "--scheduler"]
+    # Relative paths, of a folder that is not the workers' own.
+    command = [sys.executable, "-m", "preprocess", "convert", str(CONFIGS / "coco.toml"), "--root", root.name]
+    command += ["--out", out.name, "--set", *settings, "--scheduler"]
     with cluster(tmp_path, 2) as (address, workers):
-        run = subprocess.Popen([*command, address], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        run = subprocess.Popen(
+            [*command, address], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
+        )
         deadline = time.monotonic() + 120
         while not (notes := list(out.glob(".attempts/part-*.note"))):
             assert run.poll() is None

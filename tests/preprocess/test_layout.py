@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from preprocess.layout import FORMAT_VERSION, TEXT_COLUMNS, TensorSizes, array_specs
+from preprocess.layout import FORMAT_VERSIONS, TEXT_COLUMNS, TensorSizes, array_specs
 
 PAGE = (Path(__file__).parents[2] / "docs" / "format.md").read_text()
 
@@ -40,8 +40,8 @@ def test_the_page_lists_every_array_of_the_layout_and_no_other() -> None:
     assert arrays_of_the_page() == arrays_of_the_layout()
 
 
-def test_the_page_is_of_this_format_version() -> None:
-    assert PAGE.startswith(f"# The store, format version {FORMAT_VERSION}\n")
+def test_the_page_is_of_these_format_versions() -> None:
+    assert PAGE.startswith(f"# The store, format versions {' and '.join(map(str, FORMAT_VERSIONS))}\n")
 
 
 def test_the_prompt_has_16_cells_a_side_because_of_patches_and_pixel_shuffle() -> None:

@@ -15,6 +15,7 @@ from preprocess.errors import ConfigError, StoreError
 from preprocess.lock import locked
 from preprocess.pipeline import RunOptions, convert, convert_range, finish
 from preprocess.ranges import PartRange, describe_numbers
+from preprocess.report import range_lines
 
 
 @given(st.integers(0, 300), st.integers(0, 300), st.integers(1, 50))
@@ -110,6 +111,16 @@ def test_shares_keep_a_whole_run_and_finish_out_while_they_last(tmp_path: Path) 
     with locked(out), pytest.raises(StoreError, match="another run is writing"):
         convert_range(coco_config(), root, out, PartRange(2, 2))
     assert finish(out).attributes["totals"]["images"] == 5
+
+
+def test_a_share_of_a_finished_store_has_nothing_to_do(tmp_path: Path) -> None:
+    whole = coco_store(tmp_path)
+    digest = tree_digest(tmp_path / "coco.zarr")
+    report = convert_range(coco_config(), tmp_path / "coco", tmp_path / "coco.zarr", PartRange(2, 2))
+    assert report.was_complete
+    assert report.totals == whole.attributes["totals"]
+    assert next(range_lines(report)) == f"{whole.store} is complete already; nothing was written"
+    assert tree_digest(tmp_path / "coco.zarr") == digest
 
 
 def test_a_share_of_another_command_is_refused(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Masks from run lengths, against the plain functions and pycocotools."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,9 +11,10 @@ from pycocotools import mask as coco_mask
 
 pytest.importorskip("numba")
 
+from preprocess import segmentation
 from preprocess.errors import SegmentationError
 from preprocess.runs import cover_runs, decompress_counts, sample_runs
-from preprocess.segmentation import Rle, _decompress_counts
+from preprocess.segmentation import Rle, _decompress_counts, parse_rle
 from preprocess.transforms import _cover, pillow_positions, torch_positions
 
 SIDES = st.integers(1, 12) | st.integers(1, 90)
@@ -90,6 +93,26 @@ def test_damaged_counts_are_damaged_for_both(counts: str | bytes) -> None:
     else:
         assert runs is not None
         assert np.array_equal(runs, expected)
+
+
+def test_parsing_takes_the_compiled_loops_where_they_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    mask = draw(50, 60, 0.3, 1)
+    asked: list[str | bytes] = []
+
+    def decompress(counts: str | bytes) -> NDArray[np.int64] | None:
+        asked.append(counts)
+        return decompress_counts(counts)
+
+    loops = SimpleNamespace(decompress_counts=decompress)
+    monkeypatch.setattr(segmentation, "loaded", lambda _: loops)
+    rle = {"size": [50, 60], "counts": encode(mask)}
+    assert np.array_equal(parse_rle(rle).decode(), mask)
+    with pytest.raises(SegmentationError, match="cut short"):
+        parse_rle({"size": [50, 60], "counts": "P"})
+    assert asked == [rle["counts"], "P"]
+    monkeypatch.setattr(segmentation, "loaded", lambda _: None)
+    assert np.array_equal(parse_rle(rle).decode(), mask)
+    assert len(asked) == 2
 
 
 def test_empty_runs_between_long_ones_change_nothing() -> None:

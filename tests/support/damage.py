@@ -130,12 +130,8 @@ def recount_prompts(part: Path) -> None:
 
 def _spec(store: Path, array: str) -> ArraySpec:
     root = attributes_of(store)
-    tensors = ("pixel_values", "g_pixel_values", "prompt_masks", "masks")
-    sizes = TensorSizes(
-        **{tensor: root["recipe"][tensor]["size"] for tensor in tensors},
-        pixel_values_dtype=root["recipe"]["pixel_values"]["stored"],
-    )
-    return next(spec for spec in array_specs(sizes, 2 if root["paired"] else 1) if spec.path == array)
+    specs = array_specs(TensorSizes.of(root["recipe"]), 2 if root["paired"] else 1)
+    return next(spec for spec in specs if spec.path == array)
 
 
 def rewrite_images(root: Path, part: Path, make: Callable[[Image.Image], NDArray[np.uint8]]) -> None:

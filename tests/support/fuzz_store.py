@@ -15,7 +15,7 @@ from pathlib import Path
 from damage import flip_bit, random_flip
 from miniature.every import WRITERS
 from miniature.shapes import picture_of
-from stores import CONFIGS, tree_digest
+from stores import COMPACT_IMAGES, CONFIGS, tree_digest
 
 from preprocess.config import load_config
 from preprocess.errors import StoreError
@@ -63,13 +63,14 @@ def _is_found(store: Path) -> bool:
 def main(count: int, seed: int) -> int:
     """Fuzz a store of each kind; return how many flips were missed."""
     missed = 0
-    names = ("coco", "refcoco", "sav", "sa1b")
+    names = ("coco", "refcoco", "sav", "sa1b", "npz")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for dataset in names:
             WRITERS[dataset](folder / dataset, [picture_of(90 + 3 * n, 120, n) for n in range(8)])
             sizes = (("pixel_values", 28), ("g_pixel_values", 64), ("masks", 64))
             overrides = [f"recipe.{tensor}.size={size}" for tensor, size in sizes]
+            overrides += COMPACT_IMAGES if dataset == "npz" else ()
             config = load_config(CONFIGS / f"{dataset}.toml", ["store.scenes_per_part=2", *overrides])
             convert(config, folder / dataset, folder / f"{dataset}.zarr", RunOptions())
             copy = folder / f"{dataset}-fuzzed.zarr"

@@ -14,6 +14,8 @@ from preprocess.pipeline import Report, RunOptions, convert
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
+COMPACT_IMAGES = ("recipe.pixel_values.stored=compact", "recipe.g_pixel_values.stored=compact")
+
 SIZES = [(333, 500), (480, 640), (90, 70), (640, 427), (301, 299)]
 """(height, width) of the pictures of a small dataset: oblong, small, odd."""
 
