@@ -272,6 +272,7 @@ def convert_plainly(root: Path, workload: Workload, count: int, out: Path) -> No
     ):
         for number, raw in enumerate(read_raw(root, workload, count)):
             image = Image.open(raw.path).convert("RGB")
+            put("scenes/key", raw.key)
             pixel_values.write(resize_plainly(image, SIZES.pixel_values).data)
             g_pixel_values.write(resize_plainly(image, SIZES.g_pixel_values).data)
             put("images/size", (image.height, image.width))
@@ -474,6 +475,7 @@ def write_rows(files: Mapping[str, Sequence[Any]], out: Path, *, times: int) -> 
 
 
 def write_shards(files: Mapping[str, Sequence[NDArray[Any]]], out: Path, *, times: int) -> None:
+    out.mkdir(parents=True)
     for name, rows in files.items():
         with ShardWriter(out, f"{name}/c/0", "raw") as shard:
             for _ in range(times):

@@ -143,7 +143,7 @@ class Floor(Case):
                 STD,
                 batch["pixel_values"][place].reshape(3, -1),
             )
-            np.copyto(batch["g_pixel_values"][place], stored["g_pixel_values"][row])
+            loops.copy(stored["g_pixel_values"][row].reshape(-1), batch["g_pixel_values"][place].reshape(-1))
             np.copyto(batch["prompt_masks"][place], stored["prompt_masks"][row])
             loops.widen(stored["masks"][row].reshape(-1), batch["masks"][place].reshape(-1))
 

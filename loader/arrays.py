@@ -13,6 +13,8 @@ from google_crc32c import value as crc32c
 from numcodecs.zstd import Zstd
 from numpy.typing import NDArray
 
+from loader.passes import copy_into
+from loader.resident import is_resident, may_look
 from preprocess.errors import StoreError
 from preprocess.gradient import unpack_gradient
 from preprocess.layout import ArraySpec
@@ -57,6 +59,7 @@ class MappedArray:
         self._check_rows = check_rows
         self._dtype = np.dtype(spec.dtype)
         self._map = _map(path) if length and content is None else None
+        self._may_look = self._map is not None and may_look(path)
         self._bytes = np.frombuffer(self._map or content or b"", np.uint8)
         num_chunks = length if spec.row_chunks else min(length, 1)
         self._offsets, self._sizes = self._read_index(num_chunks)
@@ -92,7 +95,7 @@ class MappedArray:
     def read_into(self, number: int, out: NDArray[Any]) -> None:
         """Write one row into `out`, of the row's shape and dtype, in C order."""
         if self.is_raw:
-            np.copyto(out, self.row(number))
+            copy_into(self.row(number), out)
         elif self._spec.codec == "zstd":
             self._decompress(number, out)
         else:
@@ -116,9 +119,11 @@ class MappedArray:
         return int(self._offsets[number]), int(self._sizes[number])
 
     def advise(self, number: int) -> None:
-        """Ask the system to read a row ahead of its use."""
+        """Ask the system to read a row ahead of its use, unless it is in memory."""
         if self._map is not None and hasattr(mmap, "MADV_WILLNEED"):
-            start, size = int(self._offsets[number]), int(self._sizes[number])
+            start, size = self.span(number)
+            if self._may_look and is_resident(self._bytes[start : start + size]):
+                return
             page = start // mmap.PAGESIZE * mmap.PAGESIZE
             self._map.madvise(mmap.MADV_WILLNEED, page, start + size - page)
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from loader.dataset import Batch
-from loader.tensors import normalize_into
+from loader.passes import normalize_into
 
 
 class CompactBatch(Batch):

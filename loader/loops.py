@@ -1,12 +1,186 @@
-"""The two loops that turn stored rows into what the trainer gets, compiled: one pass from the row to its place.
+"""The loops that write a batch, compiled: one pass from a stored row to its place, past the processor's caches.
 
-numpy needs four passes over memory for the same normalisation. No fast-math: each step rounds as in
-`loader.tensors.normalize_into`, so the bits are the same.
+A batch is larger than the caches. An ordinary store first reads the line that it is going to overwrite from memory; a
+non-temporal one writes whole lines, and leaves in the caches what is there. numpy has no such store, and needs four
+passes for the normalisation.
+
+No fast-math: each step rounds as in `loader.passes.normalize_into`, so the bits are the same. Functions that call each
+other stand in this one file: numba notices changes only in the file of the caller.
 """
 
+from typing import Any
+
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils as numba_cgutils
+from numba.extending import intrinsic
 from numpy.typing import NDArray
+
+LINE = 64
+"""Bytes of a cache line."""
+
+FLOATS = 16
+"""float32 values of a cache line."""
+
+cgutils: Any = numba_cgutils
+
+_bytes = ir.VectorType(ir.IntType(8), LINE)
+_few_bytes = ir.VectorType(ir.IntType(8), FLOATS)
+_wide = ir.VectorType(ir.IntType(32), FLOATS)
+_floats = ir.VectorType(ir.FloatType(), FLOATS)
+
+
+def _pointer(context: Any, builder: Any, kind: Any, array: Any, at: Any, vector: Any) -> Any:
+    data = context.make_array(kind)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [at]), vector.as_pointer())
+
+
+def _stream(builder: Any, value: Any, place: Any) -> None:
+    """Store a whole line without reading it first; `place` is at the beginning of one."""
+    stored = builder.store(value, place, align=LINE)
+    stored.set_metadata("nontemporal", builder.module.add_metadata([ir.IntType(32)(1)]))
+
+
+def _copy_line_code(typing_context: Any, stored: Any, at: Any, out: Any, out_at: Any) -> Any:
+    """Copy 64 bytes."""
+    # numba hands its typing context over; the types below do not depend on it.
+    del typing_context
+    signature = types.void(stored, at, out, out_at)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        stored, at, out, out_at = arguments
+        source = _pointer(context, builder, signature.args[0], stored, at, _bytes)
+        target = _pointer(context, builder, signature.args[2], out, out_at, _bytes)
+        _stream(builder, builder.load(source, align=1), target)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+def _widen_line_code(typing_context: Any, stored: Any, at: Any, out: Any, out_at: Any) -> Any:
+    """Write 16 bytes as float32."""
+    del typing_context
+    signature = types.void(stored, at, out, out_at)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        stored, at, out, out_at = arguments
+        source = _pointer(context, builder, signature.args[0], stored, at, _few_bytes)
+        target = _pointer(context, builder, signature.args[2], out, out_at, _floats)
+        _stream(builder, _widen(builder, builder.load(source, align=1)), target)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+def _normalize_line_code(
+    typing_context: Any, stored: Any, at: Any, mean: Any, std: Any, inverse: Any, out: Any, out_at: Any
+) -> Any:
+    """Write 16 bytes as (x / 255 - mean) / std; `inverse` is 1 / std, rounded."""
+    del typing_context
+    signature = types.void(stored, at, mean, std, inverse, out, out_at)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        stored, at, mean, std, inverse, out, out_at = arguments
+        source = _pointer(context, builder, signature.args[0], stored, at, _few_bytes)
+        target = _pointer(context, builder, signature.args[5], out, out_at, _floats)
+        levels = ir.FloatType()(255.0)
+        divide = _divide if _has_fma(context) else _divide_plainly
+        value = _widen(builder, builder.load(source, align=1))
+        value = divide(builder, value, levels, ir.FloatType()(float(np.float32(1) / np.float32(255))))
+        value = builder.fsub(value, _spread(builder, mean))
+        _stream(builder, divide(builder, value, std, inverse), target)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+def _finish_code(typing_context: Any) -> Any:
+    """Let every line arrive in memory before anything that is stored later: another thread is told of it."""
+    del typing_context
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        del signature, arguments
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+def _widen(builder: Any, values: Any) -> Any:
+    return builder.uitofp(builder.zext(values, _wide), _floats)
+
+
+def _spread(builder: Any, value: Any) -> Any:
+    undefined = ir.Constant(_floats, ir.Undefined)
+    first = builder.insert_element(undefined, value, ir.IntType(32)(0))
+    return builder.shuffle_vector(first, undefined, ir.Constant(_wide, [0] * FLOATS))
+
+
+def _has_fma(context: Any) -> bool:
+    """Whether numba compiles for a processor that multiplies and adds with one rounding; others would call a function."""
+    triple, _, features = context.codegen().magic_tuple()
+    return "+fma" in features.split(",") or triple.startswith(("aarch64", "arm64"))
+
+
+def _divide(builder: Any, value: Any, divisor: Any, inverse: Any) -> Any:
+    """Return value / divisor, rounded once, without the slow division (Markstein, IBM J. Res. Dev. 34, 1990).
+
+    The quotient by the rounded inverse is off by a unit in the last place at most; its exact remainder mends that. That
+    it does so for all 256 levels of all three channels is what `tests/loader/test_passes.py` goes through.
+    """
+    kind = ir.FunctionType(_floats, [_floats] * 3)
+    fma = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{FLOATS}f32")
+    less, inverse = _spread(builder, builder.fneg(divisor)), _spread(builder, inverse)
+    quotient = builder.fmul(value, inverse)
+    remainder = builder.call(fma, [less, quotient, value])
+    return builder.call(fma, [remainder, inverse, quotient])
+
+
+def _divide_plainly(builder: Any, value: Any, divisor: Any, inverse: Any) -> Any:
+    del inverse
+    return builder.fdiv(value, _spread(builder, divisor))
+
+
+_copy_line: Any = intrinsic(_copy_line_code)
+_widen_line: Any = intrinsic(_widen_line_code)
+_normalize_line: Any = intrinsic(_normalize_line_code)
+_finish: Any = intrinsic(_finish_code)
+
+
+@njit(cache=True, nogil=True)
+def _lines(address: int, size: int, per_line: int) -> tuple[int, int]:
+    """Return where whole lines begin and end in `size` values at `address`, `per_line` of which fill a line."""
+    before = -address % LINE * per_line
+    if before % LINE:
+        # No value is at the beginning of a line.
+        return size, size
+    first = min(before // LINE, size)
+    return first, first + (size - first) // per_line * per_line
+
+
+@njit(cache=True, nogil=True)
+def copy(stored: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
+    """Copy uint8 [N]."""
+    first, last = _lines(out.ctypes.data, out.size, LINE)
+    out[:first] = stored[:first]
+    for i in range(first, last, LINE):
+        _copy_line(stored, i, out, i)
+    out[last:] = stored[last:]
+    _finish()
+
+
+@njit(cache=True, nogil=True)
+def widen(stored: NDArray[np.uint8], out: NDArray[np.float32]) -> None:
+    """Write values 0 and 1, uint8 [N], into `out`, float32 [N]."""
+    first, last = _lines(out.ctypes.data, out.size, FLOATS)
+    for i in range(first):
+        out[i] = np.float32(stored[i])
+    for i in range(first, last, FLOATS):
+        _widen_line(stored, i, out, i)
+    for i in range(last, out.size):
+        out[i] = np.float32(stored[i])
+    _finish()
 
 
 @njit(cache=True, nogil=True)
@@ -22,13 +196,14 @@ def normalize(
         out: float32 [3, N].
     """
     for channel in range(3):
+        source, target = stored[channel], out[channel]
         channel_mean, channel_std = mean[channel], std[channel]
-        for i in range(stored.shape[1]):
-            out[channel, i] = (np.float32(stored[channel, i]) / np.float32(255) - channel_mean) / channel_std
-
-
-@njit(cache=True, nogil=True)
-def widen(stored: NDArray[np.uint8], out: NDArray[np.float32]) -> None:
-    """Write values 0 and 1, uint8 [N], into `out`, float32 [N]."""
-    for i in range(stored.size):
-        out[i] = np.float32(stored[i])
+        inverse = np.float32(1) / channel_std
+        first, last = _lines(target.ctypes.data, target.size, FLOATS)
+        for i in range(first):
+            target[i] = (np.float32(source[i]) / np.float32(255) - channel_mean) / channel_std
+        for i in range(first, last, FLOATS):
+            _normalize_line(source, i, channel_mean, channel_std, inverse, target, i)
+        for i in range(last, target.size):
+            target[i] = (np.float32(source[i]) / np.float32(255) - channel_mean) / channel_std
+    _finish()

@@ -1,4 +1,4 @@
-"""The four tensors of a sample, from stored rows to the trainer's dtypes and values. numpy, and numba's loops."""
+"""The four tensors of a sample, from stored rows to the trainer's dtypes and values."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loader.arrays import MappedArray
+from loader.passes import load_passes, normalize_into, widen_into
 from loader.scratch import SCRATCH
-from preprocess.compiled import compiled
 from preprocess.gradient import pack_gradient, unpack_gradient
-from preprocess.layout import IMAGENET_MEAN, IMAGENET_STD, TensorSizes
+from preprocess.layout import TensorSizes
 
 TENSORS = ("pixel_values", "g_pixel_values", "prompt_masks", "masks")
 """Names of the four; in pairs each is there twice, with the suffixes 1 and 2."""
@@ -22,10 +22,6 @@ def check_tensors(tensors: Sequence[str]) -> None:
     """Raise `ValueError` where a name is not one of `TENSORS`."""
     if unknown := set(tensors) - set(TENSORS):
         raise ValueError(f"tensors are {', '.join(TENSORS)}; not {', '.join(sorted(unknown))}")
-
-
-_MEAN = np.array(IMAGENET_MEAN, np.float32)
-_STD = np.array(IMAGENET_STD, np.float32)
 
 
 class Tables(Protocol):
@@ -102,36 +98,8 @@ def fill_tensor(part: Tables, tensor: str, mask: int, out: NDArray[Any]) -> None
             )
 
 
-def normalize_into(stored: NDArray[Any], out: NDArray[np.float32]) -> None:
-    """Write (stored / 255 - mean) / std into `out`, in float32 and in that order; copy what is of `out`'s dtype already.
-
-    Each step rounds as torchvision's `ToTensor` and `Normalize` do, so every bit agrees with them.
-
-    Args:
-        stored: uint8 or float32 [3, H, W].
-        out: float32 [3, H, W], in C order.
-    """
-    if stored.dtype == out.dtype:
-        np.copyto(out, stored)
-    elif (loops := compiled("loader.loops")) is not None:
-        loops.normalize(stored.reshape(3, -1), _MEAN, _STD, out.reshape(3, -1))
-    else:
-        np.divide(stored, np.float32(255), out=out, dtype=np.float32, casting="unsafe")
-        np.subtract(out, _MEAN[:, None, None], out=out)
-        np.divide(out, _STD[:, None, None], out=out)
-
-
-def widen_into(stored: NDArray[np.bool_], out: NDArray[np.float32]) -> None:
-    """Write a mask, bool, into `out`, float32 of the same shape in C order."""
-    if (loops := compiled("loader.loops")) is not None:
-        loops.widen(stored.view(np.uint8).reshape(-1), out.reshape(-1))
-    else:
-        np.copyto(out, stored)
-
-
 @cache
 def load_compiled_loops() -> None:
-    """Call each compiled loop once: numba loads the rest of itself only then, and forked workers would each do so."""
-    normalize_into(np.zeros((3, 1, 1), np.uint8), np.empty((3, 1, 1), np.float32))
-    widen_into(np.zeros((1, 1), np.bool_), np.empty((1, 1), np.float32))
+    """Load each compiled loop, before workers are forked that would each do so."""
+    load_passes()
     unpack_gradient(pack_gradient(np.zeros((3, 1, 1), np.uint8)), np.empty((3, 1, 1), np.uint8))

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from preprocess.kernels import LANES, Target, resample, weigh_lines
-from preprocess.weights import freeze, make_axis
+from preprocess.weights import freeze, split_axis
 
 if TYPE_CHECKING:
     from preprocess.transforms import ImageFilter
@@ -31,7 +31,7 @@ VERTICAL_FIRST = int(PIL.__version__.split(".")[0]) >= 13
 """Whether the installed Pillow goes vertically first for some images."""
 
 MAX_WIDTH = 1 << 16
-"""Widest image this module takes; the turned block needs 64 bytes for each column."""
+"""Widest image this module takes; the turned block needs 48 bytes for each column."""
 
 MAX_WEIGHTS = 1 << 20
 """Longest table of weights this module makes. Whatever is larger goes to Pillow, which is no slower there."""
@@ -162,12 +162,13 @@ def _shrink_height(image: NDArray[np.uint8], size: int, image_filter: "ImageFilt
     """Return the vertical pass alone, uint8 [size, W, 3]."""
     pixels, height, width = _flatten(image)
     line = 3 * width
-    if line < LANES:
-        # The kernel reads whole vectors, here beyond the end of the last line.
-        pixels = np.append(pixels, np.zeros(LANES, np.uint8))
+    axis = split_axis(height, size, image_filter)
+    if line < LANES or axis.weights.shape[1] > height:
+        # The kernel reads whole vectors, and windows of an even number of lines: here beyond the end of the last.
+        pixels = np.append(pixels, np.zeros(LANES + line, np.uint8))
         pixels.setflags(write=False)
     shrunk = np.empty(size * line + LANES, np.uint8)
-    weigh_lines(pixels, line, *make_axis(height, size, image_filter), shrunk)
+    weigh_lines(pixels, line, *axis, shrunk)
     return shrunk[: size * line].reshape(size, width, 3)
 
 
@@ -188,13 +189,13 @@ def _flatten(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], int, int]:
 def _make_target(
     image: NDArray[np.uint8], size: int, image_filter: "ImageFilter", out: NDArray[np.uint8]
 ) -> Target:
-    columns = make_axis(image.shape[1], size, image_filter)
-    rows = make_axis(image.shape[0], size, image_filter)
+    columns = split_axis(image.shape[1], size, image_filter)
+    rows = split_axis(image.shape[0], size, image_filter)
     return Target(*columns, *rows, out.reshape(-1))
 
 
 @cache
 def _no_target() -> Target:
     """Return a target without pixels: resizing to one size and to two is one compiled function."""
-    nothing = freeze(np.zeros(0, np.int64), np.zeros((0, 1), np.int32))
+    nothing = freeze(np.zeros(0, np.int64), np.zeros((0, 2), np.int32))
     return Target(*nothing, *nothing, np.zeros(0, np.uint8))
