@@ -5,8 +5,9 @@
     python benchmarks/workers.py                       1024 images of SA-1B's size, some six minutes, 4 GB of disk
     python benchmarks/workers.py --images 512 --rounds 5 --folder /data/scratch
 
-Times the command, from its start to its end, with one worker and with two in turns. Runs of a few images, before each
-of them, say what starting takes. See benchmarks/README.md, section "Workers".
+Times the command, from its start to its end, with one worker, with two, and twice at once with one worker and half of
+the images, in turns. The last says what the machine has for two: they share nothing but its cores, memory and disk.
+Runs of a few images, before each of them, say what starting takes. See benchmarks/README.md, section "Workers".
 """
 
 import argparse
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +47,8 @@ class Round:
     images: int
     few: tuple[Times, Times]
     many: tuple[Times, Times]
+    apart: Times
+    """Two commands at once, each with one worker and half of the many."""
     load: float
     """The machine's load average before."""
 
@@ -67,23 +71,38 @@ class Round:
         )
         return 2 * one / two
 
+    @property
+    def ratio_apart(self) -> float:
+        """How many times as fast two commands at once are as one: what the machine gives."""
+        return self.many[0].seconds / self.apart.seconds
+
     def __str__(self) -> str:
-        seconds = (one.seconds for one in (*self.few, *self.many))
+        seconds = (one.seconds for one in (*self.few, *self.many, self.apart))
         cpu = (one.cpu_seconds for one in self.many)
         return " | ".join(f"{one:.1f}" for one in (*seconds, *cpu)) + (
-            f" | {self.ratio:.2f} | {self.ratio_without_start:.2f} | {self.possible:.2f} | {self.load:.1f}"
+            f" | {self.ratio:.2f} | {self.ratio_apart:.2f} | {self.ratio_without_start:.2f} | {self.possible:.2f} "
+            f"| {self.load:.1f}"
         )
 
 
-def time_command(root: Path, images: int, workers: int, store: Path) -> Times:
-    """Convert with a number of workers; what that wrote is removed, and the disk has settled."""
+def time_commands(root: Path, images: int, workers: int, stores: Sequence[Path]) -> Times:
+    """Convert to each store at once; what that wrote is removed, and the disk has settled."""
     part = f"store.scenes_per_part={images // PARTS}"
     command = [sys.executable, "-m", "preprocess", "convert", "configs/sa1b.toml", "--set", part]
-    command += ["--root", str(root), "--out", str(store), "--workers", str(workers)]
+    command += ["--root", str(root), "--workers", str(workers)]
     started, cpu = time.perf_counter(), _cpu_seconds()
-    subprocess.run(command, check=True, capture_output=True)
+    processes = [
+        subprocess.Popen(
+            [*command, "--out", str(store)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        for store in stores
+    ]
+    codes = [process.wait() for process in processes]
+    if any(codes):
+        raise SystemExit(f"a command failed: {' '.join(command)}")
     times = Times(time.perf_counter() - started, _cpu_seconds() - cpu)
-    shutil.rmtree(store)
+    for store in stores:
+        shutil.rmtree(store)
     os.sync()
     return times
 
@@ -94,43 +113,45 @@ def _cpu_seconds() -> float:
 
 
 def run_round(folder: Path, images: int) -> Round:
-    """Time one worker and two in turns."""
-    load, store = os.getloadavg()[0], folder / "store.zarr"
+    """Time one worker, two, and two commands in turns."""
+    load, stores = os.getloadavg()[0], (folder / "store.zarr", folder / "other.zarr")
     few, many = (
         (
-            time_command(folder / str(count), count, 1, store),
-            time_command(folder / str(count), count, 2, store),
+            time_commands(folder / str(count), count, 1, stores[:1]),
+            time_commands(folder / str(count), count, 2, stores[:1]),
         )
         for count in (FEW, images)
     )
-    return Round(images, few, many, load)
+    apart = time_commands(folder / str(images // 2), images // 2, 1, stores)
+    return Round(images, few, many, apart, load)
 
 
 def main() -> None:
     """Print the rounds, and the medians of their ratios."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--folder", type=Path, help="where to write; default: the system's temporary folder")
-    parser.add_argument("--images", type=int, default=1024, help=f"a multiple of {PARTS}")
+    parser.add_argument("--images", type=int, default=1024, help=f"a multiple of {2 * PARTS}")
     parser.add_argument("--masks", type=int, default=100, help="masks of each image")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as temporary:
         folder = Path(temporary)
-        for count in (FEW, options.images):
+        for count in (FEW, options.images // 2, options.images):
             workload = Workload("SA-1B", (1500, 2250), options.masks, 0, count, count, 1)
             make_dataset(folder / str(count), workload, count)
-        time_command(folder / str(FEW), FEW, 2, folder / "store.zarr")
+        time_commands(folder / str(FEW), FEW, 2, [folder / "store.zarr"])
         print(f"{options.images} images, {options.masks} masks each; seconds")
         print(
-            f"| {FEW} images, one worker | two | all, one worker | two | processor, one | two "
-            "| ratio | without start | possible | load |"
+            f"| {FEW} images, one worker | two | all, one worker | two | two commands | processor, one | two "
+            "| ratio | two commands | without start | possible | load |"
         )
-        print("|---|---|---|---|---|---|---|---|---|---|")
+        print("|---|---|---|---|---|---|---|---|---|---|---|---|")
         rounds = []
         for _ in range(options.rounds):
             rounds.append(run_round(folder, options.images))
             print(f"| {rounds[-1]} |", flush=True)
-    print(f"\ntwo workers are {statistics.median(one.ratio for one in rounds):.2f} times one")
+    print(f"\ntwo workers are {statistics.median(one.ratio for one in rounds):.2f} times one, ", end="")
+    print(f"two commands at once {statistics.median(one.ratio_apart for one in rounds):.2f} times")
     print(
         f"without the start {statistics.median(one.ratio_without_start for one in rounds):.2f} times, ",
         end="",

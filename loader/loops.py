@@ -25,6 +25,9 @@ FLOATS = 16
 
 cgutils: Any = numba_cgutils
 
+_LEVELS = (float(np.float32(1 / 255)), float(np.float32(1 / 255 - float(np.float32(1 / 255)))))
+"""1 / 255 in two parts."""
+
 _bytes = ir.VectorType(ir.IntType(8), LINE)
 _few_bytes = ir.VectorType(ir.IntType(8), FLOATS)
 _wide = ir.VectorType(ir.IntType(32), FLOATS)
@@ -74,22 +77,30 @@ def _widen_line_code(typing_context: Any, stored: Any, at: Any, out: Any, out_at
 
 
 def _normalize_line_code(
-    typing_context: Any, stored: Any, at: Any, mean: Any, std: Any, inverse: Any, out: Any, out_at: Any
+    typing_context: Any,
+    stored: Any,
+    at: Any,
+    mean: Any,
+    std: Any,
+    inverse: Any,
+    rest: Any,
+    out: Any,
+    out_at: Any,
 ) -> Any:
-    """Write 16 bytes as (x / 255 - mean) / std; `inverse` is 1 / std, rounded."""
+    """Write 16 bytes as (x / 255 - mean) / std; `inverse` and `rest` are the parts of 1 / std."""
     del typing_context
-    signature = types.void(stored, at, mean, std, inverse, out, out_at)
+    signature = types.void(stored, at, mean, std, inverse, rest, out, out_at)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        stored, at, mean, std, inverse, out, out_at = arguments
+        stored, at, mean, std, inverse, rest, out, out_at = arguments
         source = _pointer(context, builder, signature.args[0], stored, at, _few_bytes)
-        target = _pointer(context, builder, signature.args[5], out, out_at, _floats)
-        levels = ir.FloatType()(255.0)
+        target = _pointer(context, builder, signature.args[6], out, out_at, _floats)
+        levels = [ir.FloatType()(number) for number in (255.0, *_LEVELS)]
         divide = _divide if _has_fma(context) else _divide_plainly
         value = _widen(builder, builder.load(source, align=1))
-        value = divide(builder, value, levels, ir.FloatType()(float(np.float32(1) / np.float32(255))))
+        value = divide(builder, value, *levels)
         value = builder.fsub(value, _spread(builder, mean))
-        _stream(builder, divide(builder, value, std, inverse), target)
+        _stream(builder, divide(builder, value, std, inverse, rest), target)
         return context.get_dummy_value()
 
     return signature, generate
@@ -123,22 +134,21 @@ def _has_fma(context: Any) -> bool:
     return "+fma" in features.split(",") or triple.startswith(("aarch64", "arm64"))
 
 
-def _divide(builder: Any, value: Any, divisor: Any, inverse: Any) -> Any:
-    """Return value / divisor, rounded once, without the slow division (Markstein, IBM J. Res. Dev. 34, 1990).
+def _divide(builder: Any, value: Any, divisor: Any, inverse: Any, rest: Any) -> Any:
+    """Return value / divisor, rounded once, without the slow division.
 
-    The quotient by the rounded inverse is off by a unit in the last place at most; its exact remainder mends that. That
-    it does so for all 256 levels of all three channels is what `tests/loader/test_passes.py` goes through.
+    The inverse comes in two parts, each a float32, and the sum of both products is rounded once. That this is the
+    rounded quotient for all 256 levels of all three channels is what `tests/loader/test_passes.py` goes through.
     """
+    del divisor
     kind = ir.FunctionType(_floats, [_floats] * 3)
     fma = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{FLOATS}f32")
-    less, inverse = _spread(builder, builder.fneg(divisor)), _spread(builder, inverse)
-    quotient = builder.fmul(value, inverse)
-    remainder = builder.call(fma, [less, quotient, value])
-    return builder.call(fma, [remainder, inverse, quotient])
+    small = builder.fmul(value, _spread(builder, rest))
+    return builder.call(fma, [value, _spread(builder, inverse), small])
 
 
-def _divide_plainly(builder: Any, value: Any, divisor: Any, inverse: Any) -> Any:
-    del inverse
+def _divide_plainly(builder: Any, value: Any, divisor: Any, inverse: Any, rest: Any) -> Any:
+    del inverse, rest
     return builder.fdiv(value, _spread(builder, divisor))
 
 
@@ -198,12 +208,14 @@ def normalize(
     for channel in range(3):
         source, target = stored[channel], out[channel]
         channel_mean, channel_std = mean[channel], std[channel]
-        inverse = np.float32(1) / channel_std
+        exact = 1 / np.float64(channel_std)
+        inverse = np.float32(exact)
+        rest = np.float32(exact - np.float64(inverse))
         first, last = _lines(target.ctypes.data, target.size, FLOATS)
         for i in range(first):
             target[i] = (np.float32(source[i]) / np.float32(255) - channel_mean) / channel_std
         for i in range(first, last, FLOATS):
-            _normalize_line(source, i, channel_mean, channel_std, inverse, target, i)
+            _normalize_line(source, i, channel_mean, channel_std, inverse, rest, target, i)
         for i in range(last, target.size):
             target[i] = (np.float32(source[i]) / np.float32(255) - channel_mean) / channel_std
     _finish()

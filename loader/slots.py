@@ -8,6 +8,7 @@ import mmap
 import os
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,19 +49,32 @@ class ArrayLayout:
 
 
 class Slots:
-    """Slots in one unnamed file, mapped here and by whoever is given the file's descriptor.
+    """Slots in one unnamed file, mapped here and by whoever is given the file's descriptor; or in memory of this process.
 
     Args:
         num_slots: how many.
         slot_bytes: size of each, a multiple of `ALIGNMENT`.
         descriptor: the file, made by another `Slots`; None makes one.
+        shared: whether another process is going to map it. Memory that is not can have large pages on any Linux, of
+            which filling a batch needs fewer: a tenth of the time. Shared memory has them where the system says so.
     """
 
-    def __init__(self, num_slots: int, slot_bytes: int, descriptor: int | None = None) -> None:
+    def __init__(
+        self, num_slots: int, slot_bytes: int, descriptor: int | None = None, *, shared: bool = True
+    ) -> None:
         self.num_slots = num_slots
         self.slot_bytes = slot_bytes
-        self.descriptor = _unnamed_file(num_slots * slot_bytes) if descriptor is None else descriptor
-        self._memory = mmap.mmap(self.descriptor, num_slots * slot_bytes)
+        size = num_slots * slot_bytes
+        self.descriptor = -1
+        if shared:
+            self.descriptor = _unnamed_file(size) if descriptor is None else descriptor
+            self._memory = mmap.mmap(self.descriptor, size)
+        else:
+            self._memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            # A kernel without large pages refuses: the small ones will do.
+            with suppress(OSError):
+                self._memory.madvise(mmap.MADV_HUGEPAGE)
 
     def slot(self, number: int) -> NDArray[np.uint8]:
         """Return a slot as a new array object, which lives as long as any view of it."""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from preprocess.errors import PreprocessError
 from preprocess.images import ImageDecoder, decode_image
+from preprocess.mask_codec import compress_mask
 from preprocess.segmentation import Bitmap, Rle
 from preprocess.transforms import (
     ImagesResizer,
@@ -130,6 +131,7 @@ def main() -> None:
     ).resize_mask
     for mask_filter in filters:
         resize(mask, 2, mask_filter)
+    compress_mask(np.zeros((64, 64), np.bool_))
 
 
 if __name__ == "__main__":

@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numcodecs.zstd import Zstd
 
 from preprocess.gradient import pack_gradient
-from preprocess.layout import ZSTD_LEVEL, array_specs
+from preprocess.layout import array_specs
+from preprocess.mask_codec import compress_mask
 from preprocess.recipe import Recipe
 from preprocess.records import Frame, Pair, Reject
 from preprocess.sources.base import Scene, Source
@@ -129,5 +129,5 @@ def _image_bytes(frame: Frame, recipe: Recipe) -> int:
 def _mask_bytes(frame: Frame, recipe: Recipe) -> int:
     """Return what a frame's masks take: the first is compressed to see, the others count the same."""
     _, target = recipe.make_masks(frame.masks[0].segmentation)
-    one = len(Zstd(level=ZSTD_LEVEL).encode(target)) + recipe.prompt_masks.size**2 + ROW_OVERHEAD_BYTES
+    one = len(compress_mask(target)) + recipe.prompt_masks.size**2 + ROW_OVERHEAD_BYTES
     return one * len(frame.masks)

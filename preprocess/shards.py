@@ -5,9 +5,10 @@
     chunk 0 | crc32c | chunk 1 | crc32c | ... | index | crc32c of the index
 
 A chunk's bytes (compressed or not) are followed by their CRC-32C, little-endian: that is the codec chain [bytes,
-(zstd,) crc32c], or [resizeonce.gradient, crc32c] (`preprocess.gradient`). The index is one pair (offset, bytes) of uint64, little-endian, for each chunk
-(zarr-specs, codecs/sharding-indexed). Rows are appended as they come, so nothing but the index is kept in memory;
-zarr-python holds a whole shard and writes it at about a tenth of the disk's speed.
+(zstd,) crc32c] (`preprocess.mask_codec`), or [resizeonce.gradient, crc32c] (`preprocess.gradient`). The index is one
+pair (offset, bytes) of uint64, little-endian, for each chunk (zarr-specs, codecs/sharding-indexed). Rows are appended as
+they come, so nothing but the index is kept in memory; zarr-python holds a whole shard and writes it at about a tenth of
+the disk's speed.
 """
 
 import hashlib
@@ -24,13 +25,13 @@ import numpy as np
 import zarr
 from google_crc32c import extend as extend_crc32c
 from google_crc32c import value as crc32c
-from numcodecs.zstd import Zstd
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.storage import MemoryStore
 
 from preprocess.gradient import pack_gradient
 from preprocess.layout import ZSTD_LEVEL, ArraySpec, Codec
+from preprocess.mask_codec import compress_mask
 from preprocess.target import begin_sync, make_parents
 from preprocess.zarr_codec import GradientCodec
 
@@ -68,7 +69,6 @@ class ShardWriter:
         self._folder = folder
         self._name = name
         self._codec = codec
-        self._zstd = Zstd(level=ZSTD_LEVEL)
         self._file: Any = None
         self._start = self._end = self._synced = 0
         self._checksum = 0
@@ -101,10 +101,10 @@ class ShardWriter:
         """Append one chunk, given as its decoded array in C order."""
         if self._codec == "gradient":
             encoded = pack_gradient(chunk)
+        elif self._codec == "zstd":
+            encoded = compress_mask(np.ascontiguousarray(chunk))
         else:
             encoded = np.ascontiguousarray(chunk).reshape(-1).view(np.uint8)
-        if self._codec == "zstd":
-            encoded = np.frombuffer(self._zstd.encode(encoded), np.uint8)
         self.extend(encoded.data)
         self._end_chunk()
 
