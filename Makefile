@@ -61,6 +61,7 @@ docs: $(STAMP) ## write docs/cli.md from the commands' own help
 bench: $(STAMP) ## the benchmarks of benchmarks/README.md
 	$(BIN)/python benchmarks/kernels.py
 	$(BIN)/python benchmarks/convert.py
+	$(BIN)/python benchmarks/compact.py
 	$(BIN)/python benchmarks/loading.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/index.py

@@ -14,7 +14,6 @@ from numcodecs.zstd import Zstd
 from numpy.typing import NDArray
 
 from loader.passes import copy_into
-from loader.resident import is_resident, may_look
 from preprocess.errors import StoreError
 from preprocess.gradient import unpack_gradient
 from preprocess.layout import ArraySpec
@@ -59,7 +58,6 @@ class MappedArray:
         self._check_rows = check_rows
         self._dtype = np.dtype(spec.dtype)
         self._map = _map(path) if length and content is None else None
-        self._may_look = self._map is not None and may_look(path)
         self._bytes = np.frombuffer(self._map or content or b"", np.uint8)
         num_chunks = length if spec.row_chunks else min(length, 1)
         self._offsets, self._sizes = self._read_index(num_chunks)
@@ -119,11 +117,9 @@ class MappedArray:
         return int(self._offsets[number]), int(self._sizes[number])
 
     def advise(self, number: int) -> None:
-        """Ask the system to read a row ahead of its use, unless it is in memory."""
+        """Ask the system to read a row ahead of its use."""
         if self._map is not None and hasattr(mmap, "MADV_WILLNEED"):
             start, size = self.span(number)
-            if self._may_look and is_resident(self._bytes[start : start + size]):
-                return
             page = start // mmap.PAGESIZE * mmap.PAGESIZE
             self._map.madvise(mmap.MADV_WILLNEED, page, start + size - page)
 

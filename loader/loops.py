@@ -62,7 +62,7 @@ def _copy_line_code(typing_context: Any, stored: Any, at: Any, out: Any, out_at:
 
 
 def _widen_line_code(typing_context: Any, stored: Any, at: Any, out: Any, out_at: Any) -> Any:
-    """Write 16 bytes as float32."""
+    """Write 16 bytes as float32: 0 where they are 0, else 1."""
     del typing_context
     signature = types.void(stored, at, out, out_at)
 
@@ -70,7 +70,9 @@ def _widen_line_code(typing_context: Any, stored: Any, at: Any, out: Any, out_at
         stored, at, out, out_at = arguments
         source = _pointer(context, builder, signature.args[0], stored, at, _few_bytes)
         target = _pointer(context, builder, signature.args[2], out, out_at, _floats)
-        _stream(builder, _widen(builder, builder.load(source, align=1)), target)
+        zeros = ir.Constant(_few_bytes, [0] * FLOATS)
+        is_set = builder.icmp_unsigned("!=", builder.load(source, align=1), zeros)
+        _stream(builder, builder.uitofp(is_set, _floats), target)
         return context.get_dummy_value()
 
     return signature, generate
@@ -107,7 +109,10 @@ def _normalize_line_code(
 
 
 def _finish_code(typing_context: Any) -> Any:
-    """Let every line arrive in memory before anything that is stored later: another thread is told of it."""
+    """Let every line arrive in memory before anything that is stored later: another thread is told of it.
+
+    On x86 this is a locked instruction, which waits for streamed lines, too (Intel's manual, volume 3, 9.2.2).
+    """
     del typing_context
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -182,14 +187,14 @@ def copy(stored: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
 
 @njit(cache=True, nogil=True)
 def widen(stored: NDArray[np.uint8], out: NDArray[np.float32]) -> None:
-    """Write values 0 and 1, uint8 [N], into `out`, float32 [N]."""
+    """Write uint8 [N] into `out`, float32 [N]: 0 where it is 0, else 1."""
     first, last = _lines(out.ctypes.data, out.size, FLOATS)
     for i in range(first):
-        out[i] = np.float32(stored[i])
+        out[i] = np.float32(1 if stored[i] else 0)
     for i in range(first, last, FLOATS):
         _widen_line(stored, i, out, i)
     for i in range(last, out.size):
-        out[i] = np.float32(stored[i])
+        out[i] = np.float32(1 if stored[i] else 0)
     _finish()
 
 
@@ -197,7 +202,7 @@ def widen(stored: NDArray[np.uint8], out: NDArray[np.float32]) -> None:
 def normalize(
     stored: NDArray[np.uint8], mean: NDArray[np.float32], std: NDArray[np.float32], out: NDArray[np.float32]
 ) -> None:
-    """Write (stored / 255 - mean) / std into `out`.
+    """Write (stored / 255 - mean) / std into `out`, exactly for the mean and std of `preprocess.layout`.
 
     Args:
         stored: uint8 [3, N].

@@ -15,16 +15,15 @@ _STD = np.array(IMAGENET_STD, np.float32)
 
 def copy_into(stored: NDArray[Any], out: NDArray[Any]) -> None:
     """Copy a row into `out`, of the same shape."""
-    is_plain = stored.dtype == out.dtype and stored.shape == out.shape and out.flags.c_contiguous
-    if is_plain and (loops := compiled("loader.loops")) is not None:
+    if stored.dtype == out.dtype and _fits(stored, out) and (loops := compiled("loader.loops")) is not None:
         loops.copy(_bytes(stored), out.reshape(-1).view(np.uint8))
     else:
         np.copyto(out, stored)
 
 
 def widen_into(stored: NDArray[np.bool_], out: NDArray[np.float32]) -> None:
-    """Write a mask, bool, into `out`, float32 of the same shape, both in C order."""
-    if (loops := compiled("loader.loops")) is not None:
+    """Write a mask, bool, into `out`, float32 of the same shape."""
+    if stored.dtype == np.bool_ and _fits(stored, out) and (loops := compiled("loader.loops")) is not None:
         loops.widen(_bytes(stored), out.reshape(-1))
     else:
         np.copyto(out, stored)
@@ -36,12 +35,12 @@ def normalize_into(stored: NDArray[Any], out: NDArray[np.float32]) -> None:
     Each step rounds as torchvision's `ToTensor` and `Normalize` do, so every bit agrees with them.
 
     Args:
-        stored: uint8 or float32 [3, H, W], in C order.
-        out: float32 [3, H, W], in C order.
+        stored: uint8 or float32 [3, H, W].
+        out: float32 [3, H, W].
     """
     if stored.dtype == out.dtype:
         copy_into(stored, out)
-    elif (loops := compiled("loader.loops")) is not None:
+    elif stored.dtype == np.uint8 and _fits(stored, out) and (loops := compiled("loader.loops")) is not None:
         loops.normalize(_bytes(stored).reshape(3, -1), _MEAN, _STD, out.reshape(3, -1))
     else:
         np.divide(stored, np.float32(255), out=out, dtype=np.float32, casting="unsafe")
@@ -56,6 +55,11 @@ def load_passes() -> None:
     copy_into(image, np.empty_like(image))
     widen_into(mask, np.empty((1, 1), np.float32))
     normalize_into(image, np.empty((3, 1, 1), np.float32))
+
+
+def _fits(stored: NDArray[Any], out: NDArray[Any]) -> bool:
+    """Whether the loops, which check nothing, may write `stored` into `out`; numpy does the rest, or says what is wrong."""
+    return stored.shape == out.shape and out.flags.c_contiguous
 
 
 def _bytes(stored: NDArray[Any]) -> NDArray[np.uint8]:

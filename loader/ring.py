@@ -32,7 +32,8 @@ class Ring:
 
     def __init__(self, setup: Setup, num_workers: int, mode: str, *, pin_memory: bool) -> None:
         self._setup = setup
-        is_shared = num_workers > 0 and mode == "process"
+        # Pinned memory stays where it is in a process that forks only if it is shared.
+        is_shared = pin_memory or (num_workers > 0 and mode == "process")
         self._slots = Slots(setup.num_slots, setup.slot_bytes, shared=is_shared)
         if pin_memory:
             _pin(self._slots)

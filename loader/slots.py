@@ -1,7 +1,7 @@
-"""Memory for batches: a few slots of equal size, made once and filled again and again, shared between processes.
+"""Memory for batches: a few slots of equal size, made once and filled again and again, shared between processes or not.
 
-Fresh memory for each batch costs as much as filling it: every page is faulted in and zeroed first. The file behind the
-slots has no name, so nothing of it outlives the processes that hold it, however they end.
+Fresh memory for each batch costs as much as filling it: every page is faulted in and zeroed first. The file behind
+shared slots has no name, so nothing of it outlives the processes that hold it, however they end.
 """
 
 import mmap
@@ -55,8 +55,9 @@ class Slots:
         num_slots: how many.
         slot_bytes: size of each, a multiple of `ALIGNMENT`.
         descriptor: the file, made by another `Slots`; None makes one.
-        shared: whether another process is going to map it. Memory that is not can have large pages on any Linux, of
-            which filling a batch needs fewer: a tenth of the time. Shared memory has them where the system says so.
+        shared: whether another process is going to map it. Memory that is not has large pages where Linux is set to
+            give them on request, as it mostly is, and is filled a tenth faster; shared memory has a setting of its
+            own (shmem_enabled), which mostly says never.
     """
 
     def __init__(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from preprocess.compiled import compiled
 from preprocess.errors import PreprocessError
 from preprocess.images import ImageDecoder, decode_image
 from preprocess.mask_codec import compress_mask
@@ -57,6 +58,7 @@ def open_engine(name: EngineName) -> Engine:
     """
     if name == "pillow":
         return PILLOW
+    compiled("preprocess.kernels")
     try:
         from preprocess import jpeg, resample
     except ImportError as err:

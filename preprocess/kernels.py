@@ -5,7 +5,8 @@ weighted sum of columns then is a weighted sum of vectors, as is the vertical pa
 in a buffer just as long as the vertical pass needs them, and the result is planar, [3, size, size], without a
 transposition of its own.
 
-Functions that call each other stand in this one file: numba notices changes only in the file of the caller.
+Functions that call each other stand in this one file: numba notices changes only in the file of the caller. Nor does it
+notice a changed constant of `preprocess.weights`: then its cache in `__pycache__` has to go.
 """
 
 from typing import Any, NamedTuple

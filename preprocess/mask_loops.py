@@ -1,4 +1,7 @@
-"""`preprocess.mask_sequences`, compiled by numba; and a way to find what differs from the row above that reads words."""
+"""`preprocess.mask_sequences`, compiled by numba; and a way to find what differs from the row above that reads words.
+
+numba does not notice a change of `preprocess.zstd_tables`: then its cache in `__pycache__` has to go.
+"""
 
 from typing import Any
 

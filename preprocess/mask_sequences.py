@@ -15,8 +15,11 @@ BLOCK = 1 << 17
 SHORTEST = 6
 """Pixels that are worth a copy: a sequence takes about three bytes. The format takes three pixels."""
 
-HEADER_BYTES = 9
-"""The magic number, what the header holds, and the size in four bytes."""
+HEADER_BYTES = 10
+"""The magic number, what the header holds, perhaps a window, and the size in four bytes."""
+
+WINDOW = 1 << 23
+"""Pixels within which a decoder must be able to look back: no more than the format lets every decoder refuse."""
 
 # A compiler sees plain arrays as constants.
 _LL_SMALLEST, _LL_EXTRA, _LL_BEFORE, _LL_BITS, _LL_BASE = LITERAL_LENGTHS
@@ -103,7 +106,7 @@ def write_frame(
     blocks: NDArray[np.int64],
     out: NDArray[np.uint8],
 ) -> int:
-    """Write the frame of what `find_sequences` found; return its bytes, or 0 where a block is no smaller than its pixels.
+    """Write the frame of what `find_sequences` found; return how many bytes it has, or 0 if a block is no smaller than its pixels.
 
     Args:
         size: number of pixels.
@@ -112,13 +115,19 @@ def write_frame(
         blocks: see `find_sequences`.
         out: uint8 [HEADER_BYTES + 16 * blocks + literals + 16 * sequences] at least.
     """
-    # The magic number; one segment, its size in four bytes, no checksum; the size.
-    magic = 0xFD2FB528 | 0xA0 << 32
-    for place in range(5):
-        out[place] = magic >> (8 * place) & 255
+    # The magic number; a size in four bytes and no checksum; one segment that is its own window, or a window of 2**23.
+    magic = 0xFD2FB528
     for place in range(4):
-        out[5 + place] = size >> (8 * place) & 255
-    at = HEADER_BYTES
+        out[place] = magic >> (8 * place) & 255
+    out[4] = 0xA0
+    at = 5
+    if size > WINDOW:
+        out[4] = 0x80
+        out[5] = (23 - 10) << 3
+        at = 6
+    for place in range(4):
+        out[at] = size >> (8 * place) & 255
+        at += 1
     first = taken = 0
     for block in range(blocks.shape[0]):
         start = at + 3

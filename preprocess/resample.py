@@ -145,8 +145,8 @@ def _check_out(out: NDArray[np.uint8] | None, size: int) -> NDArray[np.uint8]:
 def _needs_pillow(image: NDArray[np.uint8], size: int) -> bool:
     """Whether Pillow has to do it: the tables or the turned block would take too much memory, or its rule is unclear."""
     height, width, _ = image.shape
-    # At most 3 pixels to either side of the centre, times the ratio: 7 * length bounds every table's weights.
-    if width > MAX_WIDTH or 7 * max(height, width, size) > MAX_WEIGHTS:
+    # At most 3 pixels to either side of the centre, times the ratio, and an even number: 8 * length bounds every table.
+    if width > MAX_WIDTH or 8 * max(height, width, size) > MAX_WEIGHTS:
         return True
     # Version 12.3 goes vertically first for such slivers, earlier ones do not.
     return not VERTICAL_FIRST and height > 100 * width

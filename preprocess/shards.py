@@ -102,7 +102,7 @@ class ShardWriter:
         if self._codec == "gradient":
             encoded = pack_gradient(chunk)
         elif self._codec == "zstd":
-            encoded = compress_mask(np.ascontiguousarray(chunk))
+            encoded = compress_mask(np.ascontiguousarray(chunk).view(np.bool_))
         else:
             encoded = np.ascontiguousarray(chunk).reshape(-1).view(np.uint8)
         self.extend(encoded.data)

@@ -32,7 +32,7 @@ def make_table(counts: list[int], smallest: list[int], extra_bits: list[int]) ->
     """Return the table of a distribution (RFC 8878, 4.1.1).
 
     Args:
-        counts: of each code, how many of the states are its own; -1 is one state with the fewest of bits spared.
+        counts: of each code, how many of the states are its own; -1 is one state, after which all bits of the next are read.
         smallest: the smallest value of each code.
         extra_bits: bits that follow each code.
     """

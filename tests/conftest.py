@@ -1,10 +1,15 @@
 """Fixtures every test may use."""
 
+import os
 import signal
 import threading
 from pathlib import Path
 
 import pytest
+
+# Tests already run beside each other: threads of one tensor operation would wait for the cores that others hold. Read by
+# torch and by what tests start, when they begin.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -15,7 +15,7 @@ from loader import Store
 from preprocess.pipeline import convert
 from preprocess.sources import SOURCES
 
-COUNT = 4 * len(TARGETS)
+COUNT = 3 * len(TARGETS)
 
 
 def test_damaged_files_give_rejects_right_samples_or_an_error_said_on_purpose(tmp_path: Path) -> None:

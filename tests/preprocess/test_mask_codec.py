@@ -80,16 +80,23 @@ def test_bytes_that_are_no_mask_come_back_too() -> None:
     assert np.array_equal(np.frombuffer(Zstd().decode(frame), np.uint8), values.reshape(-1))
 
 
-def test_objects_take_no_more_than_with_libzstd() -> None:
-    masks = [
-        draw_disc(1024, 1024),
-        draw(1024, 1024, "rectangles", 3),
-        draw(1024, 1024, "rectangles", 4),
-    ]
-    ours, theirs = (
-        sum(len(compress(mask)) for mask in masks) for compress in (compress_mask, Zstd(level=3).encode)
-    )
-    assert ours < 1.2 * theirs
+def test_patterns_and_noise_take_no_more_than_with_libzstd() -> None:
+    stripes = np.indices((512, 512)).sum(axis=0) % 64 < 32
+    dots = np.zeros((512, 512), np.bool_)
+    dots[::16, ::16] = True
+    for mask in (stripes, dots, draw(512, 512, "noise", 1), draw(512, 512, "checkerboard", 0)):
+        assert len(compress_mask(mask)) <= max(len(Zstd(level=3).encode(mask)), mask_codec.LONG_FRAME)
+
+
+def test_what_is_no_mask_is_refused() -> None:
+    for array in (np.zeros(64, np.bool_), np.zeros((64, 0), np.bool_), np.zeros((8, 8), np.float32)):
+        with pytest.raises(ValueError, match="mask must be bool"):
+            compress_mask(array)  # type: ignore[arg-type]
+
+
+def test_shapes_take_at_most_twice_what_libzstd_needs() -> None:
+    for mask in (draw_disc(1024, 1024), draw(1024, 1024, "rectangles", 3), draw(1024, 1024, "rectangles", 4)):
+        assert len(compress_mask(mask)) <= 2 * len(Zstd(level=3).encode(mask))
 
 
 def test_noise_is_left_to_libzstd() -> None:
