@@ -32,6 +32,7 @@ from preprocess.processes import DeadWorkerError, ProcessExecutor
 from preprocess.ranges import PartRange, describe_numbers
 from preprocess.recipe import Recipe
 from preprocess.remote.path import local_path, open_root
+from preprocess.reports import RangeReport, Report
 from preprocess.sources import SOURCES
 from preprocess.sources.base import Scene, Source
 from preprocess.tasks import Tasks
@@ -41,52 +42,6 @@ __all__ = ["RangeReport", "Report", "RunOptions", "convert", "convert_range", "f
 
 FORECAST_SCENES = 4
 """How many scenes are read for the forecast before a conversion."""
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What a conversion did."""
-
-    store: Path | str
-    """Its folder or URL."""
-    root: Path
-    """The folder that has the root's files: the store's own or, of one with a URL, where it was staged."""
-    attributes: dict[str, Any]
-    """The store's root attributes; "totals" has the counts."""
-    seconds: float
-    engine: str
-    """What did the work, and why not the fastest where that is so; "" where none was done."""
-    was_complete: bool
-    """Whether the store was there already, made by the same command."""
-
-    @property
-    def num_rejects(self) -> int:
-        """How many records could not be converted."""
-        return sum(self.attributes["totals"]["rejects"].values())
-
-
-@dataclass(frozen=True, slots=True)
-class RangeReport:
-    """What the conversion of a range of parts did."""
-
-    store: Path | str
-    """Its folder or URL."""
-    parts: range
-    """The numbers of the parts in the range; all are there."""
-    totals: dict[str, Any]
-    """Counts of these parts, by the names in the root attributes; of all parts, where the store was complete."""
-    missing: Sequence[int]
-    """Which parts of the whole store are not there yet."""
-    seconds: float
-    engine: str
-    """What did the work."""
-    was_complete: bool = False
-    """Whether the store was finished already, so that there was nothing to do."""
-
-    @property
-    def num_rejects(self) -> int:
-        """How many records of these parts could not be converted."""
-        return sum(self.totals["rejects"].values())
 
 
 def convert(

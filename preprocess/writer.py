@@ -24,14 +24,7 @@ from preprocess.columns import Columns
 from preprocess.engine import PILLOW, Engine
 from preprocess.errors import PreprocessError, StoreError
 from preprocess.images import is_same_picture
-from preprocess.layout import (
-    ATTRIBUTES_KEY,
-    REJECTS_FILE,
-    TABLES,
-    Table,
-    array_specs,
-    part_name,
-)
+from preprocess.layout import ATTRIBUTES_KEY, REJECTS_FILE, TABLES, Table, array_specs, part_name
 from preprocess.recipe import Recipe
 from preprocess.records import Frame, Mask, Pair, Record, Reject, Skip
 from preprocess.shards import FileDigest, ShardWriter, describe_array, describe_group, shard_path

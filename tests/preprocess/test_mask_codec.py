@@ -1,5 +1,7 @@
 """Compressed masks against libzstd's decoder, and what is compiled against what Python runs of the same."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -89,9 +91,10 @@ def test_patterns_and_noise_take_no_more_than_with_libzstd() -> None:
 
 
 def test_what_is_no_mask_is_refused() -> None:
-    for array in (np.zeros(64, np.bool_), np.zeros((64, 0), np.bool_), np.zeros((8, 8), np.float32)):
+    arrays: list[Any] = [np.zeros(64, np.bool_), np.zeros((64, 0), np.bool_), np.zeros((8, 8), np.float32)]
+    for array in arrays:
         with pytest.raises(ValueError, match="mask must be bool"):
-            compress_mask(array)  # type: ignore[arg-type]
+            compress_mask(array)
 
 
 def test_shapes_take_at_most_twice_what_libzstd_needs() -> None:
