@@ -24,31 +24,28 @@ import argparse
 import hashlib
 import io
 import json
-import resource
 import shutil
 import statistics
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property, partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import skimage
 import zarr
-from numcodecs import Zstd
+from convert_data import DISTINCT, Workload, draw_outlines, make_dataset
+from convert_plain import SIZES, assert_same, convert_plainly, read_raw
+from convert_timing import Times, compare, median_ratio
 from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as coco_mask
 from zarr.codecs import Crc32cCodec
 
 from preprocess import jpeg, resample, runs
-from preprocess.config import Config, parse_config
 from preprocess.engine import open_engine
-from preprocess.layout import TEXT_COLUMNS, ZSTD_LEVEL, TensorSizes, array_specs, part_name
 from preprocess.mask_codec import compress_mask
 from preprocess.pipeline import RunOptions, convert, open_source
 from preprocess.segmentation import Rle
@@ -56,42 +53,10 @@ from preprocess.shards import ShardWriter
 from preprocess.target import sync
 from preprocess.writer import PartWriter
 
-SIZES = TensorSizes()
-PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg", "retina.jpg")
-"""Photographs that scikit-image ships."""
-DISTINCT = 8
-"""Different images of a workload; the others are copies of them under other names."""
 RIVAL_NAMES = ("mds", "litdata", "ffcv")
 RIVAL_BAR = 2.5
 WRITER_BAR = 0.8
 KERNELS_BAR = 0.85
-
-
-@dataclass(frozen=True)
-class Workload:
-    """A small raw dataset, and how much of it each side converts in a round."""
-
-    name: str
-    size: tuple[int, int]
-    masks: int
-    bar: float
-    images: int
-    """What our pipeline converts: as many as one part holds in real use, so that the cost per part is in proportion."""
-    plain_images: int
-    """What the plain program converts. It has no cost per part; a smaller number saves time."""
-    rounds: int
-
-    @property
-    def source(self) -> str:
-        return "sa1b" if self.size[1] > 1000 else "coco"
-
-    def config(self, images: int, scenes_per_part: int) -> Config:
-        return parse_config({"source": self._options(images), "store": {"scenes_per_part": scenes_per_part}})
-
-    def _options(self, images: int) -> dict[str, str]:
-        if self.source == "sa1b":
-            return {"name": "sa1b"}
-        return {"name": "coco", "annotations": f"instances_{images}.json", "images": "images"}
 
 
 WORKLOADS = (
@@ -100,299 +65,6 @@ WORKLOADS = (
     Workload("COCO, 8 masks", (480, 640), 8, 2.5, images=256, plain_images=64, rounds=5),
     Workload("COCO, 1 mask", (480, 640), 1, 2.5, images=256, plain_images=64, rounds=5),
 )
-
-
-# ---------------------------------------------------------------------------------------------------------------
-# Input
-
-
-def draw_photo(number: int, size: tuple[int, int]) -> Image.Image:
-    """Return a photograph, cropped to the aspect ratio, scaled, perhaps mirrored, with a sensor's noise on top."""
-    height, width = size
-    rng = np.random.default_rng(number)
-    path = Path(skimage.__file__).parent / "data" / PHOTOS[number % len(PHOTOS)]
-    picture = Image.open(path).convert("RGB")
-    scale = min(picture.width / width, picture.height / height) * rng.uniform(0.7, 1)
-    left, top = (
-        rng.uniform(0, full - part * scale)
-        for full, part in ((picture.width, width), (picture.height, height))
-    )
-    box = (left, top, left + width * scale, top + height * scale)
-    picture = picture.resize((width, height), Image.Resampling.LANCZOS, box)
-    if number // len(PHOTOS) % 2:
-        picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    noisy = np.asarray(picture) + rng.normal(0, 4, (height, width, 1)) + rng.normal(0, 2, (height, width, 3))
-    return Image.fromarray(noisy.round().clip(0, 255).astype(np.uint8))
-
-
-def encode_photo(number: int, size: tuple[int, int]) -> bytes:
-    stream = io.BytesIO()
-    draw_photo(number, size).save(stream, "JPEG", quality=90 if size[1] > 1000 else 88)
-    return stream.getvalue()
-
-
-def draw_outline(rng: np.random.Generator, size: tuple[int, int]) -> list[float]:
-    """Return a wobbly closed outline as x1, y1, x2, y2, ...: from a thousandth of the image to a quarter of it."""
-    height, width = size
-    radius = np.sqrt(height * width * np.exp(rng.uniform(np.log(1e-3), np.log(0.25))) / np.pi)
-    angle = np.linspace(0, 2 * np.pi, max(12, int(radius)), endpoint=False)
-    wobble = sum(
-        rng.uniform(0, 0.5 / wave) * np.sin(wave * angle + rng.uniform(0, 6.28)) for wave in range(2, 12)
-    )
-    reach = radius * (1 + wobble + rng.normal(0, 0.01, angle.size))
-    x = rng.uniform(0, width) + reach * np.cos(angle)
-    y = rng.uniform(0, height) + reach * np.sin(angle)
-    points = np.stack([x.clip(0, width), y.clip(0, height)], axis=1)
-    return [float(value) for value in points.round(2).ravel()]
-
-
-def draw_outlines(number: int, count: int, size: tuple[int, int]) -> list[list[float]]:
-    """Return outlines that each cover something."""
-    rng = np.random.default_rng(number)
-    outlines: list[list[float]] = []
-    while len(outlines) < count:
-        outline = draw_outline(rng, size)
-        if coco_mask.area(coco_mask.merge(coco_mask.frPyObjects([outline], *size))):
-            outlines.append(outline)
-    return outlines
-
-
-def make_dataset(root: Path, workload: Workload, images: int) -> None:
-    """Write SA-1B pairs with compressed run lengths, or COCO images with polygons, as those datasets have them."""
-    size, (height, width) = workload.size, workload.size
-    root.mkdir(parents=True)
-    folder = root / "images" if workload.source == "coco" else root
-    folder.mkdir(exist_ok=True)
-    photos = [encode_photo(number, size) for number in range(DISTINCT)]
-    files: list[Path] = []
-    outlines = [draw_outlines(number, workload.masks, size) for number in range(DISTINCT)]
-    entries: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for number in range(images):
-        name = f"sa_{number + 1}" if workload.source == "sa1b" else f"{number + 1:012}"
-        if number < DISTINCT:
-            files.append(folder / f"{name}.jpg")
-            files[number].write_bytes(photos[number])
-        else:
-            (folder / f"{name}.jpg").hardlink_to(files[number % DISTINCT])
-        here: list[dict[str, Any]] = []
-        for place, outline in enumerate(outlines[number % DISTINCT]):
-            about = {
-                "id": (number + 1) * 1000 + place,
-                "image_id": number + 1,
-                "category_id": 1,
-                "iscrowd": 0,
-            }
-            if workload.source == "coco":
-                here.append(about | {"segmentation": [outline]})
-            else:
-                rle = coco_mask.merge(coco_mask.frPyObjects([outline], height, width))
-                counts = rle["counts"].decode()
-                here.append(about | {"segmentation": {"size": [height, width], "counts": counts}})
-        image = {"image_id": number + 1, "width": width, "height": height, "file_name": f"{name}.jpg"}
-        if workload.source == "sa1b":
-            (root / f"{name}.json").write_text(json.dumps({"image": image, "annotations": here}))
-        entries.append({"id": number + 1, **image})
-        annotations += here
-    if workload.source == "coco":
-        # One file for each number of images: reading the annotations is in proportion, too.
-        for count in sorted({images, min(workload.plain_images, images), DISTINCT}):
-            kept = [annotation for annotation in annotations if annotation["image_id"] <= count]
-            content = {
-                "images": entries[:count],
-                "annotations": kept,
-                "categories": [{"id": 1, "name": "thing"}],
-            }
-            (root / f"instances_{count}.json").write_text(json.dumps(content))
-
-
-# ---------------------------------------------------------------------------------------------------------------
-# The plain program
-
-
-@dataclass(frozen=True)
-class RawImage:
-    key: str
-    path: Path
-    masks: list[tuple[str, str, dict[str, Any]]]
-    """Object id, category and run lengths as pycocotools takes them."""
-
-
-def read_raw(root: Path, workload: Workload, count: int) -> Iterator[RawImage]:
-    """Yield the first `count` images with their annotations, as plainly as can be."""
-    if workload.source == "sa1b":
-        for number in range(1, count + 1):
-            content = json.loads((root / f"sa_{number}.json").read_bytes())
-            masks = [(str(one["id"]), "", one["segmentation"]) for one in content["annotations"]]
-            yield RawImage(f"sa1b/sa_{number}", root / f"sa_{number}.jpg", masks)
-        return
-    content = json.loads((root / f"instances_{count}.json").read_bytes())
-    names = {category["id"]: category["name"] for category in content["categories"]}
-    by_image: dict[int, list[dict[str, Any]]] = {}
-    for annotation in content["annotations"]:
-        by_image.setdefault(annotation["image_id"], []).append(annotation)
-    for image in content["images"]:
-        size = image["height"], image["width"]
-        masks = [
-            (
-                str(one["id"]),
-                names[one["category_id"]],
-                coco_mask.merge(coco_mask.frPyObjects(one["segmentation"], *size)),
-            )
-            for one in by_image[image["id"]]
-        ]
-        yield RawImage(f"coco/{image['id']}", root / "images" / image["file_name"], masks)
-
-
-def resize_plainly(image: Image.Image, size: int) -> NDArray[np.uint8]:
-    resized = image.resize((size, size), Image.Resampling.BILINEAR)
-    return np.ascontiguousarray(np.asarray(resized).transpose(2, 0, 1))
-
-
-def sample_plainly(mask: Image.Image, size: int) -> NDArray[np.bool_]:
-    return np.asarray(mask.resize((size, size), Image.Resampling.NEAREST)) > 0
-
-
-def convert_plainly(root: Path, workload: Workload, count: int, out: Path) -> None:
-    """Write the arrays of a part as plain files: what one would write first, with Pillow and pycocotools.
-
-    Rows go to one file for each array as they come; compressed mask rows are told apart by `mask_bytes`. Every file is
-    synced to the disk at the end, as in a part.
-    """
-    out.mkdir()
-    codec = Zstd(level=ZSTD_LEVEL)
-    columns: dict[str, list[Any]] = {}
-
-    def put(name: str, value: object) -> None:
-        columns.setdefault(name, []).append(value)
-
-    with (
-        (out / "pixel_values").open("wb") as pixel_values,
-        (out / "g_pixel_values").open("wb") as g_pixel_values,
-        (out / "masks").open("wb") as mask_rows,
-    ):
-        for number, raw in enumerate(read_raw(root, workload, count)):
-            image = Image.open(raw.path).convert("RGB")
-            put("scenes/key", raw.key)
-            pixel_values.write(resize_plainly(image, SIZES.pixel_values).data)
-            g_pixel_values.write(resize_plainly(image, SIZES.g_pixel_values).data)
-            put("images/size", (image.height, image.width))
-            put("images/scene", number)
-            put("images/time", 0)
-            put("images/key", raw.key)
-            put("images/path", str(raw.path.relative_to(root)))
-            for object_id, category, rle in raw.masks:
-                mask = Image.fromarray(coco_mask.decode(rle))
-                prompt = sample_plainly(mask, SIZES.prompt_masks)
-                encoded = codec.encode(sample_plainly(mask, SIZES.masks))
-                mask_rows.write(encoded)
-                put("mask_bytes", len(encoded))
-                put("masks/prompt_masks", prompt)
-                put("masks/image", number)
-                put("masks/area", int(coco_mask.area(rle)))
-                put("masks/prompt_cells", int(prompt.sum()))
-                put("masks/object_id", object_id)
-                put("masks/category", category)
-                put("samples/mask", (len(columns["samples/mask"]) if "samples/mask" in columns else 0,))
-        for file in (pixel_values, g_pixel_values, mask_rows):
-            file.flush()
-            os.fsync(file.fileno())
-    for name, values in columns.items():
-        with (out / f"{name.replace('/', '-')}.npy").open("wb") as file:
-            np.save(file, np.array(values))
-            file.flush()
-            os.fsync(file.fileno())
-
-
-def assert_same(store: Path, plain: Path, count: int) -> int:
-    """Compare every array of a store of one part with the plain program's; return how many arrays that were."""
-    part = zarr.open_group(store / part_name(0), mode="r")
-    texts = {f"{table}/{name}" for table, names in TEXT_COLUMNS.items() for name in names}
-    expected: dict[str, Any] = {
-        "images/pixel_values": np.fromfile(plain / "pixel_values", np.uint8).reshape(count, 3, 448, 448),
-        "images/g_pixel_values": np.fromfile(plain / "g_pixel_values", np.uint8).reshape(
-            count, 3, 1024, 1024
-        ),
-    }
-    rows = (plain / "masks").read_bytes()
-    ends = np.cumsum(np.load(plain / "mask_bytes.npy"))
-    decoded = [
-        np.frombuffer(Zstd().decode(rows[start:end]), np.bool_).reshape(1024, 1024)
-        for start, end in zip([0, *ends[:-1]], ends, strict=True)
-    ]
-    expected["masks/masks"] = decoded
-    for path in plain.glob("*-*.npy"):
-        name = path.stem.replace("-", "/")
-        values = np.load(path)
-        if name in texts:
-            encoded = [text.encode() for text in values]
-            expected[f"{name}_bytes"] = np.frombuffer(b"".join(encoded), np.uint8)
-            expected[f"{name}_offsets"] = np.cumsum([0, *map(len, encoded)])
-        else:
-            expected[name] = values
-    for spec in array_specs(SIZES, 1):
-        array = part[spec.path]
-        assert isinstance(array, zarr.Array)
-        if spec.table == "expressions":
-            # Neither dataset has expressions: no rows, and one offset.
-            assert array.size == spec.name.endswith("_offsets"), spec.path
-            continue
-        wanted = expected.pop(spec.path)
-        assert array.shape[0] == len(wanted), spec.path
-        if spec.row_chunks:
-            assert all(np.array_equal(array[row], wanted[row]) for row in range(len(wanted))), spec.path
-        else:
-            assert np.array_equal(np.asarray(array[:]), wanted), spec.path
-    assert not expected, sorted(expected)
-    return len(array_specs(SIZES, 1))
-
-
-# ---------------------------------------------------------------------------------------------------------------
-# Timing
-
-
-def cpu_seconds() -> float:
-    """Return the processor time of this process and of its children that are done."""
-    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
-
-
-@dataclass
-class Times:
-    """Seconds per item of one thing that is timed, by round."""
-
-    per_item: list[float] = field(default_factory=list)
-    cpu_per_item: list[float] = field(default_factory=list)
-    """Processor time: what another load on the machine changes least, and waiting for the disk not at all."""
-
-    def add(self, items: int, call: Callable[[], object]) -> None:
-        started, cpu = time.perf_counter(), cpu_seconds()
-        call()
-        self.per_item.append((time.perf_counter() - started) / items)
-        self.cpu_per_item.append((cpu_seconds() - cpu) / items)
-
-    @cached_property
-    def median(self) -> float:
-        return statistics.median(self.per_item)
-
-    @cached_property
-    def cpu(self) -> float:
-        return statistics.median(self.cpu_per_item)
-
-    def __str__(self) -> str:
-        low, high = (1000 * extreme(self.per_item) for extreme in (min, max))
-        return f"{1000 * self.median:.1f} ({low:.1f}-{high:.1f}), processor {1000 * self.cpu:.1f}"
-
-
-def compare(slow: Times, fast: Times) -> str:
-    """Return the median of the rounds' ratios, with the extremes."""
-    ratios = [a / b for a, b in zip(slow.per_item, fast.per_item, strict=True)]
-    of_cpu = f"of processor time {slow.cpu / fast.cpu:.2f}"
-    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f}), {of_cpu}"
-
-
-def median_ratio(slow: Times, fast: Times) -> float:
-    return statistics.median(a / b for a, b in zip(slow.per_item, fast.per_item, strict=True))
 
 
 def fresh(folder: Path) -> Path:

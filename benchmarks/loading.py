@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 import zarr
-from convert import draw_outlines, draw_photo
+from convert_data import draw_outlines, draw_photo
 from loading_case import BUSY_SECONDS, FIRST_NAME, TENSORS, digest_row, expand, raw_name
 from loading_cases import CASES, STORED
 from PIL import Image

@@ -21,7 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from convert import Workload, make_dataset
+from convert_data import Workload, make_dataset
 from usage import children, is_worker, peak_rss, private
 
 LOOK_SECONDS = 0.05

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from convert import Workload, make_dataset
+from convert_data import Workload, make_dataset
 
 FEW = 16
 """Images of the run that is mostly starting."""
