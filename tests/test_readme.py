@@ -17,6 +17,7 @@ from stores import CONFIGS, coco_store
 
 from preprocess.cli import main
 from preprocess.config import load_config
+from preprocess.layout import read_attributes
 from preprocess.pipeline import convert
 
 ROOT = Path(__file__).parents[1]
@@ -52,6 +53,18 @@ def test_the_code_of_the_page_on_urls_runs_as_written(number: int, tmp_path: Pat
 def run_code(code: str, folder: Path) -> None:
     environment = os.environ | {"XDG_CACHE_HOME": str(folder / "cache")}
     subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, check=True, timeout=120)
+
+
+def test_the_commands_run_as_written(tmp_path: Path) -> None:
+    write_refcoco(tmp_path / "demo" / "raw" / "refcoco", [picture_of(60, 90, seed) for seed in range(3)])
+    (tmp_path / "configs").symlink_to(CONFIGS)
+    # Those on the data of `make demo`; the others are on clusters and buckets.
+    lines = re.findall(r"^\$ resizeonce ((?!.*sa1b).*)$", "".join(blocks("console")), re.MULTILINE)
+    assert len(lines) == 3
+    for line in lines:
+        command = [sys.executable, "-m", "preprocess", *shlex.split(line)]
+        subprocess.run(command, cwd=tmp_path, check=True, timeout=120)
+    assert read_attributes(tmp_path / "compact.zarr")["format_version"] == 2
 
 
 def test_the_training_loop_is_ten_lines_at_most() -> None:
