@@ -62,8 +62,10 @@ def unpack_gradient(packed: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
         out: uint8 [3, H, W], in C order.
 
     Raises:
-        ValueError: it is no packed image of that size.
+        ValueError: it is no packed image of that size, or `out` is of another shape or dtype.
     """
+    if out.ndim != 3 or out.shape[0] != 3 or out.dtype != np.uint8 or not out.flags.carray:
+        raise ValueError(f"out must be writeable, contiguous uint8 [3, H, W], found {out.dtype} {out.shape}")
     loops = compiled("preprocess.gradient_loops")
     packed = packed.view()
     # One type for numba, whether it is a view of a file or not.

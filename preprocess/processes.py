@@ -30,6 +30,9 @@ MAX_DEATHS = 20
 MAX_STARTS = 3
 """Processes in a row that may die before they begin: one may be killed, but a script without a guard loses all."""
 
+PREPARE_SECONDS = 300.0
+"""How long a process may prepare itself before that counts for its task: imports from a slow disk are no stall."""
+
 _POLL_SECONDS = 1.0
 _BURY_SECONDS = 30.0
 
@@ -52,6 +55,12 @@ class _Job:
     max_deaths: int
 
 
+_NO_GUARD = (
+    "a script that converts with several workers does so under `if __name__ == '__main__':`; "
+    "see above what the processes printed"
+)
+
+
 class ProcessExecutor(Executor):
     """Runs each task in one of `workers` spawned processes, which end with this one and ignore Ctrl-C.
 
@@ -64,6 +73,9 @@ class ProcessExecutor(Executor):
     def __init__(
         self, workers: int, stall_seconds: float, prepare: Callable[[], object] | None = None
     ) -> None:
+        if getattr(multiprocessing.current_process(), "_inheriting", False):
+            # A process of a worker imports the script that started it, and has come to this line of it again.
+            raise WorkerError(_NO_GUARD)
         # Started here, because it would unblock SIGINT in the thread that starts it.
         multiprocessing.resource_tracker.ensure_running()
         context = multiprocessing.get_context("spawn")
@@ -125,6 +137,7 @@ class _Worker:
         self._prepare = prepare
         self._executor: ProcessPoolExecutor | None = None
         self._process: Any = None
+        self._prepared: Future[object] | None = None
         self._is_killed = False
         # A daemon: where the main thread fails, the interpreter must not wait for a task without an end.
         self._thread = threading.Thread(target=self._serve, name=f"worker-{number}", daemon=True)
@@ -143,7 +156,7 @@ class _Worker:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         # Before there is a task: starting takes a second, which the main process needs for its own start. Where it
         # fails, the first task tries again, and says so.
-        with suppress(WorkerError):
+        with suppress(Exception):
             self._start(max_starts=1)
         while (job := self._jobs.get()) is not None:
             if self._is_killed:
@@ -165,11 +178,12 @@ class _Worker:
             before = self._ticks[self._number]
             executor = self._start()
             try:
-                return self._wait_for(executor.submit(job.function, *job.arguments))
+                task = executor.submit(job.function, *job.arguments)
+                if self._prepared is not None:
+                    wait([self._prepared], timeout=PREPARE_SECONDS)
+                return self._wait_for(task)
             except BrokenProcessPool as err:
-                if self._process is not None:
-                    # What it held locked is free only when it is gone altogether.
-                    self._process.join(_BURY_SECONDS)
+                self._bury()
                 done = self._ticks[self._number] - before
                 deaths, furthest = (1, done) if done > furthest else (deaths + 1, furthest)
                 self._ticks[self._number] = before
@@ -186,23 +200,27 @@ class _Worker:
         """Return the executor of a process that runs.
 
         Raises:
-            WorkerError: one after the other died before it could begin a task.
+            WorkerError: one after the other died before it could begin a task, or the system allows no more.
         """
+        if self._process is not None and not self._process.is_alive():
+            # It died while it had nothing to do: of no task.
+            self._executor = None
         starts = 0
         while self._executor is None:
             context = multiprocessing.get_context("spawn")
-            executor = ProcessPoolExecutor(1, context, _begin, (self._ticks, self._number))
             starts += 1
             try:
+                executor = ProcessPoolExecutor(1, context, _begin, (self._ticks, self._number))
                 pid = executor.submit(os.getpid).result()
                 if self._prepare is not None:
-                    executor.submit(self._prepare)
+                    self._prepared = executor.submit(self._prepare)
             except BrokenProcessPool as err:
                 if starts < max_starts and not self._is_killed:
                     continue
+                raise WorkerError(f"worker processes die before they can begin: {_NO_GUARD}") from err
+            except OSError as err:
                 raise WorkerError(
-                    "worker processes die before they can begin: a script that converts with several workers does so "
-                    "under `if __name__ == '__main__':`; see above what the processes printed"
+                    f"can't start a worker process: {err}; give fewer --workers, or raise the limit (ulimit)"
                 ) from err
             children = multiprocessing.active_children()
             self._process = next((child for child in children if child.pid == pid), None)
@@ -222,6 +240,15 @@ class _Worker:
                 self._kill_process()
                 since = time.monotonic()
         return future.result()
+
+    def _bury(self) -> None:
+        """Wait until a dead process is gone altogether, with all that it held locked, and how it ended is known."""
+        deadline = time.monotonic() + _BURY_SECONDS
+        if self._process is not None:
+            self._process.join(_BURY_SECONDS)
+            # The pool's own thread may be the one that the system tells; it passes that on a moment later.
+            while self._process.exitcode is None and time.monotonic() < deadline:
+                time.sleep(0.01)
 
     def _kill_process(self) -> None:
         if self._process is not None:

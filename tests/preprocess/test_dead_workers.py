@@ -1,6 +1,10 @@
 """Worker processes that die or stall: the run goes on, and a scene that kills twice is rejected."""
 
+import errno
 import logging
+import multiprocessing
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -143,3 +147,26 @@ def test_a_script_without_a_main_guard_ends_with_that_reason(tmp_path: Path) -> 
     done = run_script(tmp_path, 2, guard="if True:")
     assert done.returncode == 1
     assert "a script that converts with several workers does so under `if __name__" in done.stderr
+
+
+def test_a_worker_that_dies_of_no_task_is_replaced_and_none_is_blamed() -> None:
+    executor = processes.ProcessExecutor(1, stall_seconds=60)
+    first = executor.submit(os.getpid).result(60)
+    os.kill(first, signal.SIGKILL)
+    # The executor learns of it a moment later; a task that is under way before that may well be blamed.
+    (process,) = [child for child in multiprocessing.active_children() if child.pid == first] or [None]
+    if process is not None:
+        process.join(30)
+    assert executor.submit_once(os.getpid).result(60) != first
+    executor.shutdown()
+
+
+def test_a_system_that_allows_no_more_processes_is_told_and_not_waited_for(monkeypatch: Patch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(processes, "ProcessPoolExecutor", refuse)
+    executor = processes.ProcessExecutor(2, stall_seconds=60)
+    with pytest.raises(WorkerError, match=r"can't start a worker process: .*fewer --workers"):
+        executor.submit(os.getpid).result(30)
+    executor.shutdown()

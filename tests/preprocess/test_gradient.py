@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from preprocess import gradient
 from preprocess.gradient import pack_gradient, unpack_gradient
 from preprocess.verify.packed import unpack_image
+from preprocess.zarr_codec import GradientCodec
 
 Image = NDArray[np.uint8]
 
@@ -119,3 +121,23 @@ def test_verify_refuses_what_no_writer_writes() -> None:
 def test_only_images_are_packed(image: Any) -> None:
     with pytest.raises(ValueError, match=r"must be uint8 \[3, H, W\]"):
         pack_gradient(image)
+
+
+@pytest.mark.parametrize("shape", [(1, 64, 64), (3, 64), (4, 3, 64, 64)])
+def test_nothing_is_unpacked_into_another_shape(shape: tuple[int, ...]) -> None:
+    packed = pack_gradient(np.zeros((3, 64, 64), np.uint8))
+    with pytest.raises(ValueError, match="out must be"):
+        unpack_gradient(packed, np.zeros(shape, np.uint8))
+    with pytest.raises(ValueError, match="out must be"):
+        unpack_gradient(packed, np.zeros((3, 64, 128), np.uint8)[:, :, ::2])
+
+
+@pytest.mark.parametrize("chunks", [(2, 3, 8, 8), (1, 1, 8, 8)])
+@pytest.mark.parametrize("shards", [None, (4, 3, 8, 8)])
+def test_chunks_of_zarr_are_one_image_each(chunks: tuple[int, ...], shards: tuple[int, ...] | None) -> None:
+    array = zarr.create_array(
+        {}, shape=(4, 3, 8, 8), dtype="uint8", chunks=chunks, shards=shards, serializer=GradientCodec(),
+        compressors=None,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match=r"is for chunks \[1, 3, H, W\]"):
+        array[:] = np.ones((4, 3, 8, 8), np.uint8)
