@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from preprocess.engine import Engine, EngineName, open_engine
 from preprocess.gradient import pack_gradient
 from preprocess.layout import array_specs
 from preprocess.mask_codec import compress_mask
@@ -46,24 +47,27 @@ class SceneSize:
     stored_bytes: int
 
 
-def measure_scene(scene: Scene, recipe: Recipe) -> SceneSize:
+def measure_scene(scene: Scene, recipe: Recipe, engine_name: EngineName = "pillow") -> SceneSize:
     """Read a scene and return what it gives."""
+    engine = open_engine(engine_name)
     images = masks = pairs = rejects = stored_bytes = image_bytes = 0
-    for record in scene.read():
+    for record in scene.read(engine.decode_image):
         if isinstance(record, Frame) and record.masks:
             # The frames of one video are taken for alike.
-            image_bytes = image_bytes or _image_bytes(record, recipe)
+            image_bytes = image_bytes or _image_bytes(record, recipe, engine)
             images += 1
             masks += len(record.masks)
-            stored_bytes += image_bytes + _mask_bytes(record, recipe)
+            stored_bytes += image_bytes + _mask_bytes(record, recipe, engine)
         pairs += isinstance(record, Pair)
         rejects += isinstance(record, Reject)
     return SceneSize(images, masks, pairs, rejects, stored_bytes)
 
 
-def measure_scenes(scenes: Sequence[Scene], recipe: Recipe) -> list[SceneSize]:
+def measure_scenes(
+    scenes: Sequence[Scene], recipe: Recipe, engine_name: EngineName = "pillow"
+) -> list[SceneSize]:
     """Read scenes one after the other and return what each gives."""
-    return [measure_scene(scene, recipe) for scene in scenes]
+    return [measure_scene(scene, recipe, engine_name) for scene in scenes]
 
 
 def forecast(
@@ -115,19 +119,19 @@ def format_bytes(num_bytes: int) -> str:
     return f"{size:.2f} TB"
 
 
-def _image_bytes(frame: Frame, recipe: Recipe) -> int:
+def _image_bytes(frame: Frame, recipe: Recipe, engine: Engine) -> int:
     """Return what a frame's two images take; those stored compact are made to see."""
     specs = array_specs(recipe.sizes, 1)[:2]
     if all(spec.codec == "raw" for spec in specs):
         return ROW_OVERHEAD_BYTES + sum(spec.row_bytes for spec in specs)
     return ROW_OVERHEAD_BYTES + sum(
         len(pack_gradient(image)) if spec.codec == "gradient" else spec.row_bytes
-        for spec, image in zip(specs, recipe.make_images(frame.image), strict=True)
+        for spec, image in zip(specs, recipe.make_images(frame.image, engine.resize_images), strict=True)
     )
 
 
-def _mask_bytes(frame: Frame, recipe: Recipe) -> int:
+def _mask_bytes(frame: Frame, recipe: Recipe, engine: Engine) -> int:
     """Return what a frame's masks take: the first is compressed to see, the others count the same."""
-    _, target = recipe.make_masks(frame.masks[0].segmentation)
+    _, target = recipe.make_masks(frame.masks[0].segmentation, engine.resize_mask)
     one = len(compress_mask(target)) + recipe.prompt_masks.size**2 + ROW_OVERHEAD_BYTES
     return one * len(frame.masks)

@@ -16,7 +16,7 @@ from typing import Any
 from preprocess.attempts import FORECAST, Attempt, have_died, sweep_attempts
 from preprocess.config import Config, load_config
 from preprocess.destination import Destination, open_destination
-from preprocess.engine import default_engine
+from preprocess.engine import EngineName, default_engine
 from preprocess.errors import ConfigError, StoreError
 from preprocess.executors import early_executor, engine_of, run_executor
 from preprocess.forecast import SceneSize, forecast, measure_scene, measure_scenes
@@ -284,9 +284,11 @@ def _check_disk(
     out = destination.folder
     # A scene that kills whoever reads it must not kill each run at its start.
     with Attempt(out, FORECAST, ""):
-        measure = (
-            partial(_measure_elsewhere, executor) if isinstance(executor, ProcessExecutor) else measure_scenes
-        )
+        engine = run.engine or default_engine()
+        if isinstance(executor, ProcessExecutor):
+            measure = partial(_measure_elsewhere, executor, engine)
+        else:
+            measure = partial(measure_scenes, engine_name=engine)
         expected = forecast(source, config.recipe, FORECAST_SCENES, run.limit, measure)
     if run.announce is not None:
         run.announce(expected)
@@ -298,10 +300,12 @@ def _check_disk(
         raise StoreError(shortage)
 
 
-def _measure_elsewhere(executor: ProcessExecutor, scenes: Sequence[Scene], recipe: Recipe) -> list[SceneSize]:
+def _measure_elsewhere(
+    executor: ProcessExecutor, engine: EngineName, scenes: Sequence[Scene], recipe: Recipe
+) -> list[SceneSize]:
     """Measure scenes in worker processes; what died of one is said already, and the forecast goes without it."""
     sizes = []
-    for future in [executor.submit_once(measure_scene, scene, recipe) for scene in scenes]:
+    for future in [executor.submit_once(measure_scene, scene, recipe, engine) for scene in scenes]:
         with suppress(DeadWorkerError):
             sizes.append(future.result())
     return sizes
