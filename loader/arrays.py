@@ -4,6 +4,7 @@ The file is chunks, each followed by its CRC-32C, then the index of (offset, byt
 (docs/format.md). A raw row is viewed in place; others are decoded, straight into the caller's array.
 """
 
+import ctypes
 import mmap
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,11 @@ CHECKSUM_BYTES = 4
 INDEX_ENTRY_BYTES = 16
 
 _ZSTD = Zstd()
+
+# Not through `mmap`, which holds the interpreter meanwhile: where the disk has much to do already, this waits for it.
+_madvise = getattr(ctypes.CDLL(None), "madvise", None) if hasattr(mmap, "MADV_WILLNEED") else None
+if _madvise is not None:
+    _madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 
 
 def shard_path(spec: ArraySpec) -> str:
@@ -52,13 +58,15 @@ class MappedArray:
         check_rows: bool = False,
         content: bytes | None = None,
     ) -> None:
-        self._path = path
+        self.path = path
+        """The shard file."""
         self._spec = spec
         self._length = length
         self._check_rows = check_rows
         self._dtype = np.dtype(spec.dtype)
         self._map = _map(path) if length and content is None else None
         self._bytes = np.frombuffer(self._map or content or b"", np.uint8)
+        self._address: int = self._bytes.ctypes.data
         num_chunks = length if spec.row_chunks else min(length, 1)
         self._offsets, self._sizes = self._read_index(num_chunks)
 
@@ -76,6 +84,11 @@ class MappedArray:
         if not self._length:
             return np.zeros(shape, self._dtype)
         return self._chunk(0).view(self._dtype).reshape(shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of its values."""
+        return self._dtype
 
     @property
     def is_raw(self) -> bool:
@@ -116,12 +129,25 @@ class MappedArray:
         """Return where a row lies in the file: (offset, bytes), checksum included."""
         return int(self._offsets[number]), int(self._sizes[number])
 
+    def place(self, number: int) -> tuple[int, int]:
+        """Return where a row's bytes are in memory, for compiled loops: (address, bytes), without its checksum.
+
+        The array has to stay as long as they are read.
+
+        Raises:
+            StoreError: the row is damaged, where that is looked at.
+        """
+        self._check(number)
+        start, size = self.span(number)
+        return self._address + start, size - CHECKSUM_BYTES
+
     def advise(self, number: int) -> None:
         """Ask the system to read a row ahead of its use."""
-        if self._map is not None and hasattr(mmap, "MADV_WILLNEED"):
+        if self._map is not None and _madvise is not None:
             start, size = self.span(number)
             page = start // mmap.PAGESIZE * mmap.PAGESIZE
-            self._map.madvise(mmap.MADV_WILLNEED, page, start + size - page)
+            # Advice: a system that can't take it has nothing to say that matters here.
+            _madvise(self._address + page, start + size - page, mmap.MADV_WILLNEED)
 
     def check(self, number: int) -> bool:
         """Whether a chunk agrees with its checksum."""
@@ -129,9 +155,12 @@ class MappedArray:
         return bool(crc32c(chunk) == int.from_bytes(stored.tobytes(), "little"))
 
     def _chunk(self, number: int) -> NDArray[np.uint8]:
+        self._check(number)
+        return self._chunk_and_checksum(number)[0]
+
+    def _check(self, number: int) -> None:
         if self._check_rows and not self.check(number):
             raise self._damage(number, "its checksum is wrong")
-        return self._chunk_and_checksum(number)[0]
 
     def _chunk_and_checksum(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         start, size = int(self._offsets[number]), int(self._sizes[number])
@@ -146,11 +175,11 @@ class MappedArray:
         start = len(self._bytes) - index_bytes
         if start < 0:
             raise StoreError(
-                f"{self._path} has {len(self._bytes)} bytes, too few for {num_chunks} chunks; {_ADVICE}"
+                f"{self.path} has {len(self._bytes)} bytes, too few for {num_chunks} chunks; {_ADVICE}"
             )
         index = self._bytes[start:-CHECKSUM_BYTES]
         if crc32c(index) != int.from_bytes(self._bytes[-CHECKSUM_BYTES:].tobytes(), "little"):
-            raise StoreError(f"{self._path}: the index of the shard is damaged; {_ADVICE}")
+            raise StoreError(f"{self.path}: the index of the shard is damaged; {_ADVICE}")
         pairs = index.view("<u8").reshape(num_chunks, 2)
         offsets, sizes = pairs[:, 0].astype(np.int64), pairs[:, 1].astype(np.int64)
         inside = (offsets >= 0) & (sizes > CHECKSUM_BYTES) & (offsets <= start) & (sizes <= start - offsets)
@@ -159,11 +188,11 @@ class MappedArray:
             inside &= sizes == rows * self._spec.row_bytes + CHECKSUM_BYTES
         if not inside.all():
             bad = int(np.flatnonzero(~inside)[0])
-            raise StoreError(f"{self._path}: chunk {bad} of the index can't be where it says; {_ADVICE}")
+            raise StoreError(f"{self.path}: chunk {bad} of the index can't be where it says; {_ADVICE}")
         return offsets, sizes
 
     def _damage(self, number: int, reason: str) -> StoreError:
-        return StoreError(f"{self._path}: row {number} is damaged ({reason}); {_ADVICE}")
+        return StoreError(f"{self.path}: row {number} is damaged ({reason}); {_ADVICE}")
 
 
 _ADVICE = "run `resizeonce verify` on the store, then convert the part again"

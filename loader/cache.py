@@ -118,6 +118,8 @@ class PartCache:
         self.max_bytes = self._room.max_bytes
         self.sizes: dict[str, int] = {part["name"]: part["bytes"] for part in attributes["parts"]}
         """Bytes of each part, by its name; its own metadata comes on top."""
+        self.largest = max(self.sizes.values(), default=1)
+        """Bytes of the largest part."""
         self._inodes: dict[str, int] = {}
         self._marks: dict[str, float] = {}
         for name, size in self.sizes.items():

@@ -1,11 +1,13 @@
 """Fills the arrays of a batch with the samples of one or several stores, and says what else belongs to it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from loader.rows import fill_rows
 from loader.store import Store
 from loader.tensors import fill_tensor
 from preprocess.errors import StoreError
@@ -34,29 +36,31 @@ def fill_batch(
         SampleError: a sample can't be read, for the reason that is its cause.
     """
     suffixes = picks[0][0].suffixes
-    tensors = [
-        (name, name.removesuffix(suffix), frame)
-        for frame, suffix in enumerate(suffixes)
-        for name in arrays
-        if name.endswith(suffix)
-    ]
-    cells = np.empty((len(suffixes), len(picks)), np.int64)
-    keys, phrases = [], []
     for store, sample in picks:
         # Parts at a URL arrive side by side while the first of them are read.
         store.expect(sample)
-    for place, (store, sample) in enumerate(picks):
-        try:
-            part, rows = store.locate(sample)
-            masks = rows.tolist()
-            keys.append(part.key(masks))
-            cells[:, place] = part.column("masks/prompt_cells")[rows]
-            for name, tensor, frame in tensors:
-                fill_tensor(part, tensor, masks[frame], arrays[name][place])
-            phrases.append(choose(part.sample_expressions(masks), place))
-        except (StoreError, OSError, ValueError) as err:
-            key = keys[place] if len(keys) > place else "key unknown"
-            raise SampleError(f"sample {sample} of {store.name} ({key}): {err}") from err
+    cells = np.empty((len(suffixes), len(picks)), np.int64)
+    keys: list[str] = []
+    phrases: list[list[str]] = []
+    at_once = min(store.max_at_once() for store in {store for store, _ in picks})
+    for first in range(0, len(picks), at_once):
+        placed = []
+        for place in range(first, min(first + at_once, len(picks))):
+            store, sample = picks[place]
+            with _naming(picks[place], "key unknown"):
+                part, rows = store.locate(sample)
+                masks = rows.tolist()
+                keys.append(part.key(masks))
+            with _naming(picks[place], keys[place]):
+                cells[:, place] = part.column("masks/prompt_cells")[rows]
+                phrases.append(choose(part.sample_expressions(masks), place))
+            placed.append((part, masks))
+        for name, tensor, frame in _name_tensors(arrays, suffixes):
+            of_frame = [(part, masks[frame]) for part, masks in placed]
+            out = arrays[name][first : first + len(placed)]
+            for place in fill_rows(tensor, of_frame, out):
+                with _naming(picks[first + place], keys[first + place]):
+                    fill_tensor(of_frame[place][0], tensor, of_frame[place][1], out[place])
     types = [store.dataset_type for store, _ in picks]
     described: dict[str, Any] = {
         "dataset_type": types[0] if len(set(types)) == 1 else types,
@@ -68,6 +72,26 @@ def fill_batch(
     if all(store.has_expressions for store, _ in picks):
         described["expressions"] = phrases
     return described
+
+
+def _name_tensors(arrays: Iterable[str], suffixes: Sequence[str]) -> list[tuple[str, str, int]]:
+    """Return the name in the batch, the tensor and the frame of each array."""
+    return [
+        (name, name.removesuffix(suffix), frame)
+        for frame, suffix in enumerate(suffixes)
+        for name in arrays
+        if name.endswith(suffix)
+    ]
+
+
+@contextmanager
+def _naming(pick: tuple[Store, int], key: str) -> Iterator[None]:
+    """Raise `SampleError` for what goes wrong with a sample."""
+    try:
+        yield
+    except (StoreError, OSError, ValueError) as err:
+        store, sample = pick
+        raise SampleError(f"sample {sample} of {store.name} ({key}): {err}") from err
 
 
 def advise_batch(picks: Sequence[tuple[Store, int]], tensors: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ other stand in this one file: numba notices changes only in the file of the call
 
 from typing import Any
 
+import numba
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
@@ -23,7 +24,12 @@ LINE = 64
 FLOATS = 16
 """float32 values of a cache line."""
 
+AHEAD = 2048
+"""Bytes that are asked for before they are read: the processor itself stops at the end of each small page."""
+
 cgutils: Any = numba_cgutils
+_numba: Any = numba
+carray = _numba.carray
 
 _LEVELS = (float(np.float32(1 / 255)), float(np.float32(1 / 255 - float(np.float32(1 / 255)))))
 """1 / 255 in two parts."""
@@ -45,6 +51,16 @@ def _stream(builder: Any, value: Any, place: Any) -> None:
     stored.set_metadata("nontemporal", builder.module.add_metadata([ir.IntType(32)(1)]))
 
 
+def _prefetch(context: Any, builder: Any, kind: Any, array: Any, at: Any) -> None:
+    """Ask for what is read a little later; beyond the end of an array this does nothing."""
+    byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kinds = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+    prefetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], kinds)
+    place = _pointer(context, builder, kind, array, builder.add(at, at.type(AHEAD)), ir.IntType(8))
+    # For reading, to stay in all caches, of data.
+    builder.call(prefetch, [place, number(0), number(3), number(1)])
+
+
 def _copy_line_code(typing_context: Any, stored: Any, at: Any, out: Any, out_at: Any) -> Any:
     """Copy 64 bytes."""
     # numba hands its typing context over; the types below do not depend on it.
@@ -55,6 +71,7 @@ def _copy_line_code(typing_context: Any, stored: Any, at: Any, out: Any, out_at:
         stored, at, out, out_at = arguments
         source = _pointer(context, builder, signature.args[0], stored, at, _bytes)
         target = _pointer(context, builder, signature.args[2], out, out_at, _bytes)
+        _prefetch(context, builder, signature.args[0], stored, at)
         _stream(builder, builder.load(source, align=1), target)
         return context.get_dummy_value()
 
@@ -123,6 +140,18 @@ def _finish_code(typing_context: Any) -> Any:
     return types.void(), generate
 
 
+def _bytes_at_code(typing_context: Any, address: Any) -> Any:
+    """Take an address for a pointer to bytes."""
+    del typing_context
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        del context, signature
+        return builder.inttoptr(arguments[0], cgutils.voidptr_t)
+
+    pointer: Any = types.CPointer
+    return pointer(types.uint8)(address), generate
+
+
 def _widen(builder: Any, values: Any) -> Any:
     return builder.uitofp(builder.zext(values, _wide), _floats)
 
@@ -157,10 +186,11 @@ def _divide_plainly(builder: Any, value: Any, divisor: Any, inverse: Any, rest: 
     return builder.fdiv(value, _spread(builder, divisor))
 
 
-_copy_line: Any = intrinsic(_copy_line_code)
+copy_line: Any = intrinsic(_copy_line_code)
 _widen_line: Any = intrinsic(_widen_line_code)
 _normalize_line: Any = intrinsic(_normalize_line_code)
-_finish: Any = intrinsic(_finish_code)
+finish: Any = intrinsic(_finish_code)
+bytes_at: Any = intrinsic(_bytes_at_code)
 
 
 @njit(cache=True, nogil=True)
@@ -180,9 +210,9 @@ def copy(stored: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
     first, last = _lines(out.ctypes.data, out.size, LINE)
     out[:first] = stored[:first]
     for i in range(first, last, LINE):
-        _copy_line(stored, i, out, i)
+        copy_line(stored, i, out, i)
     out[last:] = stored[last:]
-    _finish()
+    finish()
 
 
 @njit(cache=True, nogil=True)
@@ -195,7 +225,7 @@ def widen(stored: NDArray[np.uint8], out: NDArray[np.float32]) -> None:
         _widen_line(stored, i, out, i)
     for i in range(last, out.size):
         out[i] = np.float32(1 if stored[i] else 0)
-    _finish()
+    finish()
 
 
 @njit(cache=True, nogil=True)
@@ -223,4 +253,23 @@ def normalize(
             _normalize_line(source, i, channel_mean, channel_std, inverse, rest, target, i)
         for i in range(last, target.size):
             target[i] = (np.float32(source[i]) / np.float32(255) - channel_mean) / channel_std
-    _finish()
+    finish()
+
+
+@njit(cache=True, nogil=True)
+def copy_rows(addresses: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+    """Copy rows of bytes, given by their addresses, int64 [B], into `out`, uint8 [B, N]."""
+    for place in range(addresses.size):
+        copy(carray(bytes_at(addresses[place]), (out.shape[1],)), out[place])
+
+
+@njit(cache=True, nogil=True)
+def normalize_rows(
+    addresses: NDArray[np.int64],
+    mean: NDArray[np.float32],
+    std: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> None:
+    """Do what `normalize` does with images given by their addresses, int64 [B]; `out` is float32 [B, 3, N]."""
+    for place in range(addresses.size):
+        normalize(carray(bytes_at(addresses[place]), (3, out.shape[2])), mean, std, out[place])

@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from loader.large_pages import LARGE_PAGE, make_pages, map_shared, new_array
 from loader.slots import ArrayLayout
 
 FREE, POSTED, LENT = 0, 1, 2
@@ -38,7 +39,7 @@ SLOTS_PER_REGION = 8
 SLOT_STRIDE = 1 << 33
 """Distance of slots in the sparse file: a larger batch goes torch's way."""
 
-_TABLE_BYTES = 1 << 16
+_TABLE_BYTES = LARGE_PAGE
 _ENTRY = np.dtype([("pid", "<i8"), ("started", "<i8"), ("state", "u1", SLOTS_PER_REGION)])
 
 _numbers = count()
@@ -61,7 +62,7 @@ class Mailbox:
         self._descriptor = descriptor
         self._table = np.frombuffer(mmap.mmap(descriptor, _TABLE_BYTES), _ENTRY, NUM_REGIONS)
         self._region: tuple[int, int] | None = None
-        self._maps: dict[tuple[int, int], mmap.mmap] = {}
+        self._maps: dict[tuple[int, int], NDArray[np.uint8]] = {}
         self.name = name or (os.getpid(), next(_numbers))
         _mailboxes[self.name] = self
         weakref.finalize(self, os.close, descriptor).atexit = False
@@ -89,15 +90,17 @@ class Mailbox:
             return None
         slot = region * SLOTS_PER_REGION + int(free[0])
         self._set_state(slot, POSTED)
+        if (slot, slot_bytes) not in self._maps:
+            make_pages(self.memory(slot, slot_bytes))
         return slot
 
     def memory(self, slot: int, slot_bytes: int) -> NDArray[np.uint8]:
         """Return a slot's memory as a new array object."""
         memory = self._maps.get((slot, slot_bytes))
         if memory is None:
-            start = _TABLE_BYTES + slot * SLOT_STRIDE
-            memory = self._maps[slot, slot_bytes] = mmap.mmap(self._descriptor, slot_bytes, offset=start)
-        return np.frombuffer(memory, np.uint8)
+            memory = map_shared(self._descriptor, slot_bytes, _TABLE_BYTES + slot * SLOT_STRIDE)
+            self._maps[slot, slot_bytes] = memory
+        return new_array(memory)
 
     def release(self, slot: int) -> None:
         """Let a slot be filled again."""

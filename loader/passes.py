@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from preprocess.compiled import compiled
 from preprocess.layout import IMAGENET_MEAN, IMAGENET_STD
 
-_MEAN = np.array(IMAGENET_MEAN, np.float32)
-_STD = np.array(IMAGENET_STD, np.float32)
+MEAN = np.array(IMAGENET_MEAN, np.float32)
+STD = np.array(IMAGENET_STD, np.float32)
 
 
 def copy_into(stored: NDArray[Any], out: NDArray[Any]) -> None:
@@ -41,11 +41,11 @@ def normalize_into(stored: NDArray[Any], out: NDArray[np.float32]) -> None:
     if stored.dtype == out.dtype:
         copy_into(stored, out)
     elif stored.dtype == np.uint8 and _fits(stored, out) and (loops := compiled("loader.loops")) is not None:
-        loops.normalize(_bytes(stored).reshape(3, -1), _MEAN, _STD, out.reshape(3, -1))
+        loops.normalize(_bytes(stored).reshape(3, -1), MEAN, STD, out.reshape(3, -1))
     else:
         np.divide(stored, np.float32(255), out=out, dtype=np.float32, casting="unsafe")
-        np.subtract(out, _MEAN[:, None, None], out=out)
-        np.divide(out, _STD[:, None, None], out=out)
+        np.subtract(out, MEAN[:, None, None], out=out)
+        np.divide(out, STD[:, None, None], out=out)
 
 
 @cache

@@ -4,14 +4,16 @@ import warnings
 import weakref
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
+from itertools import chain, islice
 from typing import Any
 
 import torch
 
 from loader.compact import CompactBatch
 from loader.dataset import Batch
+from loader.early import EarlyReader, count_early
 from loader.slots import Slots
-from loader.workers import Failure, Setup, Task, Worker, fill_slot, start_workers
+from loader.workers import Failure, Setup, Task, Worker, advise, fill_slot, start_workers
 
 MAX_LENT = 2
 """Batches of the ring that the trainer may hold at once: the one it works on, and the next while it is handed over."""
@@ -40,13 +42,20 @@ class Ring:
         self._free = deque(range(setup.num_slots))
         self._lent: set[int] = set()
         self._in_flight: deque[Task] = deque()
+        self._early: EarlyReader | None = None
+        self._is_new = True
         self.is_closed = False
         self._workers: Sequence[Worker] = start_workers(num_workers, mode, setup, self._slots)
 
     def fill(self, batches: Iterator[tuple[Row, ...]]) -> Generator[Batch, None, None]:
         """Yield each batch in order, while the ones to come are filled."""
         self._drain()
-        tasks = (Task(number, -1, rows) for number, rows in enumerate(batches))
+        tasks: Iterator[Task] = (Task(number, -1, rows) for number, rows in enumerate(batches))
+        if self._is_new and self._workers:
+            first = list(islice(tasks, count_early(self._setup)))
+            self._early = EarlyReader(self._setup, first)
+            tasks = chain(first, tasks)
+        self._is_new = False
         self._start(tasks)
         while self._in_flight:
             # A list gives the batch away: a name would hold it until the next one.
@@ -57,6 +66,9 @@ class Ring:
     def close(self) -> None:
         """End the workers; memory stays as long as a batch of it is held."""
         self.is_closed = True
+        if self._early is not None:
+            self._early.close()
+            self._early = None
         for worker in self._workers:
             worker.close()
         self._slots.close()
@@ -70,6 +82,9 @@ class Ring:
             self._in_flight.append(task)
             if self._workers:
                 self._workers[task.number % len(self._workers)].send(task)
+            else:
+                # It is filled when it is asked for; the disk begins now.
+                advise(task, self._setup)
 
     def _finish(self) -> Batch:
         """Wait for the batch that is next.

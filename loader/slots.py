@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from loader.large_pages import LARGE_PAGE, make_pages, map_shared, new_array
+
 ALIGNMENT = 4096
 """Arrays in a slot begin at pages."""
 
@@ -55,9 +57,7 @@ class Slots:
         num_slots: how many.
         slot_bytes: size of each, a multiple of `ALIGNMENT`.
         descriptor: the file, made by another `Slots`; None makes one.
-        shared: whether another process is going to map it. Memory that is not has large pages where Linux is set to
-            give them on request, as it mostly is, and is filled a tenth faster; shared memory has a setting of its
-            own (shmem_enabled), which mostly says never.
+        shared: whether another process is going to map it.
     """
 
     def __init__(
@@ -65,25 +65,29 @@ class Slots:
     ) -> None:
         self.num_slots = num_slots
         self.slot_bytes = slot_bytes
-        size = num_slots * slot_bytes
+        size = -(-num_slots * slot_bytes // LARGE_PAGE) * LARGE_PAGE
         self.descriptor = -1
         if shared:
             self.descriptor = _unnamed_file(size) if descriptor is None else descriptor
-            self._memory = mmap.mmap(self.descriptor, size)
+            self._memory = map_shared(self.descriptor, size)
+            if descriptor is None:
+                make_pages(self._memory)
         else:
-            self._memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        if hasattr(mmap, "MADV_HUGEPAGE"):
-            # A kernel without large pages refuses: the small ones will do.
-            with suppress(OSError):
-                self._memory.madvise(mmap.MADV_HUGEPAGE)
+            private = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            if hasattr(mmap, "MADV_HUGEPAGE"):
+                # A kernel without large pages refuses: the small ones will do.
+                with suppress(OSError):
+                    private.madvise(mmap.MADV_HUGEPAGE)
+            self._memory = np.frombuffer(private, np.uint8)
 
     def slot(self, number: int) -> NDArray[np.uint8]:
         """Return a slot as a new array object, which lives as long as any view of it."""
-        return np.frombuffer(self._memory, np.uint8, self.slot_bytes, number * self.slot_bytes)
+        start = number * self.slot_bytes
+        return new_array(self._memory[start : start + self.slot_bytes])
 
     def address(self) -> int:
         """Return where the first slot is mapped in this process."""
-        return int(np.frombuffer(self._memory, np.uint8).ctypes.data)
+        return self._memory.ctypes.data
 
     def close(self) -> None:
         """Close the file; memory stays mapped as long as an array of it lives."""

@@ -102,6 +102,11 @@ class Store:
         return self.__dict__ | {"_open_parts": OrderedDict(), "_open_tables": OrderedDict()}
 
     @property
+    def is_local(self) -> bool:
+        """Whether all parts are on this machine's disks, or mounted as if they were."""
+        return self._cache is None
+
+    @property
     def suffixes(self) -> tuple[str, ...]:
         """What the names of tensors end with, one for each frame of a sample: "1" and "2" for pairs, else nothing."""
         return ("1", "2") if self.paired else ("",)
@@ -158,6 +163,12 @@ class Store:
         self._ahead.reached(name)
         self._close_removed(self._cache)
         return part
+
+    def max_at_once(self) -> int:
+        """Return of how many parts samples may be read at once: as many as may be open, and fit into the cache."""
+        if self._cache is None:
+            return self._max_open_parts()
+        return max(1, min(self._max_open_parts(), self._cache.max_bytes // self._cache.largest))
 
     def _max_open_parts(self) -> int:
         """Return how many parts may stay mapped: Python keeps a descriptor open for each map."""

@@ -81,7 +81,7 @@ def serve(connection: Connection, setup: Setup, slots: Slots) -> None:
                 if message is None:
                     return
                 tasks.append(message)
-                _advise(message, setup)
+                advise(message, setup)
             task = tasks.popleft()
             connection.send((task.number, fill_slot(task, setup, slots)))
         except (EOFError, OSError):
@@ -107,7 +107,8 @@ def fill_slot(task: Task, setup: Setup, slots: Slots) -> dict[str, Any] | Failur
         return Failure(err)
 
 
-def _advise(task: Task, setup: Setup) -> None:
+def advise(task: Task, setup: Setup) -> None:
+    """Have what a batch needs read ahead."""
     # Filling the batch meets the same fault, and says which sample has it.
     with suppress(StoreError, OSError, ValueError):
         advise_batch(setup.picks_of(task), setup.tensors)
@@ -210,6 +211,10 @@ def main(connection_descriptor: int, slots_descriptor: int) -> None:
         setup: Setup = connection.recv()
     except EOFError:
         return
+    if hasattr(os, "SCHED_BATCH"):
+        # A worker that wakes up waits for a free core rather than take that of the trainer's thread from it.
+        with suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     slots = Slots(setup.num_slots, setup.slot_bytes, slots_descriptor)
     # The map keeps the memory; the descriptor is not needed any more.
     os.close(slots_descriptor)

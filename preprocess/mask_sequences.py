@@ -22,9 +22,9 @@ WINDOW = 1 << 23
 """Pixels within which a decoder must be able to look back: no more than the format lets every decoder refuse."""
 
 # A compiler sees plain arrays as constants.
-_LL_SMALLEST, _LL_EXTRA, _LL_BEFORE, _LL_BITS, _LL_BASE = LITERAL_LENGTHS
-_ML_SMALLEST, _ML_EXTRA, _ML_BEFORE, _ML_BITS, _ML_BASE = MATCH_LENGTHS
-_OF_SMALLEST, _OF_EXTRA, _OF_BEFORE, _OF_BITS, _OF_BASE = OFFSETS
+_LL_SMALLEST, _LL_EXTRA, _LL_BEFORE, _LL_BITS, _LL_BASE, _ = LITERAL_LENGTHS
+_ML_SMALLEST, _ML_EXTRA, _ML_BEFORE, _ML_BITS, _ML_BASE, _ = MATCH_LENGTHS
+_OF_SMALLEST, _OF_EXTRA, _OF_BEFORE, _OF_BITS, _OF_BASE, _ = OFFSETS
 
 
 def find_sequences(

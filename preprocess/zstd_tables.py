@@ -1,6 +1,6 @@
 """What RFC 8878 fixes of a Zstandard frame's sequences: codes of lengths, and predefined tables of finite state entropy.
 
-The tables are turned around, so that an encoder can look things up.
+The tables are there as a decoder reads them, and turned around, so that an encoder can look things up.
 
 A decoder's state names a symbol, and tells how many bits to add to which number for its next state. An encoder goes
 backwards: it knows the next state, and looks for the one with the symbol wanted from which that is reached. There is
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 
 class CodeTable(NamedTuple):
-    """How one part of a sequence (RFC 8878, 3.1.1.3.2.1.1) is encoded."""
+    """How one part of a sequence (RFC 8878, 3.1.1.3.2.1.1) is encoded and decoded."""
 
     smallest: NDArray[np.int64]
     """int64 [codes]: the smallest value of each code."""
@@ -26,6 +26,8 @@ class CodeTable(NamedTuple):
     """int64 [states]: how many bits are read for the next state."""
     base: NDArray[np.int64]
     """int64 [states]: what they are added to."""
+    codes: NDArray[np.int64]
+    """int64 [states]: the code of each, for a decoder."""
 
 
 def make_table(counts: list[int], smallest: list[int], extra_bits: list[int]) -> CodeTable:
@@ -60,7 +62,7 @@ def make_table(counts: list[int], smallest: list[int], extra_bits: list[int]) ->
         bits[state] = accuracy - (place.bit_length() - 1)
         base[state] = (place << bits[state]) - num_states
         state_before[code, base[state] : base[state] + (1 << bits[state])] = state
-    return CodeTable(np.array(smallest), np.array(extra_bits), state_before, bits, base)
+    return CodeTable(np.array(smallest), np.array(extra_bits), state_before, bits, base, codes)
 
 
 _LITERAL_EXTRA = [0] * 16 + [1] * 4 + [2, 2, 3, 3, 4, *range(6, 17)]

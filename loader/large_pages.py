@@ -1,0 +1,76 @@
+"""Shared memory in large pages, where Linux gives them: each small one costs a walk through tables whenever it is reached.
+
+Memory of one process gets large pages on request. For shared memory there is a setting of its own, which mostly says
+never, and counts only for pages that are made by a fault: those that are put together afterwards (MADV_COLLAPSE, since
+Linux 6.1) it leaves alone. That takes an address that is a multiple of their size, in every process that maps them.
+"""
+
+import ctypes
+import mmap
+import sys
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+LARGE_PAGE = 1 << 21
+"""Bytes of a large page, on x86 and on ARM with small pages of 4 KiB. Others get small ones."""
+
+_MADV_COLLAPSE = 25
+_MAP_FIXED = 0x10
+_FAILED = ctypes.c_void_p(-1).value
+
+
+def map_shared(descriptor: int, size: int, offset: int = 0) -> NDArray[np.uint8]:
+    """Map a file, on Linux at a multiple of `LARGE_PAGE`; it stays mapped as long as a view of the result lives.
+
+    Args:
+        descriptor: of the file.
+        size: how many bytes.
+        offset: where they begin, a multiple of `LARGE_PAGE`.
+
+    Raises:
+        OSError: it can't be mapped.
+    """
+    if sys.platform != "linux":
+        return np.frombuffer(mmap.mmap(descriptor, size, offset=offset), np.uint8)
+    # Python has no way to say where: the file is mapped over a part of other memory, and goes together with it.
+    room = mmap.mmap(-1, size + LARGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    whole = np.frombuffer(room, np.uint8)
+    start = -whole.ctypes.data % LARGE_PAGE
+    memory = whole[start : start + size]
+    libc: Any = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    place = libc.mmap(
+        ctypes.c_void_p(memory.ctypes.data),
+        ctypes.c_size_t(size),
+        ctypes.c_int(mmap.PROT_READ | mmap.PROT_WRITE),
+        ctypes.c_int(mmap.MAP_SHARED | _MAP_FIXED),
+        ctypes.c_int(descriptor),
+        ctypes.c_int64(offset),
+    )
+    if place == _FAILED:
+        raise OSError(ctypes.get_errno(), "can't map memory for batches")
+    return memory
+
+
+def new_array(memory: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the same memory as an array that all views of it keep alive; numpy's views keep what theirs is a view of."""
+    buffer: Any = memory
+    return np.frombuffer(memoryview(buffer), np.uint8)
+
+
+def make_pages(memory: NDArray[np.uint8]) -> None:
+    """Make the pages of shared memory that nothing was written to yet, as large ones if the system can.
+
+    Where it can't, for want of memory in one piece or because it is older, small ones are made when they are reached.
+    """
+    if sys.platform != "linux" or memory.size < LARGE_PAGE:
+        return
+    # A large page is put together around a small one.
+    memory[::LARGE_PAGE] = 0
+    ctypes.CDLL(None).madvise(
+        ctypes.c_void_p(memory.ctypes.data),
+        ctypes.c_size_t(memory.size // LARGE_PAGE * LARGE_PAGE),
+        ctypes.c_int(_MADV_COLLAPSE),
+    )

@@ -1,0 +1,113 @@
+"""What is read before workers are up: the first batches in their order, no more than allowed, and no thread stays."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stores import coco_store
+
+from loader import BatchLoader, CacheOptions, Order, OrderOptions, SampleIndex, Store, early
+from loader.batches import BatchOptions
+
+SMALL = ["recipe.pixel_values.size=32", "recipe.g_pixel_values.size=48", "recipe.masks.size=48"]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("early")
+    coco_store(folder, *SMALL)
+    return folder / "coco.zarr"
+
+
+class Asked:
+    """Stands in for `advise`; waits in each call until it may go on."""
+
+    def __init__(self) -> None:
+        self.samples: list[list[int]] = []
+        self.stores: list[Store] = []
+        self.may_go_on = threading.Event()
+        self.came = threading.Event()
+
+    def __call__(self, task: Any, setup: Any) -> None:
+        self.samples.append([sample for _, sample, _ in task.rows])
+        self.stores += setup.stores
+        self.came.set()
+        self.may_go_on.wait(60)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
+    asked = Asked()
+    monkeypatch.setattr(early, "advise", asked)
+    return asked
+
+
+def threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name == "resizeonce-early"]
+
+
+def make_loader(store: Path | str, **options: Any) -> BatchLoader:
+    order = Order([SampleIndex(Store(store, **options))], OrderOptions(shuffle=None))
+    return BatchLoader(order, 2, workers=1, options=BatchOptions(mode="thread"))
+
+
+def test_the_first_batches_are_asked_for_once_in_their_order(store: Path, asked: Asked) -> None:
+    asked.may_go_on.set()
+    loader = make_loader(store)
+    for _ in range(3):
+        assert len(list(loader)) == 5
+    loader.close()
+    assert asked.samples == [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]
+
+
+def test_no_more_is_asked_for_than_is_allowed(
+    store: Path, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked.may_go_on.set()
+    loader = make_loader(store)
+    monkeypatch.setattr(early, "EARLY_BYTES", 2 * loader._setup.slot_bytes + 1)
+    list(loader)
+    loader.close()
+    assert asked.samples == [[0, 1], [2, 3]]
+
+
+def test_closing_ends_it_after_the_batch_that_it_is_at(store: Path, asked: Asked) -> None:
+    loader = make_loader(store)
+    next(iter(loader))
+    assert asked.came.wait(60)
+    assert threads()
+    timer = threading.Timer(0.2, asked.may_go_on.set)
+    timer.start()
+    loader.close()
+    timer.join()
+    assert not threads()
+    assert asked.samples == [[0, 1]]
+
+
+def test_it_has_a_store_of_its_own(store: Path, asked: Asked) -> None:
+    asked.may_go_on.set()
+    loader = make_loader(store)
+    list(loader)
+    loader.close()
+    trainers = [id(one) for one in loader._setup.stores]
+    assert asked.stores
+    assert not any(id(one) in trainers for one in asked.stores)
+
+
+def test_parts_at_a_url_are_not_fetched_by_it(store: Path, asked: Asked, tmp_path: Path) -> None:
+    loader = make_loader(store.as_uri(), cache=CacheOptions(folder=tmp_path))
+    assert len(list(loader)) == 5
+    loader.close()
+    assert not asked.samples
+
+
+def test_a_damaged_part_is_met_by_who_reads_it(tmp_path: Path) -> None:
+    coco_store(tmp_path, *SMALL)
+    for path in (tmp_path / "coco.zarr").glob("part-*/samples/mask/c/0/0"):
+        path.write_bytes(b"")
+    loader = make_loader(tmp_path / "coco.zarr")
+    with pytest.raises(Exception, match="bytes, expected"):
+        list(loader)
+    loader.close()
+    assert not threads()

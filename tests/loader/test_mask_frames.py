@@ -1,0 +1,96 @@
+"""Masks expanded straight from their frames, against libzstd: the same pixels, or left to it."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numcodecs.zstd import Zstd
+from numpy.typing import NDArray
+
+from preprocess.mask_codec import compress_mask
+
+mask_frames = pytest.importorskip("loader.mask_frames", reason="numba is not installed")
+
+GUARD = np.float32(7)
+
+
+def expand(frame: NDArray[np.uint8], height: int, width: int, offset: int = 0) -> NDArray[np.float32] | None:
+    """Return what the loop makes of a frame, None where it leaves it to libzstd; nothing around it may be written."""
+    room = np.full(height * width + 48, GUARD, np.float32)
+    start = 16 - room.ctypes.data // 4 % 16 + offset
+    out = room[start : start + height * width]
+    is_done = mask_frames.expand(frame, width, out)
+    assert (room[:start] == GUARD).all()
+    assert (room[start + out.size :] == GUARD).all()
+    return out.reshape(height, width).copy() if is_done else None
+
+
+def draw(height: int, width: int, seed: int) -> NDArray[np.bool_]:
+    """Return overlapping rectangles with a few single pixels."""
+    rng = np.random.default_rng(seed)
+    mask = rng.random((height, width)) < rng.choice([0, 0.002])
+    for _ in range(rng.integers(0, 6)):
+        top, bottom = np.sort(rng.integers(0, height + 1, 2))
+        left, right = np.sort(rng.integers(0, width + 1, 2))
+        mask[top:bottom, left:right] ^= True
+    return mask
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.integers(1, 40) | st.sampled_from([64, 300, 512]),
+    st.integers(6, 40) | st.sampled_from([64, 300, 512]),
+    st.integers(0, 9999),
+)
+def test_own_frames_become_the_mask_wherever_it_lies(height: int, width: int, seed: int) -> None:
+    mask = draw(height, width, seed)
+    frame = compress_mask(mask)
+    for offset in (0, 3):
+        found = expand(frame, height, width, offset)
+        # libzstd's own frames, of noise, are left to it.
+        assert found is None or np.array_equal(found, mask)
+    # A large rectangle has few changes: its frame is the project's own.
+    if seed % 7 == 0 and min(height, width) > 40:
+        plain = np.zeros((height, width), np.bool_)
+        plain[: height // 2, : width // 2] = True
+        assert np.array_equal(expand(compress_mask(plain), height, width), plain)
+
+
+def test_a_mask_of_several_blocks_is_expanded() -> None:
+    y, x = np.mgrid[:1024, :1024]
+    disc = (y - 500) ** 2 + (x - 400) ** 2 < 300**2
+    frame = compress_mask(disc)
+    assert np.array_equal(expand(frame, 1024, 1024), disc)
+
+
+def test_frames_of_libzstd_are_left_to_it() -> None:
+    mask = np.random.default_rng(0).random((64, 64)) < 0.5
+    assert expand(np.frombuffer(Zstd().encode(mask), np.uint8), 64, 64) is None
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 9999), st.data())
+def test_a_damaged_frame_is_left_to_libzstd_or_means_the_same(seed: int, data: st.DataObject) -> None:
+    mask = draw(48, 64, seed)
+    frame = compress_mask(mask).copy()
+    for _ in range(data.draw(st.integers(1, 3))):
+        frame[data.draw(st.integers(0, frame.size - 1))] ^= data.draw(st.integers(1, 255))
+    frame = frame[: data.draw(st.integers(frame.size // 2, frame.size))]
+    found = expand(frame, 48, 64)
+    if found is not None:
+        # No exception: what is accepted here, libzstd accepts.
+        pixels = np.empty((48, 64), np.uint8)
+        Zstd().decode(frame, pixels)
+        assert np.array_equal(found, pixels != 0)
+
+
+@pytest.mark.parametrize("size", [0, 1, 3, 4, 5, 9, 10, 12])
+def test_the_beginning_of_a_frame_is_none(size: int) -> None:
+    frame = compress_mask(draw(48, 64, 3))
+    assert expand(frame[:size], 48, 64) is None
+
+
+def test_a_frame_of_another_size_is_refused() -> None:
+    frame = compress_mask(draw(48, 64, 3))
+    assert expand(frame, 47, 64) is None
+    assert expand(frame, 49, 64) is None

@@ -1,0 +1,98 @@
+"""Memory for batches: shared, aligned, and there for as long as anything of it is held."""
+
+import gc
+import os
+import subprocess
+import sys
+import weakref
+
+import numpy as np
+import pytest
+
+from loader.large_pages import LARGE_PAGE, make_pages, map_shared, new_array
+from loader.slots import ArrayLayout, Slots
+
+LAYOUT = {"image": ((4, 3, 5, 5), "uint8"), "mask": ((4, 7, 9), "float32")}
+
+
+def test_arrays_lie_apart_and_begin_at_pages() -> None:
+    layout = ArrayLayout.of(LAYOUT)
+    slots = Slots(2, layout.slot_bytes)
+    for number in range(2):
+        views = layout.views(slots.slot(number), 3)
+        assert {name: view.shape for name, view in views.items()} == {
+            "image": (3, 3, 5, 5),
+            "mask": (3, 7, 9),
+        }
+        for view in views.values():
+            assert view.ctypes.data % 4096 == 0
+            view[:] = number + 1
+    assert {int(view.max()) for view in layout.views(slots.slot(0), 4).values()} == {1}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems map files where they like")
+def test_another_process_sees_what_is_written_at_an_offset_and_both_are_aligned() -> None:
+    descriptor = os.memfd_create("test")
+    os.ftruncate(descriptor, 4 * LARGE_PAGE)
+    memory = map_shared(descriptor, 2 * LARGE_PAGE, LARGE_PAGE)
+    make_pages(memory)
+    memory[:] = np.arange(memory.size) % 251
+    script = (
+        "import sys, numpy as np; from loader.large_pages import LARGE_PAGE, map_shared; "
+        "m = map_shared(int(sys.argv[1]), 2 * LARGE_PAGE, LARGE_PAGE); "
+        "assert m.ctypes.data % LARGE_PAGE == 0 and (m == np.arange(m.size) % 251).all(); m[5] = 255"
+    )
+    subprocess.run([sys.executable, "-c", script, str(descriptor)], pass_fds=[descriptor], check=True)
+    assert memory.ctypes.data % LARGE_PAGE == 0
+    assert memory[5] == 255
+    assert os.pread(descriptor, 6, LARGE_PAGE)[5] == 255
+    os.close(descriptor)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone has large pages on request")
+def test_making_pages_leaves_no_descriptor_and_no_content() -> None:
+    descriptor = os.memfd_create("test")
+    os.ftruncate(descriptor, 3 * LARGE_PAGE)
+    memory = map_shared(descriptor, 3 * LARGE_PAGE)
+    os.close(descriptor)
+    make_pages(memory)
+    assert not memory.any()
+
+
+def test_memory_that_can_not_be_mapped_is_an_error() -> None:
+    with pytest.raises(OSError, match=r"map|descriptor"):
+        map_shared(-1, LARGE_PAGE)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_slot_lives_as_long_as_any_view_of_it_and_no_longer(shared: bool) -> None:
+    layout = ArrayLayout.of(LAYOUT)
+    slots = Slots(1, layout.slot_bytes, shared=shared)
+    slot = slots.slot(0)
+    gone: list[int] = []
+    weakref.finalize(slot, gone.append, 1)
+    view = layout.views(slot, 2)["mask"][1:, 2:]
+    del slot
+    gc.collect()
+    assert not gone
+    del view
+    gc.collect()
+    assert gone
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_memory_stays_mapped_for_a_view_that_outlives_its_slots(shared: bool) -> None:
+    layout = ArrayLayout.of(LAYOUT)
+    slots = Slots(1, layout.slot_bytes, shared=shared)
+    view = layout.views(slots.slot(0), 4)["mask"]
+    slots.close()
+    del slots
+    gc.collect()
+    view[:] = 3
+    assert view.sum() == 3 * view.size
+
+
+def test_a_new_array_is_the_same_memory() -> None:
+    memory = np.zeros(10, np.uint8)
+    new_array(memory)[3] = 9
+    assert memory.tolist() == [0, 0, 0, 9, 0, 0, 0, 0, 0, 0]
