@@ -61,6 +61,8 @@ class Interleaving:
 
     def items(self, first: int, stop: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the sequence and the item at places first..stop - 1: two int64 [stop - first]."""
+        if len(self.counts) == 1:
+            return np.zeros(stop - first, np.int64), np.arange(first, stop)
         spans = list(zip(self.before(first), self.before(stop), strict=True))
         items = np.concatenate([np.arange(*span) for span in spans])
         sequences = np.repeat(np.arange(len(spans)), [last - start for start, last in spans])

@@ -18,6 +18,9 @@ from preprocess.errors import StoreError
 
 STATE_VERSION = 1
 
+_STEPS_AT_ONCE = 64
+"""Steps that are put in order at once where batches are asked for one after the other."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
@@ -159,7 +162,9 @@ class EpochPlan:
         return len(self._own_steps)
 
     def __iter__(self) -> Iterator[Picks]:
-        return map(self.batch, range(len(self)))
+        for first in range(0, len(self), _STEPS_AT_ONCE):
+            lanes, steps = self._own_steps.items(first, min(first + _STEPS_AT_ONCE, len(self)))
+            yield from map(self._pick, lanes.tolist(), steps.tolist())
 
     def batch(self, number: int) -> Picks:
         """Return a batch of this rank, counted from 0 at the place where the plan begins.
@@ -170,8 +175,11 @@ class EpochPlan:
         if not 0 <= number < len(self):
             raise IndexError(f"batch {number} of a plan of {len(self)} batches")
         lanes, steps = self._own_steps.items(number, number + 1)
-        lane = int(lanes[0])
-        first, stop = self._slice(lane, int(steps[0]))
+        return self._pick(int(lanes[0]), int(steps[0]))
+
+    def _pick(self, lane: int, step: int) -> Picks:
+        """Return this rank's batch of a lane's step."""
+        first, stop = self._slice(lane, step)
         size = self.order.mixture.lane_sizes[lane]
         laps = range(first // size, -(-stop // size))
         spans = [(max(first - lap * size, 0), min(stop - lap * size, size)) for lap in laps]
