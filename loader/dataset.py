@@ -12,9 +12,12 @@ from torch.utils.data import Dataset, get_worker_info
 from loader.cache import CacheOptions
 from loader.filling import fill_batch
 from loader.mailbox import Mailbox, receive, tensors_of
-from loader.slots import ArrayLayout
+from loader.slots import ArrayLayout, Pool
 from loader.store import Store, open_store
 from loader.tensors import TENSORS, check_tensors, load_compiled_loops
+
+MAX_HELD = 2
+"""Batches of this process that lie in memory used again: the one that a loop works on, and the next one."""
 
 _OF_THE_BATCH = ("dataset_type", "has_paired_frame")
 
@@ -79,6 +82,7 @@ class SampleDataset(Dataset[dict[str, Any]]):
         self.tensors = tuple(tensors)
         # Loaded here, they are there already in workers that are forked.
         load_compiled_loops()
+        self._pool = Pool(MAX_HELD)
         self._mailbox = Mailbox() if Mailbox.is_possible() else None
 
     def __len__(self) -> int:
@@ -114,6 +118,9 @@ class SampleDataset(Dataset[dict[str, Any]]):
             slot = self._mailbox.claim(layout.slot_bytes)
             if slot is not None:
                 return _PostedBatch(self._mailbox, slot, layout, num_samples)
+        memory = self._pool.take(layout.slot_bytes)
+        if memory is not None:
+            return Batch(tensors_of(layout.views(memory, num_samples)))
         arrays = {name: np.empty(shape, dtype) for name, (shape, dtype, _) in layout.arrays.items()}
         return Batch(tensors_of(arrays))
 

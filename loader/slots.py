@@ -7,6 +7,8 @@ shared slots has no name, so nothing of it outlives the processes that hold it, 
 import mmap
 import os
 import tempfile
+import weakref
+from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -65,7 +67,7 @@ class Slots:
     ) -> None:
         self.num_slots = num_slots
         self.slot_bytes = slot_bytes
-        size = -(-num_slots * slot_bytes // LARGE_PAGE) * LARGE_PAGE
+        size = max(-(-num_slots * slot_bytes // LARGE_PAGE), 1) * LARGE_PAGE
         self.descriptor = -1
         if shared:
             self.descriptor = _unnamed_file(size) if descriptor is None else descriptor
@@ -94,6 +96,36 @@ class Slots:
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
+
+
+class Pool:
+    """Memory for batches of this process, which is filled again when nothing of a batch is left.
+
+    Args:
+        num_slots: how many batches may be held before others get memory of their own.
+    """
+
+    def __init__(self, num_slots: int) -> None:
+        self._num_slots = num_slots
+        self._slots = Slots(0, 0, shared=False)
+        self._free: deque[int] = deque()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Pool, (self._num_slots,)
+
+    def take(self, slot_bytes: int) -> NDArray[np.uint8] | None:
+        """Return memory that is free for as long as an array of it lives; None where there is none."""
+        if slot_bytes != self._slots.slot_bytes:
+            # Batches of another size: those that are held keep their memory.
+            self._slots = Slots(self._num_slots, slot_bytes, shared=False)
+            self._free = deque(range(self._num_slots))
+        try:
+            number = self._free.popleft()
+        except IndexError:
+            return None
+        slot = self._slots.slot(number)
+        weakref.finalize(slot, self._free.append, number).atexit = False
+        return slot
 
 
 def _unnamed_file(size: int) -> int:

@@ -85,8 +85,19 @@ def read_plan(store: Path) -> Plan | None:
         raise StoreError(f"{path} is damaged: give --overwrite to make the store anew") from err
 
 
-def check_same(store: Path, found: Mapping[str, Any], wanted: Mapping[str, Any], advice: str = "") -> None:
+OTHER_COMMAND_ADVICE = "Choose another --out, or give --overwrite to make it anew."
+
+
+def check_same(
+    store: Path, found: Mapping[str, Any], wanted: Mapping[str, Any], advice: str = OTHER_COMMAND_ADVICE
+) -> None:
     """Compare what a store was made from with what a command would make it from.
+
+    Args:
+        store: the store.
+        found: what it was made from.
+        wanted: what the command asks for.
+        advice: what to do where they differ.
 
     Raises:
         StoreError: they are not the same; the message says in what.
@@ -96,7 +107,7 @@ def check_same(store: Path, found: Mapping[str, Any], wanted: Mapping[str, Any],
         raise StoreError(
             f"{store} was made by another command, and a store is never a mix. It differs in: "
             + "; ".join(differences)
-            + f". Choose another --out, {advice}or give --overwrite to make it anew."
+            + f". {advice}"
         )
 
 

@@ -18,7 +18,9 @@ from preprocess.target import write_whole, writing
 REMOVING_FILE = ".removing"
 """Stands in a folder as long as --overwrite removes what is there."""
 
-_APPEND_ADVICE = "give --append to add the scenes it lacks, "
+_APPEND_ADVICE = (
+    "Choose another --out, give --append to add the scenes it lacks, or give --overwrite to make it anew."
+)
 
 
 def plan_run(
@@ -137,7 +139,12 @@ def _plan_append(
     plan = _plan(job, new, len(attributes["parts"]), attributes["totals"]["scenes"])
     under_way = read_plan(out)
     if under_way is not None and under_way.first_part == plan.first_part:
-        check_same(out, _told(under_way), _told(plan))
+        # The store as it was before is whole: nobody should make that anew for the sake of what is being added.
+        advice = (
+            "That is of scenes that are being appended to it: finish it with the dataset as it was; or, to begin it anew, "
+            f"remove {JOB_FILE}, {part_name(plan.first_part)} and all parts after that from {out}, none before."
+        )
+        check_same(out, _told(under_way), _told(plan), advice)
     return plan, new
 
 

@@ -261,3 +261,27 @@ def test_a_batch_of_nothing_is_refused(store: Path) -> None:
         collate([])
     with pytest.raises(IndexError, match="at least one sample"):
         Store(store).batch([])
+
+
+def test_the_memory_of_a_batch_is_filled_again_and_never_while_any_of_it_is_held(store: Path) -> None:
+    dataset = SampleDataset(store)
+    places = {dataset.__getitems__([number, 0])["masks"].data_ptr() for number in range(8)}
+    assert len(places) <= 2
+    held = [dataset.__getitems__([number, number + 1]) for number in range(8)]
+    # A view of a part of one tensor holds the batch, too.
+    views = [batch["g_pixel_values"][1, :, 500:].numpy() for batch in held]
+    expected = [batch["g_pixel_values"][1, :, 500:].clone() for batch in held]
+    del held
+    for number in range(8):
+        dataset.__getitems__([number + 1, 9 - number])
+    for view, right in zip(views, expected, strict=True):
+        assert np.array_equal(view, right.numpy())
+
+
+def test_batches_of_changing_sizes_are_right(store: Path) -> None:
+    dataset, opened = SampleDataset(store), Store(store)
+    kept = []
+    for samples in ([0], [1, 2, 3], [4], [5, 6], [7, 8, 9], [0]):
+        kept.append((samples, dataset.__getitems__(samples)))
+    for samples, batch in kept:
+        assert np.array_equal(batch["masks"].numpy(), opened.batch(samples)["masks"])

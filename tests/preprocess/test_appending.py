@@ -114,6 +114,33 @@ def test_an_append_that_was_stopped_goes_on_and_the_old_store_is_read_until_then
     assert tree_digest(out) == tree_digest(tmp_path / "b")
 
 
+def test_a_dataset_that_grew_during_an_append_is_told_and_what_to_remove(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        convert(coco_config(), grown(tmp_path, 2), tmp_path / name)
+    out = tmp_path / "a"
+    before = tree_digest(out)
+    root = grown(tmp_path, 4)
+    with monkeypatch.context() as stopped:
+        stopped.setattr("preprocess.pipeline.finish_store", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            append(root, out)
+    root = grown(tmp_path, 5)
+    with pytest.raises(
+        StoreError, match=r"differs in: .*files.*remove \.job\.json, part-00001 and all parts after"
+    ):
+        append(root, out)
+    (out / ".job.json").unlink()
+    for part in out.glob("part-*"):
+        if part.name >= "part-00001":
+            shutil.rmtree(part)
+    assert {name: digest for name, digest in tree_digest(out).items() if name in before} == before
+    append(root, out)
+    append(root, tmp_path / "b")
+    assert tree_digest(out) == tree_digest(tmp_path / "b")
+
+
 def interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
