@@ -280,8 +280,7 @@ def test_the_memory_of_a_batch_is_filled_again_and_never_while_any_of_it_is_held
 
 def test_batches_of_changing_sizes_are_right(store: Path) -> None:
     dataset, opened = SampleDataset(store), Store(store)
-    kept = []
-    for samples in ([0], [1, 2, 3], [4], [5, 6], [7, 8, 9], [0]):
-        kept.append((samples, dataset.__getitems__(samples)))
-    for samples, batch in kept:
+    asked = ([0], [1, 2, 3], [4], [5, 6], [7, 8, 9], [0])
+    batches = [dataset.__getitems__(samples) for samples in asked]
+    for samples, batch in zip(asked, batches, strict=True):
         assert np.array_equal(batch["masks"].numpy(), opened.batch(samples)["masks"])
