@@ -19,6 +19,7 @@ $(STAMP): pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[demo,test,lint]'
 	$(BIN)/python -m preprocess.engine
+	$(BIN)/python -m loader.warm
 	@touch $@
 
 demo: $(STAMP) ## write small raw datasets, convert each, read a batch of each through the loader

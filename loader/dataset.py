@@ -14,7 +14,8 @@ from loader.filling import fill_batch
 from loader.mailbox import Mailbox, receive, tensors_of
 from loader.slots import ArrayLayout, Pool
 from loader.store import Store, open_store
-from loader.tensors import TENSORS, check_tensors, load_compiled_loops
+from loader.tensors import TENSORS, check_tensors
+from loader.warm import load_compiled_loops
 
 MAX_HELD = 2
 """Batches of this process that lie in memory used again: the one that a loop works on, and the next one."""

@@ -6,6 +6,7 @@ for a batch, and not for each row.
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,17 @@ def fill_rows(tensor: str, rows: Sequence[tuple[Tables, int]], out: NDArray[Any]
     except (StoreError, OSError, ValueError):
         # One row is damaged or can't be read; going through them one by one tells which.
         return everything
+
+
+@cache
+def load_row_loops() -> None:
+    """Load the loops, by calling each for no row: numba loads the rest of itself only then."""
+    none, floats = np.zeros(0, np.int64), np.zeros((0, 1), np.float32)
+    if (loops := compiled("loader.loops")) is not None:
+        loops.copy_rows(none, np.zeros((0, 1), np.uint8))
+        loops.normalize_rows(none, MEAN, STD, floats.reshape(0, 3, 1))
+    if (frames := compiled("loader.mask_frames")) is not None:
+        frames.expand_rows(none, none, 1, floats, np.zeros(0, np.bool_))
 
 
 def _fill_images(path: str, rows: Sequence[tuple[Tables, int]], out: NDArray[Any]) -> bool:

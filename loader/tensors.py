@@ -2,16 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from loader.arrays import MappedArray
-from loader.passes import load_passes, normalize_into, widen_into
+from loader.passes import normalize_into, widen_into
 from loader.scratch import SCRATCH
-from preprocess.gradient import pack_gradient, unpack_gradient
 from preprocess.layout import TensorSizes
 
 TENSORS = ("pixel_values", "g_pixel_values", "prompt_masks", "masks")
@@ -96,10 +94,3 @@ def fill_tensor(part: Tables, tensor: str, mask: int, out: NDArray[Any]) -> None
             normalize_into(
                 pixels.row(image, None if pixels.is_raw else SCRATCH.of(pixels.row_shape, "pixels")), out
             )
-
-
-@cache
-def load_compiled_loops() -> None:
-    """Load each compiled loop, before workers are forked that would each do so."""
-    load_passes()
-    unpack_gradient(pack_gradient(np.zeros((3, 1, 1), np.uint8)), np.empty((3, 1, 1), np.uint8))
