@@ -7,7 +7,12 @@ from collections.abc import Sequence
 from loader.workers import Setup, Task, advise
 
 EARLY_BYTES = 1 << 29
-"""What is asked for at most, about as much as a fast disk reads meanwhile. It is only the page cache that it takes."""
+"""Size of the batches that are asked for at most, in memory; a fast disk reads about as much meanwhile."""
+
+MAX_BATCHES = 64
+"""That are asked for, however small they are: putting them in order keeps the trainer waiting."""
+
+_CLOSE_SECONDS = 5
 
 
 class EarlyReader:
@@ -26,15 +31,20 @@ class EarlyReader:
         self._thread.start()
 
     def close(self) -> None:
-        """End, and wait for the row that is being asked for."""
+        """End, after the batch that is being asked for."""
         self._is_over.set()
-        self._thread.join()
+        # A loader may be collected in this very thread. And a disk that is gone must not hold up who closes.
+        if self._thread is not threading.current_thread():
+            self._thread.join(_CLOSE_SECONDS)
 
     def _read(self, setup: Setup) -> None:
         for task in self._tasks:
             if self._is_over.is_set():
                 return
             advise(task, setup)
+            for store in setup.stores:
+                # What was asked for is read all the same, and the trainer may need the descriptors.
+                store.close_parts()
 
 
 def count_early(setup: Setup) -> int:
@@ -42,4 +52,4 @@ def count_early(setup: Setup) -> int:
     if not all(store.is_local for store in setup.stores):
         return 0
     # A batch is larger in memory than on disk, so this is a little less than is allowed.
-    return EARLY_BYTES // setup.slot_bytes
+    return min(EARLY_BYTES // setup.slot_bytes, MAX_BATCHES)

@@ -44,23 +44,14 @@ def fill_batch(
     phrases: list[list[str]] = []
     at_once = min(store.max_at_once() for store in {store for store, _ in picks})
     for first in range(0, len(picks), at_once):
-        placed = []
-        for place in range(first, min(first + at_once, len(picks))):
-            store, sample = picks[place]
-            with _naming(picks[place], "key unknown"):
-                part, rows = store.locate(sample)
-                masks = rows.tolist()
-                keys.append(part.key(masks))
-            with _naming(picks[place], keys[place]):
-                cells[:, place] = part.column("masks/prompt_cells")[rows]
-                phrases.append(choose(part.sample_expressions(masks), place))
-            placed.append((part, masks))
-        for name, tensor, frame in _name_tensors(arrays, suffixes):
-            of_frame = [(part, masks[frame]) for part, masks in placed]
-            out = arrays[name][first : first + len(placed)]
-            for place in fill_rows(tensor, of_frame, out):
-                with _naming(picks[first + place], keys[first + place]):
-                    fill_tensor(of_frame[place][0], tensor, of_frame[place][1], out[place])
+        group = picks[first : first + at_once]
+        out = {name: array[first : first + len(group)] for name, array in arrays.items()}
+        # In a function of its own, so that nothing keeps its parts open while those of the next are opened.
+        located = _fill_group(group, out)
+        for place, (key, counts, found) in enumerate(located, first):
+            keys.append(key)
+            cells[:, place] = counts
+            phrases.append(choose(found, place))
     types = [store.dataset_type for store, _ in picks]
     described: dict[str, Any] = {
         "dataset_type": types[0] if len(set(types)) == 1 else types,
@@ -71,6 +62,32 @@ def fill_batch(
     described["key"] = keys
     if all(store.has_expressions for store, _ in picks):
         described["expressions"] = phrases
+    return described
+
+
+def _fill_group(
+    picks: Sequence[tuple[Store, int]], arrays: Mapping[str, NDArray[Any]]
+) -> list[tuple[str, NDArray[np.int64], list[str]]]:
+    """Fill the rows of samples whose parts may be open at once; return key, prompt cells and phrases of each."""
+    described, placed = [], []
+    for pick in picks:
+        store, sample = pick
+        # A number outside the store is the caller's mistake: an IndexError, where the columns' are damage.
+        with _naming(pick, "key unknown"):
+            part, rows = store.locate(sample)
+        with _naming(pick, "key unknown", IndexError):
+            masks = rows.tolist()
+            key = part.key(masks)
+        with _naming(pick, key, IndexError):
+            cells = part.column("masks/prompt_cells")[rows]
+            described.append((key, cells, part.sample_expressions(masks)))
+        placed.append((part, masks))
+    for name, tensor, frame in _name_tensors(arrays, picks[0][0].suffixes):
+        of_frame = [(part, masks[frame]) for part, masks in placed]
+        for place in fill_rows(tensor, of_frame, arrays[name]):
+            with _naming(picks[place], described[place][0], IndexError):
+                part, mask = of_frame[place]
+                fill_tensor(part, tensor, mask, arrays[name][place])
     return described
 
 
@@ -85,11 +102,12 @@ def _name_tensors(arrays: Iterable[str], suffixes: Sequence[str]) -> list[tuple[
 
 
 @contextmanager
-def _naming(pick: tuple[Store, int], key: str) -> Iterator[None]:
-    """Raise `SampleError` for what goes wrong with a sample."""
+def _naming(pick: tuple[Store, int], key: str, *more: type[Exception]) -> Iterator[None]:
+    """Raise `SampleError` for what goes wrong with a sample; `more` are errors that are wrong here only."""
+    errors: tuple[type[Exception], ...] = (StoreError, OSError, ValueError, *more)
     try:
         yield
-    except (StoreError, OSError, ValueError) as err:
+    except errors as err:
         store, sample = pick
         raise SampleError(f"sample {sample} of {store.name} ({key}): {err}") from err
 

@@ -18,6 +18,7 @@ LARGE_PAGE = 1 << 21
 
 _MADV_COLLAPSE = 25
 _MAP_FIXED = 0x10
+_MAP_NORESERVE = 0x4000
 _FAILED = ctypes.c_void_p(-1).value
 
 
@@ -35,7 +36,8 @@ def map_shared(descriptor: int, size: int, offset: int = 0) -> NDArray[np.uint8]
     if sys.platform != "linux":
         return np.frombuffer(mmap.mmap(descriptor, size, offset=offset), np.uint8)
     # Python has no way to say where: the file is mapped over a part of other memory, and goes together with it.
-    room = mmap.mmap(-1, size + LARGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
+    room = mmap.mmap(-1, size + LARGE_PAGE, flags=flags)
     whole = np.frombuffer(room, np.uint8)
     start = -whole.ctypes.data % LARGE_PAGE
     memory = whole[start : start + size]

@@ -62,7 +62,7 @@ class Mailbox:
         self._descriptor = descriptor
         self._table = np.frombuffer(mmap.mmap(descriptor, _TABLE_BYTES), _ENTRY, NUM_REGIONS)
         self._region: tuple[int, int] | None = None
-        self._maps: dict[tuple[int, int], NDArray[np.uint8]] = {}
+        self._maps: dict[int, NDArray[np.uint8]] = {}
         self.name = name or (os.getpid(), next(_numbers))
         _mailboxes[self.name] = self
         weakref.finalize(self, os.close, descriptor).atexit = False
@@ -89,18 +89,23 @@ class Mailbox:
         if not len(free):
             return None
         slot = region * SLOTS_PER_REGION + int(free[0])
+        try:
+            if not self._is_mapped(slot, slot_bytes):
+                make_pages(self.memory(slot, slot_bytes))
+        except OSError:
+            return None
         self._set_state(slot, POSTED)
-        if (slot, slot_bytes) not in self._maps:
-            make_pages(self.memory(slot, slot_bytes))
         return slot
 
     def memory(self, slot: int, slot_bytes: int) -> NDArray[np.uint8]:
         """Return a slot's memory as a new array object."""
-        memory = self._maps.get((slot, slot_bytes))
-        if memory is None:
-            memory = map_shared(self._descriptor, slot_bytes, _TABLE_BYTES + slot * SLOT_STRIDE)
-            self._maps[slot, slot_bytes] = memory
-        return new_array(memory)
+        if not self._is_mapped(slot, slot_bytes):
+            # In place of a map of another size, which stays as long as a batch lies in it.
+            self._maps[slot] = map_shared(self._descriptor, slot_bytes, _TABLE_BYTES + slot * SLOT_STRIDE)
+        return new_array(self._maps[slot])
+
+    def _is_mapped(self, slot: int, slot_bytes: int) -> bool:
+        return slot in self._maps and self._maps[slot].size == slot_bytes
 
     def release(self, slot: int) -> None:
         """Let a slot be filled again."""

@@ -14,7 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from loader.loops import FLOATS, LINE, bytes_at, carray, copy_line, finish
-from preprocess.mask_sequences import BLOCK
+from preprocess.mask_sequences import BLOCK, WINDOW_BYTE
 from preprocess.zstd_tables import LITERAL_LENGTHS, MATCH_LENGTHS, OFFSETS
 
 _LL_SMALLEST, _LL_EXTRA, _, _LL_BITS, _LL_BASE, _LL_CODES = LITERAL_LENGTHS
@@ -79,7 +79,9 @@ def expand(frame: NDArray[np.uint8], width: int, out: NDArray[np.float32]) -> bo
         return False
     at = 5
     if frame[4] == 0x80:
-        # A window, of whatever size: no more than a row is looked back.
+        # The one window that the encoder asks for.
+        if frame[5] != WINDOW_BYTE:
+            return False
         at = 6
     elif frame[4] != 0xA0:
         return False
@@ -98,7 +100,7 @@ def expand(frame: NDArray[np.uint8], width: int, out: NDArray[np.float32]) -> bo
         header = _read(frame, at, 3)
         at += 3
         is_last, end = header & 1 == 1, at + (header >> 3)
-        if header >> 1 & 3 != 2 or end > frame.size:
+        if header >> 1 & 3 != 2 or end > frame.size or end - at > BLOCK:
             return False
         written = _expand_block(frame[at:end], recent, written, row)
         if written < 0:

@@ -4,6 +4,7 @@ import warnings
 import weakref
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack
 from itertools import chain, islice
 from typing import Any
 
@@ -66,14 +67,16 @@ class Ring:
     def close(self) -> None:
         """End the workers; memory stays as long as a batch of it is held."""
         self.is_closed = True
-        if self._early is not None:
-            self._early.close()
-            self._early = None
-        for worker in self._workers:
-            worker.close()
-        self._slots.close()
-        self._workers = ()
+        workers, early = self._workers, self._early
+        self._workers, self._early = (), None
         self._in_flight.clear()
+        with ExitStack() as stack:
+            # Whatever one of them raises, the others are closed.
+            stack.callback(self._slots.close)
+            for worker in workers:
+                stack.callback(worker.close)
+            if early is not None:
+                stack.callback(early.close)
 
     def _start(self, tasks: Iterator[Task]) -> None:
         """Ask for further batches, as many as are filled ahead."""

@@ -36,8 +36,8 @@ def fill_rows(tensor: str, rows: Sequence[tuple[Tables, int]], out: NDArray[Any]
     try:
         if tensor == "masks":
             return _expand_masks(rows, out)
-        return everything if not _fill_images(f"images/{tensor}", rows, out) else ()
-    except (StoreError, OSError, ValueError):
+        return _fill_images(f"images/{tensor}", rows, out)
+    except (StoreError, OSError, ValueError, IndexError):
         # One row is damaged or can't be read; going through them one by one tells which.
         return everything
 
@@ -53,12 +53,12 @@ def load_row_loops() -> None:
         frames.expand_rows(none, none, 1, floats, np.zeros(0, np.bool_))
 
 
-def _fill_images(path: str, rows: Sequence[tuple[Tables, int]], out: NDArray[Any]) -> bool:
-    """Copy or normalise images; return whether they are stored as that takes it."""
+def _fill_images(path: str, rows: Sequence[tuple[Tables, int]], out: NDArray[Any]) -> Sequence[int]:
+    """Copy or normalise images; return the places that are left: all, or none."""
     loops = compiled("loader.loops")
     arrays = [part.array(path) for part, _ in rows]
     if loops is None or not all(array.is_raw for array in arrays):
-        return False
+        return range(len(rows))
     dtypes = {array.dtype for array in arrays}
     images = [int(part.column("masks/image")[mask]) for part, mask in rows]
     addresses, sizes = _places(arrays, images)
@@ -67,8 +67,8 @@ def _fill_images(path: str, rows: Sequence[tuple[Tables, int]], out: NDArray[Any
     elif dtypes == {np.dtype(np.uint8)} and out.dtype == np.float32 and (sizes == out[0].size).all():
         loops.normalize_rows(addresses, MEAN, STD, out.reshape(len(rows), 3, -1))
     else:
-        return False
-    return True
+        return range(len(rows))
+    return ()
 
 
 def _expand_masks(rows: Sequence[tuple[Tables, int]], out: NDArray[Any]) -> Sequence[int]:

@@ -170,6 +170,10 @@ class Store:
             return self._max_open_parts()
         return max(1, min(self._max_open_parts(), self._cache.max_bytes // self._cache.largest))
 
+    def close_parts(self) -> None:
+        """Let go of all parts: each is unmapped when nobody else holds it, and opened again when it is needed."""
+        self._open_parts.clear()
+
     def _max_open_parts(self) -> int:
         """Return how many parts may stay mapped: Python keeps a descriptor open for each map."""
         maps = MAPS_OF_A_PART if self._cache is None else len(self._specs)

@@ -110,7 +110,7 @@ def fill_slot(task: Task, setup: Setup, slots: Slots) -> dict[str, Any] | Failur
 def advise(task: Task, setup: Setup) -> None:
     """Have what a batch needs read ahead."""
     # Filling the batch meets the same fault, and says which sample has it.
-    with suppress(StoreError, OSError, ValueError):
+    with suppress(StoreError, OSError, ValueError, IndexError):
         advise_batch(setup.picks_of(task), setup.tensors)
 
 
@@ -191,7 +191,13 @@ def start_thread(setup: Setup, slots: Slots) -> Worker:
 
     thread = threading.Thread(target=run, name="BatchLoader", daemon=True)
     thread.start()
-    return Worker(ours, thread.join, "thread")
+
+    def stop() -> None:
+        # A loader may be collected in a worker of its own.
+        if thread is not threading.current_thread():
+            thread.join()
+
+    return Worker(ours, stop, "thread")
 
 
 def start_workers(count: int, mode: str, setup: Setup, slots: Slots) -> Sequence[Worker]:
@@ -211,7 +217,7 @@ def main(connection_descriptor: int, slots_descriptor: int) -> None:
         setup: Setup = connection.recv()
     except EOFError:
         return
-    if hasattr(os, "SCHED_BATCH"):
+    if hasattr(os, "SCHED_BATCH") and os.sched_getscheduler(0) == os.SCHED_OTHER:
         # A worker that wakes up waits for a free core rather than take that of the trainer's thread from it.
         with suppress(OSError):
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))

@@ -21,6 +21,9 @@ HEADER_BYTES = 10
 WINDOW = 1 << 23
 """Pixels within which a decoder must be able to look back: no more than the format lets every decoder refuse."""
 
+WINDOW_BYTE = (23 - 10) << 3
+"""The same as the format writes it (3.1.1.1.2)."""
+
 # A compiler sees plain arrays as constants.
 _LL_SMALLEST, _LL_EXTRA, _LL_BEFORE, _LL_BITS, _LL_BASE, _ = LITERAL_LENGTHS
 _ML_SMALLEST, _ML_EXTRA, _ML_BEFORE, _ML_BITS, _ML_BASE, _ = MATCH_LENGTHS
@@ -123,7 +126,7 @@ def write_frame(
     at = 5
     if size > WINDOW:
         out[4] = 0x80
-        out[5] = (23 - 10) << 3
+        out[5] = WINDOW_BYTE
         at = 6
     for place in range(4):
         out[at] = size >> (8 * place) & 255

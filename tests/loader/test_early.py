@@ -1,5 +1,6 @@
 """What is read before workers are up: the first batches in their order, no more than allowed, and no thread stays."""
 
+import dataclasses
 import threading
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from stores import coco_store
 
 from loader import BatchLoader, CacheOptions, Order, OrderOptions, SampleIndex, Store, early
 from loader.batches import BatchOptions
+from loader.early import EarlyReader
+from loader.workers import Task
 
 SMALL = ["recipe.pixel_values.size=32", "recipe.g_pixel_values.size=48", "recipe.masks.size=48"]
 
@@ -111,3 +114,63 @@ def test_a_damaged_part_is_met_by_who_reads_it(tmp_path: Path) -> None:
         list(loader)
     loader.close()
     assert not threads()
+
+
+def test_it_may_be_closed_in_its_own_thread_where_loaders_are_collected_too(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readers: list[EarlyReader] = []
+    is_there, closed = threading.Event(), []
+
+    def close(*_: object) -> None:
+        assert is_there.wait(60)
+        readers[0].close()
+        closed.append(1)
+
+    monkeypatch.setattr(early, "advise", close)
+    task = Task(0, 0, ((0, 0, 0),))
+    readers.append(EarlyReader(make_loader(store)._setup, [task, task]))
+    is_there.set()
+    readers[0]._thread.join(60)
+    assert closed == [1]
+
+
+def test_a_ring_closes_its_workers_and_memory_whatever_goes_wrong(
+    store: Path, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked.may_go_on.set()
+    loader = make_loader(store)
+    list(loader)
+    ring, worker = loader._ring, loader._ring._workers[0]
+
+    def fail(_: EarlyReader) -> None:
+        raise RuntimeError("cannot close")
+
+    monkeypatch.setattr(EarlyReader, "close", fail)
+    with pytest.raises(RuntimeError, match="cannot close"):
+        loader.close()
+    assert worker.connection.closed
+    assert ring._slots.descriptor == -1
+    assert "BatchLoader" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_it_keeps_no_part_open(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Store] = []
+    advise = early.advise
+
+    def spy(task: Any, setup: Any) -> None:
+        advise(task, setup)
+        assert setup.stores[0]._open_parts
+        seen.extend(setup.stores)
+
+    monkeypatch.setattr(early, "advise", spy)
+    loader = make_loader(store)
+    list(loader)
+    loader.close()
+    assert len(seen) == 5
+    assert not any(one._open_parts for one in seen)
+
+
+def test_tiny_batches_do_not_keep_the_trainer_waiting(store: Path) -> None:
+    setup = make_loader(store)._setup
+    assert early.count_early(dataclasses.replace(setup, slot_bytes=4096)) == early.MAX_BATCHES

@@ -171,3 +171,27 @@ def test_nothing_has_a_name_that_could_be_left_behind(store: Path) -> None:
     iterator = iter(load(dataset, batch_size=1))
     next(iterator)
     assert not {path for path in set(Path("/dev/shm").iterdir()) - before if "resizeonce" in path.name}
+
+
+def test_where_nothing_can_be_mapped_no_slot_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    mailbox = Mailbox()
+
+    def fail(*_: object) -> None:
+        raise OSError("out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("loader.mailbox.map_shared", fail)
+        assert [mailbox.claim(4096) for _ in range(SLOTS_PER_REGION + 1)] == [None] * (SLOTS_PER_REGION + 1)
+    slots = [mailbox.claim(4096) for _ in range(SLOTS_PER_REGION)]
+    assert None not in slots
+    assert mailbox.claim(4096) is None
+
+
+def test_batches_of_many_sizes_keep_one_map_of_a_slot() -> None:
+    mailbox = Mailbox()
+    for size in range(4096, 40 * 4096, 4096):
+        slot = mailbox.claim(size)
+        assert slot is not None
+        assert mailbox.memory(slot, size).size == size
+        mailbox.release(slot)
+    assert len(mailbox._maps) == 1

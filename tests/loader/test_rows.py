@@ -1,14 +1,17 @@
 """Batches filled by tensor, against the same filled row by row."""
 
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from stores import COMPACT_IMAGES, coco_store
+from stores import COMPACT_IMAGES, SIZES, coco_store
 
 from loader import Store, filling
 from loader.filling import SampleError
+from loader.part import Part
 from loader.rows import fill_rows
 from loader.tensors import TENSORS
 
@@ -69,3 +72,43 @@ def test_one_damaged_row_is_named_and_nothing_else(tmp_path: Path, tensor: str) 
     opened = Store(tmp_path / "coco.zarr", check_rows=True)
     with pytest.raises(SampleError, match=f"sample 3 .*{keys[3]}.*checksum"):
         opened.batch([0, 1, 3, 2])
+
+
+def test_parts_of_one_group_of_samples_are_open_at_once_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coco_store(tmp_path, *SMALL, "store.scenes_per_part=1")
+    store = Store(tmp_path / "coco.zarr")
+    expected = store.batch(range(len(store)))
+    monkeypatch.setattr(Store, "_max_open_parts", lambda _: 2)
+    opened: list[weakref.ref[Part]] = []
+    most = 0
+
+    class Counted(Part):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            nonlocal most
+            super().__init__(*arguments, **options)
+            opened.append(weakref.ref(self))
+            gc.collect()
+            most = max(most, sum(one() is not None for one in opened))
+
+    monkeypatch.setattr("loader.store.Part", Counted)
+    found = Store(tmp_path / "coco.zarr").batch(range(len(store)))
+    assert len(opened) == len(SIZES)
+    # The two of a group, and the one that is just being opened, before the oldest is let go.
+    assert most == 3
+    assert np.array_equal(found["masks"], expected["masks"])
+
+
+@pytest.mark.parametrize("column", ["samples/mask", "masks/image"])
+def test_a_column_that_points_nowhere_names_the_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, column: str
+) -> None:
+    coco_store(tmp_path, *SMALL)
+    store = Store(tmp_path / "coco.zarr")
+    part, _ = store.locate(1)
+    broken = part.column(column).copy()
+    broken[:] = 0x7FFFFFF
+    monkeypatch.setitem(part._columns, column, broken)
+    with pytest.raises(SampleError, match="sample 1 of"):
+        store.batch([1])

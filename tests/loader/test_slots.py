@@ -50,7 +50,7 @@ def test_another_process_sees_what_is_written_at_an_offset_and_both_are_aligned(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux alone has large pages on request")
-def test_making_pages_leaves_no_descriptor_and_no_content() -> None:
+def test_memory_whose_pages_were_made_is_empty_also_after_its_file_is_closed() -> None:
     descriptor = os.memfd_create("test")
     os.ftruncate(descriptor, 3 * LARGE_PAGE)
     memory = map_shared(descriptor, 3 * LARGE_PAGE)
