@@ -121,20 +121,17 @@ class WebDataset(TorchCase):
                 arrays = {f"{name}.npy": np.array(stored[name][row]) for name in TENSORS}
                 sink.write({"__key__": f"{row + 1:06}"} | arrays)
 
-    @cached_property
-    def _loader(self) -> Any:
+    def dataset(self) -> Any:
         def finish(sample: dict[str, Any]) -> dict[str, Any]:
             arrays = {name: sample[f"{name}.npy"] for name in TENSORS}
             return expand(arrays) | {"index": int(sample["__key__"])}
 
         urls = sorted(map(str, (self.folder / "wds").glob("*.tar")))
-        dataset = self._wds.WebDataset(urls, shardshuffle=len(urls)).shuffle(32).decode().map(finish)
-        return self._data.DataLoader(
-            dataset,
-            batch_size=BATCH_SIZE,
-            num_workers=self._workers,
-            persistent_workers=True,
-        )
+        return self._wds.WebDataset(urls, shardshuffle=len(urls)).shuffle(32).decode().map(finish)
+
+    def options(self) -> dict[str, Any]:
+        # It shuffles by itself.
+        return {}
 
 
 class Ffcv(Case):

@@ -24,6 +24,9 @@ _OF_SMALLEST, _OF_EXTRA, _, _OF_BITS, _OF_BASE, _OF_CODES = OFFSETS
 _LEAST_BYTES = 10
 """Of a frame with a size in four bytes and nothing else."""
 
+LITERALS = 3
+"""Where a block's literals begin."""
+
 _STATE_BITS = 17
 """The states to begin with: 6, 5 and 6 bits."""
 
@@ -111,6 +114,26 @@ def expand(frame: NDArray[np.uint8], width: int, out: NDArray[np.float32]) -> bo
 
 
 @njit(cache=True, nogil=True)
+def _read_headers(block: NDArray[np.uint8]) -> tuple[int, int, int]:
+    """Return where a block's literals end, where the bits of its sequences begin, and how many sequences it has.
+
+    These are -1 where the block is not literals as they are, their number in 20 bits, and sequences of the predefined tables,
+    their number in two bytes.
+    """
+    if block.size <= LITERALS or block[0] & 15 != 0b1100:
+        return 0, 0, -1
+    end = LITERALS + (_read(block, 0, LITERALS) >> 4)
+    if end >= block.size:
+        return 0, 0, -1
+    first = int(block[end])
+    if first == 0:
+        return end, end + 1, 0
+    if first < 128 or first == 255 or end + 3 > block.size or block[end + 2]:
+        return 0, 0, -1
+    return end, end + 3, (first - 128 << 8) + block[end + 1]
+
+
+@njit(cache=True, nogil=True)
 def _expand_block(block: NDArray[np.uint8], recent: NDArray[np.int64], written: int, row: Row) -> int:
     """Go on with a compressed block.
 
@@ -123,19 +146,10 @@ def _expand_block(block: NDArray[np.uint8], recent: NDArray[np.int64], written: 
     Returns:
         The pixels that there are now, -1 where the block is damaged or of another kind.
     """
-    if block.size < 4 or block[0] & 15 != 0b1100:
+    literals_end, at, num_sequences = _read_headers(block)
+    if num_sequences < 0:
         return -1
-    literal, literals_end = 3, 3 + (_read(block, 0, 3) >> 4)
-    at = literals_end
-    if at >= block.size:
-        return -1
-    num_sequences = int(block[at])
-    at += 1
-    if num_sequences:
-        if num_sequences < 128 or num_sequences == 255 or at + 2 >= block.size or block[at + 1]:
-            return -1
-        num_sequences = (num_sequences - 128 << 8) + block[at]
-        at += 2
+    literal = LITERALS
     width = row.pixels.size
     stop = min(written + BLOCK, row.target.size // 4)
     ll_state = of_state = ml_state = 0
