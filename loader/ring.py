@@ -38,13 +38,12 @@ class Ring:
         # Pinned memory stays where it is in a process that forks only if it is shared.
         is_shared = pin_memory or (num_workers > 0 and mode == "process")
         self._slots = Slots(setup.num_slots, setup.slot_bytes, shared=is_shared)
-        if pin_memory:
-            _pin(self._slots)
         self._free = deque(range(setup.num_slots))
         self._lent: set[int] = set()
         self._in_flight: deque[Task] = deque()
         self._early: EarlyReader | None = None
         self._is_new = True
+        self._pin_memory = pin_memory
         self.is_closed = False
         self._workers: Sequence[Worker] = start_workers(num_workers, mode, setup, self._slots)
 
@@ -52,17 +51,27 @@ class Ring:
         """Yield each batch in order, while the ones to come are filled."""
         self._drain()
         tasks: Iterator[Task] = (Task(number, -1, rows) for number, rows in enumerate(batches))
-        if self._is_new and self._workers:
-            first = list(islice(tasks, count_early(self._setup)))
-            self._early = EarlyReader(self._setup, first)
-            tasks = chain(first, tasks)
-        self._is_new = False
+        if self._is_new:
+            tasks = self._begin(tasks)
         self._start(tasks)
         while self._in_flight:
             # A list gives the batch away: a name would hold it until the next one.
             ready = [self._finish()]
             self._start(tasks)
             yield ready.pop()
+
+    def _begin(self, tasks: Iterator[Task]) -> Iterator[Task]:
+        """Do what can be done while workers start; they fill nothing before they are asked to."""
+        self._is_new = False
+        if self._workers:
+            first = list(islice(tasks, count_early(self._setup)))
+            self._early = EarlyReader(self._setup, first)
+            tasks = chain(first, tasks)
+        self._slots.make_pages()
+        if self._pin_memory:
+            # After that: pages that are pinned stay as they are.
+            _pin(self._slots)
+        return tasks
 
     def close(self) -> None:
         """End the workers; memory stays as long as a batch of it is held."""
@@ -142,7 +151,7 @@ class Ring:
 
 def _pin(slots: Slots) -> None:
     if not torch.cuda.is_available():
-        warnings.warn("pin_memory=True without a CUDA device: the buffers are not pinned", stacklevel=4)
+        warnings.warn("pin_memory=True without a CUDA device: the buffers are not pinned", stacklevel=5)
         return
     cuda: Any = torch.cuda
     status = cuda.cudart().cudaHostRegister(slots.address(), slots.num_slots * slots.slot_bytes, 0)

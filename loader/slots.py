@@ -72,8 +72,6 @@ class Slots:
         if shared:
             self.descriptor = _unnamed_file(size) if descriptor is None else descriptor
             self._memory = map_shared(self.descriptor, size)
-            if descriptor is None:
-                make_pages(self._memory)
         else:
             private = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
             if hasattr(mmap, "MADV_HUGEPAGE"):
@@ -81,6 +79,11 @@ class Slots:
                 with suppress(OSError):
                     private.madvise(mmap.MADV_HUGEPAGE)
             self._memory = np.frombuffer(private, np.uint8)
+
+    def make_pages(self) -> None:
+        """Make the pages of shared slots now, before anything is written to them."""
+        if self.descriptor >= 0:
+            make_pages(self._memory)
 
     def slot(self, number: int) -> NDArray[np.uint8]:
         """Return a slot as a new array object, which lives as long as any view of it."""
