@@ -382,3 +382,16 @@ def test_a_relative_path_means_the_same_store_from_any_folder(
     monkeypatch.chdir(tmp_path)
     assert len(list(loader)) == 2
     loader.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="other systems have no such scheduling")
+def test_workers_let_the_trainer_run_first(store: Path) -> None:
+    script = (
+        "import os, sys; from pathlib import Path; from loader import BatchLoader; "
+        "loader = BatchLoader(sys.argv[1], 2, workers=2); list(loader); "
+        "tasks = Path('/proc/self/task').glob('*/children'); "
+        "workers = [int(one) for task in tasks for one in task.read_text().split()]; "
+        "policies = {os.sched_getscheduler(one) for one in workers}; "
+        "assert len(workers) == 2 and policies == {os.SCHED_BATCH}, (workers, policies)"
+    )
+    subprocess.run([sys.executable, "-c", script, str(store)], check=True)

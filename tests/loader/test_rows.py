@@ -1,6 +1,8 @@
 """Batches filled by tensor, against the same filled row by row."""
 
 import gc
+import subprocess
+import sys
 import weakref
 from pathlib import Path
 from typing import Any
@@ -112,3 +114,16 @@ def test_a_column_that_points_nowhere_names_the_sample(
     monkeypatch.setitem(part._columns, column, broken)
     with pytest.raises(SampleError, match="sample 1 of"):
         store.batch([1])
+
+
+def test_every_loop_of_a_batch_is_loaded_with_the_dataset_before_workers_are_forked(tmp_path: Path) -> None:
+    pytest.importorskip("numba")
+    coco_store(tmp_path, *SMALL)
+    script = (
+        "import sys; from loader import SampleDataset; dataset = SampleDataset(sys.argv[1]); "
+        "from loader import loops, mask_frames; "
+        "used = [loops.copy_rows, loops.normalize_rows, mask_frames.expand_rows, loops.widen]; "
+        "before = [len(one.signatures) for one in used]; assert min(before) == 1, before; "
+        "dataset.__getitems__([0, 1, 2]); assert [len(one.signatures) for one in used] == before"
+    )
+    subprocess.run([sys.executable, "-c", script, str(tmp_path / "coco.zarr")], check=True)
