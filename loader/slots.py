@@ -110,24 +110,25 @@ class Pool:
 
     def __init__(self, num_slots: int) -> None:
         self._num_slots = num_slots
-        self._slots = Slots(0, 0, shared=False)
-        self._free: deque[int] = deque()
+        self._current = Slots(0, 0, shared=False), deque[int]()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Pool, (self._num_slots,)
 
     def take(self, slot_bytes: int) -> NDArray[np.uint8] | None:
         """Return memory that is free for as long as an array of it lives; None where there is none."""
-        if slot_bytes != self._slots.slot_bytes:
+        # Both at once: a number is never taken for a slot of other memory, whatever other threads do meanwhile.
+        slots, free = self._current
+        if slot_bytes != slots.slot_bytes:
             # Batches of another size: those that are held keep their memory.
-            self._slots = Slots(self._num_slots, slot_bytes, shared=False)
-            self._free = deque(range(self._num_slots))
+            slots, free = Slots(self._num_slots, slot_bytes, shared=False), deque(range(self._num_slots))
+            self._current = slots, free
         try:
-            number = self._free.popleft()
+            number = free.popleft()
         except IndexError:
             return None
-        slot = self._slots.slot(number)
-        weakref.finalize(slot, self._free.append, number).atexit = False
+        slot = slots.slot(number)
+        weakref.finalize(slot, free.append, number).atexit = False
         return slot
 
 

@@ -4,13 +4,15 @@ import gc
 import os
 import subprocess
 import sys
+import threading
+import time
 import weakref
 
 import numpy as np
 import pytest
 
 from loader.large_pages import LARGE_PAGE, make_pages, map_shared, new_array
-from loader.slots import ArrayLayout, Slots
+from loader.slots import ArrayLayout, Pool, Slots
 
 LAYOUT = {"image": ((4, 3, 5, 5), "uint8"), "mask": ((4, 7, 9), "float32")}
 
@@ -96,3 +98,23 @@ def test_a_new_array_is_the_same_memory() -> None:
     memory = np.zeros(10, np.uint8)
     new_array(memory)[3] = 9
     assert memory.tolist() == [0, 0, 0, 9, 0, 0, 0, 0, 0, 0]
+
+
+def test_a_pool_hands_out_no_memory_twice_whatever_sizes_threads_ask_for() -> None:
+    pool, clashes = Pool(2), []
+
+    def work(number: int) -> None:
+        for turn in range(300):
+            memory = pool.take(4096 * (1 + (turn + number) % 2))
+            if memory is not None:
+                memory[:] = number
+                time.sleep(0)
+                if (memory != number).any():
+                    clashes.append(turn)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not clashes
