@@ -4,16 +4,15 @@ The file is chunks, each followed by its CRC-32C, then the index of (offset, byt
 (docs/format.md). A raw row is viewed in place; others are decoded, straight into the caller's array.
 """
 
-import ctypes
-import mmap
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from google_crc32c import value as crc32c
-from numcodecs.zstd import Zstd
 from numpy.typing import NDArray
 
+from loader.mapped_file import MappedFile
 from loader.passes import copy_into
 from preprocess.errors import StoreError
 from preprocess.gradient import unpack_gradient
@@ -21,13 +20,6 @@ from preprocess.layout import ArraySpec
 
 CHECKSUM_BYTES = 4
 INDEX_ENTRY_BYTES = 16
-
-_ZSTD = Zstd()
-
-# Not through `mmap`, which holds the interpreter meanwhile: where the disk has much to do already, this waits for it.
-_madvise = getattr(ctypes.CDLL(None), "madvise", None) if hasattr(mmap, "MADV_WILLNEED") else None
-if _madvise is not None:
-    _madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 
 
 def shard_path(spec: ArraySpec) -> str:
@@ -43,6 +35,7 @@ class MappedArray:
         spec: what the layout says of the array.
         length: number of rows.
         check_rows: whether each row's checksum is compared whenever it is read.
+        large_pages: whether to ask for large pages where the file is mapped.
         content: the file's bytes where they are in memory, so that nothing is mapped.
 
     Raises:
@@ -56,6 +49,7 @@ class MappedArray:
         length: int,
         *,
         check_rows: bool = False,
+        large_pages: bool = False,
         content: bytes | None = None,
     ) -> None:
         self.path = path
@@ -64,8 +58,8 @@ class MappedArray:
         self._length = length
         self._check_rows = check_rows
         self._dtype = np.dtype(spec.dtype)
-        self._map = _map(path) if length and content is None else None
-        self._bytes = np.frombuffer(self._map or content or b"", np.uint8)
+        self._file = _map(path, large_pages=large_pages) if length and content is None else None
+        self._bytes = self._file.bytes if self._file else np.frombuffer(content or b"", np.uint8)
         self._address: int = self._bytes.ctypes.data
         num_chunks = length if spec.row_chunks else min(length, 1)
         self._offsets, self._sizes = self._read_index(num_chunks)
@@ -121,13 +115,13 @@ class MappedArray:
         if (found := _content_bytes(chunk)) != out.nbytes:
             raise self._damage(number, f"it holds {found} bytes, expected {out.nbytes}")
         try:
-            _ZSTD.decode(chunk, out)
+            _zstd().decode(chunk, out)
         except (RuntimeError, ValueError) as err:
             raise self._damage(number, str(err)) from err
 
     def span(self, number: int) -> tuple[int, int]:
         """Return where a row lies in the file: (offset, bytes), checksum included."""
-        return int(self._offsets[number]), int(self._sizes[number])
+        return self._offsets.item(number), self._sizes.item(number)
 
     def place(self, number: int) -> tuple[int, int]:
         """Return where a row's bytes are in memory, for compiled loops: (address, bytes), without its checksum.
@@ -138,16 +132,12 @@ class MappedArray:
             StoreError: the row is damaged, where that is looked at.
         """
         self._check(number)
-        start, size = self.span(number)
-        return self._address + start, size - CHECKSUM_BYTES
+        return self._address + self._offsets.item(number), self._sizes.item(number) - CHECKSUM_BYTES
 
     def advise(self, number: int) -> None:
         """Ask the system to read a row ahead of its use."""
-        if self._map is not None and _madvise is not None:
-            start, size = self.span(number)
-            page = start // mmap.PAGESIZE * mmap.PAGESIZE
-            # Advice: a system that can't take it has nothing to say that matters here.
-            _madvise(self._address + page, start + size - page, mmap.MADV_WILLNEED)
+        if self._file is not None:
+            self._file.advise(*self.span(number))
 
     def check(self, number: int) -> bool:
         """Whether a chunk agrees with its checksum."""
@@ -198,6 +188,14 @@ class MappedArray:
 _ADVICE = "run `resizeonce verify` on the store, then convert the part again"
 
 
+@cache
+def _zstd() -> Any:
+    # Loaded when it is needed: that takes as long as a tenth of all that a worker loads, and few masks are for libzstd.
+    from numcodecs.zstd import Zstd
+
+    return Zstd()
+
+
 def _content_bytes(frame: NDArray[np.uint8]) -> int:
     """Return the decoded size that a zstd frame's header states, -1 where it states none (RFC 8878, 3.1.1.1)."""
     header = frame[:18].tobytes()
@@ -210,9 +208,8 @@ def _content_bytes(frame: NDArray[np.uint8]) -> int:
     return -1 if width == 0 else size + 256 if width == 2 else size
 
 
-def _map(path: Path) -> mmap.mmap:
+def _map(path: Path, *, large_pages: bool) -> MappedFile:
     try:
-        with path.open("rb") as file:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return MappedFile(path, large_pages=large_pages)
     except (OSError, ValueError) as err:
         raise StoreError(f"can't map {path}: {err}; {_ADVICE}") from err

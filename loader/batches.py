@@ -6,7 +6,7 @@ waits for ever.
 """
 
 import weakref
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +14,7 @@ from typing import Any, Literal
 from loader.cache import CacheOptions
 from loader.dataset import Batch
 from loader.mixture import OrderOptions
-from loader.order import Batching, EpochPlan, Order, Ranks
+from loader.order import Batching, Order, Ranks
 from loader.ring import MAX_LENT, Ring
 from loader.selection import SampleIndex
 from loader.slots import ArrayLayout
@@ -89,6 +89,7 @@ class BatchLoader:
         self._pin_memory = pin_memory
         self._setup = _make_setup(order, batch_size, self._options, self._prefetch + MAX_LENT)
         self._ring: Ring | None = None
+        self._end: Callable[[], object] | None = None
         self._running: Generator[Batch, None, None] | None = None
 
     def __len__(self) -> int:
@@ -136,9 +137,10 @@ class BatchLoader:
 
     def close(self) -> None:
         """End the workers. The next iteration starts new ones; batches that are held stay valid."""
-        if self._ring is not None:
-            self._ring.close()
-            self._ring = None
+        if self._ring is not None and self._end is not None:
+            # Done once, it lets go of the ring, and with it of the memory for batches.
+            self._end()
+            self._ring = self._end = None
 
     def _leave_finished_epoch(self) -> None:
         """Go to the next epoch after the last batch: who knows the length (Lightning) asks for no further one."""
@@ -151,9 +153,9 @@ class BatchLoader:
         self._delivered = 0
         if self._ring is None:
             self._ring = Ring(self._setup, self._num_workers, self._options.mode, pin_memory=self._pin_memory)
-            weakref.finalize(self, self._ring.close)
+            self._end = weakref.finalize(self, self._ring.close)
         ring = self._ring
-        filled = ring.fill(_tasks(plan))
+        filled = ring.fill(plan)
         try:
             # Counted when handed over: what is only filled ahead is not consumed. No name is given to a batch here,
             # or it would be held until the next one.
@@ -205,10 +207,3 @@ def _store_of(index: SampleIndex) -> Store:
     if not isinstance(index.store, Store):
         raise ValueError(f"batches are read from a loader.Store, not from {index.store!r}")
     return index.store
-
-
-def _tasks(plan: EpochPlan) -> Iterator[tuple[tuple[int, int, int], ...]]:
-    """Yield store, sample and lap of each row of each batch."""
-    for picks in plan:
-        columns = (picks.store.tolist(), picks.sample.tolist(), picks.lap.tolist())
-        yield tuple(zip(*columns, strict=True))

@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import Dataset, get_worker_info
 
 from loader.cache import CacheOptions
-from loader.filling import fill_batch
+from loader.filling import advise_batch, fill_batch
 from loader.mailbox import Mailbox, receive, tensors_of
 from loader.slots import ArrayLayout, Pool
 from loader.store import Store, open_store
@@ -107,7 +107,10 @@ class SampleDataset(Dataset[dict[str, Any]]):
         layout = ArrayLayout.of(self.store.array_layout(len(samples), self.tensors))
         batch = self._new_batch(layout, len(samples))
         arrays = {name: batch[name].numpy() for name in layout.arrays}
-        others = fill_batch([(self.store, sample) for sample in samples], arrays)
+        picks = [(self.store, sample) for sample in samples]
+        # The disk reads all of them at once, while the first are filled.
+        advise_batch(picks, self.tensors)
+        others = fill_batch(picks, arrays)
         batch.update(
             (key, torch.from_numpy(v) if isinstance(v, np.ndarray) else v) for key, v in others.items()
         )

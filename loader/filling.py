@@ -1,7 +1,7 @@
 """Fills the arrays of a batch with the samples of one or several stores, and says what else belongs to it."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,11 @@ ChooseExpressions = Callable[[list[str], int], list[str]]
 
 class SampleError(StoreError):
     """Raised when a sample can't be read; names it, and the store."""
+
+
+_FAULTS = (StoreError, OSError, ValueError)
+"""What a sample that can't be read raises. An `IndexError` is one only where columns are read: a number outside the store
+is the caller's mistake."""
 
 
 def fill_batch(
@@ -48,9 +53,9 @@ def fill_batch(
         out = {name: array[first : first + len(group)] for name, array in arrays.items()}
         # In a function of its own, so that nothing keeps its parts open while those of the next are opened.
         located = _fill_group(group, out)
-        for place, (key, counts, found) in enumerate(located, first):
+        for place, (key, cells_of_frames, found) in enumerate(located, first):
             keys.append(key)
-            cells[:, place] = counts
+            cells[:, place] = cells_of_frames
             phrases.append(choose(found, place))
     types = [store.dataset_type for store, _ in picks]
     described: dict[str, Any] = {
@@ -67,27 +72,32 @@ def fill_batch(
 
 def _fill_group(
     picks: Sequence[tuple[Store, int]], arrays: Mapping[str, NDArray[Any]]
-) -> list[tuple[str, NDArray[np.int64], list[str]]]:
+) -> list[tuple[str, list[int], list[str]]]:
     """Fill the rows of samples whose parts may be open at once; return key, prompt cells and phrases of each."""
     described, placed = [], []
     for pick in picks:
         store, sample = pick
-        # A number outside the store is the caller's mistake: an IndexError, where the columns' are damage.
-        with _naming(pick, "key unknown"):
+        key = "key unknown"
+        try:
             part, rows = store.locate(sample)
-        with _naming(pick, "key unknown", IndexError):
-            masks = rows.tolist()
+        except _FAULTS as err:
+            raise _name(pick, key, err) from err
+        try:
+            masks: list[int] = rows.tolist()
             key = part.key(masks)
-        with _naming(pick, key, IndexError):
-            cells = part.column("masks/prompt_cells")[rows]
-            described.append((key, cells, part.sample_expressions(masks)))
+            column = part.column("masks/prompt_cells")
+            described.append((key, [column.item(mask) for mask in masks], part.sample_expressions(masks)))
+        except (*_FAULTS, IndexError) as err:
+            raise _name(pick, key, err) from err
         placed.append((part, masks))
     for name, tensor, frame in _name_tensors(arrays, picks[0][0].suffixes):
         of_frame = [(part, masks[frame]) for part, masks in placed]
         for place in fill_rows(tensor, of_frame, arrays[name]):
-            with _naming(picks[place], described[place][0], IndexError):
-                part, mask = of_frame[place]
+            part, mask = of_frame[place]
+            try:
                 fill_tensor(part, tensor, mask, arrays[name][place])
+            except (*_FAULTS, IndexError) as err:
+                raise _name(picks[place], described[place][0], err) from err
     return described
 
 
@@ -101,28 +111,25 @@ def _name_tensors(arrays: Iterable[str], suffixes: Sequence[str]) -> list[tuple[
     ]
 
 
-@contextmanager
-def _naming(pick: tuple[Store, int], key: str, *more: type[Exception]) -> Iterator[None]:
-    """Raise `SampleError` for what goes wrong with a sample; `more` are errors that are wrong here only."""
-    errors: tuple[type[Exception], ...] = (StoreError, OSError, ValueError, *more)
-    try:
-        yield
-    except errors as err:
-        store, sample = pick
-        raise SampleError(f"sample {sample} of {store.name} ({key}): {err}") from err
+def _name(pick: tuple[Store, int], key: str, fault: Exception) -> SampleError:
+    """Return a fault as one that names its sample."""
+    store, sample = pick
+    return SampleError(f"sample {sample} of {store.name} ({key}): {fault}")
 
 
 def advise_batch(picks: Sequence[tuple[Store, int]], tensors: Sequence[str]) -> None:
     """Ask the system to read ahead, and of stores at a URL to fetch ahead, what `fill_batch` will need."""
-    for store, sample in picks:
-        if not store.expect(sample):
-            # Locating it would wait for its part, and hold up the batches before this one.
-            continue
-        part, masks = store.locate(sample)
-        for mask in masks.tolist():
-            image = int(part.column("masks/image")[mask])
-            for tensor in tensors:
-                if tensor == "masks":
-                    part.array("masks/masks").advise(mask)
-                elif tensor != "prompt_masks":
-                    part.array(f"images/{tensor}").advise(image)
+    # Filling the batch meets the same fault, and says which sample has it.
+    with suppress(*_FAULTS, IndexError):
+        for store, sample in picks:
+            if not store.expect(sample):
+                # Locating it would wait for its part, and hold up the batches before this one.
+                continue
+            part, masks = store.locate(sample)
+            for mask in masks.tolist():
+                image = part.column("masks/image").item(mask)
+                for tensor in tensors:
+                    if tensor == "masks":
+                        part.array("masks/masks").advise(mask)
+                    elif tensor != "prompt_masks":
+                        part.array(f"images/{tensor}").advise(image)

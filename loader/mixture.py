@@ -106,19 +106,23 @@ class Mixture:
 
     def pick(self, lane: int, epoch: int, first: int, stop: int) -> Picks:
         """Return the samples at positions first..stop - 1 of a lane, both in 0..lane_sizes[lane]."""
-        stretches = range(first // _STRETCH, -(-stop // _STRETCH))
-        starts = [number * _STRETCH for number in stretches]
-        spans = [slice(max(first - start, 0), stop - start) for start in starts]
-        units = [self._stretch(lane, epoch, number) for number in stretches]
-        store, unit, lap = np.concatenate(
-            [np.zeros((3, 0), np.int64), *(u[:, span] for u, span in zip(units, spans, strict=True))], axis=1
-        )
+        pieces = [np.zeros((3, 0), np.int64)]
+        for number in range(first // _STRETCH, -(-stop // _STRETCH)):
+            start = number * _STRETCH
+            pieces.append(self._stretch(lane, epoch, number)[:, max(first - start, 0) : stop - start])
+        store, unit, lap = np.concatenate(pieces, axis=1)
+        laps = set(zip(store.tolist(), lap.tolist(), strict=True))
+        if len(laps) == 1:
+            return Picks(store, self._samples(*laps.pop(), unit), lap)
         sample = np.empty_like(unit)
-        for one, through in set(zip(store.tolist(), lap.tolist(), strict=True)):
+        for one, through in laps:
             here = (store == one) & (lap == through)
-            key = hash_words(_IMAGE, self.options.seed, one, through)
-            sample[here] = self.indexes[one].samples(unit[here], key)
+            sample[here] = self._samples(one, through, unit[here])
         return Picks(store, sample, lap)
+
+    def _samples(self, store: int, lap: int, units: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the samples of a lap's units, int64 [N]."""
+        return self.indexes[store].samples(units, hash_words(_IMAGE, self.options.seed, store, lap))
 
     def _stretch(self, lane: int, epoch: int, number: int) -> NDArray[np.int64]:
         """Return store, unit and lap at each position of a stretch: int64 [3, N]. The last one asked for is kept."""

@@ -16,16 +16,30 @@ from preprocess.layout import ArraySpec, Table, parse_part_attributes, read_part
 class Part:
     """One part: its arrays by path, such as "images/pixel_values", mapped when they are first asked for.
 
+    Args:
+        folder: where it is.
+        specs: what the layout says of each array, by its path.
+        digest: of its attributes, as the store's root lists it.
+        check_rows: whether each row's checksum is compared whenever it is read.
+        large_pages: whether rows stay in memory once they are read, and are worth large pages.
+
     Raises:
         StoreError: the part is missing, or not the one that the store's root lists.
     """
 
     def __init__(
-        self, folder: Path, specs: Mapping[str, ArraySpec], digest: str, *, check_rows: bool
+        self,
+        folder: Path,
+        specs: Mapping[str, ArraySpec],
+        digest: str,
+        *,
+        check_rows: bool = False,
+        large_pages: bool = False,
     ) -> None:
         self._folder = folder
         self._specs = specs
         self._check_rows = check_rows
+        self._large_pages = large_pages
         attributes = self._read_attributes(digest)
         self.rows: dict[Table, int] = attributes["rows"]
         self._files: dict[str, dict[str, Any]] = attributes["files"]
@@ -51,7 +65,7 @@ class Part:
 
     def text(self, path: str, row: int) -> str:
         """Return one row of a text column, such as "images/key"."""
-        start, end = self.column(f"{path}_offsets")[row : row + 2]
+        start, end = self.column(f"{path}_offsets")[row : row + 2].tolist()
         return str(self.column(f"{path}_bytes")[start:end].tobytes(), "utf-8")
 
     def expressions(self, mask: int) -> list[str]:
@@ -90,7 +104,15 @@ class Part:
         if listed is None:
             return MappedArray(path, spec, 0)
         content = self._read_file(path, listed)
-        return MappedArray(path, spec, self._length(spec), check_rows=self._check_rows, content=content)
+        return MappedArray(
+            path,
+            spec,
+            self._length(spec),
+            check_rows=self._check_rows,
+            # Tables are read once, and as a whole.
+            large_pages=self._large_pages and spec.row_chunks,
+            content=content,
+        )
 
     def _read_file(self, path: Path, listed: Mapping[str, Any]) -> bytes | None:
         """Return the bytes of a file that is to be read rather than mapped; a part on a disk has none."""
@@ -119,7 +141,7 @@ class RemoteTables(Part):
     def __init__(self, cache: PartCache, name: str, specs: Mapping[str, ArraySpec], digest: str) -> None:
         self._cache = cache
         self._name = name
-        super().__init__(cache.folder / name, specs, digest, check_rows=False)
+        super().__init__(cache.folder / name, specs, digest)
 
     def _read_attributes(self, digest: str) -> dict[str, Any]:
         return parse_part_attributes(self._cache.read_metadata(self._name, digest), self._name)

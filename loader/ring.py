@@ -4,8 +4,8 @@ import warnings
 import weakref
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import ExitStack
-from itertools import chain, islice
+from contextlib import ExitStack, suppress
+from itertools import chain, count, islice
 from typing import Any
 
 import torch
@@ -13,14 +13,12 @@ import torch
 from loader.compact import CompactBatch
 from loader.dataset import Batch
 from loader.early import EarlyReader, count_early
+from loader.order import EpochPlan
 from loader.slots import Slots
 from loader.workers import Failure, Setup, Task, Worker, advise, fill_slot, start_workers
 
 MAX_LENT = 2
 """Batches of the ring that the trainer may hold at once: the one it works on, and the next while it is handed over."""
-
-Row = tuple[int, int, int]
-"""Store, sample, and lap of its store."""
 
 
 class Ring:
@@ -40,31 +38,56 @@ class Ring:
         self._slots = Slots(setup.num_slots, setup.slot_bytes, shared=is_shared)
         self._free = deque(range(setup.num_slots))
         self._lent: set[int] = set()
-        self._in_flight: deque[Task] = deque()
+        self._in_flight: deque[tuple[Task, Worker | None]] = deque()
+        self._tasks: Iterator[Task] = iter(())
+        # The epoch of which batches are filled already, while none is under way.
+        self._coming: EpochPlan | None = None
         self._early: EarlyReader | None = None
         self._is_new = True
         self._pin_memory = pin_memory
         self.is_closed = False
         self._workers: Sequence[Worker] = start_workers(num_workers, mode, setup, self._slots)
 
-    def fill(self, batches: Iterator[tuple[Row, ...]]) -> Generator[Batch, None, None]:
-        """Yield each batch in order, while the ones to come are filled."""
-        self._drain()
-        tasks: Iterator[Task] = (Task(number, -1, rows) for number, rows in enumerate(batches))
-        if self._is_new:
-            tasks = self._begin(tasks)
-        self._start(tasks)
-        while self._in_flight:
+    def fill(self, plan: EpochPlan) -> Generator[Batch, None, None]:
+        """Yield each batch of an epoch in order, while the ones to come are filled, also those of the next epoch."""
+        if plan != self._coming:
+            self._drain()
+            self._tasks = self._begin(plan) if self._is_new else self._all_tasks(plan)
+        self._coming = None
+        self._start()
+        for left in reversed(range(len(plan))):
             # A list gives the batch away: a name would hold it until the next one.
             ready = [self._finish()]
-            self._start(tasks)
+            self._start()
+            if not left:
+                # Nobody may ask for more than there is.
+                self._coming = self._after(plan)
             yield ready.pop()
 
-    def _begin(self, tasks: Iterator[Task]) -> Iterator[Task]:
+    def _all_tasks(self, plan: EpochPlan | None) -> Iterator[Task]:
+        """Yield the batches of an epoch and of those after it."""
+        numbers = count()
+        # A rank may have no batch of an epoch, and then has none of any.
+        while plan is not None and len(plan):
+            for rows in _rows(plan):
+                yield Task(next(numbers), -1, rows)
+            plan = self._after(plan)
+
+    def _after(self, plan: EpochPlan) -> EpochPlan | None:
+        """Return the next epoch; None where it can't be, and whoever asks for it learns why.
+
+        None also for stores at a URL: nobody would fetch a part for an epoch that may not come.
+        """
+        with suppress(ValueError):
+            return plan.next_epoch() if all(store.is_local for store in self._setup.stores) else None
+        return None
+
+    def _begin(self, plan: EpochPlan) -> Iterator[Task]:
         """Do what can be done while workers start; they fill nothing before they are asked to."""
         self._is_new = False
+        tasks = self._all_tasks(plan)
         if self._workers:
-            first = list(islice(tasks, count_early(self._setup)))
+            first = list(islice(tasks, min(count_early(self._setup), len(plan))))
             self._early = EarlyReader(self._setup, first)
             tasks = chain(first, tasks)
         self._slots.make_pages()
@@ -79,6 +102,8 @@ class Ring:
         workers, early = self._workers, self._early
         self._workers, self._early = (), None
         self._in_flight.clear()
+        # What comes next knows this ring: memory would stay until that circle is found.
+        self._tasks = iter(())
         with ExitStack() as stack:
             # Whatever one of them raises, the others are closed.
             stack.callback(self._slots.close)
@@ -87,13 +112,15 @@ class Ring:
             if early is not None:
                 stack.callback(early.close)
 
-    def _start(self, tasks: Iterator[Task]) -> None:
+    def _start(self) -> None:
         """Ask for further batches, as many as are filled ahead."""
-        while len(self._in_flight) < self._setup.num_slots - MAX_LENT and (task := next(tasks, None)):
+        while len(self._in_flight) < self._setup.num_slots - MAX_LENT and (task := next(self._tasks, None)):
             task = Task(task.number, self._free.popleft(), task.rows)
-            self._in_flight.append(task)
-            if self._workers:
-                self._workers[task.number % len(self._workers)].send(task)
+            # Whoever has least to do: one that shares its core with the trainer fills fewer batches than the others.
+            worker = min(self._workers, key=lambda one: one.count_unfinished(), default=None)
+            self._in_flight.append((task, worker))
+            if worker is not None:
+                worker.send(task)
             else:
                 # It is filled when it is asked for; the disk begins now.
                 advise(task, self._setup)
@@ -105,8 +132,8 @@ class Ring:
             SampleError: a sample can't be read.
             RuntimeError: the worker died.
         """
-        task = self._in_flight.popleft()
-        others = self._receive(task)
+        task, worker = self._in_flight.popleft()
+        others = self._receive(task, worker)
         if isinstance(others, Failure):
             self._free.append(task.slot)
             raise others.error
@@ -128,10 +155,13 @@ class Ring:
         batch.mask_size = self._setup.stores[task.rows[0][0]].shapes["masks"][1]
         return batch
 
-    def _receive(self, task: Task) -> dict[str, Any] | Failure:
-        if not self._workers:
+    def _receive(self, task: Task, worker: Worker | None) -> dict[str, Any] | Failure:
+        if worker is None:
             return fill_slot(task, self._setup, self._slots)
-        number, others = self._workers[task.number % len(self._workers)].receive()
+        # It fills in the order in which it was asked, so this is the next that comes from it.
+        number, others = worker.receive()
+        if self._early is not None:
+            self._early.end()
         if number != task.number:
             raise RuntimeError(f"a worker of the BatchLoader sent batch {number}, not {task.number}")
         return others
@@ -143,10 +173,17 @@ class Ring:
     def _drain(self) -> None:
         """Wait for what an iteration that was broken off had asked for."""
         while self._in_flight:
-            task = self._in_flight.popleft()
-            if self._workers:
-                self._receive(task)
+            task, worker = self._in_flight.popleft()
+            if worker is not None:
+                self._receive(task, worker)
             self._free.append(task.slot)
+
+
+def _rows(plan: EpochPlan) -> Iterator[tuple[tuple[int, int, int], ...]]:
+    """Yield store, sample and lap of each row of each batch."""
+    for picks in plan:
+        columns = (picks.store.tolist(), picks.sample.tolist(), picks.lap.tolist())
+        yield tuple(zip(*columns, strict=True))
 
 
 def _pin(slots: Slots) -> None:

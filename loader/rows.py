@@ -31,9 +31,13 @@ def fill_rows(tensor: str, rows: Sequence[tuple[Tables, int]], out: NDArray[Any]
         The places in the batch that are left to `loader.tensors.fill_tensor`, which also says what is wrong with them.
     """
     everything = range(len(rows))
-    if tensor == "prompt_masks" or not len(rows) or not out.flags.c_contiguous:
+    if not len(rows) or not out.flags.c_contiguous:
         return everything
     try:
+        if tensor == "prompt_masks":
+            for room, (part, mask) in zip(out, rows, strict=True):
+                np.copyto(room, part.column("masks/prompt_masks")[mask])
+            return ()
         if tensor == "masks":
             return _expand_masks(rows, out)
         return _fill_images(f"images/{tensor}", rows, out)
@@ -60,7 +64,7 @@ def _fill_images(path: str, rows: Sequence[tuple[Tables, int]], out: NDArray[Any
     if loops is None or not all(array.is_raw for array in arrays):
         return range(len(rows))
     dtypes = {array.dtype for array in arrays}
-    images = [int(part.column("masks/image")[mask]) for part, mask in rows]
+    images = [part.column("masks/image").item(mask) for part, mask in rows]
     addresses, sizes = _places(arrays, images)
     if dtypes == {out.dtype} and (sizes == out[0].nbytes).all():
         loops.copy_rows(addresses, out.view(np.uint8).reshape(len(rows), -1))
@@ -88,6 +92,6 @@ def _places(
     arrays: Sequence[MappedArray], numbers: Sequence[int]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return address and size of each row. The arrays have to stay as long as these are used."""
-    places = np.array([array.place(number) for array, number in zip(arrays, numbers, strict=True)], np.int64)
-    addresses, sizes = np.ascontiguousarray(places.T)
-    return addresses, sizes
+    places = [array.place(number) for array, number in zip(arrays, numbers, strict=True)]
+    addresses, sizes = zip(*places, strict=True)
+    return np.array(addresses, np.int64), np.array(sizes, np.int64)

@@ -4,6 +4,7 @@ Fresh memory for each batch costs as much as filling it: every page is faulted i
 shared slots has no name, so nothing of it outlives the processes that hold it, however they end.
 """
 
+import math
 import mmap
 import os
 import tempfile
@@ -38,7 +39,7 @@ class ArrayLayout:
         end = 0
         for name, (shape, dtype) in arrays.items():
             placed[name] = (shape, dtype, end)
-            size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+            size = math.prod(shape) * np.dtype(dtype).itemsize
             end += -(-size // ALIGNMENT) * ALIGNMENT
         return cls(placed, end)
 
@@ -47,7 +48,7 @@ class ArrayLayout:
         views = {}
         for name, (shape, dtype, start) in self.arrays.items():
             shape = (num_samples, *shape[1:])
-            size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+            size = math.prod(shape) * np.dtype(dtype).itemsize
             views[name] = slot[start : start + size].view(dtype).reshape(shape)
         return views
 

@@ -2,8 +2,10 @@
 
 import operator
 import resource
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 
 from loader.ahead import FetchAhead
 from loader.cache import CacheOptions, PartCache, read_remote_attributes
+from loader.memory import available_bytes
 from loader.part import Part, RemoteTables
 from loader.remote import RemoteFolder, is_url
 from loader.tensors import TENSORS, TensorShapes, check_tensors
@@ -23,6 +26,9 @@ MAX_OPEN_PARTS = 1024
 
 MAPS_OF_A_PART = 14
 """How many files of a part reading batches maps at most; of one in a cache all are mapped."""
+
+SHARE_OF_MEMORY = 2
+"""A store of at most this part of the memory that is free when it is opened stays there once it is read: half."""
 
 
 class Store:
@@ -87,11 +93,15 @@ class Store:
         self._specs = {spec.path: spec for spec in array_specs(sizes, 2 if self.paired else 1)}
         self._parts: list[tuple[str, str]] = [(part["name"], part["sha256"]) for part in attributes["parts"]]
         counts = [part["rows"]["samples"] for part in attributes["parts"]]
-        self._sample_ends = np.cumsum(counts, dtype=np.int64)
+        # A list: numpy takes several times as long to look up one number.
+        self._sample_ends = list(accumulate(counts))
+        size = sum(part["bytes"] for part in attributes["parts"])
+        self.stays_in_memory = size <= available_bytes() // SHARE_OF_MEMORY
+        """Whether what is read of it is found in the page cache later, so that more may be read at once."""
 
     def __len__(self) -> int:
         """Return the number of samples."""
-        return int(self._sample_ends[-1]) if len(self._sample_ends) else 0
+        return self._sample_ends[-1] if self._sample_ends else 0
 
     def __repr__(self) -> str:
         kind = "pairs" if self.paired else "samples"
@@ -146,7 +156,7 @@ class Store:
         """Begin to fetch the part of a sample that will be read soon; return whether it can be read without waiting."""
         if self._cache is None:
             return True
-        number = int(np.searchsorted(self._sample_ends, sample % max(len(self), 1), side="right"))
+        number = bisect_right(self._sample_ends, sample % max(len(self), 1))
         if number in self._open_parts or not 0 <= number < len(self._parts):
             return True
         self._ahead.expect(*self._parts[number])
@@ -155,14 +165,19 @@ class Store:
     def _open_whole(self, number: int) -> Part:
         name, digest = self._parts[number]
         if self._cache is None:
-            return Part(self.path / name, self._specs, digest, check_rows=self._check_rows)
+            return self._part_in(self.path / name, digest)
         with self._cache.hold(name, digest) as folder:
-            part = Part(folder, self._specs, digest, check_rows=self._check_rows)
+            part = self._part_in(folder, digest)
             # Later another process may remove the part to make room for its own.
             part.map_all()
         self._ahead.reached(name)
         self._close_removed(self._cache)
         return part
+
+    def _part_in(self, folder: Path, digest: str) -> Part:
+        return Part(
+            folder, self._specs, digest, check_rows=self._check_rows, large_pages=self.stays_in_memory
+        )
 
     def max_at_once(self) -> int:
         """Return of how many parts samples may be read at once: as many as may be open, and fit into the cache."""
@@ -201,8 +216,8 @@ class Store:
         if not -count <= sample < count:
             raise IndexError(f"sample {sample} of a store of {count} samples")
         sample %= count
-        number = int(np.searchsorted(self._sample_ends, sample, side="right"))
-        first = int(self._sample_ends[number - 1]) if number else 0
+        number = bisect_right(self._sample_ends, sample)
+        first = self._sample_ends[number - 1] if number else 0
         part = self.part(number)
         return part, part.column("samples/mask")[sample - first]
 

@@ -8,6 +8,7 @@ so it never outlives the trainer. It imports numpy, but not torch.
 import os
 import pickle
 import resource
+import select
 import socket
 import subprocess
 import sys
@@ -21,9 +22,9 @@ from typing import Any
 
 from loader.filling import SampleError, advise_batch, fill_batch
 from loader.mixture import draw_expression
+from loader.rows import load_row_loops
 from loader.slots import ArrayLayout, Slots
 from loader.store import Store
-from preprocess.errors import StoreError
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +71,32 @@ Reply = tuple[int, dict[str, Any] | Failure]
 """Number of the batch, and what belongs to it beside its arrays."""
 
 
-def serve(connection: Connection, setup: Setup, slots: Slots) -> None:
-    """Fill what is asked for, in order, until the other side closes the connection."""
+def serve(
+    connection: Connection, setup: Setup, slots: Slots, begin: Callable[[], None] | None = None
+) -> None:
+    """Fill what is asked for, in order, until the other side closes the connection.
+
+    Args:
+        connection: to the trainer.
+        setup: what there is to know.
+        slots: what is filled.
+        begin: done before the first is filled, when what was asked for is being read ahead already.
+    """
     tasks: deque[Task] = deque()
+    asked = select.poll()
+    asked.register(connection, select.POLLIN)
     while True:
         try:
             # Whatever is asked for already is read ahead before the first of it is filled.
-            while not tasks or connection.poll():
+            while not tasks or asked.poll(0):
                 message = connection.recv()
                 if message is None:
                     return
                 tasks.append(message)
                 advise(message, setup)
+            if begin is not None:
+                begin()
+                begin = None
             task = tasks.popleft()
             connection.send((task.number, fill_slot(task, setup, slots)))
         except (EOFError, OSError):
@@ -109,9 +124,7 @@ def fill_slot(task: Task, setup: Setup, slots: Slots) -> dict[str, Any] | Failur
 
 def advise(task: Task, setup: Setup) -> None:
     """Have what a batch needs read ahead."""
-    # Filling the batch meets the same fault, and says which sample has it.
-    with suppress(StoreError, OSError, ValueError, IndexError):
-        advise_batch(setup.picks_of(task), setup.tensors)
+    advise_batch(setup.picks_of(task), setup.tensors)
 
 
 class Worker:
@@ -121,6 +134,10 @@ class Worker:
         self.connection = connection
         self._stop = stop
         self._how = how
+        self._num_asked = 0
+        self._arrived: deque[Reply] = deque()
+        self._poll = select.poll()
+        self._poll.register(connection, select.POLLIN)
 
     def send(self, task: Task) -> None:
         """Ask for a batch."""
@@ -128,6 +145,17 @@ class Worker:
             self.connection.send(task)
         except OSError as err:
             raise self._gone() from err
+        self._num_asked += 1
+
+    def count_unfinished(self) -> int:
+        """Return how many of the batches that were asked for are not filled yet.
+
+        Raises:
+            RuntimeError: the worker is gone.
+        """
+        while len(self._arrived) < self._num_asked and self._poll.poll(0):
+            self._arrived.append(self._take())
+        return self._num_asked - len(self._arrived)
 
     def receive(self) -> Reply:
         """Wait for the next batch that was asked for.
@@ -135,6 +163,11 @@ class Worker:
         Raises:
             RuntimeError: the worker is gone.
         """
+        reply = self._arrived.popleft() if self._arrived else self._take()
+        self._num_asked -= 1
+        return reply
+
+    def _take(self) -> Reply:
         try:
             reply: Reply = self.connection.recv()
         except (EOFError, OSError) as err:
@@ -224,4 +257,21 @@ def main(connection_descriptor: int, slots_descriptor: int) -> None:
     slots = Slots(setup.num_slots, setup.slot_bytes, slots_descriptor)
     # The map keeps the memory; the descriptor is not needed any more.
     os.close(slots_descriptor)
-    serve(connection, setup, slots)
+    serve(connection, setup, slots, _load_loops)
+
+
+def _load_loops() -> None:
+    """Load the compiled loops, in a process of which nobody else needs anything.
+
+    numba imports scipy where it is installed, for linear algebra that no loop has: a quarter of a worker's start.
+    """
+    modules: dict[str, Any] = sys.modules
+    is_new = "scipy" not in modules
+    if is_new:
+        # An import of it fails now.
+        modules["scipy"] = None
+    try:
+        load_row_loops()
+    finally:
+        if is_new:
+            del modules["scipy"]

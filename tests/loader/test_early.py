@@ -46,6 +46,12 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     return asked
 
 
+@pytest.fixture
+def unended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first batch ends nothing: all that was asked for comes, however fast the workers are."""
+    monkeypatch.setattr(EarlyReader, "end", lambda _: None)
+
+
 def threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name == "resizeonce-early"]
 
@@ -55,6 +61,7 @@ def make_loader(store: Path | str, **options: Any) -> BatchLoader:
     return BatchLoader(order, 2, workers=1, options=BatchOptions(mode="thread"))
 
 
+@pytest.mark.usefixtures("unended")
 def test_the_first_batches_are_asked_for_once_in_their_order(store: Path, asked: Asked) -> None:
     asked.may_go_on.set()
     loader = make_loader(store)
@@ -64,30 +71,65 @@ def test_the_first_batches_are_asked_for_once_in_their_order(store: Path, asked:
     assert asked.samples == [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]
 
 
+@pytest.mark.usefixtures("unended")
 def test_no_more_is_asked_for_than_is_allowed(
     store: Path, asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked.may_go_on.set()
     loader = make_loader(store)
-    monkeypatch.setattr(early, "EARLY_BYTES", 2 * loader._setup.slot_bytes + 1)
+    monkeypatch.setattr(early, "EARLY_BYTES_THAT_STAY", 2 * loader._setup.slot_bytes + 1)
     list(loader)
     loader.close()
     assert asked.samples == [[0, 1], [2, 3]]
 
 
-def test_closing_ends_it_after_the_batch_that_it_is_at(store: Path, asked: Asked) -> None:
+def test_the_first_batch_that_comes_ends_it(store: Path, asked: Asked) -> None:
     loader = make_loader(store)
-    next(iter(loader))
+    iterator = iter(loader)
+    next(iterator)
+    asked.may_go_on.set()
+    assert len(list(iterator)) == 4
+    loader.close()
+    # It may come before anything was asked for.
+    assert asked.samples in ([], [[0, 1]])
+
+
+def test_more_is_read_early_of_stores_that_stay_in_memory(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup = dataclasses.replace(make_loader(store)._setup, slot_bytes=early.EARLY_BYTES // 3)
+    assert early.count_early(setup) == 24
+    monkeypatch.setattr(setup.stores[0], "stays_in_memory", False)
+    assert early.count_early(setup) == 3
+
+
+@pytest.mark.usefixtures("unended")
+def test_it_waits_while_much_waits_for_the_disk(
+    store: Path, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[int] = []
+    monkeypatch.setattr(early.DISK_THREADS, "wait", waited.append)
+    asked.may_go_on.set()
+    loader = make_loader(store)
+    list(loader)
+    loader.close()
+    assert waited == [early._MAX_WAITING] * 5
+
+
+def test_closing_ends_it_after_the_batch_that_it_is_at(store: Path, asked: Asked) -> None:
+    tasks = [Task(number, -1, ((0, number, 0),)) for number in range(3)]
+    reader = EarlyReader(make_loader(store)._setup, tasks)
     assert asked.came.wait(60)
     assert threads()
     timer = threading.Timer(0.2, asked.may_go_on.set)
     timer.start()
-    loader.close()
+    reader.close()
     timer.join()
     assert not threads()
-    assert asked.samples == [[0, 1]]
+    assert asked.samples == [[0]]
 
 
+@pytest.mark.usefixtures("unended")
 def test_it_has_a_store_of_its_own(store: Path, asked: Asked) -> None:
     asked.may_go_on.set()
     loader = make_loader(store)
@@ -154,6 +196,7 @@ def test_a_ring_closes_its_workers_and_memory_whatever_goes_wrong(
     assert "BatchLoader" not in [thread.name for thread in threading.enumerate()]
 
 
+@pytest.mark.usefixtures("unended")
 def test_it_keeps_no_part_open(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Store] = []
     advise = early.advise

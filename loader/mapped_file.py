@@ -1,0 +1,112 @@
+"""A file mapped into memory, and what Linux is told of it: which bytes are read soon, and in pages of which size.
+
+A file in small pages costs a walk through tables every 4 KiB, a tenth of all time where batches are copied from memory
+already. Pages of 2 MiB are made only while a fault reads from the disk (ext4 since Linux 6.16, XFS since 5.18; elsewhere
+they stay small): not by madvise(MADV_WILLNEED), and not of what the page cache has. So faults it is, in threads that are
+there to wait for the disk (`loader.disk_threads`).
+
+Whole pages are read, also where a row has a part of one only. That is half as much again for rows in random order, which
+nobody misses where the whole dataset stays in memory; larger ones are read as exactly as before.
+"""
+
+import ctypes
+import mmap
+import os
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loader.disk_threads import DISK_THREADS
+from loader.large_pages import LARGE_PAGE
+
+_POPULATE_READ = 22
+"""MADV_POPULATE_READ, of which Python has no name: fault in, as reading would, and wait until all is there."""
+
+
+class MappedFile:
+    """All bytes of a file, read-only.
+
+    Args:
+        path: the file, not empty.
+        large_pages: whether to ask for large pages: for files that stay in memory once they are read.
+
+    Raises:
+        OSError: it can't be mapped.
+        ValueError: it is empty.
+    """
+
+    def __init__(self, path: Path, *, large_pages: bool = False) -> None:
+        with path.open("rb") as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self.bytes: NDArray[np.uint8] = np.frombuffer(self._map, np.uint8)
+        """uint8 [N]."""
+        self.address: int = self.bytes.ctypes.data
+        self._is_large = large_pages and _can_populate() and self._ask_for_large_pages()
+        # Of files that are someone else's, Linux does not tell what is in memory, but says that everything is.
+        self._is_ours = os.access(path, os.W_OK) or path.stat().st_uid == os.geteuid()
+        self._was_asked = bytearray(-(-len(self._map) // LARGE_PAGE))
+
+    def advise(self, start: int, size: int) -> None:
+        """Have bytes read from the disk that are going to be read soon; return at once."""
+        if not self._is_large:
+            # Advice: a system that can't take it has nothing to say that matters here.
+            self._madvise(start, size, "MADV_WILLNEED")
+            return
+        if not (self._is_in_memory(start, size) if self._is_ours else self._was_asked_for(start, size)):
+            DISK_THREADS.ask(self, start, size)
+
+    def read(self, start: int, size: int) -> None:
+        """Read bytes from the disk, those that are not in memory, and wait for them."""
+        begin = start // mmap.PAGESIZE * mmap.PAGESIZE
+        _libc().madvise(self.address + begin, start + size - begin, _POPULATE_READ)
+
+    def _ask_for_large_pages(self) -> bool:
+        # Random: a fault reads its own page, and not the next one with it.
+        return self._madvise(0, len(self._map), "MADV_HUGEPAGE") and self._madvise(
+            0, len(self._map), "MADV_RANDOM"
+        )
+
+    def _madvise(self, start: int, size: int, advice: str) -> bool:
+        """Give advice; return whether this system takes it."""
+        number = getattr(mmap, advice, None)
+        if number is None:
+            return False
+        begin = start // mmap.PAGESIZE * mmap.PAGESIZE
+        # Not through `mmap`, which holds the interpreter meanwhile: where the disk has much to do already, this waits.
+        return bool(_libc().madvise(self.address + begin, start + size - begin, number) == 0)
+
+    def _was_asked_for(self, start: int, size: int) -> bool:
+        """Whether all pages of a range were asked for before by this process; now they are."""
+        first, end = start // LARGE_PAGE, (start + size - 1) // LARGE_PAGE + 1
+        was_asked = self._was_asked.find(0, first, end) < 0
+        self._was_asked[first:end] = b"\1" * (end - first)
+        return was_asked
+
+    def _is_in_memory(self, start: int, size: int) -> bool:
+        begin = start // mmap.PAGESIZE * mmap.PAGESIZE
+        pages = ctypes.create_string_buffer(-(-(start + size - begin) // mmap.PAGESIZE))
+        if _libc().mincore(self.address + begin, start + size - begin, pages) != 0:
+            return False
+        return b"\0" not in pages.raw
+
+
+@cache
+def _libc() -> Any:
+    libc = ctypes.CDLL(None)
+    libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    if hasattr(libc, "mincore"):
+        libc.mincore.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p)
+    return libc
+
+
+@cache
+def _can_populate() -> bool:
+    """Whether this is Linux 5.14 or newer."""
+    if sys.platform != "linux":
+        return False
+    page = np.frombuffer(mmap.mmap(-1, mmap.PAGESIZE), np.uint8)
+    return bool(_libc().madvise(page.ctypes.data, page.size, _POPULATE_READ) == 0)

@@ -1,0 +1,96 @@
+"""Threads that wait for the disk: everything is read, in order, by no more than two, which then end."""
+
+import multiprocessing
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from loader.disk_threads import NUM_THREADS, DiskThreads
+
+
+class File:
+    """Stands in for a file: notes what is read of it, which takes until it may go on."""
+
+    def __init__(self) -> None:
+        self.read_so_far: list[tuple[int, int]] = []
+        self.threads: set[int] = set()
+        self.may_go_on = threading.Event()
+
+    def read(self, start: int, size: int) -> None:
+        self.threads.add(threading.get_ident())
+        self.read_so_far.append((start, size))
+        assert self.may_go_on.wait(60)
+
+
+def until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+def disk_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "resizeonce-disk"]
+
+
+def test_pieces_are_read_in_their_order_by_two_threads_which_end() -> None:
+    file, threads = File(), DiskThreads()
+    for number in range(20):
+        threads.ask(file, number, 7)
+    until(lambda: len(file.read_so_far) == NUM_THREADS)
+    assert len(disk_threads()) == NUM_THREADS
+    file.may_go_on.set()
+    until(lambda: not disk_threads())
+    assert sorted(file.read_so_far[:NUM_THREADS]) == [(0, 7), (1, 7)]
+    # Two threads may overtake each other by one.
+    assert sorted(file.read_so_far) == [(number, 7) for number in range(20)]
+    assert len(file.threads) <= NUM_THREADS
+
+
+def test_it_reads_again_after_its_threads_have_ended() -> None:
+    file, threads = File(), DiskThreads()
+    file.may_go_on.set()
+    for number in range(3):
+        threads.ask(file, number, 1)
+        until(lambda: not disk_threads())
+    assert file.read_so_far == [(0, 1), (1, 1), (2, 1)]
+
+
+def test_waiting_ends_when_few_enough_wait() -> None:
+    file, threads = File(), DiskThreads()
+    for number in range(NUM_THREADS + 5):
+        threads.ask(file, number, 1)
+    until(lambda: len(file.read_so_far) == NUM_THREADS)
+    threads.wait(5)
+    waiter = threading.Thread(target=threads.wait, args=(4,))
+    waiter.start()
+    waiter.join(0.05)
+    assert waiter.is_alive()
+    file.may_go_on.set()
+    waiter.join(60)
+    assert not waiter.is_alive()
+    until(lambda: not disk_threads())
+
+
+def _ask_in_child(threads: DiskThreads) -> None:
+    file = File()
+    file.may_go_on.set()
+    threads.ask(file, 3, 4)
+    until(lambda: file.read_so_far == [(3, 4)])
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_process_has_threads_of_its_own() -> None:
+    file, threads = File(), DiskThreads()
+    for number in range(NUM_THREADS):
+        threads.ask(file, number, 1)
+    with threads._changed:
+        # Whoever holds the lock now does not exist in the child.
+        child = multiprocessing.get_context("fork").Process(target=_ask_in_child, args=(threads,))
+        child.start()
+    child.join(60)
+    file.may_go_on.set()
+    until(lambda: not disk_threads())
+    assert child.exitcode == 0

@@ -1,0 +1,157 @@
+"""A mapped file: its bytes, and what Linux is asked for, as Linux itself tells it."""
+
+import ctypes
+import mmap
+import os
+import re
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from loader import mapped_file
+from loader.large_pages import LARGE_PAGE
+from loader.mapped_file import MappedFile
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what is in memory")
+
+SIZE = 3 * LARGE_PAGE + 5000
+
+
+class Asked:
+    """Stands in for the threads that wait for the disk."""
+
+    def __init__(self) -> None:
+        self.pieces: list[tuple[int, int]] = []
+
+    def ask(self, file: MappedFile, start: int, size: int) -> None:
+        assert isinstance(file, MappedFile)
+        self.pieces.append((start, size))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "file"
+    path.write_bytes(np.random.default_rng(0).bytes(SIZE))
+    return path
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
+    asked = Asked()
+    monkeypatch.setattr(mapped_file, "DISK_THREADS", asked)
+    return asked
+
+
+def pages_in_memory(path: Path) -> np.ndarray:
+    """Return of each page of a file whether it is in memory: bool [pages]."""
+    with path.open("rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    memory = np.frombuffer(mapped, np.uint8)
+    pages = np.zeros(-(-len(memory) // mmap.PAGESIZE), np.uint8)
+    libc = ctypes.CDLL(None)
+    place, found = ctypes.c_void_p(memory.ctypes.data), ctypes.c_void_p(pages.ctypes.data)
+    assert libc.mincore(place, ctypes.c_size_t(len(memory)), found) == 0
+    return pages & 1 > 0
+
+
+def evict(path: Path) -> None:
+    """Drop a file that nobody maps from the page cache."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    if pages_in_memory(path).any():
+        pytest.skip("this file system keeps its files in memory")
+
+
+def until_in_memory(path: Path, pages: slice) -> None:
+    end = time.monotonic() + 60
+    while not pages_in_memory(path)[pages].all():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("large_pages", [False, True])
+@pytest.mark.parametrize("size", [1, 4096, LARGE_PAGE, LARGE_PAGE + 1])
+def test_it_has_the_bytes_of_the_file(tmp_path: Path, size: int, large_pages: bool) -> None:
+    content = np.random.default_rng(size).bytes(size)
+    (tmp_path / "file").write_bytes(content)
+    file = MappedFile(tmp_path / "file", large_pages=large_pages)
+    file.advise(0, size)
+    file.advise(size - 1, 1)
+    assert file.bytes.tobytes() == content
+    assert file.address == file.bytes.ctypes.data
+    assert not file.bytes.flags.writeable
+
+
+@pytest.mark.parametrize("large_pages", [False, True])
+def test_advice_reads_from_the_disk(path: Path, large_pages: bool) -> None:
+    evict(path)
+    file = MappedFile(path, large_pages=large_pages)
+    file.advise(LARGE_PAGE + 5000, 100_000)
+    first = (LARGE_PAGE + 5000) // mmap.PAGESIZE
+    until_in_memory(path, slice(first, first + 25))
+    # Nobody asked for the rest. A large page is read as a whole.
+    assert not pages_in_memory(path)[: LARGE_PAGE // mmap.PAGESIZE].any()
+
+
+def test_only_what_is_not_in_memory_is_asked_for(path: Path, asked: Asked) -> None:
+    evict(path)
+    file = MappedFile(path, large_pages=True)
+    file.advise(100, 9000)
+    assert asked.pieces == [(100, 9000)]
+    file.read(100, 9000)
+    file.advise(100, 9000)
+    assert asked.pieces == [(100, 9000)]
+    file.advise(SIZE - 1, 1)
+    assert asked.pieces[1:] == [(SIZE - 1, 1)]
+
+
+def test_nothing_is_asked_for_after_everything_was_read(path: Path, asked: Asked) -> None:
+    file = MappedFile(path, large_pages=True)
+    file.read(0, SIZE)
+    for start in range(0, SIZE, 99_999):
+        file.advise(start, 1)
+    assert asked.pieces == []
+
+
+def test_of_other_peoples_files_each_large_page_is_asked_for_once(
+    path: Path, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Then Linux says of every page that it is in memory.
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
+    file = MappedFile(path, large_pages=True)
+    file.advise(10, 20)
+    file.advise(LARGE_PAGE - 10, 20)
+    file.advise(500, LARGE_PAGE)
+    assert asked.pieces == [(10, 20), (LARGE_PAGE - 10, 20)]
+    file.advise(2 * LARGE_PAGE, 1)
+    assert asked.pieces[2:] == [(2 * LARGE_PAGE, 1)]
+
+
+def test_linux_is_told_of_large_pages_only_where_they_are_wanted(path: Path) -> None:
+    plain, large = MappedFile(path), MappedFile(path, large_pages=True)
+    maps = re.split(r"\n(?=[0-9a-f]+-)", Path("/proc/self/smaps").read_text())
+    flags = {
+        int(one.split("-")[0], 16): set(re.findall(r"VmFlags:(.*)", one)[0].split())
+        for one in maps
+        if "VmFlags" in one
+    }
+    assert not flags[plain.address] & {"hg", "rr"}
+    if "hg" not in flags[large.address]:
+        pytest.skip("this Linux has no large pages")
+    assert "rr" in flags[large.address]
+
+
+def test_a_system_that_can_not_fault_in_gets_the_usual_advice(
+    path: Path, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mapped_file, "_can_populate", lambda: False)
+    evict(path)
+    file = MappedFile(path, large_pages=True)
+    file.advise(0, 100_000)
+    until_in_memory(path, slice(0, 24))
+    assert asked.pieces == []

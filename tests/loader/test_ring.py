@@ -1,0 +1,228 @@
+"""Which worker fills what, and what is filled ahead: also of the next epoch, where it is the one that comes."""
+
+import gc
+import threading
+import weakref
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stores import coco_store
+
+from loader import BatchLoader, CacheOptions, Order, OrderOptions, SampleIndex, Store, ring
+from loader.batches import BatchOptions
+from loader.filling import SampleError
+from loader.slots import Slots
+from loader.workers import Reply, Setup, Task, Worker, fill_slot
+
+SMALL = ["recipe.pixel_values.size=32", "recipe.g_pixel_values.size=48", "recipe.masks.size=48"]
+WAYS = [(0, "thread"), (2, "thread"), (2, "process")]
+PREFETCH = 3
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ring")
+    coco_store(folder, *SMALL)
+    return folder / "coco.zarr"
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[Task]:
+    """What workers are asked for, in order."""
+    sent: list[Task] = []
+    send = Worker.send
+
+    def spy(self: Worker, task: Task) -> None:
+        sent.append(task)
+        send(self, task)
+
+    monkeypatch.setattr(Worker, "send", spy)
+    return sent
+
+
+def make_loader(store: Path | str, workers: int = 2, mode: Any = "thread", **cache: Any) -> BatchLoader:
+    order = Order([SampleIndex(Store(store, **cache))], OrderOptions(seed=5))
+    return BatchLoader(order, 2, workers, PREFETCH, options=BatchOptions(mode=mode))
+
+
+def samples(tasks: Sequence[Task]) -> list[list[int]]:
+    return [[sample for _, sample, _ in task.rows] for task in tasks]
+
+
+def expected(loader: BatchLoader, epoch: int) -> list[list[str]]:
+    """Return the keys of each batch of an epoch, as the order itself has them."""
+    store = loader._setup.stores[0]
+    plan = loader._plan.order.plan(loader._batching, epoch)
+    return [[store.key(sample) for sample in picks.sample.tolist()] for picks in plan]
+
+
+def keys(batches: Any) -> list[list[str]]:
+    return [batch["key"] for batch in batches]
+
+
+def test_the_next_epoch_is_filled_while_the_last_batches_are_worked_on(store: Path, sent: list[Task]) -> None:
+    loader = make_loader(store)
+    last = list(loader)[-1]
+    assert len(sent) == 5 + PREFETCH
+    ahead = [[loader._setup.stores[0].key(sample) for sample in batch] for batch in samples(sent[5:])]
+    assert ahead == expected(loader, 1)[:PREFETCH]
+    assert last["key"] == expected(loader, 0)[-1]
+    for epoch in range(1, 4):
+        assert keys(loader) == expected(loader, epoch)
+    # Nothing was asked for twice.
+    assert len(sent) == 4 * 5 + PREFETCH
+    loader.close()
+
+
+@pytest.mark.parametrize(("workers", "mode"), WAYS)
+def test_each_epoch_has_its_own_batches_whatever_was_filled_for_it(
+    store: Path, workers: int, mode: str
+) -> None:
+    loader = make_loader(store, workers, mode)
+    assert keys(loader) == expected(loader, 0)
+    assert keys(loader) == expected(loader, 1)
+    # Another epoch than the one that comes.
+    loader.set_epoch(7)
+    assert keys(loader) == expected(loader, 7)
+    # The one that comes, named as Lightning does.
+    loader.set_epoch(8)
+    assert keys(loader) == expected(loader, 8)
+    # The one that comes, broken off.
+    iterator = iter(loader)
+    assert [next(iterator)["key"] for _ in range(2)] == expected(loader, 9)[:2]
+    state = loader.state_dict()
+    assert keys(loader) == expected(loader, 9)
+    loader.load_state_dict(state)
+    assert keys(loader) == expected(loader, 9)[2:]
+    assert keys(loader) == expected(loader, 10)
+    loader.close()
+
+
+def test_an_epoch_of_fewer_batches_than_are_filled_ahead(store: Path, sent: list[Task]) -> None:
+    order = Order([SampleIndex(Store(store))], OrderOptions(seed=5))
+    loader = BatchLoader(order, 10, 2, 7, options=BatchOptions(mode="thread"))
+    for epoch in range(5):
+        assert keys(loader) == expected(loader, epoch)
+        assert len(sent) == epoch + 1 + 7
+    loader.close()
+
+
+def test_an_epoch_left_after_its_last_batch_is_over(store: Path, sent: list[Task]) -> None:
+    loader = make_loader(store)
+    iterator = iter(loader)
+    for _ in range(5):
+        next(iterator)
+    # Lightning knows the length, and asks for no further batch.
+    assert keys(loader) == expected(loader, 1)
+    assert len(sent) == 2 * 5 + PREFETCH
+    loader.close()
+
+
+def test_nothing_is_fetched_for_an_epoch_that_may_not_come(
+    store: Path, sent: list[Task], tmp_path: Path
+) -> None:
+    loader = make_loader(store.as_uri(), cache=CacheOptions(folder=tmp_path))
+    for epoch in range(3):
+        assert keys(loader) == expected(loader, epoch)
+        assert len(sent) == 5 * (epoch + 1)
+    loader.close()
+
+
+def test_a_sample_of_the_next_epoch_that_can_not_be_read_is_an_error_there(tmp_path: Path) -> None:
+    coco_store(tmp_path, *SMALL)
+    opened = Store(tmp_path / "coco.zarr", check_rows=True)
+    order = Order([SampleIndex(opened)], OrderOptions(shuffle=None))
+    loader = BatchLoader(order, 2, 1, PREFETCH, options=BatchOptions(mode="thread"))
+    iterator = iter(loader)
+    next(iterator)
+    path = next((tmp_path / "coco.zarr/part-00000/images/g_pixel_values").glob("c/0/0/0/0"))
+    with path.open("r+b") as file:
+        file.write(b"\xaa\x55" * 500)
+    assert len(list(iterator)) == 4
+    with pytest.raises(SampleError, match="checksum is wrong"):
+        next(iter(loader))
+    loader.close()
+
+
+def test_closing_while_the_next_epoch_is_filled_leaves_nothing(store: Path) -> None:
+    loader = make_loader(store)
+    list(loader)
+    loader.close()
+    assert "BatchLoader" not in [thread.name for thread in threading.enumerate()]
+    assert keys(loader) == expected(loader, 1)
+    loader.close()
+
+
+@pytest.mark.parametrize(("workers", "mode"), WAYS)
+def test_a_closed_loader_lets_go_of_its_memory_at_once(store: Path, workers: int, mode: str) -> None:
+    loader = make_loader(store, workers, mode)
+    for batch in loader:
+        del batch
+    gone = weakref.ref(loader._ring)
+    # Without looking for circles, which may take long to happen.
+    gc.disable()
+    try:
+        loader.close()
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+class FakeWorker(Worker):
+    """Fills a batch only when it is waited for; says of a share of them only that they are not filled."""
+
+    def __init__(self, setup: Setup, slots: Slots, share: int) -> None:
+        self._setup, self._slots, self._share = setup, slots, share
+        self.tasks: deque[Task] = deque()
+        self.filled: list[int] = []
+
+    def send(self, task: Task) -> None:
+        self.tasks.append(task)
+        self.filled.append(task.number)
+
+    def count_unfinished(self) -> int:
+        return len(self.tasks) * self._share
+
+    def receive(self) -> Reply:
+        task = self.tasks.popleft()
+        return task.number, fill_slot(task, self._setup, self._slots)
+
+    def close(self) -> None:
+        self.tasks.clear()
+
+
+def test_who_has_least_to_do_fills_the_next(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workers: list[FakeWorker] = []
+
+    def start(_: int, __: str, setup: Setup, slots: Slots) -> list[FakeWorker]:
+        # The first is slow: what it was asked for is never done before it is waited for.
+        workers.extend(FakeWorker(setup, slots, share) for share in (1, 0))
+        return workers
+
+    monkeypatch.setattr(ring, "start_workers", start)
+    loader = make_loader(store)
+    assert keys(loader) == expected(loader, 0)
+    slow, fast = (worker.filled for worker in workers)
+    assert sorted(slow + fast) == list(range(5 + PREFETCH))
+    # It gets one whenever it has none; batches come in order all the same.
+    assert slow == [0, 3, 6]
+    loader.close()
+
+
+@pytest.mark.parametrize("mode", ["thread", "process"])
+def test_a_worker_tells_how_many_batches_it_has_not_filled(store: Path, mode: str) -> None:
+    loader = make_loader(store, 1, mode)
+    iterator = iter(loader)
+    next(iterator)
+    assert loader._ring is not None
+    worker = loader._ring._workers[0]
+    counts = {worker.count_unfinished() for _ in range(100)}
+    assert counts <= {0, 1, 2, 3}
+    while worker.count_unfinished():
+        threading.Event().wait(0.001)
+    # What has arrived by then is delivered none the less, in order.
+    assert keys(iterator) == expected(loader, 0)[1:]
+    loader.close()
