@@ -51,16 +51,6 @@ def _stream(builder: Any, value: Any, place: Any) -> None:
     stored.set_metadata("nontemporal", builder.module.add_metadata([ir.IntType(32)(1)]))
 
 
-def _prefetch(context: Any, builder: Any, kind: Any, array: Any, at: Any) -> None:
-    """Ask for what is read a little later; beyond the end of an array this does nothing."""
-    byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
-    kinds = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
-    prefetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], kinds)
-    place = _pointer(context, builder, kind, array, builder.add(at, at.type(AHEAD)), ir.IntType(8))
-    # For reading, to stay in all caches, of data.
-    builder.call(prefetch, [place, number(0), number(3), number(1)])
-
-
 def _copy_line_code(typing_context: Any, stored: Any, at: Any, out: Any, out_at: Any) -> Any:
     """Copy 64 bytes."""
     # numba hands its typing context over; the types below do not depend on it.
@@ -71,11 +61,40 @@ def _copy_line_code(typing_context: Any, stored: Any, at: Any, out: Any, out_at:
         stored, at, out, out_at = arguments
         source = _pointer(context, builder, signature.args[0], stored, at, _bytes)
         target = _pointer(context, builder, signature.args[2], out, out_at, _bytes)
-        _prefetch(context, builder, signature.args[0], stored, at)
         _stream(builder, builder.load(source, align=1), target)
         return context.get_dummy_value()
 
     return signature, generate
+
+
+def _expect_line_code(typing_context: Any, stored: Any, at: Any) -> Any:
+    """Ask for what is read `AHEAD` bytes later; beyond the end of an array this does nothing."""
+    del typing_context
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        stored, at = arguments
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kinds = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        prefetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], kinds)
+        later = builder.add(at, at.type(AHEAD))
+        place = _pointer(context, builder, signature.args[0], stored, later, ir.IntType(8))
+        # For reading, to stay in all caches, of data.
+        builder.call(prefetch, [place, number(0), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(stored, at), generate
+
+
+def _load_word_code(typing_context: Any, stored: Any, at: Any) -> Any:
+    """Return 8 bytes as a number, the lowest first; the highest bit is its sign."""
+    del typing_context
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        stored, at = arguments
+        place = _pointer(context, builder, signature.args[0], stored, at, ir.IntType(64))
+        return builder.load(place, align=1)
+
+    return types.int64(stored, at), generate
 
 
 def _widen_line_code(typing_context: Any, stored: Any, at: Any, out: Any, out_at: Any) -> Any:
@@ -187,6 +206,8 @@ def _divide_plainly(builder: Any, value: Any, divisor: Any, inverse: Any, rest: 
 
 
 copy_line: Any = intrinsic(_copy_line_code)
+load_word: Any = intrinsic(_load_word_code)
+_expect_line: Any = intrinsic(_expect_line_code)
 _widen_line: Any = intrinsic(_widen_line_code)
 _normalize_line: Any = intrinsic(_normalize_line_code)
 finish: Any = intrinsic(_finish_code)
@@ -210,6 +231,7 @@ def copy(stored: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
     first, last = _lines(out.ctypes.data, out.size, LINE)
     out[:first] = stored[:first]
     for i in range(first, last, LINE):
+        _expect_line(stored, i)
         copy_line(stored, i, out, i)
     out[last:] = stored[last:]
     finish()

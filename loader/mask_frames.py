@@ -13,13 +13,29 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from loader.loops import FLOATS, LINE, bytes_at, carray, copy_line, finish
+from loader.loops import FLOATS, LINE, bytes_at, carray, copy_line, finish, load_word
 from preprocess.mask_sequences import BLOCK, WINDOW_BYTE
-from preprocess.zstd_tables import LITERAL_LENGTHS, MATCH_LENGTHS, OFFSETS
+from preprocess.zstd_tables import LITERAL_LENGTHS, MATCH_LENGTHS, OFFSETS, CodeTable
 
-_LL_SMALLEST, _LL_EXTRA, _, _LL_BITS, _LL_BASE, _LL_CODES = LITERAL_LENGTHS
-_ML_SMALLEST, _ML_EXTRA, _, _ML_BITS, _ML_BASE, _ML_CODES = MATCH_LENGTHS
-_OF_SMALLEST, _OF_EXTRA, _, _OF_BITS, _OF_BASE, _OF_CODES = OFFSETS
+
+class _States(NamedTuple):
+    """What each state of one part of a sequence says, int64 [states] each."""
+
+    smallest: NDArray[np.int64]
+    extra_bits: NDArray[np.int64]
+    bits: NDArray[np.int64]
+    base: NDArray[np.int64]
+
+
+def _by_state(table: CodeTable) -> _States:
+    """Return a table as a decoder looks it up: its codes are of no interest, only what they stand for."""
+    codes = table.codes
+    return _States(table.smallest[codes], table.extra_bits[codes], table.bits, table.base)
+
+
+_LL_SMALLEST, _LL_EXTRA, _LL_BITS, _LL_BASE = _by_state(LITERAL_LENGTHS)
+_ML_SMALLEST, _ML_EXTRA, _ML_BITS, _ML_BASE = _by_state(MATCH_LENGTHS)
+_OF_SMALLEST, _OF_EXTRA, _OF_BITS, _OF_BASE = _by_state(OFFSETS)
 
 _LEAST_BYTES = 10
 """Of a frame with a size in four bytes and nothing else."""
@@ -29,6 +45,15 @@ LITERALS = 3
 
 _STATE_BITS = 17
 """The states to begin with: 6, 5 and 6 bits."""
+
+_WORD = 8
+"""Bytes that are read at once. What one part of a sequence takes is 44 bits at most."""
+
+
+_Offsets = tuple[int, int, int]
+
+_BAD = -1, (0, 0, 0)
+"""What there is of a block that is damaged or of another kind."""
 
 
 class Row(NamedTuple):
@@ -54,19 +79,16 @@ def _read(data: NDArray[np.uint8], at: int, count: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _refill(block: NDArray[np.uint8], start: int, bits: int, held: int, back: int) -> tuple[int, int, int]:
-    """Hold at least 48 bits, if so many are left: what one part of a sequence takes at most is 44."""
-    while held < 48 and back > start:
-        back -= 1
-        # What was taken is pushed out at the top.
-        bits, held = (bits & (1 << held) - 1) << 8 | block[back], held + 8
-    return bits, held, back
+def _hold(block: NDArray[np.uint8], left: int) -> tuple[int, int]:
+    """Return the last bits of the `left` first ones of a block, and how many they are: 57 at least, or all."""
+    start = max((left + 7 >> 3) - _WORD, 0)
+    return load_word(block, start), left - 8 * start
 
 
 @njit(cache=True, nogil=True)
 def _take(bits: int, held: int, count: int) -> int:
-    """Return `count` bits above the lowest `held`, anything where there are none: who asks looks at `held` then."""
-    return bits >> max(held, 0) & (1 << count) - 1
+    """Return the `count` bits above the lowest `held`."""
+    return bits >> held & (1 << count) - 1
 
 
 @njit(cache=True, nogil=True)
@@ -78,7 +100,38 @@ def expand(frame: NDArray[np.uint8], width: int, out: NDArray[np.float32]) -> bo
         width: pixels of a row.
         out: float32 [H * W]; holds anything where the answer is no.
     """
-    if frame.size < _LEAST_BYTES or width < 1 or out.size % width:
+    is_done = np.zeros(1, np.bool_)
+    expand_rows(np.array([frame.ctypes.data]), np.array([frame.size]), width, out.reshape(1, -1), is_done)
+    return bool(is_done[0])
+
+
+@njit(cache=True, nogil=True)
+def expand_rows(
+    addresses: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    width: int,
+    out: NDArray[np.float32],
+    is_done: NDArray[np.bool_],
+) -> None:
+    """Do what `expand` does with frames given by address and size, int64 [B]; `out` is float32 [B, H * W]."""
+    pixels = np.zeros(max(width, 1), np.float32)
+    for place in range(addresses.size):
+        # Arrays of bare addresses: others are counted wherever they are handed on, by instructions that wait until all
+        # lines that were streamed have reached the memory.
+        target = carray(bytes_at(out.ctypes.data + 4 * out.shape[1] * place), (4 * out.shape[1],))
+        source = carray(bytes_at(pixels.ctypes.data), (4 * pixels.size,))
+        has_lines = pixels.size % FLOATS == 0 and target.ctypes.data % LINE == 0
+        row = Row(source.view(np.float32), source, target, has_lines)
+        is_done[place] = _expand(carray(bytes_at(addresses[place]), (sizes[place],)), row)
+    # It has to stay until here, which the compiler can't know.
+    pixels[0] = 0
+
+
+@njit(cache=True, nogil=True)
+def _expand(frame: NDArray[np.uint8], row: Row) -> bool:
+    """Write a mask; return whether it was of the known kind and whole."""
+    width, size = row.pixels.size, row.target.size // 4
+    if frame.size < _LEAST_BYTES or size % width:
         return False
     at = 5
     if frame[4] == 0x80:
@@ -88,13 +141,10 @@ def expand(frame: NDArray[np.uint8], width: int, out: NDArray[np.float32]) -> bo
         at = 6
     elif frame[4] != 0xA0:
         return False
-    if _read(frame, 0, 4) != 0xFD2FB528 or _read(frame, at, 4) != out.size:
+    if _read(frame, 0, 4) != 0xFD2FB528 or _read(frame, at, 4) != size:
         return False
     at += 4
-    pixels, target = np.zeros(width, np.float32), out.view(np.uint8)
-    has_lines = width % FLOATS == 0 and out.ctypes.data % LINE == 0
-    row = Row(pixels, pixels.view(np.uint8), target, has_lines)
-    recent = np.array([1, 4, 8])
+    recent = 1, 4, 8
     written = 0
     is_last = False
     while not is_last:
@@ -105,12 +155,12 @@ def expand(frame: NDArray[np.uint8], width: int, out: NDArray[np.float32]) -> bo
         is_last, end = header & 1 == 1, at + (header >> 3)
         if header >> 1 & 3 != 2 or end > frame.size or end - at > BLOCK:
             return False
-        written = _expand_block(frame[at:end], recent, written, row)
+        written, recent = _expand_block(frame[at:end], recent, written, row)
         if written < 0:
             return False
         at = end
     finish()
-    return at == frame.size and written == out.size
+    return at == frame.size and written == size
 
 
 @njit(cache=True, nogil=True)
@@ -134,140 +184,161 @@ def _read_headers(block: NDArray[np.uint8]) -> tuple[int, int, int]:
 
 
 @njit(cache=True, nogil=True)
-def _expand_block(block: NDArray[np.uint8], recent: NDArray[np.int64], written: int, row: Row) -> int:
+def _expand_block(block: NDArray[np.uint8], recent: _Offsets, written: int, row: Row) -> tuple[int, _Offsets]:
     """Go on with a compressed block.
 
     Args:
         block: uint8 [N].
-        recent: int64 [3], the offsets used last.
+        recent: the offsets used last.
         written: pixels so far.
         row: where they go.
 
     Returns:
-        The pixels that there are now, -1 where the block is damaged or of another kind.
+        The pixels that there are now, -1 where the block is damaged or of another kind, and the new `recent`.
     """
     literals_end, at, num_sequences = _read_headers(block)
     if num_sequences < 0:
-        return -1
-    literal = LITERALS
+        return _BAD
     width = row.pixels.size
+    x, begin = written % width, written // width * width
     stop = min(written + BLOCK, row.target.size // 4)
+    literal = LITERALS
     ll_state = of_state = ml_state = 0
     # Bits are read from the end; the highest that is set only marks where they begin.
-    bits = held = 0
-    back = block.size
+    least = left = 8 * at
     if num_sequences:
-        back -= 1
-        bits = int(block[back])
-        if not bits:
-            return -1
-        while bits >> held > 1:
-            held += 1
-        bits, held, back = _refill(block, at, bits, held, back)
-        held -= _STATE_BITS
-        if held < 0:
-            return -1
-        ll_state, of_state, ml_state = bits >> held + 11 & 63, bits >> held + 6 & 31, bits >> held & 63
+        if block.size < _WORD or not block[-1]:
+            return _BAD
+        left = 8 * block.size - 1
+        while not block[-1] >> (left & 7):
+            left -= 1
+        bits, held = _hold(block, left)
+        left -= _STATE_BITS
+        if left < least:
+            return _BAD
+        state = _take(bits, held - _STATE_BITS, _STATE_BITS)
+        ll_state, of_state, ml_state = state >> 11, state >> 6 & 31, state & 63
     for place in range(num_sequences):
-        bits, held, back = _refill(block, at, bits, held, back)
-        code = _OF_CODES[of_state]
-        held -= _OF_EXTRA[code]
-        number = _OF_SMALLEST[code] + _take(bits, held, _OF_EXTRA[code])
-        code = _ML_CODES[ml_state]
-        held -= _ML_EXTRA[code]
-        ml = _ML_SMALLEST[code] + _take(bits, held, _ML_EXTRA[code])
-        if held < 0:
-            return -1
-        bits, held, back = _refill(block, at, bits, held, back)
-        code = _LL_CODES[ll_state]
-        held -= _LL_EXTRA[code]
-        ll = _LL_SMALLEST[code] + _take(bits, held, _LL_EXTRA[code])
+        bits, held = _hold(block, left)
+        count = _OF_EXTRA[of_state]
+        number = _OF_SMALLEST[of_state] + _take(bits, held - count, count)
+        held -= count
+        left -= count
+        count = _ML_EXTRA[ml_state]
+        ml = _ML_SMALLEST[ml_state] + _take(bits, held - count, count)
+        left -= count
+        if left < least:
+            return _BAD
+        bits, held = _hold(block, left)
+        count = _LL_EXTRA[ll_state]
+        ll = _LL_SMALLEST[ll_state] + _take(bits, held - count, count)
+        held -= count
+        left -= count
         if place < num_sequences - 1:
-            held -= _LL_BITS[ll_state]
-            ll_state = _LL_BASE[ll_state] + _take(bits, held, _LL_BITS[ll_state])
-            held -= _ML_BITS[ml_state]
-            ml_state = _ML_BASE[ml_state] + _take(bits, held, _ML_BITS[ml_state])
-            held -= _OF_BITS[of_state]
-            of_state = _OF_BASE[of_state] + _take(bits, held, _OF_BITS[of_state])
-        if held < 0:
-            return -1
-        if literal + ll > literals_end or written + ll + ml > stop:
-            return -1
-        for _ in range(ll):
-            written = _repeat(1 if block[literal] else 0, 1, written, row)
-            literal += 1
-        offset = _recall(number, ll, recent)
-        if offset == width and written >= width:
-            written = _skip(ml, written, row)
-        elif offset == 1 and written:
-            value = row.pixels[(written - 1) % width]
-            written = _repeat(value, ml, written, row)
+            count = _LL_BITS[ll_state]
+            ll_state = _LL_BASE[ll_state] + _take(bits, held - count, count)
+            held -= count
+            left -= count
+            count = _ML_BITS[ml_state]
+            ml_state = _ML_BASE[ml_state] + _take(bits, held - count, count)
+            held -= count
+            left -= count
+            count = _OF_BITS[of_state]
+            of_state = _OF_BASE[of_state] + _take(bits, held - count, count)
+            left -= count
+        if left < least:
+            return _BAD
+        if literal + ll > literals_end or begin + x + ll + ml > stop:
+            return _BAD
+        x, begin = _add_literals(block, literal, ll, x, begin, row)
+        literal += ll
+        recent = _recall(number, ll, recent)
+        offset = recent[0]
+        if offset == width and begin + x >= width:
+            x, begin = _skip(ml, x, begin, row)
+        elif offset == 1 and begin + x:
+            x, begin = _repeat(ml, x, begin, row)
         else:
-            return -1
-    if held or back > at or written + literals_end - literal > stop:
-        return -1
-    while literal < literals_end:
-        written = _repeat(1 if block[literal] else 0, 1, written, row)
-        literal += 1
-    return written
+            return _BAD
+    ll = literals_end - literal
+    if left != least or begin + x + ll > stop:
+        return _BAD
+    x, begin = _add_literals(block, literal, ll, x, begin, row)
+    return begin + x, recent
 
 
 @njit(cache=True, nogil=True)
-def _recall(number: int, num_literals: int, recent: NDArray[np.int64]) -> int:
-    """Return the offset that a number stands for, and note it as the newest (RFC 8878, 3.1.1.5)."""
+def _recall(number: int, num_literals: int, recent: _Offsets) -> _Offsets:
+    """Return the offsets used last, the newest first, after one that a number stands for (RFC 8878, 3.1.1.5)."""
+    first, second, third = recent
     if number > 3:
-        offset = number - 3
-        recent[2] = recent[1]
-        recent[1] = recent[0]
-    else:
-        index = number - 1 + (1 if num_literals == 0 else 0)
-        offset = recent[0] - 1 if index == 3 else recent[index]
-        if index > 1:
-            recent[2] = recent[1]
-        if index > 0:
-            recent[1] = recent[0]
-    recent[0] = offset
-    return offset
+        return number - 3, first, second
+    index = number - 1 + (1 if num_literals == 0 else 0)
+    if index == 0:
+        return first, second, third
+    if index == 1:
+        return second, first, third
+    return third if index == 2 else first - 1, first, second
 
 
 @njit(cache=True, nogil=True)
-def _repeat(value: float, count: int, written: int, row: Row) -> int:
-    """Add pixels of one value; return how many there are now."""
+def _add_literals(
+    block: NDArray[np.uint8], literal: int, count: int, x: int, begin: int, row: Row
+) -> tuple[int, int]:
+    """Add single pixels.
+
+    Args:
+        block: uint8 [N].
+        literal: where in it they are.
+        count: how many.
+        x: pixels of the row so far.
+        begin: pixels before it.
+        row: where they go.
+
+    Returns:
+        The new `x` and `begin`.
+    """
+    for place in range(literal, literal + count):
+        row.pixels[x] = np.float32(1 if block[place] else 0)
+        x += 1
+        if x == row.pixels.size:
+            x, begin = 0, _write_row(begin, row)
+    return x, begin
+
+
+@njit(cache=True, nogil=True)
+def _repeat(count: int, x: int, begin: int, row: Row) -> tuple[int, int]:
+    """Add pixels that equal the last one; else as `_add_literals`."""
     width = row.pixels.size
+    value = row.pixels[x - 1 if x else width - 1]
     while count:
-        x = written % width
         here = min(count, width - x)
         for place in range(x, x + here):
             row.pixels[place] = value
-        written, count = _skip(here, written, row), count - here
-    return written
+        x += here
+        count -= here
+        if x == width:
+            x, begin = 0, _write_row(begin, row)
+    return x, begin
 
 
 @njit(cache=True, nogil=True)
-def _skip(count: int, written: int, row: Row) -> int:
-    """Add pixels that equal those above, and write out each row that this fills; return how many there are now."""
-    width = row.pixels.size
-    left = width - written % width
-    while count >= left:
-        start = 4 * (written + left - width)
-        if row.has_lines:
-            for i in range(0, row.source.size, LINE):
-                copy_line(row.source, i, row.target, start + i)
-        else:
-            row.target[start : start + row.source.size] = row.source
-        written, count, left = written + left, count - left, width
-    return written + count
+def _skip(count: int, x: int, begin: int, row: Row) -> tuple[int, int]:
+    """Add pixels that equal those above; else as `_add_literals`."""
+    x += count
+    while x >= row.pixels.size:
+        x -= row.pixels.size
+        begin = _write_row(begin, row)
+    return x, begin
 
 
 @njit(cache=True, nogil=True)
-def expand_rows(
-    addresses: NDArray[np.int64],
-    sizes: NDArray[np.int64],
-    width: int,
-    out: NDArray[np.float32],
-    is_done: NDArray[np.bool_],
-) -> None:
-    """Do what `expand` does with frames given by address and size, int64 [B]; `out` is float32 [B, H * W]."""
-    for place in range(addresses.size):
-        frame = carray(bytes_at(addresses[place]), (sizes[place],))
-        is_done[place] = expand(frame, width, out[place])
+def _write_row(begin: int, row: Row) -> int:
+    """Write out a full row; return where the next begins."""
+    start, size = 4 * begin, row.source.size
+    if row.has_lines:
+        for i in range(0, size, LINE):
+            copy_line(row.source, i, row.target, start + i)
+    else:
+        row.target[start : start + size] = row.source
+    return begin + row.pixels.size
