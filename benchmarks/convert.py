@@ -59,6 +59,9 @@ WRITER_BAR = 0.8
 KERNELS_BAR = 0.85
 
 
+Facts = dict[str, dict[str, float]]
+"""Medians: milliseconds per image by what was timed, images per second by whose writer it is."""
+
 WORKLOADS = (
     Workload("SA-1B, 100 masks", (1500, 2250), 100, 5.0, images=64, plain_images=DISTINCT, rounds=3),
     Workload("SA-1B, 1 mask", (1500, 2250), 1, 2.5, images=128, plain_images=32, rounds=5),
@@ -191,7 +194,7 @@ def time_kernels(
 # The comparisons
 
 
-def bench_pipeline(workload: Workload, folder: Path) -> list[tuple[str, float, float]]:
+def bench_pipeline(workload: Workload, folder: Path, facts: Facts) -> list[tuple[str, float, float]]:
     """Time our pipeline, the plain program and our kernels in turns; return (what, ratio, bar)."""
     root, scratch = folder / "raw", folder / "scratch"
     make_dataset(root, workload, workload.images)
@@ -239,6 +242,8 @@ def bench_pipeline(workload: Workload, folder: Path) -> list[tuple[str, float, f
         print(f"    {name:<35}{spent}")
     print(f"  plain / ours {compare(plain, ours)}, bar {workload.bar}", flush=True)
     print(f"  kernels / ours {compare(total, ours)}, bar {KERNELS_BAR}", flush=True)
+    spent = {"ours": ours, "plain": plain, "decode": kernels["decode"]}
+    facts[workload.name] = {name: 1000 * times.median for name, times in spent.items()}
     return [
         (f"{workload.name}: times plain Pillow", median_ratio(plain, ours), workload.bar),
         (f"{workload.name}: of the kernels' rate", median_ratio(total, ours), KERNELS_BAR),
@@ -318,7 +323,7 @@ def run_rival(name: str, python: str, root: Path, out: Path, *, verify: bool) ->
 
 
 def bench_rivals(
-    workload: Workload, pythons: dict[str, str], folder: Path, rounds: int, images: int
+    workload: Workload, pythons: dict[str, str], folder: Path, rounds: int, images: int, facts: Facts
 ) -> list[tuple[str, float, float]]:
     """Time two workers of ours and of each rival in turns, from the call to the finished dataset."""
     root, scratch = folder / "raw", folder / "scratch"
@@ -362,6 +367,7 @@ def bench_rivals(
             flush=True,
         )
         results.append((f"{workload.name}: times {name}", median_ratio(spent, times["ours"]), RIVAL_BAR))
+    facts[f"{workload.name}, writers"] = {name: 1 / spent.median for name, spent in times.items()}
     return results
 
 
@@ -383,29 +389,31 @@ def main() -> int:
     )
     parser.add_argument("--rounds", type=int, default=3, help="rounds of the comparison with rivals")
     parser.add_argument("--only-rivals", action="store_true", help="leave out all that needs no rival")
+    parser.add_argument("--facts", type=Path, help="write medians here, for benchmarks/readme.py")
     options = parser.parse_args()
+    facts: Facts = {}
     results: list[tuple[str, float, float]] = []
     with tempfile.TemporaryDirectory(dir=options.folder) as temporary:
         folder = Path(temporary)
         print(f"engine: {open_engine('exact-fast').description}; written to {folder.parent}")
         if not options.only_rivals:
             for number, workload in enumerate(WORKLOADS):
-                results += bench_pipeline(workload, folder / str(number))
+                results += bench_pipeline(workload, folder / str(number), facts)
                 shutil.rmtree(folder / str(number))
             results += bench_writer(folder / "writer")
             bench_part(folder / "part")
         if options.rivals is not None:
             os.sched_setaffinity(0, set(sorted(ALL_CORES)[:2]))
             pythons = parse_rivals(options.rivals)
-            results += bench_rivals(
-                WORKLOADS[1], pythons, folder / "large", rounds=options.rounds, images=512
-            )
-            results += bench_rivals(
-                WORKLOADS[3], pythons, folder / "small", rounds=options.rounds, images=1024
-            )
+            for workload, images in ((WORKLOADS[1], 512), (WORKLOADS[3], 1024)):
+                results += bench_rivals(
+                    workload, pythons, folder / str(images), options.rounds, images, facts
+                )
     print("\nbars")
     for what, ratio, bar in results:
         print(f"  {'met   ' if ratio >= bar else 'MISSED'} {what:<44}{ratio:>6.2f}  of {bar}")
+    if options.facts:
+        options.facts.write_text(json.dumps(facts, indent=1))
     return 0
 
 

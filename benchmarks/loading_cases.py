@@ -50,6 +50,7 @@ from loading_case import (
     raw_name,
     work,
 )
+from loading_formats import Grain, HuggingFace, Lance, Safetensors
 from loading_rivals import Ffcv, LitData, Mds, WebDataset
 from numpy.typing import NDArray
 
@@ -418,6 +419,10 @@ CASES: dict[str, Callable[[Path], Case]] = {
     "LitData, 2 workers": partial(LitData, workers=2),
     "MosaicML Streaming, 2 workers": partial(Mds, workers=2),
     "WebDataset, 2 workers": partial(WebDataset, workers=2),
+    "Hugging Face datasets, no workers": partial(HuggingFace, workers=0),
+    "safetensors, no workers": partial(Safetensors, workers=0),
+    "Lance": Lance,
+    "Grain, 16 threads": partial(Grain, threads=16),
     "zarr-python, no workers": partial(ZarrPython, workers=0),
     "zarr-python, 2 workers": partial(ZarrPython, workers=2),
     "resize at train time, 640 x 480": partial(OnTheFly, workers=2, kind="coco-sized"),
@@ -445,6 +450,10 @@ def version_of(name: str) -> str:
         "LitData": "litdata",
         "MosaicML": "mosaicml-streaming",
         "WebDataset": "webdataset",
+        "Hugging": "datasets",
+        "safetensors": "safetensors",
+        "Lance": "pylance",
+        "Grain": "grain",
         "zarr-python": "zarr",
         "TensorStore": "tensorstore",
     }
