@@ -4,6 +4,8 @@ VENV ?= .venv
 # Versions that need pinning; give CONSTRAINTS=/dev/null, or a file of your own, to lift or replace the pins.
 CONSTRAINTS ?= constraints.txt
 DEMO ?= demo
+# Where `make bench` keeps the environments of other projects, about 8 GB, and what it measured.
+RIVALS ?= .rivals
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -59,15 +61,18 @@ soak: $(STAMP) ## kill conversions of every source 200 times at random moments; 
 docs: $(STAMP) ## write docs/cli.md from the commands' own help
 	$(BIN)/python tests/support/cli_page.py
 
-bench: $(STAMP) ## the benchmarks of benchmarks/README.md
+bench: $(STAMP) ## the benchmarks of benchmarks/README.md with the other projects that install, and the README's table
 	$(BIN)/python benchmarks/kernels.py
-	$(BIN)/python benchmarks/convert.py
+	$(BIN)/python benchmarks/convert.py --facts $(RIVALS)/convert.json \
+		--rivals $$($(BIN)/python benchmarks/rivals.py $(RIVALS) mds litdata ffcv)
 	$(BIN)/python benchmarks/compact.py
-	$(BIN)/python benchmarks/loading.py
+	$(BIN)/python benchmarks/loading.py --samples 384 --rounds 7 --facts $(RIVALS)/loading.json \
+		--rivals $$($(BIN)/python benchmarks/rivals.py $(RIVALS))
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/index.py
 	$(BIN)/python benchmarks/workers.py
+	$(BIN)/python benchmarks/readme.py $(RIVALS)/convert.json $(RIVALS)/loading.json
 
 clean: ## remove what the targets made
-	rm -rf $(VENV) $(DEMO) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(DEMO) $(RIVALS) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

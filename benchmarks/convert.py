@@ -242,8 +242,8 @@ def bench_pipeline(workload: Workload, folder: Path, facts: Facts) -> list[tuple
         print(f"    {name:<35}{spent}")
     print(f"  plain / ours {compare(plain, ours)}, bar {workload.bar}", flush=True)
     print(f"  kernels / ours {compare(total, ours)}, bar {KERNELS_BAR}", flush=True)
-    spent = {"ours": ours, "plain": plain, "decode": kernels["decode"]}
-    facts[workload.name] = {name: 1000 * times.median for name, times in spent.items()}
+    timed = {"ours": ours, "plain": plain, "decode": kernels["decode"]}
+    facts[workload.name] = {name: 1000 * times.median for name, times in timed.items()}
     return [
         (f"{workload.name}: times plain Pillow", median_ratio(plain, ours), workload.bar),
         (f"{workload.name}: of the kernels' rate", median_ratio(total, ours), KERNELS_BAR),

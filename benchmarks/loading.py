@@ -12,41 +12,23 @@ epoch are compared with the expected ones. Then all are timed in turns. See benc
 
 import argparse
 import contextlib
-import ctypes
-import io
 import json
-import mmap
-import multiprocessing
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import zarr
-from convert_data import draw_outlines, draw_photo
-from loading_case import BUSY_SECONDS, FIRST_NAME, TENSORS, digest_row, expand, raw_name
-from loading_cases import CASES, STORED
-from PIL import Image
-from pycocotools import mask as coco_mask
-
-from loader.memory import available_bytes
-from preprocess.config import parse_config
-from preprocess.pipeline import RunOptions, convert
+from loading_case import BUSY_SECONDS
+from loading_cases import CASES
+from loading_data import NUM_SMALL, make_inputs
+from loading_reader import Reader, claim_memory, evict, watched
 
 FLOOR = "floor, 2 processes"
 """What the ratios of the table refer to."""
-SIZES = {"sa1b-sized": (1500, 2250), "coco-sized": (480, 640)}
-NUM_SMALL = 64
-"""Samples of the dataset that only resizing at train time reads."""
 RIVALS = {
     "ffcv": "FFCV, 2 threads",
     "litdata": "LitData, 2 workers",
@@ -83,240 +65,6 @@ FOLDERS = {
     "resize at train time, 2250": "sa1b-sized",
 }
 """Where the bytes of a case lie."""
-
-
-# ---------------------------------------------------------------------------------------------------------------
-# Input
-
-
-def draw_sample(number: int, size: tuple[int, int], folder: Path) -> None:
-    """Write a crop of a photograph, half of them mirrored, and one mask, as SA-1B has them."""
-    rng = np.random.default_rng(number)
-    height, width = size
-    photo = _photo(number % 8, (height * 6 // 5, width * 6 // 5))
-    top, left = (int(rng.integers(0, full - part)) for full, part in zip(photo.shape[:2], size, strict=True))
-    crop = photo[top : top + height, left : left + width, :: 1 if rng.integers(2) else -1]
-    stream = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(crop)).save(stream, "JPEG", quality=90)
-    path = folder / raw_name(number)
-    path.write_bytes(stream.getvalue())
-    rle = coco_mask.merge(coco_mask.frPyObjects(draw_outlines(number, 1, size), height, width))
-    segmentation = {"size": [height, width], "counts": rle["counts"].decode()}
-    content = {
-        "image": {
-            "image_id": FIRST_NAME + number,
-            "width": width,
-            "height": height,
-            "file_name": path.name,
-        },
-        "annotations": [{"id": number * 100, "segmentation": segmentation}],
-    }
-    path.with_suffix(".json").write_text(json.dumps(content))
-
-
-_photos: dict[tuple[int, tuple[int, int]], Any] = {}
-
-
-def _photo(number: int, size: tuple[int, int]) -> Any:
-    if (number, size) not in _photos:
-        _photos[number, size] = np.asarray(draw_photo(number, size))
-    return _photos[number, size]
-
-
-def make_inputs(folder: Path, count: int) -> None:
-    """Write the raw datasets, our store, the compact arrays and the expected digests."""
-    if (folder / "expected.json").exists():
-        return
-    for name, size in SIZES.items():
-        raw, number = folder / name, count if name == "sa1b-sized" else NUM_SMALL
-        raw.mkdir(parents=True)
-        for photo in range(8):
-            _photo(photo, (size[0] * 6 // 5, size[1] * 6 // 5))
-        with multiprocessing.get_context("fork").Pool(2) as pool:
-            pool.map(partial(draw_sample, size=size, folder=raw), range(1, number + 1))
-        config = parse_config({"source": {"name": "sa1b"}, "store": {"scenes_per_part": 64}})
-        report = convert(config, raw, folder / f"{name}.zarr", RunOptions(workers=2))
-        if report.num_rejects:
-            raise SystemExit(
-                f"{report.num_rejects} of the generated images were rejected; see {report.store}"
-            )
-    (folder / "store.zarr").symlink_to("sa1b-sized.zarr")
-    expected = {name: export(folder, name) for name in SIZES}
-    (folder / "expected.json").write_text(json.dumps(expected))
-
-
-def export(folder: Path, name: str) -> dict[str, str]:
-    """Read a store with zarr-python; return the digest of each sample by number, and keep compact arrays of the large one.
-
-    The digests are of what plain numpy makes of the stored rows, not of what our loader does.
-    """
-    parts: list[Any] = [
-        zarr.open_group(path, mode="r") for path in sorted((folder / f"{name}.zarr").glob("part-*"))
-    ]
-    rows: list[Any] = [{key: part[path] for key, path in STORED.items()} for part in parts]
-    counts = [part["masks"].shape[0] for part in rows]
-    files: dict[str, Any] = {}
-    if name == "sa1b-sized":
-        (folder / "places.json").write_text(json.dumps(counts))
-        (folder / "compact").mkdir()
-    digests: dict[str, str] = {}
-    for part, count in zip(rows, counts, strict=True):
-        prompts = part["prompt_masks"][:]
-        for row in range(count):
-            sample = {key: np.asarray(part[key][row]) for key in TENSORS if key != "prompt_masks"}
-            sample["prompt_masks"] = prompts[row].view(np.uint8)
-            sample["masks"] = np.packbits(sample["masks"], axis=1)
-            if name == "sa1b-sized":
-                for key, array in sample.items():
-                    if key not in files:
-                        shape = (sum(counts), *array.shape)
-                        files[key] = np.lib.format.open_memmap(
-                            folder / "compact" / f"{key}.npy", mode="w+", dtype=np.uint8, shape=shape
-                        )
-                    files[key][len(digests)] = array
-            tensors = expand(sample)
-            digests[str(len(digests) + 1)] = digest_row([tensors[key].numpy() for key in TENSORS])
-    return digests
-
-
-# ---------------------------------------------------------------------------------------------------------------
-# A reader, and what its processes use
-
-
-class Reader:
-    """One case in a process of its own."""
-
-    def __init__(self, name: str, python: str, folder: Path) -> None:
-        script = Path(__file__).with_name("loading_cases.py")
-        self._log = (folder / "log.txt").open("ab")
-        self._process = subprocess.Popen(
-            [python, str(script), name, str(folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-        )
-        self.version = self._answer()["version"]
-
-    def ask(self, do: str, seconds: float = 0) -> dict[str, Any]:
-        """Have something done.
-
-        Raises:
-            RuntimeError: it could not be done.
-        """
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps({"do": do, "seconds": seconds}) + "\n")
-            self._process.stdin.flush()
-        return self._answer()
-
-    def processes(self) -> list[int]:
-        """Return the process and all its descendants."""
-        found, todo = [], [self._process.pid]
-        while todo:
-            process = todo.pop()
-            found.append(process)
-            with contextlib.suppress(OSError):
-                for children in Path(f"/proc/{process}/task").glob("*/children"):
-                    todo += map(int, children.read_text().split())
-        return found
-
-    def cpu_seconds(self) -> float:
-        """Return user and system time of the tree, those that have ended included."""
-        ticks = 0
-        for process in self.processes():
-            with contextlib.suppress(OSError):
-                stat = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-                ticks += sum(map(int, stat[11:15]))
-        return ticks / os.sysconf("SC_CLK_TCK")
-
-    def memory(self) -> float:
-        """Return MiB of the tree, shared pages in proportion, without the page cache of mapped files."""
-        kib = 0
-        for process in self.processes():
-            with contextlib.suppress(OSError):
-                for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
-                    if line.startswith(("Pss_Anon", "Pss_Shmem")):
-                        kib += int(line.split()[1])
-        return kib / 1024
-
-    def close(self) -> None:
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._log.close()
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"the process ended with {self._process.wait()}")
-        answer: dict[str, Any] = json.loads(line)
-        if "error" in answer:
-            raise RuntimeError(answer["error"])
-        return answer
-
-
-@contextlib.contextmanager
-def watched(reader: Reader) -> Iterator[list[float]]:
-    """Look at a reader's memory every fifth of a second; yield the list of what was seen."""
-    seen: list[float] = []
-    done = threading.Event()
-
-    def look() -> None:
-        while not done.wait(0.2):
-            seen.append(reader.memory())
-
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
-        yield seen
-    finally:
-        done.set()
-        thread.join()
-
-
-def evict(folder: Path) -> int:
-    """Drop the files of a folder from the page cache; return how many pages stayed."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    stayed = 0
-    for path in [path for path in folder.rglob("*") if path.is_file() and path.stat().st_size]:
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-            memory = mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE)
-            pages = np.zeros(-(-len(memory) // mmap.PAGESIZE), np.uint8)
-            start = ctypes.c_char.from_buffer(memory)
-            libc.mincore(
-                ctypes.c_void_p(ctypes.addressof(start)),
-                ctypes.c_size_t(len(memory)),
-                ctypes.c_void_p(pages.ctypes.data),
-            )
-            stayed += int((pages & 1).sum())
-            del start
-            memory.close()
-    return stayed
-
-
-CLAIMED = 6 << 30
-"""Bytes of memory that are touched before a cold epoch: more than any reader and what it reads take."""
-
-
-def claim_memory() -> None:
-    """Make the host of a virtual machine give memory that it took back, so that no reader waits for it.
-
-    A guest tells its host which large pages are free (free page reporting); touching them again is ten times slower than
-    memory is, and happens to whoever comes next. Memory that was let go a moment ago is used first.
-    """
-    size = min(CLAIMED, available_bytes() // 2)
-    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    memory.madvise(mmap.MADV_HUGEPAGE)
-    np.frombuffer(memory, np.uint8)[:: mmap.PAGESIZE] = 0
 
 
 @dataclass
@@ -548,7 +296,7 @@ def parse_rivals(options: Sequence[str]) -> dict[str, str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument(
-        "--rivals", nargs="+", metavar="NAME=PYTHON", help=f"also time these: {', '.join(RIVALS)}"
+        "--rivals", nargs="*", metavar="NAME=PYTHON", help=f"also time these: {', '.join(RIVALS)}"
     )
     parser.add_argument("--only", nargs="+", metavar="START", help="only cases whose names start so")
     parser.add_argument("--folder", type=Path, help="keep the datasets here, and use them again")

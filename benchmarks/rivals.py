@@ -56,6 +56,7 @@ def main() -> int:
     options = parser.parse_args()
     if unknown := set(options.names) - REQUIREMENTS.keys():
         parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(REQUIREMENTS)}")
+    options.folder.mkdir(parents=True, exist_ok=True)
     for name in options.names or REQUIREMENTS:
         requirements = REQUIREMENTS[name]
         where = options.folder.absolute() / (name if requirements is not FORMATS else "formats")

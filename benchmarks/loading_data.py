@@ -1,0 +1,113 @@
+"""The datasets that `benchmarks/loading.py` reads: photographs, our store of them, and compact arrays for the others."""
+
+import io
+import json
+import multiprocessing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from convert_data import draw_outlines, draw_photo
+from loading_case import FIRST_NAME, TENSORS, digest_row, expand, raw_name
+from loading_cases import STORED
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from preprocess.config import parse_config
+from preprocess.pipeline import RunOptions, convert
+
+SIZES = {"sa1b-sized": (1500, 2250), "coco-sized": (480, 640)}
+NUM_SMALL = 64
+"""Samples of the dataset that only resizing at train time reads."""
+
+
+def draw_sample(number: int, size: tuple[int, int], folder: Path) -> None:
+    """Write a crop of a photograph, half of them mirrored, and one mask, as SA-1B has them."""
+    rng = np.random.default_rng(number)
+    height, width = size
+    photo = _photo(number % 8, (height * 6 // 5, width * 6 // 5))
+    top, left = (int(rng.integers(0, full - part)) for full, part in zip(photo.shape[:2], size, strict=True))
+    crop = photo[top : top + height, left : left + width, :: 1 if rng.integers(2) else -1]
+    stream = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(crop)).save(stream, "JPEG", quality=90)
+    path = folder / raw_name(number)
+    path.write_bytes(stream.getvalue())
+    rle = coco_mask.merge(coco_mask.frPyObjects(draw_outlines(number, 1, size), height, width))
+    segmentation = {"size": [height, width], "counts": rle["counts"].decode()}
+    content = {
+        "image": {
+            "image_id": FIRST_NAME + number,
+            "width": width,
+            "height": height,
+            "file_name": path.name,
+        },
+        "annotations": [{"id": number * 100, "segmentation": segmentation}],
+    }
+    path.with_suffix(".json").write_text(json.dumps(content))
+
+
+_photos: dict[tuple[int, tuple[int, int]], Any] = {}
+
+
+def _photo(number: int, size: tuple[int, int]) -> Any:
+    if (number, size) not in _photos:
+        _photos[number, size] = np.asarray(draw_photo(number, size))
+    return _photos[number, size]
+
+
+def make_inputs(folder: Path, count: int) -> None:
+    """Write the raw datasets, our store, the compact arrays and the expected digests."""
+    if (folder / "expected.json").exists():
+        return
+    for name, size in SIZES.items():
+        raw, number = folder / name, count if name == "sa1b-sized" else NUM_SMALL
+        raw.mkdir(parents=True)
+        for photo in range(8):
+            _photo(photo, (size[0] * 6 // 5, size[1] * 6 // 5))
+        with multiprocessing.get_context("fork").Pool(2) as pool:
+            pool.map(partial(draw_sample, size=size, folder=raw), range(1, number + 1))
+        config = parse_config({"source": {"name": "sa1b"}, "store": {"scenes_per_part": 64}})
+        report = convert(config, raw, folder / f"{name}.zarr", RunOptions(workers=2))
+        if report.num_rejects:
+            raise SystemExit(
+                f"{report.num_rejects} of the generated images were rejected; see {report.store}"
+            )
+    (folder / "store.zarr").symlink_to("sa1b-sized.zarr")
+    expected = {name: export(folder, name) for name in SIZES}
+    (folder / "expected.json").write_text(json.dumps(expected))
+
+
+def export(folder: Path, name: str) -> dict[str, str]:
+    """Read a store with zarr-python; return the digest of each sample by number, and keep compact arrays of the large one.
+
+    The digests are of what plain numpy makes of the stored rows, not of what our loader does.
+    """
+    parts: list[Any] = [
+        zarr.open_group(path, mode="r") for path in sorted((folder / f"{name}.zarr").glob("part-*"))
+    ]
+    rows: list[Any] = [{key: part[path] for key, path in STORED.items()} for part in parts]
+    counts = [part["masks"].shape[0] for part in rows]
+    files: dict[str, Any] = {}
+    if name == "sa1b-sized":
+        (folder / "places.json").write_text(json.dumps(counts))
+        (folder / "compact").mkdir()
+    digests: dict[str, str] = {}
+    for part, count in zip(rows, counts, strict=True):
+        prompts = part["prompt_masks"][:]
+        for row in range(count):
+            sample = {key: np.asarray(part[key][row]) for key in TENSORS if key != "prompt_masks"}
+            sample["prompt_masks"] = prompts[row].view(np.uint8)
+            sample["masks"] = np.packbits(sample["masks"], axis=1)
+            if name == "sa1b-sized":
+                for key, array in sample.items():
+                    if key not in files:
+                        shape = (sum(counts), *array.shape)
+                        files[key] = np.lib.format.open_memmap(
+                            folder / "compact" / f"{key}.npy", mode="w+", dtype=np.uint8, shape=shape
+                        )
+                    files[key][len(digests)] = array
+            tensors = expand(sample)
+            digests[str(len(digests) + 1)] = digest_row([tensors[key].numpy() for key in TENSORS])
+    return digests
