@@ -18,7 +18,7 @@ from loader.order import Batching, Order, Ranks
 from loader.ring import MAX_LENT, Ring
 from loader.selection import SampleIndex
 from loader.slots import ArrayLayout
-from loader.store import Store, open_store
+from loader.store import Store, open_store, stay_in_memory
 from loader.tensors import TENSORS, check_tensors
 from loader.workers import Setup
 
@@ -138,9 +138,9 @@ class BatchLoader:
     def close(self) -> None:
         """End the workers. The next iteration starts new ones; batches that are held stay valid."""
         if self._ring is not None and self._end is not None:
-            # Done once, it lets go of the ring, and with it of the memory for batches.
+            # Done once, it lets go of the ring, and with it of the memory for batches; and so does a broken off iteration.
             self._end()
-            self._ring = self._end = None
+            self._ring = self._end = self._running = None
 
     def _leave_finished_epoch(self) -> None:
         """Go to the next epoch after the last batch: who knows the length (Lightning) asks for no further one."""
@@ -163,7 +163,8 @@ class BatchLoader:
                 if ring.is_closed:
                     raise RuntimeError("the BatchLoader was closed during this iteration")
                 yield next(filled)
-        except RuntimeError:
+        except (RuntimeError, KeyboardInterrupt, SystemExit):
+            # Also where a signal ended the wait for a batch: half of a message may have been read.
             self.close()
             raise
         self._plan = plan.next_epoch()
@@ -187,6 +188,9 @@ def _as_order(
 
 def _make_setup(order: Order, batch_size: int, options: BatchOptions, num_slots: int) -> Setup:
     stores = tuple(_store_of(index) for index in order.mixture.indexes)
+    stay = stay_in_memory(sum(store.num_bytes for store in set(stores)))
+    for store in stores:
+        store.stays_in_memory = stay
     layouts = tuple(
         ArrayLayout.of(store.array_layout(batch_size, options.tensors, compact=options.compact))
         for store in stores

@@ -5,13 +5,14 @@ already. Pages of 2 MiB are made only while a fault reads from the disk (ext4 si
 they stay small): not by madvise(MADV_WILLNEED), and not of what the page cache has. So faults it is, in threads that are
 there to wait for the disk (`loader.disk_threads`).
 
-Whole pages are read, also where a row has a part of one only. That is half as much again for rows in random order, which
-nobody misses where the whole dataset stays in memory; larger ones are read as exactly as before.
+Whole pages are read, and the next with each, also where a row has a part of one only. Nobody misses that where the whole
+dataset stays in memory; larger ones are read row by row.
 """
 
 import ctypes
 import mmap
 import os
+import re
 import sys
 from functools import cache
 from pathlib import Path
@@ -25,6 +26,8 @@ from loader.large_pages import LARGE_PAGE
 
 _POPULATE_READ = 22
 """MADV_POPULATE_READ, of which Python has no name: fault in, as reading would, and wait until all is there."""
+
+_LARGE_PAGE_SIZE = Path("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size")
 
 
 class MappedFile:
@@ -45,7 +48,9 @@ class MappedFile:
         self.bytes: NDArray[np.uint8] = np.frombuffer(self._map, np.uint8)
         """uint8 [N]."""
         self.address: int = self.bytes.ctypes.data
-        self._is_large = large_pages and _can_populate() and self._ask_for_large_pages()
+        self._is_large = (
+            large_pages and _has_large_faults() and self._madvise(0, len(self._map), "MADV_HUGEPAGE")
+        )
         # Of files that are someone else's, Linux does not tell what is in memory, but says that everything is.
         self._is_ours = os.access(path, os.W_OK) or path.stat().st_uid == os.geteuid()
         self._was_asked = bytearray(-(-len(self._map) // LARGE_PAGE))
@@ -63,12 +68,6 @@ class MappedFile:
         """Read bytes from the disk, those that are not in memory, and wait for them."""
         begin = start // mmap.PAGESIZE * mmap.PAGESIZE
         _libc().madvise(self.address + begin, start + size - begin, _POPULATE_READ)
-
-    def _ask_for_large_pages(self) -> bool:
-        # Random: a fault reads its own page, and not the next one with it.
-        return self._madvise(0, len(self._map), "MADV_HUGEPAGE") and self._madvise(
-            0, len(self._map), "MADV_RANDOM"
-        )
 
     def _madvise(self, start: int, size: int, advice: str) -> bool:
         """Give advice; return whether this system takes it."""
@@ -104,9 +103,13 @@ def _libc() -> Any:
 
 
 @cache
-def _can_populate() -> bool:
-    """Whether this is Linux 5.14 or newer."""
+def _has_large_faults() -> bool:
+    """Whether a fault may read a large page of a file: Linux 5.18 or newer, with large pages of the usual size."""
     if sys.platform != "linux":
         return False
-    page = np.frombuffer(mmap.mmap(-1, mmap.PAGESIZE), np.uint8)
-    return bool(_libc().madvise(page.ctypes.data, page.size, _POPULATE_READ) == 0)
+    try:
+        release = re.match(r"(\d+)\.(\d+)", os.uname().release)
+        size = int(_LARGE_PAGE_SIZE.read_text())
+    except (OSError, ValueError):
+        return False
+    return release is not None and (int(release[1]), int(release[2])) >= (5, 18) and size == LARGE_PAGE

@@ -176,11 +176,12 @@ def _read_headers(block: NDArray[np.uint8]) -> tuple[int, int, int]:
     if end >= block.size:
         return 0, 0, -1
     first = int(block[end])
-    if first == 0:
+    if first == 0 and end + 1 == block.size:
         return end, end + 1, 0
     if first < 128 or first == 255 or end + 3 > block.size or block[end + 2]:
         return 0, 0, -1
-    return end, end + 3, (first - 128 << 8) + block[end + 1]
+    count = (first - 128 << 8) + block[end + 1]
+    return (end, end + 3, count) if count else (0, 0, -1)
 
 
 @njit(cache=True, nogil=True)

@@ -21,7 +21,7 @@ def available_bytes() -> int:
 
 
 def _limits() -> list[int]:
-    """Return the limits of the control group of this process and of those it is in (cgroup v2, or v1's own mount)."""
+    """Return what the control group of this process has left, and those it is in (cgroup v2, or v1's own mount)."""
     found: list[int] = []
     with suppress(OSError, ValueError):
         for line in (_PROC / "self/cgroup").read_text().splitlines():
@@ -29,10 +29,20 @@ def _limits() -> list[int]:
             root = _CGROUPS / "memory" if "memory" in controllers.split(",") else _CGROUPS
             group = root / name.lstrip("/")
             for folder in (group, *group.parents):
-                for file in ("memory.max", "memory.limit_in_bytes"):
+                for limit, used, cached in (
+                    ("memory.max", "memory.current", "file"),
+                    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_cache"),
+                ):
                     # "max" is no limit; and inside a container the path may be that of the host.
                     with suppress(OSError, ValueError):
-                        found.append(int((folder / file).read_text()))
+                        most, taken = (int((folder / file).read_text()) for file in (limit, used))
+                        found.append(max(most - taken + _read_stat(folder, cached), 0))
                 if folder == _CGROUPS:
                     break
     return found
+
+
+def _read_stat(group: Path, name: str) -> int:
+    """Return how many bytes of a group's memory hold files: these are given back."""
+    lines = (group / "memory.stat").read_text().splitlines()
+    return next((int(line.split()[1]) for line in lines if line.startswith(f"{name} ")), 0)

@@ -67,7 +67,7 @@ class Ring:
     def _all_tasks(self, plan: EpochPlan | None) -> Iterator[Task]:
         """Yield the batches of an epoch and of those after it."""
         numbers = count()
-        # A rank may have no batch of an epoch, and then has none of any.
+        # A rank may have no batch at all, or none of what is left of an epoch.
         while plan is not None and len(plan):
             for rows in _rows(plan):
                 yield Task(next(numbers), -1, rows)

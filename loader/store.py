@@ -28,7 +28,7 @@ MAPS_OF_A_PART = 14
 """How many files of a part reading batches maps at most; of one in a cache all are mapped."""
 
 SHARE_OF_MEMORY = 2
-"""A store of at most this part of the memory that is free when it is opened stays there once it is read: half."""
+"""What is no larger than this part of the memory that is free stays there once it is read: half."""
 
 
 class Store:
@@ -94,10 +94,12 @@ class Store:
         self._parts: list[tuple[str, str]] = [(part["name"], part["sha256"]) for part in attributes["parts"]]
         counts = [part["rows"]["samples"] for part in attributes["parts"]]
         # A list: numpy takes several times as long to look up one number.
-        self._sample_ends = list(accumulate(counts))
-        size = sum(part["bytes"] for part in attributes["parts"])
-        self.stays_in_memory = size <= available_bytes() // SHARE_OF_MEMORY
-        """Whether what is read of it is found in the page cache later, so that more may be read at once."""
+        self._sample_ends = list(accumulate(map(operator.index, counts)))
+        self.num_bytes: int = sum(part["bytes"] for part in attributes["parts"])
+        """Size of all parts."""
+        self.stays_in_memory = stay_in_memory(self.num_bytes)
+        """Whether what is read of it is found in the page cache later, so that more may be read at once. Who reads several
+        stores together sets it for all of them."""
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -278,6 +280,11 @@ class Store:
             for suffix in self.suffixes
             for tensor, (shape, dtype) in forms.items()
         }
+
+
+def stay_in_memory(num_bytes: int) -> bool:
+    """Whether so much stays in memory once it is read, as far as can be foreseen now."""
+    return num_bytes <= available_bytes() // SHARE_OF_MEMORY
 
 
 def open_store(source: Store | str | Path, cache: CacheOptions | None = None) -> Store:

@@ -271,7 +271,9 @@ def _load_loops() -> None:
         # An import of it fails now.
         modules["scipy"] = None
     try:
-        load_row_loops()
+        # What fills a batch does without the loops, where they can't be loaded or kept.
+        with suppress(OSError):
+            load_row_loops()
     finally:
         if is_new:
             del modules["scipy"]

@@ -94,3 +94,22 @@ def test_a_forked_process_has_threads_of_its_own() -> None:
     file.may_go_on.set()
     until(lambda: not disk_threads())
     assert child.exitcode == 0
+
+
+def test_where_no_thread_can_be_started_nothing_is_read_ahead_and_nobody_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    file, threads = File(), DiskThreads()
+    file.may_go_on.set()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        for number in range(20):
+            threads.ask(file, number, 1)
+        threads.wait(0)
+    assert file.read_so_far == []
+    threads.ask(file, 7, 1)
+    until(lambda: file.read_so_far == [(7, 1)])
+    until(lambda: not disk_threads())

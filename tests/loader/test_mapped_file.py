@@ -7,6 +7,7 @@ import re
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -140,16 +141,34 @@ def test_linux_is_told_of_large_pages_only_where_they_are_wanted(path: Path) -> 
         for one in maps
         if "VmFlags" in one
     }
-    assert not flags[plain.address] & {"hg", "rr"}
-    if "hg" not in flags[large.address]:
-        pytest.skip("this Linux has no large pages")
-    assert "rr" in flags[large.address]
+    assert "hg" not in flags[plain.address]
+    assert ("hg" in flags[large.address]) is mapped_file._has_large_faults()
 
 
-def test_a_system_that_can_not_fault_in_gets_the_usual_advice(
+@pytest.mark.parametrize(
+    ("release", "size", "has"),
+    [
+        ("6.18.44", LARGE_PAGE, True),
+        ("5.18.0-1-amd64", LARGE_PAGE, True),
+        ("5.15.0-130-generic", LARGE_PAGE, False),
+        ("4.19.0", LARGE_PAGE, False),
+        ("6.18.44", 1 << 29, False),
+        ("unheard of", LARGE_PAGE, False),
+    ],
+)
+def test_large_pages_are_read_where_a_fault_reads_them(
+    release: str, size: int, has: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "size").write_text(f"{size}\n")
+    monkeypatch.setattr(mapped_file, "_LARGE_PAGE_SIZE", tmp_path / "size")
+    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(release=release))
+    assert mapped_file._has_large_faults.__wrapped__() is has
+
+
+def test_a_system_without_them_gets_the_usual_advice(
     path: Path, asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mapped_file, "_can_populate", lambda: False)
+    monkeypatch.setattr(mapped_file, "_has_large_faults", lambda: False)
     evict(path)
     file = MappedFile(path, large_pages=True)
     file.advise(0, 100_000)

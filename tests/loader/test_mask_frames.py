@@ -100,3 +100,18 @@ def test_a_frame_of_another_size_is_refused() -> None:
     frame = compress_mask(draw(48, 64, 3))
     assert expand(frame, 47, 64) is None
     assert expand(frame, 49, 64) is None
+
+
+@pytest.mark.parametrize("tail", [b"\0", b"\0junk", b"\x80\0\0", b"\x80\0\0junk"])
+def test_after_a_block_without_sequences_nothing_may_follow(tail: bytes) -> None:
+    """A block of single pixels only, as RFC 8878 has it: 256 of them, and that there are no sequences."""
+    pixels = np.arange(256, dtype=np.uint8) % 3 == 0
+    literals = (256 << 4 | 0b1100).to_bytes(3, "little") + pixels.tobytes()
+    block = literals + tail
+    header = bytes.fromhex("28b52ffd a0") + (256).to_bytes(4, "little")
+    frame = header + (len(block) << 3 | 2 << 1 | 1).to_bytes(3, "little") + block
+    found = expand(np.frombuffer(frame, np.uint8), 1, 256)
+    if tail == b"\0":
+        assert np.array_equal(found, pixels.reshape(1, 256))
+    else:
+        assert found is None

@@ -23,27 +23,46 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def limit(group: Path, most: int, taken: int = 0, files: int = 0) -> None:
+    """Limit a group, of whose memory some is taken, and some of that holds files."""
+    group.mkdir(parents=True, exist_ok=True)
+    (group / "memory.max").write_text(f"{most}\n")
+    (group / "memory.current").write_text(f"{taken}\n")
+    (group / "memory.stat").write_text(f"anon 5\nfile_mapped 7\nfile {files}\n")
+
+
 def test_what_is_free_counts_where_nothing_limits_it(machine: Path) -> None:
+    limit(machine / "cgroup/user/job", 0)
     (machine / "cgroup/user/job/memory.max").write_text("max\n")
     assert memory.available_bytes() == 8 * GIB
 
 
 @pytest.mark.parametrize("group", ["user/job", "user", "."])
 def test_the_limit_of_any_group_counts(machine: Path, group: str) -> None:
-    (machine / "cgroup" / group / "memory.max").write_text(f"{2 * GIB}\n")
+    limit(machine / "cgroup" / group, 2 * GIB)
     assert memory.available_bytes() == 2 * GIB
 
 
+def test_what_a_group_has_taken_is_not_free_but_for_files(machine: Path) -> None:
+    limit(machine / "cgroup/user", 5 * GIB, taken=4 * GIB, files=GIB)
+    assert memory.available_bytes() == 2 * GIB
+    limit(machine / "cgroup/user", 5 * GIB, taken=6 * GIB, files=0)
+    assert memory.available_bytes() == 0
+
+
 def test_a_limit_above_what_is_free_changes_nothing(machine: Path) -> None:
-    (machine / "cgroup/user/job/memory.max").write_text(f"{99 * GIB}\n")
+    limit(machine / "cgroup/user/job", 99 * GIB)
     assert memory.available_bytes() == 8 * GIB
 
 
 def test_groups_of_the_first_version_count(machine: Path) -> None:
     (machine / "proc/self/cgroup").write_text("5:cpu,cpuacct:/a\n4:memory:/b/c\n")
-    (machine / "cgroup/memory/b/c").mkdir(parents=True)
-    (machine / "cgroup/memory/b/memory.limit_in_bytes").write_text(f"{GIB}\n")
-    assert memory.available_bytes() == GIB
+    group = machine / "cgroup/memory/b"
+    (group / "c").mkdir(parents=True)
+    (group / "memory.limit_in_bytes").write_text(f"{3 * GIB}\n")
+    (group / "memory.usage_in_bytes").write_text(f"{2 * GIB}\n")
+    (group / "memory.stat").write_text(f"cache 3\ntotal_cache {GIB // 2}\n")
+    assert memory.available_bytes() == GIB + GIB // 2
 
 
 def test_a_group_that_is_not_mounted_here_limits_nothing(machine: Path) -> None:

@@ -1,6 +1,8 @@
 """Which worker fills what, and what is filled ahead: also of the next epoch, where it is the one that comes."""
 
 import gc
+import subprocess
+import sys
 import threading
 import weakref
 from collections import deque
@@ -169,6 +171,72 @@ def test_a_closed_loader_lets_go_of_its_memory_at_once(store: Path, workers: int
         assert gone() is None
     finally:
         gc.enable()
+
+
+def test_closed_in_mid_epoch_it_lets_go_as_soon_as_nobody_iterates(store: Path) -> None:
+    loader = make_loader(store)
+    iterator = iter(loader)
+    next(iterator)
+    gone = weakref.ref(loader._ring)
+    loader.close()
+    del iterator
+    gc.collect()
+    assert gone() is None
+
+
+@pytest.mark.parametrize(("workers", "mode"), WAYS)
+def test_ctrl_c_while_a_batch_is_waited_for_spoils_nothing(
+    store: Path, workers: int, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loader = make_loader(store, workers, mode)
+    iterator = iter(loader)
+    next(iterator)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Worker, "receive", interrupt)
+        patch.setattr(ring, "fill_slot", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            next(iterator)
+    for epoch in range(2):
+        assert keys(loader) == expected(loader, epoch)
+    loader.close()
+
+
+def test_stores_that_are_read_together_stay_in_memory_together(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores = [Store(store), Store(store)]
+    assert all(one.stays_in_memory for one in stores)
+    free = 2 * stores[0].num_bytes
+    monkeypatch.setattr("loader.store.available_bytes", lambda: free)
+    assert Store(store).stays_in_memory
+    loader = BatchLoader(stores, 2, 0)
+    assert not any(one.stays_in_memory for one in stores)
+    monkeypatch.setattr("loader.store.available_bytes", lambda: 2 * free)
+    BatchLoader(stores, 2, 0)
+    assert all(one.stays_in_memory for one in stores)
+    loader.close()
+
+
+FULL_DISK = """
+import sys
+from loader import workers
+
+def fail():
+    raise OSError(28, "No space left on device")
+
+sys.modules.pop("scipy", None)
+workers.load_row_loops = fail
+workers._load_loops()
+assert "scipy" not in sys.modules
+"""
+
+
+def test_loops_that_can_not_be_loaded_do_not_end_a_worker() -> None:
+    subprocess.run([sys.executable, "-c", FULL_DISK], check=True)
 
 
 class FakeWorker(Worker):
