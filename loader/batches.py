@@ -50,6 +50,9 @@ class BatchOptions:
 class BatchLoader:
     """Epochs of batches. Each `for` over it is one epoch, shuffled anew; a broken off one is begun again.
 
+    The workers don't pause between epochs: `prefetch` batches of the next one are filled by then, unless its parts would
+    have to be fetched from a URL.
+
     Args:
         source: a store, its path or URL, several of these, or an `Order` of them with its own seed and options.
         batch_size: samples in a batch.

@@ -45,6 +45,7 @@ class MappedFile:
     def __init__(self, path: Path, *, large_pages: bool = False) -> None:
         with path.open("rb") as file:
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            owner = os.fstat(file.fileno()).st_uid
         self.bytes: NDArray[np.uint8] = np.frombuffer(self._map, np.uint8)
         """uint8 [N]."""
         self.address: int = self.bytes.ctypes.data
@@ -52,7 +53,7 @@ class MappedFile:
             large_pages and _has_large_faults() and self._madvise(0, len(self._map), "MADV_HUGEPAGE")
         )
         # Of files that are someone else's, Linux does not tell what is in memory, but says that everything is.
-        self._is_ours = os.access(path, os.W_OK) or path.stat().st_uid == os.geteuid()
+        self._is_ours = owner == os.geteuid() or os.access(path, os.W_OK)
         self._was_asked = bytearray(-(-len(self._map) // LARGE_PAGE))
 
     def advise(self, start: int, size: int) -> None:
