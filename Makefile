@@ -70,6 +70,9 @@ bench: $(STAMP) ## the benchmarks of benchmarks/README.md with the other project
 		--rivals $$($(BIN)/python benchmarks/rivals.py $(RIVALS))
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/index.py
+	$(BIN)/python -m benchmarks.scale
+	$(BIN)/python -m benchmarks.order
+	$(BIN)/python -m benchmarks.fetching
 	$(BIN)/python benchmarks/workers.py
 	$(BIN)/python benchmarks/readme.py $(RIVALS)/convert.json $(RIVALS)/loading.json
 

@@ -112,6 +112,7 @@ def make_part(part: Path) -> str:
         "samples/mask": np.arange(MASKS)[:, None],
     }
     files = {}
+    part.mkdir(parents=True)
     for spec in array_specs(TensorSizes(), 1):
         if spec.path in columns:
             with ShardWriter(part, shard_path(spec), spec.codec) as shard:
