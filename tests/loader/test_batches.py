@@ -18,7 +18,7 @@ import torch
 from miniature.npz import write_npz_pairs
 from miniature.refcoco import write_refcoco
 from miniature.shapes import picture_of
-from stores import CONFIGS, coco_store
+from stores import CONFIGS, TINY
 
 from loader import BatchLoader, Order, OrderOptions, Ranks, SampleIndex, Store
 from loader.batches import BatchOptions
@@ -27,15 +27,7 @@ from preprocess.config import load_config
 from preprocess.errors import StoreError
 from preprocess.pipeline import convert
 
-SMALL = ["recipe.pixel_values.size=32", "recipe.g_pixel_values.size=48", "recipe.masks.size=48"]
 WAYS = [(0, "thread"), (1, "thread"), (3, "thread"), (1, "process"), (2, "process")]
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("batches")
-    coco_store(folder, *SMALL)
-    return folder / "coco.zarr"
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +35,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pairs")
     pictures = [picture_of(60, 90, seed) for seed in range(6)]
     write_npz_pairs(folder / "raw", list(zip(pictures[::2], pictures[1::2], strict=True)))
-    convert(load_config(CONFIGS / "npz.toml", SMALL), folder / "raw", folder / "pairs.zarr")
+    convert(load_config(CONFIGS / "npz.toml", TINY), folder / "raw", folder / "pairs.zarr")
     return folder / "pairs.zarr"
 
 
@@ -51,7 +43,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sentences(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sentences")
     write_refcoco(folder / "raw", [picture_of(60, 90, seed) for seed in range(8)])
-    convert(load_config(CONFIGS / "refcoco.toml", SMALL), folder / "raw", folder / "refcoco.zarr")
+    convert(load_config(CONFIGS / "refcoco.toml", TINY), folder / "raw", folder / "refcoco.zarr")
     return folder / "refcoco.zarr"
 
 

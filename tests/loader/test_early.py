@@ -6,21 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stores import coco_store
+from stores import TINY, coco_store
 
 from loader import BatchLoader, CacheOptions, Order, OrderOptions, SampleIndex, Store, early
 from loader.batches import BatchOptions
 from loader.early import EarlyReader
 from loader.workers import Task
-
-SMALL = ["recipe.pixel_values.size=32", "recipe.g_pixel_values.size=48", "recipe.masks.size=48"]
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("early")
-    coco_store(folder, *SMALL)
-    return folder / "coco.zarr"
 
 
 class Asked:
@@ -148,7 +139,7 @@ def test_parts_at_a_url_are_not_fetched_by_it(store: Path, asked: Asked, tmp_pat
 
 
 def test_a_damaged_part_is_met_by_who_reads_it(tmp_path: Path) -> None:
-    coco_store(tmp_path, *SMALL)
+    coco_store(tmp_path, *TINY)
     for path in (tmp_path / "coco.zarr").glob("part-*/samples/mask/c/0/0"):
         path.write_bytes(b"")
     loader = make_loader(tmp_path / "coco.zarr")

@@ -15,7 +15,6 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
-from stores import coco_store
 from torch import nn
 from torch.utils.data import DataLoader, DistributedSampler
 
@@ -43,7 +42,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*callbacks used to create the checkpoint"),
 ]
 
-SMALL = ["recipe.pixel_values.size=32", "recipe.g_pixel_values.size=48", "recipe.masks.size=48"]
 PAGE = (Path(__file__).parents[2] / "docs" / "frameworks.md").read_text()
 SECTIONS = {
     "Lightning": "lightning",
@@ -79,13 +77,6 @@ def accelerate() -> Any:
 def stateful() -> Any:
     framework("torchdata")
     return framework("torchdata.stateful_dataloader").StatefulDataLoader
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("frameworks")
-    coco_store(folder, *SMALL)
-    return folder / "coco.zarr"
 
 
 def order_of(store: Path) -> Order:

@@ -10,20 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from stores import coco_store
 from torch.utils.data import DataLoader
 
 from loader import Batch, SampleDataset, Store, collate
 from loader.mailbox import FREE, LENT, NUM_REGIONS, SLOTS_PER_REGION, Mailbox
-
-SMALL = ["recipe.pixel_values.size=32", "recipe.g_pixel_values.size=48", "recipe.masks.size=48"]
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("mailbox")
-    coco_store(folder, *SMALL)
-    return folder / "coco.zarr"
 
 
 def load(dataset: SampleDataset, **options: Any) -> DataLoader[Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stores import coco_store
+from stores import TINY, coco_store
 
 from loader import BatchLoader, CacheOptions, Order, OrderOptions, SampleIndex, Store, ring
 from loader.batches import BatchOptions
@@ -19,16 +19,8 @@ from loader.filling import SampleError
 from loader.slots import Slots
 from loader.workers import Reply, Setup, Task, Worker, fill_slot
 
-SMALL = ["recipe.pixel_values.size=32", "recipe.g_pixel_values.size=48", "recipe.masks.size=48"]
 WAYS = [(0, "thread"), (2, "thread"), (2, "process")]
 PREFETCH = 3
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("ring")
-    coco_store(folder, *SMALL)
-    return folder / "coco.zarr"
 
 
 @pytest.fixture
@@ -134,7 +126,7 @@ def test_nothing_is_fetched_for_an_epoch_that_may_not_come(
 
 
 def test_a_sample_of_the_next_epoch_that_can_not_be_read_is_an_error_there(tmp_path: Path) -> None:
-    coco_store(tmp_path, *SMALL)
+    coco_store(tmp_path, *TINY)
     opened = Store(tmp_path / "coco.zarr", check_rows=True)
     order = Order([SampleIndex(opened)], OrderOptions(shuffle=None))
     loader = BatchLoader(order, 2, 1, PREFETCH, options=BatchOptions(mode="thread"))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from stores import COMPACT_IMAGES, SIZES, coco_store
+from stores import COMPACT_IMAGES, SIZES, TINY, coco_store
 
 from loader import Store, filling
 from loader.filling import SampleError
@@ -17,7 +17,6 @@ from loader.part import Part
 from loader.rows import fill_rows
 from loader.tensors import TENSORS
 
-SMALL = ["recipe.pixel_values.size=32", "recipe.g_pixel_values.size=48", "recipe.masks.size=48"]
 FORMS: dict[str, tuple[str, ...]] = {
     "raw": (),
     "float32": ("recipe.pixel_values.stored=float32",),
@@ -34,7 +33,7 @@ def leave_everything(tensor: str, rows: list[Any], out: Any) -> range:
 def test_a_batch_is_the_same_as_row_by_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
-    coco_store(tmp_path, *SMALL, *FORMS[form])
+    coco_store(tmp_path, *TINY, *FORMS[form])
     store = Store(tmp_path / "coco.zarr")
     samples = [*range(len(store)), 0, len(store) - 1]
     batch = store.batch(samples)
@@ -49,7 +48,7 @@ def test_a_batch_is_the_same_as_row_by_row(
 def test_raw_images_and_masks_leave_nothing_to_be_done_row_by_row(tmp_path: Path) -> None:
     pytest.importorskip("numba")
     # In masks much smaller than this, so many pixels differ from those above that libzstd packs them.
-    coco_store(tmp_path, *SMALL[:2], "recipe.masks.size=512")
+    coco_store(tmp_path, *TINY[:2], "recipe.masks.size=512")
     store = Store(tmp_path / "coco.zarr")
     located = [store.locate(sample) for sample in range(4)]
     rows = [(part, int(masks[0])) for part, masks in located]
@@ -61,7 +60,7 @@ def test_raw_images_and_masks_leave_nothing_to_be_done_row_by_row(tmp_path: Path
 
 @pytest.mark.parametrize("tensor", ["masks/masks", "images/pixel_values", "images/g_pixel_values"])
 def test_one_damaged_row_is_named_and_nothing_else(tmp_path: Path, tensor: str) -> None:
-    coco_store(tmp_path, *SMALL)
+    coco_store(tmp_path, *TINY)
     store = Store(tmp_path / "coco.zarr", check_rows=True)
     keys = [store.key(sample) for sample in range(len(store))]
     part, masks = store.locate(3)
@@ -79,7 +78,7 @@ def test_one_damaged_row_is_named_and_nothing_else(tmp_path: Path, tensor: str) 
 def test_parts_of_one_group_of_samples_are_open_at_once_and_no_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    coco_store(tmp_path, *SMALL, "store.scenes_per_part=1")
+    coco_store(tmp_path, *TINY, "store.scenes_per_part=1")
     store = Store(tmp_path / "coco.zarr")
     expected = store.batch(range(len(store)))
     monkeypatch.setattr(Store, "_max_open_parts", lambda _: 2)
@@ -106,7 +105,7 @@ def test_parts_of_one_group_of_samples_are_open_at_once_and_no_more(
 def test_a_column_that_points_nowhere_names_the_sample(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, column: str
 ) -> None:
-    coco_store(tmp_path, *SMALL)
+    coco_store(tmp_path, *TINY)
     store = Store(tmp_path / "coco.zarr")
     part, _ = store.locate(1)
     broken = part.column(column).copy()
@@ -118,7 +117,7 @@ def test_a_column_that_points_nowhere_names_the_sample(
 
 def test_every_loop_of_a_batch_is_loaded_with_the_dataset_before_workers_are_forked(tmp_path: Path) -> None:
     pytest.importorskip("numba")
-    coco_store(tmp_path, *SMALL)
+    coco_store(tmp_path, *TINY)
     script = (
         "import sys; from loader import SampleDataset; dataset = SampleDataset(sys.argv[1]); "
         "from loader import loops, mask_frames; "

@@ -14,6 +14,9 @@ from preprocess.pipeline import Report, RunOptions, convert
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
+TINY = ("recipe.pixel_values.size=32", "recipe.g_pixel_values.size=48", "recipe.masks.size=48")
+"""A recipe of small tensors, for tests of what does not depend on their sizes."""
+
 COMPACT_IMAGES = ("recipe.pixel_values.stored=compact", "recipe.g_pixel_values.stored=compact")
 
 SIZES = [(333, 500), (480, 640), (90, 70), (640, 427), (301, 299)]
