@@ -6,7 +6,7 @@ import mmap
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -56,6 +56,9 @@ class Case(ABC):
     def prepare(self) -> None:
         """Write the dataset in this reader's own format, from the compact arrays."""
         self.folder.mkdir(parents=True, exist_ok=True)
+
+    def finish(self) -> None:  # noqa: B027
+        """End what is done ahead for the next epoch, if anything is: it is about to be timed cold."""
 
     def time(self, seconds: float, *, busy: bool) -> dict[str, Any]:
         """Go through whole epochs for so many seconds."""
@@ -175,6 +178,19 @@ class TorchCase(Case):
 
     def batches(self, epoch: int) -> Iterable[Arrays]:
         return iter(self._loader)
+
+
+class Rows:
+    """A map-style dataset of a function from a row to the tensors of its sample."""
+
+    def __init__(self, count: int, read: Callable[[int], dict[str, Any]]) -> None:
+        self._count, self._read = count, read
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        return self._read(row) | {"index": row + 1}
 
 
 def count_rows(folder: Path) -> int:

@@ -8,7 +8,7 @@ Each line of standard input is a JSON object, and so is each answer on what was 
 
 - {"do": "check"}: a digest of each sample of one epoch, by the sample's number.
 - {"do": "time", "seconds": 1}: whole epochs until the time is over.
-- {"do": "forget"}: nothing of the dataset stays mapped, so that it can be dropped from the page cache.
+- {"do": "forget"}: nothing of the dataset stays mapped, or filled ahead, so that it can be dropped from the page cache.
 - {"do": "busy", "seconds": 1}: the same, with a consumer that works 20 ms of processor time after each batch, in pure
   Python.
 
@@ -40,6 +40,7 @@ from loading_case import (
     TENSORS,
     Arrays,
     Case,
+    Rows,
     TorchCase,
     compact_arrays,
     consume,
@@ -184,6 +185,11 @@ class Ours(Case):
     def batches(self, epoch: int) -> Iterable[Arrays]:
         return iter(self._loader)
 
+    def finish(self) -> None:
+        # What is filled by now is of the epoch that is left out.
+        time.sleep(0.5)
+        self._loader.set_epoch(self._loader.epoch + 1)
+
 
 class OursInDataLoader(TorchCase):
     """`loader.SampleDataset` with `loader.collate`."""
@@ -199,19 +205,6 @@ class OursInDataLoader(TorchCase):
 
     def options(self) -> dict[str, Any]:
         return {"shuffle": True, "collate_fn": self._ours.collate}
-
-
-class Rows:
-    """A map-style dataset of a function from a row to a sample."""
-
-    def __init__(self, count: int, read: Callable[[int], dict[str, Any]]) -> None:
-        self._count, self._read = count, read
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __getitem__(self, row: int) -> dict[str, Any]:
-        return self._read(row) | {"index": row + 1}
 
 
 class MemmapFull(TorchCase):
@@ -477,6 +470,7 @@ def main() -> None:
                 case.prepare()
                 result: dict[str, Any] = {}
             elif order["do"] == "forget":
+                case.finish()
                 result = forget(folder)
             elif order["do"] == "check":
                 result = {"digests": case.check()}

@@ -12,6 +12,7 @@ from loading_case import (
     TENSORS,
     Arrays,
     Case,
+    Rows,
     TorchCase,
     compact_arrays,
     count_rows,
@@ -55,35 +56,19 @@ class HuggingFace(TorchCase):
         def rows() -> Iterator[dict[str, Any]]:
             stored = compact_arrays(folder)
             for row in range(count_rows(folder)):
-                yield {name: np.array(stored[name][row]) for name in TENSORS} | {"index": row + 1}
+                yield {name: np.array(stored[name][row]) for name in TENSORS}
 
         dataset = kinds.Dataset.from_generator(
             rows,
-            features=kinds.Features(features | {"index": kinds.Value("int64")}),
+            features=kinds.Features(features),
             cache_dir=str(folder / "hf-cache"),
             writer_batch_size=16,
         )
         dataset.save_to_disk(str(folder / "hf"))
 
     def dataset(self) -> Any:
-        rows = self._datasets.load_from_disk(str(self.folder / "hf")).with_format(
-            "numpy", columns=list(TENSORS), output_all_columns=True, dtype=np.uint8
-        )
-        return Expanding(rows)
-
-
-class Expanding:
-    """A map-style dataset of samples in compact form, expanded."""
-
-    def __init__(self, rows: Any) -> None:
-        self._rows = rows
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, row: int) -> dict[str, Any]:
-        sample = self._rows[row]
-        return expand({name: sample[name] for name in TENSORS}) | {"index": sample["index"]}
+        samples = self._datasets.load_from_disk(str(self.folder / "hf")).with_format("numpy", dtype=np.uint8)
+        return Rows(len(samples), lambda row: expand(samples[row]))
 
 
 class Safetensors(TorchCase):
@@ -109,25 +94,11 @@ class Safetensors(TorchCase):
         return [{name: file.get_slice(name) for name in TENSORS} for file in opened]
 
     def dataset(self) -> Any:
-        return SafetensorsRows(self, count_rows(self.folder))
+        def read(row: int) -> dict[str, Any]:
+            file, place = self._files[row // ROWS_PER_FILE], row % ROWS_PER_FILE
+            return expand({name: file[name][place] for name in TENSORS})
 
-    def read(self, row: int) -> dict[str, Any]:
-        """Return one sample."""
-        file, place = self._files[row // ROWS_PER_FILE], row % ROWS_PER_FILE
-        return expand({name: file[name][place] for name in TENSORS}) | {"index": row + 1}
-
-
-class SafetensorsRows:
-    """The samples of a `Safetensors`, for a DataLoader."""
-
-    def __init__(self, case: Safetensors, count: int) -> None:
-        self._case, self._count = case, count
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __getitem__(self, row: int) -> dict[str, Any]:
-        return self._case.read(row)
+        return Rows(count_rows(self.folder), read)
 
 
 class Lance(Case):

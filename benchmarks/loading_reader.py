@@ -7,7 +7,10 @@ import mmap
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +18,29 @@ import numpy as np
 
 from loader.memory import available_bytes
 
-CLAIMED = 6 << 30
-"""Bytes of memory that are touched before a cold epoch: more than any reader and what it reads take."""
+ROOM = 6 << 30
+"""Bytes of memory that a reader finds free beside what its files take: enough for large pages to be found at once."""
+
+_SMALLEST_ROOM = 1 << 30
+
+_PIECE = 1 << 28
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What whole epochs took."""
+
+    rate: float
+    """Samples per second."""
+    cpu: float
+    """Milliseconds of the processors per sample, those of all processes."""
 
 
 class Reader:
     """One case in a process of its own."""
 
     def __init__(self, name: str, python: str, folder: Path) -> None:
+        self.name = name
         script = Path(__file__).with_name("loading_cases.py")
         self._log = (folder / "log.txt").open("ab")
         self._process = subprocess.Popen(
@@ -45,6 +63,13 @@ class Reader:
             self._process.stdin.write(json.dumps({"do": do, "seconds": seconds}) + "\n")
             self._process.stdin.flush()
         return self._answer()
+
+    def time(self, seconds: float = 0, *, busy: bool = False) -> Timing:
+        """Time whole epochs for so many seconds, one at least; with a consumer that works on each batch if `busy`."""
+        before = self.cpu_seconds()
+        done = self.ask("busy" if busy else "time", seconds)
+        spent = self.cpu_seconds() - before
+        return Timing(done["samples"] / done["seconds"], 1000 * spent / done["samples"])
 
     def processes(self) -> list[int]:
         """Return the process and all its descendants."""
@@ -119,6 +144,16 @@ def watched(reader: Reader) -> Iterator[list[float]]:
 
 def evict(folder: Path) -> int:
     """Drop the files of a folder from the page cache; return how many pages stayed."""
+    stayed = 0
+    for _ in range(3):
+        # What a processor has just read is in a list of its own for a moment, and can't be dropped from there.
+        stayed = _drop(folder)
+        if not stayed:
+            break
+    return stayed
+
+
+def _drop(folder: Path) -> int:
     libc = ctypes.CDLL(None, use_errno=True)
     stayed = 0
     for path in [path for path in folder.rglob("*") if path.is_file() and path.stat().st_size]:
@@ -139,13 +174,50 @@ def evict(folder: Path) -> int:
     return stayed
 
 
-def claim_memory() -> None:
-    """Make the host of a virtual machine give memory that it took back, so that no reader waits for it.
+def read_directly(folder: Path) -> float:
+    """Read large files from the disk, past the page cache and whole pieces only; return bytes per second.
 
-    A guest tells its host which large pages are free (free page reporting); touching them again is ten times slower than
-    memory is, and happens to whoever comes next. Memory that was let go a moment ago is used first.
+    Four threads and pieces of 4 MiB gave the most of a few ways.
     """
-    size = min(CLAIMED, available_bytes() // 2)
-    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    memory.madvise(mmap.MADV_HUGEPAGE)
-    np.frombuffer(memory, np.uint8)[:: mmap.PAGESIZE] = 0
+    piece = 4 << 20
+    with contextlib.ExitStack() as stack:
+        places = []
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            if count := path.stat().st_size // piece:
+                file = os.open(path, os.O_RDONLY | os.O_DIRECT)
+                stack.callback(os.close, file)
+                places += [(file, number * piece) for number in range(count)]
+        if not places:
+            return 0
+
+        def read(place: tuple[int, int]) -> None:
+            file, start = place
+            with mmap.mmap(-1, piece) as buffer:
+                os.preadv(file, [buffer], start)
+
+        started = time.perf_counter()
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(read, places))
+        return len(places) * piece / (time.perf_counter() - started)
+
+
+class Ballast:
+    """Memory that is held so that little is free.
+
+    A virtual machine tells its host which large pages are free (free page reporting), and the host takes them away.
+    Touching them again is ten times slower than memory is. A machine that trains has its memory full of files, and
+    nothing to give away; on one that is empty, whoever takes new memory for each batch is ten times slower than it is.
+    """
+
+    def __init__(self) -> None:
+        self._held: list[mmap.mmap] = []
+
+    def leave(self, size: int) -> None:
+        """Leave about so many bytes free, all of which the host has just given."""
+        while available_bytes() > _SMALLEST_ROOM + _PIECE:
+            piece = mmap.mmap(-1, _PIECE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            piece.madvise(mmap.MADV_HUGEPAGE)
+            np.frombuffer(piece, np.uint8)[:: mmap.PAGESIZE] = 1
+            self._held.append(piece)
+        while self._held and available_bytes() < size:
+            self._held.pop().close()
