@@ -66,7 +66,7 @@ bench: $(STAMP) ## the benchmarks of benchmarks/README.md with the other project
 	$(BIN)/python benchmarks/convert.py --facts $(RIVALS)/convert.json \
 		--rivals $$($(BIN)/python benchmarks/rivals.py $(RIVALS) mds litdata ffcv)
 	$(BIN)/python benchmarks/compact.py
-	$(BIN)/python benchmarks/loading.py --samples 512 --rounds 3 --facts $(RIVALS)/loading.json \
+	$(BIN)/python benchmarks/loading.py --samples 512 --facts $(RIVALS)/loading.json \
 		--rivals $$($(BIN)/python benchmarks/rivals.py $(RIVALS))
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/index.py

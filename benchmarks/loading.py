@@ -2,7 +2,7 @@
 
 ::
 
-    python benchmarks/loading.py                        what needs no other environment, about eight minutes
+    python benchmarks/loading.py                        what needs no other environment, a quarter of an hour
     python benchmarks/loading.py --rivals ffcv=/some/venv/bin/python mds=/other/venv/bin/python
     python benchmarks/loading.py --only ours floor
 
@@ -187,7 +187,7 @@ def main() -> int:
     parser.add_argument(
         "--samples", type=int, default=256, help="a multiple of 64, 128 at least; default: 256"
     )
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=2.0, help="of warm epochs in a round, at least")
     parser.add_argument("--facts", type=Path, help="write medians here, for benchmarks/readme.py")
     options = parser.parse_args()
