@@ -89,7 +89,7 @@ class MappedFile:
     def _is_in_memory(self, start: int, size: int) -> bool:
         begin = start // mmap.PAGESIZE * mmap.PAGESIZE
         pages = ctypes.create_string_buffer(-(-(start + size - begin) // mmap.PAGESIZE))
-        if _libc().mincore(self.address + begin, start + size - begin, pages) != 0:
+        if _quick_libc().mincore(self.address + begin, start + size - begin, pages) != 0:
             return False
         return b"\0" not in pages.raw
 
@@ -98,6 +98,13 @@ class MappedFile:
 def _libc() -> Any:
     libc = ctypes.CDLL(None)
     libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    return libc
+
+
+@cache
+def _quick_libc() -> Any:
+    """Return libc, called without giving the interpreter away: that takes longer than what waits for nothing."""
+    libc = ctypes.PyDLL(None)
     if hasattr(libc, "mincore"):
         libc.mincore.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p)
     return libc

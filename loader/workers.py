@@ -1,14 +1,13 @@
 """Workers that fill slots: processes of their own, or threads of this one. They speak the same few messages.
 
 A process is started as a new interpreter, neither forked nor `multiprocessing`-spawned: it shares no lock and no CUDA
-context with the trainer, the trainer's script needs no `if __name__ == "__main__"`, and a closed connection ends it,
+context with the trainer, the trainer's script needs no `if __name__ == "__main__"`, and a closed channel ends it,
 so it never outlives the trainer. It imports numpy, but not torch.
 """
 
 import os
 import pickle
 import resource
-import select
 import socket
 import subprocess
 import sys
@@ -17,9 +16,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, Pipe
 from typing import Any
 
+from loader.channel import Channel, QueueChannel, SocketChannel
 from loader.filling import SampleError, advise_batch, fill_batch
 from loader.mixture import draw_expression
 from loader.rows import load_row_loops
@@ -71,25 +70,21 @@ Reply = tuple[int, dict[str, Any] | Failure]
 """Number of the batch, and what belongs to it beside its arrays."""
 
 
-def serve(
-    connection: Connection, setup: Setup, slots: Slots, begin: Callable[[], None] | None = None
-) -> None:
-    """Fill what is asked for, in order, until the other side closes the connection.
+def serve(channel: Channel, setup: Setup, slots: Slots, begin: Callable[[], None] | None = None) -> None:
+    """Fill what is asked for, in order, until the other end closes the channel.
 
     Args:
-        connection: to the trainer.
+        channel: to the trainer.
         setup: what there is to know.
         slots: what is filled.
         begin: done before the first is filled, when what was asked for is being read ahead already.
     """
     tasks: deque[Task] = deque()
-    asked = select.poll()
-    asked.register(connection, select.POLLIN)
     while True:
         try:
             # Whatever is asked for already is read ahead before the first of it is filled.
-            while not tasks or asked.poll(0):
-                message = connection.recv()
+            while not tasks or channel.has_message():
+                message = channel.receive()
                 if message is None:
                     return
                 tasks.append(message)
@@ -98,7 +93,7 @@ def serve(
                 begin()
                 begin = None
             task = tasks.popleft()
-            connection.send((task.number, fill_slot(task, setup, slots)))
+            channel.send((task.number, fill_slot(task, setup, slots)))
         except (EOFError, OSError):
             # The trainer is gone, or has closed this loader.
             return
@@ -130,19 +125,17 @@ def advise(task: Task, setup: Setup) -> None:
 class Worker:
     """One worker, seen from the trainer's side."""
 
-    def __init__(self, connection: Connection, stop: Callable[[], None], how: str) -> None:
-        self.connection = connection
+    def __init__(self, channel: Channel, stop: Callable[[], None], how: str) -> None:
+        self._channel = channel
         self._stop = stop
         self._how = how
         self._num_asked = 0
         self._arrived: deque[Reply] = deque()
-        self._poll = select.poll()
-        self._poll.register(connection, select.POLLIN)
 
     def send(self, task: Task) -> None:
         """Ask for a batch."""
         try:
-            self.connection.send(task)
+            self._channel.send(task)
         except OSError as err:
             raise self._gone() from err
         self._num_asked += 1
@@ -153,7 +146,7 @@ class Worker:
         Raises:
             RuntimeError: the worker is gone.
         """
-        while len(self._arrived) < self._num_asked and self._poll.poll(0):
+        while len(self._arrived) < self._num_asked and self._channel.has_message():
             self._arrived.append(self._take())
         return self._num_asked - len(self._arrived)
 
@@ -169,17 +162,17 @@ class Worker:
 
     def _take(self) -> Reply:
         try:
-            reply: Reply = self.connection.recv()
+            reply: Reply = self._channel.receive()
         except (EOFError, OSError) as err:
             raise self._gone() from err
         return reply
 
     def close(self) -> None:
         """Let the worker end, and wait until it has."""
-        # Closing alone would not reach it where a process that was forked meanwhile holds the connection, too.
+        # Closing alone would not reach it where a process that was forked meanwhile holds the socket, too.
         with suppress(OSError):
-            self.connection.send(None)
-        self.connection.close()
+            self._channel.send(None)
+        self._channel.close()
         self._stop()
 
     def _gone(self) -> RuntimeError:
@@ -197,11 +190,11 @@ def start_process(setup: Setup, slots: Slots) -> Worker:
             [sys.executable, "-c", command, path, str(theirs.fileno()), str(slots.descriptor)],
             pass_fds=(theirs.fileno(), slots.descriptor),
             stdin=subprocess.DEVNULL,
-            # Ctrl-C is the trainer's; the closed connection ends this process then.
+            # Ctrl-C is the trainer's; the closed channel ends this process then.
             start_new_session=True,
         )
-    connection = Connection(ours.detach())
-    connection.send(setup)
+    channel = SocketChannel(ours.detach())
+    channel.send(setup)
 
     def stop() -> None:
         try:
@@ -210,17 +203,19 @@ def start_process(setup: Setup, slots: Slots) -> Worker:
             process.kill()
             process.wait()
 
-    return Worker(connection, stop, "process")
+    return Worker(channel, stop, "process")
 
 
 def start_thread(setup: Setup, slots: Slots) -> Worker:
     """Start a thread that fills slots, with stores of its own: an open store is not shared between threads."""
-    ours, theirs = Pipe()
+    ours, theirs = QueueChannel.pair()
     own: Setup = pickle.loads(pickle.dumps(setup))
 
     def run() -> None:
-        with theirs:
+        try:
             serve(theirs, own, slots)
+        finally:
+            theirs.close()
 
     thread = threading.Thread(target=run, name="BatchLoader", daemon=True)
     thread.start()
@@ -239,15 +234,15 @@ def start_workers(count: int, mode: str, setup: Setup, slots: Slots) -> Sequence
     return [start(setup, slots) for _ in range(count)]
 
 
-def main(connection_descriptor: int, slots_descriptor: int) -> None:
+def main(channel_descriptor: int, slots_descriptor: int) -> None:
     """Serve as a process of its own."""
     # Each mapped file keeps a descriptor open, and systems that allow half a million begin with 1,024.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    connection = Connection(connection_descriptor)
+    channel = SocketChannel(channel_descriptor)
     try:
-        setup: Setup = connection.recv()
+        setup: Setup = channel.receive()
     except EOFError:
         return
     if hasattr(os, "SCHED_BATCH") and os.sched_getscheduler(0) == os.SCHED_OTHER:
@@ -257,7 +252,7 @@ def main(connection_descriptor: int, slots_descriptor: int) -> None:
     slots = Slots(setup.num_slots, setup.slot_bytes, slots_descriptor)
     # The map keeps the memory; the descriptor is not needed any more.
     os.close(slots_descriptor)
-    serve(connection, setup, slots, _load_loops)
+    serve(channel, setup, slots, _load_loops)
 
 
 def _load_loops() -> None:

@@ -1,0 +1,105 @@
+"""How the trainer's thread and a worker speak to each other: by a socket between processes, by queues between threads.
+
+Both ways keep the order of messages, and both sides notice when the other one is gone. Between threads nothing is copied,
+and the interpreter is given away once for a message that is waited for, not with each step of a system call: getting it
+back takes as long as whoever has it likes to keep it.
+"""
+
+import select
+from multiprocessing.connection import Connection
+from queue import SimpleQueue
+from typing import Any, Protocol
+
+
+class Channel(Protocol):
+    """One end of a conversation."""
+
+    def send(self, message: object) -> None:
+        """Send a message.
+
+        Raises:
+            OSError: the other end is closed, where that is known already.
+        """
+
+    def receive(self) -> Any:
+        """Wait for the next message.
+
+        Raises:
+            EOFError: the other end is closed.
+            OSError: this one is, or nothing more can come for another reason.
+        """
+
+    def has_message(self) -> bool:
+        """Whether there is something to receive, if only that the other end is closed."""
+
+    def close(self) -> None:
+        """End the conversation."""
+
+
+class SocketChannel:
+    """An end that another process has the other one of.
+
+    Args:
+        descriptor: of a connected socket, which this end closes.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._connection: Connection = Connection(descriptor)
+        # `Connection.poll` makes a new selector each time.
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLIN)
+
+    def send(self, message: object) -> None:
+        """Send a message, see `Channel`."""
+        self._connection.send(message)
+
+    def receive(self) -> Any:
+        """Wait for the next message, see `Channel`."""
+        return self._connection.recv()
+
+    def has_message(self) -> bool:
+        """Whether there is something to receive, see `Channel`."""
+        return bool(self._poll.poll(0))
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._connection.close()
+
+
+class _Closed:
+    """What the other end receives when this one is closed."""
+
+
+class QueueChannel:
+    """An end that another thread has the other one of."""
+
+    def __init__(self, inbox: "SimpleQueue[object]", outbox: "SimpleQueue[object]") -> None:
+        self._inbox, self._outbox = inbox, outbox
+
+    @classmethod
+    def pair(cls) -> tuple["QueueChannel", "QueueChannel"]:
+        """Return both ends."""
+        there: SimpleQueue[object] = SimpleQueue()
+        back: SimpleQueue[object] = SimpleQueue()
+        return cls(back, there), cls(there, back)
+
+    def send(self, message: object) -> None:
+        """Send a message, see `Channel`; what nobody receives any more is dropped with the queue."""
+        self._outbox.put(message)
+
+    def receive(self) -> Any:
+        """Wait for the next message, see `Channel`."""
+        message = self._inbox.get()
+        if isinstance(message, _Closed):
+            # Also for who asks again.
+            self._inbox.put(message)
+            raise EOFError("the other end is closed")
+        return message
+
+    def has_message(self) -> bool:
+        """Whether there is something to receive, see `Channel`."""
+        return not self._inbox.empty()
+
+    def close(self) -> None:
+        """Let the other end know; it may receive what was sent before."""
+        self._outbox.put(_Closed())
