@@ -82,7 +82,7 @@ class SampleDataset(Dataset[dict[str, Any]]):
         check_tensors(tensors)
         self.tensors = tuple(tensors)
         # Loaded here, they are there already in workers that are forked.
-        load_compiled_loops()
+        load_compiled_loops(compact_images=self.store.has_compact_images)
         self._pool = Pool(MAX_HELD)
         self._mailbox = Mailbox() if Mailbox.is_possible() else None
 

@@ -4,11 +4,13 @@ A batch is larger than the caches. An ordinary store first reads the line that i
 non-temporal one writes whole lines, and leaves in the caches what is there. numpy has no such store, and needs four
 passes for the normalisation.
 
-No fast-math: each step rounds as in `loader.passes.normalize_into`, so the bits are the same. Functions that call each
-other stand in this one file: numba notices changes only in the file of the caller.
+No fast-math: each step rounds as in `loader.passes.normalize_into`, so the bits are the same. No loop raises anything, not
+even where it divides by zero, and none asks for memory: `loader.object_code` relies on it. Functions that call each other
+stand in this one file: numba notices changes only in the file of the caller.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
@@ -31,6 +33,8 @@ cgutils: Any = numba_cgutils
 _numba: Any = numba
 carray = _numba.carray
 
+_Loop = TypeVar("_Loop", bound=Callable[..., Any])
+
 _LEVELS = (float(np.float32(1 / 255)), float(np.float32(1 / 255 - float(np.float32(1 / 255)))))
 """1 / 255 in two parts."""
 
@@ -38,6 +42,12 @@ _bytes = ir.VectorType(ir.IntType(8), LINE)
 _few_bytes = ir.VectorType(ir.IntType(8), FLOATS)
 _wide = ir.VectorType(ir.IntType(32), FLOATS)
 _floats = ir.VectorType(ir.FloatType(), FLOATS)
+
+
+def loop(function: _Loop) -> _Loop:
+    """Compile a loop when it is first called."""
+    compiled: Any = njit(cache=True, nogil=True, error_model="numpy")(function)
+    return cast("_Loop", compiled)
 
 
 def _pointer(context: Any, builder: Any, kind: Any, array: Any, at: Any, vector: Any) -> Any:
@@ -214,7 +224,7 @@ finish: Any = intrinsic(_finish_code)
 bytes_at: Any = intrinsic(_bytes_at_code)
 
 
-@njit(cache=True, nogil=True)
+@loop
 def _lines(address: int, size: int, per_line: int) -> tuple[int, int]:
     """Return where whole lines begin and end in `size` values at `address`, `per_line` of which fill a line."""
     before = -address % LINE * per_line
@@ -225,19 +235,21 @@ def _lines(address: int, size: int, per_line: int) -> tuple[int, int]:
     return first, first + (size - first) // per_line * per_line
 
 
-@njit(cache=True, nogil=True)
+@loop
 def copy(stored: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
     """Copy uint8 [N]."""
     first, last = _lines(out.ctypes.data, out.size, LINE)
-    out[:first] = stored[:first]
+    for i in range(first):
+        out[i] = stored[i]
     for i in range(first, last, LINE):
         _expect_line(stored, i)
         copy_line(stored, i, out, i)
-    out[last:] = stored[last:]
+    for i in range(last, out.size):
+        out[i] = stored[i]
     finish()
 
 
-@njit(cache=True, nogil=True)
+@loop
 def widen(stored: NDArray[np.uint8], out: NDArray[np.float32]) -> None:
     """Write uint8 [N] into `out`, float32 [N]: 0 where it is 0, else 1."""
     first, last = _lines(out.ctypes.data, out.size, FLOATS)
@@ -250,7 +262,7 @@ def widen(stored: NDArray[np.uint8], out: NDArray[np.float32]) -> None:
     finish()
 
 
-@njit(cache=True, nogil=True)
+@loop
 def normalize(
     stored: NDArray[np.uint8], mean: NDArray[np.float32], std: NDArray[np.float32], out: NDArray[np.float32]
 ) -> None:
@@ -278,14 +290,14 @@ def normalize(
     finish()
 
 
-@njit(cache=True, nogil=True)
+@loop
 def copy_rows(addresses: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
     """Copy rows of bytes, given by their addresses, int64 [B], into `out`, uint8 [B, N]."""
     for place in range(addresses.size):
         copy(carray(bytes_at(addresses[place]), (out.shape[1],)), out[place])
 
 
-@njit(cache=True, nogil=True)
+@loop
 def normalize_rows(
     addresses: NDArray[np.int64],
     mean: NDArray[np.float32],

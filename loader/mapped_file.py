@@ -54,6 +54,7 @@ class MappedFile:
         )
         # Of files that are someone else's, Linux does not tell what is in memory, but says that everything is.
         self._is_ours = owner == os.geteuid() or os.access(path, os.W_OK)
+        self._answer = ctypes.create_string_buffer(1)
         self._was_asked = bytearray(-(-len(self._map) // LARGE_PAGE))
 
     def advise(self, start: int, size: int) -> None:
@@ -88,10 +89,12 @@ class MappedFile:
 
     def _is_in_memory(self, start: int, size: int) -> bool:
         begin = start // mmap.PAGESIZE * mmap.PAGESIZE
-        pages = ctypes.create_string_buffer(-(-(start + size - begin) // mmap.PAGESIZE))
-        if _quick_libc().mincore(self.address + begin, start + size - begin, pages) != 0:
+        count = -(-(start + size - begin) // mmap.PAGESIZE)
+        if len(self._answer) < count:
+            self._answer = ctypes.create_string_buffer(count)
+        if _quick_libc().mincore(self.address + begin, start + size - begin, self._answer) != 0:
             return False
-        return b"\0" not in pages.raw
+        return b"\0" not in self._answer[:count]
 
 
 @cache

@@ -10,10 +10,9 @@ numba does not notice a change of `preprocess.zstd_tables` or `loader.loops`: th
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from loader.loops import FLOATS, LINE, bytes_at, carray, copy_line, finish, load_word
+from loader.loops import FLOATS, LINE, bytes_at, carray, copy_line, finish, load_word, loop
 from preprocess.mask_sequences import BLOCK, WINDOW_BYTE
 from preprocess.zstd_tables import LITERAL_LENGTHS, MATCH_LENGTHS, OFFSETS, CodeTable
 
@@ -69,7 +68,7 @@ class Row(NamedTuple):
     """Whether each row of the target is whole cache lines."""
 
 
-@njit(cache=True, nogil=True)
+@loop
 def _read(data: NDArray[np.uint8], at: int, count: int) -> int:
     """Return a number of so many bytes, the lowest first."""
     number = 0
@@ -78,20 +77,20 @@ def _read(data: NDArray[np.uint8], at: int, count: int) -> int:
     return number
 
 
-@njit(cache=True, nogil=True)
+@loop
 def _hold(block: NDArray[np.uint8], left: int) -> tuple[int, int]:
     """Return the last bits of the `left` first ones of a block, and how many they are: 57 at least, or all."""
     start = max((left + 7 >> 3) - _WORD, 0)
     return load_word(block, start), left - 8 * start
 
 
-@njit(cache=True, nogil=True)
+@loop
 def _take(bits: int, held: int, count: int) -> int:
     """Return the `count` bits above the lowest `held`."""
     return bits >> held & (1 << count) - 1
 
 
-@njit(cache=True, nogil=True)
+@loop
 def expand(frame: NDArray[np.uint8], width: int, out: NDArray[np.float32]) -> bool:
     """Write a mask as float32, 1 where it is set; return whether it was of the known kind and whole.
 
@@ -101,20 +100,28 @@ def expand(frame: NDArray[np.uint8], width: int, out: NDArray[np.float32]) -> bo
         out: float32 [H * W]; holds anything where the answer is no.
     """
     is_done = np.zeros(1, np.bool_)
-    expand_rows(np.array([frame.ctypes.data]), np.array([frame.size]), width, out.reshape(1, -1), is_done)
+    pixels = np.zeros(max(width, 1), np.float32)
+    expand_rows(np.array([frame.ctypes.data]), np.array([frame.size]), pixels, out.reshape(1, -1), is_done)
     return bool(is_done[0])
 
 
-@njit(cache=True, nogil=True)
+@loop
 def expand_rows(
     addresses: NDArray[np.int64],
     sizes: NDArray[np.int64],
-    width: int,
+    pixels: NDArray[np.float32],
     out: NDArray[np.float32],
     is_done: NDArray[np.bool_],
 ) -> None:
-    """Do what `expand` does with frames given by address and size, int64 [B]; `out` is float32 [B, H * W]."""
-    pixels = np.zeros(max(width, 1), np.float32)
+    """Do what `expand` does with frames given by address and size, int64 [B].
+
+    Args:
+        addresses: of the frames.
+        sizes: in bytes.
+        pixels: float32 [W], at least one: room for a row.
+        out: float32 [B, H * W].
+        is_done: bool [B], to write the answers to.
+    """
     for place in range(addresses.size):
         # Arrays of bare addresses: others are counted wherever they are handed on, by instructions that wait until all
         # lines that were streamed have reached the memory.
@@ -127,7 +134,7 @@ def expand_rows(
     pixels[0] = 0
 
 
-@njit(cache=True, nogil=True)
+@loop
 def _expand(frame: NDArray[np.uint8], row: Row) -> bool:
     """Write a mask; return whether it was of the known kind and whole."""
     width, size = row.pixels.size, row.target.size // 4
@@ -163,7 +170,7 @@ def _expand(frame: NDArray[np.uint8], row: Row) -> bool:
     return at == frame.size and written == size
 
 
-@njit(cache=True, nogil=True)
+@loop
 def _read_headers(block: NDArray[np.uint8]) -> tuple[int, int, int]:
     """Return where a block's literals end, where the bits of its sequences begin, and how many sequences it has.
 
@@ -184,7 +191,7 @@ def _read_headers(block: NDArray[np.uint8]) -> tuple[int, int, int]:
     return (end, end + 3, count) if count else (0, 0, -1)
 
 
-@njit(cache=True, nogil=True)
+@loop
 def _expand_block(block: NDArray[np.uint8], recent: _Offsets, written: int, row: Row) -> tuple[int, _Offsets]:
     """Go on with a compressed block.
 
@@ -268,7 +275,7 @@ def _expand_block(block: NDArray[np.uint8], recent: _Offsets, written: int, row:
     return begin + x, recent
 
 
-@njit(cache=True, nogil=True)
+@loop
 def _recall(number: int, num_literals: int, recent: _Offsets) -> _Offsets:
     """Return the offsets used last, the newest first, after one that a number stands for (RFC 8878, 3.1.1.5)."""
     first, second, third = recent
@@ -282,7 +289,7 @@ def _recall(number: int, num_literals: int, recent: _Offsets) -> _Offsets:
     return third if index == 2 else first - 1, first, second
 
 
-@njit(cache=True, nogil=True)
+@loop
 def _add_literals(
     block: NDArray[np.uint8], literal: int, count: int, x: int, begin: int, row: Row
 ) -> tuple[int, int]:
@@ -307,7 +314,7 @@ def _add_literals(
     return x, begin
 
 
-@njit(cache=True, nogil=True)
+@loop
 def _repeat(count: int, x: int, begin: int, row: Row) -> tuple[int, int]:
     """Add pixels that equal the last one; else as `_add_literals`."""
     width = row.pixels.size
@@ -323,7 +330,7 @@ def _repeat(count: int, x: int, begin: int, row: Row) -> tuple[int, int]:
     return x, begin
 
 
-@njit(cache=True, nogil=True)
+@loop
 def _skip(count: int, x: int, begin: int, row: Row) -> tuple[int, int]:
     """Add pixels that equal those above; else as `_add_literals`."""
     x += count
@@ -333,7 +340,7 @@ def _skip(count: int, x: int, begin: int, row: Row) -> tuple[int, int]:
     return x, begin
 
 
-@njit(cache=True, nogil=True)
+@loop
 def _write_row(begin: int, row: Row) -> int:
     """Write out a full row; return where the next begins."""
     start, size = 4 * begin, row.source.size

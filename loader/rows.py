@@ -6,16 +6,15 @@ for a batch, and not for each row.
 """
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from loader.arrays import MappedArray
+from loader.native import native_loops
 from loader.passes import MEAN, STD
 from loader.tensors import Tables
-from preprocess.compiled import compiled
 from preprocess.errors import StoreError
 
 
@@ -46,20 +45,9 @@ def fill_rows(tensor: str, rows: Sequence[tuple[Tables, int]], out: NDArray[Any]
         return everything
 
 
-@cache
-def load_row_loops() -> None:
-    """Load the loops, by calling each for no row: numba loads the rest of itself only then."""
-    none, floats = np.zeros(0, np.int64), np.zeros((0, 1), np.float32)
-    if (loops := compiled("loader.loops")) is not None:
-        loops.copy_rows(none, np.zeros((0, 1), np.uint8))
-        loops.normalize_rows(none, MEAN, STD, floats.reshape(0, 3, 1))
-    if (frames := compiled("loader.mask_frames")) is not None:
-        frames.expand_rows(none, none, 1, floats, np.zeros(0, np.bool_))
-
-
 def _fill_images(path: str, rows: Sequence[tuple[Tables, int]], out: NDArray[Any]) -> Sequence[int]:
     """Copy or normalise images; return the places that are left: all, or none."""
-    loops = compiled("loader.loops")
+    loops = native_loops()
     arrays = [part.array(path) for part, _ in rows]
     if loops is None or not all(array.is_raw for array in arrays):
         return range(len(rows))
@@ -67,9 +55,9 @@ def _fill_images(path: str, rows: Sequence[tuple[Tables, int]], out: NDArray[Any
     images = [part.column("masks/image").item(mask) for part, mask in rows]
     addresses, sizes = _places(arrays, images)
     if dtypes == {out.dtype} and (sizes == out[0].nbytes).all():
-        loops.copy_rows(addresses, out.view(np.uint8).reshape(len(rows), -1))
+        loops.copy_rows(addresses, out)
     elif dtypes == {np.dtype(np.uint8)} and out.dtype == np.float32 and (sizes == out[0].size).all():
-        loops.normalize_rows(addresses, MEAN, STD, out.reshape(len(rows), 3, -1))
+        loops.normalize_rows(addresses, MEAN, STD, out)
     else:
         return range(len(rows))
     return ()
@@ -77,14 +65,12 @@ def _fill_images(path: str, rows: Sequence[tuple[Tables, int]], out: NDArray[Any
 
 def _expand_masks(rows: Sequence[tuple[Tables, int]], out: NDArray[Any]) -> Sequence[int]:
     """Decode and widen masks; return the places of those that are other frames than this project's own."""
-    frames = compiled("loader.mask_frames")
+    loops = native_loops()
     arrays = [part.array("masks/masks") for part, _ in rows]
-    if frames is None or out.dtype != np.float32 or any(array.is_raw for array in arrays):
+    if loops is None or out.dtype != np.float32 or any(array.is_raw for array in arrays):
         return range(len(rows))
     addresses, sizes = _places(arrays, [mask for _, mask in rows])
-    is_done = np.zeros(len(rows), np.bool_)
-    frames.expand_rows(addresses, sizes, out.shape[-1], out.reshape(len(rows), -1), is_done)
-    left: list[int] = np.flatnonzero(~is_done).tolist()
+    left: list[int] = np.flatnonzero(~loops.expand_rows(addresses, sizes, out)).tolist()
     return left
 
 

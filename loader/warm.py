@@ -3,21 +3,21 @@
 `python -m loader.warm` does so once for all later runs, which takes some ten seconds.
 """
 
-from functools import cache
-
 import numpy as np
 
-from loader.passes import load_passes
-from loader.rows import load_row_loops
+from loader.native import native_loops
 from preprocess.gradient import pack_gradient, unpack_gradient
 
 
-@cache
-def load_compiled_loops() -> None:
-    """Load each loop, before workers are forked that would each do so."""
-    load_passes()
-    load_row_loops()
-    unpack_gradient(pack_gradient(np.zeros((3, 1, 1), np.uint8)), np.empty((3, 1, 1), np.uint8))
+def load_compiled_loops(*, compact_images: bool = True) -> None:
+    """Load the loops before they are needed: where workers are forked, once for all of them.
+
+    Args:
+        compact_images: whether also those for images that are stored compact, for which numba has to be imported.
+    """
+    native_loops()
+    if compact_images:
+        unpack_gradient(pack_gradient(np.zeros((3, 1, 1), np.uint8)), np.empty((3, 1, 1), np.uint8))
 
 
 if __name__ == "__main__":

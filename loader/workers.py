@@ -16,14 +16,15 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from loader.channel import Channel, QueueChannel, SocketChannel
 from loader.filling import SampleError, advise_batch, fill_batch
 from loader.mixture import draw_expression
-from loader.rows import load_row_loops
 from loader.slots import ArrayLayout, Slots
 from loader.store import Store
+from loader.warm import load_compiled_loops
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ def serve(channel: Channel, setup: Setup, slots: Slots, begin: Callable[[], None
                 begin()
                 begin = None
             task = tasks.popleft()
+            slots.make_pages(task.slot)
             channel.send((task.number, fill_slot(task, setup, slots)))
         except (EOFError, OSError):
             # The trainer is gone, or has closed this loader.
@@ -252,10 +254,10 @@ def main(channel_descriptor: int, slots_descriptor: int) -> None:
     slots = Slots(setup.num_slots, setup.slot_bytes, slots_descriptor)
     # The map keeps the memory; the descriptor is not needed any more.
     os.close(slots_descriptor)
-    serve(channel, setup, slots, _load_loops)
+    serve(channel, setup, slots, partial(_load_loops, setup))
 
 
-def _load_loops() -> None:
+def _load_loops(setup: Setup) -> None:
     """Load the compiled loops, in a process of which nobody else needs anything.
 
     numba imports scipy where it is installed, for linear algebra that no loop has: a quarter of a worker's start.
@@ -268,7 +270,7 @@ def _load_loops() -> None:
     try:
         # What fills a batch does without the loops, where they can't be loaded or kept.
         with suppress(OSError):
-            load_row_loops()
+            load_compiled_loops(compact_images=any(store.has_compact_images for store in setup.stores))
     finally:
         if is_new:
             del modules["scipy"]

@@ -85,7 +85,7 @@ def test_processors_without_fused_multiplication_give_the_same() -> None:
 
 
 def test_without_numba_numpy_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loader.passes.compiled", lambda _: None)
+    monkeypatch.setattr("loader.passes.native_loops", lambda: None)
     test_every_level_of_every_channel_is_normalized_to_the_last_bit()
     test_masks_are_widened_wherever_they_lie(65)
     test_rows_are_copied_wherever_they_lie(65)

@@ -215,14 +215,15 @@ def test_stores_that_are_read_together_stay_in_memory_together(
 
 FULL_DISK = """
 import sys
+from types import SimpleNamespace
 from loader import workers
 
-def fail():
+def fail(**_):
     raise OSError(28, "No space left on device")
 
 sys.modules.pop("scipy", None)
-workers.load_row_loops = fail
-workers._load_loops()
+workers.load_compiled_loops = fail
+workers._load_loops(SimpleNamespace(stores=()))
 assert "scipy" not in sys.modules
 """
 

@@ -13,6 +13,7 @@ from stores import COMPACT_IMAGES, SIZES, TINY, coco_store
 
 from loader import Store, filling
 from loader.filling import SampleError
+from loader.object_code import load_functions
 from loader.part import Part
 from loader.rows import fill_rows
 from loader.tensors import TENSORS
@@ -119,10 +120,22 @@ def test_every_loop_of_a_batch_is_loaded_with_the_dataset_before_workers_are_for
     pytest.importorskip("numba")
     coco_store(tmp_path, *TINY)
     script = (
+        "import sys; from loader import SampleDataset, native, object_code; "
+        "dataset = SampleDataset(sys.argv[1]); assert native.native_loops.cache_info().currsize == 1; "
+        "object_code._link = object_code.compiled = None; dataset.__getitems__([0, 1, 2]); "
+        # The compiler itself is not: it takes longer to import than all else.
+        "assert 'numba' not in sys.modules"
+    )
+    load_functions()
+    subprocess.run([sys.executable, "-c", script, str(tmp_path / "coco.zarr")], check=True)
+
+
+def test_the_loops_of_compact_images_are_loaded_with_the_dataset_too(tmp_path: Path) -> None:
+    pytest.importorskip("numba")
+    coco_store(tmp_path, *TINY, *COMPACT_IMAGES)
+    script = (
         "import sys; from loader import SampleDataset; dataset = SampleDataset(sys.argv[1]); "
-        "from loader import loops, mask_frames; "
-        "used = [loops.copy_rows, loops.normalize_rows, mask_frames.expand_rows, loops.widen]; "
-        "before = [len(one.signatures) for one in used]; assert min(before) == 1, before; "
-        "dataset.__getitems__([0, 1, 2]); assert [len(one.signatures) for one in used] == before"
+        "from preprocess.gradient_loops import unpack; before = len(unpack.signatures); assert before == 1; "
+        "dataset.__getitems__([0, 1, 2]); assert len(unpack.signatures) == before"
     )
     subprocess.run([sys.executable, "-c", script, str(tmp_path / "coco.zarr")], check=True)

@@ -1,0 +1,215 @@
+"""Object code that is kept and linked without numba, against numba's own functions, numpy, and masks packed here."""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from loader import object_code
+from loader.native import NativeLoops
+from loader.object_code import ObjectCode, ObjectCodeError, load_functions
+from loader.passes import MEAN, STD
+from preprocess.mask_codec import compress_mask
+
+row_loops = pytest.importorskip("loader.row_loops", reason="numba is not installed")
+
+
+@pytest.fixture(scope="module")
+def made() -> ObjectCode:
+    return object_code._make(row_loops.FUNCTIONS)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where object code is kept in a test, a folder that is not there yet."""
+    monkeypatch.setattr(object_code, "_folders", lambda: [tmp_path / "kept"])
+    return tmp_path / "kept"
+
+
+@pytest.fixture(params=["numba", "linked"])
+def loops(request: pytest.FixtureRequest, made: ObjectCode) -> Iterator[NativeLoops]:
+    if request.param == "numba":
+        yield NativeLoops({name: function.address for name, function in row_loops.FUNCTIONS.items()})
+    else:
+        yield NativeLoops(object_code._link(ObjectCode.from_bytes(made.to_bytes())))
+
+
+def addresses(rows: np.ndarray) -> np.ndarray:
+    return np.array([row.ctypes.data for row in rows], np.int64)
+
+
+def check_copies(loops: NativeLoops) -> None:
+    stored = np.random.default_rng(1).integers(0, 256, (4, 3, 9, 11), np.uint8)
+    out = np.zeros_like(stored)
+    loops.copy_rows(addresses(stored[::-1]), out)
+    assert np.array_equal(out, stored[::-1])
+
+
+def test_rows_are_copied_normalised_and_widened(loops: NativeLoops) -> None:
+    check_copies(loops)
+    stored = np.random.default_rng(2).integers(0, 256, (4, 3, 9, 11), np.uint8)
+    out = np.zeros(stored.shape, np.float32)
+    loops.normalize_rows(addresses(stored), MEAN, STD, out)
+    scaled = stored.astype(np.float32) / np.float32(255)
+    assert np.array_equal(out, (scaled - MEAN[:, None, None]) / STD[:, None, None])
+    mask = np.random.default_rng(3).integers(0, 2, (9, 11), np.uint8).view(np.bool_)
+    wide = np.full(mask.shape, 7, np.float32)
+    loops.widen(mask, wide)
+    assert np.array_equal(wide, mask.astype(np.float32))
+
+
+def test_masks_are_decoded_and_damaged_ones_are_not(loops: NativeLoops) -> None:
+    y, x = np.mgrid[:256, :256]
+    masks = [(x - 90) ** 2 + (y - 120) ** 2 < radius**2 for radius in (20, 60, 100)]
+    frames = [np.frombuffer(compress_mask(mask), np.uint8) for mask in masks]
+    frames[1] = frames[1][:-3].copy()
+    sizes = np.array([frame.size for frame in frames])
+    out = np.full((3, 256, 256), 7, np.float32)
+    done = loops.expand_rows(np.array([frame.ctypes.data for frame in frames]), sizes, out)
+    assert done.tolist() == [True, False, True]
+    assert np.array_equal(out[0], masks[0].astype(np.float32))
+    assert np.array_equal(out[2], masks[2].astype(np.float32))
+
+
+def test_a_batch_of_no_rows_is_nothing(loops: NativeLoops) -> None:
+    nothing = np.zeros(0, np.int64)
+    loops.copy_rows(nothing, np.zeros((0, 4), np.uint8))
+    loops.normalize_rows(nothing, MEAN, STD, np.zeros((0, 3, 1, 1), np.float32))
+    assert not loops.expand_rows(nothing, nothing, np.zeros((0, 0, 0), np.float32)).size
+
+
+def load() -> NativeLoops:
+    functions = load_functions.__wrapped__()
+    assert functions is not None
+    return NativeLoops(functions)
+
+
+def test_what_one_process_made_the_next_one_links(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_copies(load())
+    (kept,) = folder.iterdir()
+    monkeypatch.setattr(object_code, "compiled", None)
+    check_copies(load())
+    assert list(folder.iterdir()) == [kept]
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "changed", "unreadable"])
+def test_kept_code_that_is_damaged_is_made_anew(folder: Path, damage: str) -> None:
+    load()
+    (kept,) = folder.iterdir()
+    whole = kept.read_bytes()
+    place = len(whole) // 2
+    kept.write_bytes(
+        {
+            "empty": b"",
+            "cut": whole[:place],
+            "changed": whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :],
+            "unreadable": whole,
+        }[damage]
+    )
+    if damage == "unreadable":
+        # Also where the tests are run by root, who may read everything.
+        kept.unlink()
+        kept.mkdir()
+    else:
+        with pytest.raises(ObjectCodeError):
+            ObjectCode.from_bytes(kept.read_bytes())
+    check_copies(load())
+    assert kept.is_dir() or kept.read_bytes() == whole
+
+
+def test_it_is_kept_in_the_first_place_that_can_be_written_to_and_works_where_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(object_code, "_folders", lambda: [tmp_path / "file", tmp_path / "second"])
+    check_copies(load())
+    assert len(list((tmp_path / "second").iterdir())) == 1
+    monkeypatch.setattr(object_code, "_folders", lambda: [tmp_path / "file"])
+    check_copies(load())
+
+
+def test_threads_that_come_at_the_same_time_both_get_their_functions(folder: Path) -> None:
+    both, found = threading.Barrier(2), []
+
+    def run() -> None:
+        both.wait()
+        found.append(load())
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 2
+    for loops in found:
+        check_copies(loops)
+    (kept,) = folder.iterdir()
+    ObjectCode.from_bytes(kept.read_bytes())
+
+
+def test_code_of_other_settings_is_another_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = object_code._file_name()
+    monkeypatch.setenv("NUMBA_CACHE_DIR", "/somewhere")
+    assert object_code._file_name() == name
+    assert object_code._folders() == [Path("/somewhere")]
+    monkeypatch.setenv("NUMBA_CPU_NAME", "generic")
+    assert object_code._file_name() != name
+
+
+def test_it_is_kept_beside_the_sources_or_in_the_cache_of_who_may_not_write_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    beside = Path(object_code.__file__).parent / "__pycache__"
+    assert object_code._folders() == [beside, tmp_path / "resizeonce"]
+
+
+def test_without_numba_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(object_code, "find_spec", lambda _: None)
+    assert load_functions.__wrapped__() is None
+
+
+def test_a_full_disk_is_warned_of_and_numpy_takes_over(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(object_code, "compiled", fail)
+    with pytest.warns(UserWarning, match="numpy fills batches, more slowly: .*No space left"):
+        assert load_functions.__wrapped__() is None
+    assert not folder.exists()
+
+
+NUMBA_AFTERWARDS = """
+import numpy as np
+from loader.object_code import load_functions
+
+assert load_functions()
+import sys
+assert "numba" not in sys.modules
+from numba import njit
+
+@njit
+def spread(count):
+    if count < 0:
+        raise ValueError("negative")
+    return np.arange(count) * 2
+
+assert spread(4).tolist() == [0, 2, 4, 6]
+try:
+    spread(-1)
+except ValueError as err:
+    print(err)
+"""
+
+
+def test_numba_works_as_ever_in_a_process_that_linked_before_it_was_imported() -> None:
+    load_functions()
+    done = subprocess.run(
+        [sys.executable, "-c", NUMBA_AFTERWARDS], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "negative\n"
