@@ -70,10 +70,11 @@ class Floor(Case):
     """Batches that a worker fills when it is told to go."""
 
     def __init__(self, folder: Path, workers: int, *, processes: bool) -> None:
-        from loader import loops
+        from loader.native import native_loops
 
         super().__init__(folder)
-        self._loops, self._workers, self._processes = loops, workers, processes
+        self._loops: Any = native_loops()
+        self._workers, self._processes = workers, processes
         stored = compact_arrays(folder)
         self._rows = {name: np.array(stored[name][: self.ROWS]) for name in TENSORS}
         self._rows["masks"] = np.unpackbits(self._rows["masks"], axis=2)
@@ -135,18 +136,17 @@ class Floor(Case):
                     consume(batch)
                 pipe.send(portion)
 
-    def _fill(self, batch: Mapping[str, NDArray[Any]], rows: Iterable[int]) -> None:
-        stored, loops = self._rows, self._loops
-        for place, row in enumerate(rows):
-            loops.normalize(
-                stored["pixel_values"][row].reshape(3, -1),
-                MEAN,
-                STD,
-                batch["pixel_values"][place].reshape(3, -1),
-            )
-            loops.copy(stored["g_pixel_values"][row].reshape(-1), batch["g_pixel_values"][place].reshape(-1))
-            np.copyto(batch["prompt_masks"][place], stored["prompt_masks"][row])
-            loops.widen(stored["masks"][row].reshape(-1), batch["masks"][place].reshape(-1))
+    def _fill(self, batch: Mapping[str, NDArray[Any]], rows: Sequence[int]) -> None:
+        stored, numbers = self._rows, np.array(rows, np.int64)
+
+        def addresses(name: str) -> NDArray[np.int64]:
+            return stored[name].ctypes.data + numbers * stored[name][0].nbytes
+
+        self._loops.normalize_rows(addresses("pixel_values"), MEAN, STD, batch["pixel_values"])
+        self._loops.copy_rows(addresses("g_pixel_values"), batch["g_pixel_values"])
+        batch["prompt_masks"][:] = stored["prompt_masks"][numbers]
+        for row, out in zip(rows, batch["masks"], strict=True):
+            self._loops.widen(stored["masks"][row], out)
 
 
 def new_batch() -> dict[str, NDArray[Any]]:

@@ -18,15 +18,14 @@ class Channel(Protocol):
         """Send a message.
 
         Raises:
-            OSError: the other end is closed, where that is known already.
+            EOFError: an end is closed, where that is known already.
         """
 
     def receive(self) -> Any:
         """Wait for the next message.
 
         Raises:
-            EOFError: the other end is closed.
-            OSError: this one is, or nothing more can come for another reason.
+            EOFError: an end is closed, and there is nothing left.
         """
 
     def has_message(self) -> bool:
@@ -51,11 +50,17 @@ class SocketChannel:
 
     def send(self, message: object) -> None:
         """Send a message, see `Channel`."""
-        self._connection.send(message)
+        try:
+            self._connection.send(message)
+        except OSError as err:
+            raise EOFError(str(err)) from err
 
     def receive(self) -> Any:
         """Wait for the next message, see `Channel`."""
-        return self._connection.recv()
+        try:
+            return self._connection.recv()
+        except OSError as err:
+            raise EOFError(str(err)) from err
 
     def has_message(self) -> bool:
         """Whether there is something to receive, see `Channel`."""
@@ -66,8 +71,8 @@ class SocketChannel:
         self._connection.close()
 
 
-class _Closed:
-    """What the other end receives when this one is closed."""
+_CLOSED = object()
+"""What both ends receive when one is closed."""
 
 
 class QueueChannel:
@@ -90,10 +95,10 @@ class QueueChannel:
     def receive(self) -> Any:
         """Wait for the next message, see `Channel`."""
         message = self._inbox.get()
-        if isinstance(message, _Closed):
+        if message is _CLOSED:
             # Also for who asks again.
             self._inbox.put(message)
-            raise EOFError("the other end is closed")
+            raise EOFError("an end is closed")
         return message
 
     def has_message(self) -> bool:
@@ -101,5 +106,6 @@ class QueueChannel:
         return not self._inbox.empty()
 
     def close(self) -> None:
-        """Let the other end know; it may receive what was sent before."""
-        self._outbox.put(_Closed())
+        """Let the other end know; both may receive what was sent before."""
+        self._outbox.put(_CLOSED)
+        self._inbox.put(_CLOSED)

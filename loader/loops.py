@@ -5,8 +5,7 @@ non-temporal one writes whole lines, and leaves in the caches what is there. num
 passes for the normalisation.
 
 No fast-math: each step rounds as in `loader.passes.normalize_into`, so the bits are the same. No loop raises anything, not
-even where it divides by zero, and none asks for memory: `loader.object_code` relies on it. Functions that call each other
-stand in this one file: numba notices changes only in the file of the caller.
+even where it divides by zero, and none asks for memory: `loader.object_code` relies on it, and keeps what is compiled.
 """
 
 from collections.abc import Callable
@@ -46,7 +45,7 @@ _floats = ir.VectorType(ir.FloatType(), FLOATS)
 
 def loop(function: _Loop) -> _Loop:
     """Compile a loop when it is first called."""
-    compiled: Any = njit(cache=True, nogil=True, error_model="numpy")(function)
+    compiled: Any = njit(nogil=True, error_model="numpy")(function)
     return cast("_Loop", compiled)
 
 

@@ -90,11 +90,13 @@ class MappedFile:
     def _is_in_memory(self, start: int, size: int) -> bool:
         begin = start // mmap.PAGESIZE * mmap.PAGESIZE
         count = -(-(start + size - begin) // mmap.PAGESIZE)
-        if len(self._answer) < count:
-            self._answer = ctypes.create_string_buffer(count)
-        if _quick_libc().mincore(self.address + begin, start + size - begin, self._answer) != 0:
+        # Whatever another thread puts there meanwhile.
+        answer = self._answer
+        if len(answer) < count:
+            answer = self._answer = ctypes.create_string_buffer(count)
+        if _quick_libc().mincore(self.address + begin, start + size - begin, answer) != 0:
             return False
-        return b"\0" not in self._answer[:count]
+        return b"\0" not in answer[:count]
 
 
 @cache
@@ -108,8 +110,7 @@ def _libc() -> Any:
 def _quick_libc() -> Any:
     """Return libc, called without giving the interpreter away: that takes longer than what waits for nothing."""
     libc = ctypes.PyDLL(None)
-    if hasattr(libc, "mincore"):
-        libc.mincore.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p)
+    libc.mincore.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p)
     return libc
 
 

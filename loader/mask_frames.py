@@ -3,8 +3,6 @@
 libzstd would write a mask's bytes, which are then read again and widened. These frames say little more than where a row
 differs from the one above: the loop below keeps one row, changes it, and writes it out when it is full. It reads that
 kind of Zstandard frames only, and believes nothing: what it finds out of the ordinary is left to libzstd.
-
-numba does not notice a change of `preprocess.zstd_tables` or `loader.loops`: then its cache in `__pycache__` has to go.
 """
 
 from typing import NamedTuple
@@ -91,21 +89,6 @@ def _take(bits: int, held: int, count: int) -> int:
 
 
 @loop
-def expand(frame: NDArray[np.uint8], width: int, out: NDArray[np.float32]) -> bool:
-    """Write a mask as float32, 1 where it is set; return whether it was of the known kind and whole.
-
-    Args:
-        frame: uint8 [N].
-        width: pixels of a row.
-        out: float32 [H * W]; holds anything where the answer is no.
-    """
-    is_done = np.zeros(1, np.bool_)
-    pixels = np.zeros(max(width, 1), np.float32)
-    expand_rows(np.array([frame.ctypes.data]), np.array([frame.size]), pixels, out.reshape(1, -1), is_done)
-    return bool(is_done[0])
-
-
-@loop
 def expand_rows(
     addresses: NDArray[np.int64],
     sizes: NDArray[np.int64],
@@ -113,14 +96,14 @@ def expand_rows(
     out: NDArray[np.float32],
     is_done: NDArray[np.bool_],
 ) -> None:
-    """Do what `expand` does with frames given by address and size, int64 [B].
+    """Write masks as float32, 1 where they are set.
 
     Args:
-        addresses: of the frames.
-        sizes: in bytes.
+        addresses: of the frames, int64 [B].
+        sizes: in bytes, int64 [B].
         pixels: float32 [W], at least one: room for a row.
-        out: float32 [B, H * W].
-        is_done: bool [B], to write the answers to.
+        out: float32 [B, H * W]; holds anything where the answer is no.
+        is_done: bool [B], to write the answers to: whether a frame was of the known kind and whole.
     """
     for place in range(addresses.size):
         # Arrays of bare addresses: others are counted wherever they are handed on, by instructions that wait until all
@@ -130,8 +113,6 @@ def expand_rows(
         has_lines = pixels.size % FLOATS == 0 and target.ctypes.data % LINE == 0
         row = Row(source.view(np.float32), source, target, has_lines)
         is_done[place] = _expand(carray(bytes_at(addresses[place]), (sizes[place],)), row)
-    # It has to stay until here, which the compiler can't know.
-    pixels[0] = 0
 
 
 @loop

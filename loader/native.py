@@ -104,6 +104,6 @@ class NativeLoops:
 
 @cache
 def native_loops() -> NativeLoops | None:
-    """Return the loops, compiled now where that was never done on this machine; None where numba is not installed."""
+    """Return the loops, compiled now where that was never done on this machine; None where there is no numba to do so."""
     functions = load_functions()
     return None if functions is None else NativeLoops(functions)

@@ -3,7 +3,8 @@
 To import numba and have it load what it keeps itself takes half a second of each process that reads batches, and 60 MiB;
 this takes a fortieth of that. Object code is made by the first process that finds none for this processor, these sources
 and these versions, which takes some ten seconds, or by `python -m loader.warm`. It is kept where numba would keep it:
-in `NUMBA_CACHE_DIR`, else in `__pycache__` beside the sources, else in the user's cache.
+in `NUMBA_CACHE_DIR`, else in `__pycache__` beside the sources, else in the user's cache. numba's own cache is not used: it
+notices changes only in the file of a caller.
 
 A loop that raised an exception would call functions that only numba has. These don't (`loader.loops`), so whatever would
 be called then is linked to `abort`, by a name of its own: numba may come later, and looks its functions up by theirs.
@@ -36,6 +37,17 @@ _SOURCES = (
     "preprocess/zstd_tables.py",
 )
 """What the object code is made of, and how."""
+
+_SETTINGS = (
+    "NUMBA_CPU_NAME",
+    "NUMBA_CPU_FEATURES",
+    "NUMBA_ENABLE_AVX",
+    "NUMBA_OPT",
+    "NUMBA_LOOP_VECTORIZE",
+    "NUMBA_SLP_VECTORIZE",
+    "NUMBA_BOUNDSCHECK",
+)
+"""Variables of the environment from which numba makes other code."""
 
 _FOLDER = Path(__file__).parent
 
@@ -84,21 +96,19 @@ class ObjectCode:
 
 @cache
 def load_functions() -> Mapping[str, int] | None:
-    """Return the addresses of the functions of `loader.row_loops` by name; None where numba is not installed."""
-    name = _file_name()
+    """Return the addresses of the functions of `loader.row_loops` by name; None where there is no numba to compile them."""
+    try:
+        name = _file_name()
+    except (OSError, ImportError) as err:
+        warnings.warn(f"batches are filled by numpy, more slowly: {err}", stacklevel=2)
+        return None
     if name is None:
         return None
     for folder in _folders():
         # Missing, not ours to read, or damaged: then it is made anew.
         with suppress(OSError, ObjectCodeError):
             return _link(ObjectCode.from_bytes((folder / name).read_bytes()))
-    try:
-        module = compiled("loader.row_loops")
-    except OSError as err:
-        warnings.warn(
-            f"numba can't keep compiled code, so numpy fills batches, more slowly: {err}", stacklevel=2
-        )
-        return None
+    module = compiled("loader.row_loops")
     if module is None:
         return None
     _keep(name, _make(module.FUNCTIONS))
@@ -106,10 +116,20 @@ def load_functions() -> Mapping[str, int] | None:
 
 
 def _file_name() -> str | None:
-    """Return the name of the file that holds object code for this processor, these sources and versions."""
+    """Return the name of the file that holds object code for this processor, these sources and versions.
+
+    Raises:
+        OSError: the sources are not there to be compiled.
+        ImportError: llvmlite is not for this system.
+    """
     # Neither imports numba.
     numba, llvmlite = find_spec("numba"), find_spec("llvmlite")
-    if numba is None or numba.origin is None or llvmlite is None:
+    if (
+        numba is None
+        or numba.origin is None
+        or llvmlite is None
+        or os.environ.get("NUMBA_DISABLE_JIT", "0") != "0"
+    ):
         return None
     llvm: Any = import_module("llvmlite.binding")
     parts = [(_FOLDER.parent / source).read_bytes() for source in _SOURCES]
@@ -117,10 +137,7 @@ def _file_name() -> str | None:
     parts += [str(import_module("llvmlite").__version__).encode()]
     parts += [llvm.get_process_triple().encode(), llvm.get_host_cpu_name().encode()]
     parts += [llvm.get_host_cpu_features().flatten().encode()]
-    # NUMBA_CPU_NAME, NUMBA_OPT and others; wherever the code is kept, it is the same.
-    settings = {key: value for key, value in os.environ.items() if key.startswith("NUMBA_")}
-    settings.pop("NUMBA_CACHE_DIR", None)
-    parts += [json.dumps(settings, sort_keys=True).encode()]
+    parts += [os.environ.get(name, "").encode() for name in _SETTINGS]
     return f"row_loops.{_digest(parts)}.json"
 
 
@@ -133,10 +150,9 @@ def _digest(parts: Iterable[bytes]) -> str:
 
 def _folders() -> list[Path]:
     """Return where object code may be kept, the best place first."""
-    if chosen := os.environ.get("NUMBA_CACHE_DIR"):
-        return [Path(chosen)]
-    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    folders = [_FOLDER / "__pycache__"]
+    chosen, home = os.environ.get("NUMBA_CACHE_DIR"), os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    folders = [Path(chosen)] if chosen else []
+    folders.append(_FOLDER / "__pycache__")
     # Where there is no home, nothing is kept there.
     with suppress(RuntimeError):
         folders.append(Path(home).expanduser() / "resizeonce")
@@ -144,14 +160,23 @@ def _folders() -> list[Path]:
 
 
 def _keep(name: str, made: ObjectCode) -> None:
-    """Write object code to the first place that can be written to; where there is none, `compiled` has said so."""
+    """Write object code to the first place that can be written to."""
     for folder in _folders():
-        with suppress(OSError):
+        unfinished = folder / f"{name}.{os.getpid()}.{threading.get_ident()}"
+        try:
             folder.mkdir(parents=True, exist_ok=True)
-            unfinished = folder / f"{name}.{os.getpid()}.{threading.get_ident()}"
             unfinished.write_bytes(made.to_bytes())
             unfinished.replace(folder / name)
+        except OSError:
+            with suppress(OSError):
+                unfinished.unlink(missing_ok=True)
+        else:
             return
+    warnings.warn(
+        "compiled loops have no place to be kept in, so every process compiles for some ten seconds: "
+        "set NUMBA_CACHE_DIR to a folder that only you may write",
+        stacklevel=4,
+    )
 
 
 def _make(functions: Mapping[str, Any]) -> ObjectCode:
@@ -186,11 +211,14 @@ def _link(made: ObjectCode) -> dict[str, int]:
     engine = _new_engine()
     engine.add_object_file(llvm.ObjectFileRef.from_data(made.code))
     engine.finalize_object()
-    return {name: engine.get_function_address(symbol) for name, symbol in made.symbols.items()}
+    addresses = {name: engine.get_function_address(symbol) for name, symbol in made.symbols.items()}
+    if not all(addresses.values()):
+        raise ObjectCodeError("kept object code has not all functions")
+    return addresses
 
 
 def _new_engine() -> Any:
-    """Return what links object code."""
+    """Return what links object code; of the processor it needs to know nothing."""
     llvm: Any = import_module("llvmlite.binding")
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()

@@ -22,7 +22,7 @@ def copy_into(stored: NDArray[Any], out: NDArray[Any]) -> None:
 
 def widen_into(stored: NDArray[np.bool_], out: NDArray[np.float32]) -> None:
     """Write a mask, bool, into `out`, float32 of the same shape."""
-    if stored.dtype == np.bool_ and _fits(stored, out) and (loops := native_loops()) is not None:
+    if stored.dtype == np.bool_ and _takes_floats(stored, out) and (loops := native_loops()) is not None:
         loops.widen(stored, out)
     else:
         np.copyto(out, stored)
@@ -39,7 +39,7 @@ def normalize_into(stored: NDArray[Any], out: NDArray[np.float32]) -> None:
     """
     if stored.dtype == out.dtype:
         copy_into(stored, out)
-    elif stored.dtype == np.uint8 and _fits(stored, out) and (loops := native_loops()) is not None:
+    elif stored.dtype == np.uint8 and _takes_floats(stored, out) and (loops := native_loops()) is not None:
         loops.normalize_rows(_address(stored), MEAN, STD, out)
     else:
         np.divide(stored, np.float32(255), out=out, dtype=np.float32, casting="unsafe")
@@ -49,7 +49,12 @@ def normalize_into(stored: NDArray[Any], out: NDArray[np.float32]) -> None:
 
 def _fits(stored: NDArray[Any], out: NDArray[Any]) -> bool:
     """Whether the loops, which check nothing, may write `stored` into `out`; numpy does the rest, or says what is wrong."""
-    return stored.shape == out.shape and stored.flags.c_contiguous and out.flags.c_contiguous
+    return stored.shape == out.shape and stored.flags.c_contiguous and out.flags.carray
+
+
+def _takes_floats(stored: NDArray[Any], out: NDArray[Any]) -> bool:
+    """Whether they may write it as float32."""
+    return out.dtype == np.float32 and _fits(stored, out)
 
 
 def _address(stored: NDArray[Any]) -> NDArray[np.int64]:

@@ -137,7 +137,11 @@ class Ring:
         others = self._receive(task, worker)
         if isinstance(others, Failure):
             self._free.append(task.slot)
-            raise others.error
+            try:
+                raise others.error
+            finally:
+                # Its traceback holds this frame, and with it all memory of the ring.
+                del others
         slot = self._slots.slot(task.slot)
         arrays = self._setup.layout_of(task).views(slot, len(task.rows))
         if len(self._lent) < MAX_LENT:

@@ -30,7 +30,7 @@ def fill_rows(tensor: str, rows: Sequence[tuple[Tables, int]], out: NDArray[Any]
         The places in the batch that are left to `loader.tensors.fill_tensor`, which also says what is wrong with them.
     """
     everything = range(len(rows))
-    if not len(rows) or not out.flags.c_contiguous:
+    if not len(rows) or not out.flags.carray:
         return everything
     try:
         if tensor == "prompt_masks":

@@ -71,6 +71,7 @@ class Slots:
         # Each large one has large pages of its own: they are made without a thought for the others.
         self._stride = slot_bytes if slot_bytes < LARGE_PAGE else _round_up(slot_bytes)
         self._has_pages: set[int] = set()
+        self._is_shared = shared
         size = self.num_bytes
         self.descriptor = -1
         if shared:
@@ -94,7 +95,7 @@ class Slots:
 
         Who fills slots does so: several at a time, and none waits for pages that another one needs.
         """
-        if self.descriptor < 0 or number in self._has_pages or self._stride < LARGE_PAGE:
+        if not self._is_shared or number in self._has_pages or self._stride < LARGE_PAGE:
             return
         self._has_pages.add(number)
         start = number * self._stride

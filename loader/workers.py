@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -22,6 +23,7 @@ from typing import Any
 from loader.channel import Channel, QueueChannel, SocketChannel
 from loader.filling import SampleError, advise_batch, fill_batch
 from loader.mixture import draw_expression
+from loader.native import native_loops
 from loader.slots import ArrayLayout, Slots
 from loader.store import Store
 from loader.warm import load_compiled_loops
@@ -81,8 +83,9 @@ def serve(channel: Channel, setup: Setup, slots: Slots, begin: Callable[[], None
         begin: done before the first is filled, when what was asked for is being read ahead already.
     """
     tasks: deque[Task] = deque()
-    while True:
-        try:
+    # The trainer is gone, or has closed this loader.
+    with suppress(EOFError):
+        while True:
             # Whatever is asked for already is read ahead before the first of it is filled.
             while not tasks or channel.has_message():
                 message = channel.receive()
@@ -96,9 +99,6 @@ def serve(channel: Channel, setup: Setup, slots: Slots, begin: Callable[[], None
             task = tasks.popleft()
             slots.make_pages(task.slot)
             channel.send((task.number, fill_slot(task, setup, slots)))
-        except (EOFError, OSError):
-            # The trainer is gone, or has closed this loader.
-            return
 
 
 def fill_slot(task: Task, setup: Setup, slots: Slots) -> dict[str, Any] | Failure:
@@ -117,6 +117,9 @@ def fill_slot(task: Task, setup: Setup, slots: Slots) -> dict[str, Any] | Failur
         return fill_batch(setup.picks_of(task), arrays, choose)
     except SampleError as err:
         return Failure(err)
+    except Exception as err:
+        # As text: not every exception can be sent, and its frames would keep the slots.
+        return Failure(RuntimeError(f"a batch can't be filled: {err!r}\n{traceback.format_exc()}"))
 
 
 def advise(task: Task, setup: Setup) -> None:
@@ -138,7 +141,7 @@ class Worker:
         """Ask for a batch."""
         try:
             self._channel.send(task)
-        except OSError as err:
+        except EOFError as err:
             raise self._gone() from err
         self._num_asked += 1
 
@@ -165,20 +168,21 @@ class Worker:
     def _take(self) -> Reply:
         try:
             reply: Reply = self._channel.receive()
-        except (EOFError, OSError) as err:
+        except EOFError as err:
             raise self._gone() from err
         return reply
 
     def close(self) -> None:
         """Let the worker end, and wait until it has."""
         # Closing alone would not reach it where a process that was forked meanwhile holds the socket, too.
-        with suppress(OSError):
+        with suppress(EOFError):
             self._channel.send(None)
         self._channel.close()
         self._stop()
 
     def _gone(self) -> RuntimeError:
-        return RuntimeError(f"a worker {self._how} of the BatchLoader died: was it killed for memory?")
+        why = ": was it killed for memory?" if self._how == "process" else ""
+        return RuntimeError(f"a worker {self._how} of the BatchLoader died{why}")
 
 
 def start_process(setup: Setup, slots: Slots) -> Worker:
@@ -232,8 +236,12 @@ def start_thread(setup: Setup, slots: Slots) -> Worker:
 
 def start_workers(count: int, mode: str, setup: Setup, slots: Slots) -> Sequence[Worker]:
     """Start workers of one kind."""
-    start = start_process if mode == "process" else start_thread
-    return [start(setup, slots) for _ in range(count)]
+    if mode == "process":
+        return [start_process(setup, slots) for _ in range(count)]
+    if count:
+        # Not in the threads: a process that is forked meanwhile would find locks of LLVM held for ever.
+        native_loops()
+    return [start_thread(setup, slots) for _ in range(count)]
 
 
 def main(channel_descriptor: int, slots_descriptor: int) -> None:
@@ -253,7 +261,7 @@ def main(channel_descriptor: int, slots_descriptor: int) -> None:
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     slots = Slots(setup.num_slots, setup.slot_bytes, slots_descriptor)
     # The map keeps the memory; the descriptor is not needed any more.
-    os.close(slots_descriptor)
+    slots.close()
     serve(channel, setup, slots, partial(_load_loops, setup))
 
 

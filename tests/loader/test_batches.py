@@ -1,3 +1,4 @@
+import dataclasses
 import gc
 import json
 import os
@@ -9,6 +10,8 @@ import sys
 import threading
 import time
 import warnings
+import weakref
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ from stores import CONFIGS, TINY
 from loader import BatchLoader, Order, OrderOptions, Ranks, SampleIndex, Store
 from loader.batches import BatchOptions
 from loader.filling import SampleError
+from loader.slots import ArrayLayout, Slots
 from preprocess.config import load_config
 from preprocess.errors import StoreError
 from preprocess.pipeline import convert
@@ -222,6 +226,44 @@ def test_a_damaged_sample_is_an_error_in_the_trainers_thread_with_its_key(
     # The workers are still there, and the rest can be read.
     assert next(iter(loader))["key"] == ["coco/1/10"]
     loader.close()
+
+
+@pytest.mark.parametrize(("workers", "mode"), [(0, "thread"), (2, "thread"), (2, "process")])
+def test_whatever_else_a_worker_raises_is_told_in_the_trainers_thread(
+    store: Path, workers: int, mode: str
+) -> None:
+    loader = BatchLoader(store, 1, workers, options=BatchOptions(mode=mode))
+    unknown = ArrayLayout.of({"unknown": ((1, 3), "uint8")})
+    loader._setup = dataclasses.replace(loader._setup, layouts=(unknown,))
+    with pytest.raises(RuntimeError, match=r"can't be filled: KeyError\('images/unknown'\)\nTraceback"):
+        list(loader)
+    loader.close()
+
+
+@pytest.mark.parametrize(("workers", "mode"), [(0, "thread"), (2, "thread"), (2, "process")])
+def test_after_an_error_memory_goes_with_the_loader(
+    store: Path, monkeypatch: pytest.MonkeyPatch, workers: int, mode: str
+) -> None:
+    made: list[weakref.ref[Slots]] = []
+
+    class Seen(Slots):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            made.append(weakref.ref(self))
+
+    monkeypatch.setattr("loader.ring.Slots", Seen)
+    loader = BatchLoader(store, 1, workers, options=BatchOptions(mode=mode))
+    layout = ArrayLayout.of({"unknown": ((1, 3), "uint8")})
+    loader._setup = dataclasses.replace(loader._setup, layouts=(layout,))
+    gc.collect()
+    gc.disable()
+    try:
+        with suppress(RuntimeError):
+            next(iter(loader))
+        del loader
+        assert [slots() for slots in made] == [None]
+    finally:
+        gc.enable()
 
 
 def test_a_worker_that_is_killed_is_an_error_and_not_a_wait(store: Path) -> None:

@@ -1,5 +1,6 @@
 """Object code that is kept and linked without numba, against numba's own functions, numpy, and masks packed here."""
 
+import dataclasses
 import subprocess
 import sys
 import threading
@@ -9,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from loader import object_code
+from loader import native, object_code
 from loader.native import NativeLoops
 from loader.object_code import ObjectCode, ObjectCodeError, load_functions
 from loader.passes import MEAN, STD
 from preprocess.mask_codec import compress_mask
 
-row_loops = pytest.importorskip("loader.row_loops", reason="numba is not installed")
+types = pytest.importorskip("numba.types", reason="numba is not installed")
+row_loops = pytest.importorskip("loader.row_loops")
 
 
 @pytest.fixture(scope="module")
@@ -96,29 +98,28 @@ def test_what_one_process_made_the_next_one_links(folder: Path, monkeypatch: pyt
     assert list(folder.iterdir()) == [kept]
 
 
-@pytest.mark.parametrize("damage", ["empty", "cut", "changed", "unreadable"])
+@pytest.mark.parametrize("damage", ["empty", "cut", "changed"])
 def test_kept_code_that_is_damaged_is_made_anew(folder: Path, damage: str) -> None:
     load()
     (kept,) = folder.iterdir()
     whole = kept.read_bytes()
     place = len(whole) // 2
-    kept.write_bytes(
-        {
-            "empty": b"",
-            "cut": whole[:place],
-            "changed": whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :],
-            "unreadable": whole,
-        }[damage]
-    )
-    if damage == "unreadable":
-        # Also where the tests are run by root, who may read everything.
-        kept.unlink()
-        kept.mkdir()
-    else:
-        with pytest.raises(ObjectCodeError):
-            ObjectCode.from_bytes(kept.read_bytes())
+    changed = whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]
+    kept.write_bytes({"empty": b"", "cut": whole[:place], "changed": changed}[damage])
+    with pytest.raises(ObjectCodeError):
+        ObjectCode.from_bytes(kept.read_bytes())
     check_copies(load())
-    assert kept.is_dir() or kept.read_bytes() == whole
+    assert kept.read_bytes() == whole
+
+
+def test_kept_code_that_can_not_be_read_is_not_needed(folder: Path) -> None:
+    load()
+    (kept,) = folder.iterdir()
+    kept.unlink()
+    # Not even root may read it.
+    kept.mkdir()
+    with pytest.warns(UserWarning, match="no place"):
+        check_copies(load())
 
 
 def test_it_is_kept_in_the_first_place_that_can_be_written_to_and_works_where_there_is_none(
@@ -129,7 +130,8 @@ def test_it_is_kept_in_the_first_place_that_can_be_written_to_and_works_where_th
     check_copies(load())
     assert len(list((tmp_path / "second").iterdir())) == 1
     monkeypatch.setattr(object_code, "_folders", lambda: [tmp_path / "file"])
-    check_copies(load())
+    with pytest.warns(UserWarning, match="no place to be kept in.*set NUMBA_CACHE_DIR"):
+        check_copies(load())
 
 
 def test_threads_that_come_at_the_same_time_both_get_their_functions(folder: Path) -> None:
@@ -155,7 +157,7 @@ def test_code_of_other_settings_is_another_file(monkeypatch: pytest.MonkeyPatch)
     name = object_code._file_name()
     monkeypatch.setenv("NUMBA_CACHE_DIR", "/somewhere")
     assert object_code._file_name() == name
-    assert object_code._folders() == [Path("/somewhere")]
+    assert object_code._folders()[0] == Path("/somewhere")
     monkeypatch.setenv("NUMBA_CPU_NAME", "generic")
     assert object_code._file_name() != name
 
@@ -174,14 +176,40 @@ def test_without_numba_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_functions.__wrapped__() is None
 
 
-def test_a_full_disk_is_warned_of_and_numpy_takes_over(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: str) -> None:
+def test_without_sources_to_compile_there_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(object_code, "_FOLDER", tmp_path / "loader")
+    with pytest.warns(UserWarning, match="filled by numpy, more slowly: .*loops.py"):
+        assert load_functions.__wrapped__() is None
+
+
+def test_with_compiling_switched_off_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    assert load_functions.__wrapped__() is None
+
+
+def test_what_can_not_be_written_whole_leaves_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path, _: bytes) -> None:
+        path.touch()
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(object_code, "compiled", fail)
-    with pytest.warns(UserWarning, match="numpy fills batches, more slowly: .*No space left"):
-        assert load_functions.__wrapped__() is None
-    assert not folder.exists()
+    monkeypatch.setattr(Path, "write_bytes", fail)
+    with pytest.warns(UserWarning, match="no place"):
+        check_copies(load())
+    assert list(folder.iterdir()) == []
+
+
+def test_code_without_one_of_the_functions_is_not_used(made: ObjectCode) -> None:
+    other = dataclasses.replace(made, symbols={"copy_rows": "nothing_of_this_name"})
+    with pytest.raises(ObjectCodeError):
+        object_code._link(other)
+
+
+def test_functions_are_called_with_what_they_take() -> None:
+    found = {
+        name: "".join("a" if isinstance(kind, types.CPointer) else "n" for kind in function._sig.args)
+        for name, function in row_loops.FUNCTIONS.items()
+    }
+    assert found == native._ARGUMENTS
 
 
 NUMBA_AFTERWARDS = """

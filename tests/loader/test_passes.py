@@ -98,3 +98,23 @@ def test_strided_rows_and_other_dtypes_are_copied_too() -> None:
     assert not out[:, 1].any()
     copy_into(np.arange(6, dtype=np.uint8), out[0])
     assert out[0].tolist() == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+def test_other_dtypes_of_the_batch_are_numpys(dtype: Any) -> None:
+    stored = np.random.default_rng(1).integers(0, 256, (3, 5, 7), np.uint8)
+    out, memory = place(stored.shape, dtype, 0)
+    normalize_into(stored, out)
+    assert np.allclose(out, normalize_with_numpy(stored), atol=1e-2)
+    widen_into(stored > 99, out)
+    assert np.array_equal(out, (stored > 99).astype(dtype))
+    assert_guarded(out, memory)
+
+
+def test_what_may_not_be_written_is_not() -> None:
+    out = np.zeros((4, 4), np.float32)
+    out.flags.writeable = False
+    for write in (copy_into, widen_into):
+        with pytest.raises(ValueError, match="read-only"):
+            write(np.ones((4, 4), np.bool_ if write is widen_into else np.float32), out)
+    assert not out.any()
