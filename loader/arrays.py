@@ -134,10 +134,9 @@ class MappedArray:
         self._check(number)
         return self._address + self._offsets.item(number), self._sizes.item(number) - CHECKSUM_BYTES
 
-    def advise(self, number: int) -> None:
-        """Ask the system to read a row ahead of its use."""
-        if self._file is not None:
-            self._file.advise(*self.span(number))
+    def advise(self, number: int) -> bool:
+        """Ask the system to read a row ahead of its use; return whether it is known to be in memory."""
+        return self._file is None or self._file.advise(*self.span(number))
 
     def check(self, number: int) -> bool:
         """Whether a chunk agrees with its checksum."""

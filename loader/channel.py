@@ -5,6 +5,7 @@ and the interpreter is given away once for a message that is waited for, not wit
 back takes as long as whoever has it likes to keep it.
 """
 
+import pickle
 import select
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
@@ -51,14 +52,14 @@ class SocketChannel:
     def send(self, message: object) -> None:
         """Send a message, see `Channel`."""
         try:
-            self._connection.send(message)
+            self._connection.send_bytes(pickle.dumps(message))
         except OSError as err:
             raise EOFError(str(err)) from err
 
     def receive(self) -> Any:
         """Wait for the next message, see `Channel`."""
         try:
-            return self._connection.recv()
+            return pickle.loads(self._connection.recv_bytes())
         except OSError as err:
             raise EOFError(str(err)) from err
 

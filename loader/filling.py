@@ -117,11 +117,17 @@ def _name(pick: tuple[Store, int], key: str, fault: Exception) -> SampleError:
     return SampleError(f"sample {sample} of {store.name} ({key}): {fault}")
 
 
-def advise_batch(picks: Sequence[tuple[Store, int]], tensors: Sequence[str]) -> None:
-    """Ask the system to read ahead, and of stores at a URL to fetch ahead, what `fill_batch` will need."""
+def advise_batch(picks: Sequence[tuple[Store, int]], tensors: Sequence[str]) -> bool:
+    """Ask the system to read ahead, and of stores at a URL to fetch ahead, what `fill_batch` will need.
+
+    Returns:
+        Whether all of it is known to be in memory.
+    """
     # Filling the batch meets the same fault, and says which sample has it.
     with suppress(*_FAULTS, IndexError):
+        is_there = True
         for store, sample in picks:
+            is_there &= store.is_local
             if not store.expect(sample):
                 # Locating it would wait for its part, and hold up the batches before this one.
                 continue
@@ -130,6 +136,8 @@ def advise_batch(picks: Sequence[tuple[Store, int]], tensors: Sequence[str]) -> 
                 image = part.column("masks/image").item(mask)
                 for tensor in tensors:
                     if tensor == "masks":
-                        part.array("masks/masks").advise(mask)
+                        is_there &= part.array("masks/masks").advise(mask)
                     elif tensor != "prompt_masks":
-                        part.array(f"images/{tensor}").advise(image)
+                        is_there &= part.array(f"images/{tensor}").advise(image)
+        return is_there
+    return False

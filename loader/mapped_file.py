@@ -57,14 +57,16 @@ class MappedFile:
         self._answer = ctypes.create_string_buffer(1)
         self._was_asked = bytearray(-(-len(self._map) // LARGE_PAGE))
 
-    def advise(self, start: int, size: int) -> None:
-        """Have bytes read from the disk that are going to be read soon; return at once."""
+    def advise(self, start: int, size: int) -> bool:
+        """Have bytes read from the disk that are going to be read soon; return at once, whether they are known to be there."""
         if not self._is_large:
             # Advice: a system that can't take it has nothing to say that matters here.
             self._madvise(start, size, "MADV_WILLNEED")
-            return
-        if not (self._is_in_memory(start, size) if self._is_ours else self._was_asked_for(start, size)):
-            DISK_THREADS.ask(self, start, size)
+            return False
+        if self._is_in_memory(start, size) if self._is_ours else self._was_asked_for(start, size):
+            return True
+        DISK_THREADS.ask(self, start, size)
+        return False
 
     def read(self, start: int, size: int) -> None:
         """Read bytes from the disk, those that are not in memory, and wait for them."""

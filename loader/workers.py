@@ -28,6 +28,12 @@ from loader.slots import ArrayLayout, Slots
 from loader.store import Store
 from loader.warm import load_compiled_loops
 
+SURE_AFTER = 64
+"""Batches in a row that were in memory, before some are not looked for there."""
+
+SKIPPED = 7
+"""These, before one is looked for again; where it is not there, all are, and the system reads a few in their own time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
@@ -83,6 +89,7 @@ def serve(channel: Channel, setup: Setup, slots: Slots, begin: Callable[[], None
         begin: done before the first is filled, when what was asked for is being read ahead already.
     """
     tasks: deque[Task] = deque()
+    ahead = ReadAhead(setup)
     # The trainer is gone, or has closed this loader.
     with suppress(EOFError):
         while True:
@@ -92,7 +99,7 @@ def serve(channel: Channel, setup: Setup, slots: Slots, begin: Callable[[], None
                 if message is None:
                     return
                 tasks.append(message)
-                advise(message, setup)
+                ahead.advise(message)
             if begin is not None:
                 begin()
                 begin = None
@@ -122,9 +129,25 @@ def fill_slot(task: Task, setup: Setup, slots: Slots) -> dict[str, Any] | Failur
         return Failure(RuntimeError(f"a batch can't be filled: {err!r}\n{traceback.format_exc()}"))
 
 
-def advise(task: Task, setup: Setup) -> None:
-    """Have what a batch needs read ahead."""
-    advise_batch(setup.picks_of(task), setup.tensors)
+def advise(task: Task, setup: Setup) -> bool:
+    """Have what a batch needs read ahead; return whether all of it is known to be in memory."""
+    return advise_batch(setup.picks_of(task), setup.tensors)
+
+
+class ReadAhead:
+    """Has what batches need read ahead, and looks less often where all is in memory: that takes a fortieth of all time."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self._num_found = self._num_skipped = 0
+
+    def advise(self, task: Task) -> None:
+        """Have what a batch needs read ahead, as far as it is worth the while to look."""
+        if self._num_found >= SURE_AFTER and self._num_skipped < SKIPPED:
+            self._num_skipped += 1
+            return
+        self._num_found = self._num_found + 1 if advise(task, self._setup) else 0
+        self._num_skipped = 0
 
 
 class Worker:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from stores import TINY, coco_store
 
-from loader import BatchLoader, CacheOptions, Order, OrderOptions, SampleIndex, Store, ring
+from loader import BatchLoader, CacheOptions, Order, OrderOptions, SampleIndex, Store, ring, workers
 from loader.batches import BatchOptions
 from loader.filling import SampleError
 from loader.slots import Slots
@@ -287,3 +287,22 @@ def test_a_worker_tells_how_many_batches_it_has_not_filled(store: Path, mode: st
     # What has arrived by then is delivered none the less, in order.
     assert keys(iterator) == expected(loader, 0)[1:]
     loader.close()
+
+
+def test_batches_that_are_always_in_memory_are_looked_for_less_often(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+
+    def look(task: Task, _: Setup) -> bool:
+        looked.append(task.number)
+        return task.number not in (9, 11)
+
+    monkeypatch.setattr(workers, "advise", look)
+    monkeypatch.setattr(workers, "SURE_AFTER", 3)
+    monkeypatch.setattr(workers, "SKIPPED", 2)
+    ahead = workers.ReadAhead(make_loader(store)._setup)
+    for number in range(18):
+        ahead.advise(Task(number, 0, ((0, 0, 0),)))
+    # After three that were there, every third. Nobody looked for 9; after 11, which was not there, for each again.
+    assert looked == [0, 1, 2, 5, 8, 11, 12, 13, 14, 17]
