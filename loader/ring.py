@@ -90,10 +90,10 @@ class Ring:
             first = list(islice(tasks, min(count_early(self._setup), len(plan))))
             self._early = EarlyReader(self._setup, first)
             tasks = chain(first, tasks)
+        # Here, while workers start: when they read, free memory is no longer in one piece.
+        self._slots.make_pages()
         if self._pin_memory:
-            # Pages that are pinned stay as they are.
-            for slot in range(self._slots.num_slots):
-                self._slots.make_pages(slot)
+            # After that: pages that are pinned stay as they are.
             _pin(self._slots)
         return tasks
 
@@ -196,6 +196,6 @@ def _pin(slots: Slots) -> None:
         warnings.warn("pin_memory=True without a CUDA device: the buffers are not pinned", stacklevel=5)
         return
     cuda: Any = torch.cuda
-    status = cuda.cudart().cudaHostRegister(slots.address(), slots.num_bytes, 0)
+    status = cuda.cudart().cudaHostRegister(slots.address(), slots.num_slots * slots.slot_bytes, 0)
     if int(status) != 0:
         raise RuntimeError(f"the batch buffers can't be pinned: cudaHostRegister returned {int(status)}")

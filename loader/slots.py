@@ -68,11 +68,7 @@ class Slots:
     ) -> None:
         self.num_slots = num_slots
         self.slot_bytes = slot_bytes
-        # Each large one has large pages of its own: they are made without a thought for the others.
-        self._stride = slot_bytes if slot_bytes < LARGE_PAGE else _round_up(slot_bytes)
-        self._has_pages: set[int] = set()
-        self._is_shared = shared
-        size = self.num_bytes
+        size = max(-(-num_slots * slot_bytes // LARGE_PAGE), 1) * LARGE_PAGE
         self.descriptor = -1
         if shared:
             self.descriptor = _unnamed_file(size) if descriptor is None else descriptor
@@ -85,25 +81,14 @@ class Slots:
                     private.madvise(mmap.MADV_HUGEPAGE)
             self._memory = np.frombuffer(private, np.uint8)
 
-    @property
-    def num_bytes(self) -> int:
-        """Size of all slots."""
-        return max(_round_up(self.num_slots * self._stride), LARGE_PAGE)
-
-    def make_pages(self, number: int) -> None:
-        """Make the pages of a shared slot that is going to be filled, of which nothing is held; only once in a process.
-
-        Who fills slots does so: several at a time, and none waits for pages that another one needs.
-        """
-        if not self._is_shared or number in self._has_pages or self._stride < LARGE_PAGE:
-            return
-        self._has_pages.add(number)
-        start = number * self._stride
-        make_pages(self._memory[start : start + self._stride])
+    def make_pages(self) -> None:
+        """Make the pages of shared slots now, before anything is written to them."""
+        if self.descriptor >= 0:
+            make_pages(self._memory)
 
     def slot(self, number: int) -> NDArray[np.uint8]:
         """Return a slot as a new array object, which lives as long as any view of it."""
-        start = number * self._stride
+        start = number * self.slot_bytes
         return new_array(self._memory[start : start + self.slot_bytes])
 
     def address(self) -> int:
@@ -146,11 +131,6 @@ class Pool:
         slot = slots.slot(number)
         weakref.finalize(slot, free.append, number).atexit = False
         return slot
-
-
-def _round_up(size: int) -> int:
-    """Return the next multiple of a large page."""
-    return -(-size // LARGE_PAGE) * LARGE_PAGE
 
 
 def _unnamed_file(size: int) -> int:

@@ -104,7 +104,6 @@ def serve(channel: Channel, setup: Setup, slots: Slots, begin: Callable[[], None
                 begin()
                 begin = None
             task = tasks.popleft()
-            slots.make_pages(task.slot)
             channel.send((task.number, fill_slot(task, setup, slots)))
 
 

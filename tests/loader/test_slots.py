@@ -116,25 +116,3 @@ def test_a_pool_hands_out_no_memory_twice_also_where_another_thread_comes_in_bet
     taken += [pool.take(8192) for _ in range(3)]
     places = [memory.ctypes.data for memory in taken if memory is not None]
     assert len(places) == len(set(places)) >= 3
-
-
-@pytest.mark.parametrize("slot_bytes", [8192, LARGE_PAGE + 4096])
-def test_the_pages_of_one_slot_are_made_once_and_the_others_keep_what_they_hold(slot_bytes: int) -> None:
-    slots = Slots(3, slot_bytes)
-    for number in (0, 2):
-        slots.slot(number)[:] = number + 1
-    slots.make_pages(1)
-    slots.slot(1)[:] = 7
-    # What is filled by now is not made anew.
-    slots.make_pages(1)
-    assert [set(slots.slot(number).tolist()) for number in range(3)] == [{1}, {7}, {3}]
-    slots.close()
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems map files where they like")
-def test_large_slots_have_large_pages_of_their_own_and_small_ones_share() -> None:
-    large, small = Slots(3, LARGE_PAGE + 4096), Slots(3, 8192)
-    assert {large.slot(number).ctypes.data % LARGE_PAGE for number in range(3)} == {0}
-    assert (large.num_bytes, small.num_bytes) == (6 * LARGE_PAGE, LARGE_PAGE)
-    large.close()
-    small.close()
