@@ -1,7 +1,7 @@
 """The loops of a batch without their compiler: object code that numba made once, linked by llvmlite alone.
 
-To import numba and have it load what it keeps itself takes half a second of each process that reads batches, and 60 MiB;
-this takes a fortieth of that. Object code is made by the first process that finds none for this processor, these sources
+To import numba and have it load what it keeps itself takes 0.4 s of each process that reads batches, and 30 MiB; this
+takes 25 ms. Object code is made by the first process that finds none for this processor, these sources
 and these versions, which takes some ten seconds, or by `python -m loader.warm`. It is kept where numba would keep it:
 in `NUMBA_CACHE_DIR`, else in `__pycache__` beside the sources, else in the user's cache. numba's own cache is not used: it
 notices changes only in the file of a caller.
