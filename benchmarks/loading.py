@@ -20,7 +20,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from loading_case import BUSY_SECONDS
+from loading_case import BUSY_SECONDS, COMPACT_STORE
 from loading_cases import CASES
 from loading_data import NUM_SMALL, make_inputs
 from loading_reader import ROOM, Ballast, Reader, evict, read_directly, watched
@@ -42,9 +42,10 @@ ONLY_WITH_RIVALS = ("np.memmap compact, 2", "zarr-python, 2", "resize at train t
 BUSY = (FLOOR, "ours, 2", "ours in DataLoader, 2", "FFCV", "np.memmap full")
 """Timed beside the busy trainer."""
 BUSY_ROUNDS = 3
-AGAIN = ("FFCV", "ours, 2 threads")
+AGAIN = ("FFCV", "ours, 2 threads", "ours, compact images, 2 threads")
 """Read cold for a second time, too: FFCV compiles for seconds in its first epoch, which longer ones would hide."""
 FOLDERS = {
+    "ours, compact images": COMPACT_STORE,
     "ours": "store.zarr",
     "TensorStore": "store.zarr",
     "zarr-python": "store.zarr",

@@ -38,6 +38,9 @@ COMPACT_SHAPES = {
 }
 """Of one sample in compact form, all uint8: the large mask is packed to bits."""
 
+COMPACT_STORE = "compact.zarr"
+"""Our store with images that are stored compact."""
+
 Arrays = Mapping[str, Any]
 
 

@@ -34,6 +34,7 @@ import numpy as np
 from loading_case import (
     BATCH_SIZE,
     COMPACT_SHAPES,
+    COMPACT_STORE,
     MEAN,
     STD,
     TENSORS,
@@ -162,7 +163,7 @@ def new_batch() -> dict[str, NDArray[Any]]:
 class Ours(Case):
     """`loader.BatchLoader`."""
 
-    def __init__(self, folder: Path, workers: int, mode: Any) -> None:
+    def __init__(self, folder: Path, workers: int, mode: Any, store: str = "store.zarr") -> None:
         # Here, and not with the first batch: imports are not timed.
         import_module("torch")
 
@@ -171,7 +172,7 @@ class Ours(Case):
         super().__init__(folder)
         self._make = partial(
             BatchLoader,
-            folder / "store.zarr",
+            folder / store,
             BATCH_SIZE,
             workers,
             options=BatchOptions(mode=mode),
@@ -401,6 +402,8 @@ CASES: dict[str, Callable[[Path], Case]] = {
     "ours, 2 processes": partial(Ours, workers=2, mode="process"),
     "ours, 2 threads": partial(Ours, workers=2, mode="thread"),
     "ours, no workers": partial(Ours, workers=0, mode="thread"),
+    "ours, compact images, 2 processes": partial(Ours, workers=2, mode="process", store=COMPACT_STORE),
+    "ours, compact images, 2 threads": partial(Ours, workers=2, mode="thread", store=COMPACT_STORE),
     "ours in DataLoader, 2 workers": partial(OursInDataLoader, workers=2),
     "ours in DataLoader, no workers": partial(OursInDataLoader, workers=0),
     "FFCV, 2 threads": partial(Ffcv, workers=2),

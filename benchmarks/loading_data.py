@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import zarr
 from convert_data import draw_outlines, draw_photo
-from loading_case import FIRST_NAME, TENSORS, digest_row, expand, raw_name
+from loading_case import COMPACT_STORE, FIRST_NAME, TENSORS, digest_row, expand, raw_name
 from loading_cases import STORED
 from PIL import Image
 from pycocotools import mask as coco_mask
@@ -68,15 +68,22 @@ def make_inputs(folder: Path, count: int) -> None:
             _photo(photo, (size[0] * 6 // 5, size[1] * 6 // 5))
         with multiprocessing.get_context("fork").Pool(2) as pool:
             pool.map(partial(draw_sample, size=size, folder=raw), range(1, number + 1))
-        config = parse_config({"source": {"name": "sa1b"}, "store": {"scenes_per_part": 64}})
-        report = convert(config, raw, folder / f"{name}.zarr", RunOptions(workers=2))
-        if report.num_rejects:
-            raise SystemExit(
-                f"{report.num_rejects} of the generated images were rejected; see {report.store}"
-            )
+        write_store(raw, folder / f"{name}.zarr", {})
     (folder / "store.zarr").symlink_to("sa1b-sized.zarr")
+    form = {"stored": "compact"}
+    write_store(
+        folder / "sa1b-sized", folder / COMPACT_STORE, {"pixel_values": form, "g_pixel_values": form}
+    )
     expected = {name: export(folder, name) for name in SIZES}
     (folder / "expected.json").write_text(json.dumps(expected))
+
+
+def write_store(raw: Path, store: Path, recipe: dict[str, Any]) -> None:
+    """Convert a raw dataset."""
+    config = parse_config({"source": {"name": "sa1b"}, "store": {"scenes_per_part": 64}, "recipe": recipe})
+    report = convert(config, raw, store, RunOptions(workers=2))
+    if report.num_rejects:
+        raise SystemExit(f"{report.num_rejects} of the generated images were rejected; see {report.store}")
 
 
 def export(folder: Path, name: str) -> dict[str, str]:

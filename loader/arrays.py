@@ -16,7 +16,7 @@ from loader.mapped_file import MappedFile
 from loader.passes import copy_into
 from preprocess.errors import StoreError
 from preprocess.gradient import unpack_gradient
-from preprocess.layout import ArraySpec
+from preprocess.layout import ArraySpec, Codec
 
 CHECKSUM_BYTES = 4
 INDEX_ENTRY_BYTES = 16
@@ -85,9 +85,14 @@ class MappedArray:
         return self._dtype
 
     @property
+    def codec(self) -> Codec:
+        """How rows are stored."""
+        return self._spec.codec
+
+    @property
     def is_raw(self) -> bool:
         """Whether rows are views of the file; others are decoded."""
-        return self._spec.codec == "raw"
+        return self.codec == "raw"
 
     def row(self, number: int, room: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return one row: a read-only view where rows are raw, decoded into `room` or a new array otherwise."""

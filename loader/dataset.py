@@ -12,10 +12,10 @@ from torch.utils.data import Dataset, get_worker_info
 from loader.cache import CacheOptions
 from loader.filling import advise_batch, fill_batch
 from loader.mailbox import Mailbox, receive, tensors_of
+from loader.native import native_loops
 from loader.slots import ArrayLayout, Pool
 from loader.store import Store, open_store
 from loader.tensors import TENSORS, check_tensors
-from loader.warm import load_compiled_loops
 
 MAX_HELD = 2
 """Batches of this process that lie in memory used again: the one that a loop works on, and the next one."""
@@ -82,7 +82,7 @@ class SampleDataset(Dataset[dict[str, Any]]):
         check_tensors(tensors)
         self.tensors = tuple(tensors)
         # Loaded here, they are there already in workers that are forked.
-        load_compiled_loops(compact_images=self.store.has_compact_images)
+        native_loops()
         self._pool = Pool(MAX_HELD)
         self._mailbox = Mailbox() if Mailbox.is_possible() else None
 

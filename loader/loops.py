@@ -237,6 +237,13 @@ def _lines(address: int, size: int, per_line: int) -> tuple[int, int]:
 @loop
 def copy(stored: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
     """Copy uint8 [N]."""
+    copy_streamed(stored, out)
+    finish()
+
+
+@loop
+def copy_streamed(stored: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
+    """Do what `copy` does, without a `finish`, which has to come before anyone is told of it."""
     first, last = _lines(out.ctypes.data, out.size, LINE)
     for i in range(first):
         out[i] = stored[i]
@@ -245,7 +252,6 @@ def copy(stored: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
         copy_line(stored, i, out, i)
     for i in range(last, out.size):
         out[i] = stored[i]
-    finish()
 
 
 @loop
@@ -274,19 +280,25 @@ def normalize(
         out: float32 [3, N].
     """
     for channel in range(3):
-        source, target = stored[channel], out[channel]
-        channel_mean, channel_std = mean[channel], std[channel]
-        exact = 1 / np.float64(channel_std)
-        inverse = np.float32(exact)
-        rest = np.float32(exact - np.float64(inverse))
-        first, last = _lines(target.ctypes.data, target.size, FLOATS)
-        for i in range(first):
-            target[i] = (np.float32(source[i]) / np.float32(255) - channel_mean) / channel_std
-        for i in range(first, last, FLOATS):
-            _normalize_line(source, i, channel_mean, channel_std, inverse, rest, target, i)
-        for i in range(last, target.size):
-            target[i] = (np.float32(source[i]) / np.float32(255) - channel_mean) / channel_std
+        normalize_streamed(stored[channel], mean[channel], std[channel], out[channel])
     finish()
+
+
+@loop
+def normalize_streamed(
+    stored: NDArray[np.uint8], mean: np.float32, std: np.float32, out: NDArray[np.float32]
+) -> None:
+    """Do what `normalize` does with uint8 [N] of one channel, without a `finish`."""
+    exact = 1 / np.float64(std)
+    inverse = np.float32(exact)
+    rest = np.float32(exact - np.float64(inverse))
+    first, last = _lines(out.ctypes.data, out.size, FLOATS)
+    for i in range(first):
+        out[i] = (np.float32(stored[i]) / np.float32(255) - mean) / std
+    for i in range(first, last, FLOATS):
+        _normalize_line(stored, i, mean, std, inverse, rest, out, i)
+    for i in range(last, out.size):
+        out[i] = (np.float32(stored[i]) / np.float32(255) - mean) / std
 
 
 @loop

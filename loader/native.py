@@ -13,8 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loader.object_code import load_functions
+from loader.scratch import SCRATCH
+from preprocess.gradient import room_shape
 
-_ARGUMENTS = {"copy_rows": "anan", "normalize_rows": "anaaan", "widen": "aan", "expand_rows": "aananana"}
+_ARGUMENTS = {
+    "copy_rows": "anan",
+    "normalize_rows": "anaaan",
+    "widen": "aan",
+    "expand_rows": "aananana",
+    "unpack_rows": "aanananna",
+    "unpack_normalized_rows": "aananaaanna",
+}
 """What each function takes: an address (a) or a number (n)."""
 
 _KINDS: dict[str, Any] = {"a": ctypes.c_void_p, "n": ctypes.c_int64}
@@ -36,6 +45,8 @@ class NativeLoops:
         self._normalize_rows = functions["normalize_rows"]
         self._widen = functions["widen"]
         self._expand_rows = functions["expand_rows"]
+        self._unpack_rows = functions["unpack_rows"]
+        self._unpack_normalized_rows = functions["unpack_normalized_rows"]
 
     def copy_rows(self, addresses: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Copy rows of bytes, given by their addresses, int64 [B], into `out`, [B, ...]."""
@@ -97,6 +108,67 @@ class NativeLoops:
                 pixels.size,
                 out.ctypes.data,
                 out.size // addresses.size,
+                is_done.ctypes.data,
+            )
+        return is_done
+
+    def unpack_rows(
+        self, addresses: NDArray[np.int64], sizes: NDArray[np.int64], out: NDArray[np.uint8]
+    ) -> NDArray[np.bool_]:
+        """Write images that are stored compact.
+
+        Args:
+            addresses: int64 [B].
+            sizes: in bytes, int64 [B].
+            out: uint8 [B, 3, H, W]; holds anything where the answer is no.
+
+        Returns:
+            bool [B], whether it was a packed image of that size.
+        """
+        is_done = np.zeros(addresses.size, np.bool_)
+        height, width = out.shape[2:]
+        room = SCRATCH.of(room_shape(width), "packed rows")
+        if addresses.size:
+            self._unpack_rows(
+                addresses.ctypes.data,
+                sizes.ctypes.data,
+                addresses.size,
+                room.ctypes.data,
+                room.shape[1],
+                out.ctypes.data,
+                height,
+                width,
+                is_done.ctypes.data,
+            )
+        return is_done
+
+    def unpack_normalized_rows(
+        self,
+        addresses: NDArray[np.int64],
+        sizes: NDArray[np.int64],
+        mean: NDArray[np.float32],
+        std: NDArray[np.float32],
+        out: NDArray[np.float32],
+    ) -> NDArray[np.bool_]:
+        """Write images that are stored compact as `normalize_rows` does raw ones; `out` is float32 [B, 3, H, W].
+
+        Else as `unpack_rows`.
+        """
+        is_done = np.zeros(addresses.size, np.bool_)
+        height, width = out.shape[2:]
+        room = SCRATCH.of(room_shape(width), "packed rows")
+        if addresses.size:
+            self._unpack_normalized_rows(
+                addresses.ctypes.data,
+                sizes.ctypes.data,
+                addresses.size,
+                room.ctypes.data,
+                room.shape[1],
+                mean.ctypes.data,
+                std.ctypes.data,
+                out.ctypes.data,
+                height,
+                width,
                 is_done.ctypes.data,
             )
         return is_done

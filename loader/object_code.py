@@ -32,7 +32,10 @@ _SOURCES = (
     "loader/loops.py",
     "loader/mask_frames.py",
     "loader/object_code.py",
+    "loader/packed_images.py",
     "loader/row_loops.py",
+    "preprocess/gradient.py",
+    "preprocess/gradient_loops.py",
     "preprocess/mask_sequences.py",
     "preprocess/zstd_tables.py",
 )

@@ -1,20 +1,22 @@
 """The loops that fill a batch, as functions of addresses and numbers that `loader.object_code` keeps as object code.
 
-Each writes one tensor of several samples. `loader.loops` and `loader.mask_frames` are what they do.
+Each writes one tensor of several samples. `loader.loops`, `loader.mask_frames` and `loader.packed_images` are what they do.
 """
 
 from typing import Any
 
 from numba import cfunc, types
 
-from loader import loops, mask_frames
+from loader import loops, mask_frames, packed_images
 from loader.loops import carray
+from preprocess.gradient import LINES
 
 _pointer: Any = types.CPointer
 _NUMBER = types.int64
 _NUMBERS = _pointer(types.int64)
 _BYTES = _pointer(types.uint8)
 _FLOATS = _pointer(types.float32)
+_FLAGS = _pointer(types.boolean)
 
 
 @cfunc(types.void(_NUMBERS, _NUMBER, _BYTES, _NUMBER))
@@ -37,7 +39,7 @@ def widen(stored: Any, out: Any, size: int) -> None:
     loops.widen(carray(stored, (size,)), carray(out, (size,)))
 
 
-@cfunc(types.void(_NUMBERS, _NUMBERS, _NUMBER, _FLOATS, _NUMBER, _FLOATS, _NUMBER, _pointer(types.boolean)))
+@cfunc(types.void(_NUMBERS, _NUMBERS, _NUMBER, _FLOATS, _NUMBER, _FLOATS, _NUMBER, _FLAGS))
 def expand_rows(
     addresses: Any, sizes: Any, count: int, pixels: Any, width: int, out: Any, size: int, is_done: Any
 ) -> None:
@@ -51,10 +53,64 @@ def expand_rows(
     )
 
 
+@cfunc(types.void(_NUMBERS, _NUMBERS, _NUMBER, _BYTES, _NUMBER, _BYTES, _NUMBER, _NUMBER, _FLAGS))
+def unpack_rows(
+    addresses: Any,
+    sizes: Any,
+    count: int,
+    room: Any,
+    line: int,
+    out: Any,
+    height: int,
+    width: int,
+    is_done: Any,
+) -> None:
+    """Unpack `count` images that are stored compact."""
+    packed_images.unpack_rows(
+        carray(addresses, (count,)),
+        carray(sizes, (count,)),
+        carray(room, (LINES, line)),
+        carray(out, (count, 3, height, width)),
+        carray(is_done, (count,)),
+    )
+
+
+@cfunc(
+    types.void(
+        _NUMBERS, _NUMBERS, _NUMBER, _BYTES, _NUMBER, _FLOATS, _FLOATS, _FLOATS, _NUMBER, _NUMBER, _FLAGS
+    )
+)
+def unpack_normalized_rows(
+    addresses: Any,
+    sizes: Any,
+    count: int,
+    room: Any,
+    line: int,
+    mean: Any,
+    std: Any,
+    out: Any,
+    height: int,
+    width: int,
+    is_done: Any,
+) -> None:
+    """Unpack `count` images that are stored compact, and normalise them."""
+    packed_images.unpack_normalized_rows(
+        carray(addresses, (count,)),
+        carray(sizes, (count,)),
+        carray(room, (LINES, line)),
+        carray(mean, (3,)),
+        carray(std, (3,)),
+        carray(out, (count, 3, height, width)),
+        carray(is_done, (count,)),
+    )
+
+
 FUNCTIONS: dict[str, Any] = {
     "copy_rows": copy_rows,
     "normalize_rows": normalize_rows,
     "widen": widen,
     "expand_rows": expand_rows,
+    "unpack_rows": unpack_rows,
+    "unpack_normalized_rows": unpack_normalized_rows,
 }
 """All of them."""

@@ -46,18 +46,24 @@ def fill_rows(tensor: str, rows: Sequence[tuple[Tables, int]], out: NDArray[Any]
 
 
 def _fill_images(path: str, rows: Sequence[tuple[Tables, int]], out: NDArray[Any]) -> Sequence[int]:
-    """Copy or normalise images; return the places that are left: all, or none."""
+    """Copy, unpack or normalise images; return the places that are left."""
     loops = native_loops()
     arrays = [part.array(path) for part, _ in rows]
-    if loops is None or not all(array.is_raw for array in arrays):
+    forms = {(array.codec, array.dtype) for array in arrays}
+    shapes = {array.row_shape for array in arrays}
+    if loops is None or len(forms) != 1 or shapes != {out.shape[1:]}:
         return range(len(rows))
-    dtypes = {array.dtype for array in arrays}
+    ((codec, dtype),) = forms
     images = [part.column("masks/image").item(mask) for part, mask in rows]
     addresses, sizes = _places(arrays, images)
-    if dtypes == {out.dtype} and (sizes == out[0].nbytes).all():
+    if codec == "raw" and dtype == out.dtype:
         loops.copy_rows(addresses, out)
-    elif dtypes == {np.dtype(np.uint8)} and out.dtype == np.float32 and (sizes == out[0].size).all():
+    elif codec == "raw" and dtype == np.uint8 and out.dtype == np.float32:
         loops.normalize_rows(addresses, MEAN, STD, out)
+    elif codec == "gradient" and out.dtype == np.uint8:
+        return _places_of(~loops.unpack_rows(addresses, sizes, out))
+    elif codec == "gradient" and out.dtype == np.float32:
+        return _places_of(~loops.unpack_normalized_rows(addresses, sizes, MEAN, STD, out))
     else:
         return range(len(rows))
     return ()
@@ -70,8 +76,13 @@ def _expand_masks(rows: Sequence[tuple[Tables, int]], out: NDArray[Any]) -> Sequ
     if loops is None or out.dtype != np.float32 or any(array.is_raw for array in arrays):
         return range(len(rows))
     addresses, sizes = _places(arrays, [mask for _, mask in rows])
-    left: list[int] = np.flatnonzero(~loops.expand_rows(addresses, sizes, out)).tolist()
-    return left
+    return _places_of(~loops.expand_rows(addresses, sizes, out))
+
+
+def _places_of(is_left: NDArray[np.bool_]) -> list[int]:
+    """Return where it is so."""
+    places: list[int] = np.flatnonzero(is_left).tolist()
+    return places
 
 
 def _places(

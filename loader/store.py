@@ -119,11 +119,6 @@ class Store:
         return self._cache is None
 
     @property
-    def has_compact_images(self) -> bool:
-        """Whether images are stored compact, as `preprocess.gradient` packs them."""
-        return any(spec.codec == "gradient" for spec in self._specs.values())
-
-    @property
     def suffixes(self) -> tuple[str, ...]:
         """What the names of tensors end with, one for each frame of a sample: "1" and "2" for pairs, else nothing."""
         return ("1", "2") if self.paired else ("",)

@@ -17,7 +17,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from loader.channel import Channel, QueueChannel, SocketChannel
@@ -26,7 +25,6 @@ from loader.mixture import draw_expression
 from loader.native import native_loops
 from loader.slots import ArrayLayout, Slots
 from loader.store import Store
-from loader.warm import load_compiled_loops
 
 SURE_AFTER = 64
 """Batches in a row that were in memory, before some are not looked for there."""
@@ -284,23 +282,10 @@ def main(channel_descriptor: int, slots_descriptor: int) -> None:
     slots = Slots(setup.num_slots, setup.slot_bytes, slots_descriptor)
     # The map keeps the memory; the descriptor is not needed any more.
     slots.close()
-    serve(channel, setup, slots, partial(_load_loops, setup))
+    serve(channel, setup, slots, _load_loops)
 
 
-def _load_loops(setup: Setup) -> None:
-    """Load the compiled loops, in a process of which nobody else needs anything.
-
-    numba imports scipy where it is installed, for linear algebra that no loop has: a quarter of a worker's start.
-    """
-    modules: dict[str, Any] = sys.modules
-    is_new = "scipy" not in modules
-    if is_new:
-        # An import of it fails now.
-        modules["scipy"] = None
-    try:
-        # What fills a batch does without the loops, where they can't be loaded or kept.
-        with suppress(OSError):
-            load_compiled_loops(compact_images=any(store.has_compact_images for store in setup.stores))
-    finally:
-        if is_new:
-            del modules["scipy"]
+def _load_loops() -> None:
+    """Load the compiled loops; what fills a batch does without them where they can't be loaded or kept."""
+    with suppress(OSError):
+        native_loops()

@@ -26,6 +26,9 @@ GROUP = 8
 
 SLACK_BYTES = 8
 
+LINES = 3
+"""Lines of room, each as long as a row's groups, that compiled loops need to unpack an image."""
+
 
 def pack_gradient(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return an image packed.
@@ -78,7 +81,7 @@ def unpack_gradient(packed: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
     if loops is None:
         out[...] = undo_gradient(unpack_groups(pairs, payload), out.shape)
     else:
-        loops.unpack(pairs, payload, out)
+        loops.unpack(pairs, payload, np.zeros(room_shape(out.shape[2]), np.uint8), out)
 
 
 def payload_bytes(pairs: NDArray[np.uint8]) -> int:
@@ -134,6 +137,11 @@ def _pack_groups(values: NDArray[np.uint8], bits: NDArray[np.uint8]) -> NDArray[
         places = starts[groups][:, None] + np.arange(number)
         payload[places] = np.packbits(single.reshape(-1, GROUP * number), axis=1, bitorder="little")
     return payload
+
+
+def room_shape(width: int) -> tuple[int, int]:
+    """Return the shape of the room, uint8, that compiled loops need to unpack images of a width."""
+    return LINES, _groups_of_row(width) * GROUP
 
 
 def _groups_of_row(width: int) -> int:

@@ -4,7 +4,8 @@ Eight values of w bits are spread to eight bytes, and gathered again, in three s
 moved apart, then the halves of those, then theirs.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from llvmlite import ir
@@ -12,51 +13,122 @@ from numba import njit, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-LANES = 16
-"""Bytes that are summed at once: with more, vectors of AVX2 would be taken apart and joined again."""
+SUMMED = 64
+"""Bytes that are summed at once: a vector of AVX-512, two of AVX2."""
+
+LANE = 16
+"""Bytes that every vector instruction can move among each other; beyond them only some can."""
+
+_SLOW_DEPOSIT = ("bdver4", "znver1", "znver2")
+"""Processors that have the instruction for spreading bits, but take dozens of cycles for it."""
 
 _U = np.uint64
 
+_Loop = TypeVar("_Loop", bound=Callable[..., Any])
 
-def _sum_lanes_code(typing_context: Any, source: Any, at: Any, before: Any, out: Any, out_at: Any) -> Any:
-    """Write the cumulative sum of `source[at : at + 16]`, begun with `before`, to `out[out_at :]`, modulo 256.
 
-    In four steps, each of which adds the vector to itself, moved by 1, 2, 4 and 8 lanes; LLVM finds no such way itself.
+def _loop(function: _Loop) -> _Loop:
+    """Compile a loop. It raises nothing, not even where it divides by zero: see `loader.object_code`."""
+    compiled: Any = njit(cache=True, nogil=True, error_model="numpy")(function)
+    return cast("_Loop", compiled)
+
+
+# By number of bits, as a compiler sees constants: that many ones in each half of a word, in each quarter, in each of the
+# eighths that begin a quarter, and in each byte.
+_HALVES = np.array([(1 << 4 * bits) - 1 for bits in range(9)], np.uint64)
+_QUARTERS = np.array([((1 << 2 * bits) - 1) * 0x0000000100000001 for bits in range(9)], np.uint64)
+_EIGHTHS = np.array([((1 << bits) - 1) * 0x0001000100010001 for bits in range(9)], np.uint64)
+_BYTES = np.array([((1 << bits) - 1) * 0x0101010101010101 for bits in range(9)], np.uint64)
+
+
+def _sum_bytes_code(
+    typing_context: Any, values: Any, at: Any, green_at: Any, sums: Any, row: Any, before: Any
+) -> Any:
+    """Write `row[at : at + 64]`, a part of one channel, from its packed values.
+
+    The sums along y grow by what the values stand for, of red and blue by what green's values stand for, too; those are at
+    `green_at`, and green's own are not counted twice. The row is the cumulative sum of these sums, begun with `before`.
+    In each lane it takes four steps, which add the vector to itself, moved by 1, 2, 4 and 8 bytes; then each lane gets
+    the sum of those before it. LLVM finds no such way itself.
     """
     del typing_context
-    signature = types.void(source, at, before, out, out_at)
+    signature = types.void(values, at, green_at, sums, row, before)
+    vector = ir.VectorType(ir.IntType(8), SUMMED)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        lanes = ir.VectorType(ir.IntType(8), LANES)
-        zeros = ir.Constant(lanes, [0] * LANES)
+        zeros, ones = (ir.Constant(vector, [number] * SUMMED) for number in (0, 1))
 
         def pointer(array: int, offset: Any) -> Any:
             start = context.make_array(signature.args[array])(context, builder, arguments[array]).data
-            return builder.bitcast(builder.gep(start, [offset]), lanes.as_pointer())
+            return builder.bitcast(builder.gep(start, [offset]), vector.as_pointer())
 
-        def order(places: Any) -> Any:
-            return ir.Constant(ir.VectorType(ir.IntType(32), LANES), list(places))
+        def unfold(offset: Any) -> Any:
+            folded = builder.load(pointer(0, offset), align=1)
+            return builder.xor(builder.lshr(folded, ones), builder.sub(zeros, builder.and_(folded, ones)))
 
-        _, at, before, _, out_at = arguments
-        total = builder.load(pointer(0, at), align=1)
+        def order(values: Any, places: Any) -> Any:
+            """Return the bytes from these places; a negative one gives zero."""
+            kind = ir.VectorType(ir.IntType(32), SUMMED)
+            chosen = [place if place >= 0 else SUMMED for place in places]
+            return builder.shuffle_vector(values, zeros, ir.Constant(kind, chosen))
+
+        everywhere = range(SUMMED)
+        _, at, green_at, _, _, before = arguments
+        is_green = builder.icmp_signed("==", at, green_at)
+        green = builder.select(is_green, zeros, unfold(green_at))
+        total = builder.add(builder.load(pointer(3, at), align=1), builder.add(unfold(at), green))
+        builder.store(total, pointer(3, at), align=1)
         step = 1
-        while step < LANES:
-            # The first lanes come from the zeros, the others from the vector.
-            moved = builder.shuffle_vector(zeros, total, order(range(LANES - step, 2 * LANES - step)))
+        while step < LANE:
+            moved = order(total, [place - step if place % LANE >= step else -1 for place in everywhere])
             total = builder.add(total, moved)
             step *= 2
-        first = builder.insert_element(ir.Constant(lanes, ir.Undefined), before, ir.IntType(32)(0))
-        spread = builder.shuffle_vector(first, zeros, order([0] * LANES))
-        builder.store(builder.add(total, spread), pointer(3, out_at), align=1)
+        # What each lane sums up to, in all of the next one; then what the two before that do.
+        lanes = order(total, [place // LANE * LANE - 1 for place in everywhere])
+        earlier = [order(lanes, [place - count * LANE for place in everywhere]) for count in (1, 2)]
+        first = builder.insert_element(ir.Constant(vector, ir.Undefined), before, ir.IntType(32)(0))
+        begun = order(first, [0] * SUMMED)
+        for part in (builder.add(lanes, earlier[0]), earlier[1], begun):
+            total = builder.add(total, part)
+        builder.store(total, pointer(4, at), align=1)
         return context.get_dummy_value()
 
     return signature, generate
 
 
-_sum_lanes: Any = intrinsic(_sum_lanes_code)
+def _spread_bits_code(
+    typing_context: Any, word: Any, bits: Any, half: Any, quarter: Any, eighth: Any, byte: Any
+) -> Any:
+    """Return a byte for each of the eight numbers of `bits` bits in a word, given the masks for so many."""
+    del typing_context
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        del signature
+        word, bits, *masks, byte = arguments
+        if _has_fast_deposit(context):
+            number = ir.IntType(64)
+            kind = ir.FunctionType(number, [number, number])
+            deposit = builder.module.declare_intrinsic("llvm.x86.bmi.pdep.64", [], kind)
+            return builder.call(deposit, [word, byte])
+        for parts, mask in zip((4, 2, 1), masks, strict=True):
+            upper = builder.and_(builder.lshr(word, builder.mul(bits, bits.type(parts))), mask)
+            word = builder.or_(builder.and_(word, mask), builder.shl(upper, word.type(8 * parts)))
+        return word
+
+    return types.uint64(word, bits, half, quarter, eighth, byte), generate
 
 
-@njit(cache=True, nogil=True)
+def _has_fast_deposit(context: Any) -> bool:
+    """Whether numba compiles for a processor that deposits bits in a cycle or so."""
+    triple, name, features = context.codegen().magic_tuple()
+    return triple.startswith("x86_64") and "+bmi2" in features.split(",") and name not in _SLOW_DEPOSIT
+
+
+_sum_bytes: Any = intrinsic(_sum_bytes_code)
+_spread_bits: Any = intrinsic(_spread_bits_code)
+
+
+@_loop
 def pack(image: NDArray[np.uint8], widths: NDArray[np.uint8], payload: NDArray[np.uint8]) -> int:
     """Take the gradient of an image and pack it; return how many bytes of `payload` are used.
 
@@ -105,18 +177,32 @@ def pack(image: NDArray[np.uint8], widths: NDArray[np.uint8], payload: NDArray[n
     return at
 
 
-@njit(cache=True, nogil=True)
+@_loop
+def _signed(number: Any) -> int:
+    """Return a number without sign as one that a compiler takes for an index: both kinds together become floats."""
+    return int(np.int64(number))
+
+
+@_loop
 def payload_bytes(pairs: NDArray[np.uint8]) -> int:
     """Return how many bytes the groups take whose numbers of bits these are; -1 where one is above eight."""
-    total, largest = 0, 0
-    for both in pairs:
-        first, second = both & 15, both >> 4
-        total += first + second
-        largest = max(largest, first, second)
-    return -1 if largest > 8 else total
+    total = 0
+    # Eight bytes at a time; a number above eight reaches the fifth bit of its byte when seven are added.
+    carried = _U(0)
+    whole = pairs.size - pairs.size % 8
+    for at in range(0, whole, 8):
+        word = _load(pairs, _U(at))
+        lower, upper = word & _U(0x0F0F0F0F0F0F0F0F), word >> _U(4) & _U(0x0F0F0F0F0F0F0F0F)
+        carried |= (lower + _U(0x0707070707070707)) | (upper + _U(0x0707070707070707))
+        total += _signed((lower + upper) * _U(0x0101010101010101) >> _U(56))
+    for both in pairs[whole:]:
+        lower, upper = _U(both & 15), _U(both >> 4)
+        carried |= (lower + _U(7)) | (upper + _U(7))
+        total += _signed(lower + upper)
+    return -1 if carried & _U(0x1010101010101010) else total
 
 
-@njit(cache=True, nogil=True)
+@_loop
 def _bit_lengths() -> NDArray[np.uint8]:
     """Return how many bits each value of a byte needs, uint8 [256]."""
     lengths = np.zeros(256, np.uint8)
@@ -125,40 +211,72 @@ def _bit_lengths() -> NDArray[np.uint8]:
     return lengths
 
 
-@njit(cache=True, nogil=True)
-def unpack(widths: NDArray[np.uint8], payload: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
+@_loop
+def unpack(
+    pairs: NDArray[np.uint8], payload: NDArray[np.uint8], room: NDArray[np.uint8], out: NDArray[np.uint8]
+) -> None:
     """Write the image that `pack` packed.
 
     Args:
-        widths: uint8 [half the groups, rounded up], two of 4 bits in each byte, the first one in its lower half; checked.
+        pairs: uint8 [half the groups, rounded up], two numbers of bits in each byte, the first one in its lower half; checked.
         payload: uint8, as long as they say, and 8 bytes more.
+        room: as `unpack_row` needs it.
         out: uint8 [3, H, W], in C order.
     """
     height, width = out.shape[1:]
-    groups = (3 * width + 15) // 16 * 2
-    line = np.zeros(groups, np.uint64)
-    values = line.view(np.uint8)
-    # Of each channel the sums along y so far.
-    sums = np.zeros((3, width), np.uint8)
-    halves, quarters, eighths = np.zeros(9, np.uint64), np.zeros(9, np.uint64), np.zeros(9, np.uint64)
-    for bits in range(9):
-        halves[bits] = (_U(1) << _U(4 * bits)) - _U(1)
-        quarters[bits] = ((_U(1) << _U(2 * bits)) - _U(1)) * _U(0x0000000100000001)
-        eighths[bits] = ((_U(1) << _U(bits)) - _U(1)) * _U(0x0001000100010001)
-    at = _U(0)
-    pairs = groups // 2
+    per_row = pairs_of_row(width)
+    words = room[2].view(np.uint64)
+    at = 0
     for y in range(height):
-        for pair in range(pairs):
-            both = widths[y * pairs + pair]
-            first, second = _U(both & 15), _U(both >> 4)
-            line[2 * pair] = _spread(_load(payload, at), first, halves, quarters, eighths)
-            at += first
-            line[2 * pair + 1] = _spread(_load(payload, at), second, halves, quarters, eighths)
-            at += second
-        _finish_row(values, sums, out, y)
+        at = unpack_row(pairs[y * per_row : (y + 1) * per_row], payload, at, width, room, words)
+        for channel in range(3):
+            # A slice that is assigned would be copied byte by byte.
+            for x in range(width):
+                out[channel, y, x] = room[0, channel * width + x]
 
 
-@njit(cache=True, nogil=True)
+@_loop
+def pairs_of_row(width: int) -> int:
+    """Return how many bytes the numbers of bits of a row take."""
+    return (3 * width + 15) // 16
+
+
+@_loop
+def unpack_row(
+    pairs: NDArray[np.uint8],
+    payload: NDArray[np.uint8],
+    at: int,
+    width: int,
+    room: NDArray[np.uint8],
+    words: NDArray[np.uint64],
+) -> int:
+    """Unpack one row after the other.
+
+    Args:
+        pairs: uint8 [N], those of this row.
+        payload: uint8, of the whole image.
+        at: where in it the row begins.
+        width: W.
+        room: uint8 [3, 16 * N], zero before the first row. The first line begins with the row, 3 * W bytes, when this
+            returns; the second one is for the row above; the third one for what is packed.
+        words: the third line as uint64 [2 * N].
+
+    Returns:
+        Where the next row begins.
+    """
+    place = _U(at)
+    for pair in range(pairs.size):
+        both = pairs[pair]
+        first, second = _U(both & 15), _U(both >> 4)
+        words[2 * pair] = _spread(_load(payload, place), first)
+        place += first
+        words[2 * pair + 1] = _spread(_load(payload, place), second)
+        place += second
+    _sum_row(room[2], room[1], room[0], width)
+    return _signed(place)
+
+
+@_loop
 def _load(payload: NDArray[np.uint8], at: Any) -> Any:
     """Return the eight bytes from `at` on as one number; LLVM joins them to one load."""
     return (
@@ -173,38 +291,37 @@ def _load(payload: NDArray[np.uint8], at: Any) -> Any:
     )
 
 
-@njit(cache=True, nogil=True)
-def _spread(word: Any, bits: Any, halves: Any, quarters: Any, eighths: Any) -> Any:
-    """Return a byte for each of the eight numbers of `bits` bits in a word; the masks are tables by number of bits."""
-    word = (word & halves[bits]) | ((word >> _U(4) * bits) & halves[bits]) << _U(32)
-    word = (word & quarters[bits]) | ((word >> _U(2) * bits) & quarters[bits]) << _U(16)
-    return (word & eighths[bits]) | ((word >> bits) & eighths[bits]) << _U(8)
+@_loop
+def _spread(word: Any, bits: Any) -> Any:
+    """Return a byte for each of the eight numbers of `bits` bits in a word."""
+    return _spread_bits(word, bits, _HALVES[bits], _QUARTERS[bits], _EIGHTHS[bits], _BYTES[bits])
 
 
-@njit(cache=True, nogil=True)
-def _finish_row(values: NDArray[np.uint8], sums: NDArray[np.uint8], out: NDArray[np.uint8], y: int) -> None:
-    """Write row `y` of an image from its packed values, and the sums along y of the rows above."""
-    height, width = out.shape[1:]
-    for x in range(width):
-        red, green, blue = values[x], values[width + x], values[2 * width + x]
-        grown = np.uint8(green >> 1) ^ np.uint8(0 - np.uint8(green & 1))
-        sums[0, x] += np.uint8(np.uint8(red >> 1) ^ np.uint8(0 - np.uint8(red & 1))) + grown
-        sums[1, x] += grown
-        sums[2, x] += np.uint8(np.uint8(blue >> 1) ^ np.uint8(0 - np.uint8(blue & 1))) + grown
-    flat, flat_sums = out.reshape(-1), sums.reshape(-1)
-    red_at, green_at, blue_at = y * width, (height + y) * width, (2 * height + y) * width
+@_loop
+def _sum_row(values: NDArray[np.uint8], sums: NDArray[np.uint8], row: NDArray[np.uint8], width: int) -> None:
+    """Write a row from its packed values and the sums along y of the rows above, and keep those sums."""
     red = green = blue = np.uint8(0)
-    whole = width - width % LANES
+    whole = width - width % SUMMED
     # The three channels take turns: each sum waits for the one to its left.
-    for x in range(0, whole, LANES):
-        _sum_lanes(flat_sums, x, red, flat, red_at + x)
-        _sum_lanes(flat_sums, width + x, green, flat, green_at + x)
-        _sum_lanes(flat_sums, 2 * width + x, blue, flat, blue_at + x)
-        red = flat[red_at + x + LANES - 1]
-        green = flat[green_at + x + LANES - 1]
-        blue = flat[blue_at + x + LANES - 1]
+    for x in range(0, whole, SUMMED):
+        in_green, in_blue = width + x, 2 * width + x
+        _sum_bytes(values, x, in_green, sums, row, red)
+        _sum_bytes(values, in_green, in_green, sums, row, green)
+        _sum_bytes(values, in_blue, in_green, sums, row, blue)
+        red, green, blue = row[x + SUMMED - 1], row[in_green + SUMMED - 1], row[in_blue + SUMMED - 1]
     for x in range(whole, width):
-        red += sums[0, x]
-        green += sums[1, x]
-        blue += sums[2, x]
-        flat[red_at + x], flat[green_at + x], flat[blue_at + x] = red, green, blue
+        in_green, in_blue = width + x, 2 * width + x
+        grown = _unfold(values[in_green])
+        sums[x] += _unfold(values[x]) + grown
+        sums[in_green] += grown
+        sums[in_blue] += _unfold(values[in_blue]) + grown
+        red += sums[x]
+        green += sums[in_green]
+        blue += sums[in_blue]
+        row[x], row[in_green], row[in_blue] = red, green, blue
+
+
+@_loop
+def _unfold(value: Any) -> Any:
+    """Return what a folded number stands for, modulo 256: 0, -1, 1, -2, ... for 0, 1, 2, 3, ..."""
+    return np.uint8(value >> 1) ^ np.uint8(0 - np.uint8(value & 1))

@@ -4,8 +4,10 @@ import dataclasses
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,15 +16,21 @@ from loader import native, object_code
 from loader.native import NativeLoops
 from loader.object_code import ObjectCode, ObjectCodeError, load_functions
 from loader.passes import MEAN, STD
+from preprocess.gradient import pack_gradient
 from preprocess.mask_codec import compress_mask
 
 types = pytest.importorskip("numba.types", reason="numba is not installed")
-row_loops = pytest.importorskip("loader.row_loops")
 
 
 @pytest.fixture(scope="module")
-def made() -> ObjectCode:
-    return object_code._make(row_loops.FUNCTIONS)
+def functions() -> dict[str, Any]:
+    # Compiled here, for some ten seconds, and not by every process that collects this file.
+    return dict(import_module("loader.row_loops").FUNCTIONS)
+
+
+@pytest.fixture(scope="module")
+def made(functions: dict[str, Any]) -> ObjectCode:
+    return object_code._make(functions)
 
 
 @pytest.fixture
@@ -33,14 +41,16 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(params=["numba", "linked"])
-def loops(request: pytest.FixtureRequest, made: ObjectCode) -> Iterator[NativeLoops]:
+def loops(
+    request: pytest.FixtureRequest, functions: dict[str, Any], made: ObjectCode
+) -> Iterator[NativeLoops]:
     if request.param == "numba":
-        yield NativeLoops({name: function.address for name, function in row_loops.FUNCTIONS.items()})
+        yield NativeLoops({name: function.address for name, function in functions.items()})
     else:
         yield NativeLoops(object_code._link(ObjectCode.from_bytes(made.to_bytes())))
 
 
-def addresses(rows: np.ndarray) -> np.ndarray:
+def addresses(rows: Iterable[np.ndarray]) -> np.ndarray:
     return np.array([row.ctypes.data for row in rows], np.int64)
 
 
@@ -77,11 +87,28 @@ def test_masks_are_decoded_and_damaged_ones_are_not(loops: NativeLoops) -> None:
     assert np.array_equal(out[2], masks[2].astype(np.float32))
 
 
+def test_compact_images_are_unpacked_and_damaged_ones_are_not(loops: NativeLoops) -> None:
+    stored = np.random.default_rng(4).integers(0, 60, (3, 3, 9, 70), np.uint8)
+    packed = [pack_gradient(image) for image in stored]
+    packed[1] = packed[1][:-1].copy()
+    places = addresses(packed), np.array([one.size for one in packed])
+    out = np.zeros_like(stored)
+    assert loops.unpack_rows(*places, out).tolist() == [True, False, True]
+    assert np.array_equal(out[::2], stored[::2])
+    normalized = np.zeros(stored.shape, np.float32)
+    assert loops.unpack_normalized_rows(*places, MEAN, STD, normalized).tolist() == [True, False, True]
+    scaled = stored.astype(np.float32) / np.float32(255)
+    assert np.array_equal(normalized[::2], ((scaled - MEAN[:, None, None]) / STD[:, None, None])[::2])
+
+
 def test_a_batch_of_no_rows_is_nothing(loops: NativeLoops) -> None:
     nothing = np.zeros(0, np.int64)
     loops.copy_rows(nothing, np.zeros((0, 4), np.uint8))
     loops.normalize_rows(nothing, MEAN, STD, np.zeros((0, 3, 1, 1), np.float32))
     assert not loops.expand_rows(nothing, nothing, np.zeros((0, 0, 0), np.float32)).size
+    assert not loops.unpack_rows(nothing, nothing, np.zeros((0, 3, 1, 1), np.uint8)).size
+    images = np.zeros((0, 3, 1, 1), np.float32)
+    assert not loops.unpack_normalized_rows(nothing, nothing, MEAN, STD, images).size
 
 
 def load() -> NativeLoops:
@@ -204,10 +231,10 @@ def test_code_without_one_of_the_functions_is_not_used(made: ObjectCode) -> None
         object_code._link(other)
 
 
-def test_functions_are_called_with_what_they_take() -> None:
+def test_functions_are_called_with_what_they_take(functions: dict[str, Any]) -> None:
     found = {
         name: "".join("a" if isinstance(kind, types.CPointer) else "n" for kind in function._sig.args)
-        for name, function in row_loops.FUNCTIONS.items()
+        for name, function in functions.items()
     }
     assert found == native._ARGUMENTS
 

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from loader.native import native_loops
 from loader.passes import copy_into, normalize_into, widen_into
+from preprocess.gradient import pack_gradient
 from preprocess.layout import IMAGENET_MEAN, IMAGENET_STD
 
 LENGTHS = (0, 1, 3, 15, 16, 17, 63, 64, 65, 200)
@@ -76,10 +78,25 @@ def test_images_are_normalized_whatever_their_size(width: int) -> None:
     assert_guarded(out, memory)
 
 
-def test_processors_without_fused_multiplication_give_the_same() -> None:
+def test_an_image_that_is_stored_compact_is_unpacked() -> None:
     pytest.importorskip("numba")
-    name = test_every_level_of_every_channel_is_normalized_to_the_last_bit.__name__
-    code = f"from test_passes import {name} as check; check()"
+    stored = np.random.default_rng(6).integers(0, 40, (1, 3, 7, 200), dtype=np.uint8)
+    packed = pack_gradient(stored[0])
+    out = np.zeros_like(stored)
+    loops = native_loops()
+    assert loops is not None
+    loops.unpack_rows(np.array([packed.ctypes.data]), np.array([packed.size]), out)
+    assert np.array_equal(out, stored)
+
+
+def test_simple_processors_give_the_same() -> None:
+    """They neither multiply and add with one rounding, nor spread bits, and their vectors are a quarter as long."""
+    pytest.importorskip("numba")
+    tests = (
+        test_every_level_of_every_channel_is_normalized_to_the_last_bit,
+        test_an_image_that_is_stored_compact_is_unpacked,
+    )
+    code = "".join(f"from test_passes import {test.__name__} as check; check();" for test in tests)
     plain = os.environ | {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
     subprocess.run([sys.executable, "-c", code], check=True, env=plain, cwd=Path(__file__).parent)
 

@@ -46,10 +46,11 @@ def test_a_batch_is_the_same_as_row_by_row(
         assert same, key
 
 
-def test_raw_images_and_masks_leave_nothing_to_be_done_row_by_row(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", ["raw", "compact"])
+def test_images_and_masks_leave_nothing_to_be_done_row_by_row(tmp_path: Path, form: str) -> None:
     pytest.importorskip("numba")
     # In masks much smaller than this, so many pixels differ from those above that libzstd packs them.
-    coco_store(tmp_path, *TINY[:2], "recipe.masks.size=512")
+    coco_store(tmp_path, *TINY[:2], "recipe.masks.size=512", *FORMS[form])
     store = Store(tmp_path / "coco.zarr")
     located = [store.locate(sample) for sample in range(4)]
     rows = [(part, int(masks[0])) for part, masks in located]
@@ -116,9 +117,12 @@ def test_a_column_that_points_nowhere_names_the_sample(
         store.batch([1])
 
 
-def test_every_loop_of_a_batch_is_loaded_with_the_dataset_before_workers_are_forked(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", ["raw", "compact"])
+def test_every_loop_of_a_batch_is_loaded_with_the_dataset_before_workers_are_forked(
+    tmp_path: Path, form: str
+) -> None:
     pytest.importorskip("numba")
-    coco_store(tmp_path, *TINY)
+    coco_store(tmp_path, *TINY, *FORMS[form])
     script = (
         "import sys; from loader import SampleDataset, native, object_code; "
         "dataset = SampleDataset(sys.argv[1]); assert native.native_loops.cache_info().currsize == 1; "
@@ -127,15 +131,4 @@ def test_every_loop_of_a_batch_is_loaded_with_the_dataset_before_workers_are_for
         "assert 'numba' not in sys.modules"
     )
     load_functions()
-    subprocess.run([sys.executable, "-c", script, str(tmp_path / "coco.zarr")], check=True)
-
-
-def test_the_loops_of_compact_images_are_loaded_with_the_dataset_too(tmp_path: Path) -> None:
-    pytest.importorskip("numba")
-    coco_store(tmp_path, *TINY, *COMPACT_IMAGES)
-    script = (
-        "import sys; from loader import SampleDataset; dataset = SampleDataset(sys.argv[1]); "
-        "from preprocess.gradient_loops import unpack; before = len(unpack.signatures); assert before == 1; "
-        "dataset.__getitems__([0, 1, 2]); assert len(unpack.signatures) == before"
-    )
     subprocess.run([sys.executable, "-c", script, str(tmp_path / "coco.zarr")], check=True)

@@ -1,0 +1,102 @@
+"""Images that are stored compact straight into a batch, compiled by numba.
+
+A row is unpacked into room that stays in the processor's cache, and goes from there to its place past the caches:
+copied, or normalised.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loader.loops import bytes_at, carray, copy_streamed, finish, loop, normalize_streamed
+from preprocess.gradient import LINES, SLACK_BYTES
+from preprocess.gradient_loops import pairs_of_row, payload_bytes, unpack_row
+
+
+@loop
+def unpack_rows(
+    addresses: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    room: NDArray[np.uint8],
+    out: NDArray[np.uint8],
+    is_done: NDArray[np.bool_],
+) -> None:
+    """Write packed images.
+
+    Args:
+        addresses: of what was packed, int64 [B].
+        sizes: in bytes, int64 [B].
+        room: uint8 [3, 16 * pairs of a row].
+        out: uint8 [B, 3, H, W]; holds anything where the answer is no.
+        is_done: bool [B], to write the answers to: whether it was a packed image of this size.
+    """
+    _, _, height, width = out.shape
+    words = room[2].view(np.uint64)
+    for place in range(addresses.size):
+        packed = carray(bytes_at(addresses[place]), (sizes[place],))
+        is_done[place] = _is_whole(packed, height, width)
+        if is_done[place]:
+            pairs, payload = _parts(packed, height, width)
+            at = _begin(room)
+            for y in range(height):
+                at = unpack_row(_of_row(pairs, y, width), payload, at, width, room, words)
+                for channel in range(3):
+                    copy_streamed(room[0, channel * width : (channel + 1) * width], out[place, channel, y])
+    finish()
+
+
+@loop
+def unpack_normalized_rows(
+    addresses: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    room: NDArray[np.uint8],
+    mean: NDArray[np.float32],
+    std: NDArray[np.float32],
+    out: NDArray[np.float32],
+    is_done: NDArray[np.bool_],
+) -> None:
+    """Write packed images as (level / 255 - mean) / std; `mean` and `std` are float32 [3], else as `unpack_rows`."""
+    _, _, height, width = out.shape
+    words = room[2].view(np.uint64)
+    for place in range(addresses.size):
+        packed = carray(bytes_at(addresses[place]), (sizes[place],))
+        is_done[place] = _is_whole(packed, height, width)
+        if is_done[place]:
+            pairs, payload = _parts(packed, height, width)
+            at = _begin(room)
+            for y in range(height):
+                at = unpack_row(_of_row(pairs, y, width), payload, at, width, room, words)
+                for channel in range(3):
+                    levels = room[0, channel * width : (channel + 1) * width]
+                    normalize_streamed(levels, mean[channel], std[channel], out[place, channel, y])
+    finish()
+
+
+@loop
+def _is_whole(packed: NDArray[np.uint8], height: int, width: int) -> bool:
+    """Whether there are as many bytes as the numbers of bits say, each of which there can be."""
+    num_pairs = height * pairs_of_row(width)
+    if packed.size < num_pairs + SLACK_BYTES:
+        return False
+    return payload_bytes(packed[:num_pairs]) == packed.size - num_pairs - SLACK_BYTES
+
+
+@loop
+def _parts(packed: NDArray[np.uint8], height: int, width: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return the numbers of bits, and the groups."""
+    num_pairs = height * pairs_of_row(width)
+    return packed[:num_pairs], packed[num_pairs:]
+
+
+@loop
+def _of_row(pairs: NDArray[np.uint8], y: int, width: int) -> NDArray[np.uint8]:
+    per_row = pairs_of_row(width)
+    return pairs[y * per_row : (y + 1) * per_row]
+
+
+@loop
+def _begin(room: NDArray[np.uint8]) -> int:
+    """Let the room be that of a first row; return where in the groups that begins."""
+    for line in range(LINES):
+        for i in range(room.shape[1]):
+            room[line, i] = 0
+    return 0
