@@ -71,9 +71,7 @@ def make_inputs(folder: Path, count: int) -> None:
         write_store(raw, folder / f"{name}.zarr", {})
     (folder / "store.zarr").symlink_to("sa1b-sized.zarr")
     form = {"stored": "compact"}
-    write_store(
-        folder / "sa1b-sized", folder / COMPACT_STORE, {"pixel_values": form, "g_pixel_values": form}
-    )
+    write_store(folder / "sa1b-sized", folder / COMPACT_STORE, {"pixel_values": form, "g_pixel_values": form})
     expected = {name: export(folder, name) for name in SIZES}
     (folder / "expected.json").write_text(json.dumps(expected))
 

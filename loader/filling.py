@@ -125,12 +125,9 @@ def advise_batch(picks: Sequence[tuple[Store, int]], tensors: Sequence[str]) -> 
     """
     # Filling the batch meets the same fault, and says which sample has it.
     with suppress(*_FAULTS, IndexError):
-        is_there = True
-        for store, sample in picks:
-            is_there &= store.is_local
-            if not store.expect(sample):
-                # Locating it would wait for its part, and hold up the batches before this one.
-                continue
+        is_there = all(store.is_local for store, _ in picks)
+        # Locating the others would wait for their parts, and hold up the batches before this one.
+        for store, sample in [(store, sample) for store, sample in picks if store.expect(sample)]:
             part, masks = store.locate(sample)
             for mask in masks.tolist():
                 image = part.column("masks/image").item(mask)

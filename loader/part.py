@@ -1,6 +1,8 @@
 """One part of a store: its arrays, and what its tables say of a sample. numpy only."""
 
+import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,50 @@ from loader.arrays import MappedArray, shard_path
 from loader.cache import PartCache
 from preprocess.errors import StoreError
 from preprocess.layout import ArraySpec, Table, parse_part_attributes, read_part_attributes
+
+READ_WITH_A_SAMPLE = (
+    "samples/mask",
+    "masks/image",
+    "masks/prompt_masks",
+    "masks/prompt_cells",
+    "masks/object_id_offsets",
+    "masks/object_id_bytes",
+    "images/key_offsets",
+    "images/key_bytes",
+    "expressions/mask",
+    "expressions/text_offsets",
+    "expressions/text_bytes",
+)
+"""Tables that reading a sample needs, each as a whole."""
+
+INDEX_BYTES = 1 << 16
+"""At the end of a file of rows: in them is the index, of up to 4,095 rows at least."""
+
+
+def expect_tables(folder: Path, specs: Mapping[str, ArraySpec]) -> None:
+    """Have the system read all of a part but its rows, whichever of it there is, and return at once.
+
+    One after the other, a dozen small files that are not in memory would wait a dozen times for a disk that is busy with
+    rows.
+    """
+    if not hasattr(os, "posix_fadvise"):
+        return
+    _expect_end(folder / "zarr.json")
+    for spec in specs.values():
+        if spec.row_chunks or spec.path in READ_WITH_A_SAMPLE:
+            _expect_end(folder / shard_path(spec), INDEX_BYTES if spec.row_chunks else 0)
+
+
+def _expect_end(path: Path, size: int = 0) -> None:
+    """Have the last `size` bytes of a file read, or all of it."""
+    # Opening the part meets the same fault, and says what it means.
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            start = max(os.fstat(descriptor).st_size - size, 0) if size else 0
+            os.posix_fadvise(descriptor, start, size, os.POSIX_FADV_WILLNEED)
+        finally:
+            os.close(descriptor)
 
 
 class Part:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from loader.ahead import FetchAhead
 from loader.cache import CacheOptions, PartCache, read_remote_attributes
 from loader.memory import available_bytes
-from loader.part import Part, RemoteTables
+from loader.part import Part, RemoteTables, expect_tables
 from loader.remote import RemoteFolder, is_url
 from loader.tensors import TENSORS, TensorShapes, check_tensors
 from preprocess.errors import StoreError
@@ -67,6 +67,8 @@ class Store:
             self._read_root()
         self._open_parts: OrderedDict[int, Part] = OrderedDict()
         self._open_tables: OrderedDict[int, Part] = OrderedDict()
+        # Once is enough: what is read stays in memory for a while, and is small.
+        self._was_expected = bytearray(len(self._parts))
 
     def _open_url(self, url: str, options: CacheOptions) -> None:
         remote = RemoteFolder(url, options.storage_options)
@@ -111,7 +113,11 @@ class Store:
 
     def __getstate__(self) -> dict[str, Any]:
         # Maps belong to a process: another one opens its own.
-        return self.__dict__ | {"_open_parts": OrderedDict(), "_open_tables": OrderedDict()}
+        return self.__dict__ | {
+            "_open_parts": OrderedDict(),
+            "_open_tables": OrderedDict(),
+            "_was_expected": bytearray(len(self._parts)),
+        }
 
     @property
     def is_local(self) -> bool:
@@ -155,11 +161,18 @@ class Store:
         return self._open_whole(number)
 
     def expect(self, sample: int) -> bool:
-        """Begin to fetch the part of a sample that will be read soon; return whether it can be read without waiting."""
-        if self._cache is None:
-            return True
+        """Begin to read the tables of a part of which a sample will be read soon, or to fetch it from its URL.
+
+        Returns:
+            Whether the sample can be read without waiting for more than a disk.
+        """
         number = bisect_right(self._sample_ends, sample % max(len(self), 1))
         if number in self._open_parts or not 0 <= number < len(self._parts):
+            return True
+        if self._cache is None:
+            if not self._was_expected[number]:
+                self._was_expected[number] = True
+                expect_tables(self.path / self._parts[number][0], self._specs)
             return True
         self._ahead.expect(*self._parts[number])
         return False

@@ -215,6 +215,8 @@ def start_process(setup: Setup, slots: Slots) -> Worker:
         process = subprocess.Popen(
             [sys.executable, "-c", command, path, str(theirs.fileno()), str(slots.descriptor)],
             pass_fds=(theirs.fileno(), slots.descriptor),
+            # No worker multiplies matrices, and numpy's threads for that would wait for work by turning in circles.
+            env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
             stdin=subprocess.DEVNULL,
             # Ctrl-C is the trainer's; the closed channel ends this process then.
             start_new_session=True,

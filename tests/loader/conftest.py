@@ -1,9 +1,14 @@
-"""A store that tests only read, made once."""
+"""Stores that tests only read, made once."""
 
 from pathlib import Path
 
 import pytest
-from stores import TINY, coco_store
+from miniature.refcoco import write_refcoco
+from miniature.shapes import picture_of
+from stores import CONFIGS, TINY, coco_store
+
+from preprocess.config import load_config
+from preprocess.pipeline import convert
 
 
 @pytest.fixture(scope="session")
@@ -12,3 +17,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny")
     coco_store(folder, *TINY)
     return folder / "coco.zarr"
+
+
+@pytest.fixture(scope="session")
+def sentences(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A RefCOCO store, the one kind that has expressions, of small tensors."""
+    folder = tmp_path_factory.mktemp("sentences")
+    write_refcoco(folder / "raw", [picture_of(60, 90, seed) for seed in range(8)])
+    convert(load_config(CONFIGS / "refcoco.toml", TINY), folder / "raw", folder / "refcoco.zarr")
+    return folder / "refcoco.zarr"

@@ -19,7 +19,6 @@ import numpy as np
 import pytest
 import torch
 from miniature.npz import write_npz_pairs
-from miniature.refcoco import write_refcoco
 from miniature.shapes import picture_of
 from stores import CONFIGS, TINY
 
@@ -41,14 +40,6 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_npz_pairs(folder / "raw", list(zip(pictures[::2], pictures[1::2], strict=True)))
     convert(load_config(CONFIGS / "npz.toml", TINY), folder / "raw", folder / "pairs.zarr")
     return folder / "pairs.zarr"
-
-
-@pytest.fixture(scope="module")
-def sentences(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("sentences")
-    write_refcoco(folder / "raw", [picture_of(60, 90, seed) for seed in range(8)])
-    convert(load_config(CONFIGS / "refcoco.toml", TINY), folder / "raw", folder / "refcoco.zarr")
-    return folder / "refcoco.zarr"
 
 
 def in_order(*stores: Path) -> Order:

@@ -1,16 +1,15 @@
 """A mapped file: its bytes, and what Linux is asked for, as Linux itself tells it."""
 
-import ctypes
 import mmap
 import os
 import re
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from page_cache import evict, pages_in_memory, until_in_memory
 
 from loader import mapped_file
 from loader.large_pages import LARGE_PAGE
@@ -44,34 +43,6 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     asked = Asked()
     monkeypatch.setattr(mapped_file, "DISK_THREADS", asked)
     return asked
-
-
-def pages_in_memory(path: Path) -> np.ndarray:
-    """Return of each page of a file whether it is in memory: bool [pages]."""
-    with path.open("rb") as file:
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    memory = np.frombuffer(mapped, np.uint8)
-    pages = np.zeros(-(-len(memory) // mmap.PAGESIZE), np.uint8)
-    libc = ctypes.CDLL(None)
-    place, found = ctypes.c_void_p(memory.ctypes.data), ctypes.c_void_p(pages.ctypes.data)
-    assert libc.mincore(place, ctypes.c_size_t(len(memory)), found) == 0
-    return pages & 1 > 0
-
-
-def evict(path: Path) -> None:
-    """Drop a file that nobody maps from the page cache."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    if pages_in_memory(path).any():
-        pytest.skip("this file system keeps its files in memory")
-
-
-def until_in_memory(path: Path, pages: slice) -> None:
-    end = time.monotonic() + 60
-    while not pages_in_memory(path)[pages].all():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 @pytest.mark.parametrize("large_pages", [False, True])
