@@ -43,7 +43,7 @@ format: $(STAMP) ## let ruff mend what it can
 	$(BIN)/ruff format .
 
 test: $(STAMP) ## the test suite
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 test-frameworks: $(STAMP) ## install Lightning, accelerate and torchdata, and train with each
 	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[frameworks]'

@@ -222,8 +222,8 @@ class Ballast:
             self._hold()
         while self._held and _free_bytes() < size:
             self._held.pop().close()
-        # Where other files fill the memory, they have to go.
-        while _free_bytes() < size and available_bytes() > size + _PIECE:
+        if _free_bytes() < size:
+            # Other files fill the memory, and have to go.
             held = len(self._held)
             while available_bytes() > _SMALLEST_ROOM + _PIECE:
                 self._hold()
