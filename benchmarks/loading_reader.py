@@ -220,15 +220,16 @@ class Ballast:
         """
         while _free_bytes() > _SMALLEST_ROOM + _PIECE:
             self._hold()
-        while self._held and _free_bytes() < size:
-            self._held.pop().close()
+        self._let_go(size)
         if _free_bytes() < size:
             # Other files fill the memory, and have to go.
-            held = len(self._held)
             while available_bytes() > _SMALLEST_ROOM + _PIECE:
                 self._hold()
-            while len(self._held) > held:
-                self._held.pop().close()
+            self._let_go(size)
+
+    def _let_go(self, size: int) -> None:
+        while self._held and _free_bytes() < size:
+            self._held.pop().close()
 
     def _hold(self) -> None:
         piece = mmap.mmap(-1, _PIECE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)

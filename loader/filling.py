@@ -126,8 +126,8 @@ def advise_batch(picks: Sequence[tuple[Store, int]], tensors: Sequence[str]) -> 
     # Filling the batch meets the same fault, and says which sample has it.
     with suppress(*_FAULTS, IndexError):
         is_there = all(store.is_local for store, _ in picks)
-        # Locating the others would wait for their parts, and hold up the batches before this one.
-        for store, sample in [(store, sample) for store, sample in picks if store.expect(sample)]:
+        # Locating a sample of a part that has to be fetched would wait for it, and hold up the batches before this one.
+        for store, sample in [pick for pick in picks if pick[0].expect(pick[1])]:
             part, masks = store.locate(sample)
             for mask in masks.tolist():
                 image = part.column("masks/image").item(mask)

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loader.loops import bytes_at, carray, copy_streamed, finish, loop, normalize_streamed
-from preprocess.gradient import LINES, SLACK_BYTES
-from preprocess.gradient_loops import pairs_of_row, payload_bytes, unpack_row
+from preprocess.gradient import LINES
+from preprocess.gradient_loops import is_whole, pairs_of_row, unpack_row
 
 
 @loop
@@ -33,7 +33,7 @@ def unpack_rows(
     words = room[2].view(np.uint64)
     for place in range(addresses.size):
         packed = carray(bytes_at(addresses[place]), (sizes[place],))
-        is_done[place] = _is_whole(packed, height, width)
+        is_done[place] = is_whole(packed, height, width)
         if is_done[place]:
             pairs, payload = _parts(packed, height, width)
             at = _begin(room)
@@ -59,7 +59,7 @@ def unpack_normalized_rows(
     words = room[2].view(np.uint64)
     for place in range(addresses.size):
         packed = carray(bytes_at(addresses[place]), (sizes[place],))
-        is_done[place] = _is_whole(packed, height, width)
+        is_done[place] = is_whole(packed, height, width)
         if is_done[place]:
             pairs, payload = _parts(packed, height, width)
             at = _begin(room)
@@ -69,15 +69,6 @@ def unpack_normalized_rows(
                     levels = room[0, channel * width : (channel + 1) * width]
                     normalize_streamed(levels, mean[channel], std[channel], out[place, channel, y])
     finish()
-
-
-@loop
-def _is_whole(packed: NDArray[np.uint8], height: int, width: int) -> bool:
-    """Whether there are as many bytes as the numbers of bits say, each of which there can be."""
-    num_pairs = height * pairs_of_row(width)
-    if packed.size < num_pairs + SLACK_BYTES:
-        return False
-    return payload_bytes(packed[:num_pairs]) == packed.size - num_pairs - SLACK_BYTES
 
 
 @loop

@@ -34,7 +34,7 @@ INDEX_BYTES = 1 << 16
 
 
 def expect_tables(folder: Path, specs: Mapping[str, ArraySpec]) -> None:
-    """Have the system read all of a part but its rows, whichever of it there is, and return at once.
+    """Have the system read all of a part but its rows, whichever of it there is; wait for folders at most, not for files.
 
     One after the other, a dozen small files that are not in memory would wait a dozen times for a disk that is busy with
     rows.

@@ -49,11 +49,13 @@ def _fill_images(path: str, rows: Sequence[tuple[Tables, int]], out: NDArray[Any
     """Copy, unpack or normalise images; return the places that are left."""
     loops = native_loops()
     arrays = [part.array(path) for part, _ in rows]
-    forms = {(array.codec, array.dtype) for array in arrays}
-    shapes = {array.row_shape for array in arrays}
-    if loops is None or len(forms) != 1 or shapes != {out.shape[1:]}:
+    if loops is None or {array.row_shape for array in arrays} != {out.shape[1:]}:
         return range(len(rows))
-    ((codec, dtype),) = forms
+    (codec, dtype), *others = {(array.codec, array.dtype) for array in arrays}
+    if others:
+        # Stores of several forms: one by one.
+        places = range(len(rows))
+        return [place for place in places if _fill_images(path, [rows[place]], out[place : place + 1])]
     images = [part.column("masks/image").item(mask) for part, mask in rows]
     addresses, sizes = _places(arrays, images)
     if codec == "raw" and dtype == out.dtype:

@@ -67,7 +67,7 @@ class Store:
             self._read_root()
         self._open_parts: OrderedDict[int, Part] = OrderedDict()
         self._open_tables: OrderedDict[int, Part] = OrderedDict()
-        # Once is enough: what is read stays in memory for a while, and is small.
+        # Of each part, whether its tables were asked for since it was closed to make room; they stay in memory for a while.
         self._was_expected = bytearray(len(self._parts))
 
     def _open_url(self, url: str, options: CacheOptions) -> None:
@@ -135,7 +135,8 @@ class Store:
         if part is None:
             part = self._open_parts[number] = self._open_whole(number)
             while len(self._open_parts) > self._max_open_parts():
-                self._open_parts.popitem(last=False)
+                closed, _ = self._open_parts.popitem(last=False)
+                self._was_expected[closed] = False
         else:
             self._open_parts.move_to_end(number)
             if self._cache is not None:
@@ -161,7 +162,7 @@ class Store:
         return self._open_whole(number)
 
     def expect(self, sample: int) -> bool:
-        """Begin to read the tables of a part of which a sample will be read soon, or to fetch it from its URL.
+        """Begin to read the tables of the part of a sample that will be read soon; at a URL, to fetch the part.
 
         Returns:
             Whether the sample can be read without waiting for more than a disk.

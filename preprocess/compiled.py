@@ -1,6 +1,7 @@
 """Modules of compiled loops, where they can be had; without numba, numpy or Python does the same more slowly."""
 
 import atexit
+import os
 import shutil
 import sys
 import tempfile
@@ -13,7 +14,9 @@ from typing import Any
 
 @cache
 def compiled(name: str) -> ModuleType | None:
-    """Return a module of loops; None where numba is not installed."""
+    """Return a module of loops; None where numba is not installed, or is told to compile nothing."""
+    if os.environ.get("NUMBA_DISABLE_JIT", "0") != "0":
+        return None
     try:
         return import_module(name)
     except ImportError:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from preprocess.compiled import compiled
 from preprocess.errors import PreprocessError
-from preprocess.gradient import pack_gradient
+from preprocess.gradient import pack_gradient, unpack_gradient
 from preprocess.images import ImageDecoder, decode_image
 from preprocess.mask_codec import compress_mask
 from preprocess.segmentation import Bitmap, Rle
@@ -135,7 +135,8 @@ def main() -> None:
     for mask_filter in filters:
         resize(mask, 2, mask_filter)
     compress_mask(np.zeros((64, 64), np.bool_))
-    pack_gradient(np.zeros((3, 1, 1), np.uint8))
+    pixel = np.zeros((3, 1, 1), np.uint8)
+    unpack_gradient(pack_gradient(pixel), pixel)
 
 
 if __name__ == "__main__":

@@ -69,19 +69,29 @@ def unpack_gradient(packed: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
     """
     if out.ndim != 3 or out.shape[0] != 3 or out.dtype != np.uint8 or not out.flags.carray:
         raise ValueError(f"out must be writeable, contiguous uint8 [3, H, W], found {out.dtype} {out.shape}")
+    if packed.ndim != 1 or packed.dtype != np.uint8:
+        raise ValueError(f"packed must be uint8 [N], found {packed.dtype} {packed.shape}")
     loops = compiled("preprocess.gradient_loops")
-    packed = packed.view()
-    # One type for numba, whether it is a view of a file or not.
-    packed.flags.writeable = False
+    if loops is None:
+        is_whole = _unpack_plainly(packed, out)
+    else:
+        # One type for numba, whether it is a view of a file or not.
+        packed = np.ascontiguousarray(packed).view()
+        packed.flags.writeable = False
+        is_whole = loops.unpack(packed, np.zeros(room_shape(out.shape[2]), np.uint8), out)
+    if not is_whole:
+        raise ValueError(f"{len(packed)} bytes are no packed image of {out.shape[1]} x {out.shape[2]}")
+
+
+def _unpack_plainly(packed: NDArray[np.uint8], out: NDArray[np.uint8]) -> bool:
+    """Do what the loops do; return whether it was an image of that size."""
     num_pairs = out.shape[1] * _groups_of_row(out.shape[2]) // 2
     pairs, payload = packed[:num_pairs], packed[num_pairs:]
-    num_bytes = payload_bytes(pairs) if loops is None else loops.payload_bytes(pairs)
+    num_bytes = payload_bytes(pairs)
     if len(pairs) < num_pairs or num_bytes < 0 or len(payload) != num_bytes + SLACK_BYTES:
-        raise ValueError(f"{len(packed)} bytes are no packed image of {out.shape[1]} x {out.shape[2]}")
-    if loops is None:
-        out[...] = undo_gradient(unpack_groups(pairs, payload), out.shape)
-    else:
-        loops.unpack(pairs, payload, np.zeros(room_shape(out.shape[2]), np.uint8), out)
+        return False
+    out[...] = undo_gradient(unpack_groups(pairs, payload), out.shape)
+    return True
 
 
 def payload_bytes(pairs: NDArray[np.uint8]) -> int:
@@ -108,7 +118,7 @@ def unpack_groups(pairs: NDArray[np.uint8], payload: NDArray[np.uint8]) -> NDArr
 def undo_gradient(values: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """Return the image, uint8 [3, H, W], of the groups' values, uint8 [groups, 8]: steps 3 to 1 undone."""
     _, height, width = shape
-    rows = values.reshape(height, -1)[:, : 3 * width].reshape(height, 3, width)
+    rows = values.reshape(height, _groups_of_row(width) * GROUP)[:, : 3 * width].reshape(height, 3, width)
     image = _UNFOLDED[rows.transpose(1, 0, 2)]
     image[0::2] += image[1]
     np.add.accumulate(image, axis=1, out=image)

@@ -1,7 +1,7 @@
 """The loops of `preprocess.gradient`, compiled by numba: a row of an image at a time, all of it in the processor's cache.
 
 Eight values of w bits are spread to eight bytes, and gathered again, in three steps on one 64-bit word: its halves are
-moved apart, then the halves of those, then theirs.
+moved apart, then the halves of those, then theirs. Where a processor has an instruction for spreading, it is taken.
 """
 
 from collections.abc import Callable
@@ -12,6 +12,8 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
+
+from preprocess.gradient import SLACK_BYTES
 
 SUMMED = 64
 """Bytes that are summed at once: a vector of AVX-512, two of AVX2."""
@@ -27,9 +29,18 @@ _U = np.uint64
 _Loop = TypeVar("_Loop", bound=Callable[..., Any])
 
 
+def _entry(function: _Loop) -> _Loop:
+    """Compile what Python calls; numba keeps it."""
+    compiled: Any = njit(cache=True, nogil=True)(function)
+    return cast("_Loop", compiled)
+
+
 def _loop(function: _Loop) -> _Loop:
-    """Compile a loop. It raises nothing, not even where it divides by zero: see `loader.object_code`."""
-    compiled: Any = njit(cache=True, nogil=True, error_model="numpy")(function)
+    """Compile what loops call, those of `loader.packed_images` too: nothing of it is kept, asks for memory, or raises anything.
+
+    `loader.object_code` says why.
+    """
+    compiled: Any = njit(nogil=True, error_model="numpy")(function)
     return cast("_Loop", compiled)
 
 
@@ -128,7 +139,7 @@ _sum_bytes: Any = intrinsic(_sum_bytes_code)
 _spread_bits: Any = intrinsic(_spread_bits_code)
 
 
-@_loop
+@_entry
 def pack(image: NDArray[np.uint8], widths: NDArray[np.uint8], payload: NDArray[np.uint8]) -> int:
     """Take the gradient of an image and pack it; return how many bytes of `payload` are used.
 
@@ -184,7 +195,7 @@ def _signed(number: Any) -> int:
 
 
 @_loop
-def payload_bytes(pairs: NDArray[np.uint8]) -> int:
+def _payload_bytes(pairs: NDArray[np.uint8]) -> int:
     """Return how many bytes the groups take whose numbers of bits these are; -1 where one is above eight."""
     total = 0
     # Eight bytes at a time; a number above eight reaches the fifth bit of its byte when seven are added.
@@ -202,7 +213,7 @@ def payload_bytes(pairs: NDArray[np.uint8]) -> int:
     return -1 if carried & _U(0x1010101010101010) else total
 
 
-@_loop
+@_entry
 def _bit_lengths() -> NDArray[np.uint8]:
     """Return how many bits each value of a byte needs, uint8 [256]."""
     lengths = np.zeros(256, np.uint8)
@@ -211,28 +222,37 @@ def _bit_lengths() -> NDArray[np.uint8]:
     return lengths
 
 
-@_loop
-def unpack(
-    pairs: NDArray[np.uint8], payload: NDArray[np.uint8], room: NDArray[np.uint8], out: NDArray[np.uint8]
-) -> None:
-    """Write the image that `pack` packed.
+@_entry
+def unpack(packed: NDArray[np.uint8], room: NDArray[np.uint8], out: NDArray[np.uint8]) -> bool:
+    """Write the image that was packed; return whether it was one of that size.
 
     Args:
-        pairs: uint8 [half the groups, rounded up], two numbers of bits in each byte, the first one in its lower half; checked.
-        payload: uint8, as long as they say, and 8 bytes more.
+        packed: uint8 [N], whatever it is.
         room: as `unpack_row` needs it.
         out: uint8 [3, H, W], in C order.
     """
     height, width = out.shape[1:]
+    if not is_whole(packed, height, width):
+        return False
     per_row = pairs_of_row(width)
-    words = room[2].view(np.uint64)
+    payload, words = packed[height * per_row :], room[2].view(np.uint64)
     at = 0
     for y in range(height):
-        at = unpack_row(pairs[y * per_row : (y + 1) * per_row], payload, at, width, room, words)
+        at = unpack_row(packed[y * per_row : (y + 1) * per_row], payload, at, width, room, words)
         for channel in range(3):
             # A slice that is assigned would be copied byte by byte.
             for x in range(width):
                 out[channel, y, x] = room[0, channel * width + x]
+    return True
+
+
+@_loop
+def is_whole(packed: NDArray[np.uint8], height: int, width: int) -> bool:
+    """Whether there are as many bytes as the numbers of bits of an image say, each of which there can be."""
+    num_pairs = height * pairs_of_row(width)
+    if packed.size < num_pairs + SLACK_BYTES:
+        return False
+    return _payload_bytes(packed[:num_pairs]) == packed.size - num_pairs - SLACK_BYTES
 
 
 @_loop

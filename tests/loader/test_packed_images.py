@@ -123,6 +123,8 @@ def test_numbers_of_bits_that_trade_places_are_believed_and_others_are_not() -> 
     nine = packed.copy()
     nine[0] = 9 | nine[0] & 0xF0
     nine[1] = nine[1] - (9 - (packed[0] & 15))
+    sums = [int((one[:84] & 15).sum() + (one[:84] >> 4).sum()) for one in (packed, nine)]
+    assert sums[0] == sums[1]
     assert unpack(nine, image.shape) is None
 
 

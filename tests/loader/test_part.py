@@ -71,6 +71,13 @@ def test_a_part_is_asked_for_once_and_not_when_it_is_open(
     for sample in [*first_of_each, *range(-len(store), len(store)), len(store) + 1]:
         assert store.expect(sample)
     assert [folder.name for folder in asked] == ["part-00000", "part-00002"]
+    # One that was closed to make room is asked for again.
+    monkeypatch.setattr(Store, "_max_open_parts", lambda _: 1)
+    store.part(0)
+    store.part(2)
+    for sample in first_of_each:
+        store.expect(sample)
+    assert [folder.name for folder in asked[2:]] == ["part-00000", "part-00001"]
 
 
 @pytest.mark.parametrize("missing", ["zarr.json", "samples/mask/c/0/0"])

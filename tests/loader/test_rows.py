@@ -46,6 +46,25 @@ def test_a_batch_is_the_same_as_row_by_row(
         assert same, key
 
 
+def test_a_batch_of_stores_of_several_forms_is_filled_by_loops_all_the_same(tmp_path: Path) -> None:
+    pytest.importorskip("numba")
+    stores = []
+    for form, overrides in FORMS.items():
+        folder = tmp_path / form
+        coco_store(folder, *TINY, *overrides)
+        stores.append(Store(folder / "coco.zarr"))
+    picks = [(store, sample) for sample in (0, 5, 9) for store in stores]
+    layout = stores[0].array_layout(len(picks), TENSORS)
+    arrays = {name: np.empty(shape, dtype) for name, (shape, dtype) in layout.items()}
+    filling.fill_batch(picks, arrays)
+    for tensor in ("pixel_values", "g_pixel_values"):
+        located = [store.locate(sample) for store, sample in picks]
+        rows = [(part, int(masks[0])) for part, masks in located]
+        assert list(fill_rows(tensor, rows, np.empty_like(arrays[tensor]))) == []
+        for place, (_, sample) in enumerate(picks):
+            assert np.array_equal(arrays[tensor][place], stores[0].batch([sample])[tensor][0])
+
+
 @pytest.mark.parametrize("form", ["raw", "compact"])
 def test_images_and_masks_leave_nothing_to_be_done_row_by_row(tmp_path: Path, form: str) -> None:
     pytest.importorskip("numba")

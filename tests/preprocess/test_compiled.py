@@ -36,3 +36,8 @@ def test_without_a_place_for_numbas_cache_the_process_compiles_for_itself() -> N
 
 def test_a_module_that_is_not_there_is_none() -> None:
     assert compiled("preprocess.no_such_loops") is None
+
+
+def test_nothing_is_compiled_where_numba_is_told_not_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    assert compiled.__wrapped__("preprocess.gradient_loops") is None

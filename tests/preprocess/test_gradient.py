@@ -132,6 +132,18 @@ def test_nothing_is_unpacked_into_another_shape(shape: tuple[int, ...]) -> None:
         unpack_gradient(packed, np.zeros((3, 64, 128), np.uint8)[:, :, ::2])
 
 
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("packed", [np.zeros(99, np.int16), np.zeros((2, 99), np.uint8)])
+def test_only_bytes_are_unpacked(packed: Any) -> None:
+    with pytest.raises(ValueError, match=r"packed must be uint8 \[N\]"):
+        unpack_gradient(packed, np.zeros((3, 4, 4), np.uint8))
+
+
+@pytest.mark.usefixtures("way")
+def test_an_image_without_rows_is_eight_zeros() -> None:
+    assert unpacked(np.zeros(8, np.uint8), (3, 0, 5)).shape == (3, 0, 5)
+
+
 @pytest.mark.parametrize("chunks", [(2, 3, 8, 8), (1, 1, 8, 8)])
 @pytest.mark.parametrize("shards", [None, (4, 3, 8, 8)])
 def test_chunks_of_zarr_are_one_image_each(chunks: tuple[int, ...], shards: tuple[int, ...] | None) -> None:
