@@ -27,10 +27,13 @@ READ_WITH_A_SAMPLE = (
     "expressions/text_offsets",
     "expressions/text_bytes",
 )
-"""Tables that reading a sample needs, each as a whole."""
+"""Tables that reading a sample needs."""
 
 INDEX_BYTES = 1 << 16
 """At the end of a file of rows: in them is the index, of up to 4,095 rows at least."""
+
+MOST_BYTES = 1 << 22
+"""Of a table that is read as a whole. Of a larger one, the prompt masks of many masks, a sample needs a small part."""
 
 
 def expect_tables(folder: Path, specs: Mapping[str, ArraySpec]) -> None:
@@ -41,20 +44,25 @@ def expect_tables(folder: Path, specs: Mapping[str, ArraySpec]) -> None:
     """
     if not hasattr(os, "posix_fadvise"):
         return
-    _expect_end(folder / "zarr.json")
+    _expect(folder / "zarr.json")
     for spec in specs.values():
-        if spec.row_chunks or spec.path in READ_WITH_A_SAMPLE:
-            _expect_end(folder / shard_path(spec), INDEX_BYTES if spec.row_chunks else 0)
+        if spec.row_chunks:
+            _expect(folder / shard_path(spec), at_end=INDEX_BYTES)
+        elif spec.path in READ_WITH_A_SAMPLE:
+            _expect(folder / shard_path(spec))
 
 
-def _expect_end(path: Path, size: int = 0) -> None:
-    """Have the last `size` bytes of a file read, or all of it."""
+def _expect(path: Path, at_end: int | None = None) -> None:
+    """Have the last bytes of a file read, or all of it where it is not too large."""
     # Opening the part meets the same fault, and says what it means.
     with suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            start = max(os.fstat(descriptor).st_size - size, 0) if size else 0
-            os.posix_fadvise(descriptor, start, size, os.POSIX_FADV_WILLNEED)
+            size = os.fstat(descriptor).st_size
+            if at_end is not None:
+                os.posix_fadvise(descriptor, max(size - at_end, 0), at_end, os.POSIX_FADV_WILLNEED)
+            elif size <= MOST_BYTES:
+                os.posix_fadvise(descriptor, 0, size, os.POSIX_FADV_WILLNEED)
         finally:
             os.close(descriptor)
 

@@ -59,6 +59,20 @@ def test_tables_and_indexes_are_read_before_they_are_asked_for_and_rows_are_not(
     assert not store._open_parts
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what is in memory")
+def test_of_a_large_table_only_what_is_needed_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    coco_store(tmp_path, *TINY)
+    store = Store(tmp_path / "coco.zarr")
+    table = store.path / "part-00000" / shard_path(store._specs["masks/prompt_masks"])
+    other = store.path / "part-00000" / shard_path(store._specs["masks/image"])
+    monkeypatch.setattr("loader.part.MOST_BYTES", table.stat().st_size - 1)
+    evict(table)
+    evict(other)
+    store.expect(0)
+    until_in_memory(other, WHOLE)
+    assert not pages_in_memory(table).any()
+
+
 def test_a_part_is_asked_for_once_and_not_when_it_is_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
