@@ -60,7 +60,9 @@ def test_tables_and_indexes_are_read_before_they_are_asked_for_and_rows_are_not(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what is in memory")
-def test_of_a_large_table_only_what_is_needed_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_a_large_table_only_what_is_needed_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     coco_store(tmp_path, *TINY)
     store = Store(tmp_path / "coco.zarr")
     table = store.path / "part-00000" / shard_path(store._specs["masks/prompt_masks"])
