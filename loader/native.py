@@ -97,20 +97,10 @@ class NativeLoops:
         Returns:
             bool [B], whether a frame was of this project's kind and whole.
         """
-        is_done = np.zeros(addresses.size, np.bool_)
         pixels = np.zeros(max(out.shape[-1], 1), np.float32)
-        if addresses.size:
-            self._expand_rows(
-                addresses.ctypes.data,
-                sizes.ctypes.data,
-                addresses.size,
-                pixels.ctypes.data,
-                pixels.size,
-                out.ctypes.data,
-                out.size // addresses.size,
-                is_done.ctypes.data,
-            )
-        return is_done
+        size = out.size // max(addresses.size, 1)
+        row = pixels.ctypes.data, pixels.size
+        return _decode(self._expand_rows, addresses, sizes, *row, out.ctypes.data, size)
 
     def unpack_rows(
         self, addresses: NDArray[np.int64], sizes: NDArray[np.int64], out: NDArray[np.uint8]
@@ -125,22 +115,9 @@ class NativeLoops:
         Returns:
             bool [B], whether it was a packed image of that size.
         """
-        is_done = np.zeros(addresses.size, np.bool_)
-        height, width = out.shape[2:]
-        room = SCRATCH.of(room_shape(width), "packed rows")
-        if addresses.size:
-            self._unpack_rows(
-                addresses.ctypes.data,
-                sizes.ctypes.data,
-                addresses.size,
-                room.ctypes.data,
-                room.shape[1],
-                out.ctypes.data,
-                height,
-                width,
-                is_done.ctypes.data,
-            )
-        return is_done
+        room = SCRATCH.of(room_shape(out.shape[3]), "packed rows")
+        lines = room.ctypes.data, room.shape[1]
+        return _decode(self._unpack_rows, addresses, sizes, *lines, out.ctypes.data, *out.shape[2:])
 
     def unpack_normalized_rows(
         self,
@@ -154,24 +131,21 @@ class NativeLoops:
 
         Else as `unpack_rows`.
         """
-        is_done = np.zeros(addresses.size, np.bool_)
-        height, width = out.shape[2:]
-        room = SCRATCH.of(room_shape(width), "packed rows")
-        if addresses.size:
-            self._unpack_normalized_rows(
-                addresses.ctypes.data,
-                sizes.ctypes.data,
-                addresses.size,
-                room.ctypes.data,
-                room.shape[1],
-                mean.ctypes.data,
-                std.ctypes.data,
-                out.ctypes.data,
-                height,
-                width,
-                is_done.ctypes.data,
-            )
-        return is_done
+        room = SCRATCH.of(room_shape(out.shape[3]), "packed rows")
+        lines = room.ctypes.data, room.shape[1]
+        scale = mean.ctypes.data, std.ctypes.data
+        whole = out.ctypes.data, *out.shape[2:]
+        return _decode(self._unpack_normalized_rows, addresses, sizes, *lines, *scale, *whole)
+
+
+def _decode(
+    function: Any, addresses: NDArray[np.int64], sizes: NDArray[np.int64], *others: int
+) -> NDArray[np.bool_]:
+    """Call a function that decodes rows; return of each whether it was done, bool [B]."""
+    is_done = np.zeros(addresses.size, np.bool_)
+    if addresses.size:
+        function(addresses.ctypes.data, sizes.ctypes.data, addresses.size, *others, is_done.ctypes.data)
+    return is_done
 
 
 @cache

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from loader.loops import bytes_at, carray, copy_streamed, finish, loop, normalize_streamed
 from preprocess.gradient import LINES
-from preprocess.gradient_loops import is_whole, pairs_of_row, unpack_row
+from preprocess.gradient_loops import is_whole, unpack_row
 
 
 @loop
@@ -34,13 +34,11 @@ def unpack_rows(
     for place in range(addresses.size):
         packed = carray(bytes_at(addresses[place]), (sizes[place],))
         is_done[place] = is_whole(packed, height, width)
-        if is_done[place]:
-            pairs, payload = _parts(packed, height, width)
-            at = _begin(room)
-            for y in range(height):
-                at = unpack_row(_of_row(pairs, y, width), payload, at, width, room, words)
-                for channel in range(3):
-                    copy_streamed(room[0, channel * width : (channel + 1) * width], out[place, channel, y])
+        at = _begin(room)
+        for y in range(height if is_done[place] else 0):
+            at = unpack_row(packed, y, at, height, width, room, words)
+            for channel in range(3):
+                copy_streamed(room[0, channel * width : (channel + 1) * width], out[place, channel, y])
     finish()
 
 
@@ -60,28 +58,13 @@ def unpack_normalized_rows(
     for place in range(addresses.size):
         packed = carray(bytes_at(addresses[place]), (sizes[place],))
         is_done[place] = is_whole(packed, height, width)
-        if is_done[place]:
-            pairs, payload = _parts(packed, height, width)
-            at = _begin(room)
-            for y in range(height):
-                at = unpack_row(_of_row(pairs, y, width), payload, at, width, room, words)
-                for channel in range(3):
-                    levels = room[0, channel * width : (channel + 1) * width]
-                    normalize_streamed(levels, mean[channel], std[channel], out[place, channel, y])
+        at = _begin(room)
+        for y in range(height if is_done[place] else 0):
+            at = unpack_row(packed, y, at, height, width, room, words)
+            for channel in range(3):
+                levels = room[0, channel * width : (channel + 1) * width]
+                normalize_streamed(levels, mean[channel], std[channel], out[place, channel, y])
     finish()
-
-
-@loop
-def _parts(packed: NDArray[np.uint8], height: int, width: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Return the numbers of bits, and the groups."""
-    num_pairs = height * pairs_of_row(width)
-    return packed[:num_pairs], packed[num_pairs:]
-
-
-@loop
-def _of_row(pairs: NDArray[np.uint8], y: int, width: int) -> NDArray[np.uint8]:
-    per_row = pairs_of_row(width)
-    return pairs[y * per_row : (y + 1) * per_row]
 
 
 @loop

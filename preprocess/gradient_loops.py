@@ -234,11 +234,10 @@ def unpack(packed: NDArray[np.uint8], room: NDArray[np.uint8], out: NDArray[np.u
     height, width = out.shape[1:]
     if not is_whole(packed, height, width):
         return False
-    per_row = pairs_of_row(width)
-    payload, words = packed[height * per_row :], room[2].view(np.uint64)
+    words = room[2].view(np.uint64)
     at = 0
     for y in range(height):
-        at = unpack_row(packed[y * per_row : (y + 1) * per_row], payload, at, width, room, words)
+        at = unpack_row(packed, y, at, height, width, room, words)
         for channel in range(3):
             # A slice that is assigned would be copied byte by byte.
             for x in range(width):
@@ -249,23 +248,24 @@ def unpack(packed: NDArray[np.uint8], room: NDArray[np.uint8], out: NDArray[np.u
 @_loop
 def is_whole(packed: NDArray[np.uint8], height: int, width: int) -> bool:
     """Whether there are as many bytes as the numbers of bits of an image say, each of which there can be."""
-    num_pairs = height * pairs_of_row(width)
+    num_pairs = height * _pairs_of_row(width)
     if packed.size < num_pairs + SLACK_BYTES:
         return False
     return _payload_bytes(packed[:num_pairs]) == packed.size - num_pairs - SLACK_BYTES
 
 
 @_loop
-def pairs_of_row(width: int) -> int:
+def _pairs_of_row(width: int) -> int:
     """Return how many bytes the numbers of bits of a row take."""
     return (3 * width + 15) // 16
 
 
 @_loop
 def unpack_row(
-    pairs: NDArray[np.uint8],
-    payload: NDArray[np.uint8],
+    packed: NDArray[np.uint8],
+    y: int,
     at: int,
+    height: int,
     width: int,
     room: NDArray[np.uint8],
     words: NDArray[np.uint64],
@@ -273,17 +273,20 @@ def unpack_row(
     """Unpack one row after the other.
 
     Args:
-        pairs: uint8 [N], those of this row.
-        payload: uint8, of the whole image.
-        at: where in it the row begins.
+        packed: uint8 [N], of which `is_whole` holds.
+        y: the row.
+        at: where in the groups it begins, 0 for the first.
+        height: H.
         width: W.
-        room: uint8 [3, 16 * N], zero before the first row. The first line begins with the row, 3 * W bytes, when this
-            returns; the second one is for the row above; the third one for what is packed.
-        words: the third line as uint64 [2 * N].
+        room: uint8 [3, 16 * bytes of a row's numbers of bits], zero before the first row. The first line begins with the row,
+            3 * W bytes, when this returns; the second one is for the row above; the third one for what is packed.
+        words: the third line as uint64.
 
     Returns:
         Where the next row begins.
     """
+    per_row = _pairs_of_row(width)
+    pairs, payload = packed[y * per_row : (y + 1) * per_row], packed[height * per_row :]
     place = _U(at)
     for pair in range(pairs.size):
         both = pairs[pair]
