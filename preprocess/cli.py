@@ -237,7 +237,7 @@ def config_command(config: Path, overrides: tuple[str, ...]) -> None:
     Example: resizeonce config configs/coco.toml --set recipe.name=sa2va
     """
     effective: Config = load_config(config, overrides)
-    click.echo(msgspec.json.format(msgspec.json.encode(effective.attributes()), indent=1).decode())
+    click.echo(msgspec.json.format(msgspec.json.encode(effective.settings()), indent=1).decode())
 
 
 @main.command("verify")

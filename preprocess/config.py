@@ -15,6 +15,7 @@ import msgspec
 from preprocess.errors import ConfigError
 from preprocess.recipe import RECIPES, Recipe
 from preprocess.sources import SOURCES
+from preprocess.sources.base import SourceOptions
 
 StructT = TypeVar("StructT", bound=msgspec.Struct)
 
@@ -31,7 +32,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     source: str
     """A name in the registry."""
-    options: msgspec.Struct
+    options: SourceOptions
     """The source's own options."""
     recipe: Recipe = RECIPES["default"]
     store: StoreOptions = StoreOptions()
@@ -39,8 +40,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     def attributes(self) -> dict[str, Any]:
         """Return the config as JSON values; two configs that build the same store return the same."""
         return {
-            "source": {"name": self.source} | msgspec.to_builtins(self.options),
+            "source": {"name": self.source} | self.options.attributes(),
             "recipe": self.recipe.attributes(),
+            "store": msgspec.to_builtins(self.store),
+        }
+
+    def settings(self) -> dict[str, Any]:
+        """Return every setting with its value as JSON values, also those that `attributes` leaves out."""
+        return {
+            "source": {"name": self.source} | msgspec.to_builtins(self.options),
+            "recipe": self.recipe.attributes() | msgspec.to_builtins(self.recipe),
             "store": msgspec.to_builtins(self.store),
         }
 

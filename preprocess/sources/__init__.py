@@ -3,16 +3,14 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import msgspec
-
 from preprocess.sources import coco, npz, openimages, refcoco, sa1b, sav
-from preprocess.sources.base import RawPath, Source
+from preprocess.sources.base import RawPath, Source, SourceOptions
 
 
 class SourceType(NamedTuple):
     """A dataset reader and its options."""
 
-    options: type[msgspec.Struct]
+    options: type[SourceOptions]
     open: Callable[[RawPath, Any], Source]
     """Takes the root, as `preprocess.remote.path.open_root` gives it, and an instance of `options`."""
 

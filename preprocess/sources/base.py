@@ -7,7 +7,9 @@ small, can be pickled, and are read by whichever process gets them.
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias
+
+import msgspec
 
 from preprocess.errors import RecordError, SourceError
 from preprocess.images import MAX_IMAGE_BYTES, ImageDecoder, decode_image
@@ -18,6 +20,29 @@ from preprocess.remote.scratch import local_file
 
 RawPath: TypeAlias = Path | RemotePath
 """A raw file or folder, on this machine's disks or elsewhere; what both can do alike is done without a difference."""
+
+
+class SourceOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Options of `[source]` that every dataset has; each dataset's own come in a subclass."""
+
+    damaged: Literal["reject", "accept"] = "reject"
+    """What becomes of a picture that its decoder warns about; "accept" takes what Pillow makes of it, grey bands and all."""
+    follow_links: bool = False
+    """Whether a file may be a link that leads out of its folder, as in the caches of Hugging Face, DVC and git-annex."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"damaged", "follow_links"})
+    """Options that came after the first stores were made. A subclass adds its own."""
+
+    def attributes(self) -> dict[str, Any]:
+        """Return the options as they stand in a store's job: at its default, one that came later is left out.
+
+        So a store made before there was the option is still made by the same job: it can be appended to and resumed.
+        """
+        described: dict[str, Any] = msgspec.to_builtins(self)
+        for field in msgspec.structs.fields(self):
+            if field.name in self.later and getattr(self, field.name) == field.default:
+                del described[field.name]
+        return described
 
 
 class Scene(Protocol):

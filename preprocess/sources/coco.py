@@ -11,17 +11,15 @@ A sample is one annotation. Crowds are regions of many objects, not one object, 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import msgspec
-
 from preprocess.errors import RecordError, SegmentationError
 from preprocess.images import ImageDecoder, decode_image
 from preprocess.layout import DatasetType
 from preprocess.records import Frame, Mask, Record, Reject, Skip
-from preprocess.sources.base import RawPath, file_digest, read_file, resolve_inside
+from preprocess.sources.base import RawPath, SourceOptions, file_digest, read_file, resolve_inside
 from preprocess.sources.instances import Annotation, ImageEntry, Instances
 
 
-class Options(msgspec.Struct, frozen=True, kw_only=True):
+class Options(SourceOptions, frozen=True, kw_only=True):
     """Options of `[source]` for COCO."""
 
     annotations: str = "annotations/instances_train2017.json"

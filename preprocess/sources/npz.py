@@ -22,7 +22,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,12 +30,12 @@ from preprocess.images import MAX_IMAGE_PIXELS, ImageDecoder, decode_image
 from preprocess.layout import DatasetType
 from preprocess.records import Frame, Mask, Pair, Record, Reject
 from preprocess.segmentation import Bitmap
-from preprocess.sources.base import RawPath, listing_digest, resolve_inside
+from preprocess.sources.base import RawPath, SourceOptions, listing_digest, resolve_inside
 from preprocess.sources.listing import list_tree
 from preprocess.sources.zipped_arrays import has_array, open_arrays, read_array
 
 
-class Options(msgspec.Struct, frozen=True, kw_only=True):
+class Options(SourceOptions, frozen=True, kw_only=True):
     """Options of `[source]` for npz files."""
 
     paired: bool = True

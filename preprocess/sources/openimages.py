@@ -26,21 +26,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
-import msgspec
-
 from preprocess.errors import RecordError
 from preprocess.images import ImageDecoder, Picture, decode_bitmap, decode_image, is_same_picture
 from preprocess.layout import DatasetType
 from preprocess.records import Frame, Mask, Record, Reject, Skip
 from preprocess.segmentation import Bitmap
-from preprocess.sources.base import RawPath, file_digest, read_file, resolve_inside
+from preprocess.sources.base import RawPath, SourceOptions, file_digest, read_file, resolve_inside
 from preprocess.sources.openimages_rows import Row, Rows, read_classes
 
 MAX_BITMAP_PIXELS = 1 << 30
 """How many pixels the masks of one image may have together: each takes a byte while the image is converted."""
 
 
-class Options(msgspec.Struct, frozen=True, kw_only=True):
+class Options(SourceOptions, frozen=True, kw_only=True):
     """Options of `[source]` for OpenImages. Paths are relative to the root; `{split}` in them becomes the split."""
 
     split: str = "train"

@@ -27,7 +27,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-import msgspec
 import numpy as np
 
 from preprocess.errors import RecordError, SegmentationError, SourceError
@@ -35,12 +34,12 @@ from preprocess.images import ImageDecoder, decode_image
 from preprocess.layout import DatasetType
 from preprocess.records import Frame, Mask, Record, Reject, Skip
 from preprocess.segmentation import Bitmap, Rle, check_mask_size
-from preprocess.sources.base import RawPath, file_digest, read_file, resolve_inside
+from preprocess.sources.base import RawPath, SourceOptions, file_digest, read_file, resolve_inside
 from preprocess.sources.instances import Annotation, ImageEntry, Instances
 from preprocess.sources.refs import BadRef, Ref, read_refs
 
 
-class Options(msgspec.Struct, frozen=True, kw_only=True):
+class Options(SourceOptions, frozen=True, kw_only=True):
     """Options of `[source]` for the RefCOCO family."""
 
     dataset: Literal["refcoco", "refcoco+", "refcocog", "grefcoco"] = "refcoco"

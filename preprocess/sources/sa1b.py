@@ -32,7 +32,7 @@ from preprocess.images import MAX_IMAGE_BYTES, ImageDecoder, decode_image
 from preprocess.layout import DatasetType
 from preprocess.records import Frame, Mask, Record, Reject, Skip
 from preprocess.segmentation import Rle, parse_segmentation
-from preprocess.sources.base import RawPath, listing_digest
+from preprocess.sources.base import RawPath, SourceOptions, listing_digest
 from preprocess.sources.sa1b_pairs import Pairs, RawFile
 
 MAX_JSON_BYTES = 1 << 26
@@ -44,7 +44,7 @@ _JSON_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
-class Options(msgspec.Struct, frozen=True, kw_only=True):
+class Options(SourceOptions, frozen=True, kw_only=True):
     """Options of `[source]` for SA-1B. A mask that fails a filter is skipped and counted."""
 
     min_area: Annotated[int, msgspec.Meta(ge=0)] = 0

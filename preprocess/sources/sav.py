@@ -39,7 +39,7 @@ from preprocess.errors import RecordError, SourceError
 from preprocess.images import ImageDecoder, decode_image
 from preprocess.layout import DatasetType
 from preprocess.records import Frame, Mask, Pair, Record, Reject, Skip
-from preprocess.sources.base import RawPath, file_digest, listing_digest, read_file
+from preprocess.sources.base import RawPath, SourceOptions, file_digest, listing_digest, read_file
 from preprocess.sources.listing import list_tree, scan_folder
 from preprocess.sources.masklets import (
     FRAMES_PER_ANNOTATION,
@@ -63,7 +63,7 @@ MAX_LIST_BYTES = 1 << 24
 """Largest list of videos that is read."""
 
 
-class Options(msgspec.Struct, frozen=True, kw_only=True):
+class Options(SourceOptions, frozen=True, kw_only=True):
     """Options of `[source]` for SA-V."""
 
     layout: Literal["train", "val"] = "train"
