@@ -5,6 +5,7 @@ step takes the next batch_size * world_size samples of one lane, the same lane o
 slice. So a place in an epoch is how many samples of each lane are consumed, and nothing else.
 """
 
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -35,10 +36,27 @@ class Ranks:
 
     @classmethod
     def current(cls) -> "Ranks":
-        """Return what `torch.distributed` says, where it is imported and initialised; else the only rank."""
+        """Return what `torch.distributed` says; the only rank where this is no process of several.
+
+        Raises:
+            RuntimeError: WORLD_SIZE says that there are several, as torchrun sets it, but there is no process group yet:
+                each would take itself for the only one, and all would train on the same samples.
+        """
+        ranks = cls.of_group()
+        world_size = os.environ.get("WORLD_SIZE", "")
+        if ranks is None and world_size.isdecimal() and int(world_size) > 1:
+            raise RuntimeError(
+                f"WORLD_SIZE is {world_size}, but torch.distributed has no process group, so which rank this is can't be "
+                "told: call init_process_group before the first iteration, or give ranks=Ranks(rank, world_size)"
+            )
+        return ranks or cls()
+
+    @classmethod
+    def of_group(cls) -> "Ranks | None":
+        """Return what the process group of `torch.distributed` says; None where it is not imported or initialised."""
         distributed = sys.modules.get("torch.distributed")
         if distributed is None or not distributed.is_available() or not distributed.is_initialized():
-            return cls()
+            return None
         return cls(distributed.get_rank(), distributed.get_world_size())
 
 

@@ -19,8 +19,7 @@ class BatchSampler:
 
     def __init__(self, order: Order, batching: Batching) -> None:
         self._order = order
-        self._plan = order.plan(batching)
-        self._done = 0
+        self._begin(order.plan(batching))
         sizes = [
             sum(part["rows"]["samples"] for part in index.store.attributes["parts"])
             for index in order.mixture.indexes
@@ -38,13 +37,15 @@ class BatchSampler:
 
     def __iter__(self) -> Iterator[list[int]]:
         self._leave_finished_epoch()
-        plan = self._plan
+        plan = self._round = self._plan
         self._done = 0
         for number in range(len(plan)):
             self._done = number + 1
             picks = plan.batch(number)
             yield (self._offsets[picks.store] + picks.sample).tolist()
-        self._begin(plan.next_epoch())
+        if self._plan is plan:
+            # Also where this rank had no batch at all.
+            self._plan, self._done = plan.next_epoch(), 0
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the beginning of an epoch; a resumed place in that epoch is kept."""
@@ -54,11 +55,14 @@ class BatchSampler:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the place after the batches asked for so far, as JSON values."""
-        return self.state_after(self._done)
+        return self._plan.state_after(self._done)
 
     def state_after(self, number: int) -> dict[str, Any]:
-        """Return the place after `number` batches of this round, as JSON values."""
-        return self._plan.state_after(number)
+        """Return the place after `number` batches of this round, as JSON values.
+
+        A round lasts until the next one is begun: its last batches are trained on after they were asked for.
+        """
+        return self._round.state_after(number)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state.
@@ -72,8 +76,9 @@ class BatchSampler:
     def _leave_finished_epoch(self) -> None:
         """Go to the next epoch after the last batch: a `DataLoader` without workers asks for no further one."""
         if 0 < len(self._plan) == self._done:
-            self._begin(self._plan.next_epoch())
+            self._plan, self._done = self._plan.next_epoch(), 0
 
     def _begin(self, plan: EpochPlan) -> None:
-        self._plan = plan
+        """Go to a place: where the coming round begins, and the one that states are of until then."""
+        self._plan = self._round = plan
         self._done = 0
