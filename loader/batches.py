@@ -5,16 +5,18 @@ is gone. Who keeps more than two batches gets copies of the further ones, so not
 waits for ever.
 """
 
+import os
 import weakref
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from loader.cache import CacheOptions
 from loader.dataset import Batch
+from loader.filling import SampleError
 from loader.mixture import OrderOptions
-from loader.order import Batching, Order, Ranks
+from loader.order import Batching, EpochPlan, Order, Ranks
 from loader.ring import MAX_LENT, Ring
 from loader.selection import SampleIndex
 from loader.slots import ArrayLayout
@@ -30,7 +32,7 @@ class BatchOptions:
     tail: Literal["drop", "wrap", "keep"] = "drop"
     """What becomes of the last samples, too few for a full batch on every rank; see `Batching`."""
     ranks: Ranks | None = None
-    """Which process of the training this is; None asks `torch.distributed`."""
+    """Which process of the training this is; None asks `torch.distributed` when the first iteration begins."""
     tensors: tuple[str, ...] = TENSORS
     """Which of the four to read."""
     expressions: Literal["all", "first", "drawn"] = "all"
@@ -51,7 +53,10 @@ class BatchLoader:
     """Epochs of batches. Each `for` over it is one epoch, shuffled anew; a broken off one is begun again.
 
     The workers don't pause between epochs: `prefetch` batches of the next one are filled by then, unless its parts would
-    have to be fetched from a URL.
+    have to be fetched from a URL. One iteration is valid at a time, the last one begun: earlier ones raise.
+
+    A copy, by `copy.deepcopy` or `pickle`, is at the same place and has no workers until it is iterated; and so is the
+    loader itself in a process that was forked.
 
     Args:
         source: a store, its path or URL, several of these, or an `Order` of them with its own seed and options.
@@ -59,6 +64,7 @@ class BatchLoader:
         workers: how many fill batches; 0 fills each when it is asked for, in the trainer's thread.
         prefetch: batches filled ahead; by default two for each worker.
         pin_memory: whether the buffers are pinned for copies to a CUDA device.
+        timeout: seconds to wait for a batch of a worker before that is an error; 0 for as long as it takes.
         options: what is in a batch, and who fills it.
         cache: where parts of URLs are kept, and how many; None for the defaults.
 
@@ -75,28 +81,49 @@ class BatchLoader:
         prefetch: int | None = None,
         *,
         pin_memory: bool = False,
+        timeout: float = 0,
         options: BatchOptions | None = None,
         cache: CacheOptions | None = None,
     ) -> None:
         if workers < 0 or (prefetch is not None and prefetch < 1):
             raise ValueError(f"workers is at least 0 and prefetch at least 1, not {workers} and {prefetch}")
+        if timeout < 0:
+            raise ValueError(f"timeout is at least 0 seconds, not {timeout}")
         self._options = options or BatchOptions()
         order = _as_order(source, cache)
         self._batching = Batching(
-            batch_size=batch_size, tail=self._options.tail, ranks=self._options.ranks or Ranks.current()
+            batch_size=batch_size, tail=self._options.tail, ranks=self._options.ranks or Ranks()
         )
         self._plan = order.plan(self._batching)
         self._delivered = 0
         self._prefetch = prefetch or max(2 * workers, 1)
         self._num_workers = workers
         self._pin_memory = pin_memory
+        self._timeout = timeout or None
         self._setup = _make_setup(order, batch_size, self._options, self._prefetch + MAX_LENT)
+        self._forget_workers()
+        self._find_rank()
+
+    def _forget_workers(self) -> None:
+        """Be as one that was never iterated: a new one, a copy, or one in a process that was forked."""
         self._ring: Ring | None = None
         self._end: Callable[[], object] | None = None
-        self._running: Generator[Batch, None, None] | None = None
+        self._process = os.getpid()
+        self._has_begun = False
+        # Not the iteration itself: it holds this loader, and workers would stay until that circle is found.
+        self._running: Callable[[], _Iteration | None] = lambda: None
+
+    def __getstate__(self) -> dict[str, Any]:
+        own = ("_ring", "_end", "_process", "_has_begun", "_running")
+        return {name: value for name, value in self.__dict__.items() if name not in own}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget_workers()
 
     def __len__(self) -> int:
         """Return how many batches the whole epoch gives this rank, also after going on in the middle of it."""
+        self._find_rank()
         return len(self._plan.whole_epoch())
 
     @property
@@ -105,20 +132,38 @@ class BatchLoader:
         return self._plan.epoch
 
     def __iter__(self) -> Iterator[Batch]:
-        """Go through the coming epoch; an iteration that is still under way ends.
+        """Go through the coming epoch; an iteration that is still under way raises when it is asked for its next batch.
 
         Raises:
             SampleError: a sample can't be read, in the trainer's thread.
-            RuntimeError: a worker died.
+            RuntimeError: a worker died or timed out, another iteration began or the loader was closed meanwhile; or, at the
+                beginning, which rank this is can't be told, or it is another one than before.
         """
-        if self._running is not None:
-            self._running.close()
+        if self._process != os.getpid():
+            # Forked: what is here belongs to the other process. Dropping it there would end that one's workers.
+            if self._end is not None:
+                self._end()
+            self._forget_workers()
+        self._find_rank()
+        self._check_rank()
+        self._has_begun = True
         self._leave_finished_epoch()
-        self._running = self._epoch()
-        return self._running
+        self._delivered = 0
+        if self._ring is None:
+            ring = Ring(
+                self._setup,
+                self._num_workers,
+                self._options.mode,
+                pin_memory=self._pin_memory,
+                timeout=self._timeout,
+            )
+            self._ring, self._end = ring, weakref.finalize(self, ring.close)
+        running = _Iteration(self, self._plan, self._ring)
+        self._running = weakref.ref(running)
+        return running
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the place after the batches delivered so far, as JSON values."""
+        """Return the place after the batches delivered so far, as JSON values: also after an error, or in a signal handler."""
         return self._plan.state_after(self._delivered)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -128,50 +173,106 @@ class BatchLoader:
             StoreError: a store is not the one it was.
             ValueError: the state is of another order, or no state.
         """
-        self._plan = self._plan.order.resume(state, self._batching)
-        self._delivered = 0
+        self._find_rank()
+        self._go_to(self._plan.order.resume(state, self._batching))
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the beginning of an epoch; a resumed place in that very epoch is kept."""
+        self._find_rank()
         self._leave_finished_epoch()
         if epoch != self._plan.epoch:
-            self._plan = self._plan.order.plan(self._batching, epoch)
-            self._delivered = 0
+            self._go_to(self._plan.order.plan(self._batching, epoch))
 
     def close(self) -> None:
         """End the workers. The next iteration starts new ones; batches that are held stay valid."""
-        if self._ring is not None and self._end is not None:
-            # Done once, it lets go of the ring, and with it of the memory for batches; and so does a broken off iteration.
+        if self._end is not None:
+            # Done once, it lets go of the ring, and with it of the memory for batches.
             self._end()
-            self._ring = self._end = self._running = None
+            self._ring = self._end = None
+
+    def _go_to(self, plan: EpochPlan) -> None:
+        self._plan, self._delivered = plan, 0
 
     def _leave_finished_epoch(self) -> None:
         """Go to the next epoch after the last batch: who knows the length (Lightning) asks for no further one."""
         if 0 < len(self._plan) == self._delivered:
-            self._plan = self._plan.next_epoch()
-            self._delivered = 0
+            self._go_to(self._plan.next_epoch())
 
-    def _epoch(self) -> Generator[Batch, None, None]:
-        plan = self._plan
+    def _find_rank(self) -> None:
+        """Ask which rank this is, as long as none was given and no iteration began: the process group may come late."""
+        if self._options.ranks is not None or (self._has_begun and self._process == os.getpid()):
+            return
+        ranks = Ranks.of_group()
+        if ranks is not None and ranks != self._batching.ranks:
+            self._batching = replace(self._batching, ranks=ranks)
+            order, plan = self._plan.order, self._plan
+            self._go_to(order.resume(order.state(plan.epoch, plan.consumed), self._batching))
+
+    def _check_rank(self) -> None:
+        """Raise `RuntimeError` where several processes would train on the same samples."""
+        if self._options.ranks is None and (now := Ranks.current()) != (known := self._batching.ranks):
+            raise RuntimeError(
+                f"this BatchLoader is of rank {known.rank} of {known.world_size}, and by now torch.distributed has rank "
+                f"{now.rank} of {now.world_size}: make a new one, and load_state_dict this one's state_dict to go on"
+            )
+
+
+class _Iteration(Iterator[Batch]):
+    """One time through the rest of an epoch.
+
+    A class, and no generator: no signal comes between counting a batch and handing it over, so that the loader's state is
+    right in its handler, too. And no name is left with a batch, which would hold it until the next one.
+    """
+
+    def __init__(self, loader: BatchLoader, plan: EpochPlan, ring: Ring) -> None:
+        self._loader = loader
+        self._plan = plan
+        self._ring = ring
+        self._filled = ring.fill(plan)
         self._delivered = 0
-        if self._ring is None:
-            self._ring = Ring(self._setup, self._num_workers, self._options.mode, pin_memory=self._pin_memory)
-            self._end = weakref.finalize(self, self._ring.close)
-        ring = self._ring
-        filled = ring.fill(plan)
+        self._fault = ""
+
+    def __next__(self) -> Batch:
+        loader = self._loader
+        if self._delivered == len(self._plan) and not self._fault:
+            if loader._running() is self and loader._plan is self._plan:
+                loader._go_to(self._plan.next_epoch())
+            raise StopIteration
+        self._check()
         try:
-            # Counted when handed over: what is only filled ahead is not consumed. No name is given to a batch here,
-            # or it would be held until the next one.
-            for self._delivered in range(1, len(plan) + 1):
-                if ring.is_closed:
-                    raise RuntimeError("the BatchLoader was closed during this iteration")
-                yield next(filled)
-        except (RuntimeError, KeyboardInterrupt, SystemExit):
-            # Also where a signal ended the wait for a batch: half of a message may have been read.
-            self.close()
+            batch = next(self._filled)
+        except SampleError as err:
+            self._fault = f"a sample could not be read: {err}"
             raise
-        self._plan = plan.next_epoch()
-        self._delivered = 0
+        except BaseException as err:
+            # Also where a signal ended the wait for a batch: half of a message may have been read.
+            self._fault = f"it ended with {err!r}"
+            if loader._ring is self._ring:
+                loader.close()
+            raise
+        self._delivered += 1
+        if loader._plan is self._plan:
+            loader._delivered = self._delivered
+        return batch
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError("an iteration over a BatchLoader can't be copied: copy the BatchLoader")
+
+    def _check(self) -> None:
+        """Raise `RuntimeError` unless this iteration may go on."""
+        if self._fault:
+            raise RuntimeError(f"this iteration over the BatchLoader is over: {self._fault}")
+        if self._loader._process != os.getpid() or not self._ring.is_of_this_process:
+            raise RuntimeError(
+                "this iteration over the BatchLoader is that of the process that this one was forked from: begin a new one"
+            )
+        if self._loader._running() is not self:
+            raise RuntimeError(
+                "another iteration over this BatchLoader began during this one (by iter, zip or another loop), and only the "
+                "last is valid: make a BatchLoader for each"
+            )
+        if self._ring.is_closed:
+            raise RuntimeError("the BatchLoader was closed during this iteration")
 
 
 def _as_order(

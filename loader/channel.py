@@ -8,7 +8,7 @@ back takes as long as whoever has it likes to keep it.
 import pickle
 import select
 from multiprocessing.connection import Connection
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
 
@@ -22,11 +22,12 @@ class Channel(Protocol):
             EOFError: an end is closed, where that is known already.
         """
 
-    def receive(self) -> Any:
-        """Wait for the next message.
+    def receive(self, timeout: float | None = None) -> Any:
+        """Wait for the next message, for at most `timeout` seconds where that is given.
 
         Raises:
             EOFError: an end is closed, and there is nothing left.
+            TimeoutError: none came in time.
         """
 
     def has_message(self) -> bool:
@@ -49,6 +50,10 @@ class SocketChannel:
         self._poll = select.poll()
         self._poll.register(descriptor, select.POLLIN)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy would close the descriptor of this one, and then write into whatever file got its number.
+        raise TypeError("a worker's channel can't be copied: copy the BatchLoader")
+
     def send(self, message: object) -> None:
         """Send a message, see `Channel`."""
         try:
@@ -56,8 +61,10 @@ class SocketChannel:
         except OSError as err:
             raise EOFError(str(err)) from err
 
-    def receive(self) -> Any:
+    def receive(self, timeout: float | None = None) -> Any:
         """Wait for the next message, see `Channel`."""
+        if timeout is not None and not self._poll.poll(timeout * 1000):
+            raise TimeoutError(f"no message within {timeout} s")
         try:
             return pickle.loads(self._connection.recv_bytes())
         except OSError as err:
@@ -93,9 +100,12 @@ class QueueChannel:
         """Send a message, see `Channel`; what nobody receives any more is dropped with the queue."""
         self._outbox.put(message)
 
-    def receive(self) -> Any:
+    def receive(self, timeout: float | None = None) -> Any:
         """Wait for the next message, see `Channel`."""
-        message = self._inbox.get()
+        try:
+            message = self._inbox.get(timeout=timeout)
+        except Empty:
+            raise TimeoutError(f"no message within {timeout} s") from None
         if message is _CLOSED:
             # Also for who asks again.
             self._inbox.put(message)

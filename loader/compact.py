@@ -6,6 +6,7 @@ table of the 256 values that the CPU computed, since a device may divide otherwi
 """
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,16 +25,34 @@ class CompactBatch(Batch):
     mask_size: int = 0
 
 
-def to_device(batch: Batch, device: torch.device | str) -> Batch:
+def to_device(
+    batch: Batch, device: torch.device | str, *, non_blocking: bool = False, stream: Any = None
+) -> Batch:
     """Return a batch on a device, in the dtypes and values of the contract.
-
-    The copy is over when this returns, so the batch's memory may be filled again.
 
     Args:
         batch: ordinary or compact.
         device: where to.
+        non_blocking: whether to return before the copy is over, which takes pinned memory (`pin_memory=True`). The batch
+            may be let go all the same: its memory is filled again when the copy is over.
+        stream: the `torch.cuda.Stream` to copy and complete it on; None for the current one of the device. Without
+            `non_blocking`, all of it is over when this returns. With it, let the stream that uses the result wait
+            (`torch.cuda.current_stream().wait_stream(stream)`).
     """
-    moved = Batch((key, v.to(device) if isinstance(v, torch.Tensor) else v) for key, v in batch.items())
+    with torch.cuda.stream(stream):
+        moved = _move(batch, device, non_blocking=non_blocking)
+    if stream is not None and not non_blocking:
+        stream.synchronize()
+    elif non_blocking and torch.device(device).type == "cuda":
+        batch.record_stream(stream or torch.cuda.current_stream(device))
+    return moved
+
+
+def _move(batch: Batch, device: torch.device | str, *, non_blocking: bool) -> Batch:
+    moved = Batch(
+        (key, value.to(device, non_blocking=non_blocking) if isinstance(value, torch.Tensor) else value)
+        for key, value in batch.items()
+    )
     if not isinstance(batch, CompactBatch):
         return moved
     for key, value in moved.items():

@@ -1,5 +1,6 @@
 """A torch map-style dataset over a store, for a plain `DataLoader`."""
 
+import operator
 import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import Dataset, get_worker_info
 
 from loader.cache import CacheOptions
@@ -20,6 +22,12 @@ from loader.tensors import TENSORS, check_tensors
 MAX_HELD = 2
 """Batches of this process that lie in memory used again: the one that a loop works on, and the next one."""
 
+SMALL_BYTES = 1 << 18
+"""Tensors up to this size go to another process with the message itself: copying them is faster than sharing memory."""
+
+_DTYPES = (torch.uint8, torch.int64, torch.float32)
+"""Those of a batch."""
+
 _OF_THE_BATCH = ("dataset_type", "has_paired_frame")
 
 
@@ -27,12 +35,52 @@ class Batch(dict[str, Any]):
     """A batch: tensors with the sample as their first axis, lists with one element a sample, and two values of all.
 
     `dataset_type` (str) and `has_paired_frame` (bool) are of the whole batch.
+
+    Attributes:
+        streams: where the batch lies in pinned memory that is filled again, the streams that `record_stream` was given.
     """
+
+    streams: list[Any] | None = None
+
+    def record_stream(self, stream: Any) -> None:
+        """Say that a stream of the device reads the batch, as `torch.Tensor.record_stream` does for one tensor.
+
+        Pinned memory is filled again only when what was asked for on that stream, until the batch was let go, is over.
+        The stream that is current when the last tensor of the batch is let go need not be given.
+
+        Args:
+            stream: a `torch.cuda.Stream` that the batch is copied on with `non_blocking=True`.
+        """
+        if self.streams is not None:
+            self.streams.append(stream)
+
+    def __copy__(self) -> "Batch":
+        copy = type(self).__new__(type(self))
+        copy.update(self)
+        copy.__dict__.update(self.__dict__)
+        return copy
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Send small tensors by value: torch would make shared memory for each, and keep a descriptor open as long as it lives."""
+        attributes = {name: value for name, value in self.__dict__.items() if name != "streams"}
+        return _remake, (type(self), {key: _by_value(value) for key, value in self.items()}, attributes)
 
     def __missing__(self, key: object) -> Any:
         if key == 0:
             raise KeyError("this is a batch already: give the DataLoader collate_fn=loader.collate")
         raise KeyError(key)
+
+
+def _by_value(value: Any) -> Any:
+    """Return a small tensor as an array, which is pickled as its bytes; anything else as it is."""
+    is_small = isinstance(value, torch.Tensor) and value.dtype in _DTYPES and value.nbytes <= SMALL_BYTES
+    return value.numpy() if is_small and value.device.type == "cpu" and not value.requires_grad else value
+
+
+def _remake(kind: type[Batch], items: Mapping[str, Any], attributes: Mapping[str, Any]) -> Batch:
+    batch = kind((k, torch.from_numpy(v) if isinstance(v, np.ndarray) else v) for k, v in items.items())
+    batch.__dict__.update(attributes)
+    return batch
 
 
 class _PostedBatch(Batch):
@@ -49,10 +97,11 @@ class _PostedBatch(Batch):
     def __reduce__(self) -> tuple[Any, ...]:
         _, _, layout, _ = self._place
         self._unsent.detach()
-        return _unpost, (self._place, {key: value for key, value in self.items() if key not in layout.arrays})
+        others = Batch((key, value) for key, value in self.items() if key not in layout.arrays)
+        return _unpost, (self._place, others)
 
 
-def _unpost(place: tuple[tuple[int, int], int, ArrayLayout, int], others: dict[str, Any]) -> Batch:
+def _unpost(place: tuple[tuple[int, int], int, ArrayLayout, int], others: Batch) -> Batch:
     return Batch(receive(*place) | others)
 
 
@@ -90,20 +139,36 @@ class SampleDataset(Dataset[dict[str, Any]]):
         """Return the number of samples."""
         return len(self.store)
 
-    def __getitem__(self, sample: int | Sequence[int]) -> dict[str, Any]:
-        """Return one sample: the keys of the batch, without the batch's axis. A list of numbers gives their batch.
+    def __getitem__(
+        self, sample: int | slice | Sequence[int] | NDArray[np.integer] | torch.Tensor
+    ) -> dict[str, Any]:
+        """Return one sample: the keys of the batch, without the batch's axis. A slice or a list gives its samples' batch.
+
+        Args:
+            sample: a whole number of Python, numpy or torch, below 0 from the end; or a slice, a list or a 1-d array of them.
 
         Raises:
-            IndexError: there is no such sample.
+            IndexError: there is no such sample, or none at all.
             TypeError: it is neither a whole number nor a list of them.
         """
+        if isinstance(sample, slice):
+            return self.__getitems__(range(*sample.indices(len(self))))
+        if isinstance(sample, np.ndarray | torch.Tensor) and sample.ndim:
+            sample = sample.tolist()
         if isinstance(sample, Sequence):
             return self.__getitems__(sample)
-        batch = self.__getitems__([sample])
+        batch = self.__getitems__([operator.index(sample)])
         return {key: value if key in _OF_THE_BATCH else value[0] for key, value in batch.items()}
 
     def __getitems__(self, samples: Sequence[int]) -> Batch:
-        """Return samples as one batch, in the order asked for."""
+        """Return samples as one batch, in the order asked for.
+
+        Raises:
+            IndexError: there is no such sample, or none at all.
+            TypeError: one is no whole number.
+        """
+        if not len(samples):
+            raise IndexError("a batch has at least one sample")
         layout = ArrayLayout.of(self.store.array_layout(len(samples), self.tensors))
         batch = self._new_batch(layout, len(samples))
         arrays = {name: batch[name].numpy() for name in layout.arrays}

@@ -1,9 +1,10 @@
 """The ring: slots that workers fill and the trainer empties, and who holds which."""
 
+import os
 import warnings
 import weakref
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from itertools import chain, count, islice
 from typing import Any
@@ -11,11 +12,13 @@ from typing import Any
 import torch
 
 from loader.compact import CompactBatch
+from loader.copies import Copies, Event
+from loader.crew import Worker, end_workers, start_workers
 from loader.dataset import Batch
 from loader.early import EarlyReader, count_early
 from loader.order import EpochPlan
 from loader.slots import Slots
-from loader.workers import Failure, Setup, Task, Worker, advise, fill_slot, start_workers
+from loader.workers import Failure, Setup, Task, advise, fill_slot
 
 MAX_LENT = 2
 """Batches of the ring that the trainer may hold at once: the one it works on, and the next while it is handed over."""
@@ -29,15 +32,22 @@ class Ring:
         num_workers: how many; with 0, the trainer's thread fills each batch when it asks for it.
         mode: "process" or "thread".
         pin_memory: whether the slots are pinned for a CUDA device.
+        timeout: seconds to wait for a batch at most; None for as long as it takes.
     """
 
-    def __init__(self, setup: Setup, num_workers: int, mode: str, *, pin_memory: bool) -> None:
+    def __init__(
+        self, setup: Setup, num_workers: int, mode: str, *, pin_memory: bool, timeout: float | None = None
+    ) -> None:
         self._setup = setup
+        self._process = os.getpid()
+        self._timeout = timeout
         # Pinned memory stays where it is in a process that forks only if it is shared.
         is_shared = pin_memory or (num_workers > 0 and mode == "process")
         self._slots = Slots(setup.num_slots, setup.slot_bytes, shared=is_shared)
         self._free = deque(range(setup.num_slots))
         self._lent: set[int] = set()
+        # Of pinned slots that were let go, those that the device may still read.
+        self._copies: Copies | None = None
         self._in_flight: deque[tuple[Task, Worker | None]] = deque()
         self._tasks: Iterator[Task] = iter(())
         # The epoch of which batches are filled already, while none is under way.
@@ -47,6 +57,11 @@ class Ring:
         self._pin_memory = pin_memory
         self.is_closed = False
         self._workers: Sequence[Worker] = start_workers(num_workers, mode, setup, self._slots)
+
+    @property
+    def is_of_this_process(self) -> bool:
+        """Whether it was made here: in a process that was forked from that one it has neither threads nor workers."""
+        return self._process == os.getpid()
 
     def fill(self, plan: EpochPlan) -> Generator[Batch, None, None]:
         """Yield each batch of an epoch in order, while the ones to come are filled, also those of the next epoch."""
@@ -94,11 +109,17 @@ class Ring:
         self._slots.make_pages()
         if self._pin_memory:
             # After that: pages that are pinned stay as they are.
-            _pin(self._slots)
+            new_event = _pin(self._slots)
+            self._copies = None if new_event is None else Copies(new_event)
         return tasks
 
     def close(self) -> None:
-        """End the workers; memory stays as long as a batch of it is held."""
+        """End the workers; memory stays as long as a batch of it is held.
+
+        In a process that was forked from the one that has the ring, nobody but this process notices.
+        """
+        if self.is_closed:
+            return
         self.is_closed = True
         workers, early = self._workers, self._early
         self._workers, self._early = (), None
@@ -108,14 +129,21 @@ class Ring:
         with ExitStack() as stack:
             # Whatever one of them raises, the others are closed.
             stack.callback(self._slots.close)
-            for worker in workers:
-                stack.callback(worker.close)
+            if not self.is_of_this_process:
+                for worker in workers:
+                    worker.forget()
+                return
+            if self._copies is not None:
+                stack.callback(self._copies.wait)
+            stack.callback(end_workers, workers)
             if early is not None:
                 stack.callback(early.close)
 
     def _start(self) -> None:
-        """Ask for further batches, as many as are filled ahead."""
-        while len(self._in_flight) < self._setup.num_slots - MAX_LENT and (task := next(self._tasks, None)):
+        """Ask for further batches, as many as are filled ahead and have a slot that is free."""
+        while len(self._in_flight) < self._setup.num_slots - MAX_LENT and self._find_slot():
+            if (task := next(self._tasks, None)) is None:
+                return
             task = Task(task.number, self._free.popleft(), task.rows)
             # Whoever has least to do: one that shares its core with the trainer fills fewer batches than the others.
             worker = min(self._workers, key=lambda one: one.count_unfinished(), default=None)
@@ -125,6 +153,13 @@ class Ring:
             else:
                 # It is filled when it is asked for; the disk begins now.
                 advise(task, self._setup)
+
+    def _find_slot(self) -> bool:
+        """Whether a slot is free; where none is, and nothing is being filled, after a wait for copies to a device."""
+        if self._copies is not None:
+            while (slot := self._copies.take(wait=not self._free and not self._in_flight)) is not None:
+                self._free.append(slot)
+        return bool(self._free)
 
     def _finish(self) -> Batch:
         """Wait for the batch that is next.
@@ -144,10 +179,13 @@ class Ring:
                 del others
         slot = self._slots.slot(task.slot)
         arrays = self._setup.layout_of(task).views(slot, len(task.rows))
+        streams: list[Any] | None = None
         if len(self._lent) < MAX_LENT:
             self._lent.add(task.slot)
+            if self._copies is not None:
+                streams = []
             # Every tensor below keeps the slot's array alive; with the last of them it goes.
-            weakref.finalize(slot, self._give_back, task.slot).atexit = False
+            weakref.finalize(slot, self._give_back, task.slot, streams).atexit = False
         else:
             arrays = {name: array.copy() for name, array in arrays.items()}
             self._free.append(task.slot)
@@ -155,25 +193,36 @@ class Ring:
         for name in [name for name in others if name.startswith("prompt_cells")]:
             tensors[name] = torch.from_numpy(others.pop(name))
         if not self._setup.compact:
-            return Batch(tensors | others)
-        batch = CompactBatch(tensors | others)
-        batch.mask_size = self._setup.stores[task.rows[0][0]].shapes["masks"][1]
+            batch = Batch(tensors | others)
+        else:
+            batch = CompactBatch(tensors | others)
+            batch.mask_size = self._setup.stores[task.rows[0][0]].shapes["masks"][1]
+        batch.streams = streams
         return batch
 
     def _receive(self, task: Task, worker: Worker | None) -> dict[str, Any] | Failure:
         if worker is None:
             return fill_slot(task, self._setup, self._slots)
         # It fills in the order in which it was asked, so this is the next that comes from it.
-        number, others = worker.receive()
+        number, others = worker.receive(self._timeout)
         if self._early is not None:
             self._early.end()
         if number != task.number:
             raise RuntimeError(f"a worker of the BatchLoader sent batch {number}, not {task.number}")
         return others
 
-    def _give_back(self, slot: int) -> None:
+    def _give_back(self, slot: int, streams: Sequence[Any] | None) -> None:
+        """Take a slot that the trainer let go of, in whichever thread that was."""
+        if not self.is_of_this_process:
+            return
+        if self._copies is None or streams is None:
+            self._free.append(slot)
+        else:
+            self._copies.let_go(slot, streams)
+            if self.is_closed:
+                # Nobody fills it again, but its memory goes.
+                self._copies.wait()
         self._lent.discard(slot)
-        self._free.append(slot)
 
     def _drain(self) -> None:
         """Wait for what an iteration that was broken off had asked for."""
@@ -191,11 +240,15 @@ def _rows(plan: EpochPlan) -> Iterator[tuple[tuple[int, int, int], ...]]:
         yield tuple(zip(*columns, strict=True))
 
 
-def _pin(slots: Slots) -> None:
+def _pin(slots: Slots) -> Callable[[], Event] | None:
+    """Pin slots for a CUDA device; return what makes events there, None without one."""
     if not torch.cuda.is_available():
         warnings.warn("pin_memory=True without a CUDA device: the buffers are not pinned", stacklevel=5)
-        return
+        return None
     cuda: Any = torch.cuda
     status = cuda.cudart().cudaHostRegister(slots.address(), slots.num_slots * slots.slot_bytes, 0)
     if int(status) != 0:
         raise RuntimeError(f"the batch buffers can't be pinned: cudaHostRegister returned {int(status)}")
+    weakref.finalize(slots.owner, cuda.cudart().cudaHostUnregister, slots.address()).atexit = False
+    new_event: Callable[[], Event] = cuda.Event
+    return new_event

@@ -19,7 +19,8 @@ class BatchSampler:
 
     def __init__(self, order: Order, batching: Batching) -> None:
         self._order = order
-        self._begin(order.plan(batching))
+        self._plan = self._round = order.plan(batching)
+        self._done = 0
         sizes = [
             sum(part["rows"]["samples"] for part in index.store.attributes["parts"])
             for index in order.mixture.indexes

@@ -4,6 +4,7 @@ Fresh memory for each batch costs as much as filling it: every page is faulted i
 shared slots has no name, so nothing of it outlives the processes that hold it, however they end.
 """
 
+import errno
 import math
 import mmap
 import os
@@ -71,7 +72,7 @@ class Slots:
         size = max(-(-num_slots * slot_bytes // LARGE_PAGE), 1) * LARGE_PAGE
         self.descriptor = -1
         if shared:
-            self.descriptor = _unnamed_file(size) if descriptor is None else descriptor
+            self.descriptor = _shared_file(size) if descriptor is None else descriptor
             self._memory = map_shared(self.descriptor, size)
         else:
             private = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
@@ -80,6 +81,10 @@ class Slots:
                 with suppress(OSError):
                     private.madvise(mmap.MADV_HUGEPAGE)
             self._memory = np.frombuffer(private, np.uint8)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy would close the descriptor, or fill the memory, of this one.
+        raise TypeError("slots can't be copied: copy the BatchLoader")
 
     def make_pages(self) -> None:
         """Make the pages of shared slots now, before anything is written to them."""
@@ -90,6 +95,12 @@ class Slots:
         """Return a slot as a new array object, which lives as long as any view of it."""
         start = number * self.slot_bytes
         return new_array(self._memory[start : start + self.slot_bytes])
+
+    @property
+    def owner(self) -> NDArray[np.uint8]:
+        """The array that lives as long as any of a slot, and goes just before the memory does."""
+        base = self._memory.base
+        return base if isinstance(base, np.ndarray) else self._memory
 
     def address(self) -> int:
         """Return where the first slot is mapped in this process."""
@@ -133,11 +144,24 @@ class Pool:
         return slot
 
 
-def _unnamed_file(size: int) -> int:
+def unnamed_file() -> int:
+    """Return the descriptor of a new, empty file without a name: it goes with the last process that has it open."""
     if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create("resizeonce-batches")
-    else:
-        with tempfile.TemporaryFile() as file:
-            descriptor = os.dup(file.fileno())
-    os.ftruncate(descriptor, size)
+        return os.memfd_create("resizeonce")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
+
+
+def _shared_file(size: int) -> int:
+    descriptor = unnamed_file()
+    try:
+        os.ftruncate(descriptor, size)
+    except OSError as err:
+        os.close(descriptor)
+        if err.errno != errno.EFBIG:
+            raise
+        raise RuntimeError(
+            f"the batches of worker processes lie in a shared file of {size} bytes, and files may not be so large here: "
+            'raise the limit (ulimit -f), or give BatchOptions(mode="thread")'
+        ) from err
     return descriptor

@@ -1,25 +1,18 @@
-"""Workers that fill slots: processes of their own, or threads of this one. They speak the same few messages.
+"""What a worker does: it fills slots, in a process of its own or in a thread of the trainer's. It imports no torch.
 
-A process is started as a new interpreter, neither forked nor `multiprocessing`-spawned: it shares no lock and no CUDA
-context with the trainer, the trainer's script needs no `if __name__ == "__main__"`, and a closed channel ends it,
-so it never outlives the trainer. It imports numpy, but not torch.
+How workers are started, asked and ended is in `loader.crew`.
 """
 
 import os
-import pickle
 import resource
-import socket
-import subprocess
-import sys
-import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from loader.channel import Channel, QueueChannel, SocketChannel
+from loader.channel import Channel, SocketChannel
 from loader.filling import SampleError, advise_batch, fill_batch
 from loader.mixture import draw_expression
 from loader.native import native_loops
@@ -147,127 +140,15 @@ class ReadAhead:
         self._num_skipped = 0
 
 
-class Worker:
-    """One worker, seen from the trainer's side."""
+def main(channel_descriptor: int, slots_descriptor: int, stderr_descriptor: int) -> None:
+    """Serve as a process of its own.
 
-    def __init__(self, channel: Channel, stop: Callable[[], None], how: str) -> None:
-        self._channel = channel
-        self._stop = stop
-        self._how = how
-        self._num_asked = 0
-        self._arrived: deque[Reply] = deque()
-
-    def send(self, task: Task) -> None:
-        """Ask for a batch."""
-        try:
-            self._channel.send(task)
-        except EOFError as err:
-            raise self._gone() from err
-        self._num_asked += 1
-
-    def count_unfinished(self) -> int:
-        """Return how many of the batches that were asked for are not filled yet.
-
-        Raises:
-            RuntimeError: the worker is gone.
-        """
-        while len(self._arrived) < self._num_asked and self._channel.has_message():
-            self._arrived.append(self._take())
-        return self._num_asked - len(self._arrived)
-
-    def receive(self) -> Reply:
-        """Wait for the next batch that was asked for.
-
-        Raises:
-            RuntimeError: the worker is gone.
-        """
-        reply = self._arrived.popleft() if self._arrived else self._take()
-        self._num_asked -= 1
-        return reply
-
-    def _take(self) -> Reply:
-        try:
-            reply: Reply = self._channel.receive()
-        except EOFError as err:
-            raise self._gone() from err
-        return reply
-
-    def close(self) -> None:
-        """Let the worker end, and wait until it has."""
-        # Closing alone would not reach it where a process that was forked meanwhile holds the socket, too.
-        with suppress(EOFError):
-            self._channel.send(None)
-        self._channel.close()
-        self._stop()
-
-    def _gone(self) -> RuntimeError:
-        why = ": was it killed for memory?" if self._how == "process" else ""
-        return RuntimeError(f"a worker {self._how} of the BatchLoader died{why}")
-
-
-def start_process(setup: Setup, slots: Slots) -> Worker:
-    """Start a process that fills slots."""
-    ours, theirs = socket.socketpair()
-    with theirs:
-        command = "import sys, pickle; sys.path[:] = pickle.loads(bytes.fromhex(sys.argv[1])); "
-        command += "from loader.workers import main; main(int(sys.argv[2]), int(sys.argv[3]))"
-        path = pickle.dumps(sys.path).hex()
-        process = subprocess.Popen(
-            [sys.executable, "-c", command, path, str(theirs.fileno()), str(slots.descriptor)],
-            pass_fds=(theirs.fileno(), slots.descriptor),
-            # No worker multiplies matrices, and numpy's threads for that would wait for work by turning in circles.
-            env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
-            stdin=subprocess.DEVNULL,
-            # Ctrl-C is the trainer's; the closed channel ends this process then.
-            start_new_session=True,
-        )
-    channel = SocketChannel(ours.detach())
-    channel.send(setup)
-
-    def stop() -> None:
-        try:
-            process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-    return Worker(channel, stop, "process")
-
-
-def start_thread(setup: Setup, slots: Slots) -> Worker:
-    """Start a thread that fills slots, with stores of its own: an open store is not shared between threads."""
-    ours, theirs = QueueChannel.pair()
-    own: Setup = pickle.loads(pickle.dumps(setup))
-
-    def run() -> None:
-        try:
-            serve(theirs, own, slots)
-        finally:
-            theirs.close()
-
-    thread = threading.Thread(target=run, name="BatchLoader", daemon=True)
-    thread.start()
-
-    def stop() -> None:
-        # A loader may be collected in a worker of its own.
-        if thread is not threading.current_thread():
-            thread.join()
-
-    return Worker(ours, stop, "thread")
-
-
-def start_workers(count: int, mode: str, setup: Setup, slots: Slots) -> Sequence[Worker]:
-    """Start workers of one kind."""
-    if mode == "process":
-        return [start_process(setup, slots) for _ in range(count)]
-    if count:
-        # Not in the threads: a process that is forked meanwhile would find locks of LLVM held for ever.
-        native_loops()
-    return [start_thread(setup, slots) for _ in range(count)]
-
-
-def main(channel_descriptor: int, slots_descriptor: int) -> None:
-    """Serve as a process of its own."""
+    Args:
+        channel_descriptor: of the socket to the trainer.
+        slots_descriptor: of the file of slots.
+        stderr_descriptor: where to print from here on, -1 for nowhere else; what was printed before tells the trainer why
+            a worker could not start.
+    """
     # Each mapped file keeps a descriptor open, and systems that allow half a million begin with 1,024.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):
@@ -284,7 +165,17 @@ def main(channel_descriptor: int, slots_descriptor: int) -> None:
     slots = Slots(setup.num_slots, setup.slot_bytes, slots_descriptor)
     # The map keeps the memory; the descriptor is not needed any more.
     slots.close()
+    if stderr_descriptor >= 0:
+        _print_to(stderr_descriptor)
     serve(channel, setup, slots, _load_loops)
+
+
+def _print_to(descriptor: int) -> None:
+    """Print there from now on, and there first what was printed until now, into a file."""
+    os.write(descriptor, os.pread(2, os.fstat(2).st_size, 0))
+    os.ftruncate(2, 0)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
 
 
 def _load_loops() -> None:

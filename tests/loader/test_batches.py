@@ -150,16 +150,6 @@ def test_an_epoch_that_is_broken_off_begins_again(store: Path, workers: int, mod
     loader.close()
 
 
-def test_a_second_iteration_ends_the_first(store: Path) -> None:
-    loader = BatchLoader(store, 1, 1)
-    first = iter(loader)
-    key = next(first)["key"]
-    assert next(iter(loader))["key"] == key
-    with pytest.raises(StopIteration):
-        next(first)
-    loader.close()
-
-
 def test_resuming_from_json_gives_exactly_the_rest_with_other_workers_batch_size_and_ranks(
     store: Path,
 ) -> None:

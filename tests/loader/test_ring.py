@@ -13,9 +13,10 @@ from stores import TINY, coco_store
 
 from loader import BatchLoader, CacheOptions, Order, OrderOptions, SampleIndex, Store, ring, workers
 from loader.batches import BatchOptions
+from loader.crew import Worker
 from loader.filling import SampleError
 from loader.slots import Slots
-from loader.workers import Reply, Setup, Task, Worker, fill_slot
+from loader.workers import Reply, Setup, Task, fill_slot
 
 WAYS = [(0, "thread"), (2, "thread"), (2, "process")]
 PREFETCH = 3
@@ -234,12 +235,15 @@ class FakeWorker(Worker):
     def count_unfinished(self) -> int:
         return len(self.tasks) * self._share
 
-    def receive(self) -> Reply:
+    def receive(self, timeout: float | None = None) -> Reply:
         task = self.tasks.popleft()
         return task.number, fill_slot(task, self._setup, self._slots)
 
-    def close(self) -> None:
+    def ask_to_end(self) -> None:
         self.tasks.clear()
+
+    def join(self, seconds: float) -> None:
+        pass
 
 
 def test_who_has_least_to_do_fills_the_next(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
