@@ -12,6 +12,7 @@ import numpy as np
 from google_crc32c import value as crc32c
 from numpy.typing import NDArray
 
+from loader.limits import describe_limit
 from loader.mapped_file import MappedFile
 from loader.passes import copy_into
 from preprocess.errors import StoreError
@@ -153,6 +154,11 @@ class MappedArray:
         return self._chunk_and_checksum(number)[0]
 
     def _check(self, number: int) -> None:
+        if self._file is not None and self._file.has_shrunk():
+            raise StoreError(
+                f"{self.path} shrank while it was mapped: something writes over the store. Let it finish, then begin anew; "
+                "a store that is in use is replaced by renaming another folder to its name"
+            )
         if self._check_rows and not self.check(number):
             raise self._damage(number, "its checksum is wrong")
 
@@ -216,4 +222,5 @@ def _map(path: Path, *, large_pages: bool) -> MappedFile:
     try:
         return MappedFile(path, large_pages=large_pages)
     except (OSError, ValueError) as err:
-        raise StoreError(f"can't map {path}: {err}; {_ADVICE}") from err
+        limit = describe_limit(err) if isinstance(err, OSError) else None
+        raise StoreError(f"can't map {path}: {err}; {limit or _ADVICE}") from err

@@ -52,7 +52,13 @@ class CacheOptions:
     def path(self) -> Path:
         """Return the folder as an absolute path."""
         home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-        return Path(self.folder or Path(home) / "resizeonce").expanduser().absolute()
+        try:
+            return Path(self.folder or Path(home) / "resizeonce").expanduser().absolute()
+        except RuntimeError as err:
+            raise StoreError(
+                "this user has no home directory for the cache of a store at a URL: give CacheOptions(folder=...), or "
+                "set XDG_CACHE_HOME"
+            ) from err
 
 
 def read_remote_attributes(remote: RemoteFolder) -> dict[str, Any]:

@@ -5,6 +5,7 @@ context with the trainer, the trainer's script needs no `if __name__ == "__main_
 so it never outlives the trainer. Signals that are sent to every process of a job don't reach it.
 """
 
+import errno
 import os
 import pickle
 import signal
@@ -15,10 +16,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import IO, Protocol
 
 from loader.channel import Channel, QueueChannel, SocketChannel
+from loader.limits import describe_limit
 from loader.native import native_loops
 from loader.slots import Slots, unnamed_file
 from loader.workers import Reply, Setup, Task, serve
@@ -212,13 +214,22 @@ def describe_status(status: int | None) -> str:
 
 
 def start_workers(count: int, mode: str, setup: Setup, slots: Slots) -> Sequence[Worker]:
-    """Start workers of one kind."""
-    if mode == "process":
-        return [start_process(setup, slots) for _ in range(count)]
-    if count:
+    """Start workers of one kind.
+
+    Raises:
+        RuntimeError: the system refuses; none is left.
+    """
+    start = start_process if mode == "process" else start_thread
+    if count and mode == "thread":
         # Not in the threads: a process that is forked meanwhile would find locks of LLVM held for ever.
         native_loops()
-    return [start_thread(setup, slots) for _ in range(count)]
+    workers: list[Worker] = []
+    try:
+        workers.extend(start(setup, slots) for _ in range(count))
+    except BaseException:
+        end_workers(workers)
+        raise
+    return workers
 
 
 def end_workers(workers: Sequence[Worker]) -> None:
@@ -231,27 +242,40 @@ def end_workers(workers: Sequence[Worker]) -> None:
 
 
 def start_process(setup: Setup, slots: Slots) -> Worker:
-    """Start a process that fills slots."""
-    ours, theirs = socket.socketpair()
-    printed = os.fdopen(unnamed_file(), "w+b")
+    """Start a process that fills slots.
+
+    Raises:
+        RuntimeError: the system refuses.
+    """
     try:
-        stderr = os.dup(2)
-    except OSError:
-        # A daemon may have closed it.
-        stderr = -1
-    handed_over = [theirs.fileno(), slots.descriptor, stderr]
-    try:
-        process = _popen(handed_over, printed)
-    finally:
-        theirs.close()
-        if stderr >= 0:
-            os.close(stderr)
+        return _start_process(setup, slots)
+    except OSError as err:
+        raise RuntimeError(
+            f"a worker process of the BatchLoader can't be started: {describe_limit(err) or err}"
+        ) from err
+
+
+def _start_process(setup: Setup, slots: Slots) -> Worker:
+    with ExitStack() as on_failure, ExitStack() as handed_over:
+        ours, theirs = socket.socketpair()
+        on_failure.callback(ours.close)
+        handed_over.callback(theirs.close)
+        printed = on_failure.enter_context(os.fdopen(unnamed_file(), "w+b"))
+        try:
+            stderr = os.dup(2)
+            handed_over.callback(os.close, stderr)
+        except OSError as err:
+            if err.errno != errno.EBADF:
+                raise
+            # A daemon has closed it.
+            stderr = -1
+        process = _popen((theirs.fileno(), slots.descriptor, stderr), printed)
+        on_failure.pop_all()
     channel = SocketChannel(ours.detach())
-    worker = Worker(channel, _Process(process, printed))
-    # A process that is gone already is found when it is asked for a batch.
     with suppress(EOFError):
+        # One that is gone already is found when it is asked for a batch.
         channel.send(setup)
-    return worker
+    return Worker(channel, _Process(process, printed))
 
 
 def _popen(handed_over: Sequence[int], printed: IO[bytes]) -> "subprocess.Popen[bytes]":

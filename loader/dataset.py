@@ -133,7 +133,7 @@ class SampleDataset(Dataset[dict[str, Any]]):
         # Loaded here, they are there already in workers that are forked.
         native_loops()
         self._pool = Pool(MAX_HELD)
-        self._mailbox = Mailbox() if Mailbox.is_possible() else None
+        self._mailbox = Mailbox.make()
 
     def __len__(self) -> int:
         """Return the number of samples."""

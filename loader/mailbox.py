@@ -58,7 +58,11 @@ class Mailbox:
     def __init__(self, descriptor: int | None = None, name: tuple[int, int] | None = None) -> None:
         if descriptor is None:
             descriptor = os.memfd_create("resizeonce-mailbox")
-            os.ftruncate(descriptor, _TABLE_BYTES + NUM_REGIONS * SLOTS_PER_REGION * SLOT_STRIDE)
+            try:
+                os.ftruncate(descriptor, _TABLE_BYTES + NUM_REGIONS * SLOTS_PER_REGION * SLOT_STRIDE)
+            except OSError:
+                os.close(descriptor)
+                raise
         self._descriptor = descriptor
         self._table = np.frombuffer(mmap.mmap(descriptor, _TABLE_BYTES), _ENTRY, NUM_REGIONS)
         self._region: tuple[int, int] | None = None
@@ -68,9 +72,12 @@ class Mailbox:
         weakref.finalize(self, os.close, descriptor).atexit = False
 
     @classmethod
-    def is_possible(cls) -> bool:
-        """Whether this system has unnamed shared files."""
-        return hasattr(os, "memfd_create")
+    def make(cls) -> "Mailbox | None":
+        """Return a new one; None where this system has no unnamed shared files, or not so large ones (ulimit -f)."""
+        try:
+            return cls() if hasattr(os, "memfd_create") else None
+        except OSError:
+            return None
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A descriptor can be handed over only while a process is being started.

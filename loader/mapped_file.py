@@ -57,6 +57,10 @@ class MappedFile:
         self._answer = ctypes.create_string_buffer(1)
         self._was_asked = bytearray(-(-len(self._map) // LARGE_PAGE))
 
+    def has_shrunk(self) -> bool:
+        """Whether the file is shorter than it was when it was mapped: reading beyond its end kills the process (SIGBUS)."""
+        return self._map.size() < len(self._map)
+
     def advise(self, start: int, size: int) -> bool:
         """Have bytes read from the disk that are going to be read soon; return at once, whether they are known to be there."""
         if not self._is_large:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from loader.arrays import MappedArray, shard_path
 from loader.cache import PartCache
+from loader.limits import describe_limit
 from preprocess.errors import StoreError
 from preprocess.layout import ArraySpec, Table, parse_part_attributes, read_part_attributes
 
@@ -146,6 +147,8 @@ class Part:
             attributes, found = read_part_attributes(self._folder)
         except FileNotFoundError as err:
             raise StoreError(f"{self._folder} is missing: convert again to make it") from err
+        except OSError as err:
+            raise StoreError(f"can't read {self._folder}: {describe_limit(err) or err}") from err
         if found != digest:
             raise StoreError(
                 f"{self._folder} is not the part that the store's root lists: it was changed or swapped; convert again"

@@ -56,7 +56,11 @@ class Ring:
         self._is_new = True
         self._pin_memory = pin_memory
         self.is_closed = False
-        self._workers: Sequence[Worker] = start_workers(num_workers, mode, setup, self._slots)
+        try:
+            self._workers: Sequence[Worker] = start_workers(num_workers, mode, setup, self._slots)
+        except BaseException:
+            self._slots.close()
+            raise
 
     @property
     def is_of_this_process(self) -> bool:

@@ -4,7 +4,6 @@ Fresh memory for each batch costs as much as filling it: every page is faulted i
 shared slots has no name, so nothing of it outlives the processes that hold it, however they end.
 """
 
-import errno
 import math
 import mmap
 import os
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loader.large_pages import LARGE_PAGE, make_pages, map_shared, new_array
+from loader.limits import describe_limit
 
 ALIGNMENT = 4096
 """Arrays in a slot begin at pages."""
@@ -158,10 +158,7 @@ def _shared_file(size: int) -> int:
         os.ftruncate(descriptor, size)
     except OSError as err:
         os.close(descriptor)
-        if err.errno != errno.EFBIG:
-            raise
         raise RuntimeError(
-            f"the batches of worker processes lie in a shared file of {size} bytes, and files may not be so large here: "
-            'raise the limit (ulimit -f), or give BatchOptions(mode="thread")'
+            f"the batches of worker processes can't have a shared file of {size} bytes: {describe_limit(err) or err}"
         ) from err
     return descriptor

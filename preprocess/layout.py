@@ -203,7 +203,7 @@ def read_attributes(store: Path) -> dict[str, Any]:
             ) from err
         raise StoreError(f"{store} is no store: {store / 'zarr.json'} is missing") from err
     except OSError as err:
-        raise StoreError(f"{store / 'zarr.json'} is damaged, or not of this project: {err!r}") from err
+        raise StoreError(f"can't read {store / 'zarr.json'}: {err.strerror or err}") from err
     return parse_attributes(encoded, str(store))
 
 

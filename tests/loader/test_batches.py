@@ -21,6 +21,7 @@ import torch
 from miniature.npz import write_npz_pairs
 from miniature.shapes import picture_of
 from stores import CONFIGS, TINY
+from worker_processes import children
 
 from loader import BatchLoader, Order, OrderOptions, Ranks, SampleIndex, Store
 from loader.batches import BatchOptions
@@ -258,12 +259,6 @@ def test_a_worker_that_is_killed_is_an_error_and_not_a_wait(store: Path) -> None
     # A new epoch starts new workers.
     assert len(list(loader)) == 10
     loader.close()
-
-
-def children() -> list[int]:
-    found = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
-    names = {int(pid): Path(f"/proc/{pid}/cmdline").read_text() for pid in found}
-    return [pid for pid, name in names.items() if "loader.workers" in name]
 
 
 @pytest.mark.parametrize("mode", ["thread", "process"])

@@ -1,0 +1,15 @@
+"""What it means that the system refuses to open, map or share a file, and what to do."""
+
+import errno
+
+_ADVICE = {
+    errno.EMFILE: "this process may not open more files: raise the limit (ulimit -n), or hold fewer open",
+    errno.ENFILE: "the whole system may not open more files: raise fs.file-max",
+    errno.ENOMEM: "this process may not map more memory: raise vm.max_map_count, or the limit on memory (ulimit -v)",
+    errno.EFBIG: 'files may not be so large: raise the limit (ulimit -f), or give BatchOptions(mode="thread")',
+}
+
+
+def describe_limit(error: OSError) -> str | None:
+    """Return the limit that was reached, and what to do; None where it is another refusal."""
+    return _ADVICE.get(error.errno or 0)

@@ -1,0 +1,201 @@
+"""Copies to a device that go on after a batch was let go, with events that are done when the test says so."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from loader import Batch, BatchLoader, Order, OrderOptions, SampleIndex, Store, ring, to_device
+from loader.batches import BatchOptions
+from loader.copies import Copies
+from loader.crew import Worker
+from loader.workers import Task
+
+
+class Device:
+    """A device whose streams stand still until they are let run."""
+
+    def __init__(self) -> None:
+        self.events: list[FakeEvent] = []
+        self.waits = 0
+
+    def new_event(self) -> "FakeEvent":
+        event = FakeEvent(self)
+        self.events.append(event)
+        return event
+
+    def run(self) -> None:
+        """Finish all that was asked for."""
+        for event in self.events:
+            event.is_done = True
+
+
+class FakeEvent:
+    def __init__(self, device: Device) -> None:
+        self.device = device
+        self.stream: Any = "not recorded"
+        self.is_done = False
+
+    def record(self, stream: Any = None) -> None:
+        self.stream = stream
+
+    def query(self) -> bool:
+        assert self.stream != "not recorded"
+        return self.is_done
+
+    def synchronize(self) -> None:
+        self.device.waits += 1
+        self.is_done = True
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> Device:
+    """In place of pinning: what makes events."""
+    device = Device()
+    monkeypatch.setattr(ring, "_pin", lambda _: device.new_event)
+    return device
+
+
+def new_loader(store: Path, workers: int = 1, prefetch: int = 2, mode: Any = "thread") -> BatchLoader:
+    order = Order([SampleIndex(Store(store))], OrderOptions(shuffle=None))
+    options = BatchOptions(mode=mode, tensors=("masks",))
+    return BatchLoader(order, 1, workers, prefetch, pin_memory=True, options=options)
+
+
+@pytest.fixture
+def filled(monkeypatch: pytest.MonkeyPatch) -> list[Task]:
+    """What workers are asked to fill, in order."""
+    filled: list[Task] = []
+    send = Worker.send
+
+    def spy(self: Worker, task: Task) -> None:
+        filled.append(task)
+        send(self, task)
+
+    monkeypatch.setattr(Worker, "send", spy)
+    return filled
+
+
+def test_no_slot_is_filled_again_before_the_copy_from_it_is_over(
+    store: Path, device: Device, filled: list[Task]
+) -> None:
+    loader = new_loader(store)
+    iterator = iter(loader)
+    # Four slots: two that are filled ahead, and two that may be held.
+    for _ in range(2):
+        next(iterator)
+    assert [task.slot for task in filled] == [0, 1, 2, 3]
+    assert [event.stream for event in device.events] == [None, None]
+    assert not device.waits
+    # Both copies are under way still, and the two that are filled are all there is.
+    next(iterator)
+    assert len(filled) == 4
+    device.events[0].is_done = True
+    next(iterator)
+    # Slot 0 alone, though 2 was let go, too.
+    assert [task.slot for task in filled[4:]] == [0]
+    device.run()
+    assert len(list(iterator)) == 6
+    loader.close()
+
+
+def test_where_nothing_else_is_left_the_loader_waits_for_the_device(
+    store: Path, device: Device, filled: list[Task]
+) -> None:
+    loader = new_loader(store, prefetch=1)
+    opened = Store(store)
+    for number, batch in enumerate(loader):
+        assert np.array_equal(batch["masks"].numpy(), opened.batch([number], ("masks",))["masks"])
+        del batch
+    assert device.waits > 0
+    assert len(filled) >= 10
+    loader.close()
+
+
+def test_a_batch_waits_also_for_the_streams_it_was_told_of(store: Path, device: Device) -> None:
+    loader = new_loader(store)
+    iterator = iter(loader)
+    batch = next(iterator)
+    batch.record_stream("side")
+    masks = batch["masks"]
+    del batch
+    # Not let go as long as any tensor of it is held.
+    assert not device.events
+    del masks
+    assert [event.stream for event in device.events] == [None, "side"]
+    copies = loader._ring._copies if loader._ring else None
+    assert copies is not None
+    device.events[0].is_done = True
+    assert copies.take() is None
+    device.events[1].is_done = True
+    assert copies.take() == 0
+    loader.close()
+
+
+def test_a_batch_may_be_let_go_by_another_thread(store: Path, device: Device) -> None:
+    loader = new_loader(store)
+    held = [next(iter(loader))]
+    thread = threading.Thread(target=held.clear)
+    thread.start()
+    thread.join()
+    assert [event.stream for event in device.events] == [None]
+    loader.close()
+
+
+def test_closing_waits_for_copies_before_the_memory_goes(store: Path, device: Device) -> None:
+    loader = new_loader(store)
+    iterator = iter(loader)
+    held = next(iterator)
+    next(iterator)
+    loader.close()
+    assert device.events[0].is_done
+    # What is held until after that is waited for when it is let go: its memory goes with it.
+    del held
+    assert [event.is_done for event in device.events] == [True, True]
+
+
+def test_batches_that_lie_in_memory_of_their_own_wait_for_nothing(store: Path, device: Device) -> None:
+    loader = new_loader(store)
+    held = list(loader)
+    # Two lie in the ring, the others were copied out of it.
+    for batch in held:
+        batch.record_stream("side")
+    held.clear()
+    assert [event.stream for event in device.events] == 2 * [None, "side"]
+    loader.close()
+
+
+def test_slots_come_back_in_the_order_in_which_they_were_let_go() -> None:
+    device = Device()
+    copies = Copies(device.new_event)
+    assert copies.take(wait=True) is None
+    copies.let_go(3, [])
+    copies.let_go(1, [])
+    device.events[1].is_done = True
+    assert copies.take() is None
+    assert copies.take(wait=True) == 3
+    assert copies.take() == 1
+    assert copies.take() is None
+
+
+@pytest.mark.parametrize("compact", [False, True])
+def test_a_copy_that_does_not_block_gives_the_same_bits(store: Path, compact: bool) -> None:
+    loader = BatchLoader(store, 2, 0, options=BatchOptions(compact=compact))
+    for batch in loader:
+        expected = to_device(batch, "cpu")
+        found = to_device(batch, "cpu", non_blocking=True)
+        assert expected.keys() == found.keys()
+        for key, value in expected.items():
+            if isinstance(value, torch.Tensor):
+                assert torch.equal(value, found[key])
+            else:
+                assert value == found[key]
+
+
+def test_a_batch_of_another_place_takes_a_stream_and_needs_none() -> None:
+    batch = Batch(masks=torch.zeros(1))
+    batch.record_stream("side")
+    assert batch.streams is None

@@ -1,0 +1,250 @@
+"""How workers start, what reaches them, and what is said of their end."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from worker_processes import children
+
+from loader import BatchLoader, SampleDataset, Store
+from loader.batches import BatchOptions
+from loader.crew import FOR_THE_TRAINER, describe_status
+from loader.filling import SampleError
+
+
+def run(script: str, *arguments: object, **options: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False, env=os.environ | options
+    )
+
+
+@pytest.mark.parametrize("number", sorted(FOR_THE_TRAINER))
+def test_a_signal_to_every_process_of_a_job_leaves_the_workers_to_the_trainer(
+    store: Path, number: signal.Signals
+) -> None:
+    got: list[int] = []
+    before = signal.signal(number, lambda *_: got.append(len(got)))
+    try:
+        loader = BatchLoader(store, 1, 2)
+        iterator = iter(loader)
+        # Also to one that has only just been started.
+        next(iterator)
+        for process in (*children(), os.getpid()):
+            os.kill(process, number)
+        assert len(list(iterator)) == 9
+        assert len(list(loader)) == 10
+        assert got == [0]
+        workers = children()
+        loader.close()
+    finally:
+        signal.signal(number, before)
+    assert len(workers) == 2
+    assert not children()
+
+
+def test_a_signal_reaches_no_worker_from_its_first_instruction_on(store: Path) -> None:
+    loader = BatchLoader(store, 1, 1)
+    iterator = iter(loader)
+    next(iterator)
+    [worker] = children()
+    fields = dict(line.split(":\t") for line in Path(f"/proc/{worker}/status").read_text().splitlines())
+    blocked = int(fields["SigBlk"], 16)
+    assert {number for number in FOR_THE_TRAINER if blocked >> (number - 1) & 1} == FOR_THE_TRAINER
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    loader.close()
+
+
+TRAINER = """
+import sys
+from loader import BatchLoader
+for batch in BatchLoader(sys.argv[1], 1, 2):
+    print(flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_workers_go_with_a_trainer_that_such_a_signal_ends(store: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", TRAINER, str(store)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    workers = [
+        int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    ]
+    assert len(workers) == 2
+    for pid in (*workers, process.pid):
+        os.kill(pid, signal.SIGTERM)
+    assert process.wait(20) == -signal.SIGTERM
+    process.communicate()
+    deadline = time.monotonic() + 20
+    while any(Path(f"/proc/{pid}").exists() for pid in workers):
+        assert time.monotonic() < deadline, "a worker outlived its trainer"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        (0, ": it ended with exit status 0"),
+        (3, ": it ended with exit status 3"),
+        (-signal.SIGKILL, ": killed by SIGKILL; for memory?"),
+        (-signal.SIGSEGV, ": killed by SIGSEGV"),
+        (-63, ": killed by signal 63"),
+        (None, ": it closed its end, and did not end itself"),
+    ],
+)
+def test_only_a_kill_may_have_been_for_memory(status: int | None, text: str) -> None:
+    assert describe_status(status) == text
+
+
+def test_a_bus_error_says_that_a_file_shrank(store: Path) -> None:
+    loader = BatchLoader(store, 1, 1)
+    iterator = iter(loader)
+    next(iterator)
+    for process in children():
+        os.kill(process, signal.SIGBUS)
+    with pytest.raises(
+        RuntimeError, match="died: killed by SIGBUS: a file of the store shrank while it was read"
+    ):
+        list(iterator)
+
+
+@pytest.mark.parametrize(("workers", "mode"), [(0, "thread"), (1, "thread"), (1, "process")])
+def test_a_file_that_shrinks_is_an_error_and_not_the_end_of_the_process(
+    store: Path, tmp_path: Path, workers: int, mode: str
+) -> None:
+    script = """
+import os, shutil, sys
+from loader import BatchLoader
+from loader.batches import BatchOptions
+path = shutil.copytree(sys.argv[1], sys.argv[2] + "/store.zarr")
+for number, _ in enumerate(BatchLoader(path, 1, int(sys.argv[3]), options=BatchOptions(mode=sys.argv[4]))):
+    if not number:
+        for part in sorted(os.listdir(path)):
+            if part.startswith("part-"):
+                os.truncate(f"{path}/{part}/images/g_pixel_values/c/0/0/0/0", 0)
+"""
+    found = run(script, store, tmp_path, workers, mode)
+    assert found.returncode == 1, found
+    assert "shrank while it was" in found.stderr.splitlines()[-1] or "expected" in found.stderr
+
+
+def test_a_worker_that_does_not_answer_is_an_error_after_the_timeout(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loader.crew.SECONDS_TO_END", 0.1)
+    loader = BatchLoader(store, 1, 2, timeout=60)
+    iterator = iter(loader)
+    next(iterator)
+    assert loader._ring is not None
+    assert loader._ring._timeout == 60
+    # Shorter only now: the start takes its time.
+    loader._ring._timeout = 0.5
+    for process in children():
+        os.kill(process, signal.SIGSTOP)
+    with pytest.raises(
+        RuntimeError, match=r"timed out: a worker process has not filled a batch within 0\.5 s"
+    ):
+        list(iterator)
+    # They were killed, and the next iteration has others.
+    assert not children()
+    assert len(list(loader)) == 10
+    loader.close()
+
+
+def test_a_thread_that_does_not_answer_is_an_error_after_the_timeout(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loader.workers.fill_slot", lambda *_: time.sleep(0.5))
+    loader = BatchLoader(store, 1, 1, timeout=0.1, options=BatchOptions(mode="thread"))
+    with pytest.raises(RuntimeError, match="a worker thread has not filled a batch within"):
+        next(iter(loader))
+
+
+def test_a_timeout_is_no_negative_number(store: Path) -> None:
+    with pytest.raises(ValueError, match="timeout is at least 0 seconds, not -1"):
+        BatchLoader(store, timeout=-1)
+
+
+def test_a_worker_that_can_not_start_says_what_it_printed(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "google_crc32c.py").write_text("raise ImportError('a stray module')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(RuntimeError, match=r"exit status 1, before it could fill anything") as caught:
+        next(iter(BatchLoader(store, 1, 1)))
+    assert "a stray module" in str(caught.value)
+
+
+def test_what_a_worker_prints_reaches_the_trainers_terminal(store: Path, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys; print('hello from the start', file=sys.stderr)\n")
+    script = "import sys; from loader import BatchLoader; print(len(list(BatchLoader(sys.argv[1], 1, 1))))"
+    found = run(script, store, PYTHONPATH=f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
+    # Of the trainer's own start, and of its worker's.
+    assert (found.stdout, found.stderr) == ("10\n", 2 * "hello from the start\n")
+
+
+def test_workers_start_with_a_path_that_is_longer_than_arguments_may_be(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path, *(f"/nowhere/{number:0200}" for number in range(2000))])
+    loader = BatchLoader(store, 1, 1)
+    assert len(list(loader)) == 10
+    loader.close()
+
+
+LIMITED = """
+import resource, sys
+from loader import BatchLoader, SampleDataset
+from loader.batches import BatchOptions
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+print(len(SampleDataset(sys.argv[1])[:]["key"]))
+print(len(list(BatchLoader(sys.argv[1], 1, 1, options=BatchOptions(mode="thread")))))
+try:
+    next(iter(BatchLoader(sys.argv[1], 1, 1)))
+except RuntimeError as err:
+    print(err)
+"""
+
+
+def test_where_files_may_not_be_large_threads_work_and_processes_say_so(store: Path) -> None:
+    found = run(LIMITED, store)
+    assert found.stdout.startswith("10\n10\nthe batches of worker processes can't have a shared file of"), (
+        found
+    )
+    assert 'raise the limit (ulimit -f), or give BatchOptions(mode="thread")' in found.stdout
+
+
+def test_where_no_more_files_may_be_opened_the_limit_is_named(store: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    opened, loader = Store(store), BatchLoader(store, 1, 4)
+    highest = max(int(path.name) for path in Path("/proc/self/fd").iterdir())
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 6, before[1]))
+    held = []
+    try:
+        with pytest.raises(
+            RuntimeError, match=r"can't be started: this process may not open more files: raise the limit"
+        ):
+            next(iter(loader))
+        assert not children()
+        while True:
+            try:
+                held.append(os.open(os.devnull, os.O_RDONLY))
+            except OSError:
+                break
+        with pytest.raises(SampleError, match=r"raise the limit \(ulimit -n\)"):
+            opened.batch([0])
+        with pytest.raises(Exception, match="Too many open files"):
+            Store(store)
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert len(SampleDataset(store)[0:3]["key"]) == 3

@@ -1,0 +1,276 @@
+"""What a training job does with a loader besides going through it: states, copies, forks, and loops that are left."""
+
+import copy
+import gc
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from worker_processes import children
+
+from loader import BatchLoader, Order, OrderOptions, SampleIndex, Store
+from loader.batches import BatchOptions
+from loader.filling import SampleError
+
+WAYS = [(0, "thread"), (2, "thread"), (2, "process")]
+
+
+def new_loader(store: Path, workers: int = 2, mode: Any = "process", **options: Any) -> BatchLoader:
+    """Return a loader of 10 batches an epoch."""
+    order = Order([SampleIndex(Store(store))], OrderOptions(seed=5))
+    return BatchLoader(order, 1, workers, options=BatchOptions(mode=mode, **options))
+
+
+def keys(batches: Any) -> list[str]:
+    return [key for batch in batches for key in batch["key"]]
+
+
+def resumed(store: Path, state: dict[str, Any]) -> list[str]:
+    """Return what follows a state."""
+    loader = new_loader(store, 0)
+    loader.load_state_dict(state)
+    return keys(loader)
+
+
+@contextmanager
+def handling(number: signal.Signals, handler: Callable[..., None]) -> Iterator[None]:
+    before = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(number, before)
+
+
+def send(number: signal.Signals) -> None:
+    for process in children():
+        os.kill(process, number)
+
+
+def go_through(loader: BatchLoader, got: list[str], interfere: Callable[[], None]) -> None:
+    """Go through an epoch, and after two batches interfere."""
+    for batch in loader:
+        got += batch["key"]
+        if len(got) == 2:
+            interfere()
+
+
+def test_the_state_after_a_worker_died_is_after_the_batches_that_were_handed_over(store: Path) -> None:
+    whole, loader, got = keys(new_loader(store, 0)), new_loader(store), []
+    with pytest.raises(RuntimeError, match=r"died: killed by SIGKILL; for memory\?"):
+        go_through(loader, got, lambda: send(signal.SIGKILL))
+    assert got + resumed(store, loader.state_dict()) == whole
+
+
+class StopError(Exception):
+    """What a trainer's own handler raises."""
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, StopError])
+def test_the_state_after_a_signal_ended_the_wait_is_after_the_batches_that_were_handed_over(
+    store: Path, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loader.crew.SECONDS_TO_END", 0.2)
+    whole, loader, got = keys(new_loader(store, 0)), new_loader(store), []
+
+    def handle(*_: object) -> None:
+        raise error
+
+    def interrupt() -> None:
+        send(signal.SIGSTOP)
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+
+    with handling(signal.SIGALRM, handle), pytest.raises(error):
+        go_through(loader, got, interrupt)
+    assert got + resumed(store, loader.state_dict()) == whole
+    # Whatever was left half read went with the workers, which were killed.
+    assert not children()
+    assert keys(loader) == whole
+
+
+def test_a_state_in_a_signal_handler_is_exact_at_any_moment(store: Path) -> None:
+    loader = new_loader(store, 1, "thread", tensors=("prompt_masks",))
+    number, seen = 0, []
+
+    def handle(*_: object) -> None:
+        state = loader.state_dict()
+        seen.append((state["epoch"] * 10 + sum(state["consumed"]), number))
+
+    with handling(signal.SIGALRM, handle):
+        signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
+        for _ in range(150):
+            for batch in loader:
+                number += 1
+                # Here, and not where the next one takes its name: what is run then gives signals their turn.
+                del batch
+    assert len(seen) > 30
+    assert [place for place, _ in seen] == [count for _, count in seen]
+    loader.close()
+
+
+@pytest.mark.parametrize(("workers", "mode"), WAYS)
+def test_the_last_iteration_begun_is_valid_and_an_earlier_one_says_why_it_is_not(
+    store: Path, workers: int, mode: str
+) -> None:
+    loader = new_loader(store, workers, mode)
+    whole = keys(new_loader(store, 0))
+    first = iter(loader)
+    assert next(first)["key"] == whole[:1]
+    second = iter(loader)
+    assert next(second)["key"] == whole[:1]
+    for _ in range(2):
+        with pytest.raises(
+            RuntimeError, match="another iteration over this BatchLoader began during this one"
+        ):
+            next(first)
+    # That did not disturb the valid one.
+    assert keys(second) == whole[1:]
+    assert loader.epoch == 1
+    loader.close()
+
+
+def test_a_loader_zipped_with_itself_raises(store: Path) -> None:
+    loader = new_loader(store, 0)
+    with pytest.raises(RuntimeError, match="make a BatchLoader for each"):
+        list(zip(loader, loader, strict=True))
+
+
+def test_an_iteration_that_is_over_stays_over(store: Path) -> None:
+    loader = new_loader(store, 0)
+    first = iter(loader)
+    whole = keys(first)
+    second = iter(loader)
+    assert len(keys(second)) == len(whole) == 10
+    for iterator in (first, second, first):
+        with pytest.raises(StopIteration):
+            next(iterator)
+    assert loader.epoch == 2
+
+
+def test_after_an_error_an_iteration_does_not_just_end(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise SampleError("sample 3: damaged")
+
+    loader = new_loader(store, 0)
+    iterator = iter(loader)
+    next(iterator)
+    monkeypatch.setattr("loader.workers.fill_batch", fail)
+    with pytest.raises(SampleError):
+        next(iterator)
+    monkeypatch.undo()
+    with pytest.raises(RuntimeError, match="is over: a sample could not be read: sample 3: damaged"):
+        next(iterator)
+
+
+@pytest.mark.parametrize(("workers", "mode"), WAYS)
+@pytest.mark.parametrize("copied", [copy.deepcopy, copy.copy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_a_copy_of_a_used_loader_is_at_the_same_place_and_leaves_it_alone(
+    store: Path, workers: int, mode: str, copied: Callable[[BatchLoader], BatchLoader]
+) -> None:
+    loader = new_loader(store, workers, mode)
+    whole = keys(loader)
+    second = keys(new_loader(store, 0)) and keys(iter_epoch(store, 1))
+    iterator = iter(loader)
+    got = [next(iterator)["key"][0] for _ in range(3)]
+    other = copied(loader)
+    assert other.state_dict() == loader.state_dict()
+    assert keys(other) == second != whole
+    other.close()
+    del other
+    gc.collect()
+    # What the trainer opens next gets whatever numbers are free.
+    with Path(os.devnull).open("rb") as one, Path(os.devnull).open("rb") as two:
+        assert got + keys(iterator) == second
+        assert (one.read(1), two.read(1)) == (b"", b"")
+    loader.close()
+
+
+def iter_epoch(store: Path, epoch: int) -> BatchLoader:
+    loader = new_loader(store, 0)
+    loader.set_epoch(epoch)
+    return loader
+
+
+def test_what_holds_a_loaders_descriptors_can_not_be_copied(store: Path) -> None:
+    loader = new_loader(store, 1)
+    iterator = iter(loader)
+    next(iterator)
+    assert loader._ring is not None
+    for one in (iterator, loader._ring, loader._ring._slots, loader._ring._workers[0]):
+        with pytest.raises(TypeError, match="can't be copied: copy the BatchLoader"):
+            copy.deepcopy(one)
+    assert len(keys(iterator)) == 9
+    loader.close()
+
+
+FORK = """
+import os, sys
+from loader import BatchLoader
+from loader.batches import BatchOptions
+
+loader = BatchLoader(sys.argv[1], 1, int(sys.argv[2]), options=BatchOptions(mode=sys.argv[3]))
+running = iter(loader)
+whole = [next(running)["key"] for _ in range(3)]
+pid = os.fork()
+if not pid:
+    try:
+        next(running)
+    except RuntimeError as err:
+        assert "forked" in str(err), err
+    assert len(loader) == 10
+    again = [batch["key"] for batch in loader]
+    assert again[:3] == whole and len(again) == 10
+    sys.exit(7)
+assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+pid = os.fork()
+if not pid:
+    # It never looks at the loader, and at its end does nothing to it either.
+    sys.exit(8)
+assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 8
+rest = [batch["key"] for batch in running]
+assert len(rest) == 7
+print("the same" if [batch["key"] for batch in loader] != whole + rest else "no new epoch")
+"""
+
+
+@pytest.mark.parametrize(("workers", "mode"), WAYS)
+def test_a_loader_in_a_forked_process_has_workers_of_its_own_and_leaves_the_others_alone(
+    store: Path, workers: int, mode: str
+) -> None:
+    command = [sys.executable, "-W", "error", "-c", FORK, str(store), str(workers), mode]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (found.stdout, found.stderr) == ("the same\n", "")
+
+
+@pytest.mark.parametrize("mode", ["thread", "process"])
+def test_a_loop_that_is_left_leaves_no_worker_and_no_memory(store: Path, mode: str) -> None:
+    def look() -> None:
+        for number, _ in enumerate(new_loader(store, 2, mode)):
+            if number == 2:
+                return
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = threading.active_count(), len(list(Path("/proc/self/fd").iterdir())), mapped()
+        for _ in range(3):
+            look()
+            assert not children()
+        names = {thread.name for thread in threading.enumerate()}
+        assert "BatchLoader" not in names
+        assert (len(list(Path("/proc/self/fd").iterdir())), mapped()) == before[1:]
+    finally:
+        gc.enable()
+
+
+def mapped() -> int:
+    """Return how many maps of batches this process has."""
+    return Path("/proc/self/maps").read_text().count("resizeonce")
