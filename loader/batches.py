@@ -202,8 +202,8 @@ class BatchLoader:
         """Ask which rank this is, as long as none was given and no iteration began: the process group may come late."""
         if self._options.ranks is not None or (self._has_begun and self._process == os.getpid()):
             return
-        ranks = Ranks.of_group()
-        if ranks is not None and ranks != self._batching.ranks:
+        ranks = Ranks.of_group() or Ranks()
+        if ranks != self._batching.ranks:
             self._batching = replace(self._batching, ranks=ranks)
             order, plan = self._plan.order, self._plan
             self._go_to(order.resume(order.state(plan.epoch, plan.consumed), self._batching))

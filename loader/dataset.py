@@ -154,6 +154,10 @@ class SampleDataset(Dataset[dict[str, Any]]):
         if isinstance(sample, slice):
             return self.__getitems__(range(*sample.indices(len(self))))
         if isinstance(sample, np.ndarray | torch.Tensor) and sample.ndim:
+            if sample.dtype in (np.bool_, torch.bool):
+                raise TypeError(
+                    "samples are chosen by their numbers, not by an array of bools: see numpy.flatnonzero"
+                )
             sample = sample.tolist()
         if isinstance(sample, Sequence):
             return self.__getitems__(sample)

@@ -254,7 +254,7 @@ class Store:
             IndexError: there is no such sample.
             SampleError: it can't be read.
         """
-        batch = self.batch([sample])
+        batch = self.batch([operator.index(sample)])
         return {
             key: value if key in ("dataset_type", "has_paired_frame") else value[0]
             for key, value in batch.items()

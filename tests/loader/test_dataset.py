@@ -251,6 +251,38 @@ def test_a_list_of_numbers_gives_their_batch_as_a_sampler_of_batches_asks_for(st
         assert torch.equal(batch["masks"], expected["masks"])
 
 
+@pytest.mark.parametrize(
+    ("asked", "numbers"),
+    [
+        (slice(0, 3), [0, 1, 2]),
+        (slice(None, None, -4), [9, 5, 1]),
+        (slice(-2, None), [8, 9]),
+        (np.array([4, -1]), [4, 9]),
+        (np.arange(3, dtype=np.uint8), [0, 1, 2]),
+        (torch.tensor([7, 7]), [7, 7]),
+        ([np.int64(3), torch.tensor(1)], [3, 1]),
+        ((2, 6), [2, 6]),
+        (range(5), [0, 1, 2, 3, 4]),
+    ],
+)
+def test_several_samples_are_asked_for_as_of_a_list_and_give_their_batch(
+    store: Path, asked: Any, numbers: list[int]
+) -> None:
+    dataset = SampleDataset(store, ["prompt_masks"])
+    opened = Store(store)
+    assert dataset[asked]["key"] == [opened.key(number) for number in numbers]
+
+
+@pytest.mark.parametrize("number", [3, -7, np.int32(3), np.uint8(3), np.array(3), torch.tensor(3)])
+def test_one_sample_is_asked_for_by_any_kind_of_whole_number(store: Path, number: Any) -> None:
+    assert SampleDataset(store, ["prompt_masks"])[number]["key"] == Store(store).key(3)
+
+
+def test_a_slice_without_samples_is_refused(store: Path) -> None:
+    with pytest.raises(IndexError, match="at least one sample"):
+        SampleDataset(store)[3:3]
+
+
 def test_without_batches_a_sample_stays_one(store: Path) -> None:
     dataset = SampleDataset(store)
     sample = next(iter(DataLoader(dataset, batch_size=None, collate_fn=collate)))
@@ -258,7 +290,9 @@ def test_without_batches_a_sample_stays_one(store: Path) -> None:
     assert sample["key"] == "coco/1/10"
 
 
-@pytest.mark.parametrize("wrong", ["0", 1.5, None, np.array(1.5), torch.tensor([0.5]), slice("a", None)])
+@pytest.mark.parametrize(
+    "wrong", ["0", 1.5, None, np.array(1.5), torch.tensor([0.5]), slice("a", None), np.ones(10, bool)]
+)
 def test_what_is_no_number_is_a_type_error(store: Path, wrong: Any) -> None:
     with pytest.raises(TypeError):
         SampleDataset(store)[wrong]

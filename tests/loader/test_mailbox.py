@@ -1,5 +1,6 @@
 """Batches of DataLoader workers: right under every way of starting, holding, stopping and dying."""
 
+import copy
 import gc
 import os
 import pickle
@@ -60,6 +61,38 @@ def test_every_batch_may_be_kept(store: Path) -> None:
     assert states(dataset).count(LENT) == SLOTS_PER_REGION
     for batches in epochs:
         assert_right(batches, store)
+
+
+def test_batches_that_are_kept_hold_no_descriptor_for_what_is_small(store: Path) -> None:
+    dataset = SampleDataset(store, ["prompt_masks"])
+    loader = load(dataset, num_workers=1, persistent_workers=True)
+    first = list(loader)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    epochs = [first, *(list(loader) for _ in range(5))]
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    opened = Store(store)
+    for batches in epochs:
+        for number, batch in enumerate(batches):
+            expected = opened.batch([2 * number, 2 * number + 1], ["prompt_masks"])
+            assert np.array_equal(batch["prompt_masks"].numpy(), expected["prompt_masks"])
+            assert np.array_equal(batch["prompt_cells"].numpy(), expected["prompt_cells"])
+            assert batch["key"] == expected["key"]
+
+
+def test_a_batch_is_pickled_with_what_the_trainer_added(store: Path) -> None:
+    batch = SampleDataset(store)[0:2]
+    batch["loss"] = torch.ones(2, requires_grad=True)
+    batch["half"] = torch.ones(3, dtype=torch.bfloat16)
+    for again in (pickle.loads(pickle.dumps(batch)), copy.copy(batch), copy.deepcopy(batch)):
+        assert type(again) is Batch
+        assert again.keys() == batch.keys()
+        assert all(
+            torch.equal(value, again[key]) for key, value in batch.items() if isinstance(value, torch.Tensor)
+        )
+        assert again["loss"].requires_grad
+    again = copy.deepcopy(batch)
+    again["prompt_masks"].fill_(3)
+    assert batch["prompt_masks"].max() <= 1
 
 
 def test_batches_outlive_their_loader_and_dataset(store: Path) -> None:

@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -250,6 +251,50 @@ def test_ranks_are_those_of_an_initialised_torch_distributed(tmp_path: Path) -> 
         "assert Ranks.current() == Ranks(2, 5); d.destroy_process_group()"
     )
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
+
+
+def test_a_rank_that_can_not_be_told_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    for alone in ("1", "", "many"):
+        monkeypatch.setenv("WORLD_SIZE", alone)
+        assert Ranks.current() == Ranks(0, 1)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(
+        RuntimeError, match=r"WORLD_SIZE is 2, .*call init_process_group before the first iteration"
+    ):
+        Ranks.current()
+    assert Ranks.of_group() is None
+
+
+@pytest.mark.parametrize("ahead", [0, 1, 4, 10, 50])
+def test_a_samplers_states_are_of_the_batches_trained_on_however_many_were_asked_for(ahead: int) -> None:
+    """As a `DataLoader` with workers does: some batches are asked for ahead, and the end is seen early."""
+    sampler, plan = BatchSampler(single(), batching(10)), single().plan(batching(10))
+    for _ in range(2):
+        asked = iter(sampler)
+        under_way = list(islice(asked, ahead))
+        for count in range(1, len(plan) + 1):
+            under_way += islice(asked, 1)
+            assert under_way.pop(0) == plan.batch(count - 1).sample.tolist()
+            assert sampler.state_after(count) == plan.state_after(count)
+        assert not list(asked)
+        assert sampler.epoch == plan.epoch + 1
+        plan = plan.next_epoch()
+
+
+def test_a_sampler_that_was_sent_elsewhere_has_that_place() -> None:
+    sampler, plan = BatchSampler(single(), batching(10)), single().plan(batching(10))
+    list(sampler)
+    sampler.load_state_dict(plan.state_after(3))
+    assert sampler.state_after(0) == plan.state_after(3)
+    sampler.set_epoch(5)
+    assert sampler.state_after(1) == single().plan(batching(10), 5).state_after(1)
+
+
+def test_a_rank_without_a_batch_goes_to_the_next_epoch_with_the_others() -> None:
+    order = Order([SampleIndex(plain_store(3))])
+    sampler = BatchSampler(order, batching(1, rank=0, world=5, tail="keep"))
+    assert list(sampler) == []
+    assert sampler.epoch == 1
 
 
 def test_a_sampler_goes_from_epoch_to_epoch_and_back_to_where_it_began_after_a_break() -> None:
