@@ -10,7 +10,7 @@ RIVALS ?= .rivals
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo convert verify lint format test test-frameworks fuzz-store fuzz-inputs soak docs bench clean
+.PHONY: help install demo convert verify lint format test test-frameworks test-device fuzz-store fuzz-inputs soak docs bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ test: $(STAMP) ## the test suite
 test-frameworks: $(STAMP) ## install Lightning, accelerate and torchdata, and train with each
 	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[frameworks]'
 	$(BIN)/python -m pytest tests/loader/test_frameworks.py
+
+test-device: $(STAMP) ## on a machine with a CUDA device, and a torch for it: copies to it, and the same bits there
+	$(BIN)/python -m pytest tests/loader/test_device.py tests/loader/test_compact.py -rs
 
 fuzz-store: $(STAMP) ## flip 2,000 random bits of small stores; each must be found or harmless
 	$(BIN)/python tests/support/fuzz_store.py 2000

@@ -1,0 +1,126 @@
+"""Batches on a CUDA device: the same bits there, and copies that go on while slots are filled again. `make test-device`."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from stores import coco_store
+
+from loader import Batch, BatchLoader, Order, OrderOptions, SampleIndex, Store, check_batch, to_device
+from loader.batches import BatchOptions
+
+pytestmark = pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="there is no CUDA device, or this torch is built without CUDA"
+)
+
+Copy = Callable[[Batch], dict[str, torch.Tensor]]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of ten masks with tensors of the usual sizes: copies of them take their time."""
+    folder = tmp_path_factory.mktemp("device")
+    coco_store(folder)
+    return folder / "coco.zarr"
+
+
+def new_loader(store: Path, mode: Any, **options: Any) -> BatchLoader:
+    order = Order([SampleIndex(Store(store))], OrderOptions(seed=3))
+    return BatchLoader(order, 2, 2, pin_memory=True, options=BatchOptions(mode=mode, **options))
+
+
+def keep_busy(stream: Any) -> None:
+    """Have the device work for a while before it comes to what is asked for next."""
+    with torch.cuda.stream(stream):
+        numbers = torch.randn(4096, 4096, device="cuda")
+        for _ in range(20):
+            numbers = numbers @ numbers * 1e-3
+
+
+def move_by_hand(batch: Batch) -> dict[str, torch.Tensor]:
+    """As Lightning does."""
+    keep_busy(torch.cuda.current_stream())
+    return {k: v.to("cuda", non_blocking=True) for k, v in batch.items() if isinstance(v, torch.Tensor)}
+
+
+def move(batch: Batch) -> dict[str, torch.Tensor]:
+    keep_busy(torch.cuda.current_stream())
+    return dict(to_device(batch, "cuda", non_blocking=True))
+
+
+def move_aside(batch: Batch) -> dict[str, torch.Tensor]:
+    side = torch.cuda.Stream()
+    keep_busy(side)
+    moved = to_device(batch, "cuda", non_blocking=True, stream=side)
+    torch.cuda.current_stream().wait_stream(side)
+    return dict(moved)
+
+
+def record_by_hand(batch: Batch) -> dict[str, torch.Tensor]:
+    side = torch.cuda.Stream()
+    keep_busy(side)
+    with torch.cuda.stream(side):
+        moved = {k: v.to("cuda", non_blocking=True) for k, v in batch.items() if isinstance(v, torch.Tensor)}
+    batch.record_stream(side)
+    torch.cuda.current_stream().wait_stream(side)
+    return moved
+
+
+def assert_right(keys: list[str], moved: dict[str, Any], store: Store) -> None:
+    numbers = {store.key(number): number for number in range(len(store))}
+    expected = store.batch([numbers[key] for key in keys])
+    tensors = [key for key, value in expected.items() if isinstance(value, np.ndarray)]
+    assert len(tensors) == 5
+    for key in tensors:
+        assert moved[key].device.type == "cuda"
+        assert np.array_equal(moved[key].cpu().numpy(), expected[key]), key
+
+
+@pytest.mark.parametrize("mode", ["thread", "process"])
+@pytest.mark.parametrize("copy", [move_by_hand, move, move_aside, record_by_hand])
+def test_copies_that_do_not_block_arrive_whole_though_their_batch_is_let_go_at_once(
+    whole: Path, mode: str, copy: Copy
+) -> None:
+    loader, arrived = new_loader(whole, mode), []
+    for _ in range(8):
+        for batch in loader:
+            arrived.append((batch["key"], copy(batch)))
+            del batch
+    torch.cuda.synchronize()
+    opened = Store(whole)
+    for keys, moved in arrived:
+        assert_right(keys, moved, opened)
+    loader.close()
+
+
+@pytest.mark.parametrize("aside", [False, True])
+@pytest.mark.parametrize("non_blocking", [False, True])
+def test_compact_batches_are_completed_to_the_same_bits(whole: Path, aside: bool, non_blocking: bool) -> None:
+    loader, opened = new_loader(whole, "process", compact=True), Store(whole)
+    for batch in loader:
+        stream = torch.cuda.Stream() if aside else None
+        moved = to_device(batch, "cuda", non_blocking=non_blocking, stream=stream)
+        if stream is not None and non_blocking:
+            torch.cuda.current_stream().wait_stream(stream)
+        keys = batch["key"]
+        del batch
+        assert_right(keys, moved, opened)
+        check_batch(moved)
+    loader.close()
+
+
+def test_pinned_memory_is_let_go_with_the_loader(whole: Path) -> None:
+    for _ in range(3):
+        # Memory that stayed registered could not be registered again at the same address.
+        loader = new_loader(whole, "process")
+        batch = next(iter(loader))
+        assert batch["masks"].is_pinned()
+        masks = batch["masks"].to("cuda", non_blocking=True)
+        loader.close()
+        expected = batch["masks"].clone()
+        del batch
+        torch.cuda.synchronize()
+        assert torch.equal(masks.cpu(), expected)
