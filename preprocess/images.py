@@ -159,7 +159,7 @@ def decode_bitmap(encoded: bytes) -> NDArray[np.bool_]:
     picture = open_image(encoded)
     if lossy := _lossy_format(picture, encoded):
         raise RecordError(
-            f"the mask is a {lossy}, a lossy format: beside the object's edge it holds noise, not zeros; "
+            f"the mask is a {lossy}: beside the object's edge it holds noise, not zeros; "
             "save the mask anew from its source, as PNG",
             stage="mask",
         )
@@ -171,7 +171,7 @@ def decode_bitmap(encoded: bytes) -> NDArray[np.bool_]:
         raise RecordError(f"damaged {picture.format} file: {err}", stage="decode") from err
     alpha = None
     if picture.mode in ("LA", "RGBA", "PA"):
-        array, alpha = array[..., :-1], array[..., -1]
+        array, alpha = array[..., 0] if array.shape[2] == 2 else array[..., :-1], array[..., -1]
     covered = _check_two_values(array)
     if alpha is not None:
         _check_alpha(alpha, covered)
@@ -257,10 +257,10 @@ def _look_for_damage(
 
 
 def _lossy_format(picture: ImageFile.ImageFile, encoded: bytes) -> str:
-    """Return the name of the format if it keeps pixels nearly only, else ""."""
+    """Return what a file is called whose format keeps pixels nearly only, "" for any other."""
     if picture.format in _JPEG_FORMATS:
-        return "JPEG"
-    return "lossy WebP" if picture.format == "WEBP" and _has_lossy_frame(encoded) else ""
+        return "JPEG, a lossy format"
+    return "WebP of the lossy kind" if picture.format == "WEBP" and _has_lossy_frame(encoded) else ""
 
 
 def _has_lossy_frame(encoded: bytes) -> bool:
