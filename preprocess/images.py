@@ -208,13 +208,22 @@ def open_image(encoded: bytes) -> ImageFile.ImageFile:
             f"the image is over the limit of {MAX_IMAGE_PIXELS} pixels: {err}", stage="decode"
         ) from err
     except _DECODE_ERRORS as err:
-        raise RecordError(f"damaged image file: {err}", stage="decode") from err
+        raise RecordError(f"damaged {_describe_failure(encoded, err)}", stage="decode") from err
     if picture.height * picture.width > MAX_IMAGE_PIXELS:
         raise RecordError(
             f"the image is {picture.height} x {picture.width}, over the limit of {MAX_IMAGE_PIXELS} pixels",
             stage="decode",
         )
     return picture
+
+
+def _describe_failure(encoded: bytes, err: BaseException) -> str:
+    """Return which file Pillow could not open, and why; of a WebP file it does not say much."""
+    if encoded[:4] != b"RIFF" or encoded[8:12] != b"WEBP":
+        return f"image file: {err}"
+    size = 8 + int.from_bytes(encoded[4:8], "little")
+    cut = f"it has {len(encoded)} bytes where its header says {size}: " if len(encoded) < size else ""
+    return f"WEBP file: {cut}{err}"
 
 
 def convert_to_rgb(picture: Image.Image) -> Image.Image:

@@ -264,8 +264,10 @@ def test_webp_whose_size_is_another_than_the_files() -> None:
     assert decode_image(bytes(encoded) + b"junk").image.shape == (80, 120, 3)
     for wrong in (size - 10, size + 10, 0, 2**32 - 1):
         struct.pack_into("<I", encoded, 4, wrong)
-        with pytest.raises(RecordError, match="damaged"):
+        with pytest.raises(RecordError, match="damaged WEBP file: ") as caught:
             decode_image(bytes(encoded))
+        said = f"it has {len(encoded)} bytes where its header says {wrong + 8}: "
+        assert (said in caught.value.reason) == (wrong > size)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "P"])
