@@ -15,7 +15,8 @@ _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """How many numbers a pixel has, by colour type."""
 _PASSES = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
 """First row, first column, row step and column step of the seven passes of an interlaced file (Adam7)."""
-_BLOCK_BYTES = 1 << 20
+_BLOCK_BYTES = 1 << 16
+"""What is inflated at a time, and inflated to: more would only be copied more often."""
 
 
 def check_png(encoded: bytes) -> None:
@@ -90,8 +91,7 @@ def _check_pixels(pixels: list[bytes], expected: int) -> None:
     inflater = zlib.decompressobj()
     found = 0
     try:
-        for content in pixels:
-            rest = content
+        for rest in _blocks(pixels):
             while rest and not inflater.eof and found <= expected:
                 found += len(inflater.decompress(rest, _BLOCK_BYTES))
                 rest = inflater.unconsumed_tail
@@ -105,6 +105,12 @@ def _check_pixels(pixels: list[bytes], expected: int) -> None:
         raise _damaged(f"its pixels are {found} bytes, its header asks for {expected}")
     if not inflater.eof:
         raise _damaged("its stream of pixels has no end")
+
+
+def _blocks(pixels: list[bytes]) -> Iterator[bytes]:
+    for content in pixels:
+        for at in range(0, len(content), _BLOCK_BYTES):
+            yield content[at : at + _BLOCK_BYTES]
 
 
 def _shown(name: bytes) -> str:
