@@ -233,12 +233,11 @@ def _symbols_of_zeros(content: bytes) -> Iterator[tuple[int, int]]:
 def _zeros_are_detail(scan: bytes, is_progressive: bool, symbols: Mapping[int, int]) -> bool:
     """Whether zeros in this scan would be one and the same number for each frequency of block after block.
 
-    Where the code of zeros says that a block has no detail, they may be a flat area. Scans of a progressive file that
-    refine earlier ones hold bare bits, which may be zeros, too.
+    Where the code of zeros says that a block has no detail, they may be a flat area. A progressive file has scans of
+    means alone, in which zeros may be a flat area, too.
     """
-    num_components = scan[0]
-    first_frequency, refines = scan[-3], scan[-1] >> 4
-    if is_progressive and (first_frequency == 0 or refines):
+    num_components, first_frequency = scan[0], scan[-3]
+    if is_progressive and first_frequency == 0:
         return False
     tables = [_DETAIL_TABLE | scan[2 + 2 * number] & 15 for number in range(num_components)]
     # The lower half of a symbol is the number of bits of the number that follows.

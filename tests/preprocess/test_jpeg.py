@@ -178,12 +178,14 @@ def test_picture_without_its_end_mark_is_rejected(kind: str) -> None:
     assert "damaged JPEG file: Premature end of JPEG file" in reason_of(encoded[: first_end(encoded)])
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if "progressive" not in kind])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("size", [64, 512])
 def test_hole_of_zeros_in_the_coded_pixels_is_rejected_wherever_it_is(kind: str, size: int) -> None:
-    """libjpeg alone passes over a third of them: it reads zeros as codes, and finds its way back."""
+    """libjpeg alone passes over many of them: it reads zeros as codes, and finds its way back."""
     encoded = KINDS[kind]()
-    start, end = encoded.index(b"\xff\xda") + 14, first_end(encoded)
+    end = first_end(encoded)
+    # Of a progressive file the last scan, which is the longest.
+    start = encoded[:end].rindex(b"\xff\xda") + 14
     for at in range(start, end - size, (end - size - start) // 12):
         assert "damaged JPEG file: " in reason_of(encoded[:at] + bytes(size) + encoded[at + size :])
 
