@@ -124,19 +124,21 @@ def decode_jpeg(encoded: bytes) -> Jpeg:
     if _multiplies_by_zero(segments):
         # libjpeg does not look, and what is multiplied by 0 comes out grey.
         raise _damaged("a quantisation table holds 0")
+    has_junk = False
     try:
         pixels = _decode_strictly(encoded)
     except RecordError as err:
         # libjpeg tells its first warning only, so the file is asked about again without that which does no harm.
         cleaned = _without_harmless_junk(encoded, segments) if _JUNK in err.reason else encoded
-        if cleaned == encoded:
+        has_junk = cleaned != encoded
+        if not has_junk:
             raise
-        return Jpeg(_decode_strictly(cleaned), is_plain=False)
-    if encoded.find(_HOLE, segments[-1].stop) >= 0:
+        pixels = _decode_strictly(cleaned)
+    if encoded.find(_HOLE, segments[-1].stop if segments else 0) >= 0:
         _check_holes(encoded)
     header = _read_header(segments)
-    is_plain = header is not None and header.is_plain and pixels.shape == (header.height, header.width, 3)
-    return Jpeg(pixels, is_plain)
+    fits = header is not None and header.is_plain and pixels.shape == (header.height, header.width, 3)
+    return Jpeg(pixels, is_plain=fits and not has_junk)
 
 
 @cache

@@ -244,6 +244,8 @@ def test_junk_before_the_tables_does_no_harm_but_hides_nothing() -> None:
     assert check_outcome(with_junk)
     end = first_end(with_junk)
     assert "premature end of data segment" in reason_of(with_junk[: end - 300] + with_junk[end:])
+    for hole in range(at + 1200, end - 512, 400):
+        reason_of(with_junk[:hole] + bytes(512) + with_junk[hole + 512 :])
 
 
 def test_byte_too_many_in_a_table_is_rejected() -> None:
