@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -15,7 +15,7 @@ from preprocess import __version__
 from preprocess.cluster import open_cluster
 from preprocess.config import Config, load_config
 from preprocess.errors import ConfigError, PreprocessError
-from preprocess.forecast import Forecast, forecast, format_bytes
+from preprocess.forecast import Forecast, forecast, format_bytes, measure_scenes
 from preprocess.interrupts import exit_code
 from preprocess.layout import read_attributes
 from preprocess.manifest import read_rejects
@@ -160,7 +160,9 @@ def convert_command(
                 "--dry-run looks at the whole dataset: it goes neither with --append nor with --part-range"
             )
         source = open_source(effective, root)
-        for line in forecast_lines(forecast(source, effective.recipe, DRY_RUN_SCENES, run["limit"])):
+        measure = partial(measure_scenes, damaged=effective.options.damaged)
+        expected = forecast(source, effective.recipe, DRY_RUN_SCENES, run["limit"], measure)
+        for line in forecast_lines(expected):
             click.echo(line)
         return
     share = None if part_range is None else PartRange.parse(part_range)

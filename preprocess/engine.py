@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from preprocess.compiled import compiled
 from preprocess.errors import PreprocessError
 from preprocess.gradient import pack_gradient, unpack_gradient
-from preprocess.images import ImageDecoder, decode_image
+from preprocess.images import ImageDecoder, OnDamage, decode_image
 from preprocess.mask_codec import compress_mask
 from preprocess.segmentation import Bitmap, Rle
 from preprocess.transforms import (
@@ -43,11 +43,17 @@ class Engine:
     description: str
     """What is used for what, and why, in a line."""
     decode_image: ImageDecoder
+    decode_damaged: ImageDecoder
+    """The same, but damaged pictures are taken as far as Pillow decodes them."""
     resize_images: ImagesResizer
     resize_mask: MaskResizer
 
+    def decoder(self, damaged: OnDamage) -> ImageDecoder:
+        """Return what decodes image files as `source.damaged` has it."""
+        return self.decode_damaged if damaged == "accept" else self.decode_image
 
-PILLOW = Engine("pillow", decode_image, resize_images, resize_mask)
+
+PILLOW = Engine("pillow", decode_image, partial(decode_image, accept_damage=True), resize_images, resize_mask)
 
 
 @cache
@@ -71,13 +77,14 @@ def open_engine(name: EngineName) -> Engine:
         reason
         for reason, is_fast in (
             ("this Pillow resizes otherwise than expected", fast_resize),
-            ("simplejpeg is missing, or decodes otherwise than Pillow", fast_jpeg),
+            ("simplejpeg decodes otherwise than Pillow", fast_jpeg),
         )
         if not is_fast
     ]
     return Engine(
         "; ".join(["exact-fast", *(f"in part Pillow: {reason}" for reason in slow)]),
-        partial(decode_image, decode_jpeg=jpeg.decode_jpeg) if fast_jpeg else decode_image,
+        partial(decode_image, fast_jpeg=fast_jpeg),
+        partial(decode_image, fast_jpeg=fast_jpeg, accept_damage=True),
         resample.resize_image_twice if fast_resize else resize_images,
         _resize_mask,
     )

@@ -7,6 +7,7 @@ import numpy as np
 
 from preprocess.engine import Engine, EngineName, open_engine
 from preprocess.gradient import pack_gradient
+from preprocess.images import OnDamage
 from preprocess.layout import array_specs
 from preprocess.mask_codec import compress_mask
 from preprocess.recipe import Recipe
@@ -47,11 +48,13 @@ class SceneSize:
     stored_bytes: int
 
 
-def measure_scene(scene: Scene, recipe: Recipe, engine_name: EngineName = "pillow") -> SceneSize:
+def measure_scene(
+    scene: Scene, recipe: Recipe, engine_name: EngineName = "pillow", damaged: OnDamage = "reject"
+) -> SceneSize:
     """Read a scene and return what it gives."""
     engine = open_engine(engine_name)
     images = masks = pairs = rejects = stored_bytes = image_bytes = 0
-    for record in scene.read(engine.decode_image):
+    for record in scene.read(engine.decoder(damaged)):
         if isinstance(record, Frame) and record.masks:
             # The frames of one video are taken for alike.
             image_bytes = image_bytes or _image_bytes(record, recipe, engine)
@@ -64,10 +67,13 @@ def measure_scene(scene: Scene, recipe: Recipe, engine_name: EngineName = "pillo
 
 
 def measure_scenes(
-    scenes: Sequence[Scene], recipe: Recipe, engine_name: EngineName = "pillow"
+    scenes: Sequence[Scene],
+    recipe: Recipe,
+    engine_name: EngineName = "pillow",
+    damaged: OnDamage = "reject",
 ) -> list[SceneSize]:
     """Read scenes one after the other and return what each gives."""
-    return [measure_scene(scene, recipe, engine_name) for scene in scenes]
+    return [measure_scene(scene, recipe, engine_name, damaged) for scene in scenes]
 
 
 def forecast(

@@ -6,23 +6,26 @@ Rules, each with its reason:
   (python-pillow/Pillow issues 2574 and 3011).
 - Alpha is dropped, not blended: there is no background that would be right.
 - EXIF orientation is applied only where the annotation's size says that it describes the upright picture.
-- Truncated files are errors. `LOAD_TRUNCATED_IMAGES` would turn them into grey bands without a word.
-- The checksums of a PNG's pixels are compared. Pillow leaves them out, and other pixels come out without a word.
+- A picture that its decoder warns about is no picture, since what is missing is filled with grey. Pillow passes
+  libjpeg's warnings over, so every JPEG file goes through `preprocess.jpeg`, and every PNG through `preprocess.png`,
+  which compares its checksums and counts its rows. Cut WebP and BMP files are errors of Pillow's own.
+- A mask is exact or none. JPEG and lossy WebP leave noise beside an object's edge, anti-aliasing a fringe, a label map
+  other objects: none of that is "not zero, so covered".
 """
 
 import io
 import struct
 import warnings
-import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from preprocess.errors import RecordError
+from preprocess.jpeg import decode_jpeg
+from preprocess.png import PNG_SIGNATURE, check_chunks, check_png
 
 MAX_IMAGE_PIXELS = 89_478_485
 """Largest picture that is decoded: Pillow's own default limit, here an error and not a warning."""
@@ -57,8 +60,11 @@ _TURNS = {
 Size = tuple[int, int]
 """(height, width) in pixels."""
 
-JpegDecoder = Callable[[bytes], NDArray[np.uint8] | None]
-"""Takes a JPEG file; returns uint8 [H, W, 3] exactly as Pillow's RGB, or None where Pillow has to do it."""
+OnDamage = Literal["reject", "accept"]
+"""What becomes of a picture that its decoder warns about."""
+
+_JPEG_FORMATS = ("JPEG", "MPO")
+"""MPO is what Pillow calls a JPEG file with further ones behind its end, as telephones write them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,8 @@ class Picture:
     """uint8 [H, W, 3], RGB."""
     unsure_turn: bool
     """Whether EXIF asks for a turn that the annotation's size can neither confirm nor refute; it was not applied."""
+    is_damaged: bool = False
+    """Whether its decoder warns about it, and it was accepted all the same."""
 
 
 class ImageDecoder(Protocol):
@@ -78,8 +86,26 @@ class ImageDecoder(Protocol):
         """Decode an image file to RGB, as `decode_image` does."""
 
 
+class CountingDecoder:
+    """Decodes image files by another decoder, and counts those that were accepted though damaged."""
+
+    def __init__(self, decode: ImageDecoder) -> None:
+        self._decode = decode
+        self.num_damaged = 0
+
+    def __call__(self, encoded: bytes, annotated_size: Size | None = None) -> Picture:
+        """Decode an image file to RGB, as `decode_image` does."""
+        picture = self._decode(encoded, annotated_size)
+        self.num_damaged += picture.is_damaged
+        return picture
+
+
 def decode_image(
-    encoded: bytes, annotated_size: Size | None = None, decode_jpeg: JpegDecoder | None = None
+    encoded: bytes,
+    annotated_size: Size | None = None,
+    *,
+    accept_damage: bool = False,
+    fast_jpeg: bool = False,
 ) -> Picture:
     """Decode an image file to RGB.
 
@@ -88,15 +114,24 @@ def decode_image(
         annotated_size: (height, width) of the picture that the annotation describes, if it says so. Where it is
             the stored size, or that in another scale, the pixels stay as stored. Where it is the turned size that
             EXIF asks for, they are turned. Any other size is an error: the annotation is of another picture.
-        decode_jpeg: a faster decoder to try first; it gives what Pillow gives, or None.
+        accept_damage: whether a damaged picture is taken as far as Pillow decodes it.
+        fast_jpeg: whether simplejpeg's pixels are used where they are Pillow's, too.
 
     Raises:
         RecordError: the file is empty, damaged, too large, of another format, or does not fit `annotated_size`.
     """
     picture = open_image(encoded)
-    pixels = decode_jpeg(encoded) if decode_jpeg is not None and picture.format == "JPEG" else None
-    if pixels is not None and pixels.shape[:2] != (picture.height, picture.width):
-        pixels = None
+    pixels: NDArray[np.uint8] | None = None
+    is_damaged = False
+    try:
+        pixels = _look_for_damage(picture, encoded, fast_jpeg)
+    except RecordError as err:
+        if not accept_damage:
+            raise RecordError(
+                f'{err.reason}; get it anew, or give source.damaged="accept" to take what Pillow makes of it',
+                err.stage,
+            ) from err
+        is_damaged = True
     try:
         if pixels is None:
             # Before the EXIF is asked for: to find it, Pillow loads a PNG by itself, and what fails there does not
@@ -111,35 +146,43 @@ def decode_image(
             pixels = np.asarray(Image.fromarray(pixels).transpose(turn))
     except _DECODE_ERRORS as err:
         raise RecordError(f"damaged {picture.format} file: {err}", stage="decode") from err
-    return Picture(pixels, unsure)
+    return Picture(pixels, unsure, is_damaged)
 
 
 def decode_bitmap(encoded: bytes) -> NDArray[np.bool_]:
     """Decode a mask file, bool [H, W]: whatever is not zero (black, in a colour file) is covered.
 
     Raises:
-        RecordError: as in `decode_image`.
+        RecordError: as in `decode_image`, damage is never accepted; or the file is lossy, or holds more than
+            background and one object.
     """
     picture = open_image(encoded)
+    if lossy := _lossy_format(picture, encoded):
+        raise RecordError(
+            f"the mask is a {lossy}: beside the object's edge it holds noise, not zeros; "
+            "save the mask anew from its source, as PNG",
+            stage="mask",
+        )
+    _look_for_damage(picture, encoded)
     try:
         # Palette files hold label numbers: the number counts, not its colour.
         array: NDArray[np.generic] = np.asarray(picture)
     except _DECODE_ERRORS as err:
         raise RecordError(f"damaged {picture.format} file: {err}", stage="decode") from err
-    if array.ndim == 3:
-        alpha = picture.mode in ("LA", "RGBA", "PA")
-        covered: NDArray[np.bool_] = np.logical_or.reduce(array[..., :-1] if alpha else array, axis=2)
-        return covered
-    # Not astype: Pillow's 1-bit pictures are bool arrays whose bytes are 0 and 255, and it would keep those.
-    nonzero: NDArray[np.bool_] = array != 0
-    return nonzero
+    alpha = None
+    if picture.mode in ("LA", "RGBA", "PA"):
+        array, alpha = array[..., 0] if array.shape[2] == 2 else array[..., :-1], array[..., -1]
+    covered = _check_two_values(array)
+    if alpha is not None:
+        _check_alpha(alpha, covered)
+    return covered
 
 
 def open_image(encoded: bytes) -> ImageFile.ImageFile:
     """Read the header of an image file and check its size; its pixels are not decoded yet.
 
     Raises:
-        RecordError: the file is empty, too large, no image of a known format, or a PNG with a wrong checksum.
+        RecordError: the file is empty, too large, or no image of a known format.
     """
     if not encoded:
         raise RecordError("the file is empty (0 bytes)", stage="decode")
@@ -154,6 +197,8 @@ def open_image(encoded: bytes) -> ImageFile.ImageFile:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             picture = Image.open(io.BytesIO(encoded), formats=FORMATS)
     except UnidentifiedImageError as err:
+        if encoded.startswith(PNG_SIGNATURE):
+            check_chunks(encoded)
         raise RecordError(
             f"no image of a known format ({', '.join(FORMATS)}): the file begins with {encoded[:12]!r}",
             stage="decode",
@@ -163,15 +208,22 @@ def open_image(encoded: bytes) -> ImageFile.ImageFile:
             f"the image is over the limit of {MAX_IMAGE_PIXELS} pixels: {err}", stage="decode"
         ) from err
     except _DECODE_ERRORS as err:
-        raise RecordError(f"damaged image file: {err}", stage="decode") from err
+        raise RecordError(f"damaged {_describe_failure(encoded, err)}", stage="decode") from err
     if picture.height * picture.width > MAX_IMAGE_PIXELS:
         raise RecordError(
             f"the image is {picture.height} x {picture.width}, over the limit of {MAX_IMAGE_PIXELS} pixels",
             stage="decode",
         )
-    if picture.format == "PNG":
-        _check_png(encoded)
     return picture
+
+
+def _describe_failure(encoded: bytes, err: BaseException) -> str:
+    """Return which file Pillow could not open, and why; of a WebP file it does not say much."""
+    if encoded[:4] != b"RIFF" or encoded[8:12] != b"WEBP":
+        return f"image file: {err}"
+    size = 8 + int.from_bytes(encoded[4:8], "little")
+    cut = f"it has {len(encoded)} bytes where its header says {size}: " if len(encoded) < size else ""
+    return f"WEBP file: {cut}{err}"
 
 
 def convert_to_rgb(picture: Image.Image) -> Image.Image:
@@ -191,20 +243,85 @@ def convert_to_rgb(picture: Image.Image) -> Image.Image:
         return picture.convert("RGB")
 
 
-def _check_png(encoded: bytes) -> None:
-    """Raise `RecordError` unless the checksum of every chunk of pixels is right; Pillow compares the others'."""
-    at, view = 8, memoryview(encoded)
+def _look_for_damage(
+    picture: ImageFile.ImageFile, encoded: bytes, fast_jpeg: bool = False
+) -> NDArray[np.uint8] | None:
+    """Look for the damage that Pillow passes over; return the pixels where that gave them already.
+
+    Raises:
+        RecordError: the file is damaged.
+    """
+    if picture.format == "PNG":
+        check_png(encoded)
+    if picture.format not in _JPEG_FORMATS:
+        return None
+    pixels, is_plain = decode_jpeg(encoded)
+    if pixels.shape[:2] != (picture.height, picture.width):
+        raise RecordError(
+            f"damaged JPEG file: its header says {picture.height} x {picture.width} (height x width), "
+            f"its pixels are {pixels.shape[0]} x {pixels.shape[1]}",
+            stage="decode",
+        )
+    return pixels if fast_jpeg and is_plain else None
+
+
+def _lossy_format(picture: ImageFile.ImageFile, encoded: bytes) -> str:
+    """Return what a file is called whose format keeps pixels nearly only, "" for any other."""
+    if picture.format in _JPEG_FORMATS:
+        return "JPEG, a lossy format"
+    return "WebP of the lossy kind" if picture.format == "WEBP" and _has_lossy_frame(encoded) else ""
+
+
+def _has_lossy_frame(encoded: bytes) -> bool:
+    """Whether the first frame of a WebP file is in the lossy form, "VP8 "; the lossless one is "VP8L"."""
+    at = 12
     while at + 8 <= len(encoded):
-        length, name = struct.unpack_from(">I4s", encoded, at)
-        stop = at + 8 + length
-        if name == b"IEND":
-            return
-        if name == b"IDAT" and encoded[stop : stop + 4] != struct.pack(">I", zlib.crc32(view[at + 4 : stop])):
+        name, length = struct.unpack_from("<4sI", encoded, at)
+        if name in (b"VP8 ", b"VP8L"):
+            return bool(name == b"VP8 ")
+        # A frame of an animation: 16 bytes, then chunks of its own.
+        at += 8 + (16 if name == b"ANMF" else length + length % 2)
+    return False
+
+
+def _check_two_values(array: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return where a mask of [H, W] or colours [H, W, C] is not zero, bool [H, W]; it must have two values at most.
+
+    Raises:
+        RecordError: it has more.
+    """
+    # Not astype: Pillow's 1-bit pictures are bool arrays whose bytes are 0 and 255, and it would keep those.
+    nonzero: NDArray[np.bool_] = array != 0
+    covered: NDArray[np.bool_] = np.logical_or.reduce(nonzero, axis=2) if array.ndim == 3 else nonzero
+    if array.dtype == np.bool_:
+        return covered
+    for channel in array.transpose(2, 0, 1) if array.ndim == 3 else array[None]:
+        value = channel.max()
+        if value and not np.array_equal(channel == value, covered):
             raise RecordError(
-                f"damaged PNG file: the checksum of the pixels at byte {at} does not match them",
-                stage="decode",
+                f"the mask has {_describe_values(array)}; expected 0 and one other value: threshold an anti-aliased "
+                "mask at half, split a label map into one mask for each object",
+                stage="mask",
             )
-        at = stop + 4
+    return covered
+
+
+def _describe_values(array: NDArray[Any]) -> str:
+    """Return how many values or colours a mask has, and the first of them."""
+    values = np.unique(array) if array.ndim == 2 else np.unique(array.reshape(-1, array.shape[2]), axis=0)
+    shown = ", ".join(str(value) for value in values[:5].tolist())
+    kind = "values" if array.ndim == 2 else "colours"
+    return f"{len(values)} {kind}: {shown}{', ...' if len(values) > 5 else ''}"
+
+
+def _check_alpha(alpha: NDArray[Any], covered: NDArray[np.bool_]) -> None:
+    """Raise `RecordError` where the alpha channel, which is dropped, is what shows the object."""
+    if (covered.all() and not alpha.all()) or ((alpha != alpha.min()) & (alpha != alpha.max())).any():
+        raise RecordError(
+            f"the mask's alpha channel has values {alpha.min()}..{alpha.max()} and may be what is meant; "
+            "expected an object in colour or grey alone: save the mask as PNG without alpha",
+            stage="mask",
+        )
 
 
 def _read_orientation(picture: Image.Image) -> int:

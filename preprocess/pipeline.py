@@ -20,6 +20,7 @@ from preprocess.engine import EngineName, default_engine
 from preprocess.errors import ConfigError, StoreError
 from preprocess.executors import early_executor, engine_of, run_executor
 from preprocess.forecast import SceneSize, forecast, measure_scene, measure_scenes
+from preprocess.images import OnDamage
 from preprocess.job import Plan, describe_job, read_plan
 from preprocess.layout import part_name, read_attributes
 from preprocess.lock import locked, preparing
@@ -286,9 +287,9 @@ def _check_disk(
     with Attempt(out, FORECAST, ""):
         engine = run.engine or default_engine()
         if isinstance(executor, ProcessExecutor):
-            measure = partial(_measure_elsewhere, executor, engine)
+            measure = partial(_measure_elsewhere, executor, engine, config.options.damaged)
         else:
-            measure = partial(measure_scenes, engine_name=engine)
+            measure = partial(measure_scenes, engine_name=engine, damaged=config.options.damaged)
         expected = forecast(source, config.recipe, FORECAST_SCENES, run.limit, measure)
     if run.announce is not None:
         run.announce(expected)
@@ -301,11 +302,15 @@ def _check_disk(
 
 
 def _measure_elsewhere(
-    executor: ProcessExecutor, engine: EngineName, scenes: Sequence[Scene], recipe: Recipe
+    executor: ProcessExecutor,
+    engine: EngineName,
+    damaged: OnDamage,
+    scenes: Sequence[Scene],
+    recipe: Recipe,
 ) -> list[SceneSize]:
     """Measure scenes in worker processes; what died of one is said already, and the forecast goes without it."""
     sizes = []
-    for future in [executor.submit_once(measure_scene, scene, recipe, engine) for scene in scenes]:
+    for future in [executor.submit_once(measure_scene, scene, recipe, engine, damaged) for scene in scenes]:
         with suppress(DeadWorkerError):
             sizes.append(future.result())
     return sizes

@@ -59,6 +59,10 @@ class Skip:
     count: int = 1
 
 
+DAMAGE_ACCEPTED = "damage of pictures that were accepted"
+"""The reason of the one skip that leaves no picture out, but the wrongness of some: `source.damaged` is "accept"."""
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One image and the masks that lie on it."""

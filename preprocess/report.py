@@ -10,7 +10,7 @@ from preprocess.forecast import Forecast, format_bytes
 from preprocess.manifest import read_rejects
 from preprocess.pipeline import RangeReport, Report
 from preprocess.ranges import describe_numbers
-from preprocess.records import Reject
+from preprocess.records import DAMAGE_ACCEPTED, Reject
 
 EMPTY_PROMPTS_WARNING = 0.05
 """Share of prompt masks without a cell above which a store is worth a warning."""
@@ -97,7 +97,10 @@ def totals_lines(totals: dict[str, Any]) -> Iterator[str]:
     if totals["unsure_turns"]:
         yield f"turns     {totals['unsure_turns']:,} images kept as stored, though EXIF asks for a turn nothing confirms"
     for reason, count in totals["skips"].items():
-        yield f"left out  {count:,}: {reason}"
+        if reason == DAMAGE_ACCEPTED:
+            yield f'damaged   {count:,} pictures taken as far as Pillow decodes them (source.damaged = "accept")'
+        else:
+            yield f"left out  {count:,}: {reason}"
 
 
 def reject_lines(rejects: Iterable[Reject]) -> Iterator[str]:

@@ -8,13 +8,14 @@ from pathlib import Path
 from preprocess.config import Config
 from preprocess.engine import EngineName, open_engine
 from preprocess.errors import StoreError
+from preprocess.images import CountingDecoder, OnDamage
 from preprocess.job import Plan
 from preprocess.layout import JOB_FILE
 from preprocess.manifest import digest_of
 from preprocess.presence import Presence
 from preprocess.processes import tick as tick_of_process
 from preprocess.recipe import Recipe
-from preprocess.records import Reject
+from preprocess.records import DAMAGE_ACCEPTED, Reject, Skip
 from preprocess.sources.base import Scene, Source
 from preprocess.target import writing
 from preprocess.writer import PartSummary, PartWriter
@@ -35,6 +36,7 @@ class PartTask:
     scenes: tuple[Scene, ...]
     recipe: Recipe
     paired: bool
+    damaged: OnDamage
     max_samples: int | None
     stop_on_reject: bool
     engine: EngineName
@@ -83,6 +85,7 @@ class Tasks:
             scenes=tuple(self._source[number] for number in numbers),
             recipe=self._config.recipe,
             paired=self._source.paired,
+            damaged=self._config.options.damaged,
             max_samples=max_samples,
             stop_on_reject=self._stop_on_reject,
             engine=self._engine,
@@ -118,8 +121,11 @@ def write_part(task: PartTask, tick: Callable[[], None] = tick_of_process) -> Pa
             if deaths[number] >= MAX_DEATHS_OF_SCENE:
                 writer.add(_deadly(scene, deaths[number]))
             else:
-                for record in scene.read(engine.decode_image):
+                decode = CountingDecoder(engine.decoder(task.damaged))
+                for record in scene.read(decode):
                     writer.add(record)
+                if decode.num_damaged:
+                    writer.add(Skip(DAMAGE_ACCEPTED, decode.num_damaged))
             tick()
         if writer.num_rejects:
             task.presence.check()

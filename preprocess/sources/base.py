@@ -7,12 +7,12 @@ small, can be pickled, and are read by whichever process gets them.
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, TypeAlias
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 import msgspec
 
 from preprocess.errors import RecordError, SourceError
-from preprocess.images import MAX_IMAGE_BYTES, ImageDecoder, decode_image
+from preprocess.images import MAX_IMAGE_BYTES, ImageDecoder, OnDamage, decode_image
 from preprocess.layout import DatasetType
 from preprocess.records import Record, Reject
 from preprocess.remote.path import RemotePath
@@ -25,8 +25,11 @@ RawPath: TypeAlias = Path | RemotePath
 class SourceOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Options of `[source]` that every dataset has; each dataset's own come in a subclass."""
 
-    damaged: Literal["reject", "accept"] = "reject"
-    """What becomes of a picture that its decoder warns about; "accept" takes what Pillow makes of it, grey bands and all."""
+    damaged: OnDamage = "reject"
+    """What becomes of a picture that its decoder warns about; "accept" takes what Pillow makes of it, grey bands and all.
+
+    Pictures alone: a mask is exact or a reject, and a damaged video is one as well. What was taken is counted.
+    """
     follow_links: bool = False
     """Whether a file may be a link that leads out of its folder, as in the caches of Hugging Face, DVC and git-annex."""
 

@@ -15,6 +15,7 @@ There is no official tree after unpacking, so each place is an option.
 
 - A mask covers the whole image in a resolution of its own, larger or smaller than the image's, and rounding makes
   their aspect ratios differ a little. It stays in its own resolution.
+- Non-zero pixels are the object: a mask has two values. Copies with anti-aliased edges, or saved as JPEG, are rejected.
 - The CSV does not give the image's size. Where EXIF asks for a turn, the masks tell which way is meant: the picture
   is read as the first mask's aspect ratio has it, and a mask of another ratio is rejected.
 - Ids are text, though some look like numbers. A BoxID is not one of the box annotations.

@@ -11,7 +11,7 @@ Val and test::
 
     sav_val.txt                                 one video id a line
     JPEGImages_24fps/sav_091001/00004.jpg       all frames
-    Annotations_6fps/sav_091001/000/00004.png   one folder for each object, foreground > 0
+    Annotations_6fps/sav_091001/000/00004.png   one folder for each object, 0 and one other value
 
 - Annotated frame t is video frame 4 t. File names, keys and `Frame.time` count video frames; options count annotated
   ones.

@@ -17,6 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from preprocess.errors import StoreError
+from preprocess.images import OnDamage
 from preprocess.recipe import Recipe
 from preprocess.remote.connection import shown
 from preprocess.remote.path import local_path, open_root
@@ -166,6 +167,7 @@ def _remake_tasks(
     assert options.source is not None
     folder = open_root(options.source)
     source = open_same_source(root, folder)
+    damaged: OnDamage = root.job["source"].get("damaged", "reject")
     parts = [(task.store / task.entry.name, task.scenes) for task in tasks]
     places, unknown = find_scenes(root, parts, source)
     if unknown:
@@ -180,7 +182,7 @@ def _remake_tasks(
             scenes = tuple(
                 (number, source[chosen[number]]) for number in numbers[first : first + SCENES_PER_TASK]
             )
-            remakes.append(RemakeTask(task, folder, scenes, is_last))
+            remakes.append(RemakeTask(task, folder, scenes, damaged, is_last))
     return remakes
 
 

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.config import parse_config
+from preprocess.engine import PILLOW
 from preprocess.errors import SourceError
-from preprocess.images import is_same_picture
+from preprocess.images import OnDamage, is_same_picture
 from preprocess.records import Frame, Mask, Pair
 from preprocess.sources import SOURCES
 from preprocess.sources.base import RawPath, Scene, Source
@@ -43,6 +44,7 @@ class RemakeTask:
     root: RawPath
     """The raw dataset."""
     scenes: tuple[tuple[int, Scene], ...]
+    damaged: OnDamage
     may_be_cut: bool
     """Whether a limit may have cut the part's last scene short."""
 
@@ -95,7 +97,7 @@ def _fault(check: str, array: str, row: int | None, found: str, expected: str = 
 def _compare_scene(part: Part, task: RemakeTask, number: int, scene: Scene) -> Iterator[Finding]:
     scenes = part.columns["images/scene"]
     rows = np.flatnonzero(scenes == number).tolist()
-    records = list(scene.read())
+    records = list(scene.read(PILLOW.decoder(task.damaged)))
     wanted = _accepted([record for record in records if isinstance(record, Frame)])
     is_last = task.may_be_cut and number >= (int(scenes[-1]) if len(scenes) else 0)
     if len(rows) != len(wanted) and not (is_last and len(rows) < len(wanted)):

@@ -3,6 +3,7 @@ import json
 import struct
 import zlib
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -240,6 +241,60 @@ def test_cut_file_is_an_error_not_grey_bands(extension: str, share: float) -> No
         decode_image(encoded[: int(len(encoded) * share)])
 
 
+@pytest.mark.parametrize("options", [{}, {"lossless": True}, {"exif": b"Exif\0\0"}, {"xmp": b"<x/>"}])
+@pytest.mark.parametrize("missing", [1, 2, 3, 8, 40, 400])
+def test_cut_webp_is_rejected_also_where_its_sizes_were_put_right(
+    options: dict[str, object], missing: int
+) -> None:
+    encoded = save(picture_of(80, 120, 5), "webp", **options)
+    whole = decode_image(encoded).image
+    cut = bytearray(encoded[:-missing])
+    for sizes in ((), (4,), (4, 16)):
+        for at in sizes:
+            struct.pack_into("<I", cut, at, len(cut) - at - 4)
+        with suppress(RecordError):
+            # The last bytes may be mere filling.
+            np.testing.assert_array_equal(decode_image(bytes(cut)).image, whole)
+            assert missing < 4
+
+
+def test_webp_whose_size_is_another_than_the_files() -> None:
+    encoded = bytearray(save(picture_of(80, 120, 5), "webp"))
+    size = struct.unpack_from("<I", encoded, 4)[0]
+    assert decode_image(bytes(encoded) + b"junk").image.shape == (80, 120, 3)
+    for wrong in (size - 10, size + 10, 0, 2**32 - 1):
+        struct.pack_into("<I", encoded, 4, wrong)
+        with pytest.raises(RecordError, match="damaged WEBP file: ") as caught:
+            decode_image(bytes(encoded))
+        said = f"it has {len(encoded)} bytes where its header says {wrong + 8}: "
+        assert (said in caught.value.reason) == (wrong > size)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P"])
+@pytest.mark.parametrize("missing", [1, 2, 100, 2000])
+def test_bmp_with_fewer_bytes_than_its_pixels_take_is_rejected(mode: str, missing: int) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(picture_of(60, 80, 5)).convert(mode).save(stream, "BMP")
+    for decode in (decode_image, decode_bitmap):
+        with pytest.raises(RecordError, match="truncated"):
+            decode(stream.getvalue()[:-missing])
+
+
+def test_run_length_bmp_that_ends_early_is_rejected() -> None:
+    def bmp(coded: bytes) -> bytes:
+        palette = b"".join(bytes([level, level, level, 0]) for level in range(256))
+        start = 14 + 40 + len(palette)
+        sizes = struct.pack("<IiiHHIIiiII", 40, 4, 3, 1, 8, 1, len(coded), 0, 0, 256, 0)
+        return b"BM" + struct.pack("<IHHI", start + len(coded), 0, 0, start) + sizes + palette + coded
+
+    rows = [b"\4\1\0\0", b"\4\2\0\0", b"\4\3\0\1"]
+    # A BMP begins with its last row.
+    assert decode_image(bmp(b"".join(rows))).image[:, 0, 0].tolist() == [3, 2, 1]
+    for coded in (b"", rows[0], rows[0] + rows[1], rows[0] + rows[1] + b"\0\1", rows[0] + b"\4"):
+        with pytest.raises(RecordError, match="not enough image data"):
+            decode_image(bmp(coded))
+
+
 @pytest.mark.parametrize("filter_type", [5, 7, 255])
 def test_png_with_damaged_rows_is_an_error_though_its_checksums_are_right(filter_type: int) -> None:
     # Each row begins with one of 5 filters; Pillow notices only while decoding.
@@ -313,7 +368,9 @@ def test_png_with_any_header_gives_a_picture_or_a_record_error(colour: int) -> N
                     continue
                 assert (image.shape, image.dtype) == ((4, 5, 3), np.uint8)
                 pictures += 1
-                assert decode_bitmap(encoded).shape == (4, 5)
+                with suppress(RecordError):
+                    # Mostly noise, which is no mask.
+                    assert decode_bitmap(encoded).shape == (4, 5)
     assert (pictures > 0) == (colour in (0, 2, 3, 4, 6))
 
 
@@ -376,6 +433,116 @@ def test_palette_number_counts_and_not_its_colour() -> None:
     # DAVIS-like: number 1 is an object, though this palette makes it black, and 0 the background, though white.
     palette = b"PLTE" + bytes([255, 255, 255, 0, 0, 0])
     assert decode_bitmap(png(1, 3, 8, 3, [b"\x00\x01\x00"], palette)).tolist() == [[False, True, False]]
+
+
+def blurred(mask: np.ndarray) -> np.ndarray:
+    """Return a mask of bool with an anti-aliased edge, uint8."""
+    picture = Image.fromarray(mask.astype(np.uint8) * 255)
+    return np.asarray(picture.resize((90, 70), Image.Resampling.BILINEAR))
+
+
+OBJECT = ellipse_of(30, 41, 1)
+SOFT = blurred(OBJECT)
+LABELS = OBJECT.astype(np.uint8) + (np.arange(41) > 20) * OBJECT
+
+
+def as_palette(numbers: np.ndarray, colours: list[int]) -> bytes:
+    """Return a palette PNG of these numbers."""
+    picture = Image.fromarray(numbers, "P")
+    picture.putpalette(colours)
+    stream = io.BytesIO()
+    picture.save(stream, "PNG")
+    return stream.getvalue()
+
+
+GREY_RAMP = [level for level in range(256) for _ in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("encoded", "found"),
+    [
+        (save(SOFT), "[0-9]+ values: 0, "),
+        (save(SOFT.astype(np.uint16) * 257), "[0-9]+ values: 0, "),
+        (as_palette(SOFT, GREY_RAMP), "[0-9]+ values: 0, "),
+        (as_palette(SOFT // 86, [0, 0, 0, 90, 90, 90, 180, 180, 180]), "3 values: 0, 1, 2;"),
+        (save(np.dstack([SOFT] * 3)), r"[0-9]+ colours: \[0, 0, 0\], "),
+        (save(np.dstack([SOFT, np.full_like(SOFT, 255)])), "[0-9]+ values: 0, "),
+        (save(LABELS), "3 values: 0, 1, 2;"),
+        (as_palette(LABELS, [0, 0, 0, 128, 0, 0, 0, 128, 0]), "3 values: 0, 1, 2;"),
+        (save(LABELS + (LABELS > 0) * np.uint8(253)), "3 values: 0, 254, 255;"),
+        (save(np.dstack([LABELS == 1, LABELS == 2, LABELS == 9]).astype(np.uint8)), "3 colours: "),
+        (save(OBJECT + np.uint8(1)), "2 values: 1, 2;"),
+    ],
+    ids=[
+        "grey", "16-bit grey", "palette ramp", "short palette ramp", "RGB", "grey with alpha",
+        "label map", "label map in a palette", "object and void", "label map in colours", "no background",
+    ],
+)  # fmt: skip
+def test_mask_of_more_than_two_values_is_rejected(encoded: bytes, found: str) -> None:
+    """An anti-aliased edge and a second object would all be "not zero"."""
+    with pytest.raises(RecordError, match=f"the mask has {found}.*expected 0 and one other value") as caught:
+        decode_bitmap(encoded)
+    assert caught.value.stage == "mask"
+
+
+@pytest.mark.parametrize("value", [0, 1, 7, 255])
+def test_mask_of_one_value_is_empty_or_full(value: int) -> None:
+    bitmap = decode_bitmap(save(np.full((5, 7), value, np.uint8)))
+    assert bitmap.shape == (5, 7)
+    assert (bitmap == (value != 0)).all()
+
+
+@pytest.mark.parametrize("number", [1, 2, 200])
+def test_object_may_have_any_number_of_a_palette(number: int) -> None:
+    encoded = as_palette(OBJECT * np.uint8(number), GREY_RAMP)
+    np.testing.assert_array_equal(decode_bitmap(encoded), OBJECT)
+
+
+def test_mask_that_is_in_the_alpha_channel_is_rejected() -> None:
+    white, alpha = np.full((30, 41, 3), 255, np.uint8), OBJECT.astype(np.uint8) * 255
+    with pytest.raises(RecordError, match=r"alpha channel has values 0\.\.255"):
+        decode_bitmap(save(np.dstack([white, alpha])))
+    # An edge that fades out, over colours that do not.
+    soft = np.dstack([np.repeat((SOFT > 0)[:, :, None], 3, axis=2) * np.uint8(255), SOFT])
+    with pytest.raises(RecordError, match=r"alpha channel has values 0\.\.255"):
+        decode_bitmap(save(soft))
+    # Object and background are told apart by colour, whatever alpha says beside.
+    red = OBJECT[:, :, None] * np.array([255, 0, 0], np.uint8)
+    for beside in (alpha, np.full_like(alpha, 255), np.where(OBJECT, 128, 255).astype(np.uint8)):
+        np.testing.assert_array_equal(decode_bitmap(save(np.dstack([red, beside]))), OBJECT)
+
+
+GREY_MASK = OBJECT.astype(np.uint8) * 255
+
+
+@pytest.mark.parametrize(
+    ("encoded", "found"),
+    [
+        (save(GREY_MASK, "jpeg", quality=100), "the mask is a JPEG, a lossy format"),
+        (save(GREY_MASK, "jpeg", progressive=True), "the mask is a JPEG, a lossy format"),
+        (save(np.dstack([GREY_MASK] * 3), "webp", quality=100), "the mask is a WebP of the lossy kind"),
+        (save(np.dstack([GREY_MASK] * 4), "webp"), "the mask is a WebP of the lossy kind"),
+        (save(np.dstack([GREY_MASK] * 3), "webp", exif=b"Exif\0\0"), "the mask is a WebP of the lossy kind"),
+        (
+            save(
+                np.dstack([GREY_MASK] * 3), "webp", save_all=True, append_images=[Image.new("RGB", (41, 30))]
+            ),
+            "the mask is a WebP of the lossy kind",
+        ),
+    ],
+    ids=["JPEG", "progressive JPEG", "WebP", "WebP with alpha", "WebP with EXIF", "animated WebP"],
+)
+def test_mask_in_a_lossy_format_is_rejected(encoded: bytes, found: str) -> None:
+    with pytest.raises(RecordError, match=f"{found}: .* as PNG") as caught:
+        decode_bitmap(encoded)
+    assert caught.value.stage == "mask"
+
+
+@pytest.mark.parametrize("options", [{}, {"exif": b"Exif\0\0"}], ids=["plain", "with EXIF"])
+def test_mask_in_lossless_webp_or_bmp_is_as_good_as_png(options: dict[str, bytes]) -> None:
+    colours = np.dstack([GREY_MASK] * 3)
+    np.testing.assert_array_equal(decode_bitmap(save(colours, "webp", lossless=True, **options)), OBJECT)
+    np.testing.assert_array_equal(decode_bitmap(save(GREY_MASK, "bmp")), OBJECT)
 
 
 # ---- the real samples
