@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,8 @@ def write_sav_train(root: Path, clips: Sequence[Clip], *, video: bool = False) -
     for video_id, pictures in clips:
         (folder / f"{video_id}_manual.json").write_text(json.dumps(_annotation(video_id, pictures)))
         if video:
-            write_mp4(folder / f"{video_id}.mp4", pictures)
+            every = [frame_of(pictures, number) for number in range(4 * len(pictures))]
+            write_mp4(folder / f"{video_id}.mp4", every)
             continue
         frames = root / "JPEGImages_24fps" / video_id
         frames.mkdir(parents=True)
@@ -52,17 +54,28 @@ def write_sav_val(root: Path, clips: Sequence[Clip]) -> None:
     (root / "sav_val.txt").write_text("".join(f"{video_id}\n" for video_id, _ in clips))
 
 
-def write_mp4(path: Path, pictures: Sequence[NDArray[np.uint8]]) -> None:
-    """Encode all frames, 24 a second; height and width must be even."""
-    height, width = pictures[0].shape[:2]
+def write_mp4(
+    path: Path, frames: Sequence[NDArray[np.uint8]], *, rate: int = 24, times: Sequence[int] | None = None
+) -> None:
+    """Encode video frames; height and width must be even.
+
+    Args:
+        path: the file.
+        frames: what to encode.
+        rate: frames a second.
+        times: when each is shown, in 1 / rate seconds; else one after the other.
+    """
+    height, width = frames[0].shape[:2]
     with av.open(str(path), "w") as container:
         has_x264 = "libx264" in av.codecs_available
-        stream = container.add_stream("libx264" if has_x264 else "mpeg4", rate=24)
+        stream = container.add_stream("libx264" if has_x264 else "mpeg4", rate=rate)
         stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
         stream.bit_rate = 20_000_000
         stream.codec_context.thread_count = 1
-        for number in range(4 * len(pictures)):
-            frame = av.VideoFrame.from_ndarray(frame_of(pictures, number), format="rgb24")
+        stream.codec_context.time_base = Fraction(1, rate)
+        for number, picture in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = number if times is None else times[number], Fraction(1, rate)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
 
