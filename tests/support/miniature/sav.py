@@ -55,7 +55,12 @@ def write_sav_val(root: Path, clips: Sequence[Clip]) -> None:
 
 
 def write_mp4(
-    path: Path, frames: Sequence[NDArray[np.uint8]], *, rate: int = 24, times: Sequence[int] | None = None
+    path: Path,
+    frames: Sequence[NDArray[np.uint8]],
+    *,
+    rate: int = 24,
+    times: Sequence[int] | None = None,
+    options: dict[str, str] | None = None,
 ) -> None:
     """Encode video frames; height and width must be even.
 
@@ -64,9 +69,10 @@ def write_mp4(
         frames: what to encode.
         rate: frames a second.
         times: when each is shown, in 1 / rate seconds; else one after the other.
+        options: of the container.
     """
     height, width = frames[0].shape[:2]
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", options=options) as container:
         has_x264 = "libx264" in av.codecs_available
         stream = container.add_stream("libx264" if has_x264 else "mpeg4", rate=rate)
         stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
@@ -110,7 +116,7 @@ def _annotation(video_id: str, pictures: Sequence[NDArray[np.uint8]]) -> dict[st
         "video_resolution": float(height * width),
         "video_environment": "Outdoor",
         "video_split": "train",
-        "masklet": [[_rle(mask) for mask in row] for row in masks],
+        "masklet": [[rle_of(mask) for mask in row] for row in masks],
         "masklet_id": [0, 1],
         "masklet_size_rel": [size / (height * width) for size in sizes],
         "masklet_size_abs": sizes,
@@ -125,7 +131,8 @@ def _annotation(video_id: str, pictures: Sequence[NDArray[np.uint8]]) -> dict[st
     }
 
 
-def _rle(mask: NDArray[np.bool_] | None) -> dict[str, Any] | None:
+def rle_of(mask: NDArray[np.bool_] | None) -> dict[str, Any] | None:
+    """Return a mask as SA-V's jsons have it, None where there is none."""
     if mask is None:
         return None
     encoded = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
