@@ -94,8 +94,9 @@ def check_folder(footage: Footage, numbers: Set[int]) -> None:
     """
     first, last = min(numbers), max(numbers)
     found = f"the folder has {len(numbers)} frames, {first:05d}.jpg to {last:05d}.jpg, but {footage.said}"
-    if first == 1:
-        cause = "Are they numbered from 1? The first frame is 00000.jpg: rename them"
+    beyond = footage.at_most is not None and last >= footage.at_most
+    if first == 1 or (first == FRAMES_PER_ANNOTATION and beyond):
+        cause = f"Are they numbered from {first}? The first frame is 00000.jpg: rename them"
         raise RecordError(f"{found}, and there is no 00000.jpg, {_SHIFTED}. {cause}, or {_ANEW}")
     if footage.is_exceeded_by(last + 1):
         raise RecordError(f"{found}, {_SHIFTED}. Were they extracted at another rate? Then {_ANEW}")
@@ -124,7 +125,7 @@ def check_masks(footage: Footage, length: int) -> None:
         raise RecordError(
             f"{len(footage.masks)} masks of every 4th frame are expected as 00000.png, 00004.png, ..., but "
             f"{len(others)} have other numbers, up to {max(footage.masks):05d}.png of {length} frames: numbered one after "
-            "the other? Rename each to 4 times its number",
+            "the other? Then rename each to 4 times its number; else keep only 00000.png, 00004.png, 00008.png and so on",
             stage="mask",
         )
 

@@ -15,10 +15,15 @@ Val and test::
 
 - Annotated frame t is video frame 4 t. File names, keys and `Frame.time` count video frames; options count annotated
   ones.
-- An absent object is a mask without foreground, a null, a shorter list, a missing file or a missing folder.
+- An absent object is a mask without foreground, a null, a shorter list, a missing file or a missing folder. A json that
+  annotates fewer frames than every 4th is counted, one that annotates more is refused.
 - Objects overlap. Manual and automatic ids both begin at 0, so object ids are "manual-0" and "auto-0".
-- Decoders may find a frame more or less than a json says. Masks and frames go together by number; masks beyond the
-  last frame are skipped, and frames without a mask are not used anyway.
+- Masks and frames go together by number, which is right only in the video that was annotated. Its number of frames, size
+  and rate (`video_frame_count`, `video_height`, `video_width`, `video_duration`, any of which other tools leave out) are
+  compared with the mp4's, and with the numbers of extracted frames; the val layout has only its masks' numbers. What was
+  re-encoded at another rate, cut, turned or numbered anew is refused as a whole (preprocess/sources/footage.py).
+- Official files may have a frame or two more or less than their jsons say. That is counted; masks beyond the last frame
+  are skipped, and frames without a mask are not used anyway.
 - JPEGs extracted from an mp4 differ from its frames by their coding: 3.7 of 255 on average in the samples tried.
 
 A sample is the same object in two annotated frames in which it is visible, a permitted gap apart. Of all such pairs

@@ -258,6 +258,13 @@ def test_folders_with_other_numbers_are_refused_with_both_lengths(tmp_path: Path
     assert "ffmpeg -i VIDEO.mp4" in reject.reason
 
 
+@pytest.mark.parametrize("length", [51.0, 52.0, None])
+def test_every_4th_frame_numbered_from_4_is_refused(tmp_path: Path, length: float | None) -> None:
+    write_bar_json(tmp_path, video_frame_count=length)
+    write_bar_jpegs(tmp_path, [(number + 4, number) for number in FOURTH])
+    assert "numbered from 4?" in the_only_reject(read(tmp_path)).reason
+
+
 VAL_FOLDERS: dict[str, tuple[Names, Names, list[int]]] = {
     "all frames": (list(zip(EVERY, EVERY, strict=True)), list(zip(FOURTH, FOURTH, strict=True)), FOURTH),
     "masks that end early": (
