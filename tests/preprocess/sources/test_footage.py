@@ -25,6 +25,7 @@ from miniature.sav import rle_of, write_mp4
 from PIL import Image
 
 from preprocess.records import Frame, Pair, Record, Reject, Skip
+from preprocess.sources import video
 from preprocess.sources.sav import Options, SavSource
 
 EVERY = list(range(COUNT))
@@ -190,6 +191,13 @@ def test_the_header_of_an_mp4_is_not_believed(tmp_path: Path) -> None:
     with av.open(str(path)) as container:
         assert container.streams.video[0].frames == COUNT
     assert "but its json says 49" in the_only_reject(read(tmp_path)).reason
+
+
+def test_frames_beyond_the_limit_are_not_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_bar_json(tmp_path)
+    write_bar_mp4(tmp_path, EVERY)
+    monkeypatch.setattr(video, "MAX_FRAMES", 40)
+    assert the_only_reject(read(tmp_path)).reason == "the video has over 40 frames, the limit"
 
 
 @pytest.mark.parametrize(
