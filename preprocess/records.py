@@ -29,6 +29,8 @@ class Mask:
     """Phrases that refer to this object."""
     may_be_empty: bool = False
     """Whether no covered pixel at all is a valid answer (gRefCOCO's no-target records)."""
+    path: str = ""
+    """The mask's own file, relative to the dataset's root; "" where a reject is to name the image's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,17 @@ class Pair:
     object_id: str
     time1: int
     time2: int
+    keys: tuple[str, str]
+    """Keys of the two frames, which may have been rejected."""
+
+    @property
+    def key(self) -> str:
+        """Key of the sample, as the loader has it.
+
+        >>> Pair("manual-0", 0, 16, ("sav/sav_000001/00000", "sav/sav_000001/00016")).key
+        'sav/sav_000001/00000+00016/manual-0'
+        """
+        return f"{self.keys[0]}+{self.keys[1].rpartition('/')[2]}/{self.object_id}"
 
 
 Record: TypeAlias = Frame | Pair | Reject | Skip

@@ -105,9 +105,8 @@ class PartWriter:
         self._skips: Counter[str] = Counter()
         self._unsure_turns = 0
         self._scene = NO_SCENE
-        self._scene_key = ""
-        self._scene_path = ""
         self._scene_masks: dict[tuple[int, str], int] = {}
+        self._scene_faults: dict[str, str] = {}
         self._stack = ExitStack()
 
     def __enter__(self) -> "PartWriter":
@@ -152,11 +151,10 @@ class PartWriter:
         """Say which scene of the dataset the next records belong to."""
         self._attempt.enter_scene(scene)
         self._scene = scene
-        self._scene_key = key
         with writing(self._store):
             self._columns.append_text("scenes/key", key)
-        self._scene_path = ""
         self._scene_masks.clear()
+        self._scene_faults.clear()
 
     def add(self, record: Record) -> None:
         """Take one record of the current scene.
@@ -165,8 +163,6 @@ class PartWriter:
             RejectedError: the record is a reject, or becomes one, and the first reject is to stop the run.
             StoreError: the file system refuses to take it.
         """
-        if isinstance(record, Frame | Reject):
-            self._scene_path = self._scene_path or record.path
         with writing(self._store):
             if isinstance(record, Frame):
                 self._add_frame(record)
@@ -205,7 +201,8 @@ class PartWriter:
             if wanted is not None and len(accepted) >= wanted:
                 break
             if reason := self._reason_against(mask, frame, (height, width)):
-                self._reject(Reject(f"{frame.key}/{mask.object_id}", frame.path, "mask", reason))
+                path = mask.path or frame.path
+                self._reject(Reject(f"{frame.key}/{mask.object_id}", path, "mask", reason))
             else:
                 # The row is claimed at once, so that a second mask of the same object is seen.
                 self._scene_masks[frame.time, mask.object_id] = self._num_rows("masks") + len(accepted)
@@ -265,13 +262,17 @@ class PartWriter:
         if self.is_full:
             return
         rows = [self._scene_masks.get((time, pair.object_id)) for time in (pair.time1, pair.time2)]
-        if None in rows:
-            missing = " and ".join(
-                str(t) for t, row in zip((pair.time1, pair.time2), rows, strict=True) if row is None
-            )
-            key = f"{self._scene_key}/{pair.time1}+{pair.time2}/{pair.object_id}"
-            reason = f"the pair has no usable image and mask at time {missing}"
-            self._reject(Reject(key, self._scene_path, "pair", reason))
+        missing = [key for key, row in zip(pair.keys, rows, strict=True) if row is None]
+        if missing:
+            # What was rejected before, the mask or its whole frame, says why and names the file.
+            causes = [
+                self._scene_faults.get(f"{key}/{pair.object_id}") or self._scene_faults.get(key)
+                for key in missing
+            ]
+            path = next((cause for cause in causes if cause), "")
+            names = " and ".join(dict.fromkeys(key.rpartition("/")[2] for key in missing))
+            reason = f"the pair has no usable image and mask in frame {names}"
+            self._reject(Reject(pair.key, path, "pair", reason))
         else:
             self._columns.append("samples/mask", rows)
 
@@ -279,6 +280,7 @@ class PartWriter:
         if self._stop_on_reject:
             raise RejectedError(f"{reject.key} ({reject.path}), stage {reject.stage}: {reject.reason}")
         self._rejects.append(reject)
+        self._scene_faults.setdefault(reject.key, reject.path)
 
     def _num_rows(self, table: Table) -> int:
         return self._columns.num_rows(table)

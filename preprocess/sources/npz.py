@@ -89,7 +89,7 @@ class NpzScene:
             yield Frame(key, self.path, image, of_frame, time)
         if self.options.paired:
             for number in range(len(expressions)):
-                yield Pair(str(number), 0, 1)
+                yield Pair(str(number), 0, 1, (f"{self.key}/1", f"{self.key}/2"))
 
     def _read_arrays(
         self, names: list[tuple[str, str]]

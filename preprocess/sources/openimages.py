@@ -129,7 +129,7 @@ class OpenImagesScene:
                 seen |= {row.mask_path, row.object_id}
                 bitmap = self._read_bitmap(row, MAX_BITMAP_PIXELS - num_pixels)
                 num_pixels += bitmap.array.size
-                yield row, Mask(row.object_id, bitmap, category)
+                yield row, Mask(row.object_id, bitmap, category, path=f"{self.masks}/{row.mask_path}")
             except _AbsentError as err:
                 skip = Skip("row whose mask is absent")
                 yield row, skip if self.skip_missing else self._reject(row, err)

@@ -161,7 +161,7 @@ class Sa1bScene:
             elif rle.area > self.options.max_area_share * size[0] * size[1]:
                 yield Skip("mask over max_area_share")
             else:
-                yield Mask(str(object_id), rle)
+                yield Mask(str(object_id), rle, path=self.annotations.path)
 
     def _fails_quality(self, annotation: _Annotation) -> str:
         """Return why a filter leaves the annotation out, "" if none does."""

@@ -15,10 +15,15 @@ Val and test::
 
 - Annotated frame t is video frame 4 t. File names, keys and `Frame.time` count video frames; options count annotated
   ones.
-- An absent object is a mask without foreground, a null, a shorter list, a missing file or a missing folder.
+- An absent object is a mask without foreground, a null, a shorter list, a missing file or a missing folder. A json that
+  annotates fewer frames than every 4th is counted, one that annotates more is refused.
 - Objects overlap. Manual and automatic ids both begin at 0, so object ids are "manual-0" and "auto-0".
-- Decoders may find a frame more or less than a json says. Masks and frames go together by number; masks beyond the
-  last frame are skipped, and frames without a mask are not used anyway.
+- Masks and frames go together by number, which is right only in the video that was annotated. Its number of frames, size
+  and rate (`video_frame_count`, `video_height`, `video_width`, `video_duration`, any of which other tools leave out) are
+  compared with the mp4's, and with the numbers of extracted frames; the val layout has only its masks' numbers. What was
+  re-encoded at another rate, cut, turned or numbered anew is refused as a whole (preprocess/sources/footage.py).
+- Official files may have a frame or two more or less than their jsons say. That is counted; masks beyond the last frame
+  are skipped, and frames without a mask are not used anyway.
 - JPEGs extracted from an mp4 differ from its frames by their coding: 3.7 of 255 on average in the samples tried.
 
 A sample is the same object in two annotated frames in which it is visible, a permitted gap apart. Of all such pairs
@@ -36,26 +41,14 @@ from typing import Annotated, Literal
 import msgspec
 
 from preprocess.errors import RecordError, SourceError
-from preprocess.images import ImageDecoder, decode_image
+from preprocess.images import ImageDecoder, Picture, Size, decode_image
 from preprocess.layout import DatasetType
 from preprocess.records import Frame, Mask, Pair, Record, Reject, Skip
 from preprocess.sources.base import RawPath, SourceOptions, file_digest, listing_digest, read_file
+from preprocess.sources.footage import FRAMES_PER_ANNOTATION, Footage, check_masks, describe_misfit
 from preprocess.sources.listing import list_tree, scan_folder
-from preprocess.sources.masklets import (
-    FRAMES_PER_ANNOTATION,
-    Masklet,
-    frame_key,
-    read_folders,
-    read_json,
-)
-from preprocess.sources.video import (
-    MISSING_DECODER,
-    ExtractedFrames,
-    Frames,
-    Size,
-    VideoFile,
-    can_decode_video,
-)
+from preprocess.sources.masklets import Masklet, frame_key, read_folders, read_json
+from preprocess.sources.video import MISSING_DECODER, ExtractedFrames, Frames, VideoFile, can_decode_video
 
 _KINDS = {"manual": "_manual.json", "auto": "_auto.json", "mp4": ".mp4"}
 
@@ -118,22 +111,25 @@ class SavScene:
         try:
             frames = self._open_frames(folder, decode)
         except RecordError as err:
-            yield Reject.from_error(err, self.key, self.mp4 or folder)
+            needs_folder = self.options.frames == "jpeg" or (self.options.frames == "auto" and not self.mp4)
+            yield Reject.from_error(err, self.key, folder if needs_folder else self._locate(".mp4", self.mp4))
             return
         with closing(frames):
             yield from self._read_pairs(frames)
 
     def _read_pairs(self, frames: Frames) -> Iterator[Record]:
         choices = []
-        for found in self._read_annotations():
+        for found in self._read_annotations(frames):
             if isinstance(found, Masklet):
                 choices.append((yield from self._choose(found, frames)))
             else:
                 yield found
         yield from self._read_frames(frames, choices)
         for choice in choices:
-            for t1, t2 in choice.pairs:
-                yield Pair(choice.masklet.object_id, FRAMES_PER_ANNOTATION * t1, FRAMES_PER_ANNOTATION * t2)
+            for pair in choice.pairs:
+                time1, time2 = (FRAMES_PER_ANNOTATION * t for t in pair)
+                key1, key2 = (frame_key(self.key, t) for t in pair)
+                yield Pair(choice.masklet.object_id, time1, time2, (key1, key2))
 
     def _open_frames(self, folder: str, decode: ImageDecoder) -> Frames:
         if self.options.frames != "mp4":
@@ -146,19 +142,40 @@ class SavScene:
             raise RecordError(f"{self.video_id}.mp4 is missing")
         return VideoFile(self.root, self.mp4)
 
-    def _read_annotations(self) -> Iterator[Masklet | Reject | Skip]:
+    def _locate(self, suffix: str, path: str) -> str:
+        """Return the path of the video's file of this suffix; where there is none, beside the others it has."""
+        others = [self.mp4, *(annotation for _, annotation in self.annotations)]
+        folder = next((other.rpartition("/")[0] for other in others if other), "")
+        return path or f"{folder}/{self.video_id}{suffix}".removeprefix("/")
+
+    def _read_annotations(self, frames: Frames) -> Iterator[Masklet | Reject | Skip]:
+        """Yield the objects, up to an annotation that is of another video than the frames."""
         for kind, path in self.annotations:
+            records: Iterator[Footage | Masklet | Reject | Skip]
             try:
                 if kind == "folder":
-                    yield from read_folders(self.root, path, self.key)
+                    records = read_folders(self.root, path, self.key)
                 elif path:
-                    yield from read_json(self.root, path, kind, self.key)
+                    records = read_json(self.root, path, kind, self.key)
                 elif kind == "auto":
                     yield Skip("video without automatic annotation")
+                    continue
                 else:
                     raise RecordError(f"{self.video_id}_{kind}.json is missing")
+                for record in records:
+                    if not isinstance(record, Footage):
+                        yield record
+                        continue
+                    check_masks(record, frames.length)
+                    try:
+                        is_exact = frames.compare(record)
+                    except RecordError as err:
+                        yield Reject.from_error(err, self.key, frames.path)
+                        return
+                    if not is_exact:
+                        yield Skip("video of a frame or two more or less than its annotation says")
             except RecordError as err:
-                yield Reject.from_error(err, self.key, path or f"{self.video_id}_{kind}.json")
+                yield Reject.from_error(err, self.key, self._locate(f"_{kind}.json", path))
 
     def _choose(self, masklet: Masklet, frames: Frames) -> Generator[Record, None, _Choice]:
         """Return the pairs of an object to take; yield what speaks against it, or against some of its masks."""
@@ -168,15 +185,18 @@ class SavScene:
             key, number = f"{frame_key(self.key, t)}/{masklet.object_id}", FRAMES_PER_ANNOTATION * t
             try:
                 mask = decode()
-                if mask.area and number in frames:
-                    sizes[t] = mask.size
-                elif mask.area and frames.length is not None and number >= frames.length:
-                    beyond += 1
-                elif mask.area:
-                    raise RecordError(f"video frame {number} is not among the extracted frames")
             except RecordError as err:
                 lost += 1
-                yield Reject.from_error(err, key, masklet.path)
+                yield Reject.from_error(err, key, masklet.path_of(t))
+                continue
+            if mask.area and number in frames:
+                sizes[t] = mask.size
+            elif mask.area and number >= frames.length:
+                beyond += 1
+            elif mask.area:
+                lost += 1
+                reason = f"video frame {number} is not among the extracted frames"
+                yield Reject(key, frames.path_of(number), "read", reason)
         if beyond:
             yield Skip("mask beyond the last frame", beyond)
         pairs = choose_pairs(sizes, f"{self.video_id}/{masklet.object_id}", self.options)
@@ -196,22 +216,32 @@ class SavScene:
                 in_frame.setdefault(t, []).append(choice)
         expected: dict[int, Size | None] = {}
         for t, present in in_frame.items():
-            # Where masks of a frame disagree, it is not known which are right: the writer compares each.
+            # Where masks of a frame disagree, it is not known which are right: each is compared.
             sizes = {choice.sizes[t] for choice in present}
             expected[FRAMES_PER_ANNOTATION * t] = sizes.pop() if len(sizes) == 1 else None
         for number, path, picture in frames.read(expected):
             t = number // FRAMES_PER_ANNOTATION
             key = frame_key(self.key, t)
-            try:
-                if isinstance(picture, RecordError):
-                    raise picture
-                masks = tuple(
-                    Mask(choice.masklet.object_id, choice.masklet.masks[t]()) for choice in in_frame[t]
-                )
-            except RecordError as err:
-                yield Reject.from_error(err, key, path)
-            else:
-                yield Frame(key, path, picture.image, masks, number, picture.unsure_turn)
+            if isinstance(picture, RecordError):
+                yield Reject.from_error(picture, key, path)
+                continue
+            masks = []
+            for masklet in (choice.masklet for choice in in_frame[t]):
+                try:
+                    masks.append(_read_mask(masklet, t, picture))
+                except RecordError as err:
+                    yield Reject.from_error(err, f"{key}/{masklet.object_id}", masklet.path_of(t))
+            if masks:
+                yield Frame(key, path, picture.image, tuple(masks), number, picture.unsure_turn)
+
+
+def _read_mask(masklet: Masklet, t: int, picture: Picture) -> Mask:
+    """Return an object's mask in annotated frame `t`, which must be of this picture, in any scale."""
+    segmentation = masklet.masks[t]()
+    height, width = picture.image.shape[:2]
+    if reason := describe_misfit((height, width), segmentation.size):
+        raise RecordError(f"the frame is {reason}", stage="mask")
+    return Mask(masklet.object_id, segmentation, path=masklet.path_of(t))
 
 
 def choose_pairs(visible: Iterable[int], name: str, options: Options) -> tuple[tuple[int, int], ...]:

@@ -6,30 +6,35 @@ An mp4 is decoded so that damage can't shift the numbers: the decoder is told to
 hiding it, since a frame that it drops would move every later mask onto the wrong frame. Pixels of an mp4 and of
 JPEGs extracted from it differ a little, by the JPEG coding; a conversion should use one of the two throughout.
 The header may drop frames, too (an edit list, which damage can also give that meaning), and times may be out of order:
-from there on no frame is used.
+from there on no frame is used. Nor is a header's number of frames believed: packets are counted, which decodes nothing.
 """
 
 import importlib.util
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
 from preprocess.errors import RecordError
-from preprocess.images import MAX_IMAGE_PIXELS, ImageDecoder, Picture, is_same_picture
+from preprocess.images import MAX_IMAGE_PIXELS, ImageDecoder, Picture, Size
 from preprocess.remote.scratch import local_file
 from preprocess.sources.base import RawPath, read_file, resolve_inside
+from preprocess.sources.footage import (
+    Footage,
+    check_folder,
+    check_video,
+    describe_misfit,
+    has_usual_difference,
+)
 from preprocess.sources.listing import scan_folder
 
 if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.frame import VideoFrame
-
-Size: TypeAlias = tuple[int, int]
-"""(height, width) in pixels."""
 
 Decoded: TypeAlias = tuple[int, str, Picture | RecordError]
 """A frame's number, its file relative to the root, and its pixels or why there are none."""
@@ -37,6 +42,9 @@ Decoded: TypeAlias = tuple[int, str, Picture | RecordError]
 MISSING_DECODER = "decoding mp4 needs PyAV: pip install resizeonce[video], or extract the frames"
 
 _FRAME_NAME = re.compile(r"[0-9]{5,9}\.jpg")
+
+MAX_FRAMES = 1 << 20
+"""Most frames of an mp4 that are counted: twelve hours."""
 
 _DECODER_OPTIONS = {"err_detect": "explode", "max_pixels": str(MAX_IMAGE_PIXELS)}
 
@@ -49,8 +57,18 @@ class Frames(Protocol):
         """Return the folder or file, relative to the root."""
 
     @property
-    def length(self) -> int | None:
-        """Return the number of the last frame plus one, None where only decoding would tell."""
+    def length(self) -> int:
+        """Return the number of the last frame plus one."""
+
+    def path_of(self, number: int) -> str:
+        """Return the file of a frame, relative to the root, whether it is there or not."""
+
+    def compare(self, footage: Footage) -> bool:
+        """Return whether the frames are those of an annotated video exactly, not only up to the usual difference.
+
+        Raises:
+            RecordError: they are those of another one.
+        """
 
     def __contains__(self, number: int) -> bool:
         """Whether there is a frame of this number, as far as can be told without decoding."""
@@ -90,9 +108,18 @@ class ExtractedFrames:
             raise RecordError("the folder holds no frame such as 00000.jpg")
 
     @property
-    def length(self) -> int | None:
+    def length(self) -> int:
         """Return the number of the last frame plus one."""
         return max(self._numbers) + 1
+
+    def path_of(self, number: int) -> str:
+        """Return the JPEG file of a frame."""
+        return f"{self.path}/{number:05d}.jpg"
+
+    def compare(self, footage: Footage) -> bool:
+        """Compare the files' numbers with those of an annotated video's frames."""
+        check_folder(footage, self._numbers)
+        return not has_usual_difference(footage, self._numbers)
 
     def __contains__(self, number: int) -> bool:
         return number in self._numbers
@@ -100,10 +127,10 @@ class ExtractedFrames:
     def read(self, sizes: Mapping[int, Size | None]) -> Iterator[Decoded]:
         """Yield the frames that `sizes` names, each read from its own file."""
         for number in sorted(sizes):
-            path = f"{self.path}/{number:05d}.jpg"
+            path = self.path_of(number)
             try:
                 encoded = read_file(resolve_inside(self._root, path))
-                yield number, path, self._decode(encoded, sizes[number])
+                yield number, path, _decode_jpeg(encoded, sizes[number], self._decode)
             except RecordError as err:
                 yield number, path, err
 
@@ -126,17 +153,25 @@ class VideoFile:
             if not self._file.is_file():
                 raise RecordError("not a regular file" if self._file.exists() else "the file is missing")
             with _open_container(self._file) as container:
-                # A header may claim any number here; it is only ever compared.
-                self._length = container.streams.video[0].frames or None
+                self._contents = _survey(container)
             self._held = stack.pop_all()
 
     @property
-    def length(self) -> int | None:
-        """Return what the header claims, None where it says nothing."""
-        return self._length
+    def length(self) -> int:
+        """Return how many frames the file holds, damaged ones as well."""
+        return self._contents.length
+
+    def path_of(self, number: int) -> str:
+        """Return the mp4, which every frame is in."""
+        return self.path
+
+    def compare(self, footage: Footage) -> bool:
+        """Compare number, size and times of the frames with those of an annotated video."""
+        check_video(footage, self._contents.length, self._contents.size, self._contents.times)
+        return footage.fits(self.length)
 
     def __contains__(self, number: int) -> bool:
-        return self._length is None or number < self._length
+        return number < self.length
 
     def read(self, sizes: Mapping[int, Size | None]) -> Iterator[Decoded]:
         """Yield the frames that `sizes` names, in one pass; after damage, none of the rest."""
@@ -184,6 +219,43 @@ def _open_container(path: Path) -> "InputContainer":
     return container
 
 
+@dataclass(frozen=True, slots=True)
+class _Contents:
+    """What an mp4 holds, as far as can be told without decoding."""
+
+    length: int
+    size: Size
+    times: tuple[float, ...] | None
+    """When each frame is shown, in seconds, ascending; None where that is not known of every frame."""
+
+
+def _survey(container: "InputContainer") -> _Contents:
+    """Count the packets of a video, up to where the file ends.
+
+    Raises:
+        RecordError: there are too many.
+    """
+    import av
+
+    stream = container.streams.video[0]
+    unit = float(stream.time_base or 0)
+    times: list[float] = []
+    length = 0
+    try:
+        for packet in container.demux(stream):
+            # An empty packet holds no frame: the last one only says that there are no more.
+            length += packet.size > 0
+            if length > MAX_FRAMES:
+                raise RecordError(f"the video has over {MAX_FRAMES} frames, the limit", stage="decode")
+            if packet.size and packet.pts is not None and not packet.is_discard:
+                times.append(packet.pts * unit)
+    except (av.FFmpegError, ValueError):
+        # Decoding comes there too, and says more.
+        pass
+    size = (stream.codec_context.height, stream.codec_context.width)
+    return _Contents(length, size, tuple(sorted(times)) if len(times) == length else None)
+
+
 def _decode(path: Path) -> "Iterator[VideoFrame]":
     """Yield every frame, in the order in which the decoder puts them out.
 
@@ -224,11 +296,25 @@ def _convert(frame: "VideoFrame", size: Size | None) -> Picture | RecordError:
             f"the video asks to be shown turned by {frame.rotation} degrees; extract its frames upright",
             stage="decode",
         )
-    found = (frame.height, frame.width)
-    if size is not None and not is_same_picture(found, size):
-        return RecordError(
-            f"the frame is {found[0]} x {found[1]} (height x width) but its annotation describes "
-            f"{size[0]} x {size[1]}, which is not the same picture in another size",
-            stage="decode",
-        )
+    if size is not None and (reason := describe_misfit((frame.height, frame.width), size)):
+        return RecordError(f"the frame is {reason}", stage="decode")
     return Picture(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8), unsure_turn=False)
+
+
+def _decode_jpeg(encoded: bytes, size: Size | None, decode: ImageDecoder) -> Picture:
+    """Return a decoded JPEG file, which must have the annotated `size`, or that in another scale.
+
+    Raises:
+        RecordError: it has another one, or can't be decoded.
+    """
+    try:
+        picture = decode(encoded, size)
+    except RecordError as err:
+        # Where only the size is wrong, it can be decoded without one.
+        height, width = decode(encoded).image.shape[:2]
+        reason = describe_misfit((height, width), size) if size is not None else ""
+        raise RecordError(f"the frame is {reason}" if reason else err.reason, stage=err.stage) from err
+    height, width = picture.image.shape[:2]
+    if size is not None and (reason := describe_misfit((height, width), size)):
+        raise RecordError(f"the frame is {reason}", stage="decode")
+    return picture

@@ -36,6 +36,7 @@ def frame(*masks: Mask, key: str = "x/1", time: int = 0) -> Frame:
 def write(
     folder: Path, records: list[Record], **options: Any
 ) -> tuple[PartSummary, Part, list[dict[str, str]]]:
+    folder.mkdir(exist_ok=True)
     with PartWriter(folder, 0, RECIPE, **{"paired": False, **options}) as writer:
         writer.start_scene(7, "x")
         for record in records:
@@ -122,8 +123,8 @@ def test_a_pair_joins_the_rows_of_its_two_frames(tmp_path: Path) -> None:
         frame(mask("a"), mask("b"), key="x/0", time=0),
         frame(mask("b"), key="x/4", time=4),
         frame(mask("a"), key="x/8", time=8),
-        Pair("a", 0, 8),
-        Pair("b", 0, 4),
+        Pair("a", 0, 8, ("x/0", "x/8")),
+        Pair("b", 0, 4, ("x/0", "x/4")),
     ]
     summary, part, _ = write(tmp_path, records, paired=True)
     assert part.column("samples/mask").tolist() == [[0, 3], [1, 2]]
@@ -131,16 +132,56 @@ def test_a_pair_joins_the_rows_of_its_two_frames(tmp_path: Path) -> None:
     assert part.key([0, 3]) == "x/0+8/a"
 
 
-def test_a_pair_that_lost_a_frame_is_rejected_with_the_time_that_is_missing(tmp_path: Path) -> None:
+def test_a_rejected_pair_has_the_key_its_sample_would_have(tmp_path: Path) -> None:
+    good: list[Record] = [
+        frame(mask("a"), key="x/00000", time=0),
+        frame(mask("a"), key="x/00004", time=4),
+        Pair("a", 0, 4, ("x/00000", "x/00004")),
+    ]
+    _, part, _ = write(tmp_path / "good", good, paired=True)
+    bad = [good[0], Reject("x/00004", "4.jpg", "decode", "cut"), good[2]]
+    summary, _, rejects = write(tmp_path / "bad", bad, paired=True)
+    assert summary.rows["samples"] == 0
+    assert part.key(part.column("samples/mask")[0].tolist()) == "x/00000+00004/a"
+    assert (rejects[1]["key"], rejects[1]["stage"]) == ("x/00000+00004/a", "pair")
+    assert "in frame 00004" in rejects[1]["reason"]
+
+
+def test_a_rejected_pair_names_the_file_of_the_frame_or_mask_that_is_missing(tmp_path: Path) -> None:
+    empty = Mask("a", Bitmap(np.zeros((30, 40), np.bool_)), path="masks/8.png")
     records: list[Record] = [
-        frame(mask("a"), time=0),
+        frame(mask("a"), mask("b"), key="x/0", time=0),
         Reject("x/4", "4.jpg", "decode", "cut"),
-        Pair("a", 0, 4),
+        frame(empty, mask("b"), key="x/8", time=8),
+        Pair("a", 0, 4, ("x/0", "x/4")),
+        Pair("a", 0, 8, ("x/0", "x/8")),
+        Pair("a", 4, 8, ("x/4", "x/8")),
+        Pair("b", 0, 8, ("x/0", "x/8")),
     ]
     summary, _, rejects = write(tmp_path, records, paired=True)
-    assert summary.rows["samples"] == 0
-    assert (rejects[1]["key"], rejects[1]["stage"]) == ("x/0+4/a", "pair")
-    assert "at time 4" in rejects[1]["reason"]
+    assert summary.rows["samples"] == 1
+    assert [(reject["key"], reject["path"]) for reject in rejects] == [
+        ("x/4", "4.jpg"),
+        ("x/8/a", "masks/8.png"),
+        ("x/0+4/a", "4.jpg"),
+        ("x/0+8/a", "masks/8.png"),
+        ("x/4+8/a", "4.jpg"),
+    ]
+    assert "in frame 4 and 8" in rejects[4]["reason"]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        Mask("b", Bitmap(np.zeros((30, 40), np.bool_)), path="masks/b.png"),
+        Mask("b", Bitmap(np.ones((40, 30), np.bool_)), path="masks/b.png"),
+        Mask("a", Bitmap(np.ones((30, 40), np.bool_)), path="masks/b.png"),
+    ],
+    ids=["empty", "of another size", "second of its object"],
+)
+def test_a_mask_that_is_a_file_is_rejected_under_its_own_path(tmp_path: Path, bad: Mask) -> None:
+    _, _, (reject,) = write(tmp_path, [frame(mask("a"), bad)])
+    assert (reject["key"], reject["path"]) == (f"x/1/{bad.object_id}", "masks/b.png")
 
 
 def test_no_mask_is_written_that_no_sample_may_use(tmp_path: Path) -> None:

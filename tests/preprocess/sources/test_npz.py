@@ -75,7 +75,7 @@ def test_pair_of_frames(tmp_path: Path) -> None:
             assert [mask.object_id for mask in frame.masks] == ["0", "1"]
             for mask, expected in zip(frame.masks, arrays[name], strict=True):
                 np.testing.assert_array_equal(mask.segmentation.decode(), expected == 255)
-    assert pairs == [Pair("0", 0, 1), Pair("1", 0, 1)]
+    assert pairs == [Pair(number, 0, 1, ("npz/clips/00001/1", "npz/clips/00001/2")) for number in ("0", "1")]
 
 
 def test_single_images_with_a_phrase_for_each_object(tmp_path: Path) -> None:
@@ -397,7 +397,7 @@ def test_real_pair_from_sav_frames(shared_data: Path, tmp_path: Path) -> None:
     earlier, later, pair = read(tmp_path, Options())
     assert isinstance(earlier, Frame)
     assert isinstance(later, Frame)
-    assert pair == Pair("0", 0, 1)
+    assert pair == Pair("0", 0, 1, ("npz/a/1", "npz/a/2"))
     for frame, suffix in ((earlier, "1"), (later, "2")):
         np.testing.assert_array_equal(frame.image, arrays[f"image{suffix}"])
         mask = frame.masks[0].segmentation

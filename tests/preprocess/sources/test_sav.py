@@ -9,7 +9,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from miniature.sav import Clip, frame_of, masks_of, write_sav_train, write_sav_val
+from miniature.sav import Clip, frame_of, masks_of, write_mp4, write_sav_train, write_sav_val
 from miniature.shapes import picture_of
 from numpy.typing import NDArray
 from PIL import Image
@@ -163,7 +163,7 @@ def test_misnamed_png_is_rejected_and_the_rest_goes_on(tmp_path: Path) -> None:
     (folder / "00000.png").rename(folder / "00002.png")
     (folder / "00008.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     records = read(tmp_path, Options(layout="val"))
-    assert [reject.path[-9:] for reject in rejects_in(records)] == ["00002.png", "00001/000"]
+    assert [reject.path[-9:] for reject in rejects_in(records)] == ["00002.png", "00008.png"]
     assert rejects_in(records)[1].key == "sav/sav_000001/00008/000"
     assert len(pairs_in(records)) == 8
 
@@ -249,16 +249,17 @@ def test_a_frame_that_the_header_drops_can_not_shift_the_ones_after_it(tmp_path:
 def test_masks_beyond_the_end_of_an_mp4_are_skipped(tmp_path: Path) -> None:
     name, pictures = clip()
     write_sav_train(tmp_path, [(name, pictures)])
-    write_sav_train(tmp_path, [(name, pictures[:-2])], video=True)
-    write_sav_train(tmp_path / "whole", [(name, pictures)])
-    whole = tmp_path / "whole" / "sav_000" / "sav_000001_manual.json"
-    whole.replace(tmp_path / "sav_000" / "sav_000001_manual.json")
+    edit(tmp_path, lambda content: content.update(video_frame_count=45.0))
+    write_mp4(tmp_path / "sav_000" / f"{name}.mp4", [frame_of(pictures, number) for number in range(43)])
     records = read(tmp_path, Options(frames="mp4", pairs_per_object=1000))
     assert not rejects_in(records)
-    # Annotated frames 10 and 11 have no picture; object 1 is absent from frame 10.
-    skipped = [record.count for record in records if isinstance(record, Skip)]
-    assert skipped == [2, 1]
-    assert [frame.time for frame in frames_in(records)] == list(range(0, 40, 4))
+    # Annotated frame 11, which is video frame 44, has no picture; both objects are in it.
+    skipped = Counter({record.reason: record.count for record in records if isinstance(record, Skip)})
+    assert skipped == {
+        "mask beyond the last frame": 1,
+        "video of a frame or two more or less than its annotation says": 1,
+    }
+    assert [frame.time for frame in frames_in(records)] == list(range(0, 44, 4))
 
 
 def test_mp4_of_another_size_is_rejected(tmp_path: Path) -> None:
@@ -338,7 +339,9 @@ def test_object_visible_once_is_skipped_or_paired_with_itself(tmp_path: Path) ->
     edit(tmp_path, show_once)
     assert Skip("object visible in one frame only") in read(tmp_path, Options(lone_frames="skip"))
     repeated = pairs_in(read(tmp_path, Options()))
-    assert [pair for pair in repeated if pair.object_id == "manual-1"] == [Pair("manual-1", 0, 0)]
+    assert [pair for pair in repeated if pair.object_id == "manual-1"] == [
+        Pair("manual-1", 0, 0, ("sav/sav_000001/00000", "sav/sav_000001/00000"))
+    ]
 
 
 def test_damaged_mask_spoils_only_that_frame(tmp_path: Path) -> None:
@@ -376,7 +379,7 @@ def test_damaged_frame_is_rejected_and_its_pairs_are_left_to_the_writer(tmp_path
     records = read(tmp_path, ALL_PAIRS)
     (reject,) = rejects_in(records)
     assert (reject.key, reject.stage) == ("sav/sav_000001/00016", "decode")
-    assert Pair("manual-0", 16, 32) in records
+    assert Pair("manual-0", 16, 32, ("sav/sav_000001/00016", "sav/sav_000001/00032")) in records
 
 
 def test_whole_numbers_may_be_floats_and_extra_fields_may_be_odd(tmp_path: Path) -> None:
@@ -416,7 +419,7 @@ def test_manual_and_automatic_objects_are_different_objects(tmp_path: Path) -> N
     assert {p.object_id for p in pairs_in(both)} == {"manual-0", "manual-1", "auto-0", "auto-1"}
     (folder / "sav_000001_manual.json").unlink()
     (reject,) = rejects_in(read(tmp_path, Options(annotations="both")))
-    assert reject.path == "sav_000001_manual.json"
+    assert reject.path == "sav_000/sav_000001_manual.json"
     assert reject.reason == "sav_000001_manual.json is missing"
 
 
@@ -528,16 +531,21 @@ def test_real_mp4_frames_are_the_extracted_frames(shared_data: Path) -> None:
         assert min(distances) < 4
 
 
+SHORTENED = "annotation of fewer frames than every 4th of its video"
+
 ODD_CASES = {
-    "sav_094001": (1, 0, set()),
-    "sav_094002": (0, 3, set()),
-    "sav_094003": (1, 1, set()),
-    "sav_094004": (3, 0, {"mask beyond the last frame"}),
-    "sav_094005": (1, 0, set()),
+    "sav_094001": (1, 0, {SHORTENED}),
+    "sav_094002": (0, 3, {SHORTENED}),
+    "sav_094003": (1, 1, {SHORTENED}),
+    "sav_094004": (3, 0, {SHORTENED, "mask beyond the last frame"}),
+    "sav_094005": (1, 0, {SHORTENED}),
     "sav_094006": (0, 1, set()),
-    "sav_094007": (0, 1, set()),
+    "sav_094007": (0, 1, {SHORTENED}),
 }
-"""Usable pairs, rejects and reasons of skips. 094001 is visible in one frame only, which is paired with itself."""
+"""Usable pairs, rejects and reasons of skips. 094001 is visible in one frame only, which is paired with itself.
+
+Their jsons are of 50 frames, of which they annotate 3 or 5.
+"""
 
 
 def test_odd_samples(shared_data: Path) -> None:

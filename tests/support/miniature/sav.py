@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,8 @@ def write_sav_train(root: Path, clips: Sequence[Clip], *, video: bool = False) -
     for video_id, pictures in clips:
         (folder / f"{video_id}_manual.json").write_text(json.dumps(_annotation(video_id, pictures)))
         if video:
-            write_mp4(folder / f"{video_id}.mp4", pictures)
+            every = [frame_of(pictures, number) for number in range(4 * len(pictures))]
+            write_mp4(folder / f"{video_id}.mp4", every)
             continue
         frames = root / "JPEGImages_24fps" / video_id
         frames.mkdir(parents=True)
@@ -52,17 +54,34 @@ def write_sav_val(root: Path, clips: Sequence[Clip]) -> None:
     (root / "sav_val.txt").write_text("".join(f"{video_id}\n" for video_id, _ in clips))
 
 
-def write_mp4(path: Path, pictures: Sequence[NDArray[np.uint8]]) -> None:
-    """Encode all frames, 24 a second; height and width must be even."""
-    height, width = pictures[0].shape[:2]
-    with av.open(str(path), "w") as container:
+def write_mp4(
+    path: Path,
+    frames: Sequence[NDArray[np.uint8]],
+    *,
+    rate: int = 24,
+    times: Sequence[int] | None = None,
+    options: dict[str, str] | None = None,
+) -> None:
+    """Encode video frames; height and width must be even.
+
+    Args:
+        path: the file.
+        frames: what to encode.
+        rate: frames a second.
+        times: when each is shown, in 1 / rate seconds; else one after the other.
+        options: of the container.
+    """
+    height, width = frames[0].shape[:2]
+    with av.open(str(path), "w", options=options) as container:
         has_x264 = "libx264" in av.codecs_available
-        stream = container.add_stream("libx264" if has_x264 else "mpeg4", rate=24)
+        stream = container.add_stream("libx264" if has_x264 else "mpeg4", rate=rate)
         stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
         stream.bit_rate = 20_000_000
         stream.codec_context.thread_count = 1
-        for number in range(4 * len(pictures)):
-            frame = av.VideoFrame.from_ndarray(frame_of(pictures, number), format="rgb24")
+        stream.codec_context.time_base = Fraction(1, rate)
+        for number, picture in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = number if times is None else times[number], Fraction(1, rate)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
 
@@ -97,7 +116,7 @@ def _annotation(video_id: str, pictures: Sequence[NDArray[np.uint8]]) -> dict[st
         "video_resolution": float(height * width),
         "video_environment": "Outdoor",
         "video_split": "train",
-        "masklet": [[_rle(mask) for mask in row] for row in masks],
+        "masklet": [[rle_of(mask) for mask in row] for row in masks],
         "masklet_id": [0, 1],
         "masklet_size_rel": [size / (height * width) for size in sizes],
         "masklet_size_abs": sizes,
@@ -112,7 +131,8 @@ def _annotation(video_id: str, pictures: Sequence[NDArray[np.uint8]]) -> dict[st
     }
 
 
-def _rle(mask: NDArray[np.bool_] | None) -> dict[str, Any] | None:
+def rle_of(mask: NDArray[np.bool_] | None) -> dict[str, Any] | None:
+    """Return a mask as SA-V's jsons have it, None where there is none."""
     if mask is None:
         return None
     encoded = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
