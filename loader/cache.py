@@ -50,7 +50,11 @@ class CacheOptions:
             raise ValueError(f"max_bytes is a number of bytes above 0, not {self.max_bytes}")
 
     def path(self) -> Path:
-        """Return the folder as an absolute path."""
+        """Return the folder as an absolute path.
+
+        Raises:
+            StoreError: none is given, and this user has no home directory.
+        """
         home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
         try:
             return Path(self.folder or Path(home) / "resizeonce").expanduser().absolute()

@@ -1,6 +1,7 @@
 """What can't be opened at a URL, and the options that are refused."""
 
 import json
+import pwd
 import shutil
 import subprocess
 import sys
@@ -129,3 +130,17 @@ def test_messages_do_not_show_a_password(web: Publisher, cache: CacheOptions) ->
     with pytest.raises(StoreError) as error:
         Store(url + "x", cache=cache)
     assert "secret" not in str(error.value)
+
+
+def test_who_has_no_home_is_told_to_name_a_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def unknown(_: int) -> None:
+        raise KeyError("uid not found")
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    with pytest.raises(
+        StoreError, match=r"no home directory .*give CacheOptions\(folder=\.\.\.\), or set XDG_CACHE_HOME"
+    ):
+        CacheOptions().path()
+    assert CacheOptions(folder=tmp_path).path() == tmp_path
