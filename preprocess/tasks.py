@@ -14,7 +14,7 @@ from preprocess.manifest import digest_of
 from preprocess.presence import Presence
 from preprocess.processes import tick as tick_of_process
 from preprocess.recipe import Recipe
-from preprocess.records import Reject
+from preprocess.records import Reject, Skip
 from preprocess.sources.base import Scene, Source
 from preprocess.target import writing
 from preprocess.writer import PartSummary, PartWriter
@@ -39,6 +39,8 @@ class PartTask:
     stop_on_reject: bool
     engine: EngineName
     presence: Presence
+    skips: tuple[Skip, ...]
+    """What the dataset's index leaves out; counted in the first part of a plan."""
     plan_digest: str
     """Of the plan's file: a task that outlives its run must not write into the next one's store."""
 
@@ -87,6 +89,7 @@ class Tasks:
             stop_on_reject=self._stop_on_reject,
             engine=self._engine,
             presence=self._presence,
+            skips=tuple(self._source.skips) if part == self.plan.first_part else (),
             plan_digest=self._plan_digest,
         )
 
@@ -110,6 +113,8 @@ def write_part(task: PartTask, tick: Callable[[], None] = tick_of_process) -> Pa
         stop_on_reject=task.stop_on_reject,
         run=task.run,
     ) as writer:
+        for skip in task.skips:
+            writer.add(skip)
         deaths = writer.deaths()
         for number, scene in enumerate(task.scenes, start=task.first_scene):
             if writer.is_full:

@@ -14,9 +14,11 @@ import msgspec
 
 from preprocess.errors import RecordError, SegmentationError
 from preprocess.images import decode_bitmap
-from preprocess.records import Reject
+from preprocess.records import Reject, Skip
 from preprocess.segmentation import Bitmap, Rle, parse_rle
 from preprocess.sources.base import RawPath, is_text, printable, read_file, resolve_inside
+from preprocess.sources.json_files import decode_json
+from preprocess.sources.leftovers import SYSTEM_FILE, is_system_file
 from preprocess.sources.listing import scan_folder
 
 FRAMES_PER_ANNOTATION = 4
@@ -62,7 +64,7 @@ def read_json(root: RawPath, path: str, kind: str, key: str) -> Iterator[Masklet
         RecordError: the file can't be read, or is no annotation of a video.
     """
     try:
-        annotation = _ANNOTATION.decode(read_file(resolve_inside(root, path), MAX_JSON_BYTES))
+        annotation = decode_json(read_file(resolve_inside(root, path), MAX_JSON_BYTES), _ANNOTATION.decode)
     except (ValueError, RecursionError) as err:
         raise RecordError(f"no SA-V annotation: {err}") from err
     ids = annotation.masklet_id
@@ -89,7 +91,7 @@ def read_json(root: RawPath, path: str, kind: str, key: str) -> Iterator[Masklet
             yield Masklet(object_id, path, of_object)
 
 
-def read_folders(root: RawPath, path: str, key: str) -> Iterator[Masklet | Reject]:
+def read_folders(root: RawPath, path: str, key: str) -> Iterator[Masklet | Reject | Skip]:
     """Yield the objects of the folder `root / path`, which holds a folder of PNG masks for each.
 
     Raises:
@@ -98,6 +100,9 @@ def read_folders(root: RawPath, path: str, key: str) -> Iterator[Masklet | Rejec
     found = False
     for object_id in list_folder(root, path):
         folder = f"{path}/{object_id}"
+        if is_system_file(object_id):
+            yield Skip(SYSTEM_FILE)
+            continue
         if not (root / folder).is_dir():
             continue
         found = True
@@ -112,7 +117,10 @@ def read_folders(root: RawPath, path: str, key: str) -> Iterator[Masklet | Rejec
             yield Reject.from_error(err, f"{key}/{object_id}", folder)
             continue
         for name in names:
-            if not name.endswith(".png"):
+            if is_system_file(name) or not name.endswith(".png"):
+                yield Skip(
+                    SYSTEM_FILE if is_system_file(name) else "file in a folder of masks that is no .png"
+                )
                 continue
             number = int(name[:-4]) if _MASK_NAME.fullmatch(name) else -1
             if name != f"{number:05d}.png" or number % FRAMES_PER_ANNOTATION:
