@@ -29,8 +29,15 @@ def check_content(head: bytes) -> None:
         RecordError: they are those of a pointer or of a server's answer, not of a raw file of any kind.
     """
     begin = head[:HEAD_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip()
-    if begin[:1] not in b"v/<":
+    if begin[:1] not in b"v/<.":
         return
+    if begin.startswith(b"../") and len(head) < HEAD_BYTES and b"\n" not in begin.rstrip():
+        target = begin.decode("utf-8", "backslashreplace").strip()
+        raise RecordError(
+            f"the file is a link that was copied as text, to {target!r}: put what that leads to in its place (cp -rL), or "
+            "restore the links (git config core.symlinks true)",
+            stage="decode",
+        )
     begin = begin.lower()
     for mark, kind in _STANDINS.items():
         if begin.startswith(mark):

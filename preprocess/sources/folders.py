@@ -39,6 +39,13 @@ def count_unlisted(root: RawPath, folder: str, listed: Iterable[str]) -> LeftOut
     return unread
 
 
+def count_system_files(root: RawPath, folder: str, unread: LeftOut) -> None:
+    """Count the files of operating systems that lie directly in a folder."""
+    for entry in list_if_possible(root / folder):
+        if is_system_file(entry.name):
+            unread.look_at(entry.name, printable(f"{folder}/{entry.name}"))
+
+
 def list_if_possible(folder: RawPath) -> Iterator[Entry]:
     """Yield what lies in a folder; nothing where it can't be listed, as on some web servers."""
     try:

@@ -33,7 +33,7 @@ from preprocess.layout import DatasetType
 from preprocess.records import Frame, Mask, Record, Reject, Skip
 from preprocess.segmentation import Bitmap
 from preprocess.sources.base import RawPath, SourceOptions, file_digest, printable, read_file, resolve_inside
-from preprocess.sources.folders import check_folder, list_if_possible
+from preprocess.sources.folders import check_folder, count_system_files, list_if_possible
 from preprocess.sources.leftovers import LeftOut, is_system_file, suffix_of
 from preprocess.sources.names import name_advice
 from preprocess.sources.openimages_rows import Row, Rows, read_classes
@@ -197,6 +197,7 @@ class OpenImagesSource:
         unread = LeftOut(lambda name: "mask without a row in the CSV" if suffix_of(name) == ".png" else "")
         if len(self._rows) > MAX_COUNTED_ROWS:
             return unread
+        count_system_files(self._root, self._options.path(self._options.images), unread)
         known = set(self._rows.mask_names())
         masks = self._options.path(self._options.masks)
         folders = [masks]
