@@ -159,6 +159,7 @@ class Instances:
         except JSON_ERRORS as err:
             raise SourceError(f"{path} is no COCO instances JSON: {err}") from err
         self.categories = self._index_categories(content.categories)
+        self._ambiguous: set[int] = set()
         self.images = self._index_images(content.images)
         self.num_same_file = len(self.images) - len({image.file_name for image in self.images.values()})
         self.annotated: set[int] = set()
@@ -196,7 +197,11 @@ class Instances:
                 self._reject(f"images[{place}]", f"not an image entry: {explain(err, element)}")
                 continue
             if image.id in images:
-                self._reject(str(image.id), f"images[{place}] has the id of an earlier image")
+                if image != images[image.id]:
+                    self._ambiguous.add(image.id)
+                self._reject(
+                    str(image.id), f"images[{place}] has the id of an earlier image: renumber the images"
+                )
             else:
                 images[image.id] = image
         return dict(sorted(images.items()))
@@ -218,6 +223,12 @@ class Instances:
                 self._reject(
                     key,
                     f"annotations[{place}] belongs to image {annotation.image_id}, which is not listed",
+                )
+            elif annotation.image_id in self._ambiguous:
+                self._reject(
+                    key,
+                    f"annotations[{place}] belongs to image {annotation.image_id}, which several images have for their "
+                    "id: renumber the images",
                 )
             elif annotation.id in (self.annotations if self._by_id else of_image):
                 where = "" if self._by_id else " of this image"
