@@ -10,6 +10,10 @@ SYSTEM_FILE = "file of macOS or Windows, no data"
 
 ARCHIVE = "archive or compressed file, not read: unpack it"
 
+UNFINISHED = "unfinished download, not read"
+
+_UNFINISHED_SUFFIXES = (".part", ".partial", ".crdownload", ".aria2", ".download", ".incomplete", ".filepart")
+
 ARCHIVE_SUFFIXES = (
     ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst",
     ".zip", ".7z", ".rar", ".gz", ".bz2", ".xz", ".zst",
@@ -63,7 +67,10 @@ class LeftOut:
 
     def look_at(self, name: str, path: str) -> bool:
         """Count a file that is not read, if it is anything worth saying; return whether it was."""
-        kind = SYSTEM_FILE if is_system_file(name) else self._kind_of(name)
+        if is_system_file(name):
+            kind = SYSTEM_FILE
+        else:
+            kind = UNFINISHED if name.lower().endswith(_UNFINISHED_SUFFIXES) else self._kind_of(name)
         if kind:
             self.add(kind, path)
         return bool(kind)

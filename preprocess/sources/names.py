@@ -65,20 +65,26 @@ def is_there(folder: RawPath, name: str) -> bool:
 
 
 def name_advice(folder: RawPath, name: str) -> str:
-    """Return what is odd about the name of a file that is not there, to be put behind a reason; "" for nothing."""
+    """Return what is odd about the name of a file that is not there, to be put behind a reason; "" for nothing.
+
+    Files of similar names are looked for on this machine's disks only: elsewhere each look is a request.
+    """
+    advice = ""
+    slashed = name.replace("\\", "/")
     if "://" in name:
-        return ": the name is an address; download the picture, and give the name of its file"
-    if "\\" in name:
-        slashed = name.replace("\\", "/")
-        return f": the name holds a backslash, as paths of Windows do, and {slashed!r} is not there either"
+        advice = ": the name is an address; download the picture, and give the name of its file"
+    elif slashed != name:
+        advice = f": the name holds a backslash, as paths of Windows do, and {slashed!r} is not there either"
     if not isinstance(folder, Path):
-        return ""
+        return advice
+    path = PurePosixPath(slashed)
     plain = unquote(name)
-    if plain != name and is_there(folder, plain):
-        return f": the name is percent-encoded; {plain!r} is there"
-    path = PurePosixPath(name)
     others = [str(path.with_suffix(suffix)) for suffix in _IMAGE_SUFFIXES] if path.name else []
-    for other in dict.fromkeys((*others, name.lower(), name.upper())):
+    similar = {plain: "with percent-encoding undone", path.name: "without the folders before it"}
+    similar |= dict.fromkeys(
+        (*others, name.lower(), name.upper()), "with another ending or in other letter case"
+    )
+    for other, difference in similar.items():
         if other != name and is_there(folder, other):
-            return f": {other!r} is there, with another ending or in other letter case"
-    return ""
+            return f"{advice}; {other!r} is there, {difference}"
+    return advice

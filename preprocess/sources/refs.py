@@ -29,6 +29,7 @@ import msgspec
 
 from preprocess.errors import RecordError, SourceError
 from preprocess.sources.base import RawPath, read_file
+from preprocess.sources.contents import compression_of
 from preprocess.sources.json_files import JSON_ERRORS, decode_json, explain
 from preprocess.sources.listing import scan_folder
 
@@ -119,6 +120,8 @@ def read_refs(path: RawPath) -> list[Ref | BadRef]:
         except JSON_ERRORS as err:
             raise SourceError(f"{path} is no JSON list of refs: {err}") from err
         return _parse(elements, msgspec.json.decode, path)
+    if kind := compression_of(content):
+        raise SourceError(f"{path} is compressed ({kind}): decompress it")
     return _parse(load_pickle(content, path), msgspec.convert, path)
 
 

@@ -117,6 +117,8 @@ UNREAD: dict[str, tuple[str, Callable[[Path], object], str, str]] = {
                              "mask without a row in the CSV"),
     "a mask in a hex folder": ("openimages", lambda root: WRITERS["openimages"](root, pictures()),
                                "train-masks/a/a.png", "mask without a row in the CSV"),
+    "half a tar": ("sa1b", lambda root: write_sa1b(root, pictures()), "sa_000001.tar.part",
+                   "unfinished download, not read"),
     "an unlisted picture": ("coco", lambda root: WRITERS["coco"](root, pictures()), "train2017/9.jpg",
                             "picture that the annotations do not list"),
 }  # fmt: skip

@@ -75,10 +75,12 @@ def test_a_file_of_the_very_name_comes_before_other_spellings(tmp_path: Path) ->
         ("C:\\data\\000.jpg", "holds a backslash"),
         ("..\\..\\secret.jpg", "holds a backslash"),
         ("https://example.org/000.jpg", "an address; download the picture"),
-        ("with%20blank.jpg", "percent-encoded; 'with blank.jpg' is there"),
+        ("with%20blank.jpg", "'with blank.jpg' is there, with percent-encoding undone"),
         ("000.JPG", "'000.jpg' is there, with another ending or in other letter case"),
         ("000.jpeg", "'000.jpg' is there"),
         ("IMG.jpg", "'img.jpg' is there"),
+        ("images/000.jpg", "'000.jpg' is there, without the folders before it"),
+        ("D:\\data\\000.jpg", "a backslash.* '000.jpg' is there, without the folders before it"),
         ("404.jpg", "the file is missing$"),
     ],
 )
