@@ -329,7 +329,7 @@ class SavSource:
             for name in names:
                 path = printable(f"{folder}/{name}")
                 if not self._unread.look_at(name, path) and name not in known:
-                    self._unread.add(f"what is of no video, in {folder}, not read", path)
+                    self._unread.add(f"entry of {folder} that belongs to no video here, not read", path)
 
     def _read_list(self) -> list[str]:
         name = self._options.video_list

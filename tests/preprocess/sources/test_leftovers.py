@@ -108,7 +108,7 @@ UNREAD: dict[str, tuple[str, Callable[[Path], object], str, str]] = {
     "a packed folder": ("sav", lambda root: WRITERS["sav"](root, pictures()), "sav_001.tar",
                         "archive or compressed file, not read: unpack it"),
     "a video without json": ("sav", lambda root: WRITERS["sav"](root, pictures()), "JPEGImages_24fps/sav_000077",
-                             "what is of no video, in JPEGImages_24fps, not read"),
+                             "entry of JPEGImages_24fps that belongs to no video here, not read"),
     "an sa1b png": ("sa1b", lambda root: write_sa1b(root, pictures()), "sa_000000/sa_9.png",
                     "picture whose name is not sa_<image id>.jpg, not read"),
     "a json of another name": ("sa1b", lambda root: write_sa1b(root, pictures()), "sa_000000/9.json",
