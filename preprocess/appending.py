@@ -1,6 +1,7 @@
 """Scenes that a store lacks: what is converted when more is appended to it."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 
@@ -8,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.columns import storable
-from preprocess.layout import DatasetType
+from preprocess.layout import DatasetType, read_attributes
 from preprocess.manifest import read_rejects
-from preprocess.records import Reject
+from preprocess.records import Reject, Skip
 from preprocess.sources.base import Scene, Source
+from preprocess.sources.leftovers import without_example
 from preprocess.verify.scenes import read_scene_keys
 
 
@@ -31,6 +33,7 @@ class NewScenes:
         self._numbers = np.flatnonzero(~np.isin(found, known))
         listed = set(read_rejects(store))
         self._rejects = [reject for reject in source.rejects if reject not in listed]
+        self._skips = tuple(_not_counted(source.skips, read_attributes(store)["totals"]["skips"]))
 
     @property
     def dataset_type(self) -> DatasetType:
@@ -47,6 +50,11 @@ class NewScenes:
         """Return what the index shows to be unusable, and the store does not list yet."""
         return self._rejects
 
+    @property
+    def skips(self) -> Sequence[Skip]:
+        """Return what the index leaves out, and the store has not counted yet."""
+        return self._skips
+
     def __len__(self) -> int:
         """Return the number of new scenes."""
         return len(self._numbers)
@@ -58,6 +66,16 @@ class NewScenes:
     def fingerprint(self) -> dict[str, str]:
         """Return what identifies the whole raw dataset."""
         return self._source.fingerprint()
+
+
+def _not_counted(skips: Iterable[Skip], counted: Mapping[str, int]) -> Iterator[Skip]:
+    """Yield how many more there are of each kind than a store has counted."""
+    known = Counter[str]()
+    for reason, count in counted.items():
+        known[without_example(reason)] += count
+    for skip in skips:
+        if (more := skip.count - known[without_example(skip.reason)]) > 0:
+            yield Skip(skip.reason, more)
 
 
 def _hashes(keys: Iterator[str]) -> NDArray[np.uint64]:

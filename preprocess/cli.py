@@ -25,12 +25,14 @@ from preprocess.publish import root_folder
 from preprocess.ranges import PartRange
 from preprocess.remote.connection import shown
 from preprocess.report import forecast_lines, info_lines, range_lines, report_lines
+from preprocess.reports import RangeReport, Report
 from preprocess.verify import VerifyOptions, verify_store
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_REJECTS = 3
 EXIT_DAMAGE = 4
+EXIT_EMPTY = 5
 
 DRY_RUN_SCENES = 64
 
@@ -81,7 +83,7 @@ def main() -> None:
     """Write every training tensor once, from the original pixels; then only read.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage or config, 3 done with more rejects than --max-rejects,
-    4 verify found damage, 130 interrupted by Ctrl-C, 143 ended by SIGTERM.
+    4 verify found damage, 5 done without a single sample, 130 interrupted by Ctrl-C, 143 ended by SIGTERM.
     """
 
 
@@ -172,19 +174,24 @@ def convert_command(
         options = RunOptions(progress=sys.stderr.isatty(), announce=_announce, **run)
         if share is None:
             report = convert(effective, root, out, options)
-            store, lines, num_rejects = report.store, report_lines(report), report.num_rejects
+            _end(report_lines(report), report, max_rejects)
         else:
             part_report = convert_range(effective, root, out, share, options)
-            store, lines, num_rejects = part_report.store, range_lines(part_report), part_report.num_rejects
+            _end(range_lines(part_report), part_report, max_rejects)
+
+
+def _end(lines: Iterator[str], report: Report | RangeReport, max_rejects: int) -> None:
+    """Print the closing summary and exit with what it amounts to; of a range, that it has no sample says nothing."""
     for line in lines:
         click.echo(line)
-    _exit_on_rejects(store, num_rejects, max_rejects)
-
-
-def _exit_on_rejects(out: Path | str, found: int, allowed: int) -> None:
-    if found > allowed:
-        click.echo(f"{found:,} rejects, {allowed:,} allowed: see rejects.jsonl in {out}", err=True)
+    if report.num_rejects > max_rejects:
+        click.echo(
+            f"{report.num_rejects:,} rejects, {max_rejects:,} allowed: see rejects.jsonl in {report.store}",
+            err=True,
+        )
         sys.exit(EXIT_REJECTS)
+    if isinstance(report, Report) and not report.attributes["totals"]["samples"]:
+        sys.exit(EXIT_EMPTY)
 
 
 @main.command("finish")
@@ -198,9 +205,7 @@ def finish_command(store: str, scratch: str | None, max_rejects: int) -> None:
     Example: resizeonce finish sa1b.zarr
     """
     report = finish(store, scratch)
-    for line in report_lines(report):
-        click.echo(line)
-    _exit_on_rejects(report.store, report.num_rejects, max_rejects)
+    _end(report_lines(report), report, max_rejects)
 
 
 def _announce(forecast: Forecast) -> None:

@@ -7,6 +7,7 @@
     ├── SourceError              a raw dataset can't be opened at all
     │   └── ConnectionLostError  a remote one could be, and no longer answers
     ├── RecordError              one record is bad: it becomes a reject, the run goes on
+    │   ├── MissingFileError     a raw file that a record names is not there
     │   └── SegmentationError    a mask as written can't be a mask
     └── StoreError               a store is missing, incomplete, damaged or another one
         └── FormatVersionError   a store of a format this version does not read
@@ -41,6 +42,10 @@ class RecordError(PreprocessError):
         super().__init__(reason)
         self.reason = reason
         self.stage = stage
+
+
+class MissingFileError(RecordError):
+    """Raised when there is no raw file of the name that a record gives."""
 
 
 class SegmentationError(RecordError):

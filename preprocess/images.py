@@ -357,9 +357,12 @@ def _choose_turn(
         return None, turn is not None and (not can_turn or fits_both)
     if can_turn and is_same_picture(turned, annotated):
         return turn, False
+    swapped = (
+        ": it is the turned picture's, as if height and width were swapped" if annotated == turned else ""
+    )
     raise RecordError(
         f"the image is {stored[0]} x {stored[1]} (height x width) but its annotation describes "
-        f"{annotated[0]} x {annotated[1]}, which is not the same picture in another size",
+        f"{annotated[0]} x {annotated[1]}, which is not the same picture in another size{swapped}",
         stage="decode",
     )
 

@@ -34,7 +34,7 @@ from preprocess.ranges import PartRange, describe_numbers
 from preprocess.recipe import Recipe
 from preprocess.remote.path import local_path, open_root
 from preprocess.reports import RangeReport, Report
-from preprocess.sources import SOURCES
+from preprocess.sources import open_dataset
 from preprocess.sources.base import Scene, Source
 from preprocess.tasks import Tasks
 from preprocess.writer import PartSummary, RejectedError
@@ -266,7 +266,7 @@ def open_source(config: Config, root: Path | str) -> Source:
     Raises:
         SourceError: it can't be opened.
     """
-    return SOURCES[config.source].open(open_root(root), config.options)
+    return open_dataset(config.source, open_root(root), config.options)
 
 
 def _check_disk(

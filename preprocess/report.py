@@ -11,9 +11,22 @@ from preprocess.manifest import read_rejects
 from preprocess.pipeline import RangeReport, Report
 from preprocess.ranges import describe_numbers
 from preprocess.records import DAMAGE_ACCEPTED, Reject
+from preprocess.sources.leftovers import SAME_FILE
 
 EMPTY_PROMPTS_WARNING = 0.05
 """Share of prompt masks without a cell above which a store is worth a warning."""
+
+KEEPING_OPTIONS = {
+    "crowd annotation": "source.crowds=true",
+    "no-target ref": "source.no_target=keep",
+    "object visible in one frame only": "source.lone_frames=repeat",
+    "mask under min_area": "a smaller source.min_area",
+    "mask over max_area_share": "a larger source.max_area_share",
+    "mask under min_predicted_iou": "a smaller source.min_predicted_iou",
+    "mask under min_stability_score": "a smaller source.min_stability_score",
+    "object not visible in two frames a permitted gap apart": "another source.gaps",
+}
+"""The option that makes samples of what was left out, by the reason that is counted."""
 
 
 def forecast_lines(forecast: Forecast) -> Iterator[str]:
@@ -100,7 +113,8 @@ def totals_lines(totals: dict[str, Any]) -> Iterator[str]:
         if reason == DAMAGE_ACCEPTED:
             yield f'damaged   {count:,} pictures taken as far as Pillow decodes them (source.damaged = "accept")'
         else:
-            yield f"left out  {count:,}: {reason}"
+            label = "twice" if reason == SAME_FILE else "left out"
+            yield f"{label:<9} {count:,}: {reason}"
 
 
 def reject_lines(rejects: Iterable[Reject]) -> Iterator[str]:
@@ -118,7 +132,9 @@ def reject_lines(rejects: Iterable[Reject]) -> Iterator[str]:
 
 
 def warning_lines(totals: dict[str, Any]) -> Iterator[str]:
-    """Yield a warning where prompts vanish."""
+    """Yield a warning where there is no sample at all, and one where prompts vanish."""
+    if not totals["samples"]:
+        yield f"warning   the store holds no sample: {_why_empty(totals)}"
     if totals["masks"] and totals["empty_prompts"] / totals["masks"] > EMPTY_PROMPTS_WARNING:
         share = totals["empty_prompts"] / totals["masks"]
         yield (
@@ -126,6 +142,17 @@ def warning_lines(totals: dict[str, Any]) -> Iterator[str]:
             "Filter them while loading (min_prompt_cells=1), or convert with "
             "--set recipe.prompt_masks.filter=cover, under which no object vanishes."
         )
+
+
+def _why_empty(totals: dict[str, Any]) -> str:
+    """Return what became of all that could have been samples, and which option brings it in."""
+    causes = [f"{count:,} rejected at {stage}" for stage, count in totals["rejects"].items()]
+    for reason, count in totals["skips"].items():
+        if reason == SAME_FILE:
+            continue
+        hint = KEEPING_OPTIONS.get(reason)
+        causes.append(f"{count:,} left out: {reason}" + (f" ({hint} keeps them)" if hint else ""))
+    return "; ".join(causes) or "the dataset lists nothing; check --root and the config's [source]"
 
 
 def _shortened(text: str, length: int = 200) -> str:

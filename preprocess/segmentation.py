@@ -163,10 +163,12 @@ def rasterize_polygons(polygons: Sequence[object], height: int, width: int) -> R
     Parts of fewer than three points or with an odd count are dropped first: pycocotools takes four numbers for a box.
 
     Raises:
-        SegmentationError: no part is a polygon.
+        SegmentationError: no part is a polygon, or one is something else than numbers.
     """
     check_mask_size(height, width)
     parts = [part for part in polygons if _is_polygon(part)]
+    if len(parts) < len(polygons) and (fault := _polygon_fault(polygons)):
+        raise SegmentationError(f"{fault}; found {_shorten(polygons)}")
     if not parts:
         raise SegmentationError(
             f"no polygon of at least 3 points (6 numbers, an even count) among {_shorten(polygons)}"
@@ -177,6 +179,13 @@ def rasterize_polygons(polygons: Sequence[object], height: int, width: int) -> R
         )
     compressed = coco_mask.merge(coco_mask.frPyObjects(parts, height, width))
     return Rle(height, width, _runs_of(compressed["counts"]))
+
+
+def polygon_extent(segmentation: object) -> tuple[float, float] | None:
+    """Return how far down and how far to the right polygons reach, in pixels; None of what is no polygons."""
+    if not isinstance(segmentation, list) or not segmentation or not all(map(_is_polygon, segmentation)):
+        return None
+    return max(max(part[1::2]) for part in segmentation), max(max(part[0::2]) for part in segmentation)
 
 
 def check_mask_size(height: int, width: int) -> None:
@@ -235,12 +244,35 @@ def _outline_length(part: Sequence[float]) -> float:
     return float(np.abs(points - np.roll(points, 1, axis=0)).max(axis=1).sum())
 
 
+def _polygon_fault(polygons: Sequence[object]) -> str:
+    """Return what is wrong with the way that polygons are written, "" where some are only too short to be one."""
+    if all(isinstance(part, int | float) for part in polygons):
+        return "the polygon's numbers stand in no list of their own: one pair of brackets is missing, [[x1, y1, ...]]"
+    if not all(isinstance(part, list | tuple) for part in polygons):
+        return "not each polygon is a list of numbers, [[x1, y1, ...]]"
+    parts = [part for part in polygons if isinstance(part, list | tuple)]
+    if len(parts) >= 3 and all(len(part) == 2 for part in parts):
+        return "the polygon's points are lists of their own: expected a flat list, [[x1, y1, x2, y2, ...]]"
+    values = [value for part in parts for value in part]
+    if any(isinstance(value, list | tuple) for value in values):
+        return "the polygon's points are lists of their own: expected a flat list, [[x1, y1, x2, y2, ...]]"
+    if any(isinstance(value, str) for value in values):
+        return "the polygon's numbers are written as text: expected [[x1, y1, ...]] without quotes"
+    if not all(map(_is_coordinate, values)):
+        return "a polygon holds what is no coordinate (NaN, Infinity, or a million and more)"
+    return ""
+
+
+def _is_coordinate(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e6
+
+
 def _is_polygon(part: object) -> TypeGuard[Sequence[float]]:
     return (
         isinstance(part, list | tuple)
         and len(part) >= 6
         and len(part) % 2 == 0
-        and all(isinstance(x, int | float) and not isinstance(x, bool) and abs(x) < 1e6 for x in part)
+        and all(map(_is_coordinate, part))
     )
 
 

@@ -41,6 +41,8 @@ class PartTask:
     stop_on_reject: bool
     engine: EngineName
     presence: Presence
+    skips: tuple[Skip, ...]
+    """What the dataset's index leaves out; counted in the first part of a plan."""
     plan_digest: str
     """Of the plan's file: a task that outlives its run must not write into the next one's store."""
 
@@ -90,6 +92,7 @@ class Tasks:
             stop_on_reject=self._stop_on_reject,
             engine=self._engine,
             presence=self._presence,
+            skips=tuple(self._source.skips) if part == self.plan.first_part else (),
             plan_digest=self._plan_digest,
         )
 
@@ -113,6 +116,8 @@ def write_part(task: PartTask, tick: Callable[[], None] = tick_of_process) -> Pa
         stop_on_reject=task.stop_on_reject,
         run=task.run,
     ) as writer:
+        for skip in task.skips:
+            writer.add(skip)
         deaths = writer.deaths()
         for number, scene in enumerate(task.scenes, start=task.first_scene):
             if writer.is_full:

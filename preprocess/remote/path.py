@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from preprocess.errors import RecordError, SourceError
+from preprocess.errors import MissingFileError, RecordError, SourceError
 from preprocess.remote.connection import (
     Connection,
     NoRangesError,
@@ -198,7 +198,7 @@ class RemotePath:
                 raise RecordError(f"the file has {status.st_size} bytes, over the limit of {limit}")
             self._copy(sink, status.st_size, limit)
         except FileNotFoundError as err:
-            raise RecordError("the file is missing") from err
+            raise MissingFileError("the file is missing") from err
         if sink.tell() > limit:
             raise RecordError(f"the file has more bytes than the limit of {limit}")
 

@@ -1,10 +1,11 @@
 """The registry: which datasets there are. A new one is one file, one line here, a config, a test file, a README row."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from preprocess.sources import coco, npz, openimages, refcoco, sa1b, sav
-from preprocess.sources.base import RawPath, Source, SourceOptions
+from preprocess.sources.base import LinkedPath, RawPath, Source, SourceOptions
 
 
 class SourceType(NamedTuple):
@@ -23,3 +24,14 @@ SOURCES: dict[str, SourceType] = {
     "refcoco": SourceType(refcoco.Options, refcoco.RefcocoSource),
     "coco": SourceType(coco.Options, coco.CocoSource),
 }
+
+
+def open_dataset(name: str, root: RawPath, options: SourceOptions) -> Source:
+    """Open a raw dataset by the name of its reader; where links are followed, each path below the root says so.
+
+    Raises:
+        SourceError: it can't be opened.
+    """
+    if options.follow_links and isinstance(root, Path):
+        root = LinkedPath(root)
+    return SOURCES[name].open(root, options)

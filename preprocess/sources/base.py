@@ -6,20 +6,28 @@ small, can be pickled, and are read by whichever process gets them.
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from itertools import accumulate
+from pathlib import Path, PosixPath, PurePosixPath
 from typing import Any, ClassVar, Protocol, TypeAlias
 
 import msgspec
 
-from preprocess.errors import RecordError, SourceError
+from preprocess.errors import MissingFileError, RecordError, SourceError
 from preprocess.images import MAX_IMAGE_BYTES, ImageDecoder, OnDamage, decode_image
 from preprocess.layout import DatasetType
-from preprocess.records import Record, Reject
+from preprocess.records import Record, Reject, Skip
 from preprocess.remote.path import RemotePath
 from preprocess.remote.scratch import local_file
+from preprocess.sources.contents import check_content
 
 RawPath: TypeAlias = Path | RemotePath
 """A raw file or folder, on this machine's disks or elsewhere; what both can do alike is done without a difference."""
+
+
+class LinkedPath(PosixPath):
+    """A raw file or folder of a dataset whose links are followed, wherever they lead; what is below is one, too."""
+
+    __slots__ = ()
 
 
 class SourceOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +86,10 @@ class Source(Protocol):
     def rejects(self) -> Sequence[Reject]:
         """Return what the index itself shows to be unusable, such as an annotation of an unlisted image."""
 
+    @property
+    def skips(self) -> Sequence[Skip]:
+        """Return what the index leaves out, and what lies beside the data and is not read."""
+
     def __len__(self) -> int:
         """Return the number of scenes."""
 
@@ -88,25 +100,54 @@ class Source(Protocol):
         """Return what identifies the raw dataset: index files by digest, folders by a digest of their listing."""
 
 
+FOLLOW_ADVICE = "set source.follow_links=true to follow links, or copy the files themselves (cp -rL)"
+
+
 def resolve_inside(folder: RawPath, name: str) -> RawPath:
     """Return the file that an annotation calls `name`, which must lie in `folder`.
 
     The folder itself is the user's choice and may be a link to anywhere; what a dataset's files name may not leave
-    it, neither by "..", nor by an absolute path, nor through a link. (Links on a server are the server's to judge.)
+    it, neither by "..", nor by an absolute path, nor, unless the user says so, through a link. (Links on a server are
+    the server's to judge.)
 
     Raises:
         RecordError: the name leads out of the folder or can't be a file name.
     """
     if isinstance(folder, RemotePath):
         return folder.inside(name)
+    if isinstance(folder, LinkedPath):
+        if "\0" in name:
+            raise RecordError(f"{name!r} can't be a file name: embedded null byte")
+        if _leads_up(name):
+            raise RecordError(f"{name!r} leads out of {folder.name!r}; a file must lie inside its folder")
+        return folder / name
     try:
         base = folder.resolve()
         path = (base / name).resolve()
+        if path.is_relative_to(base):
+            return path
+        link = "" if _leads_up(name) else _describe_link(base, name)
     except (OSError, ValueError, RuntimeError) as err:
         raise RecordError(f"{name!r} can't be a file name: {err}") from err
-    if not path.is_relative_to(base):
-        raise RecordError(f"{name!r} leads out of {folder.name!r}; a file must lie inside its folder")
-    return path
+    raise RecordError(link or f"{name!r} leads out of {folder.name!r}; a file must lie inside its folder")
+
+
+def _leads_up(name: str) -> bool:
+    """Whether a name leads out of its folder by itself, without any link."""
+    parts = PurePosixPath(name)
+    return parts.is_absolute() or ".." in parts.parts
+
+
+def _describe_link(base: Path, name: str) -> str:
+    """Return which link leads out of `base`, where to, and what to do."""
+    for path in accumulate(PurePosixPath(name).parts, Path.__truediv__, initial=base):
+        if path.is_symlink() and not (target := path.resolve()).is_relative_to(base):
+            absent = "" if target.exists() else ", where nothing is: fetch it first (git annex get, dvc pull)"
+            return (
+                f"{name!r} leads out of {base.name!r} by a link, {path.relative_to(base)} -> {target}{absent}; "
+                f"{FOLLOW_ADVICE}"
+            )
+    return ""
 
 
 def is_text(name: str) -> bool:
@@ -149,22 +190,28 @@ def read_file(path: RawPath, limit: int = MAX_IMAGE_BYTES) -> bytes:
     """Return a raw file's bytes.
 
     Raises:
-        RecordError: the file is missing, no regular file, unreadable, or over `limit` bytes.
+        MissingFileError: there is none.
+        RecordError: it is no regular file, unreadable, over `limit` bytes, or what stands in for a file.
     """
     if isinstance(path, RemotePath):
-        return path.read_bytes(limit)
-    check_file(path, limit)
-    try:
-        return path.read_bytes()
-    except OSError as err:
-        raise RecordError(f"can't read the file: {err}") from err
+        content = path.read_bytes(limit)
+    else:
+        check_file(path, limit)
+        try:
+            content = path.read_bytes()
+        except OSError as err:
+            raise RecordError(f"can't read the file: {err}") from err
+    check_content(content)
+    return content
 
 
 def check_file(path: Path, limit: int) -> None:
     """Raise `RecordError` unless this is a regular file of at most `limit` bytes: reading a pipe would never end."""
     try:
         if not path.is_file():
-            raise RecordError("the file is missing" if not path.exists() else "not a regular file")
+            if not path.exists():
+                raise MissingFileError("the file is missing")
+            raise RecordError("not a regular file")
         if (found := path.stat().st_size) > limit:
             raise RecordError(f"the file has {found} bytes, over the limit of {limit}")
     except (OSError, ValueError) as err:

@@ -5,7 +5,10 @@
     annotations/instances_train2017.json      parsed by `preprocess.sources.instances`
     train2017/000000493652.jpg
 
-A sample is one annotation. Crowds are regions of many objects, not one object, and are left out unless asked for.
+- A sample is one annotation. Crowds are regions of many objects, not one object, and are left out unless asked for.
+- Ids of annotations need to be unique within their image only: some tools write 0 for each.
+- A file under two image ids gives two images, and is counted: it may be one picture twice, or a name that two pictures
+  had before their folders were merged.
 """
 
 from collections.abc import Iterator
@@ -15,8 +18,11 @@ from preprocess.errors import RecordError, SegmentationError
 from preprocess.images import ImageDecoder, decode_image
 from preprocess.layout import DatasetType
 from preprocess.records import Frame, Mask, Record, Reject, Skip
-from preprocess.sources.base import RawPath, SourceOptions, file_digest, read_file, resolve_inside
-from preprocess.sources.instances import Annotation, ImageEntry, Instances
+from preprocess.sources.base import RawPath, SourceOptions, file_digest
+from preprocess.sources.folders import check_folder, count_unlisted
+from preprocess.sources.instances import Annotation, ImageEntry, Instances, are_turned, check_orientation
+from preprocess.sources.leftovers import SAME_FILE
+from preprocess.sources.names import read_named
 
 
 class Options(SourceOptions, frozen=True, kw_only=True):
@@ -42,6 +48,8 @@ class CocoScene:
     """Each with its class name."""
     num_crowds: int
     """How many crowds were left out."""
+    is_annotated: bool
+    """Whether the file has annotations of this image, be they left out or rejected."""
 
     def read(self, decode: ImageDecoder = decode_image) -> Iterator[Record]:
         """Yield the image with one mask for each annotation."""
@@ -49,17 +57,22 @@ class CocoScene:
         if self.num_crowds:
             yield Skip("crowd annotation", self.num_crowds)
         if not self.annotations:
-            yield Skip("image without annotations")
+            if not self.is_annotated:
+                yield Skip("image without annotations")
             return
         try:
-            encoded = read_file(resolve_inside(self.root / self.folder, self.image.file_name))
+            name, encoded = read_named(self.root / self.folder, self.image.file_name)
+            path = f"{self.folder}/{name}"
             picture = decode(encoded, (self.image.height, self.image.width))
         except RecordError as err:
             yield Reject.from_error(err, self.key, path)
             return
         masks = []
+        turned = are_turned((annotation for annotation, _ in self.annotations), self.image)
         for annotation, category in self.annotations:
             try:
+                if turned:
+                    check_orientation(annotation, self.image)
                 masks.append(Mask(str(annotation.id), annotation.mask(self.image), category))
             except SegmentationError as err:
                 yield Reject.from_error(err, f"{self.key}/{annotation.id}", path)
@@ -78,6 +91,12 @@ class CocoSource:
         self._instances = Instances(root, options.annotations, "coco")
         self._image_ids = list(self._instances.images)
         self.rejects = self._instances.rejects
+        if self._image_ids:
+            check_folder(root, options.images)
+        names = (image.file_name for image in self._instances.images.values())
+        unread = count_unlisted(root, options.images, names)
+        same = self._instances.num_same_file
+        self.skips = (*unread.skips, *((Skip(SAME_FILE, same),) if same else ()))
 
     def __len__(self) -> int:
         return len(self._image_ids)
@@ -93,6 +112,7 @@ class CocoSource:
             image,
             tuple((annotation, self._instances.category(annotation)) for annotation in kept),
             len(annotations) - len(kept),
+            image.id in self._instances.annotated,
         )
 
     def fingerprint(self) -> dict[str, str]:

@@ -8,22 +8,28 @@
 
 - Images and annotations come in any order, and 1,021 images of train2017 have no annotation.
 - Annotation ids of crowds exceed 32 bits.
+- Ids and other whole numbers may be written as 1.0 or as text, and `iscrowd` as true or false.
 - Segmentations stay as the file's bytes until their image is read: the file is parsed once, and what goes to the
   process that reads an image is small.
 """
+
+from collections.abc import Iterable
+from contextlib import suppress
 
 import msgspec
 
 from preprocess.errors import RecordError, SegmentationError, SourceError
 from preprocess.records import Reject
-from preprocess.segmentation import Rle, parse_segmentation
+from preprocess.segmentation import Rle, parse_segmentation, polygon_extent
 from preprocess.sources.base import RawPath, read_file
+from preprocess.sources.json_files import JSON_ERRORS, decode_json, explain
 
 MAX_INSTANCES_BYTES = 1 << 32
 """Largest instances JSON that is read, several times the largest published one."""
 
-_JSON_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises for bytes that are no JSON, no UTF-8, or nested too deep."""
+
+POLYGON_MARGIN = 0.01
+"""How far, as a share of a side, a polygon may leave its picture without a doubt about the picture's orientation."""
 
 
 class ImageEntry(msgspec.Struct, frozen=True, gc=False):
@@ -41,8 +47,19 @@ class Annotation(msgspec.Struct, frozen=True, gc=False):
     id: int
     image_id: int
     segmentation: msgspec.Raw = msgspec.Raw(b"null")
-    iscrowd: int = 0
+    iscrowd: int | bool | None = 0
     category_id: int | None = None
+
+    def shape(self) -> object:
+        """Return the segmentation as its JSON has it: polygons, run lengths, or anything else.
+
+        Raises:
+            SegmentationError: it is no valid JSON.
+        """
+        try:
+            return msgspec.json.decode(self.segmentation)
+        except JSON_ERRORS as err:
+            raise SegmentationError(f"the segmentation is no valid JSON: {err}") from err
 
     def mask(self, image: ImageEntry) -> Rle:
         """Return the covered pixels.
@@ -50,11 +67,46 @@ class Annotation(msgspec.Struct, frozen=True, gc=False):
         Raises:
             SegmentationError: the segmentation is no mask of this image.
         """
+        return parse_segmentation(self.shape(), image.height, image.width)
+
+
+def are_turned(annotations: Iterable[Annotation], image: ImageEntry) -> bool:
+    """Whether polygons were drawn on the picture in another orientation than that of `width` and `height`.
+
+    So it is where one leaves the picture and fits the turned one, and none fits the picture only. Then those that
+    would fit both are turned as well.
+    """
+    found = False
+    for annotation in annotations:
         try:
-            segmentation = msgspec.json.decode(self.segmentation)
-        except _JSON_ERRORS as err:
-            raise SegmentationError(f"the segmentation is no valid JSON: {err}") from err
-        return parse_segmentation(segmentation, image.height, image.width)
+            extent = polygon_extent(annotation.shape())
+        except SegmentationError:
+            continue
+        if extent is None:
+            continue
+        if not _reaches_at_most(extent, image.width, image.height):
+            return False
+        found = found or not _reaches_at_most(extent, image.height, image.width)
+    return found
+
+
+def _reaches_at_most(extent: tuple[float, float], height: int, width: int) -> bool:
+    """Whether polygons end within a picture, give or take what official ones leave theirs by."""
+    down, right = extent
+    return down <= height * (1 + POLYGON_MARGIN) + 2 and right <= width * (1 + POLYGON_MARGIN) + 2
+
+
+def check_orientation(annotation: Annotation, image: ImageEntry) -> None:
+    """Raise `SegmentationError` where an annotation of an image that `are_turned` is about is polygons."""
+    if isinstance(annotation.shape(), list):
+        raise SegmentationError(
+            f"polygons of this image leave its {image.width} x {image.height} (width x height) but fit the turned "
+            "picture: they were drawn in the other orientation; turn the picture or its annotations"
+        )
+
+
+class _Owner(msgspec.Struct, frozen=True, gc=False):
+    image_id: int
 
 
 class _Category(msgspec.Struct, frozen=True, gc=False):
@@ -65,7 +117,7 @@ class _Category(msgspec.Struct, frozen=True, gc=False):
 class _File(msgspec.Struct, frozen=True):
     images: list[msgspec.Raw]
     annotations: list[msgspec.Raw] = []
-    categories: list[_Category] = []
+    categories: list[msgspec.Raw] = []
 
 
 class Instances:
@@ -73,75 +125,122 @@ class Instances:
 
     Attributes:
         images: entry of each image by its id, in the order of the ids.
-        annotations: annotations by id.
+        annotations: annotations by id; only where they are joined by it.
         categories: class names by id.
         rejects: elements that can't be used: of another form, with an id that was there before, of an unlisted image.
+        annotated: images that have an annotation in the file, be it one that was rejected.
+        num_same_file: how many images have the file of an earlier one.
     """
 
-    def __init__(self, root: RawPath, name: str, key_prefix: str) -> None:
+    def __init__(self, root: RawPath, name: str, key_prefix: str, *, by_id: bool = False) -> None:
         """Parse `root / name`; keys of rejects begin with `key_prefix`.
+
+        Args:
+            root: the dataset's root.
+            name: the file, relative to it.
+            key_prefix: keys of rejects begin with it.
+            by_id: whether annotations are asked for by their ids, which then must be unique in the whole file;
+                otherwise by their images, and they need to be unique only there.
 
         Raises:
             SourceError: the file is missing or is no instances JSON.
         """
         self._name = name
         self._prefix = key_prefix
+        self._by_id = by_id
         self.rejects: list[Reject] = []
         path = root / name
         try:
-            content = msgspec.json.decode(read_file(path, MAX_INSTANCES_BYTES), type=_File)
+            content = decode_json(
+                read_file(path, MAX_INSTANCES_BYTES), msgspec.json.Decoder(_File, strict=False).decode
+            )
         except RecordError as err:
             raise SourceError(f"can't read {path}: {err}; check --root and the config's [source]") from err
-        except _JSON_ERRORS as err:
+        except JSON_ERRORS as err:
             raise SourceError(f"{path} is no COCO instances JSON: {err}") from err
-        self.categories = {category.id: category.name for category in content.categories}
+        self.categories = self._index_categories(content.categories)
+        self._ambiguous: set[int] = set()
         self.images = self._index_images(content.images)
+        self.num_same_file = len(self.images) - len({image.file_name for image in self.images.values()})
+        self.annotated: set[int] = set()
         self.annotations: dict[int, Annotation] = {}
-        self._by_image: dict[int, list[int]] = {}
+        self._by_image: dict[int, dict[int, Annotation]] = {}
         self._index_annotations(content.annotations)
 
     def of_image(self, image_id: int) -> tuple[Annotation, ...]:
-        """Return an image's annotations in the order of the file."""
-        return tuple(self.annotations[number] for number in self._by_image.get(image_id, ()))
+        """Return an image's annotations in the order of the file; only where they are not joined by their ids."""
+        return tuple(self._by_image.get(image_id, {}).values())
 
     def category(self, annotation: Annotation) -> str:
         """Return an annotation's class name, "" where its category is not listed."""
         return self.categories.get(annotation.category_id, "") if annotation.category_id is not None else ""
 
+    def _index_categories(self, elements: list[msgspec.Raw]) -> dict[int, str]:
+        decoder = msgspec.json.Decoder(_Category, strict=False)
+        names: dict[int, str] = {}
+        for place, element in enumerate(elements):
+            try:
+                category = decoder.decode(element)
+            except JSON_ERRORS as err:
+                self._reject(f"categories[{place}]", f"not a category: {explain(err, element)}")
+            else:
+                names[category.id] = category.name
+        return names
+
     def _index_images(self, elements: list[msgspec.Raw]) -> dict[int, ImageEntry]:
-        decoder = msgspec.json.Decoder(ImageEntry)
+        decoder = msgspec.json.Decoder(ImageEntry, strict=False)
         images: dict[int, ImageEntry] = {}
         for place, element in enumerate(elements):
             try:
                 image = decoder.decode(element)
-            except _JSON_ERRORS as err:
-                self._reject(f"images[{place}]", f"not an image entry: {err}")
+            except JSON_ERRORS as err:
+                self._reject(f"images[{place}]", f"not an image entry: {explain(err, element)}")
                 continue
             if image.id in images:
-                self._reject(str(image.id), f"images[{place}] has the id of an earlier image")
+                if image != images[image.id]:
+                    self._ambiguous.add(image.id)
+                self._reject(
+                    str(image.id), f"images[{place}] has the id of an earlier image: renumber the images"
+                )
             else:
                 images[image.id] = image
         return dict(sorted(images.items()))
 
     def _index_annotations(self, elements: list[msgspec.Raw]) -> None:
-        decoder = msgspec.json.Decoder(Annotation)
+        decoder = msgspec.json.Decoder(Annotation, strict=False)
         for place, element in enumerate(elements):
             try:
                 annotation = decoder.decode(element)
-            except _JSON_ERRORS as err:
-                self._reject(f"annotations[{place}]", f"not an annotation: {err}")
+            except JSON_ERRORS as err:
+                self._reject(f"annotations[{place}]", f"not an annotation: {explain(err, element)}")
+                with suppress(*JSON_ERRORS):
+                    self.annotated.add(msgspec.json.decode(element, type=_Owner, strict=False).image_id)
                 continue
+            self.annotated.add(annotation.image_id)
             key = f"{annotation.image_id}/{annotation.id}"
+            of_image = self._by_image.get(annotation.image_id, {})
             if annotation.image_id not in self.images:
                 self._reject(
                     key,
                     f"annotations[{place}] belongs to image {annotation.image_id}, which is not listed",
                 )
-            elif annotation.id in self.annotations:
-                self._reject(key, f"annotations[{place}] has the id of an earlier annotation")
-            else:
+            elif annotation.image_id in self._ambiguous:
+                self._reject(
+                    key,
+                    f"annotations[{place}] belongs to image {annotation.image_id}, which several images have for their "
+                    "id: renumber the images",
+                )
+            elif annotation.id in (self.annotations if self._by_id else of_image):
+                where = "" if self._by_id else " of this image"
+                self._reject(
+                    key,
+                    f"annotations[{place}] has the id of an earlier annotation{where}: renumber the annotations",
+                )
+            elif self._by_id:
                 self.annotations[annotation.id] = annotation
-                self._by_image.setdefault(annotation.image_id, []).append(annotation.id)
+            else:
+                of_image[annotation.id] = annotation
+                self._by_image[annotation.image_id] = of_image
 
     def _reject(self, key: str, reason: str) -> None:
         self.rejects.append(Reject(f"{self._prefix}/{key}", self._name, "index", reason))

@@ -24,6 +24,8 @@ from preprocess.sources.footage import (
     is_turned,
     num_annotated,
 )
+from preprocess.sources.json_files import decode_json
+from preprocess.sources.leftovers import SYSTEM_FILE, is_system_file
 from preprocess.sources.listing import scan_folder
 
 MAX_JSON_BYTES = 1 << 25
@@ -77,7 +79,7 @@ def read_json(root: RawPath, path: str, kind: str, key: str) -> Iterator[Footage
         RecordError: the file can't be read, or is no annotation of a video.
     """
     try:
-        annotation = _ANNOTATION.decode(read_file(resolve_inside(root, path), MAX_JSON_BYTES))
+        annotation = decode_json(read_file(resolve_inside(root, path), MAX_JSON_BYTES), _ANNOTATION.decode)
     except (ValueError, RecursionError) as err:
         raise RecordError(f"no SA-V annotation: {err}") from err
     ids = annotation.masklet_id
@@ -108,7 +110,7 @@ def read_json(root: RawPath, path: str, kind: str, key: str) -> Iterator[Footage
             yield Masklet(object_id, path, of_object)
 
 
-def read_folders(root: RawPath, path: str, key: str) -> Iterator[Footage | Masklet | Reject]:
+def read_folders(root: RawPath, path: str, key: str) -> Iterator[Footage | Masklet | Reject | Skip]:
     """Yield what the folder `root / path` says of its video, then its objects: it holds a folder of PNG masks for each.
 
     Raises:
@@ -118,6 +120,9 @@ def read_folders(root: RawPath, path: str, key: str) -> Iterator[Footage | Maskl
     numbers: set[int] = set()
     for object_id in list_folder(root, path):
         folder = f"{path}/{object_id}"
+        if is_system_file(object_id):
+            yield Skip(SYSTEM_FILE)
+            continue
         if not (root / folder).is_dir():
             continue
         if not is_text(object_id):
@@ -131,7 +136,10 @@ def read_folders(root: RawPath, path: str, key: str) -> Iterator[Footage | Maskl
             objects.append(Reject.from_error(err, f"{key}/{object_id}", folder))
             continue
         for name in names:
-            if not name.endswith(".png"):
+            if is_system_file(name) or not name.endswith(".png"):
+                yield Skip(
+                    SYSTEM_FILE if is_system_file(name) else "file in a folder of masks that is no .png"
+                )
                 continue
             number = int(name[:-4]) if _MASK_NAME.fullmatch(name) else -1
             is_number = name == f"{number:05d}.png"

@@ -31,6 +31,7 @@ from preprocess.layout import DatasetType
 from preprocess.records import Frame, Mask, Pair, Record, Reject
 from preprocess.segmentation import Bitmap
 from preprocess.sources.base import RawPath, SourceOptions, listing_digest, resolve_inside
+from preprocess.sources.leftovers import ARCHIVE, LeftOut, archive_stem, describe_skips, suffix_of
 from preprocess.sources.listing import list_tree
 from preprocess.sources.zipped_arrays import has_array, open_arrays, read_array
 
@@ -125,10 +126,12 @@ class NpzSource:
         self.paired = options.paired
         self._root = root
         self._options = options
-        self._sizes, self.rejects = list_tree(root, (".npz",), "npz")
+        unread = LeftOut(_kind_of)
+        self._sizes, self.rejects = list_tree(root, (".npz",), "npz", unread)
+        self.skips = unread.skips
         self._paths = list(self._sizes)
         if not self._paths and not self.rejects:
-            raise SourceError(f"no .npz file below {root}; check --root")
+            raise SourceError(f"no .npz file below {root}{describe_skips(self.skips)}; check --root")
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -140,6 +143,16 @@ class NpzSource:
     def fingerprint(self) -> dict[str, str]:
         """Return the digest of the files' names and sizes."""
         return {"files": listing_digest(f"{path} {size}" for path, size in self._sizes.items())}
+
+
+def _kind_of(name: str) -> str:
+    """Return what a file is that looks like data and is not read, "" of any other."""
+    if archive_stem(name):
+        return ARCHIVE
+    suffix = suffix_of(name)
+    if suffix == ".npz":
+        return "file whose name does not end in .npz, not read: rename it"
+    return ".npy file, not read: a scene is one .npz" if suffix == ".npy" else ""
 
 
 def check_image(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
@@ -177,7 +190,11 @@ def check_masks(array: NDArray[Any], name: str, size: tuple[int, ...]) -> NDArra
     height, width = size
     masks = array[None] if array.ndim == 2 else array
     if masks.ndim != 3 or masks.shape[1:] != (height, width):
-        guess = ": objects last" if masks.ndim == 3 and masks.shape[:2] == (height, width) else ""
+        guess = ""
+        if masks.ndim == 3 and masks.shape[:2] == (height, width):
+            guess = ": objects last"
+        elif masks.ndim == 3 and masks.shape[1:] == (width, height):
+            guess = ": turned, width before height"
         raise RecordError(
             f"{found}{guess}; expected [{height}, {width}], as its image, or [K, {height}, {width}]",
             stage="mask",

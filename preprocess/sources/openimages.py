@@ -20,6 +20,7 @@ There is no official tree after unpacking, so each place is an option.
   is read as the first mask's aspect ratio has it, and a mask of another ratio is rejected.
 - Ids are text, though some look like numbers. A BoxID is not one of the box annotations.
 - Rows of one image need not be adjacent, many images have none, and rows without files are common.
+- Masks on disk without a row are counted, in datasets of up to `MAX_COUNTED_ROWS` rows.
 """
 
 from collections.abc import Iterator
@@ -27,16 +28,23 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
-from preprocess.errors import RecordError
+from preprocess.errors import MissingFileError, RecordError
 from preprocess.images import ImageDecoder, Picture, decode_bitmap, decode_image, is_same_picture
 from preprocess.layout import DatasetType
 from preprocess.records import Frame, Mask, Record, Reject, Skip
 from preprocess.segmentation import Bitmap
-from preprocess.sources.base import RawPath, SourceOptions, file_digest, read_file, resolve_inside
+from preprocess.sources.base import RawPath, SourceOptions, file_digest, printable, read_file, resolve_inside
+from preprocess.sources.folders import check_folder, count_system_files, list_if_possible
+from preprocess.sources.leftovers import LeftOut, is_system_file, suffix_of
+from preprocess.sources.names import name_advice
 from preprocess.sources.openimages_rows import Row, Rows, read_classes
 
 MAX_BITMAP_PIXELS = 1 << 30
 """How many pixels the masks of one image may have together: each takes a byte while the image is converted."""
+
+
+MAX_COUNTED_ROWS = 1 << 18
+"""Up to how many rows the folder of masks is gone through for masks without a row; the official train CSV has more."""
 
 
 class Options(SourceOptions, frozen=True, kw_only=True):
@@ -58,10 +66,6 @@ class Options(SourceOptions, frozen=True, kw_only=True):
     def path(self, template: str) -> str:
         """Return the path that one of the options stands for."""
         return template.replace("{split}", self.split)
-
-
-class _AbsentError(RecordError):
-    """Raised when a file that a row calls for is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,7 @@ class OpenImagesScene:
         try:
             encoded = read_file(_find(self.root / self.images, [f"{self.image_id}.jpg"]))
         except RecordError as err:
-            if self.skip_missing and isinstance(err, _AbsentError):
+            if self.skip_missing and isinstance(err, MissingFileError):
                 yield Skip("row whose image is absent", len(self.rows))
             else:
                 yield Reject.from_error(err, self.key, self.path)
@@ -130,7 +134,7 @@ class OpenImagesScene:
                 bitmap = self._read_bitmap(row, MAX_BITMAP_PIXELS - num_pixels)
                 num_pixels += bitmap.array.size
                 yield row, Mask(row.object_id, bitmap, category, path=f"{self.masks}/{row.mask_path}")
-            except _AbsentError as err:
+            except MissingFileError as err:
                 skip = Skip("row whose mask is absent")
                 yield row, skip if self.skip_missing else self._reject(row, err)
             except RecordError as err:
@@ -169,6 +173,9 @@ class OpenImagesSource:
         self._rows = Rows(root, options.path(options.annotations))
         self.rejects = self._rows.rejects
         self._names = read_classes(root / options.path(options.classes))
+        for folder in (options.images, options.masks) if len(self._rows) else ():
+            check_folder(root, options.path(folder))
+        self.skips = self._count_unread().skips
 
     def __len__(self) -> int:
         return len(self._rows.image_ids)
@@ -185,6 +192,24 @@ class OpenImagesSource:
             tuple((row, self._names.get(row.label, row.label)) for row in rows),
             self._options.missing == "skip",
         )
+
+    def _count_unread(self) -> LeftOut:
+        """Count the masks in the folder that no row names."""
+        unread = LeftOut(lambda name: "mask without a row in the CSV" if suffix_of(name) == ".png" else "")
+        if len(self._rows) > MAX_COUNTED_ROWS:
+            return unread
+        count_system_files(self._root, self._options.path(self._options.images), unread)
+        known = set(self._rows.mask_names())
+        masks = self._options.path(self._options.masks)
+        folders = [masks]
+        for folder in folders:
+            for entry in list_if_possible(self._root / folder):
+                path = f"{folder}/{entry.name}"
+                if folder == masks and len(entry.name) == 1 and entry.is_dir():
+                    folders.append(path)
+                elif entry.name not in known or is_system_file(entry.name):
+                    unread.look_at(entry.name, printable(path))
+        return unread
 
     def fingerprint(self) -> dict[str, str]:
         """Return the digests of the segmentation CSV and, where there is one, of the class names."""
@@ -209,7 +234,8 @@ def _find(folder: RawPath, names: list[str]) -> RawPath:
         except OSError as err:
             raise RecordError(f"can't read the file: {err}") from err
         return path
-    raise _AbsentError(f"the file is missing: looked for {', '.join(dict.fromkeys(names))}")
+    looked_for = ", ".join(dict.fromkeys(names))
+    raise MissingFileError(f"the file is missing: looked for {looked_for}{name_advice(folder, names[0])}")
 
 
 def _decode(decode: ImageDecoder, encoded: bytes, sizes: list[tuple[int, int]]) -> Picture:
@@ -226,8 +252,9 @@ def _decode(decode: ImageDecoder, encoded: bytes, sizes: list[tuple[int, int]]) 
 
 
 def _misfit(image: tuple[int, int], mask: tuple[int, int]) -> RecordError:
+    turned = "; it fits the turned picture" if is_same_picture(image[::-1], mask) else ""
     return RecordError(
         f"the mask is {mask[0]} x {mask[1]} (height x width), the image {image[0]} x {image[1]}: "
-        "that can't be one picture in two sizes",
+        f"that can't be one picture in two sizes{turned}",
         stage="mask",
     )

@@ -16,6 +16,7 @@ from preprocess.errors import RecordError, SourceError
 from preprocess.records import Reject
 from preprocess.remote.scratch import local_file
 from preprocess.sources.base import RawPath, check_file, read_file
+from preprocess.sources.contents import HEAD_BYTES, check_content, check_text
 
 MAX_CSV_BYTES = 1 << 33
 """Largest segmentation CSV that is read, several times the largest published one."""
@@ -80,6 +81,8 @@ class Rows:
         try:
             with local_file(path) as local:
                 check_file(local, MAX_CSV_BYTES)
+                with local.open("rb") as head:
+                    _check_head(head.read(HEAD_BYTES))
                 with local.open(encoding="utf-8-sig", errors="backslashreplace", newline="") as file:
                     lines = _read_lines(file)
                     columns = _find_columns(next(lines, ""), path)
@@ -92,6 +95,16 @@ class Rows:
         rows = self._order[self._starts[index] : self._starts[index + 1]]
         texts = (self._texts[self._ends[row] : self._ends[row + 1]] for row in rows)
         return tuple(Row(*text.decode("utf-8").split("\0")) for text in texts)
+
+    def mask_names(self) -> Iterator[str]:
+        """Yield the MaskPath of every row."""
+        for index in range(len(self.image_ids)):
+            for row in self.of_image(index):
+                yield row.mask_path
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self._ends) - 1
 
     def _index(self, lines: Iterator[str], columns: list[int]) -> None:
         numbers: dict[str, int] = {}
@@ -125,13 +138,21 @@ def read_classes(path: RawPath) -> dict[str, str]:
     try:
         if not path.is_file():
             return {}
-        text = read_file(path, MAX_CLASSES_BYTES).decode("utf-8-sig", "backslashreplace")
+        content = read_file(path, MAX_CLASSES_BYTES)
+        check_text(content)
+        text = content.decode("utf-8-sig", "backslashreplace")
         rows = list(csv.reader(io.StringIO(text, newline="")))
     except (OSError, RecordError) as err:
         raise SourceError(f"can't read the class names in {path}: {err}") from err
     except csv.Error as err:
         raise SourceError(f"{path} is no CSV of class names: {err}") from err
     return {row[0]: row[1] for row in rows if len(row) >= 2}
+
+
+def _check_head(head: bytes) -> None:
+    """Raise `RecordError` where the first bytes of a file are not those of a CSV in UTF-8."""
+    check_content(head)
+    check_text(head)
 
 
 def _read_lines(file: TextIO) -> Iterator[str]:

@@ -19,6 +19,7 @@ A sample is one ref: the object (in gRefCOCO also several objects, their masks u
   than one ref for the same object, all but the first of them get "#" and the ref's id behind it.
 - Expressions are kept as they stand in the file, neither lower-cased nor stripped: that can be done while training,
   but not undone. (Sa2VA takes `raw`, lower-cased, without a final full stop.)
+- A ref without any sentence is left out and counted: the published gRefCOCO has some.
 - A ref may point to a crowd; that is accepted, since the words are about it.
 - `instances.json` holds all annotations of a picture, with or without a ref.
 """
@@ -29,13 +30,16 @@ from typing import Literal
 
 import numpy as np
 
-from preprocess.errors import RecordError, SegmentationError, SourceError
+from preprocess.errors import MissingFileError, RecordError, SegmentationError, SourceError
 from preprocess.images import ImageDecoder, decode_image
 from preprocess.layout import DatasetType
 from preprocess.records import Frame, Mask, Record, Reject, Skip
 from preprocess.segmentation import Bitmap, Rle, check_mask_size
 from preprocess.sources.base import RawPath, SourceOptions, file_digest, read_file, resolve_inside
-from preprocess.sources.instances import Annotation, ImageEntry, Instances
+from preprocess.sources.folders import check_folder, count_system_files
+from preprocess.sources.instances import Annotation, ImageEntry, Instances, are_turned, check_orientation
+from preprocess.sources.leftovers import LeftOut
+from preprocess.sources.names import is_there, name_advice, spellings
 from preprocess.sources.refs import BadRef, Ref, read_refs
 
 
@@ -134,8 +138,11 @@ class RefcocoScene:
             yield Reject.from_error(err, self.key, path)
             return
         masks = []
+        turned = are_turned((one for referred in self.objects for one in referred.annotations), self.image)
         for referred in self.objects:
             try:
+                for annotation in referred.annotations if turned else ():
+                    check_orientation(annotation, self.image)
                 masks.append(referred.mask(self.image))
             except SegmentationError as err:
                 yield Reject.from_error(err, f"{self.key}/{referred.object_id}", path)
@@ -151,7 +158,11 @@ class RefcocoScene:
                     return name
             except OSError as err:
                 raise RecordError(f"{name!r} can't be a file name: {err.strerror}") from err
-        raise RecordError(f"the file is missing: none of {', '.join(names)} is in {self.folder}")
+        for name in spellings(self.image.file_name):
+            if is_there(self.root / self.folder, name):
+                return name
+        advice = name_advice(self.root / self.folder, self.image.file_name)
+        raise MissingFileError(f"the file is missing: none of {', '.join(names)} is in {self.folder}{advice}")
 
 
 class RefcocoSource:
@@ -164,11 +175,21 @@ class RefcocoSource:
         self._root = root
         self._options = options
         refs = self._read_split()
-        self._instances = Instances(root, options.instances_file, options.dataset)
+        self._instances = Instances(root, options.instances_file, options.dataset, by_id=True)
         self.rejects = self._instances.rejects
         self._by_image: dict[int, dict[str, Ref]] = {}
-        self._index_refs(refs)
+        num_silent = self._index_refs(refs)
         self._image_ids = sorted(self._by_image)
+        if self._image_ids:
+            check_folder(root, options.images)
+        unread = LeftOut(lambda _: "")
+        count_system_files(root, options.images, unread)
+        silent = Skip("ref without sentence", num_silent)
+        self.skips = (*unread.skips, silent) if num_silent else unread.skips
+        if num_silent == len(refs):
+            raise SourceError(
+                f"no ref of split {options.split!r} in {root / options.refs_file} has a sentence"
+            )
 
     def __len__(self) -> int:
         return len(self._image_ids)
@@ -212,11 +233,16 @@ class RefcocoSource:
             )
         return [(place, ref) for place, ref in refs if ref.split in (options.split, "")]
 
-    def _index_refs(self, refs: list[tuple[int, Ref | BadRef]]) -> None:
+    def _index_refs(self, refs: list[tuple[int, Ref | BadRef]]) -> int:
+        """Note the refs of each image; return how many have no sentence, which are left out."""
         seen: set[int] = set()
+        num_silent = 0
         for place, ref in refs:
             if isinstance(ref, BadRef):
                 self._reject(f"refs[{place}]", ref.reason)
+                continue
+            if not any((sentence.raw + sentence.sent).strip() for sentence in ref.sentences):
+                num_silent += 1
                 continue
             object_id = "+".join(map(str, ref.targets)) or "no-target"
             of_image = self._by_image.get(ref.image_id, {})
@@ -232,6 +258,7 @@ class RefcocoSource:
             else:
                 of_image[object_id] = ref
                 self._by_image[ref.image_id] = of_image
+        return num_silent
 
     def _find_fault(self, ref: Ref) -> str:
         """Return why a ref can't become a sample, "" if it can."""

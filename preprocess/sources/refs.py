@@ -9,6 +9,8 @@ A list of records, one for each referred object::
 
 - RefCOCO, RefCOCO+ and RefCOCOg are pickles of Python 2, gRefCOCO is JSON.
 - gRefCOCO's `ann_id` is a list; [-1] together with `no_target` says that nothing in the picture is meant.
+- Ids may be written as 1.0 or as text.
+- Some of gRefCOCO's published refs have no sentence; its authors say to leave them out.
 - `file_name` names no file (it has a running number or the annotation's id in it) and is not read.
 
 A pickle is a program, and these come from strangers. So its instructions are gone through before any is carried
@@ -27,6 +29,8 @@ import msgspec
 
 from preprocess.errors import RecordError, SourceError
 from preprocess.sources.base import RawPath, read_file
+from preprocess.sources.contents import compression_of
+from preprocess.sources.json_files import JSON_ERRORS, decode_json, explain
 from preprocess.sources.listing import scan_folder
 
 MAX_REFS_BYTES = 1 << 29
@@ -37,9 +41,6 @@ MAX_REFS = 1 << 21
 
 MAX_OPCODES = 1 << 25
 """Most instructions in a pickle; each takes some 80 bytes of memory at most, beside its text."""
-
-# What msgspec raises: for another form, for text that is no UTF-8 or half a character, for too deep nesting.
-_RECORD_ERRORS = (msgspec.DecodeError, UnicodeError, RecursionError)
 
 _Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 _Target = Annotated[int, msgspec.Meta(ge=-1, le=2**63 - 1)]
@@ -113,10 +114,14 @@ def read_refs(path: RawPath) -> list[Ref | BadRef]:
         raise SourceError(f"{path} is empty (0 bytes); download it again")
     if path.suffix == ".json":
         try:
-            elements = msgspec.json.decode(content, type=list[msgspec.Raw])
-        except _RECORD_ERRORS as err:
+            elements = decode_json(content, msgspec.json.Decoder(list[msgspec.Raw]).decode)
+        except RecordError as err:
+            raise SourceError(f"can't read {path}: {err}") from err
+        except JSON_ERRORS as err:
             raise SourceError(f"{path} is no JSON list of refs: {err}") from err
         return _parse(elements, msgspec.json.decode, path)
+    if kind := compression_of(content):
+        raise SourceError(f"{path} is compressed ({kind}): decompress it")
     return _parse(load_pickle(content, path), msgspec.convert, path)
 
 
@@ -135,16 +140,17 @@ def _parse(elements: Sequence[object], decode: Callable[..., Any], path: RawPath
     refs: list[Ref | BadRef] = []
     for place, element in enumerate(elements):
         try:
-            refs.append(decode(element, type=Ref))
-        except _RECORD_ERRORS as err:
-            refs.append(BadRef(place, _read_split(decode, element), f"not a ref: {err}"))
+            refs.append(decode(element, type=Ref, strict=False))
+        except JSON_ERRORS as err:
+            reason = explain(err, element) if isinstance(element, msgspec.Raw) else f"{err}"
+            refs.append(BadRef(place, _read_split(decode, element), f"not a ref: {reason}"))
     return refs
 
 
 def _read_split(decode: Callable[..., Any], element: object) -> str:
     try:
         split: str = decode(element, type=_Split).split
-    except _RECORD_ERRORS:
+    except JSON_ERRORS:
         return ""
     return split
 
@@ -155,7 +161,13 @@ def load_pickle(content: bytes, path: RawPath) -> list[object]:
     Raises:
         SourceError: the pickle is damaged, wants to import something, or is no list.
     """
-    num_opcodes = _check_opcodes(content, path)
+    if not content.startswith(pickle.PROTO):
+        _check_lines(content, path)
+    try:
+        num_opcodes = _check_opcodes(content, path)
+    except SourceError:
+        _check_lines(content, path)
+        raise
     try:
         try:
             refs = _PlainUnpickler(io.BytesIO(content), encoding="utf-8").load()
@@ -171,6 +183,15 @@ def load_pickle(content: bytes, path: RawPath) -> list[object]:
     if sum(map(_count_parts, refs)) > num_opcodes:
         raise SourceError(f"{path} is refused: its records share their lists of sentences")
     return refs
+
+
+def _check_lines(content: bytes, path: RawPath) -> None:
+    """Raise `SourceError` if each line ends in CR LF: no pickle is written so, and some transfers make it so."""
+    if 0 < content.count(b"\n") == content.count(b"\r\n"):
+        raise SourceError(
+            f"{path} is a damaged pickle: each of its lines ends in CR LF, as after a transfer in text mode (FTP, git "
+            "autocrlf); fetch it again as binary"
+        )
 
 
 class _ForbiddenImportError(pickle.UnpicklingError):

@@ -11,14 +11,16 @@
                       "bbox": [866.0, 946.0, 132.0, 199.0], "area": 14773, "predicted_iou": 0.95,
                       "stability_score": 0.97, "point_coords": [[940.9, 1034.6]], "crop_box": [622.0, ...]}]}
 
-Tars and folders may be mixed, at any depth. A jpg and its json belong together when they lie in one folder or tar.
+Tars and folders may be mixed, at any depth. A jpg and its json belong together when they lie in one folder or tar, or
+when there is one of each in the whole root: some downloaders sort them into `images/` and `annotations/`.
 
 - About 100 masks an image, nested and overlapping, without class names. Each covers the whole image; `crop_box`
   only says where it was found.
 - `bbox` is one less than the mask's extent in width and height, so it is not compared with the mask.
 - Numbers may be ints or floats. Areas are counted from the masks, not taken from the file.
 - Public copies are damaged: tars that end early, jpgs without json and the reverse.
-- Links to folders are not followed, and a file that is a link must stay inside the root.
+- Links to folders are not followed, and a file that is a link must stay inside the root, unless `follow_links` is set.
+- Archives other than plain tars are rejected, each as a whole: nothing in them can be read by offset.
 """
 
 from collections.abc import Iterator
@@ -33,13 +35,12 @@ from preprocess.layout import DatasetType
 from preprocess.records import Frame, Mask, Record, Reject, Skip
 from preprocess.segmentation import Rle, parse_segmentation
 from preprocess.sources.base import RawPath, SourceOptions, listing_digest
+from preprocess.sources.json_files import JSON_ERRORS, decode_json, explain
+from preprocess.sources.leftovers import describe_skips
 from preprocess.sources.sa1b_pairs import Pairs, RawFile
 
 MAX_JSON_BYTES = 1 << 26
 """Largest json that is parsed (64 MiB); a hundred masks take a tenth of a megabyte."""
-
-# What msgspec raises on untrusted bytes; nesting and broken UTF-8 have errors of their own.
-_JSON_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
@@ -68,6 +69,9 @@ class _Image(msgspec.Struct, frozen=True):
 class _File(msgspec.Struct, frozen=True):
     image: _Image
     annotations: list[msgspec.Raw]
+
+
+_FILE = msgspec.json.Decoder(_File)
 
 
 class _Annotation(msgspec.Struct, frozen=True):
@@ -127,8 +131,8 @@ class Sa1bScene:
     def _parse(self, content: bytes) -> tuple[tuple[int, int], list[msgspec.Raw]]:
         """Return the annotated (height, width) and the annotations, each still as the file's bytes."""
         try:
-            file = msgspec.json.decode(content, type=_File)
-        except _JSON_ERRORS as err:
+            file = decode_json(content, _FILE.decode)
+        except JSON_ERRORS as err:
             raise RecordError(f"no SA-1B json: {err}", stage="decode") from err
         if file.image.image_id not in (None, self.image_id):
             raise RecordError(
@@ -189,9 +193,11 @@ class Sa1bSource:
         self._options = options
         self._pairs = Pairs(root)
         self.rejects = self._pairs.rejects
+        self.skips = self._pairs.unread.skips
         if not self._pairs and not self.rejects:
             raise SourceError(
-                f"{root} holds no sa_<image id>.jpg, neither in folders nor in plain .tar files; check --root"
+                f"{root} holds no sa_<image id>.jpg, neither in folders nor in plain .tar files"
+                f"{describe_skips(self.skips)}; check --root"
             )
 
     def __len__(self) -> int:
@@ -211,14 +217,16 @@ class Sa1bSource:
 def _parse_annotation(element: msgspec.Raw, place: int) -> _Annotation:
     try:
         return msgspec.json.decode(element, type=_Annotation)
-    except _JSON_ERRORS as err:
-        raise SegmentationError(f"annotations[{place}] is not an annotation: {err}") from err
+    except JSON_ERRORS as err:
+        raise SegmentationError(
+            f"annotations[{place}] is not an annotation: {explain(err, element)}"
+        ) from err
 
 
 def _parse_mask(segmentation: msgspec.Raw, size: tuple[int, int]) -> Rle:
     try:
         value = msgspec.json.decode(segmentation)
-    except _JSON_ERRORS as err:
+    except JSON_ERRORS as err:
         raise SegmentationError(f"the segmentation is no valid JSON: {err}") from err
     rle = parse_segmentation(value, *size)
     if not rle.area:

@@ -6,6 +6,7 @@ folder, or a folder within a tar) and, in a tar, an offset and a size. Paths are
 
 import re
 from array import array
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,7 +18,8 @@ from preprocess.records import Reject
 from preprocess.remote.connection import side_by_side
 from preprocess.remote.path import RemotePath
 from preprocess.sources.base import RawPath, printable, read_file, resolve_inside
-from preprocess.sources.listing import Entry, scan_folder
+from preprocess.sources.leftovers import ARCHIVE, LeftOut, archive_stem, is_system_file, suffix_of
+from preprocess.sources.listing import Entry, scan_folder, why_not_followed
 from preprocess.sources.tars import Member, read_member, scan_tar
 
 _SUFFIXES = (".jpg", ".json")
@@ -63,7 +65,9 @@ class Pairs:
     """The pairs below a root, in the order of their image ids.
 
     Attributes:
-        rejects: files without a partner, pairs that were there before, names that are none, damaged tars.
+        rejects: files without a partner, pairs that were there before, names that are none, damaged tars, archives
+            that can't be read by offset.
+        unread: counts what else lies there.
         tars: "path size" of each tar file that was scanned, sorted.
     """
 
@@ -75,6 +79,7 @@ class Pairs:
         """
         self.rejects: list[Reject] = []
         self.tars: list[str] = []
+        self.unread = LeftOut(_kind_of)
         self._root = root
         self._places: dict[_Place, int] = {}
         self._columns = [array("q") for _ in range(5)]
@@ -96,7 +101,8 @@ class Pairs:
         return int(image[0]), self._file(image), self._file(self._annotations[index])
 
     def _walk(self) -> None:
-        folders, tars = [""], list[str]()
+        folders, tars, archives = [""], list[str](), list[str]()
+        unpacked: set[str] = set()
         while folders:
             folder = folders.pop()
             prefix = f"{folder}/" if folder else ""
@@ -105,17 +111,30 @@ class Pairs:
                 for entry in scan_folder(self._root / folder):
                     name = f"{prefix}{entry.name}"
                     if entry.is_dir(follow_symlinks=False):
-                        folders.append(name)
+                        if not self.unread.look_at_folder(entry.name, printable(name)):
+                            folders.append(name)
+                            unpacked.add(entry.name)
                     elif entry.name.endswith(".tar") and not entry.name.startswith("."):
                         tars.append(name)
+                        unpacked.add(archive_stem(entry.name))
                     elif _links_to_folder(entry):
-                        self._reject("sa1b", name, "a link to a folder; links are not followed")
+                        if reason := why_not_followed(self._root, name):
+                            self._reject("sa1b", name, reason)
+                        else:
+                            folders.append(name)
+                    elif (
+                        not _is_ours(entry.name)
+                        and archive_stem(entry.name)
+                        and not is_system_file(entry.name)
+                    ):
+                        archives.append(name)
                     else:
                         self._add(entry.name, name, place)
             except OSError as err:
                 if not folder:
                     raise SourceError(f"can't list {self._root}: {err.strerror}; check --root") from err
                 self._reject("sa1b", folder, f"can't list the folder: {err.strerror}")
+        self._judge_archives(archives, unpacked)
         # Of a remote tar, each header is a request.
         scan = side_by_side if isinstance(self._root, RemotePath) else map
         for tar, (members, reason) in zip(tars, scan(self._scan_tar, tars), strict=True):
@@ -123,13 +142,24 @@ class Pairs:
             if reason:
                 self._reject("sa1b", tar, reason)
 
+    def _judge_archives(self, archives: list[str], unpacked: Container[str]) -> None:
+        """Reject archives other than plain tars, but for those whose content lies there under their name."""
+        for path in archives:
+            name = path.rpartition("/")[2]
+            if archive_stem(name) in unpacked:
+                self.unread.add(f"{ARCHIVE}, or remove it: its content lies there already", printable(path))
+            else:
+                kind = name.removeprefix(archive_stem(name))
+                reason = f"an archive of a kind ({kind}) that can't be read by offset: decompress it to a plain .tar, or extract it"
+                self._reject("sa1b", path, reason)
+
     def _scan_tar(self, tar: str) -> tuple[list[Member], str]:
         """Return a tar's members that are ours, up to where it is damaged, and how; "" where it is not."""
         members: list[Member] = []
         try:
             found = scan_tar(resolve_inside(self._root, tar))
             # What comes before an error stays in the list.
-            members.extend(member for member in found if _is_ours(member.name.rpartition("/")[2]))
+            members.extend(found)
         except RecordError as err:
             return members, err.reason
         return members, ""
@@ -137,7 +167,9 @@ class Pairs:
     def _add_members(self, tar: str, members: list[Member]) -> None:
         for member in members:
             folder, _, name = member.name.rpartition("/")
-            if not member.problem:
+            if not _is_ours(name):
+                self.unread.look_at(name, printable(f"{tar}/{member.name}"))
+            elif not member.problem:
                 place = self._place(tar, folder)
                 self._add(name, f"{tar}/{member.name}", place, member.offset, member.size)
             else:
@@ -162,6 +194,8 @@ class Pairs:
             self._reject(
                 f"sa1b/{printable(name)}", path, "the name is not sa_<image id>.jpg or .json, a plain number"
             )
+        else:
+            self.unread.look_at(name, printable(path))
 
     def _sort(self, table: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the rows by image id, place, suffix and offset; the same whatever order the disk lists."""
@@ -181,10 +215,18 @@ class Pairs:
         first = np.zeros(len(table), np.bool_)
         first[:-1] = (table[1:, :2] == table[:-1, :2]).all(axis=1)
         second = np.roll(first, 1)
-        for row in table[~first & ~second]:
+        alone = table[~first & ~second]
+        apart = _find_apart(alone, table[first, 0])
+        for row in alone[~apart & ~np.roll(apart, 1)]:
             partner = f"sa_{row[0]}{_SUFFIXES[1 - row[2]]}"
             self._reject_row(row, f"there is no {partner} beside it")
-        images, annotations = table[first], table[second]
+        one, other = alone[apart], alone[np.roll(apart, 1)]
+        is_image = (one[:, 2] == 0)[:, None]
+        images = np.concatenate([table[first], np.where(is_image, one, other)])
+        annotations = np.concatenate([table[second], np.where(is_image, other, one)])
+        if len(one):
+            order = np.lexsort(images[:, 1::-1].T)
+            images, annotations = images[order], annotations[order]
         repeated = np.zeros(len(images), np.bool_)
         repeated[1:] = images[1:, 0] == images[:-1, 0]
         for row in images[repeated]:
@@ -203,6 +245,30 @@ class Pairs:
 
     def _reject(self, key: str, path: str, reason: str) -> None:
         self.rejects.append(Reject(printable(key), printable(path), "index", reason))
+
+
+def _find_apart(alone: NDArray[np.int64], paired: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which rows begin a pair whose jpg and json lie apart, in `images/` and `annotations/` say.
+
+    An image's id is its own in the whole dataset, so a jpg and a json of one id belong together wherever they lie; but
+    only where there is one of each, and no pair of that id that lies together.
+
+    Args:
+        alone: rows without a partner beside them, sorted.
+        paired: the image ids of pairs that lie together.
+    """
+    apart = np.zeros(len(alone), np.bool_)
+    ids, counts = np.unique(alone[:, 0], return_counts=True)
+    both = np.isin(alone[:, 0], ids[counts == 2]) & ~np.isin(alone[:, 0], paired)
+    apart[:-1] = both[:-1] & (alone[1:, 0] == alone[:-1, 0]) & (alone[1:, 2] != alone[:-1, 2])
+    return apart
+
+
+def _kind_of(name: str) -> str:
+    """Return what a file is that looks like an image or an annotation and is none of ours, "" of any other."""
+    if suffix_of(name) in (".jpg", ".jpeg", ".png", ".webp"):
+        return "picture whose name is not sa_<image id>.jpg, not read"
+    return "json whose name is not sa_<image id>.json, not read" if suffix_of(name) == ".json" else ""
 
 
 def _links_to_folder(entry: Entry) -> bool:

@@ -44,8 +44,10 @@ from preprocess.errors import RecordError, SourceError
 from preprocess.images import ImageDecoder, Picture, Size, decode_image
 from preprocess.layout import DatasetType
 from preprocess.records import Frame, Mask, Pair, Record, Reject, Skip
-from preprocess.sources.base import RawPath, SourceOptions, file_digest, listing_digest, read_file
+from preprocess.sources.base import RawPath, SourceOptions, file_digest, listing_digest, printable, read_file
+from preprocess.sources.contents import check_text
 from preprocess.sources.footage import FRAMES_PER_ANNOTATION, Footage, check_masks, describe_misfit
+from preprocess.sources.leftovers import ARCHIVE, LeftOut, archive_stem, describe_skips, suffix_of
 from preprocess.sources.listing import list_tree, scan_folder
 from preprocess.sources.masklets import Masklet, frame_key, read_folders, read_json
 from preprocess.sources.video import MISSING_DECODER, ExtractedFrames, Frames, VideoFile, can_decode_video
@@ -114,6 +116,8 @@ class SavScene:
             needs_folder = self.options.frames == "jpeg" or (self.options.frames == "auto" and not self.mp4)
             yield Reject.from_error(err, self.key, folder if needs_folder else self._locate(".mp4", self.mp4))
             return
+        if isinstance(frames, ExtractedFrames):
+            yield from frames.skips
         with closing(frames):
             yield from self._read_pairs(frames)
 
@@ -244,6 +248,16 @@ def _read_mask(masklet: Masklet, t: int, picture: Picture) -> Mask:
     return Mask(masklet.object_id, segmentation, path=masklet.path_of(t))
 
 
+def _kind_of(name: str) -> str:
+    """Return what a file is that looks like data and is not read, "" of any other."""
+    if archive_stem(name):
+        return ARCHIVE
+    suffix = suffix_of(name)
+    if suffix in (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm"):
+        return "video whose name does not end in .mp4, not read"
+    return "json that is called neither *_manual.json nor *_auto.json, not read" if suffix == ".json" else ""
+
+
 def choose_pairs(visible: Iterable[int], name: str, options: Options) -> tuple[tuple[int, int], ...]:
     """Return the pairs of frames to take, of all that are a permitted gap apart, in ascending order.
 
@@ -276,6 +290,8 @@ class SavSource:
         self.rejects: list[Reject] = []
         self._sizes: dict[str, int] = {}
         self._files: dict[str, dict[str, str]] = {kind: {} for kind in _KINDS}
+        self._names: dict[str, list[str]] = {}
+        self._unread = LeftOut(_kind_of)
         jpegs = root / options.jpeg_folder
         if options.layout == "val":
             self._video_ids = self._read_list()
@@ -284,8 +300,11 @@ class SavSource:
             self._video_ids = sorted(set().union(*self._files.values()))
             if not self._video_ids:
                 raise SourceError(
-                    f"no *_manual.json, *_auto.json or *.mp4 below {root}; check --root and layout"
+                    f"no *_manual.json, *_auto.json or *.mp4 below {root}{describe_skips(self._unread.skips)}; "
+                    "check --root and layout"
                 )
+        self._count_unread()
+        self.skips = self._unread.skips
         needs_decoder = options.frames == "mp4" or (
             options.frames == "auto" and not jpegs.is_dir() and bool(self._files["mp4"])
         )
@@ -317,17 +336,37 @@ class SavSource:
                 digests["files"] = listing_digest(f"{path} {size}" for path, size in self._sizes.items())
             for folder in (self._options.jpeg_folder, self._options.mask_folder):
                 if (self._root / folder).is_dir():
-                    digests[folder] = listing_digest(
-                        sorted(entry.name for entry in scan_folder(self._root / folder))
-                    )
+                    digests[folder] = listing_digest(self._list(folder))
         except OSError as err:
             raise SourceError(f"can't list {err.filename}: {err.strerror}") from err
         return digests
 
+    def _list(self, folder: str) -> list[str]:
+        """Return the sorted names in a folder below the root, which is listed once."""
+        if folder not in self._names:
+            self._names[folder] = sorted(entry.name for entry in scan_folder(self._root / folder))
+        return self._names[folder]
+
+    def _count_unread(self) -> None:
+        """Count the folders of frames and of masks that belong to no video."""
+        known = set(self._video_ids)
+        for folder in (self._options.jpeg_folder, self._options.mask_folder):
+            try:
+                names = self._list(folder) if (self._root / folder).is_dir() else []
+            except OSError:
+                # The fingerprint says so.
+                continue
+            for name in names:
+                path = printable(f"{folder}/{name}")
+                if not self._unread.look_at(name, path) and name not in known:
+                    self._unread.add(f"entry of {folder} that belongs to no video here, not read", path)
+
     def _read_list(self) -> list[str]:
         name = self._options.video_list
         try:
-            lines = read_file(self._root / name, MAX_LIST_BYTES).decode().split()
+            content = read_file(self._root / name, MAX_LIST_BYTES)
+            check_text(content)
+            lines = content.decode("utf-8-sig").split()
         except (RecordError, UnicodeDecodeError) as err:
             raise SourceError(f"can't read {self._root / name}: {err}; check --root and video_list") from err
         video_ids = dict.fromkeys(lines)
@@ -341,7 +380,9 @@ class SavSource:
     def _find_files(self) -> None:
         """Note the train layout's files; where two have one name, the first counts, in the order of the paths."""
         folders = (self._options.jpeg_folder, self._options.mask_folder)
-        self._sizes, self.rejects = list_tree(self._root, tuple(_KINDS.values()), "sav", folders)
+        self._sizes, self.rejects = list_tree(
+            self._root, tuple(_KINDS.values()), "sav", self._unread, folders
+        )
         for path in self._sizes:
             name = path.rpartition("/")[2]
             kind = next(kind for kind, suffix in _KINDS.items() if name.endswith(suffix))

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from preprocess.errors import RecordError
 from preprocess.remote.path import RangedFile, RemotePath
 from preprocess.sources.base import RawPath
+from preprocess.sources.contents import check_content, compression_of
 
 MAX_EXTENSION_BYTES = 1 << 20
 """Largest extended header (a long name, pax records) that is read into memory."""
@@ -25,13 +26,6 @@ MAX_PADDING_BYTES = 1 << 20
 _BLOCK = 512
 _PAX = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
 _EXTENSIONS = (*_PAX, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
-_COMPRESSED = {
-    b"\x1f\x8b": "gzip",
-    b"BZh": "bzip2",
-    b"\xfd7zXZ": "xz",
-    b"\x28\xb5\x2f\xfd": "zstd",
-    b"PK\x03\x04": "zip",
-}
 
 
 class Member(NamedTuple):
@@ -84,6 +78,7 @@ def read_member(path: RawPath, offset: int, size: int, limit: int) -> bytes:
         raise RecordError(
             f"the tar file ends {size - len(content)} bytes early: it changed after it was indexed"
         )
+    check_content(content)
     return content
 
 
@@ -121,8 +116,9 @@ def _scan(file: io.FileIO | RangedFile, end: int) -> Iterator[Member]:
 
 def _parse_header(header: bytes, offset: int) -> tarfile.TarInfo:
     used = "; the members before are used" if offset else ""
-    kind = next((name for magic, name in _COMPRESSED.items() if header.startswith(magic)), "")
-    if kind and not offset:
+    if not offset:
+        check_content(header)
+    if not offset and (kind := compression_of(header)):
         reason = f"the file is compressed ({kind}), expected a plain tar: decompress it, members are read by offset"
         raise RecordError(reason, stage="index")
     if not header and not offset:

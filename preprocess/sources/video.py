@@ -22,7 +22,8 @@ import numpy as np
 from preprocess.errors import RecordError
 from preprocess.images import MAX_IMAGE_PIXELS, ImageDecoder, Picture, Size
 from preprocess.remote.scratch import local_file
-from preprocess.sources.base import RawPath, read_file, resolve_inside
+from preprocess.sources.base import RawPath, printable, read_file, resolve_inside
+from preprocess.sources.contents import HEAD_BYTES, check_content
 from preprocess.sources.footage import (
     Footage,
     check_folder,
@@ -30,6 +31,7 @@ from preprocess.sources.footage import (
     describe_misfit,
     has_usual_difference,
 )
+from preprocess.sources.leftovers import LeftOut, describe_skips, suffix_of
 from preprocess.sources.listing import scan_folder
 
 if TYPE_CHECKING:
@@ -104,8 +106,14 @@ class ExtractedFrames:
             raise RecordError(f"can't list the folder of frames: {err.strerror}") from err
         numbers = (int(name[:-4]) for name in names if _FRAME_NAME.fullmatch(name))
         self._numbers = {number for number in numbers if f"{number:05d}.jpg" in names}
+        unread = LeftOut(_kind_of)
+        for name in names:
+            if not _FRAME_NAME.fullmatch(name):
+                unread.look_at(name, printable(name))
+        self.skips = unread.skips
+        """What lies in the folder and is not read."""
         if not self._numbers:
-            raise RecordError("the folder holds no frame such as 00000.jpg")
+            raise RecordError(f"the folder holds no frame such as 00000.jpg{describe_skips(self.skips)}")
 
     @property
     def length(self) -> int:
@@ -136,6 +144,13 @@ class ExtractedFrames:
 
     def close(self) -> None:
         """Do nothing: each frame's file is closed when it has been read."""
+
+
+def _kind_of(name: str) -> str:
+    """Return what a file is that looks like a frame and is not read, "" of any other."""
+    if suffix_of(name) in (".jpg", ".jpeg", ".png", ".webp", ".bmp"):
+        return "picture in a folder of frames that is not called as 00004.jpg is, not read"
+    return ""
 
 
 class VideoFile:
@@ -212,6 +227,8 @@ def _open_container(path: Path) -> "InputContainer":
         # The format is fixed: a playlist under the name of an mp4 could name other files and addresses.
         container = av.open(str(path), format="mp4", metadata_errors="replace")
     except (av.FFmpegError, ValueError) as err:
+        with path.open("rb") as file:
+            check_content(file.read(HEAD_BYTES))
         raise RecordError(f"no readable mp4: {err}", stage="decode") from err
     if not container.streams.video or container.streams.video[0].codec_context is None:
         container.close()

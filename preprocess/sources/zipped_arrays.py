@@ -19,9 +19,10 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from preprocess.errors import RecordError
+from preprocess.errors import MissingFileError, RecordError
 from preprocess.remote.scratch import local_file
 from preprocess.sources.base import RawPath
+from preprocess.sources.contents import HEAD_BYTES, check_content
 
 MAX_ARRAY_BYTES = 1 << 29
 """Largest array that is read, decompressed."""
@@ -69,7 +70,9 @@ def open_arrays(path: RawPath) -> Iterator[zipfile.ZipFile]:
     """
     with local_file(path) as local:
         if not local.is_file():
-            raise RecordError("not a regular file" if local.exists() else "the file is missing")
+            if not local.exists():
+                raise MissingFileError("the file is missing")
+            raise RecordError("not a regular file")
         try:
             content = _LimitedFile(local)
         except OSError as err:
@@ -78,6 +81,8 @@ def open_arrays(path: RawPath) -> Iterator[zipfile.ZipFile]:
             try:
                 file = zipfile.ZipFile(content)
             except _ZIP_ERRORS as err:
+                content.seek(0)
+                check_content(content.read(HEAD_BYTES))
                 raise RecordError(f"no readable npz (a zip of npy arrays): {err}") from err
             with file:
                 yield file

@@ -12,7 +12,7 @@ from preprocess.engine import PILLOW
 from preprocess.errors import SourceError
 from preprocess.images import OnDamage, is_same_picture
 from preprocess.records import Frame, Mask, Pair
-from preprocess.sources import SOURCES
+from preprocess.sources import open_dataset
 from preprocess.sources.base import RawPath, Scene, Source
 from preprocess.verify.findings import REDO_TENSORS, Finding
 from preprocess.verify.part import Part, PartTask, read_part
@@ -56,7 +56,7 @@ def open_same_source(root: Root, folder: RawPath) -> Source:
         SourceError: it can't be opened, or is not the one the store was made from.
     """
     config = parse_config({"source": root.job["source"]}, "the store's job")
-    source = SOURCES[config.source].open(folder, config.options)
+    source = open_dataset(config.source, folder, config.options)
     found, wanted = source.fingerprint(), root.jobs[-1].get("files")
     if all(found != job.get("files") for job in root.jobs):
         raise SourceError(

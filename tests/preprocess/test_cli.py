@@ -95,3 +95,51 @@ def test_config_prints_the_effective_settings() -> None:
     settings = json.loads(run("config", CONFIG, "--set", "recipe.name=sa2va").output)
     assert settings["recipe"]["prompt_masks"] == {"filter": "torch-nearest", "size": 16}
     assert settings["source"]["crowds"] is False
+
+
+def test_an_empty_store_says_why_and_gives_exit_code_5(tmp_path: Path) -> None:
+    root = coco_root(tmp_path)
+    path = root / "annotations" / "instances_train2017.json"
+    content = json.loads(path.read_text())
+    content["annotations"] = [annotation for annotation in content["annotations"] if annotation["iscrowd"]]
+    path.write_text(json.dumps(content))
+    out = tmp_path / "out.zarr"
+    warning = (
+        "warning   the store holds no sample: 5 left out: crowd annotation (source.crowds=true keeps them)"
+    )
+    for again in range(2):
+        result = run("convert", CONFIG, "--root", root, "--out", out)
+        assert result.exit_code == 5, again
+        assert warning in result.output.splitlines()
+    assert warning in run("info", out).output.splitlines()
+    kept = run("convert", CONFIG, "--root", root, "--out", tmp_path / "b", "--set", "source.crowds=true")
+    assert kept.exit_code == 0
+
+
+def test_rejects_come_before_an_empty_store_and_a_share_may_be_empty(tmp_path: Path) -> None:
+    root = coco_root(tmp_path)
+    for path in (root / "train2017").iterdir():
+        path.write_bytes(b"")
+    arguments = ("convert", CONFIG, "--root", root, "--set", "store.scenes_per_part=2")
+    assert run(*arguments, "--out", tmp_path / "a").exit_code == 3
+    assert run(*arguments, "--out", tmp_path / "b", "--max-rejects", 5).exit_code == 5
+    share = run(*arguments, "--out", tmp_path / "c", "--part-range", "1/3", "--max-rejects", 5)
+    assert share.exit_code == 0
+
+
+def test_a_dataset_that_lists_nothing_says_so(tmp_path: Path) -> None:
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations" / "instances_train2017.json").write_text('{"images": []}')
+    result = run("convert", CONFIG, "--root", tmp_path, "--out", tmp_path / "out.zarr")
+    assert result.exit_code == 5
+    assert "holds no sample: the dataset lists nothing; check --root" in result.output
+
+
+def test_a_file_under_two_image_ids_is_told_but_not_as_left_out(tmp_path: Path) -> None:
+    root = coco_root(tmp_path)
+    path = root / "annotations" / "instances_train2017.json"
+    content = json.loads(path.read_text())
+    content["images"][1] |= {name: content["images"][0][name] for name in ("file_name", "height", "width")}
+    path.write_text(json.dumps(content))
+    lines = run("convert", CONFIG, "--root", root, "--out", tmp_path / "out.zarr").output.splitlines()
+    assert "twice     1: image with the same file as an earlier one; both are kept" in lines

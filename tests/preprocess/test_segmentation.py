@@ -160,8 +160,17 @@ def test_overlapping_polygons_are_united() -> None:
 
 def test_parts_that_are_no_polygon_are_dropped_before_pycocotools_takes_them_for_boxes() -> None:
     square = [2, 2, 8, 2, 8, 8, 2, 8]
-    for part in ([1, 1, 14, 9], [1, 1], [], [1, 1, 2, 2, 3, 3, 4], None, "text", [1, 1, 2, "x", 3, 3]):
+    for part in ([1, 1, 14, 9], [1, 1], [], [1, 1, 2, 2, 3, 3, 4]):
         assert parse_segmentation([part, square], 10, 16).area == 36
+
+
+@pytest.mark.parametrize(
+    "part", [None, "text", [1, 1, 2, "x", 3, 3], [1, 1, 2, float("nan"), 3, 3], [[1, 1], [2, 2], [3, 3]]]
+)
+def test_a_part_that_is_no_list_of_numbers_is_not_dropped_beside_good_ones(part: object) -> None:
+    """The rest alone would be a mask that lacks a piece."""
+    with pytest.raises(SegmentationError, match="polygon"):
+        parse_segmentation([part, [2, 2, 8, 2, 8, 8, 2, 8]], 10, 16)
 
 
 # ---- damage
@@ -213,13 +222,17 @@ DAMAGED: dict[str, tuple[object, str]] = {
     "null": (None, "no segmentation"),
     "text": ("P`]<", "no segmentation"),
     "number": (5, "no segmentation"),
-    "a flat polygon": ([1, 1, 5, 1, 5, 5], "no polygon of at least 3 points"),
+    "a flat polygon": ([1, 1, 5, 1, 5, 5], "one pair of brackets is missing"),
+    "a polygon of points": ([[[1, 1], [5, 1], [5, 5]]], "points are lists of their own"),
+    "points without brackets": ([[1, 1], [5, 1], [5, 5]], "points are lists of their own"),
+    "numbers as text": ([["1", "1", "5", "1", "5", "5"]], "written as text"),
+    "points of names": ([{"x": 1, "y": 1}, {"x": 5, "y": 1}, {"x": 5, "y": 5}], "a list of numbers"),
     "two points": ([[1, 1, 5, 5]], "no polygon"),
     "odd count": ([[1, 1, 5, 1, 5, 5, 1]], "no polygon"),
-    "nan in a polygon": ([[1, 1, 5, NAN, 5, 5]], "no polygon"),
-    "infinity in a polygon": ([[1, 1, 5, INFINITY, 5, 5]], "no polygon"),
-    "huge coordinate": ([[1, 1, 1e300, 1, 5, 5]], "no polygon"),
-    "integer beyond floats": ([[1, 1, 10**400, 1, 5, 5]], "no polygon"),
+    "nan in a polygon": ([[1, 1, 5, NAN, 5, 5]], "no coordinate"),
+    "infinity in a polygon": ([[1, 1, 5, INFINITY, 5, 5]], "no coordinate"),
+    "huge coordinate": ([[1, 1, 1e300, 1, 5, 5]], "no coordinate"),
+    "integer beyond floats": ([[1, 1, 10**400, 1, 5, 5]], "no coordinate"),
     "long outline": ([[0, 0, 999_999, 0, 0, 999_999] * 3], "over the limit"),
 }  # fmt: skip
 

@@ -11,7 +11,7 @@ import pytest
 
 from preprocess.images import ImageDecoder, decode_image
 from preprocess.layout import DatasetType
-from preprocess.records import Record, Reject
+from preprocess.records import Record, Reject, Skip
 from preprocess.sources.base import Scene, Source
 
 
@@ -63,6 +63,10 @@ class Harmful:
     @property
     def rejects(self) -> Sequence[Reject]:
         return self._source.rejects
+
+    @property
+    def skips(self) -> Sequence[Skip]:
+        return self._source.skips
 
     def __len__(self) -> int:
         return len(self._source)

@@ -118,10 +118,10 @@ def test_image_without_annotations_is_a_counted_skip(root: Path) -> None:
     assert read(CocoSource(root, Options())) == 3 * [Skip("image without annotations")]
 
 
-def test_image_with_nothing_but_crowds_has_no_masks(root: Path) -> None:
+def test_image_with_nothing_but_crowds_is_not_one_without_annotations(root: Path) -> None:
     change(root, lambda content: content.update(annotations=content["annotations"][2::3]))
     records = read(CocoSource(root, Options()))
-    assert records == 3 * [Skip("crowd annotation", 1), Skip("image without annotations")]
+    assert records == 3 * [Skip("crowd annotation", 1)]
 
 
 def test_subset_without_categories_is_read(root: Path) -> None:
@@ -153,7 +153,6 @@ def test_fingerprint_changes_with_the_annotations(root: Path) -> None:
     ("place", "field", "value", "key", "reason"),
     [
         ("images", "id", "one", "coco/images[1]", "not an image entry"),
-        ("images", "id", 1, "coco/1", "images[1] has the id of an earlier image"),
         ("images", "height", 3.5, "coco/images[1]", "not an image entry"),
         ("annotations", "id", None, "coco/annotations[1]", "not an annotation"),
         ("annotations", "id", 10, "coco/1/10", "has the id of an earlier annotation"),
@@ -172,6 +171,144 @@ def test_bad_element_is_rejected_by_the_index(
     assert (reject.key, reject.path, reject.stage) == (key, ANNOTATIONS, "index")
     assert reason in reject.reason
     assert "coco/1" in frames_of(read(source))
+
+
+def test_annotations_of_an_id_that_two_images_have_are_rejected(root: Path) -> None:
+    """They could be of either: with all image ids 0, the first picture would get every mask of the dataset."""
+    change(root, lambda content: content["images"][1].update(id=1))
+    source = CocoSource(root, Options())
+    assert [reject.key for reject in source.rejects][:4] == [
+        "coco/1",
+        "coco/1/10",
+        "coco/1/11",
+        "coco/1/900100000001",
+    ]
+    assert all("renumber the images" in reject.reason for reject in source.rejects[:4])
+    assert list(frames_of(read(source))) == ["coco/3"]
+
+
+def test_an_image_entry_that_stands_there_twice_is_one_image(root: Path) -> None:
+    change(root, lambda content: content["images"].append(content["images"][0]))
+    source = CocoSource(root, Options())
+    assert [reject.key for reject in source.rejects] == ["coco/1"]
+    assert list(frames_of(read(source))) == ["coco/1", "coco/2", "coco/3"]
+
+
+# ---- what other tools write
+
+
+def test_numbers_may_be_whole_floats_or_text_and_iscrowd_a_bool(root: Path) -> None:
+    before = frames_of(read(CocoSource(root, Options())))
+
+    def rewrite(content: dict[str, Any]) -> None:
+        for image in content["images"]:
+            image |= {
+                "id": float(image["id"]),
+                "width": float(image["width"]),
+                "height": str(image["height"]),
+            }
+        for annotation in content["annotations"]:
+            annotation |= {name: float(annotation[name]) for name in ("id", "image_id", "category_id")}
+            annotation["iscrowd"] = bool(annotation["iscrowd"])
+        content["categories"][0]["id"] = 1.0
+
+    change(root, rewrite)
+    source = CocoSource(root, Options())
+    assert source.rejects == []
+    records = read(source)
+    assert [record for record in records if isinstance(record, Skip)] == 3 * [Skip("crowd annotation")]
+    after = frames_of(records)
+    assert list(after) == list(before)
+    for key, frame in after.items():
+        assert [(mask.object_id, mask.category) for mask in frame.masks] == [
+            (mask.object_id, mask.category) for mask in before[key].masks
+        ]
+
+
+def test_a_bad_category_is_one_reject(root: Path) -> None:
+    change(root, lambda content: content["categories"].append({"id": 2, "name": None}))
+    source = CocoSource(root, Options())
+    assert [reject.key for reject in source.rejects] == ["coco/categories[1]"]
+    assert [mask.category for mask in frames_of(read(source))["coco/1"].masks] == ["person", "person"]
+
+
+def test_annotation_ids_need_to_be_unique_within_their_image_only(root: Path) -> None:
+    def renumber(content: dict[str, Any]) -> None:
+        content["annotations"] = content["annotations"][::3]
+        for annotation in content["annotations"]:
+            annotation["id"] = 0
+
+    change(root, renumber)
+    source = CocoSource(root, Options())
+    assert source.rejects == []
+    found = {key: [mask.object_id for mask in frame.masks] for key, frame in frames_of(read(source)).items()}
+    assert found == {"coco/1": ["0"], "coco/2": ["0"], "coco/3": ["0"]}
+
+
+def test_two_annotations_of_an_image_with_one_id_are_rejected_with_the_remedy(root: Path) -> None:
+    change(root, lambda content: [annotation.update(id=0) for annotation in content["annotations"]] and None)
+    source = CocoSource(root, Options())
+    assert [reject.key for reject in source.rejects] == ["coco/1/0"] * 2 + ["coco/2/0"] * 2 + ["coco/3/0"] * 2
+    assert all("of this image: renumber the annotations" in reject.reason for reject in source.rejects)
+
+
+def test_an_image_whose_annotations_were_rejected_is_not_one_without_annotations(root: Path) -> None:
+    change(root, lambda content: content["annotations"][0].update(id=None))
+    change(root, lambda content: content.update(annotations=content["annotations"][:1]))
+    assert read(CocoSource(root, Options())) == 2 * [Skip("image without annotations")]
+
+
+def test_a_file_under_two_image_ids_is_counted_and_both_are_kept(root: Path) -> None:
+    change(root, lambda content: content["images"][1].update(content["images"][0] | {"id": 2}))
+    source = CocoSource(root, Options())
+    assert Skip("image with the same file as an earlier one; both are kept", 1) in source.skips
+    assert [frame.path for frame in frames_of(read(source)).values()][:2] == 2 * [
+        "train2017/000000000001.jpg"
+    ]
+
+
+# ---- another orientation
+
+
+def drawn(root: Path, *polygons: list[float]) -> list[str]:
+    """Give image 1, 61 wide and 37 high, these polygons; return the reasons of the rejects."""
+
+    def draw(content: dict[str, Any]) -> None:
+        content["annotations"] = [
+            {"id": number, "image_id": 1, "category_id": 1, "segmentation": [polygon]}
+            for number, polygon in enumerate(polygons)
+        ]
+
+    change(root, draw)
+    return [reject.reason for reject in rejects_of(read(CocoSource(root, Options())))]
+
+
+LOW = [5, 40, 30, 40, 30, 58, 5, 58]
+WIDE = [40, 5, 58, 5, 58, 30, 40, 30]
+BOTH = [5, 5, 30, 5, 30, 30, 5, 30]
+CUT = [5, 20, 30, 20, 30, 45, 5, 45]
+BY_ROUNDING = [5, 5, 62.4, 5, 62.4, 38.2, 5, 38.2]
+
+
+def test_polygons_of_the_turned_picture_are_rejected_also_those_that_would_fit_both(root: Path) -> None:
+    reasons = drawn(root, BOTH, LOW)
+    assert len(reasons) == 2
+    assert all("61 x 37 (width x height) but fit the turned picture" in reason for reason in reasons)
+
+
+@pytest.mark.parametrize("polygons", [[BOTH], [WIDE], [WIDE, CUT], [BY_ROUNDING], [BY_ROUNDING, BOTH]])
+def test_polygons_that_leave_their_picture_by_rounding_or_where_an_object_is_cut_off_are_masks(
+    root: Path, polygons: list[list[float]]
+) -> None:
+    assert drawn(root, *polygons) == []
+
+
+def test_run_lengths_beside_polygons_of_the_turned_picture_are_masks(root: Path) -> None:
+    """They say their size themselves."""
+    change(root, lambda content: content["annotations"][0].update(segmentation=[LOW]))
+    records = read(CocoSource(root, Options()))
+    assert [reject.key for reject in rejects_of(records)] == ["coco/1/10"]
+    assert [mask.object_id for mask in frames_of(records)["coco/1"].masks] == ["11"]
 
 
 @pytest.mark.parametrize(
@@ -202,7 +339,7 @@ def test_nested_mask_is_rejected_however_deep(root: Path, nested: int) -> None:
 @pytest.mark.parametrize(
     ("size", "reason"),
     [
-        ((61, 37), "the image is 37 x 61"),
+        ((61, 37), "as if height and width were swapped"),
         ((37, 99), "the image is 37 x 61"),
         ((0, 0), "the image is 37 x 61"),
         ((-37, -61), "the image is 37 x 61"),
@@ -239,7 +376,7 @@ def test_damaged_image_is_rejected(root: Path, content: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"[]", b'{"images": 5}', b'{"images": [', b"{}", b"[" * 10**5, b"\xff\xfe"]
+    "content", [b"", b"[]", b'{"images": 5}', b'{"images": [', b"{}", b"[" * 10**5, b"\xff\xff"]
 )
 def test_file_that_is_no_instances_json_is_an_error_that_names_it(root: Path, content: bytes) -> None:
     (root / ANNOTATIONS).write_bytes(content)

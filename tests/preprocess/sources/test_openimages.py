@@ -358,7 +358,7 @@ def test_a_csv_that_is_none_is_an_error_that_says_what_is_lacking(tmp_path: Path
     with pytest.raises(SourceError, match="lacks the column"):
         open_source(tmp_path)
     path.write_bytes(HEADER.encode("utf-16"))
-    with pytest.raises(SourceError, match="lacks the column"):
+    with pytest.raises(SourceError, match="text in UTF-16, expected UTF-8"):
         open_source(tmp_path)
     path.write_text(HEADER)
     assert len(open_source(tmp_path)) == 0

@@ -240,13 +240,12 @@ BAD_REFS: dict[str, tuple[Callable[[dict[str, Any]], object], str, str]] = {
     "annotation": (lambda ref: ref.update(ann_id=77), "111/77", "refers to annotation 77, which"),
     "other image": (lambda ref: ref.update(ann_id=20), "111/20", "annotation 20 is of image 222"),
     "image": (lambda ref: ref.update(image_id=8), "8/10", "belongs to image 8, which"),
-    "no sentences": (lambda ref: ref.update(sentences=[]), "111/10", "no sentence with a text"),
     "blank": (blank, "111/10", "no sentence with a text under 'raw'"),
     "ref_id": (lambda ref: ref.update(ref_id=1), "111/11", "has the ref_id 1 of an earlier ref"),
     "key": (lambda ref: without(ref, "image_id"), "refs[0]", "missing required field `image_id`"),
     "split": (lambda ref: without(ref, "split"), "refs[0]", "missing required field `split`"),
     "empty split": (lambda ref: ref.update(split=""), "refs[0]", "length >= 1"),
-    "type": (lambda ref: ref.update(ann_id="10"), "refs[0]", "Expected `int | array`, got `str`"),
+    "type": (lambda ref: ref.update(ann_id="ten"), "refs[0]", "Expected `int | array`, got `str`"),
     "bool": (lambda ref: ref.update(ann_id=True), "refs[0]", "got `bool`"),
     "float": (lambda ref: ref.update(image_id=1.5), "refs[0]", "Expected `int`, got `float`"),
     "huge": (lambda ref: ref.update(image_id=10**200), "refs[0]", "Expected `int` <="),
@@ -315,6 +314,81 @@ def test_gref_that_is_no_utf8_is_rejected_and_the_others_stay(root: Path) -> Non
 def test_bad_ref_of_another_split_is_not_this_ones_reject(root: Path) -> None:
     change_refs(root / "refcoco" / "refs(unc).p", lambda refs: refs[0].pop("ref_id"))
     assert list(open_source(root, split="val").rejects) == []
+
+
+@pytest.mark.parametrize("sentences", [[], [{"raw": " ", "sent": ""}]])
+@pytest.mark.parametrize("dataset", ["refcoco", "grefcoco"])
+def test_a_ref_without_any_sentence_is_left_out_and_counted(
+    root: Path, dataset: str, sentences: list[Any]
+) -> None:
+    """The published gRefCOCO has some; the object's other refs keep the names they have."""
+    before = expressions_of(open_source(root, dataset))
+    extra = {"ref_id": 999, "image_id": 111, "ann_id": 10, "split": "train", "sentences": sentences}
+    if dataset == "refcoco":
+        change_refs(root / "refcoco" / "refs(unc).p", lambda refs: refs.insert(0, extra))
+    else:
+        path = root / "grefcoco" / "grefs(unc).json"
+        path.write_text(json.dumps([extra, *json.loads(path.read_text())]))
+    source = open_source(root, dataset)
+    assert list(source.rejects) == []
+    assert source.skips == (Skip("ref without sentence", 1),)
+    assert expressions_of(source) == before
+
+
+def test_a_split_without_any_sentence_is_an_error(root: Path) -> None:
+    change_refs(
+        root / "refcoco" / "refs(unc).p", lambda refs: [ref.update(sentences=[]) for ref in refs] and None
+    )
+    with pytest.raises(SourceError, match=r"no ref of split 'train' .* has a sentence"):
+        open_source(root)
+
+
+def test_ids_may_be_whole_floats(root: Path) -> None:
+    before = expressions_of(open_source(root))
+    change_refs(
+        root / "refcoco" / "refs(unc).p",
+        lambda refs: (
+            [
+                ref.update({name: float(ref[name]) for name in ("ref_id", "image_id", "ann_id")})
+                for ref in refs
+            ]
+            and None
+        ),
+    )
+    assert expressions_of(open_source(root)) == before
+
+
+def test_annotations_with_one_id_are_rejected_with_the_remedy(root: Path) -> None:
+    """A ref names its annotation by the id alone."""
+    path = root / "refcoco" / "instances.json"
+    content = json.loads(path.read_text())
+    for annotation in content["annotations"]:
+        annotation["id"] = 0
+    path.write_text(json.dumps(content))
+    rejects = [reject for reject in open_source(root).rejects if reject.path == "refcoco/instances.json"]
+    assert len(rejects) == len(content["annotations"]) - 1
+    assert all("of an earlier annotation: renumber the annotations" in reject.reason for reject in rejects)
+
+
+@pytest.mark.parametrize("protocol", [0, 2])
+def test_a_pickle_with_line_ends_of_windows_says_so(root: Path, protocol: int) -> None:
+    refs = [{"ref_id": 10, "image_id": 111, "ann_id": 10, "split": "train", "sentences": [{"raw": "a\nb"}]}]
+    path = root / "refcoco" / "refs(unc).p"
+    path.write_bytes(pickle.dumps(refs, protocol).replace(b"\n", b"\r\n"))
+    with pytest.raises(SourceError, match="ends in CR LF, as after a transfer in text mode"):
+        open_source(root)
+
+
+def test_polygons_of_the_turned_picture_are_rejected(root: Path) -> None:
+    """Image 111 is 61 wide and 37 high; annotation 11, run lengths, says its size itself."""
+    path = root / "refcoco" / "instances.json"
+    content = json.loads(path.read_text())
+    content["annotations"][0]["segmentation"] = [[5, 40, 30, 40, 30, 58, 5, 58]]
+    path.write_text(json.dumps(content))
+    reject, frame = open_source(root)[0].read()
+    assert reject.key == "refcoco/111/10"
+    assert "fit the turned picture" in reject.reason
+    assert [mask.object_id for mask in frame.masks] == ["11"]
 
 
 def test_blank_sentence_beside_others_is_a_counted_skip(root: Path) -> None:
@@ -628,9 +702,7 @@ def test_real_odd_pickles_are_refused(shared_data: Path, name: str, reason: str)
 
 def test_real_dangling_refs_are_rejected_one_by_one(shared_data: Path) -> None:
     source = open_source(shared_data / "refcoco", "refcocog", refs="../odd/pickles/refs(dangling).p")
-    assert [reject.key for reject in source.rejects] == [
-        "refcocog/329219/123456789",
-        "refcocog/37777/102453",
-    ]
+    assert [reject.key for reject in source.rejects] == ["refcocog/329219/123456789"]
+    assert source.skips == (Skip("ref without sentence", 1),)
     # A ref's file name is not read, so the record without one is good.
     assert list(expressions_of(source)) == ["refcocog/397133/1902971"]

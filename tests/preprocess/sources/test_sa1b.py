@@ -186,13 +186,41 @@ def test_files_without_partner_are_rejects(root: Path) -> None:
     ]
 
 
-def test_partners_in_different_folders_do_not_meet(tmp_path: Path) -> None:
+def write_files(root: Path, files: dict[str, bytes]) -> None:
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+
+
+def test_partners_that_lie_apart_meet_by_their_id(tmp_path: Path) -> None:
+    """As a downloader sorts them: images/ and annotations/."""
+    for number in (1, 2, 3):
+        jpg, content = pair_of(number)
+        write_files(tmp_path, {f"images/sa_{number}.jpg": jpg, f"annotations/sa_{number}.json": content})
+    write_files(tmp_path, dict(zip(("sa_4.jpg", "sa_4.json"), pair_of(4), strict=True)))
+    source = open_source(tmp_path)
+    assert keys(source) == ["sa1b/sa_1", "sa1b/sa_2", "sa1b/sa_3", "sa1b/sa_4"]
+    assert [frame.path for frame in of_type(Frame, read(source))] == [
+        "images/sa_1.jpg", "images/sa_2.jpg", "images/sa_3.jpg", "sa_4.jpg",
+    ]  # fmt: skip
+    assert not source.rejects
+
+
+def test_partners_that_lie_apart_do_not_meet_where_there_are_several(tmp_path: Path) -> None:
     jpg, content = pair_of(1)
-    for name, part in (("a/sa_1.jpg", jpg), ("b/sa_1.json", content)):
-        (tmp_path / name).parent.mkdir()
-        (tmp_path / name).write_bytes(part)
+    write_files(tmp_path, {"a/sa_1.jpg": jpg, "b/sa_1.json": content, "c/sa_1.json": content})
     source = open_source(tmp_path)
     assert len(source) == 0
+    assert [reject.path for reject in source.rejects] == ["a/sa_1.jpg", "b/sa_1.json", "c/sa_1.json"]
+
+
+def test_a_pair_that_lies_together_is_the_one_that_counts(tmp_path: Path) -> None:
+    jpg, content = pair_of(1)
+    write_files(
+        tmp_path, {"a/sa_1.jpg": jpg, "b/sa_1.json": content, "c/sa_1.jpg": jpg, "c/sa_1.json": content}
+    )
+    source = open_source(tmp_path)
+    assert [frame.path for frame in of_type(Frame, read(source))] == ["c/sa_1.jpg"]
     assert [reject.path for reject in source.rejects] == ["a/sa_1.jpg", "b/sa_1.json"]
 
 
@@ -491,7 +519,7 @@ def test_damaged_pax_records_are_a_reject(tmp_path: Path, record: bytes) -> None
     [
         (gzip.compress(b"x" * 2000, mtime=0), "compressed (gzip)"),
         (b"\x28\xb5\x2f\xfd" + b"x" * 2000, "compressed (zstd)"),
-        (b"<!DOCTYPE html>" + b" " * 2000, "found b'<!DOCTYPE ht'"),
+        (b"<!DOCTYPE html>" + b" " * 2000, "an HTML page"),
         (b"", "empty"),
     ],
 )

@@ -1,0 +1,250 @@
+"""What lies beside the data: files of operating systems are passed over, what looks like data is named, both counted."""
+
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from miniature.coco import write_coco
+from miniature.every import WRITERS
+from miniature.npz import write_npz_pairs
+from miniature.sa1b import write_sa1b
+from miniature.sav import write_sav_val
+from miniature.shapes import picture_of
+from stores import CONFIGS, coco_config, coco_root, make_unfinished, tree_digest
+
+from preprocess.config import Config, load_config
+from preprocess.errors import SourceError
+from preprocess.layout import read_attributes
+from preprocess.pipeline import RunOptions, convert, convert_range, finish, open_source
+from preprocess.ranges import PartRange
+from preprocess.records import Frame, Reject, Skip
+from preprocess.verify import VerifyOptions, verify_store
+
+SYSTEM = "file of macOS or Windows, no data"
+
+
+def pictures() -> list[Any]:
+    return [picture_of(40, 60, seed) for seed in range(2)]
+
+
+def config_of(name: str) -> Config:
+    return load_config(CONFIGS / f"{name}.toml", [])
+
+
+def read(name: str, root: Path) -> tuple[int, list[Reject], dict[str, int]]:
+    """Return the number of images, the rejects, and the counts of what was left out."""
+    source = open_source(config_of(name), root)
+    records: list[Any] = [*source.rejects, *source.skips]
+    for number in range(len(source)):
+        records += source[number].read()
+    skips: dict[str, int] = {}
+    for record in records:
+        if isinstance(record, Skip):
+            skips[record.reason] = skips.get(record.reason, 0) + record.count
+    rejects = [record for record in records if isinstance(record, Reject)]
+    return sum(isinstance(record, Frame) for record in records), rejects, skips
+
+
+def put(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X        ")
+
+
+MAC_FILES: dict[str, tuple[str, Callable[[Path], object], tuple[str, ...]]] = {
+    "coco": ("coco", lambda root: WRITERS["coco"](root, pictures()),
+             ("train2017/._000000000001.jpg", "train2017/.DS_Store", "train2017/__MACOSX/x")),
+    "refcoco": ("refcoco", lambda root: WRITERS["refcoco"](root, pictures()),
+                ("images/mscoco/images/train2014/._COCO_train2014_000000000111.jpg",)),
+    "openimages": ("openimages", lambda root: WRITERS["openimages"](root, pictures()),
+                   ("train/._a.jpg", "train/Thumbs.db", "train-masks/._a.png", "train-masks/a/._b.png")),
+    "npz": ("npz", lambda root: WRITERS["npz"](root, pictures()),
+            ("clips/._00000.npz", "__MACOSX/clips/._00000.npz", "desktop.ini")),
+    "sav": ("sav", lambda root: WRITERS["sav"](root, pictures()),
+            ("sav_000/._sav_000000_manual.json", "sav_000/._sav_000000.mp4", "__MACOSX/._sav_000",
+             "JPEGImages_24fps/.DS_Store", "JPEGImages_24fps/sav_000000/._00000.jpg")),
+    "sav_val": ("sav_val", lambda root: write_sav_val(root, [("sav_000001", pictures())]),
+                ("JPEGImages_24fps/sav_000001/._00000.jpg", "Annotations_6fps/.DS_Store",
+                 "Annotations_6fps/sav_000001/.DS_Store", "Annotations_6fps/sav_000001/000/._00000.png")),
+    "sa1b": ("sa1b", lambda root: write_sa1b(root, pictures()),
+             ("sa_000000/._sa_1.jpg", "._sa_000000.tar", "._sa_000001.tar.gz", "__MACOSX/sa_1.json")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", MAC_FILES)
+def test_files_of_operating_systems_are_passed_over_and_counted(tmp_path: Path, kind: str) -> None:
+    config, write, names = MAC_FILES[kind]
+    write(tmp_path)
+    images, rejects, skips = read(config, tmp_path)
+    assert rejects == []
+    assert SYSTEM not in skips
+    put(tmp_path, *names)
+    assert read(config, tmp_path) == (images, [], {**skips, SYSTEM: len(names)})
+
+
+def test_files_of_macos_in_a_tar_are_passed_over_and_counted(tmp_path: Path) -> None:
+    write_sa1b(tmp_path / "made", pictures())
+    put(tmp_path / "made", "sa_000000/._sa_1.jpg", "sa_000000/._sa_1.json")
+    (tmp_path / "root").mkdir()
+    with tarfile.open(tmp_path / "root" / "sa_000000.tar", "w") as archive:
+        for path in sorted((tmp_path / "made" / "sa_000000").iterdir()):
+            archive.add(path, path.name)
+    assert read("sa1b", tmp_path / "root") == (2, [], {SYSTEM: 2})
+
+
+UNREAD: dict[str, tuple[str, Callable[[Path], object], str, str]] = {
+    "an npz that is compressed": ("npz", lambda root: WRITERS["npz"](root, pictures()), "clips/7.npz.gz",
+                                  "archive or compressed file, not read: unpack it"),
+    "an npy": ("npz", lambda root: WRITERS["npz"](root, pictures()), "clips/7.npy",
+               ".npy file, not read: a scene is one .npz"),
+    "large letters": ("npz", lambda root: WRITERS["npz"](root, pictures()), "clips/7.NPZ",
+                      "file whose name does not end in .npz, not read: rename it"),
+    "another video": ("sav", lambda root: WRITERS["sav"](root, pictures()), "sav_000/sav_000009.mov",
+                      "video whose name does not end in .mp4, not read"),
+    "another json": ("sav", lambda root: WRITERS["sav"](root, pictures()), "sav_000/sav_000000.json",
+                     "json that is called neither *_manual.json nor *_auto.json, not read"),
+    "a packed folder": ("sav", lambda root: WRITERS["sav"](root, pictures()), "sav_001.tar",
+                        "archive or compressed file, not read: unpack it"),
+    "a video without json": ("sav", lambda root: WRITERS["sav"](root, pictures()), "JPEGImages_24fps/sav_000077",
+                             "entry of JPEGImages_24fps that belongs to no video here, not read"),
+    "an sa1b png": ("sa1b", lambda root: write_sa1b(root, pictures()), "sa_000000/sa_9.png",
+                    "picture whose name is not sa_<image id>.jpg, not read"),
+    "a json of another name": ("sa1b", lambda root: write_sa1b(root, pictures()), "sa_000000/9.json",
+                               "json whose name is not sa_<image id>.json, not read"),
+    "a mask without a row": ("openimages", lambda root: WRITERS["openimages"](root, pictures()), "train-masks/a.png",
+                             "mask without a row in the CSV"),
+    "a mask in a hex folder": ("openimages", lambda root: WRITERS["openimages"](root, pictures()),
+                               "train-masks/a/a.png", "mask without a row in the CSV"),
+    "half a tar": ("sa1b", lambda root: write_sa1b(root, pictures()), "sa_000001.tar.part",
+                   "unfinished download, not read"),
+    "an unlisted picture": ("coco", lambda root: WRITERS["coco"](root, pictures()), "train2017/9.jpg",
+                            "picture that the annotations do not list"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", UNREAD)
+def test_what_looks_like_data_and_is_not_read_is_counted_and_named(tmp_path: Path, kind: str) -> None:
+    config, write, name, reason = UNREAD[kind]
+    write(tmp_path)
+    images, _, skips = read(config, tmp_path)
+    put(tmp_path, name)
+    assert read(config, tmp_path) == (images, [], {**skips, f"{reason}, such as {name}": 1})
+
+
+def test_frames_and_masks_of_another_kind_are_counted_with_their_video(tmp_path: Path) -> None:
+    write_sav_val(tmp_path, [("sav_000001", pictures())])
+    put(tmp_path, "JPEGImages_24fps/sav_000001/00000.png", "Annotations_6fps/sav_000001/000/00000.jpg")
+    _, rejects, skips = read("sav_val", tmp_path)
+    assert rejects == []
+    assert skips == {
+        "picture in a folder of frames that is not called as 00004.jpg is, not read, such as 00000.png": 1,
+        "file in a folder of masks that is no .png": 1,
+    }
+
+
+@pytest.mark.parametrize("name", ["tar.gz", "tgz", "zip", "tar.bz2", "tar.xz", "tar.zst", "7z", "TAR.GZ"])
+def test_an_archive_that_is_no_plain_tar_is_a_reject_beside_the_tars(tmp_path: Path, name: str) -> None:
+    write_sa1b(tmp_path, pictures(), tar=True)
+    put(tmp_path, f"sa_000001.{name}")
+    images, [reject], skips = read("sa1b", tmp_path)
+    assert (images, skips) == (2, {})
+    assert (reject.path, reject.stage) == (f"sa_000001.{name}", "index")
+    assert (
+        f"(.{name}) that can't be read by offset: decompress it to a plain .tar, or extract it"
+        in reject.reason
+    )
+
+
+def test_an_archive_whose_content_lies_there_is_only_counted(tmp_path: Path) -> None:
+    write_sa1b(tmp_path, pictures())
+    put(tmp_path, "packed/sa_000000.tar.gz")
+    images, rejects, skips = read("sa1b", tmp_path)
+    assert (images, rejects) == (2, [])
+    [reason] = skips
+    assert reason.endswith("its content lies there already, such as packed/sa_000000.tar.gz")
+
+
+@pytest.mark.parametrize(
+    ("config", "names"),
+    [("npz", ("a.zip", "b.npy")), ("sav", ("sav_000.tar", "clip.mov")), ("sa1b", ("picture.png",))],
+)
+def test_a_root_with_nothing_but_what_is_not_read_says_what_it_is(
+    tmp_path: Path, config: str, names: tuple[str, ...]
+) -> None:
+    put(tmp_path, *names)
+    with pytest.raises(SourceError) as caught:
+        open_source(config_of(config), tmp_path)
+    assert all(name in str(caught.value) for name in names)
+
+
+@pytest.mark.parametrize("config", ["coco", "refcoco", "openimages"])
+def test_a_folder_that_is_still_packed_is_an_error_that_names_the_archive(
+    tmp_path: Path, config: str
+) -> None:
+    folder = {"coco": "train2017", "refcoco": "images", "openimages": "train-masks"}[config]
+    WRITERS[config](tmp_path, pictures())
+    (tmp_path / folder).rename(tmp_path.parent / f"{tmp_path.name}-away")
+    put(tmp_path, "packed.zip")
+    with pytest.raises(SourceError, match=r"there is no folder .*; packed\.zip there: unpack"):
+        open_source(config_of(config), tmp_path)
+
+
+# ---- counted once, whatever way a store comes about
+
+
+def skips_of(store: Path) -> dict[str, int]:
+    found: dict[str, int] = read_attributes(store)["totals"]["skips"]
+    return found
+
+
+def test_it_is_counted_once_by_shares_and_by_a_run_that_was_killed(tmp_path: Path) -> None:
+    root = coco_root(tmp_path)
+    put(root, "train2017/._a.jpg", "train2017/b.jpg", "train2017/c.jpg")
+    expected = {
+        "crowd annotation": 5,
+        SYSTEM: 1,
+        "picture that the annotations do not list, such as train2017/b.jpg": 2,
+    }
+    whole, shared = tmp_path / "whole", tmp_path / "shared"
+    convert(coco_config(), root, whole)
+    assert skips_of(whole) == expected
+    for number in (2, 3, 1):
+        convert_range(coco_config(), root, shared, PartRange(number, 3))
+    finish(shared)
+    assert tree_digest(shared) == tree_digest(whole)
+    before = tree_digest(whole)
+    make_unfinished(whole)
+    convert(coco_config(), root, whole, RunOptions(workers=2))
+    assert tree_digest(whole) == before
+    assert not verify_store(whole, VerifyOptions(values=False, source=root, sample=None)).findings
+
+
+def test_only_what_is_new_is_counted_when_a_store_is_appended_to(tmp_path: Path) -> None:
+    root, out = tmp_path / "npz", tmp_path / "out"
+    pairs = [(picture, picture) for picture in pictures()]
+    write_npz_pairs(root, pairs)
+    put(root, "._a.npz", "m.npy")
+    convert(config_of("npz"), root, out)
+    assert skips_of(out) == {SYSTEM: 1, ".npy file, not read: a scene is one .npz, such as m.npy": 1}
+    write_npz_pairs(root / "more", pairs)
+    # One that comes first in the order of names is not all of them anew.
+    put(root, "a.npy", "b.zip")
+    convert(config_of("npz"), root, out, RunOptions(append=True))
+    assert skips_of(out) == {
+        SYSTEM: 1,
+        ".npy file, not read: a scene is one .npz, such as m.npy": 1,
+        ".npy file, not read: a scene is one .npz, such as a.npy": 1,
+        "archive or compressed file, not read: unpack it, such as b.zip": 1,
+    }
+    assert not verify_store(out, VerifyOptions(values=False)).findings
+
+
+def test_what_lies_beside_the_data_does_not_change_what_a_store_is_made_of(tmp_path: Path) -> None:
+    write_coco(tmp_path / "coco", pictures())
+    WRITERS["npz"](tmp_path / "npz", pictures())
+    for config in ("coco", "npz"):
+        before = open_source(config_of(config), tmp_path / config).fingerprint()
+        put(tmp_path / config, ".DS_Store", "train2017/._a.jpg", "clips/._00000.npz", "clips/labels.npy")
+        assert open_source(config_of(config), tmp_path / config).fingerprint() == before
