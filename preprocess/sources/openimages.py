@@ -89,7 +89,8 @@ class OpenImagesScene:
     def read(self, decode: ImageDecoder = decode_image) -> Iterator[Record]:
         """Yield the image with one mask for each row."""
         try:
-            encoded = read_file(_find(self.root / self.images, [f"{self.image_id}.jpg"]))
+            _, path = _find(self.root / self.images, [f"{self.image_id}.jpg"])
+            encoded = read_file(path)
         except RecordError as err:
             if self.skip_missing and isinstance(err, MissingFileError):
                 yield Skip("row whose image is absent", len(self.rows))
@@ -116,7 +117,7 @@ class OpenImagesScene:
             if is_same_picture((height, width), mask.segmentation.size):
                 fitting.append(mask)
             else:
-                yield self._reject(row, _misfit((height, width), mask.segmentation.size))
+                yield self._reject(row, mask.path, _misfit((height, width), mask.segmentation.size))
         if fitting:
             unsure = picture.unsure_turn
             yield Frame(self.key, self.path, picture.image, tuple(fitting), unsure_turn=unsure)
@@ -125,35 +126,26 @@ class OpenImagesScene:
         seen: set[str] = set()
         num_pixels = 0
         for row, category in self.rows:
+            path = f"{self.masks}/{row.mask_path}"
             try:
                 row.check()
                 for name in (row.mask_path, row.object_id):
                     if name in seen:
                         raise RecordError(f"an earlier row has {name!r} already", stage="index")
                 seen |= {row.mask_path, row.object_id}
-                bitmap = self._read_bitmap(row, MAX_BITMAP_PIXELS - num_pixels)
+                name, file = _find(self.root / self.masks, _names_of_mask(row.mask_path))
+                path = f"{self.masks}/{name}"
+                bitmap = _read_bitmap(file, MAX_BITMAP_PIXELS - num_pixels)
                 num_pixels += bitmap.array.size
-                yield row, Mask(row.object_id, bitmap, category, path=f"{self.masks}/{row.mask_path}")
+                yield row, Mask(row.object_id, bitmap, category, path=path)
             except MissingFileError as err:
                 skip = Skip("row whose mask is absent")
-                yield row, skip if self.skip_missing else self._reject(row, err)
+                yield row, skip if self.skip_missing else self._reject(row, path, err)
             except RecordError as err:
-                yield row, self._reject(row, err)
+                yield row, self._reject(row, path, err)
 
-    def _read_bitmap(self, row: Row, limit: int) -> Bitmap:
-        name, digit = row.mask_path, row.mask_path[0]
-        path = _find(self.root / self.masks, [name, f"{digit.lower()}/{name}", f"{digit.upper()}/{name}"])
-        array = decode_bitmap(read_file(path))
-        if array.size > limit:
-            raise RecordError(
-                f"the image's masks have over {MAX_BITMAP_PIXELS} pixels together, the limit, counting this one",
-                stage="mask",
-            )
-        return Bitmap(array)
-
-    def _reject(self, row: Row, err: RecordError) -> Reject:
-        key = f"{self.key}/{row.object_id}"
-        return Reject.from_error(err, key, f"{self.masks}/{row.mask_path}")
+    def _reject(self, row: Row, path: str, err: RecordError) -> Reject:
+        return Reject.from_error(err, f"{self.key}/{row.object_id}", path)
 
 
 class OpenImagesSource:
@@ -219,8 +211,23 @@ class OpenImagesSource:
         return {name: file_digest(self._root / name) for name in names}
 
 
-def _find(folder: RawPath, names: list[str]) -> RawPath:
-    """Return the first of the files that is there.
+def _names_of_mask(name: str) -> list[str]:
+    """Return where a mask may lie in the folder of masks."""
+    return [name, f"{name[0].lower()}/{name}", f"{name[0].upper()}/{name}"]
+
+
+def _read_bitmap(path: RawPath, limit: int) -> Bitmap:
+    array = decode_bitmap(read_file(path))
+    if array.size > limit:
+        raise RecordError(
+            f"the image's masks have over {MAX_BITMAP_PIXELS} pixels together, the limit, counting this one",
+            stage="mask",
+        )
+    return Bitmap(array)
+
+
+def _find(folder: RawPath, names: list[str]) -> tuple[str, RawPath]:
+    """Return name and place of the first of the files that is there.
 
     Raises:
         RecordError: none is, or a name leads out of the folder.
@@ -233,7 +240,7 @@ def _find(folder: RawPath, names: list[str]) -> RawPath:
             continue
         except OSError as err:
             raise RecordError(f"can't read the file: {err}") from err
-        return path
+        return name, path
     looked_for = ", ".join(dict.fromkeys(names))
     raise MissingFileError(f"the file is missing: looked for {looked_for}{name_advice(folder, names[0])}")
 
