@@ -24,6 +24,9 @@ from loader.store import Store, open_store, stay_in_memory
 from loader.tensors import TENSORS, check_tensors
 from loader.workers import Setup
 
+MAX_TIMEOUT = 1_000_000
+"""Longest time to wait for a batch in seconds: what a system call takes, rounded."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchOptions:
@@ -55,8 +58,8 @@ class BatchLoader:
     The workers don't pause between epochs: `prefetch` batches of the next one are filled by then, unless its parts would
     have to be fetched from a URL. One iteration is valid at a time, the last one begun: earlier ones raise.
 
-    A copy, by `copy.deepcopy` or `pickle`, is at the same place and has no workers until it is iterated; and so is the
-    loader itself in a process that was forked.
+    A copy, by `copy.deepcopy` or `pickle`, has the same state and goes through the same epochs; it has no workers until it
+    is iterated. So has the loader itself in a process that was forked. One thread at a time iterates.
 
     Args:
         source: a store, its path or URL, several of these, or an `Order` of them with its own seed and options.
@@ -64,7 +67,8 @@ class BatchLoader:
         workers: how many fill batches; 0 fills each when it is asked for, in the trainer's thread.
         prefetch: batches filled ahead; by default two for each worker.
         pin_memory: whether the buffers are pinned for copies to a CUDA device.
-        timeout: seconds to wait for a batch of a worker before that is an error; 0 for as long as it takes.
+        timeout: seconds to wait for a batch of a worker before that is an error, its start included; 0 for as long as it
+            takes.
         options: what is in a batch, and who fills it.
         cache: where parts of URLs are kept, and how many; None for the defaults.
 
@@ -87,12 +91,14 @@ class BatchLoader:
     ) -> None:
         if workers < 0 or (prefetch is not None and prefetch < 1):
             raise ValueError(f"workers is at least 0 and prefetch at least 1, not {workers} and {prefetch}")
-        if timeout < 0:
-            raise ValueError(f"timeout is at least 0 seconds, not {timeout}")
+        if not 0 <= timeout <= MAX_TIMEOUT:
+            raise ValueError(f"timeout is from 0 to {MAX_TIMEOUT} seconds, not {timeout}")
         self._options = options or BatchOptions()
         order = _as_order(source, cache)
         self._batching = Batching(
-            batch_size=batch_size, tail=self._options.tail, ranks=self._options.ranks or Ranks()
+            batch_size=batch_size,
+            tail=self._options.tail,
+            ranks=self._options.ranks or Ranks.of_group() or Ranks(),
         )
         self._plan = order.plan(self._batching)
         self._delivered = 0
@@ -102,7 +108,6 @@ class BatchLoader:
         self._timeout = timeout or None
         self._setup = _make_setup(order, batch_size, self._options, self._prefetch + MAX_LENT)
         self._forget_workers()
-        self._find_rank()
 
     def _forget_workers(self) -> None:
         """Be as one that was never iterated: a new one, a copy, or one in a process that was forked."""
@@ -123,8 +128,7 @@ class BatchLoader:
 
     def __len__(self) -> int:
         """Return how many batches the whole epoch gives this rank, also after going on in the middle of it."""
-        self._find_rank()
-        return len(self._plan.whole_epoch())
+        return len(replace(self._plan.whole_epoch(), batching=self._known_batching()))
 
     @property
     def epoch(self) -> int:
@@ -144,11 +148,10 @@ class BatchLoader:
             if self._end is not None:
                 self._end()
             self._forget_workers()
-        self._find_rank()
         self._check_rank()
-        self._has_begun = True
         self._leave_finished_epoch()
-        self._delivered = 0
+        self._go_to(self._plan_from_here())
+        self._has_begun = True
         if self._ring is None:
             ring = Ring(
                 self._setup,
@@ -173,15 +176,21 @@ class BatchLoader:
             StoreError: a store is not the one it was.
             ValueError: the state is of another order, or no state.
         """
-        self._find_rank()
-        self._go_to(self._plan.order.resume(state, self._batching))
+        batching = self._known_batching()
+        self._go_to(self._plan.order.resume(state, batching))
+        self._batching = batching
 
     def set_epoch(self, epoch: int) -> None:
-        """Go to the beginning of an epoch; a resumed place in that very epoch is kept."""
-        self._find_rank()
+        """Go to the beginning of an epoch; a resumed place in that very epoch is kept.
+
+        Raises:
+            ValueError: it is below 0.
+        """
         self._leave_finished_epoch()
         if epoch != self._plan.epoch:
-            self._go_to(self._plan.order.plan(self._batching, epoch))
+            batching = self._known_batching()
+            self._go_to(self._plan.order.plan(batching, epoch))
+            self._batching = batching
 
     def close(self) -> None:
         """End the workers. The next iteration starts new ones; batches that are held stay valid."""
@@ -198,23 +207,34 @@ class BatchLoader:
         if 0 < len(self._plan) == self._delivered:
             self._go_to(self._plan.next_epoch())
 
-    def _find_rank(self) -> None:
-        """Ask which rank this is, as long as none was given and no iteration began: the process group may come late."""
+    def _known_batching(self) -> Batching:
+        """Return how epochs are cut, as far as is known now: until an iteration began, the process group may yet come."""
         if self._options.ranks is not None or (self._has_begun and self._process == os.getpid()):
-            return
-        ranks = Ranks.of_group() or Ranks()
-        if ranks != self._batching.ranks:
-            self._batching = replace(self._batching, ranks=ranks)
-            order, plan = self._plan.order, self._plan
-            self._go_to(order.resume(order.state(plan.epoch, plan.consumed), self._batching))
+            return self._batching
+        return replace(self._batching, ranks=Ranks.of_group() or Ranks())
+
+    def _plan_from_here(self) -> EpochPlan:
+        """Return the plan that an iteration follows, by which rank this is."""
+        plan, self._batching = self._plan, self._known_batching()
+        if plan.batching == self._batching:
+            return plan
+        if not any(plan.consumed):
+            return plan.order.plan(self._batching, plan.epoch)
+        return plan.order.resume(plan.order.state(plan.epoch, plan.consumed), self._batching)
 
     def _check_rank(self) -> None:
         """Raise `RuntimeError` where several processes would train on the same samples."""
-        if self._options.ranks is None and (now := Ranks.current()) != (known := self._batching.ranks):
+        if self._options.ranks is not None:
+            return
+        now, known = Ranks.current(), self._batching.ranks
+        if self._has_begun and now != known:
             raise RuntimeError(
                 f"this BatchLoader is of rank {known.rank} of {known.world_size}, and by now torch.distributed has rank "
                 f"{now.rank} of {now.world_size}: make a new one, and load_state_dict this one's state_dict to go on"
             )
+
+
+_CLOSED = "the BatchLoader was closed during this iteration"
 
 
 class _Iteration(Iterator[Batch]):
@@ -245,14 +265,16 @@ class _Iteration(Iterator[Batch]):
             self._fault = f"a sample could not be read: {err}"
             raise
         except BaseException as err:
-            # Also where a signal ended the wait for a batch: half of a message may have been read.
             self._fault = f"it ended with {err!r}"
+            if self._ring.is_closed and isinstance(err, Exception):
+                # A signal handler did that, in the middle of anything.
+                raise RuntimeError(_CLOSED) from err
+            # Also where a signal ended the wait for a batch: half of a message may have been read.
             if loader._ring is self._ring:
                 loader.close()
             raise
         self._delivered += 1
-        if loader._plan is self._plan:
-            loader._delivered = self._delivered
+        loader._delivered = self._delivered
         return batch
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -271,8 +293,13 @@ class _Iteration(Iterator[Batch]):
                 "another iteration over this BatchLoader began during this one (by iter, zip or another loop), and only the "
                 "last is valid: make a BatchLoader for each"
             )
+        if self._loader._plan is not self._plan:
+            raise RuntimeError(
+                "the BatchLoader was sent to another place during this iteration, by load_state_dict or set_epoch: begin a "
+                "new one there"
+            )
         if self._ring.is_closed:
-            raise RuntimeError("the BatchLoader was closed during this iteration")
+            raise RuntimeError(_CLOSED)
 
 
 def _as_order(

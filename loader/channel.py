@@ -49,6 +49,7 @@ class SocketChannel:
         # `Connection.poll` makes a new selector each time.
         self._poll = select.poll()
         self._poll.register(descriptor, select.POLLIN)
+        self._is_receiving = self._is_closed = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy would close the descriptor of this one, and then write into whatever file got its number.
@@ -63,20 +64,32 @@ class SocketChannel:
 
     def receive(self, timeout: float | None = None) -> Any:
         """Wait for the next message, see `Channel`."""
-        if timeout is not None and not self._poll.poll(timeout * 1000):
-            raise TimeoutError(f"no message within {timeout} s")
+        self._is_receiving = True
         try:
+            if timeout is not None and not self._poll.poll(timeout * 1000):
+                raise TimeoutError(f"no message within {timeout} s")
             return pickle.loads(self._connection.recv_bytes())
+        except TimeoutError:
+            raise
         except OSError as err:
             raise EOFError(str(err)) from err
+        finally:
+            self._is_receiving = False
+            if self._is_closed:
+                self._connection.close()
 
     def has_message(self) -> bool:
         """Whether there is something to receive, see `Channel`."""
         return bool(self._poll.poll(0))
 
     def close(self) -> None:
-        """Close the socket."""
-        self._connection.close()
+        """Close the socket; where a signal handler does so while this end waits, once that is over.
+
+        The system goes on to read by the number of the socket, which by then may be that of another file.
+        """
+        self._is_closed = True
+        if not self._is_receiving:
+            self._connection.close()
 
 
 _CLOSED = object()

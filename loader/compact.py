@@ -16,13 +16,7 @@ from loader.passes import normalize_into
 
 
 class CompactBatch(Batch):
-    """A batch whose `pixel_values` are uint8, and whose masks are uint8: cells 0 or 1, and 8 pixels a byte.
-
-    Attributes:
-        mask_size: side of the masks in pixels.
-    """
-
-    mask_size: int = 0
+    """A batch whose `pixel_values` are uint8, and whose masks are uint8: cells 0 or 1, and 8 pixels a byte."""
 
 
 def to_device(
@@ -36,15 +30,23 @@ def to_device(
         non_blocking: whether to return before the copy is over, which takes pinned memory (`pin_memory=True`). The batch
             may be let go all the same: its memory is filled again when the copy is over.
         stream: the `torch.cuda.Stream` to copy and complete it on; None for the current one of the device. Without
-            `non_blocking`, all of it is over when this returns. With it, let the stream that uses the result wait
-            (`torch.cuda.current_stream().wait_stream(stream)`).
+            `non_blocking`, all of it is over when this returns. With it, let the stream that is current now, which is
+            taken for the one that uses the result, wait for it (`torch.cuda.current_stream().wait_stream(stream)`).
     """
     with torch.cuda.stream(stream):
         moved = _move(batch, device, non_blocking=non_blocking)
-    if stream is not None and not non_blocking:
+    if torch.device(device).type != "cuda":
+        return moved
+    current = torch.cuda.current_stream(device)
+    if non_blocking:
+        batch.record_stream(stream or current)
+    elif stream is not None:
         stream.synchronize()
-    elif non_blocking and torch.device(device).type == "cuda":
-        batch.record_stream(stream or torch.cuda.current_stream(device))
+    if stream is not None:
+        # It was made on one stream and is used on another: memory of it is not used again before both are done.
+        for value in moved.values():
+            if isinstance(value, torch.Tensor):
+                value.record_stream(current)
     return moved
 
 
@@ -60,7 +62,7 @@ def _move(batch: Batch, device: torch.device | str, *, non_blocking: bool) -> Ba
         if name == "pixel_values":
             moved[key] = _normalize(value)
         elif name == "masks":
-            moved[key] = _unpack(value, batch.mask_size)
+            moved[key] = _unpack(value)
         elif name == "prompt_masks":
             moved[key] = value.float()
     return moved
@@ -83,8 +85,9 @@ def _table() -> torch.Tensor:
     return torch.from_numpy(table[:, 0])
 
 
-def _unpack(packed: torch.Tensor, size: int) -> torch.Tensor:
-    """Return float32 [B, H, size] of bits, uint8 [B, H, (size + 7) // 8], the first pixel in the highest bit."""
+def _unpack(packed: torch.Tensor) -> torch.Tensor:
+    """Return float32 [B, S, S] of bits, uint8 [B, S, (S + 7) // 8], the first pixel in the highest bit."""
+    size = packed.shape[-2]
     shifts = torch.arange(7, -1, -1, dtype=torch.uint8, device=packed.device)
     bits: torch.Tensor = (packed[..., None] >> shifts) & 1
     return bits.flatten(-2)[..., :size].float()

@@ -67,6 +67,7 @@ class Copies:
 
     def wait(self) -> None:
         """Wait until nothing reads any slot that was let go, before their memory goes."""
-        for _, events in self._under_way:
+        while self._under_way:
+            _, events = self._under_way.popleft()
             for event in events:
                 event.synchronize()

@@ -6,6 +6,7 @@ so it never outlives the trainer. Signals that are sent to every process of a jo
 """
 
 import errno
+import fcntl
 import os
 import pickle
 import signal
@@ -22,11 +23,14 @@ from typing import IO, Protocol
 from loader.channel import Channel, QueueChannel, SocketChannel
 from loader.limits import describe_limit
 from loader.native import native_loops
-from loader.slots import Slots, unnamed_file
+from loader.slots import MAX_STANDARD, Slots, above_standard, unnamed_file
 from loader.workers import Reply, Setup, Task, serve
 
 SECONDS_TO_END = 5
 """Workers that don't end by themselves are killed then."""
+
+SECONDS_TO_DIE = 1
+"""A process that waits for a disk that is gone does not even die; nobody waits longer for it."""
 
 FOR_THE_TRAINER = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2}
 """Signals that schedulers and terminals send to all processes of a job. The trainer decides what they mean; a worker that
@@ -54,6 +58,9 @@ class Body(Protocol):
 
     def join(self, seconds: float) -> None:
         """Wait until it has ended, and see to it that it has after `seconds`."""
+
+    def kill(self) -> None:
+        """End it at once, as far as that can be done."""
 
     def forget(self) -> None:
         """Let go of what belongs to the process that this one was forked from."""
@@ -134,6 +141,10 @@ class Worker:
         if isinstance(self._channel, SocketChannel):
             self._channel.close()
 
+    def kill(self) -> None:
+        """End the worker at once, as far as that can be done."""
+        self._body.kill()
+
     def _gone(self) -> RuntimeError:
         return RuntimeError(
             f"a worker {self._body.what} of the BatchLoader died{self._body.describe_death()}"
@@ -164,10 +175,13 @@ class _Process:
         try:
             self._process.wait(seconds)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            # One that waits for a disk that is gone does not even die.
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(SECONDS_TO_END)
+            self.kill()
+        self._printed.close()
+
+    def kill(self) -> None:
+        self._process.kill()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(SECONDS_TO_DIE)
         self._printed.close()
 
     def forget(self) -> None:
@@ -189,6 +203,9 @@ class _Thread:
         # A loader may be collected in a worker of its own.
         if self._thread is not threading.current_thread():
             self._thread.join()
+
+    def kill(self) -> None:
+        pass
 
     def forget(self) -> None:
         pass
@@ -233,12 +250,17 @@ def start_workers(count: int, mode: str, setup: Setup, slots: Slots) -> Sequence
 
 
 def end_workers(workers: Sequence[Worker]) -> None:
-    """End workers side by side."""
-    for worker in workers:
-        worker.ask_to_end()
-    deadline = time.monotonic() + SECONDS_TO_END
-    for worker in workers:
-        worker.join(max(deadline - time.monotonic(), 0))
+    """End workers side by side; where that is interrupted, by a second Ctrl-C, none is left either."""
+    try:
+        for worker in workers:
+            worker.ask_to_end()
+        deadline = time.monotonic() + SECONDS_TO_END
+        for worker in workers:
+            worker.join(max(deadline - time.monotonic(), 0))
+    except BaseException:
+        for worker in workers:
+            worker.kill()
+        raise
 
 
 def start_process(setup: Setup, slots: Slots) -> Worker:
@@ -257,38 +279,50 @@ def start_process(setup: Setup, slots: Slots) -> Worker:
 
 def _start_process(setup: Setup, slots: Slots) -> Worker:
     with ExitStack() as on_failure, ExitStack() as handed_over:
-        ours, theirs = socket.socketpair()
-        on_failure.callback(ours.close)
-        handed_over.callback(theirs.close)
+        ours, theirs = (above_standard(end.detach()) for end in socket.socketpair())
+        on_failure.callback(os.close, ours)
+        handed_over.callback(os.close, theirs)
         printed = on_failure.enter_context(os.fdopen(unnamed_file(), "w+b"))
-        try:
-            stderr = os.dup(2)
-            handed_over.callback(os.close, stderr)
-        except OSError as err:
-            if err.errno != errno.EBADF:
-                raise
-            # A daemon has closed it.
-            stderr = -1
-        process = _popen((theirs.fileno(), slots.descriptor, stderr), printed)
+        # Where modules are looked for; arguments may not be so long.
+        path = handed_over.enter_context(os.fdopen(unnamed_file(), "w+b"))
+        pickle.dump(sys.path, path)
+        path.seek(0)
+        stderr = _stderr()
+        handed_over.callback(os.close, stderr)
+        process = _popen((theirs, slots.descriptor, stderr), path, printed)
         on_failure.pop_all()
-    channel = SocketChannel(ours.detach())
+    channel = SocketChannel(ours)
     with suppress(EOFError):
         # One that is gone already is found when it is asked for a batch.
         channel.send(setup)
     return Worker(channel, _Process(process, printed))
 
 
-def _popen(handed_over: Sequence[int], printed: IO[bytes]) -> "subprocess.Popen[bytes]":
+def _stderr() -> int:
+    """Return a descriptor of what the trainer's errors are written to; where it has closed that, as a daemon does, of nothing."""
+    if sys.__stderr__ is None:
+        return above_standard(os.open(os.devnull, os.O_WRONLY))
+    try:
+        return fcntl.fcntl(2, fcntl.F_DUPFD_CLOEXEC, MAX_STANDARD + 1)
+    except OSError as err:
+        if err.errno != errno.EBADF:
+            raise
+        return above_standard(os.open(os.devnull, os.O_WRONLY))
+
+
+def _popen(handed_over: Sequence[int], path: IO[bytes], printed: IO[bytes]) -> "subprocess.Popen[bytes]":
+    if not sys.executable:
+        raise RuntimeError(
+            "this Python does not know its own program (sys.executable), so no worker process can be started: give "
+            'BatchOptions(mode="thread")'
+        )
     # A process begins with the mask of the thread that starts it: from its first instruction on, these wait for ever.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, FOR_THE_TRAINER)
-    # Where modules are looked for; arguments may not be so long.
-    path = os.fdopen(unnamed_file(), "w+b")
     try:
-        pickle.dump(sys.path, path)
-        path.seek(0)
         return subprocess.Popen(
-            [sys.executable, "-c", _START, *map(str, handed_over)],
-            pass_fds=[descriptor for descriptor in handed_over if descriptor >= 0],
+            # -P: no module is taken from the folder that happens to be the current one.
+            [sys.executable, "-P", "-c", _START, *map(str, handed_over)],
+            pass_fds=handed_over,
             # No worker multiplies matrices, and numpy's threads for that would wait for work by turning in circles.
             env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
             stdin=path,
@@ -296,7 +330,6 @@ def _popen(handed_over: Sequence[int], printed: IO[bytes]) -> "subprocess.Popen[
             start_new_session=True,
         )
     finally:
-        path.close()
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
@@ -312,5 +345,10 @@ def start_thread(setup: Setup, slots: Slots) -> Worker:
             theirs.close()
 
     thread = threading.Thread(target=run, name="BatchLoader", daemon=True)
-    thread.start()
+    try:
+        thread.start()
+    except BaseException:
+        # It may run already, and would wait for ever.
+        ours.close()
+        raise
     return Worker(ours, _Thread(thread))

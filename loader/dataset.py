@@ -1,10 +1,11 @@
 """A torch map-style dataset over a store, for a plain `DataLoader`."""
 
+import copy
 import operator
 import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -55,15 +56,25 @@ class Batch(dict[str, Any]):
             self.streams.append(stream)
 
     def __copy__(self) -> "Batch":
-        copy = type(self).__new__(type(self))
-        copy.update(self)
-        copy.__dict__.update(self.__dict__)
-        return copy
+        copied = type(self).__new__(type(self))
+        copied.update(self)
+        copied.__dict__.update(self.__dict__)
+        return copied
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Batch":
+        copied = memo[id(self)] = type(self).__new__(type(self))
+        copied.update((key, copy.deepcopy(value, memo)) for key, value in self.items())
+        copied.__dict__.update(copy.deepcopy(self._attributes(), memo))
+        return copied
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Send small tensors by value: torch would make shared memory for each, and keep a descriptor open as long as it lives."""
-        attributes = {name: value for name, value in self.__dict__.items() if name != "streams"}
-        return _remake, (type(self), {key: _by_value(value) for key, value in self.items()}, attributes)
+        items = {key: _by_value(value) for key, value in self.items()}
+        return _remake, (type(self), items), self._attributes() or None
+
+    def _attributes(self) -> dict[str, Any]:
+        """Return what was set on the batch itself, but for what is of its place in memory."""
+        return {name: value for name, value in self.__dict__.items() if name != "streams"}
 
     def __missing__(self, key: object) -> Any:
         if key == 0:
@@ -71,38 +82,55 @@ class Batch(dict[str, Any]):
         raise KeyError(key)
 
 
+class _ByValue(NamedTuple):
+    """A small tensor, as it is pickled."""
+
+    array: NDArray[Any]
+
+
 def _by_value(value: Any) -> Any:
-    """Return a small tensor as an array, which is pickled as its bytes; anything else as it is."""
-    is_small = isinstance(value, torch.Tensor) and value.dtype in _DTYPES and value.nbytes <= SMALL_BYTES
-    return value.numpy() if is_small and value.device.type == "cpu" and not value.requires_grad else value
+    """Return a plain, small tensor as what is pickled with its bytes; anything else as it is."""
+    if type(value) is not torch.Tensor or value.dtype not in _DTYPES or value.layout != torch.strided:
+        return value
+    is_small = value.device.type == "cpu" and value.nbytes <= SMALL_BYTES
+    is_plain = not value.requires_grad and not value.is_neg() and not value.__dict__
+    return _ByValue(value.numpy()) if is_small and is_plain else value
 
 
-def _remake(kind: type[Batch], items: Mapping[str, Any], attributes: Mapping[str, Any]) -> Batch:
-    batch = kind((k, torch.from_numpy(v) if isinstance(v, np.ndarray) else v) for k, v in items.items())
-    batch.__dict__.update(attributes)
-    return batch
+def _remake(kind: type[Batch], items: Mapping[str, Any]) -> Batch:
+    return kind((k, torch.from_numpy(v.array) if isinstance(v, _ByValue) else v) for k, v in items.items())
 
 
 class _PostedBatch(Batch):
-    """A batch in a slot of a mailbox: to the trainer goes only where it lies."""
+    """A batch in a slot of a mailbox: to the trainer goes only where it lies, as far as its tensors are still these."""
 
     def __init__(self, mailbox: Mailbox, slot: int, layout: ArrayLayout, num_samples: int) -> None:
         memory = mailbox.memory(slot, layout.slot_bytes)
         super().__init__(tensors_of(layout.views(memory, num_samples)))
         self._place = (mailbox.name, slot, layout, num_samples)
+        self._posted = dict(self)
         # A batch that is not sent after all, but taken apart in the worker, gives its slot back here.
         self._unsent = weakref.finalize(memory, mailbox.release, slot)
         self._unsent.atexit = False
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Batch:
+        return copy.deepcopy(Batch(self), memo)
+
     def __reduce__(self) -> tuple[Any, ...]:
-        _, _, layout, _ = self._place
+        # Others were put in their place, or they were taken out, by whoever collates.
+        posted = [key for key, tensor in self._posted.items() if self.get(key) is tensor]
+        others = Batch((key, value) for key, value in self.items() if key not in posted)
+        if not posted:
+            return others.__reduce__()
         self._unsent.detach()
-        others = Batch((key, value) for key, value in self.items() if key not in layout.arrays)
-        return _unpost, (self._place, others)
+        return _unpost, (self._place, posted, others)
 
 
-def _unpost(place: tuple[tuple[int, int], int, ArrayLayout, int], others: Batch) -> Batch:
-    return Batch(receive(*place) | others)
+def _unpost(
+    place: tuple[tuple[int, int], int, ArrayLayout, int], posted: Sequence[str], others: Batch
+) -> Batch:
+    received = receive(*place)
+    return Batch({key: received[key] for key in posted} | others)
 
 
 class SampleDataset(Dataset[dict[str, Any]]):

@@ -6,6 +6,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from itertools import chain, count, islice
 from typing import Any
 
@@ -16,6 +17,7 @@ from loader.copies import Copies, Event
 from loader.crew import Worker, end_workers, start_workers
 from loader.dataset import Batch
 from loader.early import EarlyReader, count_early
+from loader.filling import SampleError
 from loader.order import EpochPlan
 from loader.slots import Slots
 from loader.workers import Failure, Setup, Task, advise, fill_slot
@@ -45,7 +47,8 @@ class Ring:
         is_shared = pin_memory or (num_workers > 0 and mode == "process")
         self._slots = Slots(setup.num_slots, setup.slot_bytes, shared=is_shared)
         self._free = deque(range(setup.num_slots))
-        self._lent: set[int] = set()
+        # One for each slot that the trainer holds.
+        self._lent: set[object] = set()
         # Of pinned slots that were let go, those that the device may still read.
         self._copies: Copies | None = None
         self._in_flight: deque[tuple[Task, Worker | None]] = deque()
@@ -56,11 +59,8 @@ class Ring:
         self._is_new = True
         self._pin_memory = pin_memory
         self.is_closed = False
-        try:
-            self._workers: Sequence[Worker] = start_workers(num_workers, mode, setup, self._slots)
-        except BaseException:
-            self._slots.close()
-            raise
+        self._start_workers = partial(start_workers, num_workers, mode, setup, self._slots)
+        self._workers: Sequence[Worker] = ()
 
     @property
     def is_of_this_process(self) -> bool:
@@ -102,8 +102,9 @@ class Ring:
         return None
 
     def _begin(self, plan: EpochPlan) -> Iterator[Task]:
-        """Do what can be done while workers start; they fill nothing before they are asked to."""
+        """Start workers, and do what can be done meanwhile; they fill nothing before they are asked to."""
         self._is_new = False
+        self._workers = self._start_workers()
         tasks = self._all_tasks(plan)
         if self._workers:
             first = list(islice(tasks, min(count_early(self._setup), len(plan))))
@@ -173,38 +174,39 @@ class Ring:
             RuntimeError: the worker died.
         """
         task, worker = self._in_flight.popleft()
-        others = self._receive(task, worker)
-        if isinstance(others, Failure):
+        try:
+            others = self._receive(task, worker)
+        except SampleError:
             self._free.append(task.slot)
-            try:
-                raise others.error
-            finally:
-                # Its traceback holds this frame, and with it all memory of the ring.
-                del others
+            raise
         slot = self._slots.slot(task.slot)
         arrays = self._setup.layout_of(task).views(slot, len(task.rows))
         streams: list[Any] | None = None
         if len(self._lent) < MAX_LENT:
-            self._lent.add(task.slot)
+            lent = object()
+            self._lent.add(lent)
             if self._copies is not None:
                 streams = []
             # Every tensor below keeps the slot's array alive; with the last of them it goes.
-            weakref.finalize(slot, self._give_back, task.slot, streams).atexit = False
+            weakref.finalize(slot, self._give_back, task.slot, lent, streams).atexit = False
         else:
             arrays = {name: array.copy() for name, array in arrays.items()}
             self._free.append(task.slot)
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         for name in [name for name in others if name.startswith("prompt_cells")]:
             tensors[name] = torch.from_numpy(others.pop(name))
-        if not self._setup.compact:
-            batch = Batch(tensors | others)
-        else:
-            batch = CompactBatch(tensors | others)
-            batch.mask_size = self._setup.stores[task.rows[0][0]].shapes["masks"][1]
+        kind = CompactBatch if self._setup.compact else Batch
+        batch = kind(tensors | others)
         batch.streams = streams
         return batch
 
-    def _receive(self, task: Task, worker: Worker | None) -> dict[str, Any] | Failure:
+    def _receive(self, task: Task, worker: Worker | None) -> dict[str, Any]:
+        """Return what belongs to a batch beside its arrays.
+
+        Raises:
+            SampleError: a sample can't be read.
+            RuntimeError: the worker died, or timed out, or could not fill it for any other reason.
+        """
         if worker is None:
             return fill_slot(task, self._setup, self._slots)
         # It fills in the order in which it was asked, so this is the next that comes from it.
@@ -213,9 +215,15 @@ class Ring:
             self._early.end()
         if number != task.number:
             raise RuntimeError(f"a worker of the BatchLoader sent batch {number}, not {task.number}")
+        if isinstance(others, Failure):
+            try:
+                raise others.error
+            finally:
+                # Its traceback holds this frame, and with it all memory of the ring.
+                del others
         return others
 
-    def _give_back(self, slot: int, streams: Sequence[Any] | None) -> None:
+    def _give_back(self, slot: int, lent: object, streams: Sequence[Any] | None) -> None:
         """Take a slot that the trainer let go of, in whichever thread that was."""
         if not self.is_of_this_process:
             return
@@ -226,14 +234,16 @@ class Ring:
             if self.is_closed:
                 # Nobody fills it again, but its memory goes.
                 self._copies.wait()
-        self._lent.discard(slot)
+        self._lent.discard(lent)
 
     def _drain(self) -> None:
         """Wait for what an iteration that was broken off had asked for."""
         while self._in_flight:
             task, worker = self._in_flight.popleft()
             if worker is not None:
-                self._receive(task, worker)
+                # Whatever was wrong with it, nobody wants it any more.
+                with suppress(SampleError):
+                    self._receive(task, worker)
             self._free.append(task.slot)
 
 
@@ -253,6 +263,13 @@ def _pin(slots: Slots) -> Callable[[], Event] | None:
     status = cuda.cudart().cudaHostRegister(slots.address(), slots.num_slots * slots.slot_bytes, 0)
     if int(status) != 0:
         raise RuntimeError(f"the batch buffers can't be pinned: cudaHostRegister returned {int(status)}")
-    weakref.finalize(slots.owner, cuda.cudart().cudaHostUnregister, slots.address()).atexit = False
+    weakref.finalize(slots.owner, _unpin, os.getpid(), slots.address()).atexit = False
     new_event: Callable[[], Event] = cuda.Event
     return new_event
+
+
+def _unpin(process: int, address: int) -> None:
+    # A process that was forked can't use the device.
+    if process == os.getpid():
+        cuda: Any = torch.cuda
+        cuda.cudart().cudaHostUnregister(address)

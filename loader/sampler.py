@@ -53,6 +53,8 @@ class BatchSampler:
         self._leave_finished_epoch()
         if epoch != self._plan.epoch:
             self._begin(self._order.plan(self._plan.batching, epoch))
+        # Also where the epoch before led here already.
+        self._round = self._plan
 
     def state_dict(self) -> dict[str, Any]:
         """Return the place after the batches asked for so far, as JSON values."""

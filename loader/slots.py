@@ -4,6 +4,7 @@ Fresh memory for each batch costs as much as filling it: every page is faulted i
 shared slots has no name, so nothing of it outlives the processes that hold it, however they end.
 """
 
+import fcntl
 import math
 import mmap
 import os
@@ -20,6 +21,9 @@ from numpy.typing import NDArray
 
 from loader.large_pages import LARGE_PAGE, make_pages, map_shared, new_array
 from loader.limits import describe_limit
+
+MAX_STANDARD = 2
+"""Highest descriptor of standard input, output and errors."""
 
 ALIGNMENT = 4096
 """Arrays in a slot begin at pages."""
@@ -147,17 +151,29 @@ class Pool:
 def unnamed_file() -> int:
     """Return the descriptor of a new, empty file without a name: it goes with the last process that has it open."""
     if hasattr(os, "memfd_create"):
-        return os.memfd_create("resizeonce")
+        return above_standard(os.memfd_create("resizeonce"))
     with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())
+        return above_standard(os.dup(file.fileno()))
+
+
+def above_standard(descriptor: int) -> int:
+    """Return a descriptor as one above 2, in place of one that a daemon has closed: a new process has its own of those."""
+    if descriptor > MAX_STANDARD:
+        return descriptor
+    try:
+        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, MAX_STANDARD + 1)
+    finally:
+        os.close(descriptor)
 
 
 def _shared_file(size: int) -> int:
-    descriptor = unnamed_file()
+    descriptor = -1
     try:
+        descriptor = unnamed_file()
         os.ftruncate(descriptor, size)
     except OSError as err:
-        os.close(descriptor)
+        if descriptor >= 0:
+            os.close(descriptor)
         raise RuntimeError(
             f"the batches of worker processes can't have a shared file of {size} bytes: {describe_limit(err) or err}"
         ) from err

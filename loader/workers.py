@@ -95,11 +95,15 @@ def serve(channel: Channel, setup: Setup, slots: Slots, begin: Callable[[], None
                 begin()
                 begin = None
             task = tasks.popleft()
-            channel.send((task.number, fill_slot(task, setup, slots)))
+            channel.send((task.number, _try_to_fill(task, setup, slots)))
 
 
-def fill_slot(task: Task, setup: Setup, slots: Slots) -> dict[str, Any] | Failure:
-    """Fill the slot of a batch; return what else belongs to it, or why it could not be filled."""
+def fill_slot(task: Task, setup: Setup, slots: Slots) -> dict[str, Any]:
+    """Fill the slot of a batch; return what else belongs to it.
+
+    Raises:
+        SampleError: a sample can't be read.
+    """
 
     def choose(phrases: list[str], place: int) -> list[str]:
         if not phrases or setup.expressions == "all":
@@ -110,8 +114,13 @@ def fill_slot(task: Task, setup: Setup, slots: Slots) -> dict[str, Any] | Failur
         return [phrases[draw_expression(setup.seed, lap, sample, len(phrases))]]
 
     arrays = setup.layout_of(task).views(slots.slot(task.slot), len(task.rows))
+    return fill_batch(setup.picks_of(task), arrays, choose)
+
+
+def _try_to_fill(task: Task, setup: Setup, slots: Slots) -> dict[str, Any] | Failure:
+    """Do what `fill_slot` does; return whatever it raises."""
     try:
-        return fill_batch(setup.picks_of(task), arrays, choose)
+        return fill_slot(task, setup, slots)
     except SampleError as err:
         return Failure(err)
     except Exception as err:
@@ -146,8 +155,8 @@ def main(channel_descriptor: int, slots_descriptor: int, stderr_descriptor: int)
     Args:
         channel_descriptor: of the socket to the trainer.
         slots_descriptor: of the file of slots.
-        stderr_descriptor: where to print from here on, -1 for nowhere else; what was printed before tells the trainer why
-            a worker could not start.
+        stderr_descriptor: where to print from here on; what was printed before tells the trainer why a worker could not
+            start.
     """
     # Each mapped file keeps a descriptor open, and systems that allow half a million begin with 1,024.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -165,16 +174,18 @@ def main(channel_descriptor: int, slots_descriptor: int, stderr_descriptor: int)
     slots = Slots(setup.num_slots, setup.slot_bytes, slots_descriptor)
     # The map keeps the memory; the descriptor is not needed any more.
     slots.close()
-    if stderr_descriptor >= 0:
-        _print_to(stderr_descriptor)
+    _print_to(stderr_descriptor)
     serve(channel, setup, slots, _load_loops)
 
 
 def _print_to(descriptor: int) -> None:
     """Print there from now on, and there first what was printed until now, into a file."""
-    os.write(descriptor, os.pread(2, os.fstat(2).st_size, 0))
+    printed = os.pread(2, os.fstat(2).st_size, 0)
     os.ftruncate(2, 0)
     os.dup2(descriptor, 2)
+    # Who reads it may be gone.
+    with suppress(OSError):
+        os.write(2, printed)
     os.close(descriptor)
 
 

@@ -1,10 +1,12 @@
 """How workers start, what reaches them, and what is said of their end."""
 
+import gc
 import os
 import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -117,7 +119,7 @@ def test_a_bus_error_says_that_a_file_shrank(store: Path) -> None:
 
 
 @pytest.mark.parametrize(("workers", "mode"), [(0, "thread"), (1, "thread"), (1, "process")])
-def test_a_file_that_shrinks_is_an_error_and_not_the_end_of_the_process(
+def test_a_file_of_rows_that_shrinks_is_an_error_and_not_the_end_of_the_process(
     store: Path, tmp_path: Path, workers: int, mode: str
 ) -> None:
     script = """
@@ -168,9 +170,10 @@ def test_a_thread_that_does_not_answer_is_an_error_after_the_timeout(
         next(iter(loader))
 
 
-def test_a_timeout_is_no_negative_number(store: Path) -> None:
-    with pytest.raises(ValueError, match="timeout is at least 0 seconds, not -1"):
-        BatchLoader(store, timeout=-1)
+@pytest.mark.parametrize("wrong", [-1, float("inf"), float("nan"), 1e9])
+def test_a_timeout_is_a_number_of_seconds_that_a_system_can_wait(store: Path, wrong: float) -> None:
+    with pytest.raises(ValueError, match=f"timeout is from 0 to 1000000 seconds, not {wrong}"):
+        BatchLoader(store, timeout=wrong)
 
 
 def test_a_worker_that_can_not_start_says_what_it_printed(
@@ -181,6 +184,81 @@ def test_a_worker_that_can_not_start_says_what_it_printed(
     with pytest.raises(RuntimeError, match=r"exit status 1, before it could fill anything") as caught:
         next(iter(BatchLoader(store, 1, 1)))
     assert "a stray module" in str(caught.value)
+
+
+CLOSED = """
+import os, sys
+for number in sys.argv[2]:
+    os.close(int(number))
+from loader import BatchLoader
+with open(sys.argv[3], "w") as file:
+    file.write(str([len(list(BatchLoader(sys.argv[1], 1, 2))) for _ in range(2)]))
+"""
+
+
+@pytest.mark.parametrize("closed", ["0", "1", "2", "02", "012"])
+def test_workers_start_where_a_daemon_has_closed_its_standard_files(
+    store: Path, tmp_path: Path, closed: str
+) -> None:
+    run(CLOSED, store, closed, tmp_path / "found")
+    assert (tmp_path / "found").read_text() == "[10, 10]"
+
+
+def test_no_module_of_the_current_folder_comes_before_pythons_own(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("struct", "pickle", "os", "loader"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError('shadowed')\n")
+    monkeypatch.chdir(tmp_path)
+    loader = BatchLoader(store, 1, 1)
+    assert len(list(loader)) == 10
+    loader.close()
+
+
+def test_a_python_that_does_not_know_its_program_says_so(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "")
+    with pytest.raises(RuntimeError, match=r'sys\.executable.*mode="thread"'):
+        next(iter(BatchLoader(store, 1, 1)))
+
+
+def test_a_second_interruption_while_workers_are_ended_leaves_none(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
+    loader = BatchLoader(store, 1, 2)
+    next(iter(loader))
+    stopped = children()
+    for process in stopped:
+        os.kill(process, signal.SIGSTOP)
+    monkeypatch.setattr("loader.crew._Process.join", lambda *_: interrupt(_))
+    with pytest.raises(KeyboardInterrupt):
+        loader.close()
+    assert len(stopped) == 2
+    assert not children()
+
+
+def test_a_thread_that_was_interrupted_as_it_started_ends(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+
+    def interrupt(thread: threading.Thread) -> None:
+        start(thread)
+        if thread.name == "BatchLoader":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupt)
+    loader = BatchLoader(store, 1, 2, options=BatchOptions(mode="thread"))
+    with pytest.raises(KeyboardInterrupt):
+        next(iter(loader))
+    for thread in threading.enumerate():
+        if thread.name == "BatchLoader":
+            thread.join(20)
+            assert not thread.is_alive()
 
 
 def test_what_a_worker_prints_reaches_the_trainers_terminal(store: Path, tmp_path: Path) -> None:
@@ -222,18 +300,27 @@ def test_where_files_may_not_be_large_threads_work_and_processes_say_so(store: P
     assert 'raise the limit (ulimit -f), or give BatchOptions(mode="thread")' in found.stdout
 
 
-def test_where_no_more_files_may_be_opened_the_limit_is_named(store: Path) -> None:
+def test_where_no_more_files_may_be_opened_the_limit_is_named_and_nothing_is_left(store: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    opened, loader = Store(store), BatchLoader(store, 1, 4)
-    highest = max(int(path.name) for path in Path("/proc/self/fd").iterdir())
-    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 6, before[1]))
-    held = []
+    opened, loader = Store(store), BatchLoader(store, 1, 2)
+    held: list[int] = []
     try:
-        with pytest.raises(
-            RuntimeError, match=r"can't be started: this process may not open more files: raise the limit"
-        ):
-            next(iter(loader))
-        assert not children()
+        # Every number up to the highest is taken, so that each further step fails at another place.
+        held.append(os.open(os.devnull, os.O_RDONLY))
+        highest = max(int(path.name) for path in Path("/proc/self/fd").iterdir())
+        while held[-1] < highest:
+            held.append(os.open(os.devnull, os.O_RDONLY))
+        descriptors = len(list(Path("/proc/self/fd").iterdir()))
+        for more in range(8):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (held[-1] + 1 + more, before[1]))
+            with pytest.raises(RuntimeError, match=r"may not open more files: raise the limit \(ulimit -n\)"):
+                next(iter(loader))
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+            assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())
+            assert not children()
+            gc.collect()
+            assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
+        resource.setrlimit(resource.RLIMIT_NOFILE, (held[-1] + 3, before[1]))
         while True:
             try:
                 held.append(os.open(os.devnull, os.O_RDONLY))

@@ -79,6 +79,52 @@ def test_batches_that_are_kept_hold_no_descriptor_for_what_is_small(store: Path)
             assert batch["key"] == expected["key"]
 
 
+def changed(batch: Batch) -> Batch:
+    batch["masks"] = torch.full((1,), 7.0)
+    del batch["prompt_masks"]
+    batch["more"] = torch.arange(3)
+    return batch
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_a_collate_function_changes_in_a_batch_is_changed_for_the_trainer(
+    store: Path, workers: int
+) -> None:
+    dataset = SampleDataset(store)
+    batch = next(iter(load(dataset, num_workers=workers, collate_fn=changed)))
+    assert batch["masks"].tolist() == [7.0]
+    assert "prompt_masks" not in batch
+    assert batch["more"].tolist() == [0, 1, 2]
+    assert np.array_equal(batch["pixel_values"].numpy(), Store(store).batch([0, 1])["pixel_values"])
+
+
+def test_whatever_a_trainer_puts_into_a_batch_comes_out_of_a_pickle_and_a_copy_as_it_was() -> None:
+    tensor = torch.arange(3)
+    batch = Batch(
+        one=tensor,
+        same=tensor,
+        array=np.zeros(3),
+        words=np.array(["a"]),
+        objects=np.array([{}], object),
+        sparse=torch.eye(3).to_sparse(),
+        negative=torch.ones(3, dtype=torch.complex64).conj().imag,
+        parameter=torch.nn.Parameter(torch.zeros(3), requires_grad=False),
+        turned=torch.arange(6.0).reshape(2, 3).T,
+    )
+    for again in (pickle.loads(pickle.dumps(batch)), copy.deepcopy(batch)):
+        assert [type(value) for value in again.values()] == [type(value) for value in batch.values()]
+        for key, value in batch.items():
+            if isinstance(value, torch.Tensor):
+                assert torch.equal(value.to_dense(), again[key].to_dense())
+            else:
+                assert np.array_equal(value, again[key])
+    again = copy.deepcopy(batch)
+    assert again["one"] is again["same"]
+    batch["me"] = batch
+    again = copy.deepcopy(batch)
+    assert again["me"] is again
+
+
 def test_a_batch_is_pickled_with_what_the_trainer_added(store: Path) -> None:
     batch = SampleDataset(store)[0:2]
     batch["loss"] = torch.ones(2, requires_grad=True)

@@ -286,6 +286,10 @@ def test_a_sampler_that_was_sent_elsewhere_has_that_place() -> None:
     list(sampler)
     sampler.load_state_dict(plan.state_after(3))
     assert sampler.state_after(0) == plan.state_after(3)
+    list(sampler)
+    # Where the epoch before led already, and as every trainer says all the same.
+    sampler.set_epoch(1)
+    assert sampler.state_after(0) == plan.state_after(len(plan))
     sampler.set_epoch(5)
     assert sampler.state_after(1) == single().plan(batching(10), 5).state_after(1)
 

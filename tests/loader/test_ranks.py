@@ -88,6 +88,43 @@ def test_too_few_samples_for_every_rank_are_refused_at_once(store: Path, group: 
         BatchLoader(store, 4, 0)
 
 
+def test_too_few_samples_of_one_kind_for_every_rank_are_refused(
+    store: Path, sentences: Path, group: list[Ranks]
+) -> None:
+    loader = BatchLoader([store, sentences], 1, 0)
+    group[:] = [Ranks(0, 10)]
+    with pytest.raises(
+        ValueError, match="an epoch has 4 samples of a kind, too few for batches of 1 on 10 ranks"
+    ):
+        iter(loader)
+    with pytest.raises(ValueError, match="too few"):
+        BatchLoader([store, sentences], 1, 0)
+
+
+def test_a_place_is_not_lost_by_a_look_at_the_length(store: Path, group: list[Ranks]) -> None:
+    loader = BatchLoader(store, 1, 0)
+    iterator = iter(loader)
+    for _ in range(4):
+        next(iterator)
+    other = copy.copy(loader)
+    group[:] = [Ranks(0, 2)]
+    assert len(other) == 5
+    assert other.state_dict() == loader.state_dict()
+    for _ in range(6):
+        next(iterator)
+    # As Lightning does, which asks for no batch after the last one.
+    done = copy.copy(loader)
+    assert len(done) == 5
+    assert done.state_dict()["epoch"] == 1
+    assert keys(done) == keys_of_epoch(store, 1)[::2]
+
+
+def keys_of_epoch(store: Path, epoch: int) -> list[str]:
+    loader = BatchLoader(store, 1, 0, options=BatchOptions(ranks=Ranks()))
+    loader.set_epoch(epoch)
+    return keys(loader)
+
+
 TRAIN = """
 import sys
 import torch.distributed as dist
