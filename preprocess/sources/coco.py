@@ -20,7 +20,7 @@ from preprocess.layout import DatasetType
 from preprocess.records import Frame, Mask, Record, Reject, Skip
 from preprocess.sources.base import RawPath, SourceOptions, file_digest
 from preprocess.sources.folders import check_folder, count_unlisted
-from preprocess.sources.instances import Annotation, ImageEntry, Instances, are_turned, check_orientation
+from preprocess.sources.instances import Annotation, ImageEntry, Instances, check_drawn, describe_misdrawn
 from preprocess.sources.leftovers import SAME_FILE
 from preprocess.sources.names import read_named
 
@@ -68,11 +68,10 @@ class CocoScene:
             yield Reject.from_error(err, self.key, path)
             return
         masks = []
-        turned = are_turned((annotation for annotation, _ in self.annotations), self.image)
+        misdrawn = describe_misdrawn((annotation for annotation, _ in self.annotations), self.image)
         for annotation, category in self.annotations:
             try:
-                if turned:
-                    check_orientation(annotation, self.image)
+                check_drawn(annotation, misdrawn)
                 masks.append(Mask(str(annotation.id), annotation.mask(self.image), category))
             except SegmentationError as err:
                 yield Reject.from_error(err, f"{self.key}/{annotation.id}", path)

@@ -28,6 +28,9 @@ MAX_INSTANCES_BYTES = 1 << 32
 """Largest instances JSON that is read, several times the largest published one."""
 
 
+FAR_BEYOND = 1.1
+"""How many times a side most polygons of an image may reach; those of a picture in a larger size reach further."""
+
 POLYGON_MARGIN = 0.01
 """How far, as a share of a side, a polygon may leave its picture without a doubt about the picture's orientation."""
 
@@ -70,24 +73,41 @@ class Annotation(msgspec.Struct, frozen=True, gc=False):
         return parse_segmentation(self.shape(), image.height, image.width)
 
 
-def are_turned(annotations: Iterable[Annotation], image: ImageEntry) -> bool:
-    """Whether polygons were drawn on the picture in another orientation than that of `width` and `height`.
+def describe_misdrawn(annotations: Iterable[Annotation], image: ImageEntry) -> str:
+    """Return what speaks against the polygons of an image as a whole, "" where nothing does.
 
-    So it is where one leaves the picture and fits the turned one, and none fits the picture only. Then those that
-    would fit both are turned as well.
+    One that leaves its picture tells of all: those that would fit are of the same drawing, and lie elsewhere as well.
     """
-    found = False
-    for annotation in annotations:
-        try:
-            extent = polygon_extent(annotation.shape())
-        except SegmentationError:
-            continue
-        if extent is None:
-            continue
-        if not _reaches_at_most(extent, image.width, image.height):
-            return False
-        found = found or not _reaches_at_most(extent, image.height, image.width)
-    return found
+    extents = [extent for annotation in annotations if (extent := _extent_of(annotation)) is not None]
+    if not extents:
+        return ""
+    size = f"{image.width} x {image.height} (width x height)"
+    down, right = (max(sides) for sides in zip(*extents, strict=True))
+    if max(down, right) <= 1 < min(image.height, image.width):
+        return (
+            f"the polygons of this image lie within 1 pixel of its {size}: are they relative to the picture? Then "
+            "multiply them by its width and height"
+        )
+    leaves = not all(_reaches_at_most(extent, image.height, image.width) for extent in extents)
+    if leaves and all(_reaches_at_most(extent, image.width, image.height) for extent in extents):
+        return (
+            f"polygons of this image leave its {size} but fit the turned picture: they were drawn in the other "
+            "orientation; turn the picture or its annotations"
+        )
+    far = sum(down > image.height * FAR_BEYOND or right > image.width * FAR_BEYOND for down, right in extents)
+    # One may be an object that the picture cuts off.
+    if far > 1 and 2 * far > len(extents):
+        return (
+            f"most polygons of this image leave it, up to {right:.0f} x {down:.0f}, far beyond its {size}: were they drawn on "
+            "it in another size? Scale them, or take the picture they were drawn on"
+        )
+    return ""
+
+
+def _extent_of(annotation: Annotation) -> tuple[float, float] | None:
+    with suppress(SegmentationError):
+        return polygon_extent(annotation.shape())
+    return None
 
 
 def _reaches_at_most(extent: tuple[float, float], height: int, width: int) -> bool:
@@ -96,13 +116,10 @@ def _reaches_at_most(extent: tuple[float, float], height: int, width: int) -> bo
     return down <= height * (1 + POLYGON_MARGIN) + 2 and right <= width * (1 + POLYGON_MARGIN) + 2
 
 
-def check_orientation(annotation: Annotation, image: ImageEntry) -> None:
-    """Raise `SegmentationError` where an annotation of an image that `are_turned` is about is polygons."""
-    if isinstance(annotation.shape(), list):
-        raise SegmentationError(
-            f"polygons of this image leave its {image.width} x {image.height} (width x height) but fit the turned "
-            "picture: they were drawn in the other orientation; turn the picture or its annotations"
-        )
+def check_drawn(annotation: Annotation, misdrawn: str) -> None:
+    """Raise `SegmentationError` where an annotation of an image with `misdrawn` polygons is polygons."""
+    if misdrawn and isinstance(annotation.shape(), list):
+        raise SegmentationError(misdrawn)
 
 
 class _Owner(msgspec.Struct, frozen=True, gc=False):

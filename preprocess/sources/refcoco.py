@@ -37,7 +37,7 @@ from preprocess.records import Frame, Mask, Record, Reject, Skip
 from preprocess.segmentation import Bitmap, Rle, check_mask_size
 from preprocess.sources.base import RawPath, SourceOptions, file_digest, read_file, resolve_inside
 from preprocess.sources.folders import check_folder, count_system_files
-from preprocess.sources.instances import Annotation, ImageEntry, Instances, are_turned, check_orientation
+from preprocess.sources.instances import Annotation, ImageEntry, Instances, check_drawn, describe_misdrawn
 from preprocess.sources.leftovers import LeftOut
 from preprocess.sources.names import is_there, name_advice, spellings
 from preprocess.sources.refs import BadRef, Ref, read_refs
@@ -138,11 +138,12 @@ class RefcocoScene:
             yield Reject.from_error(err, self.key, path)
             return
         masks = []
-        turned = are_turned((one for referred in self.objects for one in referred.annotations), self.image)
+        annotations = (one for referred in self.objects for one in referred.annotations)
+        misdrawn = describe_misdrawn(annotations, self.image)
         for referred in self.objects:
             try:
-                for annotation in referred.annotations if turned else ():
-                    check_orientation(annotation, self.image)
+                for annotation in referred.annotations:
+                    check_drawn(annotation, misdrawn)
                 masks.append(referred.mask(self.image))
             except SegmentationError as err:
                 yield Reject.from_error(err, f"{self.key}/{referred.object_id}", path)

@@ -303,6 +303,21 @@ def test_polygons_that_leave_their_picture_by_rounding_or_where_an_object_is_cut
     assert drawn(root, *polygons) == []
 
 
+def test_polygons_relative_to_the_picture_are_rejected(root: Path) -> None:
+    """As YOLO has them."""
+    reasons = drawn(root, [0.1, 0.1, 0.5, 0.1, 0.5, 1.0], [0.2, 0.2, 0.9, 0.2, 0.9, 0.9])
+    assert len(reasons) == 2
+    assert all(
+        "relative to the picture? Then multiply them by its width and height" in reason for reason in reasons
+    )
+
+
+def test_polygons_of_the_picture_in_twice_its_size_are_rejected_also_those_that_would_fit(root: Path) -> None:
+    reasons = drawn(root, BOTH, [60, 20, 120, 20, 120, 70], [80, 50, 120, 50, 120, 72])
+    assert len(reasons) == 3
+    assert all("up to 120 x 72, far beyond its 61 x 37" in reason for reason in reasons)
+
+
 def test_run_lengths_beside_polygons_of_the_turned_picture_are_masks(root: Path) -> None:
     """They say their size themselves."""
     change(root, lambda content: content["annotations"][0].update(segmentation=[LOW]))
