@@ -53,7 +53,14 @@ _PLAIN_FRAMES = (0xC0, 0xC1, 0xC2)
 _YCBCR = 1
 """Adobe's transform flag of three components; 0 is RGB."""
 
-_UNSUPPORTED = ("subsampling", "not supported", "Unsupported", "Sorry", "not implemented")
+_UNSUPPORTED = (
+    "subsampling",
+    "not supported",
+    "Unsupported JPEG",
+    "Unsupported color",
+    "Sorry",
+    "not implemented",
+)
 """Words by which simplejpeg says that it does not decode files of this kind, damaged or not."""
 _JUNK = "extraneous bytes before marker"
 _HOLE = bytes(32)

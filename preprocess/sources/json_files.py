@@ -18,7 +18,8 @@ JSON_ERRORS = (msgspec.DecodeError, UnicodeError, RecursionError)
 
 _MARK = b"\xef\xbb\xbf"
 _NO_NUMBER = b"{} "
-_STRING_OR_NO_NUMBER = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|(-?Infinity|NaN)', re.DOTALL)
+_STRING_OR_NO_NUMBER = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)|(-?Infinity|NaN)', re.DOTALL)
+"""A string that does not end goes to the end of the file, or each of its quotes would be looked at as a beginning."""
 
 T = TypeVar("T")
 

@@ -203,7 +203,7 @@ class RefcocoSource:
                 num_no_target += 1
                 continue
             expressions = self._expressions(ref)
-            num_blank += len(ref.sentences) - len(expressions)
+            num_blank += len(ref.sentences or ()) - len(expressions)
             annotations = tuple(self._instances.annotations[target] for target in ref.targets)
             names = dict.fromkeys(map(self._instances.category, annotations))
             objects.append(ReferredObject(object_id, annotations, "+".join(names), expressions))
@@ -242,7 +242,7 @@ class RefcocoSource:
             if isinstance(ref, BadRef):
                 self._reject(f"refs[{place}]", ref.reason)
                 continue
-            if not any((sentence.raw + sentence.sent).strip() for sentence in ref.sentences):
+            if not any((sentence.raw + sentence.sent).strip() for sentence in ref.sentences or ()):
                 num_silent += 1
                 continue
             object_id = "+".join(map(str, ref.targets)) or "no-target"
@@ -277,7 +277,7 @@ class RefcocoSource:
         return ""
 
     def _expressions(self, ref: Ref) -> tuple[str, ...]:
-        texts = (getattr(sentence, self._options.sentence) for sentence in ref.sentences)
+        texts = (getattr(sentence, self._options.sentence) for sentence in ref.sentences or ())
         return tuple(text for text in texts if text.strip())
 
     def _reject(self, key: str, reason: str) -> None:

@@ -67,7 +67,7 @@ class Ref(msgspec.Struct, frozen=True, gc=False):
     image_id: _Id
     split: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
     ann_id: _Target | Annotated[list[_Target], msgspec.Meta(max_length=1000)]
-    sentences: list[Sentence]
+    sentences: list[Sentence] | None = None
     no_target: bool = False
 
     def __post_init__(self) -> None:

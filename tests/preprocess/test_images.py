@@ -258,6 +258,47 @@ def test_cut_webp_is_rejected_also_where_its_sizes_were_put_right(
             assert missing < 4
 
 
+@pytest.mark.parametrize("lossless", [False, True])
+def test_webp_of_a_download_that_was_broken_off_in_a_file_made_to_size_is_rejected(lossless: bool) -> None:
+    encoded = save(np.asarray(picture_of(240, 320, 5)), "webp", lossless=lossless)
+    decode_image(encoded)
+    for share in (0.3, 0.6, 0.95):
+        cut = int(share * len(encoded))
+        with pytest.raises(RecordError, match="zeros and more in a row where pixels are expected"):
+            decode_image(encoded[:cut] + bytes(len(encoded) - cut))
+    if not lossless:
+        with pytest.raises(RecordError, match="zeros and more in a row"):
+            decode_image(encoded[:2000] + bytes(512) + encoded[2512:])
+
+
+@pytest.mark.parametrize("options", [{}, {"quality": 1}, {"lossless": True}, {"lossless": True, "method": 0}])
+@pytest.mark.parametrize("size", [(64, 48), (1024, 1024), (480, 640)])
+def test_webp_of_a_flat_picture_is_one(size: tuple[int, int], options: dict[str, object]) -> None:
+    """Its coded pixels are zeros for the most part."""
+    flat = np.zeros((*size, 3), np.uint8)
+    flat[size[0] // 4 : size[0] // 2, size[1] // 4 : size[1] // 2] = 255
+    for image in (flat, flat * 0, flat * 0 + 127):
+        decoded = decode_image(save(image, "webp", **options)).image.astype(int)
+        assert np.abs(decoded - image).mean() < 8
+
+
+def test_what_can_not_be_taken_is_not_advised_to_be_accepted() -> None:
+    jpeg = save(np.asarray(picture_of(80, 120, 5)), "jpeg")
+    with pytest.raises(RecordError) as caught:
+        decode_image(jpeg[:-400])
+    assert "get it anew" in str(caught.value)
+    assert "source.damaged" not in str(caught.value)
+    with pytest.raises(RecordError, match="source.damaged"):
+        decode_image(jpeg[:-400] + b"\xff\xd9")
+
+
+def test_a_png_that_went_through_a_transfer_as_text_is_called_so() -> None:
+    png = save(np.asarray(picture_of(80, 120, 5)), "png")
+    for damaged in (png.replace(b"\r\n", b"\n"), png.replace(b"\n", b"\r\n"), bytes([0x89 & 0x7F]) + png[1:]):
+        with pytest.raises(RecordError, match="a PNG file that went through a transfer as text"):
+            decode_image(damaged)
+
+
 def test_webp_whose_size_is_another_than_the_files() -> None:
     encoded = bytearray(save(picture_of(80, 120, 5), "webp"))
     size = struct.unpack_from("<I", encoded, 4)[0]

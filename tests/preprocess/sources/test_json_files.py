@@ -124,7 +124,9 @@ def test_all_but_nan_comes_out_as_it_was_written(value: Any) -> None:
         assert decode_json(encoded, msgspec.json.decode) == without(value)
 
 
-@pytest.mark.parametrize("content", [b"{", b'{"a": nan}', b'{"a": "NaN}', b"[NaN", b"\xff"])
+@pytest.mark.parametrize(
+    "content", [b"{", b'{"a": nan}', b'{"a": "NaN}', b"[NaN", b"\xff", b'["' + 200_000 * b'\\"']
+)
 def test_what_is_no_json_stays_none(content: bytes) -> None:
     with pytest.raises((msgspec.DecodeError, UnicodeDecodeError)):
         decode_json(content, msgspec.json.decode)
