@@ -448,6 +448,39 @@ def test_a_damaged_mask_and_a_missing_frame_are_rejected_under_their_own_paths(t
     ]
 
 
+def rewrite_masks(root: Path, numbers: list[int], change: Any) -> None:
+    for number in numbers:
+        path = root / f"Annotations_6fps/{VIDEO_ID}/000/{number:05d}.png"
+        Image.fromarray(np.ascontiguousarray(change(bar_of(number)))).save(path)
+
+
+@pytest.mark.parametrize("numbers", [FOURTH, [0], [8, 16]])
+@pytest.mark.parametrize("change", [np.rot90, lambda mask: mask[:40, :100]], ids=["turned", "cropped"])
+def test_a_mask_of_another_size_is_rejected_under_its_own_path(
+    tmp_path: Path, numbers: list[int], change: Any
+) -> None:
+    write_bar_jpegs(tmp_path, [(number, number) for number in EVERY])
+    write_bar_pngs(tmp_path, list(zip(FOURTH, FOURTH, strict=True)))
+    rewrite_masks(tmp_path, numbers, change)
+    records = read(tmp_path, layout="val")
+    assert [(reject.key, reject.path) for reject in rejects_in(records)] == [
+        (f"sav/{VIDEO_ID}/{number:05d}", f"Annotations_6fps/{VIDEO_ID}/000/{number:05d}.png")
+        for number in numbers
+    ]
+    assert f"the frame is {HEIGHT} x {WIDTH} (height x width)" in rejects_in(records)[0].reason
+    assert times_in(records) == [number for number in FOURTH if number not in numbers]
+
+
+def test_a_picture_of_another_size_among_others_that_fit_is_rejected_under_its_own_path(
+    tmp_path: Path,
+) -> None:
+    write_bar_jpegs(tmp_path, [(number, number) for number in EVERY])
+    write_bar_pngs(tmp_path, list(zip(FOURTH, FOURTH, strict=True)))
+    Image.fromarray(np.rot90(picture_with_bar(8)).copy()).save(tmp_path / FOLDER / "00008.jpg")
+    (reject,) = rejects_in(read(tmp_path, layout="val"))
+    assert (reject.key, reject.path) == (f"sav/{VIDEO_ID}/00008", f"{FOLDER}/00008.jpg")
+
+
 def test_pairs_are_named_by_their_video_frames(tmp_path: Path) -> None:
     write_bar_json(tmp_path)
     write_bar_jpegs(tmp_path, [(number, number) for number in FOURTH])
