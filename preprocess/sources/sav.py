@@ -21,7 +21,8 @@ Val and test::
 - Masks and frames go together by number, which is right only in the video that was annotated. Its number of frames, size
   and rate (`video_frame_count`, `video_height`, `video_width`, `video_duration`, any of which other tools leave out) are
   compared with the mp4's, and with the numbers of extracted frames; the val layout has only its masks' numbers. What was
-  re-encoded at another rate, cut, turned or numbered anew is refused as a whole (preprocess/sources/footage.py).
+  re-encoded at another rate, cut, turned or numbered anew is refused as a whole (preprocess/sources/footage.py). So is a
+  folder whose extraction was broken off, since a copy at a lower rate leaves the same numbers; holes are no harm.
 - Official files may have a frame or two more or less than their jsons say. That is counted; masks beyond the last frame
   are skipped, and frames without a mask are not used anyway.
 - JPEGs extracted from an mp4 differ from its frames by their coding: 3.7 of 255 on average in the samples tried.
