@@ -7,6 +7,7 @@
     ├── SourceError              a raw dataset can't be opened at all
     │   └── ConnectionLostError  a remote one could be, and no longer answers
     ├── RecordError              one record is bad: it becomes a reject, the run goes on
+    │   ├── MisfitError          a picture is not of the size that its annotation describes
     │   ├── MissingFileError     a raw file that a record names is not there
     │   └── SegmentationError    a mask as written can't be a mask
     └── StoreError               a store is missing, incomplete, damaged or another one
@@ -42,6 +43,13 @@ class RecordError(PreprocessError):
         super().__init__(reason)
         self.reason = reason
         self.stage = stage
+
+
+class MisfitError(RecordError):
+    """Raised when a picture is not of the size that its annotation describes."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, stage="decode")
 
 
 class MissingFileError(RecordError):

@@ -5,9 +5,11 @@ numbered anew, each number is another moment, and every mask would lie beside it
 numbering, rate and size are compared first, and a video that does not fit is refused as a whole.
 
 - SA-V's own videos may have a frame or two more or less than their jsons say: `USUAL_DIFFERENCE`.
-- A folder of every 4th frame may have holes and end early: multiples of 4 are no numbering one after the other. A
-  folder of other frames has to reach the video's end, since one that was numbered anew looks like its beginning.
-- A frame lost in the middle leaves a gap in the times of an mp4, also where the count still is within the usual.
+- A folder of frames may have holes, but has to reach the video's end: one that was numbered anew looks like the video's
+  beginning, and so does every 4th frame of a copy at a lower rate. Where the annotation itself is of a beginning only,
+  every 4th frame has to reach that one's end.
+- A frame lost in the middle leaves a gap in the times of an mp4, also where the count still is within the usual; one
+  lost at the beginning makes them begin late.
 """
 
 from collections.abc import Sequence, Set
@@ -50,6 +52,8 @@ class Footage:
     """(height, width) in pixels, None where the annotation does not tell."""
     duration: float | None = None
     """How many seconds `at_least` frames take, None where the annotation does not tell."""
+    part: int | None = None
+    """How many frames it annotates, where it ends long before its video; else None."""
     masks: frozenset[int] = frozenset()
     """Numbers that files of masks have, where masks are files."""
 
@@ -101,8 +105,13 @@ def check_folder(footage: Footage, numbers: Set[int]) -> None:
     if footage.is_exceeded_by(last + 1):
         raise RecordError(f"{found}, {_SHIFTED}. Were they extracted at another rate? Then {_ANEW}")
     if not _reaches_end(footage, numbers):
-        annotated = num_annotated(footage.at_least)
-        if abs(len(numbers) - annotated) <= 1:
+        annotated = footage.part or num_annotated(footage.at_least)
+        if _is_every_4th(numbers):
+            cause = (
+                f"Every 4th frame, as annotated, goes on to {FRAMES_PER_ANNOTATION * (annotated - 1):05d}.jpg: "
+                "was the video re-encoded at another rate, or its extraction broken off? Then"
+            )
+        elif abs(len(numbers) - annotated) <= 1:
             final = FRAMES_PER_ANNOTATION * (annotated - 1)
             cause = (
                 f"Annotated are {annotated}: is it every 4th frame, numbered one after the other? "
@@ -133,7 +142,10 @@ def check_masks(footage: Footage, length: int) -> None:
 def has_usual_difference(footage: Footage, numbers: Set[int]) -> bool:
     """Whether frames that passed `check_folder` are a few more or less than the annotation says."""
     length = max(numbers) + 1
-    return not footage.fits(length) and (length > footage.at_least or not _is_every_4th(numbers))
+    if _is_every_4th(numbers) and length < footage.at_least:
+        # Up to three more frames may follow the last one that was extracted.
+        return footage.part is None and length + FRAMES_PER_ANNOTATION - 1 < footage.at_least
+    return not footage.fits(length)
 
 
 def num_annotated(length: int) -> int:
@@ -167,7 +179,13 @@ def _describe_times(footage: Footage, times: Sequence[float]) -> str:
     if not steps or (usual := median(steps)) <= 0:
         return ""
     length, duration = len(times), footage.duration
-    rate = footage.at_least / duration if duration else None
+    if length < footage.at_least and times[0] >= usual / 2:
+        return (
+            f"the video has {length} frames, the first at {times[0]:.3f} s, where frames are {usual:.3f} s apart, but "
+            f"{footage.said}: frames were dropped at its beginning"
+        )
+    is_exact = footage.at_least == footage.at_most == length
+    rate = footage.at_least / duration if duration else None if is_exact else FRAMES_PER_SECOND
     gap = next((number for number, step in enumerate(steps) if not 0.5 < step / usual < 1.5), None)
     if gap is not None:
         drift = 0.0 if rate is None else (times[-1] - times[0]) * rate - (length - 1)
@@ -179,22 +197,24 @@ def _describe_times(footage: Footage, times: Sequence[float]) -> str:
             f"where others are {usual:.3f} s apart: frames were dropped or added there"
         )
     if rate is None:
+        # As many frames as were annotated are those frames, however fast they are shown.
         return ""
     found = (length - 1) / (times[-1] - times[0])
     if min(abs(found / rate - 1), abs(found / FRAMES_PER_SECOND - 1)) <= RATE_TOLERANCE:
         return ""
-    return (
-        f"the video has {length} frames, {found:.2f} a second, but {footage.said} in {duration:.3f} s, "
-        f"{rate:.2f} a second"
-    )
+    said = f"{footage.said} in {duration:.3f} s" if duration else f"{footage.said}, and SA-V's videos have"
+    return f"the video has {length} frames, {found:.2f} a second, but {said}{',' if duration else ''} {rate:.2f} a second"
 
 
 def _reaches_end(footage: Footage, numbers: Set[int]) -> bool:
-    """Whether frames go on to the end of the video, or are plainly numbered as in it."""
-    if _is_every_4th(numbers):
-        return True
+    """Whether frames go on to the end of the video, up to the usual difference."""
     order = sorted(numbers)
-    step = min((after - before for before, after in pairwise(order)), default=1)
+    if _is_every_4th(numbers):
+        if footage.part is not None:
+            return num_annotated(order[-1] + 1) >= footage.part - USUAL_DIFFERENCE
+        step = FRAMES_PER_ANNOTATION
+    else:
+        step = min(after - before for before, after in pairwise(order)) if len(order) > 1 else 1
     return order[-1] + step >= footage.at_least - USUAL_DIFFERENCE
 
 

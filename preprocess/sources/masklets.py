@@ -87,7 +87,7 @@ def read_json(root: RawPath, path: str, kind: str, key: str) -> Iterator[Footage
         raise RecordError("no object is annotated: masklet or masklet_id is empty")
     footage = _footage_of(annotation)
     yield footage
-    if len(annotation.masklet) < num_annotated(footage.at_least - USUAL_DIFFERENCE):
+    if footage.part is not None:
         yield Skip("annotation of fewer frames than every 4th of its video")
     masks: list[dict[int, Callable[[], Rle | Bitmap]]] = [{} for _ in ids]
     for t, row in enumerate(annotation.masklet):
@@ -203,7 +203,8 @@ def _footage_of(annotation: _Annotation) -> Footage:
             stage="mask",
         )
     said = f"its json says {count} (video_frame_count)"
-    return Footage(said, count, count, size, _positive(annotation.video_duration))
+    part = annotated if annotated < num_annotated(count - USUAL_DIFFERENCE) else None
+    return Footage(said, count, count, size, _positive(annotation.video_duration), part)
 
 
 def _positive(value: object) -> float | None:

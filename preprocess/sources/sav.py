@@ -21,7 +21,8 @@ Val and test::
 - Masks and frames go together by number, which is right only in the video that was annotated. Its number of frames, size
   and rate (`video_frame_count`, `video_height`, `video_width`, `video_duration`, any of which other tools leave out) are
   compared with the mp4's, and with the numbers of extracted frames; the val layout has only its masks' numbers. What was
-  re-encoded at another rate, cut, turned or numbered anew is refused as a whole (preprocess/sources/footage.py).
+  re-encoded at another rate, cut, turned or numbered anew is refused as a whole (preprocess/sources/footage.py). So is a
+  folder whose extraction was broken off, since a copy at a lower rate leaves the same numbers; holes are no harm.
 - Official files may have a frame or two more or less than their jsons say. That is counted; masks beyond the last frame
   are skipped, and frames without a mask are not used anyway.
 - JPEGs extracted from an mp4 differ from its frames by their coding: 3.7 of 255 on average in the samples tried.
@@ -40,7 +41,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from preprocess.errors import RecordError, SourceError
+from preprocess.errors import MisfitError, RecordError, SourceError
 from preprocess.images import ImageDecoder, Picture, Size, decode_image
 from preprocess.layout import DatasetType
 from preprocess.records import Frame, Mask, Pair, Record, Reject, Skip
@@ -111,14 +112,13 @@ class SavScene:
         """Yield the frames of the pairs taken, each with the masks that its pairs need, then the pairs."""
         folder = f"{self.options.jpeg_folder}/{self.video_id}"
         try:
-            frames = self._open_frames(folder, decode)
+            frames, skips = self._open_frames(folder, decode)
         except RecordError as err:
             needs_folder = self.options.frames == "jpeg" or (self.options.frames == "auto" and not self.mp4)
             yield Reject.from_error(err, self.key, folder if needs_folder else self._locate(".mp4", self.mp4))
             return
-        if isinstance(frames, ExtractedFrames):
-            yield from frames.skips
         with closing(frames):
+            yield from skips
             yield from self._read_pairs(frames)
 
     def _read_pairs(self, frames: Frames) -> Iterator[Record]:
@@ -135,16 +135,21 @@ class SavScene:
                 key1, key2 = (frame_key(self.key, t) for t in pair)
                 yield Pair(choice.masklet.object_id, time1, time2, (key1, key2))
 
-    def _open_frames(self, folder: str, decode: ImageDecoder) -> Frames:
+    def _open_frames(self, folder: str, decode: ImageDecoder) -> tuple[Frames, tuple[Skip, ...]]:
+        """Return the frames, and what lies in their folder and is not read."""
+        skips: tuple[Skip, ...] = ()
         if self.options.frames != "mp4":
             try:
-                return ExtractedFrames(self.root, folder, decode)
+                extracted = ExtractedFrames(self.root, folder, decode)
+                skips = extracted.skips
+                extracted.check_not_empty()
+                return extracted, skips
             except RecordError:
                 if self.options.frames == "jpeg" or not self.mp4:
                     raise
         if not self.mp4:
             raise RecordError(f"{self.video_id}.mp4 is missing")
-        return VideoFile(self.root, self.mp4)
+        return VideoFile(self.root, self.mp4), skips
 
     def _locate(self, suffix: str, path: str) -> str:
         """Return the path of the video's file of this suffix; where there is none, beside the others it has."""
@@ -223,12 +228,18 @@ class SavScene:
             # Where masks of a frame disagree, it is not known which are right: each is compared.
             sizes = {choice.sizes[t] for choice in present}
             expected[FRAMES_PER_ANNOTATION * t] = sizes.pop() if len(sizes) == 1 else None
+        fitting: set[Size | None] = set()
         for number, path, picture in frames.read(expected):
             t = number // FRAMES_PER_ANNOTATION
             key = frame_key(self.key, t)
             if isinstance(picture, RecordError):
-                yield Reject.from_error(picture, key, path)
+                masklet = in_frame[t][0].masklet
+                # Frames of a video are of one size. Where masks of this size fit others, this picture is at fault.
+                of_mask = isinstance(picture, MisfitError) and masklet.in_folder
+                of_mask = of_mask and expected[number] not in fitting
+                yield Reject.from_error(picture, key, masklet.path_of(t) if of_mask else path)
                 continue
+            fitting.add(expected[number])
             masks = []
             for masklet in (choice.masklet for choice in in_frame[t]):
                 try:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
-from preprocess.errors import RecordError
+from preprocess.errors import MisfitError, RecordError
 from preprocess.images import MAX_IMAGE_PIXELS, ImageDecoder, Picture, Size
 from preprocess.remote.scratch import local_file
 from preprocess.sources.base import RawPath, printable, read_file, resolve_inside
@@ -95,7 +95,7 @@ class ExtractedFrames:
         """List `root / folder`; its files will be decoded by `decode`.
 
         Raises:
-            RecordError: the folder can't be listed, has no frame, or leads out of the root.
+            RecordError: the folder can't be listed, or leads out of the root.
         """
         self.path = folder
         self._root = root
@@ -107,11 +107,13 @@ class ExtractedFrames:
         numbers = (int(name[:-4]) for name in names if _FRAME_NAME.fullmatch(name))
         self._numbers = {number for number in numbers if f"{number:05d}.jpg" in names}
         unread = LeftOut(_kind_of)
-        for name in names:
-            if not _FRAME_NAME.fullmatch(name):
-                unread.look_at(name, printable(name))
+        for name in names - {f"{number:05d}.jpg" for number in self._numbers}:
+            unread.look_at(name, printable(name))
         self.skips = unread.skips
         """What lies in the folder and is not read."""
+
+    def check_not_empty(self) -> None:
+        """Raise `RecordError` if the folder has no frame, before anything else is asked of it."""
         if not self._numbers:
             raise RecordError(f"the folder holds no frame such as 00000.jpg{describe_skips(self.skips)}")
 
@@ -147,10 +149,10 @@ class ExtractedFrames:
 
 
 def _kind_of(name: str) -> str:
-    """Return what a file is that looks like a frame and is not read, "" of any other."""
+    """Return what an entry of a folder of frames is that is not read."""
     if suffix_of(name) in (".jpg", ".jpeg", ".png", ".webp", ".bmp"):
         return "picture in a folder of frames that is not called as 00004.jpg is, not read"
-    return ""
+    return "entry of a folder of frames that is no picture, not read"
 
 
 class VideoFile:
@@ -314,7 +316,7 @@ def _convert(frame: "VideoFrame", size: Size | None) -> Picture | RecordError:
             stage="decode",
         )
     if size is not None and (reason := describe_misfit((frame.height, frame.width), size)):
-        return RecordError(f"the frame is {reason}", stage="decode")
+        return MisfitError(f"the frame is {reason}")
     return Picture(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8), unsure_turn=False)
 
 
@@ -322,7 +324,8 @@ def _decode_jpeg(encoded: bytes, size: Size | None, decode: ImageDecoder) -> Pic
     """Return a decoded JPEG file, which must have the annotated `size`, or that in another scale.
 
     Raises:
-        RecordError: it has another one, or can't be decoded.
+        MisfitError: it has another one.
+        RecordError: it can't be decoded.
     """
     try:
         picture = decode(encoded, size)
@@ -330,8 +333,10 @@ def _decode_jpeg(encoded: bytes, size: Size | None, decode: ImageDecoder) -> Pic
         # Where only the size is wrong, it can be decoded without one.
         height, width = decode(encoded).image.shape[:2]
         reason = describe_misfit((height, width), size) if size is not None else ""
-        raise RecordError(f"the frame is {reason}" if reason else err.reason, stage=err.stage) from err
+        if not reason:
+            raise
+        raise MisfitError(f"the frame is {reason}") from err
     height, width = picture.image.shape[:2]
     if size is not None and (reason := describe_misfit((height, width), size)):
-        raise RecordError(f"the frame is {reason}", stage="decode")
+        raise MisfitError(f"the frame is {reason}")
     return picture

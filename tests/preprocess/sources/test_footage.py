@@ -111,6 +111,49 @@ def test_an_mp4_at_another_rate_is_refused_where_its_length_is_within_the_usual(
     assert "24.00 a second" in reject.reason
 
 
+def test_an_mp4_at_another_rate_is_refused_where_the_json_tells_no_duration(tmp_path: Path) -> None:
+    write_bar_json(tmp_path, video_duration=None)
+    write_bar_mp4(tmp_path, at_rate(25), rate=25)
+    reason = the_only_reject(read(tmp_path)).reason
+    assert "the video has 51 frames, 25.00 a second, but its json says 49 (video_frame_count)" in reason
+    assert "24.00 a second" in reason
+
+
+def test_an_mp4_at_another_rate_is_refused_where_the_json_tells_no_length(tmp_path: Path) -> None:
+    """Its 51 frames are within the 49 to 52 that 13 masks can be of."""
+    write_bar_json(tmp_path, video_duration=None, video_frame_count=None)
+    write_bar_mp4(tmp_path, at_rate(25), rate=25)
+    assert "51 frames, 25.00 a second" in the_only_reject(read(tmp_path)).reason
+
+
+def test_frames_that_are_only_shown_faster_are_taken_where_there_are_exactly_as_many(tmp_path: Path) -> None:
+    """Another tool's video of 30 a second, annotated in every 4th frame, its duration unsaid."""
+    write_bar_json(tmp_path, video_duration=None)
+    write_bar_mp4(tmp_path, EVERY, rate=30)
+    records = read(tmp_path)
+    assert times_in(records) == FOURTH
+    assert not rejects_in(records)
+
+
+@pytest.mark.parametrize("lost", [(0,), (0, 1)])
+def test_frames_dropped_at_the_beginning_of_an_mp4_are_found_by_its_first_time(
+    tmp_path: Path, lost: tuple[int, ...]
+) -> None:
+    write_bar_json(tmp_path)
+    write_bar_mp4(tmp_path, dropped(*lost), times=dropped(*lost))
+    reason = the_only_reject(read(tmp_path)).reason
+    assert f"the video has {COUNT - len(lost)} frames, the first at 0.0{4 * len(lost)}" in reason
+    assert "but its json says 49" in reason
+
+
+def test_an_mp4_that_begins_late_is_taken_where_no_frame_is_missing(tmp_path: Path) -> None:
+    write_bar_json(tmp_path)
+    write_bar_mp4(tmp_path, EVERY, times=[number + 2 for number in EVERY])
+    records = read(tmp_path)
+    assert times_in(records) == FOURTH
+    assert not rejects_in(records)
+
+
 @pytest.mark.parametrize("difference", [-2, -1, 1, 2])
 def test_a_frame_or_two_more_or_less_are_counted(tmp_path: Path, difference: int) -> None:
     write_bar_json(tmp_path)
@@ -206,12 +249,12 @@ def test_frames_beyond_the_limit_are_not_counted(tmp_path: Path, monkeypatch: py
         [(number, number) for number in EVERY],
         [(number, number) for number in FOURTH],
         [(number, number) for number in FOURTH if number not in (0, 16)],
-        [(number, number) for number in FOURTH[:5]],
+        [(number, number) for number in FOURTH if number != 44],
         [(number, number) for number in EVERY if number not in (5, 16, 17)],
         [(number, number) for number in EVERY[20:]],
         [(number, number) for number in EVERY[::2]],
     ],
-    ids=["all", "every 4th", "holes", "an early end", "holes in all", "a late start", "every 2nd"],
+    ids=["all", "every 4th", "holes", "a hole near the end", "holes in all", "a late start", "every 2nd"],
 )
 def test_folders_with_the_numbers_of_the_video_are_taken(tmp_path: Path, names: Names) -> None:
     write_bar_json(tmp_path)
@@ -225,6 +268,21 @@ def test_folders_with_the_numbers_of_the_video_are_taken(tmp_path: Path, names: 
 def test_folders_of_a_frame_or_two_more_or_less_are_counted(tmp_path: Path, last: int, counted: int) -> None:
     write_bar_json(tmp_path)
     write_bar_jpegs(tmp_path, [(number, number) for number in range(last + 1)])
+    records = read(tmp_path)
+    assert not rejects_in(records)
+    assert skips_in(records).get(USUAL, 0) == counted
+
+
+@pytest.mark.parametrize(
+    ("length", "last", "counted"),
+    [(49, 44, 1), (50, 44, 1), (49, 48, 0), (52, 48, 0), (53, 48, 1), (54, 48, 1)],
+)
+def test_every_4th_frame_may_end_as_early_as_a_video_of_two_frames_less(
+    tmp_path: Path, length: int, last: int, counted: int
+) -> None:
+    """Of 47 or 48 frames the last one that is extracted is 44, of 49 to 52 it is 48."""
+    write_bar_json(tmp_path, video_frame_count=float(length), video_duration=length / 24)
+    write_bar_jpegs(tmp_path, [(number, number) for number in range(0, last + 1, 4)])
     records = read(tmp_path)
     assert not rejects_in(records)
     assert skips_in(records).get(USUAL, 0) == counted
@@ -246,6 +304,12 @@ REFUSED_FOLDERS: dict[str, tuple[Names, str]] = {
     "2 a second": (list(enumerate(EVERY[::12])), "extracted at another rate"),
     "30 a second": (list(enumerate(at_rate(30))), "extracted at another rate?"),
     "every 4th of 30 a second": (list(enumerate(at_rate(30)))[::4], "extracted at another rate?"),
+    "every 4th of 12 a second": (list(enumerate(at_rate(12)))[::4], "re-encoded at another rate"),
+    "every 4th, broken off": ([(number, number) for number in FOURTH[:-2]], "goes on to 00048.jpg"),
+    "every 8th, numbered as every 4th": (
+        [(number // 2, number) for number in EVERY[::8]],
+        "goes on to 00048.jpg",
+    ),
     "the first half": ([(number, number) for number in EVERY[:25]], "keep only 00000.jpg, 00004.jpg"),
 }
 
@@ -273,6 +337,19 @@ def test_every_4th_frame_numbered_from_4_is_refused(tmp_path: Path, length: floa
     assert "numbered from 4?" in the_only_reject(read(tmp_path)).reason
 
 
+@pytest.mark.parametrize(("last", "is_taken"), [(48, True), (16, True), (8, True), (4, False)])
+def test_every_4th_frame_may_end_near_an_annotation_that_itself_ends_early(
+    tmp_path: Path, last: int, is_taken: bool
+) -> None:
+    """Annotated are 00000 to 00016, and two annotated frames may be missing."""
+    write_bar_json(tmp_path, masklet=[[rle_of(bar_of(number))] for number in FOURTH[:5]])
+    write_bar_jpegs(tmp_path, [(number, number) for number in range(0, last + 1, 4)])
+    records = read(tmp_path)
+    assert times_in(records) == ([number for number in FOURTH[:5] if number <= last] if is_taken else [])
+    assert [reject.path for reject in rejects_in(records)] == ([] if is_taken else [FOLDER])
+    assert USUAL not in skips_in(records)
+
+
 VAL_FOLDERS: dict[str, tuple[Names, Names, list[int]]] = {
     "all frames": (list(zip(EVERY, EVERY, strict=True)), list(zip(FOURTH, FOURTH, strict=True)), FOURTH),
     "masks that end early": (
@@ -292,6 +369,11 @@ VAL_FOLDERS: dict[str, tuple[Names, Names, list[int]]] = {
     ),
     "frames renumbered": (list(enumerate(FOURTH)), list(zip(FOURTH, FOURTH, strict=True)), []),
     "frames at 12 a second": (list(enumerate(at_rate(12))), list(zip(FOURTH, FOURTH, strict=True)), []),
+    "every 4th frame at 12 a second": (
+        list(enumerate(at_rate(12)))[::4],
+        list(zip(FOURTH, FOURTH, strict=True)),
+        [],
+    ),
     "masks renumbered": (list(zip(EVERY, EVERY, strict=True)), list(enumerate(FOURTH)), []),
     "few masks renumbered": (list(zip(EVERY, EVERY, strict=True)), list(enumerate(FOURTH))[3:5], []),
 }
@@ -364,6 +446,39 @@ def test_a_damaged_mask_and_a_missing_frame_are_rejected_under_their_own_paths(t
         (f"sav/{VIDEO_ID}/00008/000", mask),
         (f"sav/{VIDEO_ID}/00016/000", f"{FOLDER}/00016.jpg"),
     ]
+
+
+def rewrite_masks(root: Path, numbers: list[int], change: Any) -> None:
+    for number in numbers:
+        path = root / f"Annotations_6fps/{VIDEO_ID}/000/{number:05d}.png"
+        Image.fromarray(np.ascontiguousarray(change(bar_of(number)))).save(path)
+
+
+@pytest.mark.parametrize("numbers", [FOURTH, [0], [8, 16]])
+@pytest.mark.parametrize("change", [np.rot90, lambda mask: mask[:40, :100]], ids=["turned", "cropped"])
+def test_a_mask_of_another_size_is_rejected_under_its_own_path(
+    tmp_path: Path, numbers: list[int], change: Any
+) -> None:
+    write_bar_jpegs(tmp_path, [(number, number) for number in EVERY])
+    write_bar_pngs(tmp_path, list(zip(FOURTH, FOURTH, strict=True)))
+    rewrite_masks(tmp_path, numbers, change)
+    records = read(tmp_path, layout="val")
+    assert [(reject.key, reject.path) for reject in rejects_in(records)] == [
+        (f"sav/{VIDEO_ID}/{number:05d}", f"Annotations_6fps/{VIDEO_ID}/000/{number:05d}.png")
+        for number in numbers
+    ]
+    assert f"the frame is {HEIGHT} x {WIDTH} (height x width)" in rejects_in(records)[0].reason
+    assert times_in(records) == [number for number in FOURTH if number not in numbers]
+
+
+def test_a_picture_of_another_size_among_others_that_fit_is_rejected_under_its_own_path(
+    tmp_path: Path,
+) -> None:
+    write_bar_jpegs(tmp_path, [(number, number) for number in EVERY])
+    write_bar_pngs(tmp_path, list(zip(FOURTH, FOURTH, strict=True)))
+    Image.fromarray(np.rot90(picture_with_bar(8)).copy()).save(tmp_path / FOLDER / "00008.jpg")
+    (reject,) = rejects_in(read(tmp_path, layout="val"))
+    assert (reject.key, reject.path) == (f"sav/{VIDEO_ID}/00008", f"{FOLDER}/00008.jpg")
 
 
 def test_pairs_are_named_by_their_video_frames(tmp_path: Path) -> None:

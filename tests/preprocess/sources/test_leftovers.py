@@ -10,7 +10,7 @@ from miniature.coco import write_coco
 from miniature.every import WRITERS
 from miniature.npz import write_npz_pairs
 from miniature.sa1b import write_sa1b
-from miniature.sav import write_sav_val
+from miniature.sav import write_sav_train, write_sav_val
 from miniature.shapes import picture_of
 from stores import CONFIGS, coco_config, coco_root, make_unfinished, tree_digest
 
@@ -142,6 +142,34 @@ def test_frames_and_masks_of_another_kind_are_counted_with_their_video(tmp_path:
         "picture in a folder of frames that is not called as 00004.jpg is, not read, such as 00000.png": 1,
         "file in a folder of masks that is no .png": 1,
     }
+
+
+@pytest.mark.parametrize(
+    ("names", "kind"),
+    [
+        (("000000.jpg", "000004.jpg"), "picture in a folder of frames that is not called as 00004.jpg is"),
+        (("00000000.jpg",), "picture in a folder of frames that is not called as 00004.jpg is"),
+        (("0004.jpg", "frame_00000.JPG"), "picture in a folder of frames that is not called as 00004.jpg is"),
+        (("frames.txt", "thumbnails"), "entry of a folder of frames that is no picture"),
+    ],
+)
+@pytest.mark.parametrize("config", ["sav", "sav_val"])
+def test_every_name_in_a_folder_of_frames_is_read_or_counted(
+    tmp_path: Path, config: str, names: tuple[str, ...], kind: str
+) -> None:
+    (write_sav_val if config == "sav_val" else write_sav_train)(tmp_path, [("sav_000001", pictures())])
+    images, _, skips = read(config, tmp_path)
+    put(tmp_path, *(f"JPEGImages_24fps/sav_000001/{name}" for name in names))
+    expected = {**skips, f"{kind}, not read, such as {names[0]}": len(names)}
+    assert read(config, tmp_path) == (images, [], expected)
+
+
+def test_frames_of_unknown_names_are_counted_where_an_mp4_is_taken_instead(tmp_path: Path) -> None:
+    write_sav_train(tmp_path, [("sav_000001", pictures())], video=True)
+    images, _, skips = read("sav", tmp_path)
+    put(tmp_path, "JPEGImages_24fps/sav_000001/000000.jpg", "JPEGImages_24fps/sav_000001/000004.jpg")
+    kind = "picture in a folder of frames that is not called as 00004.jpg is, not read, such as 000000.jpg"
+    assert read("sav", tmp_path) == (images, [], {**skips, kind: 2})
 
 
 @pytest.mark.parametrize("name", ["tar.gz", "tgz", "zip", "tar.bz2", "tar.xz", "tar.zst", "7z", "TAR.GZ"])
