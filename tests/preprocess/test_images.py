@@ -288,7 +288,7 @@ def test_what_can_not_be_taken_is_not_advised_to_be_accepted() -> None:
         decode_image(jpeg[:-400])
     assert "get it anew" in str(caught.value)
     assert "source.damaged" not in str(caught.value)
-    with pytest.raises(RecordError, match="source.damaged"):
+    with pytest.raises(RecordError, match=r"source\.damaged"):
         decode_image(jpeg[:-400] + b"\xff\xd9")
 
 
