@@ -23,6 +23,7 @@ when there is one of each in the whole root: some downloaders sort them into `im
 - Archives other than plain tars are rejected, each as a whole: nothing in them can be read by offset.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
@@ -71,7 +72,8 @@ class _File(msgspec.Struct, frozen=True):
     annotations: list[msgspec.Raw]
 
 
-_FILE = msgspec.json.Decoder(_File)
+# Not strict: some tools write numbers as text.
+_FILE = msgspec.json.Decoder(_File, strict=False)
 
 
 class _Annotation(msgspec.Struct, frozen=True):
@@ -216,11 +218,17 @@ class Sa1bSource:
 
 def _parse_annotation(element: msgspec.Raw, place: int) -> _Annotation:
     try:
-        return msgspec.json.decode(element, type=_Annotation)
+        annotation = msgspec.json.decode(element, type=_Annotation, strict=False)
     except JSON_ERRORS as err:
         raise SegmentationError(
             f"annotations[{place}] is not an annotation: {explain(err, element)}"
         ) from err
+    for name in ("predicted_iou", "stability_score"):
+        value = getattr(annotation, name)
+        # Written as text, "nan" is a float.
+        if value is not None and not math.isfinite(value):
+            raise SegmentationError(f"annotations[{place}] has a {name} of {value}, expected a number")
+    return annotation
 
 
 def _parse_mask(segmentation: msgspec.Raw, size: tuple[int, int]) -> Rle:
@@ -236,7 +244,7 @@ def _parse_mask(segmentation: msgspec.Raw, size: tuple[int, int]) -> Rle:
 
 
 def _whole(number: int | float) -> int:
-    if number != int(number):
+    if not math.isfinite(number) or number != int(number):
         raise RecordError(f"found {number}, expected a whole number", stage="decode")
     return int(number)
 
