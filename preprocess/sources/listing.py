@@ -36,6 +36,15 @@ def scan_folder(folder: RawPath, sized: tuple[str, ...] = ()) -> Iterator[Entry]
         yield from entries
 
 
+def is_folder(entry: Entry) -> bool:
+    """Whether this is a folder or a link to one."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        # A link to itself, say. If it is named like a file of the dataset, reading it will tell.
+        return False
+
+
 def why_not_followed(root: RawPath, path: str) -> str:
     """Return why the link to a folder at `path` below the root is not followed, "" where it is.
 

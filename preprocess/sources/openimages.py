@@ -42,8 +42,9 @@ from preprocess.sources.base import (
     read_file,
     resolve_inside,
 )
-from preprocess.sources.folders import check_folder, count_foreign, list_if_possible
-from preprocess.sources.leftovers import LeftOut, is_system_file, suffix_of
+from preprocess.sources.folders import check_folder, list_if_possible
+from preprocess.sources.leftovers import LeftOut, is_system_file, kind_anywhere, suffix_of
+from preprocess.sources.listing import is_folder
 from preprocess.sources.names import name_advice
 from preprocess.sources.openimages_rows import Row, Rows, read_classes
 
@@ -202,19 +203,21 @@ class OpenImagesSource:
         if len(self._rows) > MAX_COUNTED_ROWS:
             return unread
         images = self._options.path(self._options.images)
-        count_foreign(self._root, images, unread)
         for entry in list_if_possible(self._root / images):
-            if entry.is_dir() and not is_system_file(entry.name):
-                unread.add(_NESTED, printable(f"{images}/{entry.name}"))
+            path = f"{images}/{entry.name}"
+            if kind := kind_anywhere(entry.name):
+                unread.add(kind, printable(path))
+            elif is_folder(entry):
+                unread.add(_NESTED, printable(path))
         known = set(self._rows.mask_names())
         masks = self._options.path(self._options.masks)
         folders = [masks]
         for folder in folders:
             for entry in list_if_possible(self._root / folder):
                 path = f"{folder}/{entry.name}"
-                if folder == masks and len(entry.name) == 1 and entry.is_dir():
+                if folder == masks and len(entry.name) == 1 and is_folder(entry):
                     folders.append(path)
-                elif entry.is_dir() and not is_system_file(entry.name):
+                elif not is_system_file(entry.name) and is_folder(entry):
                     unread.add(_NESTED, printable(path))
                 elif entry.name not in known or is_system_file(entry.name):
                     unread.look_at(entry.name, printable(path))

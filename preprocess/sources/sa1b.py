@@ -20,7 +20,8 @@ when there is one of each in the whole root: some downloaders sort them into `im
 - Numbers may be ints or floats. Areas are counted from the masks, not taken from the file.
 - Public copies are damaged: tars that end early, jpgs without json and the reverse.
 - Links to folders are not followed, and a file that is a link must stay inside the root, unless `follow_links` is set.
-- Archives other than plain tars are rejected, each as a whole: nothing in them can be read by offset.
+- Archives other than plain tars, and all within tars, are rejected, each as a whole: nothing in them can be read by
+  offset. One beside a folder or tar of its name, of which a pair is read, is counted only.
 """
 
 import math

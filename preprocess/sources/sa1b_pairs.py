@@ -27,7 +27,7 @@ from preprocess.sources.leftovers import (
     split_number,
     suffix_of,
 )
-from preprocess.sources.listing import Entry, Folders, scan_folder
+from preprocess.sources.listing import Folders, is_folder, scan_folder
 from preprocess.sources.tars import Member, read_member, scan_tar
 
 _SUFFIXES = (".jpg", ".json")
@@ -119,7 +119,7 @@ class Pairs:
             try:
                 for entry in scan_folder(self._root / folder):
                     name = f"{prefix}{entry.name}"
-                    is_link = _links_to_folder(entry)
+                    is_link = entry.is_symlink() and is_folder(entry)
                     if is_link or entry.is_dir(follow_symlinks=False):
                         if self.unread.look_at_folder(entry.name, printable(name)):
                             continue
@@ -304,14 +304,6 @@ def _why_unreadable(name: str) -> str:
     if kind.lower() in COMPRESSED_SUFFIXES:
         return f"a compressed file ({kind}): decompress it"
     return f"an archive of a kind ({kind}) that can't be read by offset: decompress it to a plain .tar, or extract it"
-
-
-def _links_to_folder(entry: Entry) -> bool:
-    try:
-        return entry.is_symlink() and entry.is_dir()
-    except OSError:
-        # A link to itself, say. If it is named like a file of ours, reading it will tell.
-        return False
 
 
 def _is_ours(name: str) -> bool:
