@@ -102,6 +102,8 @@ class Source(Protocol):
 
 FOLLOW_ADVICE = "set source.follow_links=true to follow links, or copy the files themselves (cp -rL)"
 
+_FETCH_ADVICE = "fetch it first (git annex get, dvc pull)"
+
 
 def resolve_inside(folder: RawPath, name: str) -> RawPath:
     """Return the file that an annotation calls `name`, which must lie in `folder`.
@@ -142,7 +144,7 @@ def _describe_link(base: Path, name: str) -> str:
     """Return which link leads out of `base`, where to, and what to do."""
     for path in accumulate(PurePosixPath(name).parts, Path.__truediv__, initial=base):
         if path.is_symlink() and not (target := path.resolve()).is_relative_to(base):
-            absent = "" if target.exists() else ", where nothing is: fetch it first (git annex get, dvc pull)"
+            absent = "" if target.exists() else f", where nothing is: {_FETCH_ADVICE}"
             return (
                 f"{name!r} leads out of {base.name!r} by a link, {path.relative_to(base)} -> {target}{absent}; "
                 f"{FOLLOW_ADVICE}"
@@ -205,12 +207,21 @@ def read_file(path: RawPath, limit: int = MAX_IMAGE_BYTES) -> bytes:
     return content
 
 
+def describe_absent(path: RawPath) -> str:
+    """Return which link on the way to a missing file leads nowhere, and what to do; "" where none does."""
+    if isinstance(path, Path):
+        for place in (path, *path.parents):
+            if place.is_symlink() and not place.exists():
+                return f": {place.name} is a link to {place.readlink()}, where nothing is: {_FETCH_ADVICE}"
+    return ""
+
+
 def check_file(path: Path, limit: int) -> None:
     """Raise `RecordError` unless this is a regular file of at most `limit` bytes: reading a pipe would never end."""
     try:
         if not path.is_file():
             if not path.exists():
-                raise MissingFileError("the file is missing")
+                raise MissingFileError(f"the file is missing{describe_absent(path)}")
             raise RecordError("not a regular file")
         if (found := path.stat().st_size) > limit:
             raise RecordError(f"the file has {found} bytes, over the limit of {limit}")

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from preprocess.errors import ConnectionLostError, SourceError
 from preprocess.sources.base import RawPath, printable
-from preprocess.sources.leftovers import LeftOut, archive_stem, is_system_file, suffix_of
+from preprocess.sources.leftovers import LeftOut, archive_stem, is_system_file, kind_anywhere, suffix_of
 from preprocess.sources.listing import Entry, scan_folder
 
 UNLISTED = "picture that the annotations do not list"
@@ -20,13 +20,21 @@ def check_folder(root: RawPath, folder: str) -> None:
     Of a remote root it is not asked: some servers can tell only of files.
 
     Raises:
-        SourceError: it is not; named are archives beside it, which may hold it.
+        SourceError: it is not, or it is empty and archives lie beside it, which may hold it.
     """
-    if not isinstance(root, Path) or (root / folder).is_dir():
+    path = root / folder
+    if not isinstance(path, Path) or (path.is_dir() and next(list_if_possible(path), None)):
         return
-    archives = sorted(entry.name for entry in list_if_possible(root) if archive_stem(entry.name))
+    beside = dict.fromkeys((root, path.parent))
+    archives = sorted(
+        entry.name for place in beside for entry in list_if_possible(place) if archive_stem(entry.name)
+    )
+    if path.is_dir() and not archives:
+        # Each of its files will be a reject, or is one that may be absent.
+        return
+    found = f"the folder {path} is empty" if path.is_dir() else f"there is no folder {path}"
     packed = f"; {', '.join(archives[:8])} there: unpack what holds it" if archives else ""
-    raise SourceError(f"there is no folder {root / folder}{packed}; check --root and the config's [source]")
+    raise SourceError(f"{found}{packed}; check --root and the config's [source]")
 
 
 def count_unlisted(root: RawPath, folder: str, listed: Iterable[str]) -> LeftOut:
@@ -39,11 +47,11 @@ def count_unlisted(root: RawPath, folder: str, listed: Iterable[str]) -> LeftOut
     return unread
 
 
-def count_system_files(root: RawPath, folder: str, unread: LeftOut) -> None:
-    """Count the files of operating systems that lie directly in a folder."""
+def count_foreign(root: RawPath, folder: str, unread: LeftOut) -> None:
+    """Count what lies directly in a folder and belongs to no dataset: archives, say, and unfinished downloads."""
     for entry in list_if_possible(root / folder):
-        if is_system_file(entry.name):
-            unread.look_at(entry.name, printable(f"{folder}/{entry.name}"))
+        if kind := kind_anywhere(entry.name):
+            unread.add(kind, printable(f"{folder}/{entry.name}"))
 
 
 def list_if_possible(folder: RawPath) -> Iterator[Entry]:

@@ -1,5 +1,6 @@
 """What lies in a dataset's folders and is not read: counted by its kind, with the first name of each."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import PurePosixPath
@@ -12,11 +13,32 @@ ARCHIVE = "archive or compressed file, not read: unpack it"
 
 UNFINISHED = "unfinished download, not read"
 
-_UNFINISHED_SUFFIXES = (".part", ".partial", ".crdownload", ".aria2", ".download", ".incomplete", ".filepart")
+SPLIT = "numbered part or copy of a file, not read: join parts in order (cat)"
+
+TABLE = "table or list in a format that this dataset does not come in, not read"
+
+_UNFINISHED_SUFFIXES = (
+    ".part", ".partial", ".crdownload", ".aria2", ".download", ".incomplete", ".filepart", ".tmp",
+)  # fmt: skip
+
+_RSYNC = re.compile(r"\..+\.[a-z0-9]{2,5}\.[a-z0-9]{6}", re.ASCII | re.IGNORECASE)
+"""As rsync calls a file while it is copied: .sa_000001.tar.Ab12cd."""
+
+_SPLIT = re.compile(
+    r".+\.(tar|tgz|gz|bz2|xz|zst|lz4|zip|7z|rar|jpe?g|png|webp|mp4|mov|json|csv|npz|npy)\.[0-9]{1,4}",
+    re.ASCII | re.IGNORECASE,
+)
+"""As split and zip call parts, and wget a file that was there before."""
+
+_COPY = re.compile(r" ?\([0-9]{1,3}\)$", re.ASCII)
+"""What a browser puts behind the name of a file that was there before."""
+
+COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".lzma")
+"""Of one file, not of an archive."""
 
 ARCHIVE_SUFFIXES = (
     ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst",
-    ".zip", ".7z", ".rar", ".gz", ".bz2", ".xz", ".zst",
+    ".tar.lz4", ".tar.lzma", ".zip", ".7z", ".rar", *COMPRESSED_SUFFIXES,
 )  # fmt: skip
 
 SAME_FILE = "image with the same file as an earlier one; both are kept"
@@ -39,9 +61,34 @@ def archive_stem(name: str) -> str:
 
     >>> archive_stem("sa_000001.tar.gz")
     'sa_000001'
+    >>> archive_stem("sa_000001.tar.00"), archive_stem("sa_000001.tar (1)")
+    ('sa_000001', 'sa_000001')
     """
-    suffix = max((end for end in ARCHIVE_SUFFIXES if name.lower().endswith(end)), key=len, default="")
-    return name[: -len(suffix)] if suffix else ""
+    plain = _COPY.sub("", name.removesuffix(split_number(name)))
+    suffix = max((end for end in ARCHIVE_SUFFIXES if plain.lower().endswith(end)), key=len, default="")
+    return plain[: -len(suffix)] if suffix else ""
+
+
+def split_number(name: str) -> str:
+    """Return the number at the end of the name of a part or copy of a file, "" of any other.
+
+    >>> split_number("sav_000.tar.001"), split_number("sa_1.jpg")
+    ('.001', '')
+    """
+    return PurePosixPath(name).suffix if _SPLIT.fullmatch(name) else ""
+
+
+def kind_anywhere(name: str) -> str:
+    """Return what a file is that no dataset holds, whatever its place; "" of any other."""
+    if is_system_file(name):
+        return SYSTEM_FILE
+    if name.lower().endswith(_UNFINISHED_SUFFIXES) or _RSYNC.fullmatch(name):
+        return UNFINISHED
+    if archive_stem(name):
+        return ARCHIVE
+    if split_number(name):
+        return SPLIT
+    return TABLE if suffix_of(name) in (".jsonl", ".parquet") else ""
 
 
 def suffix_of(name: str) -> str:
@@ -67,10 +114,9 @@ class LeftOut:
 
     def look_at(self, name: str, path: str) -> bool:
         """Count a file that is not read, if it is anything worth saying; return whether it was."""
-        if is_system_file(name):
-            kind = SYSTEM_FILE
-        else:
-            kind = UNFINISHED if name.lower().endswith(_UNFINISHED_SUFFIXES) else self._kind_of(name)
+        kind = kind_anywhere(name)
+        if kind not in (SYSTEM_FILE, UNFINISHED):
+            kind = self._kind_of(name) or kind
         if kind:
             self.add(kind, path)
         return bool(kind)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Container, Iterator
+from heapq import heappop, heappush
 from pathlib import Path
 from typing import TypeAlias
 
@@ -35,6 +36,15 @@ def scan_folder(folder: RawPath, sized: tuple[str, ...] = ()) -> Iterator[Entry]
         yield from entries
 
 
+def is_folder(entry: Entry) -> bool:
+    """Whether this is a folder or a link to one."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        # A link to itself, say. If it is named like a file of the dataset, reading it will tell.
+        return False
+
+
 def why_not_followed(root: RawPath, path: str) -> str:
     """Return why the link to a folder at `path` below the root is not followed, "" where it is.
 
@@ -47,6 +57,53 @@ def why_not_followed(root: RawPath, path: str) -> str:
     if any(Path(folder).resolve().is_relative_to(target) for folder in above):
         return f"a link in a circle, to {target}, which holds the link itself: remove it"
     return ""
+
+
+class Folders:
+    """Folders below a root that are still to be looked into, "" being the root: each real one once, if links lead to it.
+
+    What lies in the root itself comes before what links lead to, and of those the shallow ones before the deep.
+    """
+
+    def __init__(self, root: RawPath, unread: LeftOut) -> None:
+        self._root = root
+        self._unread = unread
+        self._plain = [("", 0)]
+        self._links: list[tuple[int, str]] = []
+        self._seen: set[Path] = set()
+
+    def __iter__(self) -> Iterator[tuple[str, int]]:
+        """Yield each folder's path relative to the root, and how deep it lies; more may be added meanwhile."""
+        while self._plain or self._links:
+            if self._plain:
+                path, depth = self._plain.pop()
+            else:
+                depth, path = heappop(self._links)
+            if self._is_new(path):
+                yield path, depth
+            else:
+                self._unread.add("link to a folder that is read under another name", printable(path))
+
+    def add(self, path: str, depth: int, is_link: bool) -> str:
+        """Add a folder; return why it is not looked into, "" where it is."""
+        if is_link and (reason := why_not_followed(self._root, path)):
+            return reason
+        if depth > MAX_DEPTH:
+            return f"folders are nested deeper than the limit of {MAX_DEPTH}"
+        if is_link:
+            heappush(self._links, (depth, path))
+        else:
+            self._plain.append((path, depth))
+        return ""
+
+    def _is_new(self, path: str) -> bool:
+        if not isinstance(self._root, LinkedPath):
+            # No link is followed, so each folder has one name.
+            return True
+        real = Path(self._root / path).resolve()
+        is_new = real not in self._seen
+        self._seen.add(real)
+        return is_new
 
 
 def list_tree(
@@ -73,9 +130,8 @@ def list_tree(
     """
     sizes: dict[str, int] = {}
     rejects: list[Reject] = []
-    folders = [("", 0)]
-    while folders:
-        folder, depth = folders.pop()
+    folders = Folders(root, unread)
+    for folder, depth in folders:
         try:
             entries = sorted(scan_folder(root / folder, suffixes), key=lambda entry: entry.name)
         except OSError as err:
@@ -100,12 +156,8 @@ def list_tree(
                 continue
             if not is_text(entry.name):
                 reason = "the name is no UTF-8, so it can't stand in a store: rename it"
-            elif is_folder and entry.is_symlink() and (not_followed := why_not_followed(root, path)):
-                reason = not_followed
-            elif is_folder and depth == MAX_DEPTH:
-                reason = f"folders are nested deeper than the limit of {MAX_DEPTH}"
             elif is_folder:
-                folders.append((path, depth + 1))
+                reason = folders.add(path, depth + 1, entry.is_symlink())
             else:
                 sizes[path] = size
             if reason:

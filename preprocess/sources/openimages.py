@@ -33,9 +33,18 @@ from preprocess.images import ImageDecoder, Picture, decode_bitmap, decode_image
 from preprocess.layout import DatasetType
 from preprocess.records import Frame, Mask, Record, Reject, Skip
 from preprocess.segmentation import Bitmap
-from preprocess.sources.base import RawPath, SourceOptions, file_digest, printable, read_file, resolve_inside
-from preprocess.sources.folders import check_folder, count_system_files, list_if_possible
-from preprocess.sources.leftovers import LeftOut, is_system_file, suffix_of
+from preprocess.sources.base import (
+    RawPath,
+    SourceOptions,
+    describe_absent,
+    file_digest,
+    printable,
+    read_file,
+    resolve_inside,
+)
+from preprocess.sources.folders import check_folder, list_if_possible
+from preprocess.sources.leftovers import LeftOut, is_system_file, kind_anywhere, suffix_of
+from preprocess.sources.listing import is_folder
 from preprocess.sources.names import name_advice
 from preprocess.sources.openimages_rows import Row, Rows, read_classes
 
@@ -45,6 +54,9 @@ MAX_BITMAP_PIXELS = 1 << 30
 
 MAX_COUNTED_ROWS = 1 << 18
 """Up to how many rows the folder of masks is gone through for masks without a row; the official train CSV has more."""
+
+
+_NESTED = "folder within a folder of files, not looked into: move its files up"
 
 
 class Options(SourceOptions, frozen=True, kw_only=True):
@@ -186,19 +198,27 @@ class OpenImagesSource:
         )
 
     def _count_unread(self) -> LeftOut:
-        """Count the masks in the folder that no row names."""
+        """Count the masks in the folder that no row names, and what else lies in the folders and is not looked at."""
         unread = LeftOut(lambda name: "mask without a row in the CSV" if suffix_of(name) == ".png" else "")
         if len(self._rows) > MAX_COUNTED_ROWS:
             return unread
-        count_system_files(self._root, self._options.path(self._options.images), unread)
+        images = self._options.path(self._options.images)
+        for entry in list_if_possible(self._root / images):
+            path = f"{images}/{entry.name}"
+            if kind := kind_anywhere(entry.name):
+                unread.add(kind, printable(path))
+            elif is_folder(entry):
+                unread.add(_NESTED, printable(path))
         known = set(self._rows.mask_names())
         masks = self._options.path(self._options.masks)
         folders = [masks]
         for folder in folders:
             for entry in list_if_possible(self._root / folder):
                 path = f"{folder}/{entry.name}"
-                if folder == masks and len(entry.name) == 1 and entry.is_dir():
+                if folder == masks and len(entry.name) == 1 and is_folder(entry):
                     folders.append(path)
+                elif not is_system_file(entry.name) and is_folder(entry):
+                    unread.add(_NESTED, printable(path))
                 elif entry.name not in known or is_system_file(entry.name):
                     unread.look_at(entry.name, printable(path))
         return unread
@@ -242,7 +262,9 @@ def _find(folder: RawPath, names: list[str]) -> tuple[str, RawPath]:
             raise RecordError(f"can't read the file: {err}") from err
         return name, path
     looked_for = ", ".join(dict.fromkeys(names))
-    raise MissingFileError(f"the file is missing: looked for {looked_for}{name_advice(folder, names[0])}")
+    raise MissingFileError(
+        f"the file is missing: looked for {looked_for}{name_advice(folder, names[0])}{describe_absent(folder / names[0])}"
+    )
 
 
 def _decode(decode: ImageDecoder, encoded: bytes, sizes: list[tuple[int, int]]) -> Picture:

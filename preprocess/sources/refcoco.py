@@ -36,7 +36,7 @@ from preprocess.layout import DatasetType
 from preprocess.records import Frame, Mask, Record, Reject, Skip
 from preprocess.segmentation import Bitmap, Rle, check_mask_size
 from preprocess.sources.base import RawPath, SourceOptions, file_digest, read_file, resolve_inside
-from preprocess.sources.folders import check_folder, count_system_files
+from preprocess.sources.folders import check_folder, count_foreign
 from preprocess.sources.instances import Annotation, ImageEntry, Instances, check_drawn, describe_misdrawn
 from preprocess.sources.leftovers import LeftOut
 from preprocess.sources.names import is_there, name_advice, spellings
@@ -184,7 +184,7 @@ class RefcocoSource:
         if self._image_ids:
             check_folder(root, options.images)
         unread = LeftOut(lambda _: "")
-        count_system_files(root, options.images, unread)
+        count_foreign(root, options.images, unread)
         silent = Skip("ref without sentence", num_silent)
         self.skips = (*unread.skips, silent) if num_silent else unread.skips
         if num_silent == len(refs):

@@ -20,9 +20,11 @@ when there is one of each in the whole root: some downloaders sort them into `im
 - Numbers may be ints or floats. Areas are counted from the masks, not taken from the file.
 - Public copies are damaged: tars that end early, jpgs without json and the reverse.
 - Links to folders are not followed, and a file that is a link must stay inside the root, unless `follow_links` is set.
-- Archives other than plain tars are rejected, each as a whole: nothing in them can be read by offset.
+- Archives other than plain tars, and all within tars, are rejected, each as a whole: nothing in them can be read by
+  offset. One beside a folder or tar of its name, of which a pair is read, is counted only.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
@@ -71,7 +73,8 @@ class _File(msgspec.Struct, frozen=True):
     annotations: list[msgspec.Raw]
 
 
-_FILE = msgspec.json.Decoder(_File)
+# Not strict: some tools write numbers as text.
+_FILE = msgspec.json.Decoder(_File, strict=False)
 
 
 class _Annotation(msgspec.Struct, frozen=True):
@@ -216,11 +219,17 @@ class Sa1bSource:
 
 def _parse_annotation(element: msgspec.Raw, place: int) -> _Annotation:
     try:
-        return msgspec.json.decode(element, type=_Annotation)
+        annotation = msgspec.json.decode(element, type=_Annotation, strict=False)
     except JSON_ERRORS as err:
         raise SegmentationError(
             f"annotations[{place}] is not an annotation: {explain(err, element)}"
         ) from err
+    for name in ("predicted_iou", "stability_score"):
+        value = getattr(annotation, name)
+        # Written as text, "nan" is a float.
+        if value is not None and not math.isfinite(value):
+            raise SegmentationError(f"annotations[{place}] has a {name} of {value}, expected a number")
+    return annotation
 
 
 def _parse_mask(segmentation: msgspec.Raw, size: tuple[int, int]) -> Rle:
@@ -236,7 +245,7 @@ def _parse_mask(segmentation: msgspec.Raw, size: tuple[int, int]) -> Rle:
 
 
 def _whole(number: int | float) -> int:
-    if number != int(number):
+    if not math.isfinite(number) or number != int(number):
         raise RecordError(f"found {number}, expected a whole number", stage="decode")
     return int(number)
 

@@ -6,8 +6,8 @@ folder, or a folder within a tar) and, in a tar, an offset and a size. Paths are
 
 import re
 from array import array
-from collections.abc import Container
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
@@ -18,12 +18,21 @@ from preprocess.records import Reject
 from preprocess.remote.connection import side_by_side
 from preprocess.remote.path import RemotePath
 from preprocess.sources.base import RawPath, printable, read_file, resolve_inside
-from preprocess.sources.leftovers import ARCHIVE, LeftOut, archive_stem, is_system_file, suffix_of
-from preprocess.sources.listing import Entry, scan_folder, why_not_followed
+from preprocess.sources.leftovers import (
+    COMPRESSED_SUFFIXES,
+    SYSTEM_FILE,
+    LeftOut,
+    archive_stem,
+    is_system_file,
+    split_number,
+    suffix_of,
+)
+from preprocess.sources.listing import Folders, is_folder, scan_folder
 from preprocess.sources.tars import Member, read_member, scan_tar
 
 _SUFFIXES = (".jpg", ".json")
 _NAME = re.compile(r"sa_(0|[1-9][0-9]{0,17})(\.jpg|\.json)", re.ASCII)
+_UNPACKED = "archive, not read: pairs are read beside it from a folder or tar of its name; unpack it where it holds more"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +92,13 @@ class Pairs:
         self._root = root
         self._places: dict[_Place, int] = {}
         self._columns = [array("q") for _ in range(5)]
-        self._walk()
+        archives = self._walk()
         # Row by row: image id, place, suffix, offset, size.
         table = np.stack([np.array(column, np.int64) for column in self._columns], axis=1)
         del self._columns
         self._place_list: list[_Place] = sorted(self._places)
         self._images, self._annotations = self._match(self._sort(table))
+        self._judge_archives(archives)
         self.rejects.sort(key=lambda reject: (reject.path, reject.reason))
         self.tars.sort()
 
@@ -100,28 +110,23 @@ class Pairs:
         image = self._images[index]
         return int(image[0]), self._file(image), self._file(self._annotations[index])
 
-    def _walk(self) -> None:
-        folders, tars, archives = [""], list[str](), list[str]()
-        unpacked: set[str] = set()
-        while folders:
-            folder = folders.pop()
+    def _walk(self) -> list[str]:
+        """Note all files; return the archives that are no plain tars."""
+        folders, tars, archives = Folders(self._root, self.unread), list[str](), list[str]()
+        for folder, depth in folders:
             prefix = f"{folder}/" if folder else ""
             place = self._place("", folder)
             try:
                 for entry in scan_folder(self._root / folder):
                     name = f"{prefix}{entry.name}"
-                    if entry.is_dir(follow_symlinks=False):
-                        if not self.unread.look_at_folder(entry.name, printable(name)):
-                            folders.append(name)
-                            unpacked.add(entry.name)
+                    is_link = entry.is_symlink() and is_folder(entry)
+                    if is_link or entry.is_dir(follow_symlinks=False):
+                        if self.unread.look_at_folder(entry.name, printable(name)):
+                            continue
+                        if reason := folders.add(name, depth + 1, is_link):
+                            self._reject("sa1b", name, reason)
                     elif entry.name.endswith(".tar") and not entry.name.startswith("."):
                         tars.append(name)
-                        unpacked.add(archive_stem(entry.name))
-                    elif _links_to_folder(entry):
-                        if reason := why_not_followed(self._root, name):
-                            self._reject("sa1b", name, reason)
-                        else:
-                            folders.append(name)
                     elif (
                         not _is_ours(entry.name)
                         and archive_stem(entry.name)
@@ -134,24 +139,28 @@ class Pairs:
                 if not folder:
                     raise SourceError(f"can't list {self._root}: {err.strerror}; check --root") from err
                 self._reject("sa1b", folder, f"can't list the folder: {err.strerror}")
-        self._judge_archives(archives, unpacked)
         # Of a remote tar, each header is a request.
         scan = side_by_side if isinstance(self._root, RemotePath) else map
         for tar, (members, reason) in zip(tars, scan(self._scan_tar, tars), strict=True):
             self._add_members(tar, members)
             if reason:
                 self._reject("sa1b", tar, reason)
+        return archives
 
-    def _judge_archives(self, archives: list[str], unpacked: Container[str]) -> None:
-        """Reject archives other than plain tars, but for those whose content lies there under their name."""
+    def _judge_archives(self, archives: list[str]) -> None:
+        """Reject archives other than plain tars; but for those beside a folder or tar of their name that is read."""
+        rows = np.concatenate([self._images[:, 1], self._annotations[:, 1]])
+        read: set[str] = set()
+        for number in np.unique(rows):
+            place = self._place_list[int(number)]
+            used = PurePosixPath(place.tar.removesuffix(".tar") or place.folder)
+            read.update(str(folder) for folder in (used, *used.parents))
         for path in archives:
-            name = path.rpartition("/")[2]
-            if archive_stem(name) in unpacked:
-                self.unread.add(f"{ARCHIVE}, or remove it: its content lies there already", printable(path))
+            folder, slash, name = path.rpartition("/")
+            if f"{folder}{slash}{archive_stem(name)}" in read:
+                self.unread.add(_UNPACKED, printable(path))
             else:
-                kind = name.removeprefix(archive_stem(name))
-                reason = f"an archive of a kind ({kind}) that can't be read by offset: decompress it to a plain .tar, or extract it"
-                self._reject("sa1b", path, reason)
+                self._reject("sa1b", path, _why_unreadable(name))
 
     def _scan_tar(self, tar: str) -> tuple[list[Member], str]:
         """Return a tar's members that are ours, up to where it is damaged, and how; "" where it is not."""
@@ -167,7 +176,14 @@ class Pairs:
     def _add_members(self, tar: str, members: list[Member]) -> None:
         for member in members:
             folder, _, name = member.name.rpartition("/")
-            if not _is_ours(name):
+            if any(is_system_file(part) for part in member.name.split("/")):
+                self.unread.add(SYSTEM_FILE, printable(f"{tar}/{member.name}"))
+            elif not _is_ours(name) and archive_stem(name):
+                reason = (
+                    "an archive within a tar, which is not looked into: extract the outer tar, then this one"
+                )
+                self._reject("sa1b", f"{tar}/{member.name}", reason)
+            elif not _is_ours(name):
                 self.unread.look_at(name, printable(f"{tar}/{member.name}"))
             elif not member.problem:
                 place = self._place(tar, folder)
@@ -271,12 +287,23 @@ def _kind_of(name: str) -> str:
     return "json whose name is not sa_<image id>.json, not read" if suffix_of(name) == ".json" else ""
 
 
-def _links_to_folder(entry: Entry) -> bool:
-    try:
-        return entry.is_symlink() and entry.is_dir()
-    except OSError:
-        # A link to itself, say. If it is named like a file of ours, reading it will tell.
-        return False
+def _why_unreadable(name: str) -> str:
+    """Return why an archive of this name is not read, and what to do."""
+    stem = archive_stem(name)
+    kind = name.removeprefix(stem)
+    if name.startswith("."):
+        return "a hidden archive, as an unfinished download is: if it is whole, rename it, without the dot"
+    if kind.lower() == ".tar":
+        return f"a tar whose name ends in {kind}: rename it, to end in .tar"
+    if split_number(name):
+        return f"a numbered part or copy of an archive ({kind}): join parts in order (cat), and remove copies"
+    if kind.endswith(")"):
+        return (
+            f"a copy of an archive, as a browser names it ({kind}): remove it, or rename it, to end in .tar"
+        )
+    if kind.lower() in COMPRESSED_SUFFIXES:
+        return f"a compressed file ({kind}): decompress it"
+    return f"an archive of a kind ({kind}) that can't be read by offset: decompress it to a plain .tar, or extract it"
 
 
 def _is_ours(name: str) -> bool:

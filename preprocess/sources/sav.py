@@ -310,9 +310,11 @@ class SavSource:
             self._find_files()
             self._video_ids = sorted(set().union(*self._files.values()))
             if not self._video_ids:
+                # A link to a folder that was not followed, say.
+                fault = "; ".join(f"{reject.path} is {reject.reason}" for reject in self.rejects[:1])
                 raise SourceError(
                     f"no *_manual.json, *_auto.json or *.mp4 below {root}{describe_skips(self._unread.skips)}; "
-                    "check --root and layout"
+                    f"check --root and layout{f' ({fault})' if fault else ''}"
                 )
         self._count_unread()
         self.skips = self._unread.skips

@@ -1,5 +1,6 @@
 """What lies beside the data: files of operating systems are passed over, what looks like data is named, both counted."""
 
+import shutil
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -86,12 +87,12 @@ def test_files_of_operating_systems_are_passed_over_and_counted(tmp_path: Path, 
 
 def test_files_of_macos_in_a_tar_are_passed_over_and_counted(tmp_path: Path) -> None:
     write_sa1b(tmp_path / "made", pictures())
-    put(tmp_path / "made", "sa_000000/._sa_1.jpg", "sa_000000/._sa_1.json")
+    put(tmp_path / "made/sa_000000", "._sa_1.jpg", "._sa_1.json", "__MACOSX/sa_1.jpg", "__MACOSX/a.zip")
     (tmp_path / "root").mkdir()
     with tarfile.open(tmp_path / "root" / "sa_000000.tar", "w") as archive:
         for path in sorted((tmp_path / "made" / "sa_000000").iterdir()):
             archive.add(path, path.name)
-    assert read("sa1b", tmp_path / "root") == (2, [], {SYSTEM: 2})
+    assert read("sa1b", tmp_path / "root") == (2, [], {SYSTEM: 4})
 
 
 UNREAD: dict[str, tuple[str, Callable[[Path], object], str, str]] = {
@@ -185,13 +186,134 @@ def test_an_archive_that_is_no_plain_tar_is_a_reject_beside_the_tars(tmp_path: P
     )
 
 
-def test_an_archive_whose_content_lies_there_is_only_counted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("tar", [False, True])
+def test_an_archive_beside_pairs_under_its_name_is_only_counted(tmp_path: Path, tar: bool) -> None:
+    write_sa1b(tmp_path / "some", pictures(), tar=tar)
+    put(tmp_path, "some/sa_000000.tar.gz")
+    reason = (
+        "archive, not read: pairs are read beside it from a folder or tar of its name; "
+        "unpack it where it holds more, such as some/sa_000000.tar.gz"
+    )
+    assert read("sa1b", tmp_path) == (2, [], {reason: 1})
+
+
+@pytest.mark.parametrize(
+    "archive", ["packed/sa_000000.tar.gz", "sa_000001.zip", "some.tgz/sa_000000.tgz", "empty.zip"]
+)
+def test_an_archive_that_lies_elsewhere_or_beside_an_empty_folder_is_a_reject(
+    tmp_path: Path, archive: str
+) -> None:
     write_sa1b(tmp_path, pictures())
-    put(tmp_path, "packed/sa_000000.tar.gz")
-    images, rejects, skips = read("sa1b", tmp_path)
-    assert (images, rejects) == (2, [])
-    [reason] = skips
-    assert reason.endswith("its content lies there already, such as packed/sa_000000.tar.gz")
+    (tmp_path / "sa_000001").mkdir()
+    put(tmp_path, "empty/notes.txt", archive)
+    images, [reject], skips = read("sa1b", tmp_path)
+    assert (images, reject.path, skips) == (2, archive, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("sa_2.TAR", "a tar whose name ends in .TAR: rename it"),
+        (".sa_2.tar", "a hidden archive, as an unfinished download is: if it is whole, rename it"),
+        ("sa_7.json.gz", "a compressed file (.gz): decompress it"),
+        ("sa_2.tar.00", "a numbered part or copy of an archive (.tar.00): join parts in order (cat)"),
+        ("sa_2.zip.001", "a numbered part or copy of an archive (.zip.001): join parts in order (cat)"),
+        ("sa_2.tar.1", "a numbered part or copy of an archive (.tar.1)"),
+        ("sa_2.tar (1)", "a copy of an archive, as a browser names it (.tar (1)): remove it, or rename it"),
+        ("sa_2.tar.lz4", "(.tar.lz4) that can't be read by offset: decompress it to a plain .tar"),
+    ],
+)
+def test_an_archive_of_sa1b_that_is_not_read_is_a_reject_that_says_what_to_do(
+    tmp_path: Path, name: str, advice: str
+) -> None:
+    write_sa1b(tmp_path, pictures())
+    put(tmp_path, name)
+    images, [reject], skips = read("sa1b", tmp_path)
+    assert (images, reject.path, skips) == (2, name, {})
+    assert advice in reject.reason
+
+
+@pytest.mark.parametrize("name", ["sa_000001.tar", "a/sa_000001.zip", "sa_000001.tar.gz"])
+def test_an_archive_within_a_tar_is_a_reject(tmp_path: Path, name: str) -> None:
+    write_sa1b(tmp_path, pictures())
+    put(tmp_path / "made", name)
+    with tarfile.open(tmp_path / "outer.tar", "w") as archive:
+        archive.add(tmp_path / "made" / name, name)
+    shutil.rmtree(tmp_path / "made")
+    images, [reject], skips = read("sa1b", tmp_path)
+    assert (images, skips) == (2, {})
+    assert reject.path == f"outer.tar/{name}"
+    assert reject.reason.startswith("an archive within a tar, which is not looked into: extract")
+
+
+ENDINGS = {
+    ".a.npz.Ab12cd": "unfinished download, not read",
+    "a.mp4.tmp": "unfinished download, not read",
+    "a.mp4.001": "numbered part or copy of a file, not read: join parts in order (cat)",
+    "a.jpg.1": "numbered part or copy of a file, not read: join parts in order (cat)",
+    "a.jsonl": "table or list in a format that this dataset does not come in, not read",
+    "a.parquet": "table or list in a format that this dataset does not come in, not read",
+}
+
+
+@pytest.mark.parametrize(
+    ("config", "folder"),
+    [
+        ("npz", "clips"),
+        ("sa1b", "sa_000000"),
+        ("sav", "sav_000"),
+        ("coco", "train2017"),
+        ("refcoco", "images/mscoco/images/train2014"),
+        ("openimages", "train"),
+        ("openimages", "train-masks"),
+    ],
+)
+def test_endings_that_no_dataset_has_are_counted_in_every_folder(
+    tmp_path: Path, config: str, folder: str
+) -> None:
+    WRITERS[config](tmp_path, pictures())
+    before = read(config, tmp_path)
+    put(tmp_path, *(f"{folder}/{name}" for name in ENDINGS), f"{folder}/.gitattributes", f"{folder}/a.log.1")
+    images, rejects, skips = read(config, tmp_path)
+    assert (images, rejects) == before[:2]
+    firsts = {reason: min(name for name in ENDINGS if ENDINGS[name] == reason) for reason in ENDINGS.values()}
+    counted = {f"{reason}, such as {folder}/{name}": 2 for reason, name in firsts.items()}
+    assert skips == {**before[2], **counted}
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("train-masks/7.zip", "archive or compressed file, not read: unpack it"),
+        ("train-masks/0/7.tar.gz", "archive or compressed file, not read: unpack it"),
+        ("train/7.zip", "archive or compressed file, not read: unpack it"),
+        ("train/train_0/x.jpg", "folder within a folder of files, not looked into: move its files up"),
+        ("train-masks/00/x.png", "folder within a folder of files, not looked into: move its files up"),
+        ("train-masks/0/1/x.png", "folder within a folder of files, not looked into: move its files up"),
+    ],
+)
+def test_archives_and_folders_in_those_of_openimages_are_named(
+    tmp_path: Path, name: str, reason: str
+) -> None:
+    WRITERS["openimages"](tmp_path, pictures())
+    # Links to themselves are no folders, and no fault.
+    for folder in ("train", "train-masks"):
+        (tmp_path / folder / "loop").symlink_to("loop")
+    images, _, skips = read("openimages", tmp_path)
+    put(tmp_path, name)
+    named = name.rpartition("/")[0] if reason.startswith("folder") else name
+    assert read("openimages", tmp_path) == (images, [], {**skips, f"{reason}, such as {named}": 1})
+
+
+def test_an_empty_folder_beside_an_archive_is_an_error_that_names_it(tmp_path: Path) -> None:
+    WRITERS["openimages"](tmp_path, pictures())
+    for path in (tmp_path / "train-masks").iterdir():
+        path.unlink()
+    put(tmp_path, "train-masks-0.zip")
+    with pytest.raises(
+        SourceError, match=r"the folder .*train-masks is empty; train-masks-0\.zip there: unpack"
+    ):
+        open_source(config_of("openimages"), tmp_path)
 
 
 @pytest.mark.parametrize(

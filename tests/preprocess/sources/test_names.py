@@ -19,7 +19,7 @@ from stores import CONFIGS
 from preprocess.config import load_config
 from preprocess.errors import RecordError
 from preprocess.pipeline import open_source
-from preprocess.records import Frame, Reject
+from preprocess.records import Frame, Reject, Skip
 from preprocess.sources.base import LinkedPath, Source, resolve_inside
 from preprocess.sources.names import read_named
 
@@ -181,14 +181,60 @@ def test_folders_are_links_and_circles_end(tmp_path: Path) -> None:
     assert all("source.follow_links=true" in reject.reason for reject in closed.rejects)
 
 
-def test_two_links_that_lead_to_each_other_end(tmp_path: Path) -> None:
+def test_two_links_that_lead_to_each_other_are_looked_into_once(tmp_path: Path) -> None:
     write_sa1b(tmp_path, pictures())
     for one, other in (("a", "b"), ("b", "a")):
         (tmp_path / one).mkdir()
         (tmp_path / one / "link").symlink_to(tmp_path / other)
     shutil.move(tmp_path / "sa_000000", tmp_path / "a" / "sa_000000")
-    frames, reasons = read(open_linked("sa1b", tmp_path))
-    assert sorted(frames) == ["sa1b/sa_1", "sa1b/sa_2"]
-    # From b, the pictures are seen a second time.
-    assert sum("the same image is in" in reason for reason in reasons) == 2
-    assert sum("a link in a circle" in reason for reason in reasons) == 2
+    source = open_linked("sa1b", tmp_path)
+    frames, reasons = read(source)
+    assert (sorted(frames), reasons) == (["sa1b/sa_1", "sa1b/sa_2"], [])
+    again = "link to a folder that is read under another name, such as a/link"
+    assert source.skips == (Skip(again, 2),)
+
+
+@pytest.mark.parametrize("name", ["npz", "sa1b"])
+def test_links_that_double_at_each_level_are_looked_into_once(tmp_path: Path, name: str) -> None:
+    """Two links a level, 12 levels: 2 ** 12 ways lead to the pictures."""
+    root, far = tmp_path / "root", tmp_path / "far"
+    root.mkdir()
+    for level in range(12):
+        (far / f"{level}").mkdir(parents=True)
+        for link in ("a", "b"):
+            (far / f"{level}" / link).symlink_to(far / f"{level + 1}")
+    WRITERS[name](far / "12", pictures())
+    (root / "z").symlink_to(far / "0")
+    source = open_linked(name, root)
+    assert len(source) == len(pictures())
+    assert source.rejects == []
+    # One link a level adds nothing.
+    [skip] = source.skips
+    assert (skip.count, skip.reason) == (
+        12,
+        "link to a folder that is read under another name, such as z/a/a/a/a/a/a/a/a/a/a/a/b",
+    )
+
+
+def test_folders_that_are_nested_deeper_than_16_are_a_reject_of_sa1b(tmp_path: Path) -> None:
+    write_sa1b(tmp_path, pictures())
+    deep = "/".join(["d"] * 17)
+    shutil.copytree(tmp_path / "sa_000000", tmp_path / deep / "sa_000000")
+    [reject] = open_source(load_config(CONFIGS / "sa1b.toml", []), tmp_path).rejects
+    assert (reject.path, reject.reason) == (deep, "folders are nested deeper than the limit of 16")
+
+
+@pytest.mark.parametrize("name", ["coco", "openimages", "sa1b"])
+def test_a_link_to_nowhere_says_where_it_leads_and_to_fetch_it(tmp_path: Path, name: str) -> None:
+    WRITERS[name](tmp_path, pictures())
+    before, _ = read(open_linked(name, tmp_path))
+    picture = min(tmp_path.rglob("*.jpg"))
+    picture.unlink()
+    picture.symlink_to(tmp_path.parent / "store" / "key")
+    frames, [reason] = read(open_linked(name, tmp_path))
+    assert len(frames) == len(before) - 1
+    assert reason.startswith("the file is missing")
+    assert (
+        f"{picture.name} is a link to {tmp_path.parent}/store/key, where nothing is: fetch it first (git annex get, dvc pull)"
+        in reason
+    )

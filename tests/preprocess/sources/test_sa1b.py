@@ -297,13 +297,35 @@ def test_a_mask_without_quality_fields_passes_their_filters(tmp_path: Path) -> N
     assert len(frame.masks) == 1
 
 
+def test_ids_and_sizes_may_be_text(tmp_path: Path) -> None:
+    jpg, content = pair_of(1)
+    document = json.loads(content)
+    for field, value in document["image"].items():
+        document["image"][field] = str(value)
+    for annotation in document["annotations"]:
+        annotation["id"] = str(annotation["id"])
+    roots = tmp_path / "text", tmp_path / "numbers"
+    for root, text in zip(roots, (json.dumps(document).encode(), content), strict=True):
+        root.mkdir()
+        (root / "sa_1.jpg").write_bytes(jpg)
+        (root / "sa_1.json").write_bytes(text)
+    described = [
+        [(frame.key, [mask.object_id for mask in frame.masks]) for frame in read(open_source(root))]
+        for root in roots
+    ]
+    assert described[0] == described[1] == [("sa1b/sa_1", ["7"])]
+
+
 @pytest.mark.parametrize(
     ("annotation", "reason"),
     [
         ({"id": 5}, "no segmentation"),
         ({"segmentation": {"size": [4, 6], "counts": [24]}}, "missing required field `id`"),
         ({"id": 5.5}, "whole number"),
-        ({"id": "5"}, "not an annotation"),
+        ({"id": "five"}, "not an annotation"),
+        ({"id": "nan"}, "found nan, expected a whole number"),
+        ({"id": "1e999"}, "not an annotation"),
+        ({"id": 9, "predicted_iou": "nan"}, "a predicted_iou of nan, expected a number"),
         ({"id": 7, "segmentation": {"size": [4, 6], "counts": [12, 12]}}, "earlier annotation"),
         ({"id": 5, "segmentation": {"size": [4, 6], "counts": [24]}}, "covers no pixel"),
         ({"id": 5, "segmentation": {"size": [6, 4], "counts": [12, 12]}}, "the transpose"),
