@@ -49,7 +49,7 @@ class CocoScene:
     num_crowds: int
     """How many crowds were left out."""
     is_annotated: bool
-    """Whether the file has annotations of this image, be they left out or rejected."""
+    """Whether the file has annotations of this image, or may have: left out, rejected, or without a word on their image."""
 
     def read(self, decode: ImageDecoder = decode_image) -> Iterator[Record]:
         """Yield the image with one mask for each annotation."""
@@ -111,7 +111,7 @@ class CocoSource:
             image,
             tuple((annotation, self._instances.category(annotation)) for annotation in kept),
             len(annotations) - len(kept),
-            image.id in self._instances.annotated,
+            image.id in self._instances.annotated or self._instances.has_unowned,
         )
 
     def fingerprint(self) -> dict[str, str]:

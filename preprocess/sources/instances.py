@@ -146,6 +146,7 @@ class Instances:
         categories: class names by id.
         rejects: elements that can't be used: of another form, with an id that was there before, of an unlisted image.
         annotated: images that have an annotation in the file, be it one that was rejected.
+        has_unowned: whether there are annotations that don't say which image they are of.
         num_same_file: how many images have the file of an earlier one.
     """
 
@@ -180,6 +181,7 @@ class Instances:
         self.images = self._index_images(content.images)
         self.num_same_file = len(self.images) - len({image.file_name for image in self.images.values()})
         self.annotated: set[int] = set()
+        self.has_unowned = False
         self.annotations: dict[int, Annotation] = {}
         self._by_image: dict[int, dict[int, Annotation]] = {}
         self._index_annotations(content.annotations)
@@ -230,8 +232,11 @@ class Instances:
                 annotation = decoder.decode(element)
             except JSON_ERRORS as err:
                 self._reject(f"annotations[{place}]", f"not an annotation: {explain(err, element)}")
-                with suppress(*JSON_ERRORS):
+                try:
                     self.annotated.add(msgspec.json.decode(element, type=_Owner, strict=False).image_id)
+                except JSON_ERRORS:
+                    # It may be of any image.
+                    self.has_unowned = True
                 continue
             self.annotated.add(annotation.image_id)
             key = f"{annotation.image_id}/{annotation.id}"

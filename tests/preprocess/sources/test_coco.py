@@ -267,6 +267,18 @@ def test_a_file_under_two_image_ids_is_counted_and_both_are_kept(root: Path) -> 
     ]
 
 
+@pytest.mark.parametrize("owner", ["000000000001.jpg", None, {}])
+def test_an_annotation_that_names_no_image_may_be_of_any(root: Path, owner: object) -> None:
+    def change_owner(content: dict[str, Any]) -> None:
+        content["annotations"] = [content["annotations"][0] | {"image_id": owner}]
+
+    change(root, change_owner)
+    source = CocoSource(root, Options())
+    [reject] = source.rejects
+    assert "not an annotation" in reject.reason
+    assert Skip("image without annotations") not in read(source)
+
+
 # ---- another orientation
 
 
