@@ -1,5 +1,6 @@
 """Batches on a CUDA device: the same bits there, and copies that go on while slots are filled again. `make test-device`."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,39 @@ def test_compact_batches_are_completed_to_the_same_bits(whole: Path, aside: bool
         del batch
         assert_right(keys, moved, opened)
         check_batch(moved)
+    loader.close()
+
+
+def test_lightning_moves_every_batch_whole(whole: Path) -> None:
+    lightning = pytest.importorskip("lightning", reason="the frameworks extra brings it")
+    arrived: list[tuple[list[str], dict[str, Any]]] = []
+
+    class Module(lightning.LightningModule):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(256, 1)
+
+        def training_step(self, batch: Batch, number: int) -> Any:
+            keep_busy(torch.cuda.current_stream())
+            arrived.append((batch["key"], {k: v for k, v in batch.items() if isinstance(v, torch.Tensor)}))
+            return self.layer(batch["prompt_masks"].flatten(1)).mean()
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD(self.parameters(), 0.1)
+
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    with warnings.catch_warnings():
+        # A framework's advice, or of what it calls.
+        warnings.simplefilter("ignore")
+        trainer = lightning.Trainer(
+            accelerator="gpu", devices=1, max_epochs=4, enable_checkpointing=False, **quiet
+        )
+        loader = new_loader(whole, "process")
+        trainer.fit(Module(), loader)
+    opened = Store(whole)
+    assert len(arrived) == 4 * 5
+    for keys, moved in arrived:
+        assert_right(keys, moved, opened)
     loader.close()
 
 
