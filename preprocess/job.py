@@ -40,8 +40,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def parts(self) -> range:
-        """Numbers of the parts to write."""
-        return range(self.first_part, self.first_part - (-self.num_scenes // self.scenes_per_part))
+        """Numbers of the parts to write; also without a scene there is one, which counts what the index leaves out."""
+        return range(self.first_part, self.first_part + max(1, -(-self.num_scenes // self.scenes_per_part)))
 
     def scenes_of(self, part: int) -> range:
         """Return which of the `num_scenes` a part holds."""

@@ -371,6 +371,26 @@ def test_it_is_counted_once_by_shares_and_by_a_run_that_was_killed(tmp_path: Pat
     assert not verify_store(whole, VerifyOptions(values=False, source=root, sample=None)).findings
 
 
+def test_a_dataset_that_lists_nothing_names_what_lies_unread_in_it(tmp_path: Path) -> None:
+    root, out, shared = coco_root(tmp_path), tmp_path / "out", tmp_path / "shared"
+    path = root / "annotations" / "instances_train2017.json"
+    listed = path.read_text()
+    path.write_text('{"images": []}')
+    report = convert(coco_config(), root, out)
+    [(reason, count)] = report.attributes["totals"]["skips"].items()
+    assert reason.startswith("picture that the annotations do not list, such as train2017/")
+    assert count == 5
+    assert convert(coco_config(), root, out).attributes == report.attributes
+    for share in (1, 2):
+        convert_range(coco_config(), root, shared, PartRange(share, 2))
+    finish(shared)
+    assert tree_digest(shared) == tree_digest(out)
+    path.write_text(listed)
+    grown = convert(coco_config(), root, out, RunOptions(append=True)).attributes["totals"]
+    assert (grown["images"], grown["skips"]) == (5, {reason: 5, "crowd annotation": 5})
+    assert verify_store(out, VerifyOptions(source=root)).findings == []
+
+
 def test_only_what_is_new_is_counted_when_a_store_is_appended_to(tmp_path: Path) -> None:
     root, out = tmp_path / "npz", tmp_path / "out"
     pairs = [(picture, picture) for picture in pictures()]
