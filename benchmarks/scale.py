@@ -18,13 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from preprocess.layout import (
-    ATTRIBUTES_KEY,
-    TensorSizes,
-    array_specs,
-    attributes_digest,
-    part_name,
-)
+from preprocess.attributes import attributes_digest
+from preprocess.layout import ATTRIBUTES_KEY, TensorSizes, array_specs, part_name
 from preprocess.shards import ShardWriter, shard_path
 
 IMAGES, MASKS = 500, 50_000

@@ -21,8 +21,9 @@ from loader.locks import locked
 from loader.remote import DamagedArrivalError, RemoteFolder
 from loader.room import PART, CacheFolder, mark_used, part_lock
 from loader.side_by_side import run_side_by_side
+from preprocess.attributes import Content, parse_attributes, parse_part_attributes
 from preprocess.errors import FormatVersionError, StoreError
-from preprocess.layout import JOB_FILE, ArraySpec, Table, parse_attributes, parse_part_attributes
+from preprocess.layout import JOB_FILE, ArraySpec, Table
 
 DEFAULT_MAX_BYTES = 100_000_000_000
 
@@ -76,7 +77,7 @@ def read_remote_attributes(remote: RemoteFolder) -> dict[str, Any]:
 
     def check(encoded: bytes) -> None:
         try:
-            found.append(parse_attributes(encoded, remote.name))
+            found.append(parse_attributes(encoded, remote.name, Content))
         except FormatVersionError:
             raise
         except StoreError as err:

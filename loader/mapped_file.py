@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from loader.disk_threads import DISK_THREADS
 from loader.large_pages import LARGE_PAGE
+from preprocess.regular_files import open_regular
 
 _POPULATE_READ = 22
 """MADV_POPULATE_READ, of which Python has no name: fault in, as reading would, and wait until all is there."""
@@ -38,14 +39,17 @@ class MappedFile:
         large_pages: whether to ask for large pages: for files that stay in memory once they are read.
 
     Raises:
-        OSError: it can't be mapped.
+        OSError: it can't be mapped, or is no regular file.
         ValueError: it is empty.
     """
 
     def __init__(self, path: Path, *, large_pages: bool = False) -> None:
-        with path.open("rb") as file:
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            owner = os.fstat(file.fileno()).st_uid
+        descriptor = open_regular(path)
+        try:
+            self._map = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+            owner = os.fstat(descriptor).st_uid
+        finally:
+            os.close(descriptor)
         self.bytes: NDArray[np.uint8] = np.frombuffer(self._map, np.uint8)
         """uint8 [N]."""
         self.address: int = self.bytes.ctypes.data

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from loader.arrays import MappedArray, shard_path
 from loader.cache import PartCache
 from loader.limits import describe_limit
+from preprocess.attributes import parse_part_attributes, read_part_attributes
 from preprocess.errors import StoreError
-from preprocess.layout import ArraySpec, Table, parse_part_attributes, read_part_attributes
+from preprocess.layout import ArraySpec, Table
+from preprocess.regular_files import open_regular
 
 READ_WITH_A_SAMPLE = (
     "samples/mask",
@@ -29,6 +31,9 @@ READ_WITH_A_SAMPLE = (
     "expressions/text_bytes",
 )
 """Tables that reading a sample needs."""
+
+_JOINS: dict[str, Table] = {"samples/mask": "masks", "masks/image": "images", "expressions/mask": "masks"}
+"""Columns of row numbers, and the table of those rows."""
 
 INDEX_BYTES = 1 << 16
 """At the end of a file of rows: in them is the index, of up to 4,095 rows at least."""
@@ -57,7 +62,7 @@ def _expect(path: Path, at_end: int | None = None) -> None:
     """Have the last bytes of a file read, or all of it where it is not too large."""
     # Opening the part meets the same fault, and says what it means.
     with suppress(OSError):
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = open_regular(path)
         try:
             size = os.fstat(descriptor).st_size
             if at_end is not None:
@@ -115,13 +120,19 @@ class Part:
     def column(self, path: str) -> NDArray[Any]:
         """Return a whole array that is one chunk, as a read-only view."""
         if path not in self._columns:
-            self._columns[path] = self.array(path).whole()
+            column = self.array(path).whole()
+            self._check_column(path, column)
+            self._columns[path] = column
         return self._columns[path]
 
     def text(self, path: str, row: int) -> str:
         """Return one row of a text column, such as "images/key"."""
         start, end = self.column(f"{path}_offsets")[row : row + 2].tolist()
-        return str(self.column(f"{path}_bytes")[start:end].tobytes(), "utf-8")
+        encoded = self.column(f"{path}_bytes")[start:end].tobytes()
+        try:
+            return str(encoded, "utf-8")
+        except UnicodeDecodeError as err:
+            raise StoreError(f"{self._folder}/{path}_bytes is damaged: row {row} is no text ({err})") from err
 
     def expressions(self, mask: int) -> list[str]:
         """Return the phrases that refer to a mask."""
@@ -157,14 +168,16 @@ class Part:
 
     def _open(self, spec: ArraySpec) -> MappedArray:
         name = shard_path(spec)
-        path, listed = self._folder / name, self._files.get(name)
-        if listed is None:
+        path, listed, length = self._folder / name, self._files.get(name), self._length(spec)
+        if not length:
             return MappedArray(path, spec, 0)
+        if listed is None:
+            raise StoreError(f"{path} is not listed by its part, expected {length} rows: convert again")
         content = self._read_file(path, listed)
         return MappedArray(
             path,
             spec,
-            self._length(spec),
+            length,
             check_rows=self._check_rows,
             # Tables are read once, and as a whole.
             large_pages=self._large_pages and spec.row_chunks,
@@ -173,12 +186,29 @@ class Part:
 
     def _read_file(self, path: Path, listed: Mapping[str, Any]) -> bytes | None:
         """Return the bytes of a file that is to be read rather than mapped; a part on a disk has none."""
-        if not path.exists() or path.stat().st_size != listed["bytes"]:
-            found = f"has {path.stat().st_size} bytes" if path.exists() else "is missing"
+        found = _size_of(path)
+        if found != listed["bytes"]:
+            found_text = "is missing" if found is None else f"has {found} bytes"
             raise StoreError(
-                f"{path} {found}, expected {listed['bytes']} bytes: convert again to make the part anew"
+                f"{path} {found_text}, expected {listed['bytes']} bytes: convert again to make the part anew"
             )
         return None
+
+    def _check_column(self, path: str, column: NDArray[Any]) -> None:
+        """Raise `StoreError` where numbers of a column lead out of what they point into."""
+        if path.endswith("_offsets"):
+            fault = bool(column[0] != 0 or (column[1:] < column[:-1]).any())
+            wanted = "numbers that ascend from 0"
+        elif path in _JOINS:
+            length = self.rows[_JOINS[path]]
+            fault = len(column) > 0 and not 0 <= int(column.min()) <= int(column.max()) < length
+            wanted = f"rows 0 to {length - 1} of {_JOINS[path]}"
+        else:
+            return
+        if fault:
+            raise StoreError(
+                f"{self._folder}/{path} is damaged: it holds other numbers than {wanted}; convert again"
+            )
 
     def _length(self, spec: ArraySpec) -> int:
         if spec.name.endswith("_offsets"):
@@ -186,6 +216,14 @@ class Part:
         if spec.name.endswith("_bytes"):
             return int(self.column(spec.path.removesuffix("_bytes") + "_offsets")[-1])
         return self.rows[spec.table]
+
+
+def _size_of(path: Path) -> int | None:
+    """Return the size of a file in bytes, None where there is none."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
 
 
 class RemoteTables(Part):

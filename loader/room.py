@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Literal
 
 from loader.locks import locked, locked_if_free
+from preprocess.attributes import read_part_attributes
 from preprocess.errors import StoreError
-from preprocess.layout import read_part_attributes
 
 WAIT_SECONDS = 0.05
 """Between looks whether a part that was held may go now."""

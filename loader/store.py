@@ -4,7 +4,7 @@ import operator
 import resource
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,9 @@ from loader.memory import available_bytes
 from loader.part import Part, RemoteTables, expect_tables
 from loader.remote import RemoteFolder, is_url
 from loader.tensors import TENSORS, TensorShapes, check_tensors
+from preprocess.attributes import Content, read_attributes, sizes_of
 from preprocess.errors import StoreError
-from preprocess.layout import TensorSizes, array_specs, read_attributes
+from preprocess.layout import array_specs
 
 MAX_OPEN_PARTS = 1024
 """How many parts stay mapped: a process may hold 65,530 maps, and reading batches needs about 12 of a part."""
@@ -63,8 +64,7 @@ class Store:
             """Where the parts are: the store's folder, or the cache's of a store at a URL."""
             self.name = str(self.path)
             """The path, or the URL without a password."""
-            self.attributes = read_attributes(self.path)
-            self._read_root()
+            self._read_root(read_attributes(self.path, Content))
         self._open_parts: OrderedDict[int, Part] = OrderedDict()
         self._open_tables: OrderedDict[int, Part] = OrderedDict()
         # Of each part, whether its tables were asked for since it was closed to make room; they stay in memory for a while.
@@ -73,20 +73,16 @@ class Store:
     def _open_url(self, url: str, options: CacheOptions) -> None:
         remote = RemoteFolder(url, options.storage_options)
         self.name = remote.name
-        self.attributes = read_remote_attributes(remote)
-        self._read_root()
+        self._read_root(read_remote_attributes(remote))
         self._cache = PartCache(remote, self.attributes, self._specs, options)
         self._ahead = FetchAhead(self._cache)
         self.path = self._cache.folder
 
-    def _read_root(self) -> None:
-        try:
-            self._read_attributes(self.attributes)
-        except (KeyError, TypeError, ValueError) as err:
-            raise StoreError(f"{self.name}/zarr.json is damaged: {err!r}; convert again") from err
-
-    def _read_attributes(self, attributes: Mapping[str, Any]) -> None:
-        sizes = TensorSizes.of(attributes["recipe"])
+    def _read_root(self, attributes: dict[str, Any]) -> None:
+        """Take over root attributes, whose types and ranges were looked at when they were read."""
+        self.attributes = attributes
+        """The root attributes (docs/format.md)."""
+        sizes = sizes_of(attributes["recipe"])
         self.dataset_type: str = attributes["dataset_type"]
         self.paired: bool = attributes["paired"]
         """Whether samples are pairs of frames."""
@@ -94,9 +90,8 @@ class Store:
         self.shapes = TensorShapes.of(sizes)
         self._specs = {spec.path: spec for spec in array_specs(sizes, 2 if self.paired else 1)}
         self._parts: list[tuple[str, str]] = [(part["name"], part["sha256"]) for part in attributes["parts"]]
-        counts = [part["rows"]["samples"] for part in attributes["parts"]]
         # A list: numpy takes several times as long to look up one number.
-        self._sample_ends = list(accumulate(map(operator.index, counts)))
+        self._sample_ends = list(accumulate(part["rows"]["samples"] for part in attributes["parts"]))
         self.num_bytes: int = sum(part["bytes"] for part in attributes["parts"])
         """Size of all parts."""
         self.stays_in_memory = stay_in_memory(self.num_bytes)
@@ -158,7 +153,7 @@ class Store:
         """Return one part, for its columns only, opened anew and not kept: for going through all parts once."""
         name, digest = self._parts[number]
         if self._cache is not None and not self._cache.has(name):
-            return RemoteTables(self._cache, name, self._specs, digest)
+            return self._checked(number, RemoteTables(self._cache, name, self._specs, digest))
         return self._open_whole(number)
 
     def expect(self, sample: int) -> bool:
@@ -181,13 +176,22 @@ class Store:
     def _open_whole(self, number: int) -> Part:
         name, digest = self._parts[number]
         if self._cache is None:
-            return self._part_in(self.path / name, digest)
+            return self._checked(number, self._part_in(self.path / name, digest))
         with self._cache.hold(name, digest) as folder:
-            part = self._part_in(folder, digest)
+            part = self._checked(number, self._part_in(folder, digest))
             # Later another process may remove the part to make room for its own.
             part.map_all()
         self._ahead.reached(name)
         self._close_removed(self._cache)
+        return part
+
+    def _checked(self, number: int, part: Part) -> Part:
+        """Return a part once it has as many rows as the root says: sample numbers are counted by the root."""
+        rows = self.attributes["parts"][number]["rows"]
+        if part.rows != rows:
+            raise StoreError(
+                f"{self._parts[number][0]} of {self.name} has rows {part.rows}, and the root lists {rows}: convert again"
+            )
         return part
 
     def _part_in(self, folder: Path, digest: str) -> Part:

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from preprocess.attributes import read_attributes
 from preprocess.columns import storable
-from preprocess.layout import DatasetType, read_attributes
+from preprocess.layout import DatasetType
 from preprocess.manifest import read_rejects
 from preprocess.records import Reject, Skip
 from preprocess.sources.base import Scene, Source

@@ -12,15 +12,16 @@ import click
 import msgspec
 
 from preprocess import __version__
+from preprocess.attributes import read_attributes
 from preprocess.cluster import open_cluster
 from preprocess.config import Config, load_config
 from preprocess.errors import ConfigError, PreprocessError
 from preprocess.forecast import Forecast, forecast, format_bytes, measure_scenes
 from preprocess.interrupts import exit_code
-from preprocess.layout import read_attributes
 from preprocess.manifest import read_rejects
 from preprocess.options import STALL_SECONDS, RunOptions
 from preprocess.pipeline import convert, convert_range, finish, open_source
+from preprocess.printable import printable
 from preprocess.publish import root_folder
 from preprocess.ranges import PartRange
 from preprocess.remote.connection import shown
@@ -56,10 +57,10 @@ def _errors_reported() -> Iterator[None]:
     try:
         yield
     except ConfigError as err:
-        click.secho(f"error: {err}", fg="red", err=True)
+        click.secho(f"error: {printable(str(err))}", fg="red", err=True)
         sys.exit(EXIT_USAGE)
     except PreprocessError as err:
-        click.secho(f"error: {err}", fg="red", err=True)
+        click.secho(f"error: {printable(str(err))}", fg="red", err=True)
         sys.exit(EXIT_FAILED)
     except KeyboardInterrupt as err:
         click.echo("interrupted: run the same command again to go on where it stopped", err=True)
@@ -183,7 +184,7 @@ def convert_command(
 def _end(lines: Iterator[str], report: Report | RangeReport, max_rejects: int) -> None:
     """Print the closing summary and exit with what it amounts to; of a range, that it has no sample says nothing."""
     for line in lines:
-        click.echo(line)
+        click.echo(printable(line))
     if report.num_rejects > max_rejects:
         click.echo(
             f"{report.num_rejects:,} rejects, {max_rejects:,} allowed: see rejects.jsonl in {report.store}",
@@ -231,7 +232,7 @@ def info_command(store: str, as_json: bool) -> None:
             click.echo(json.dumps(attributes, indent=1))
             return
         for line in info_lines(shown(store), attributes, read_rejects(root)):
-            click.echo(line)
+            click.echo(printable(line))
 
 
 @main.command("config")
@@ -291,6 +292,6 @@ def verify_command(
         click.echo(report.to_json().decode())
     else:
         for line in report.lines():
-            click.echo(line)
+            click.echo(printable(line))
     if report.is_damaged:
         sys.exit(EXIT_DAMAGE)

@@ -4,16 +4,10 @@ Standard library and numpy only: the loader imports this module at training time
 words; a test compares the two.
 """
 
-import hashlib
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-
-from preprocess.errors import FormatVersionError, StoreError
 
 FORMAT_VERSIONS = (1, 2)
 """What this version reads; the newest is the last. A store has the oldest that says all of it."""
@@ -101,22 +95,6 @@ class TensorSizes:
     pixel_values_form: PixelForm = "uint8"
     g_pixel_values_form: ImageForm = "uint8"
 
-    @classmethod
-    def of(cls, recipe: Mapping[str, Any]) -> "TensorSizes":
-        """Return what the recipe in a store's root attributes says.
-
-        Raises:
-            KeyError: it says nothing of a tensor.
-        """
-        return cls(
-            pixel_values=recipe["pixel_values"]["size"],
-            g_pixel_values=recipe["g_pixel_values"]["size"],
-            prompt_masks=recipe["prompt_masks"]["size"],
-            masks=recipe["masks"]["size"],
-            pixel_values_form=recipe["pixel_values"]["stored"],
-            g_pixel_values_form=recipe["g_pixel_values"].get("stored", "uint8"),
-        )
-
     @property
     def format_version(self) -> int:
         """The oldest format version that has these forms."""
@@ -185,87 +163,3 @@ def part_name(part: int) -> str:
     'part-00007'
     """
     return f"part-{part:05d}"
-
-
-def read_attributes(store: Path) -> dict[str, Any]:
-    """Return the root attributes of a complete store.
-
-    Raises:
-        StoreError: there is no complete store.
-        FormatVersionError: it is of another format version.
-    """
-    try:
-        encoded = (store / "zarr.json").read_bytes()
-    except FileNotFoundError as err:
-        if (store / JOB_FILE).exists():
-            raise StoreError(
-                f"{store} is not finished: run the same `resizeonce convert` again to finish it"
-            ) from err
-        raise StoreError(f"{store} is no store: {store / 'zarr.json'} is missing") from err
-    except OSError as err:
-        raise StoreError(f"can't read {store / 'zarr.json'}: {err.strerror or err}") from err
-    return parse_attributes(encoded, str(store))
-
-
-def parse_attributes(encoded: bytes, store: str) -> dict[str, Any]:
-    """Return the root attributes in the `zarr.json` of a complete store.
-
-    Args:
-        encoded: the file's bytes.
-        store: the store's path or URL, for messages.
-
-    Raises:
-        StoreError: they are damaged.
-        FormatVersionError: they are of another format version.
-    """
-    path = f"{store}/zarr.json"
-    try:
-        attributes: dict[str, Any] = json.loads(encoded)["attributes"][ATTRIBUTES_KEY]
-        version = attributes["format_version"]
-    except (ValueError, KeyError, TypeError) as err:
-        raise StoreError(f"{path} is damaged, or not of this project: {err!r}") from err
-    if version not in FORMAT_VERSIONS:
-        known = " and ".join(map(str, FORMAT_VERSIONS))
-        raise FormatVersionError(
-            f"{store} has format version {version!r}, this version of resizeonce reads {known}: "
-            "read it with the version that wrote it, or convert again"
-        )
-    if attributes.get("sha256") != attributes_digest(attributes):
-        raise StoreError(
-            f"{path} is damaged: its attributes are not those that were written; run `resizeonce verify {store}`"
-        )
-    return attributes
-
-
-def attributes_digest(attributes: Mapping[str, Any]) -> str:
-    """Return what `sha256` in the root attributes is: the SHA-256 of all the others as compact JSON, keys sorted."""
-    others = {name: value for name, value in attributes.items() if name != "sha256"}
-    return hashlib.sha256(json.dumps(others, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def read_part_attributes(part: Path) -> tuple[dict[str, Any], str]:
-    """Return a part's attributes and the SHA-256 of the file they are in.
-
-    Raises:
-        FileNotFoundError: there is no such part.
-        StoreError: its metadata is damaged.
-    """
-    encoded = (part / "zarr.json").read_bytes()
-    return parse_part_attributes(encoded, str(part)), hashlib.sha256(encoded).hexdigest()
-
-
-def parse_part_attributes(encoded: bytes, part: str) -> dict[str, Any]:
-    """Return the attributes in the `zarr.json` of a part.
-
-    Args:
-        encoded: the file's bytes.
-        part: the part's path or URL, for messages.
-
-    Raises:
-        StoreError: they are damaged.
-    """
-    try:
-        attributes: dict[str, Any] = json.loads(encoded)["attributes"][ATTRIBUTES_KEY]
-    except (ValueError, KeyError, TypeError) as err:
-        raise StoreError(f"{part}/zarr.json is damaged ({err!r}): remove {part} and convert again") from err
-    return attributes

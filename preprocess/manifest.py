@@ -13,21 +13,17 @@ from typing import Any
 import msgspec
 
 from preprocess.attempts import sweep_attempts
+from preprocess.attributes import attributes_digest, read_attributes, read_part_attributes
 from preprocess.errors import StoreError
 from preprocess.job import Plan, library_versions
-from preprocess.layout import (
-    ATTRIBUTES_KEY,
-    JOB_FILE,
-    REJECTS_FILE,
-    TABLES,
-    attributes_digest,
-    part_name,
-    read_attributes,
-    read_part_attributes,
-)
+from preprocess.layout import ATTRIBUTES_KEY, JOB_FILE, REJECTS_FILE, TABLES, part_name
 from preprocess.records import Reject
+from preprocess.regular_files import open_binary
 from preprocess.target import write_whole, writing
 from preprocess.writer import PartSummary
+
+MAX_LINE_BYTES = 1 << 20
+"""Of one reject in a list of them."""
 
 INDEX_REJECTS_FILE = ".index-rejects.jsonl"
 """What the dataset's index itself shows to be unusable; stands in the root of an unfinished store."""
@@ -60,9 +56,14 @@ def read_rejects(store: Path) -> Iterator[Reject]:
         StoreError: the list is damaged.
     """
     path = store / REJECTS_FILE
-    if path.exists():
-        with path.open("rb") as lines:
-            yield from _parse_rejects(lines, path)
+    if not path.exists():
+        return
+    try:
+        with open_binary(path) as file:
+            # A line without an end is none of ours.
+            yield from _parse_rejects(iter(lambda: file.readline(MAX_LINE_BYTES), b""), path)
+    except OSError as err:
+        raise StoreError(f"can't read {path}: {err.strerror or err}") from err
 
 
 def finish_store(out: Path, plan: Plan, summaries: Sequence[PartSummary]) -> dict[str, Any]:
@@ -142,7 +143,7 @@ def _parse_rejects(lines: Iterable[bytes], path: Path) -> Iterator[Reject]:
     for number, line in enumerate(lines, start=1):
         try:
             yield msgspec.json.decode(line, type=Reject)
-        except (msgspec.DecodeError, UnicodeDecodeError) as err:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as err:
             raise StoreError(
                 f"{path} is damaged: line {number} is no reject ({err}); restore the file from a copy of the store, or "
                 "convert again with --overwrite"

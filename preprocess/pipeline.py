@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from preprocess.attempts import FORECAST, Attempt, have_died, sweep_attempts
+from preprocess.attributes import read_attributes
 from preprocess.config import Config, load_config
 from preprocess.destination import Destination, open_destination
 from preprocess.engine import EngineName, default_engine
@@ -22,7 +23,7 @@ from preprocess.executors import early_executor, engine_of, run_executor
 from preprocess.forecast import SceneSize, forecast, measure_scene, measure_scenes
 from preprocess.images import OnDamage
 from preprocess.job import Plan, describe_job, read_plan
-from preprocess.layout import part_name, read_attributes
+from preprocess.layout import part_name
 from preprocess.lock import locked, preparing
 from preprocess.manifest import finish_store, read_part_summary, sum_summaries
 from preprocess.options import RunOptions

@@ -7,9 +7,10 @@ from typing import Any
 
 from preprocess.appending import NewScenes
 from preprocess.attempts import ATTEMPTS_FOLDER, sweep_attempts
+from preprocess.attributes import read_attributes
 from preprocess.errors import StoreError
 from preprocess.job import Plan, check_same, library_versions, plan_as_json, read_plan
-from preprocess.layout import ATTRIBUTES_KEY, JOB_FILE, part_name, read_attributes
+from preprocess.layout import ATTRIBUTES_KEY, JOB_FILE, part_name
 from preprocess.lock import LOCK_FILE
 from preprocess.manifest import INDEX_REJECTS_FILE, encode_rejects
 from preprocess.sources.base import Source

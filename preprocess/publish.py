@@ -20,16 +20,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from preprocess.attributes import read_part_attributes
 from preprocess.destination import Destination, PublishPart
 from preprocess.errors import StoreError
 from preprocess.forecast import format_bytes
-from preprocess.layout import (
-    ATTRIBUTES_KEY,
-    JOB_FILE,
-    REJECTS_FILE,
-    part_name,
-    read_part_attributes,
-)
+from preprocess.layout import ATTRIBUTES_KEY, JOB_FILE, REJECTS_FILE, part_name
 from preprocess.manifest import INDEX_REJECTS_FILE, digest_of
 from preprocess.prepare import REMOVING_FILE
 from preprocess.remote.connection import side_by_side

@@ -1,11 +1,12 @@
 """Recipes: which filter makes which of the four tensors, and at what size. A store spells its recipe out."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from preprocess.attributes import Size
 from preprocess.layout import (
     GROUNDING_SIZE,
     IMAGENET_MEAN,
@@ -26,9 +27,6 @@ from preprocess.transforms import (
     resize_images,
     resize_mask,
 )
-
-Size = Annotated[int, msgspec.Meta(ge=1, le=4096)]
-"""Side of a tensor in pixels or cells."""
 
 
 class PixelRecipe(msgspec.Struct, frozen=True, kw_only=True):

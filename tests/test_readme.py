@@ -15,9 +15,9 @@ from miniature.shapes import picture_of
 from publishing import published
 from stores import CONFIGS, coco_store
 
+from preprocess.attributes import read_attributes
 from preprocess.cli import main
 from preprocess.config import load_config
-from preprocess.layout import read_attributes
 from preprocess.pipeline import convert
 
 ROOT = Path(__file__).parents[1]

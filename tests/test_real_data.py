@@ -20,8 +20,8 @@ from stores import COMPACT_IMAGES, CONFIGS
 
 from loader import SampleDataset
 from loader.tensors import TENSORS
+from preprocess.attributes import read_attributes
 from preprocess.config import load_config
-from preprocess.layout import read_attributes
 from preprocess.mask_codec import compress_mask
 from preprocess.pipeline import Report, RunOptions, convert
 

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 from tqdm import tqdm
 
+from preprocess.attributes import Root
 from preprocess.errors import StoreError
 from preprocess.images import OnDamage
 from preprocess.recipe import Recipe
@@ -29,7 +30,7 @@ from preprocess.verify.rederive import (
     compare_scenes,
     open_same_source,
 )
-from preprocess.verify.root import Root, check_root, read_recipe, read_root
+from preprocess.verify.root import check_root, read_recipe, read_root
 from preprocess.verify.scenes import find_scenes
 from preprocess.verify.store_values import check_statistics
 from preprocess.verify.totals import check_totals
@@ -138,8 +139,8 @@ def _verify_parts(store: Path, root: Root, report: VerifyReport, options: Verify
         "parts": len(results),
         "files": sum(result.num_files for result in results),
         "bytes": with_bytes,
-        "images": sum(task.entry.rows["images"] for task in tasks),
-        "masks": sum(task.entry.rows["masks"] for task in tasks),
+        "images": sum(task.entry.rows.images for task in tasks),
+        "masks": sum(task.entry.rows.masks for task in tasks),
     }
     if options.source is not None:
         report.counts["scenes made anew"] = num_scenes

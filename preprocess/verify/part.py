@@ -1,9 +1,9 @@
 """One part: its files against its lists, its arrays against the layout, its rows against their checksums."""
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,19 @@ from typing import Any
 import msgspec
 from numpy.typing import NDArray
 
+from preprocess.attributes import (
+    MAX_METADATA_BYTES,
+    ListedFile,
+    PartAttributes,
+    PartEntry,
+    decode_metadata,
+)
+from preprocess.columns import storable
 from preprocess.layout import REJECTS_FILE, TABLES, TEXT_COLUMNS, ArraySpec, array_specs
 from preprocess.recipe import Recipe
+from preprocess.regular_files import open_binary, read_document
 from preprocess.shards import shard_path
+from preprocess.verify.files import MAX_BYTES, file_fault
 from preprocess.verify.findings import REDO_PART, REDO_STORE, Finding
 from preprocess.verify.metadata import (
     array_metadata,
@@ -21,19 +31,11 @@ from preprocess.verify.metadata import (
     group_metadata,
     metadata_differences,
 )
-from preprocess.verify.root import ListedFile, PartEntry
 from preprocess.verify.shard_file import ShardFile
 from preprocess.verify.tables import check_counts, check_tables, decode_texts
 from preprocess.writer import PartSummary
 
 Tick = Callable[[int], None]
-
-
-class PartAttributes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a part's attributes hold beside its `PartSummary`."""
-
-    part: int
-    files: dict[str, ListedFile]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,11 @@ class Part:
     def folder(self) -> Path:
         """The part's folder."""
         return self.task.store / self.task.entry.name
+
+    def num_rows(self, array: str) -> int:
+        """Return how many rows of an array with a chunk for each can be looked at, 0 where its index can't be read."""
+        shard = self.shards.get(array)
+        return 0 if shard is None else len(shard)
 
     def add(self, finding: Finding) -> None:
         """Take a finding; the part, the key and the raw file are filled in."""
@@ -110,6 +117,18 @@ def read_part(task: PartTask, tick: Tick) -> Part:
     return part
 
 
+def read_row(part: Part, array: str, row: int) -> tuple[NDArray[Any] | None, list[Finding]]:
+    """Return a row of an array with a chunk for each, None where it can't be read; and what is wrong with it alone."""
+    shard = part.shards.get(array)
+    if shard is None or not shard.is_sound(row):
+        return None, []
+    try:
+        return shard.row(row), []
+    except ValueError as err:
+        finding = Finding(check="row-decode", array=array, row=row, found=str(err), advice=REDO_PART)
+        return None, [finding]
+
+
 def _fault(check: str, found: str, array: str = "zarr.json", expected: str = "") -> Finding:
     return Finding(check=check, array=array, found=found, expected=expected, advice=REDO_PART)
 
@@ -117,8 +136,8 @@ def _fault(check: str, found: str, array: str = "zarr.json", expected: str = "")
 def _read_attributes(part: Part, faults: list[Finding]) -> dict[str, ListedFile] | None:
     """Read the part's own zarr.json; return the files it lists, None where that can't be read."""
     try:
-        content = (part.folder / "zarr.json").read_bytes()
-        decoded = json.loads(content)
+        content = read_document(part.folder / "zarr.json", MAX_METADATA_BYTES)
+        decoded = decode_metadata(content)
     except (OSError, ValueError) as err:
         faults.append(_fault("part-metadata", f"can't be read: {err}"))
         return None
@@ -128,21 +147,21 @@ def _read_attributes(part: Part, faults: list[Finding]) -> dict[str, ListedFile]
     faults.extend(_fault("part-metadata", text) for text in wrong)
     if attributes is None:
         return None
-    ours = {name: attributes[name] for name in PartAttributes.__struct_fields__ if name in attributes}
-    rest = {name: value for name, value in attributes.items() if name not in ours}
     try:
-        typed = msgspec.convert(ours, PartAttributes)
-        summary = msgspec.convert(rest, PartSummary)
+        typed = msgspec.convert(attributes, PartAttributes)
+        summary = msgspec.convert(attributes, PartSummary)
     except msgspec.ValidationError as err:
         faults.append(_fault("part-attributes", str(err)))
         return None
     entry = part.task.entry
-    unknown = sorted(rest.keys() - set(PartSummary.__struct_fields__) | {"digest"} & rest.keys())
+    known = {*PartAttributes.__struct_fields__, *PartSummary.__struct_fields__} - {"digest"}
+    if unknown := sorted(attributes.keys() - known):
+        text = f"unknown attributes, as of a newer version: {', '.join(unknown):.200}"
+        faults.append(Finding(check="part-attributes", level="note", array="zarr.json", found=text))
     total = sum(listed.bytes for listed in typed.files.values())
     for name, found, wanted in (
-        ("unknown attributes", unknown, []),
         ("part", typed.part, part.task.number),
-        ("rows", summary.rows, entry.rows),
+        ("rows", typed.rows, entry.rows),
         ("bytes", summary.bytes, entry.bytes),
         ("the sum of the files' bytes", total, entry.bytes),
     ):
@@ -156,7 +175,7 @@ def _check_listing(part: Part, files: Mapping[str, ListedFile]) -> Iterator[Find
     """Yield files that are missing or not listed, and metadata files whose bytes changed."""
     found = set()
     for folder, _, names in os.walk(part.folder):
-        found |= {str((Path(folder) / name).relative_to(part.folder)) for name in names}
+        found |= {storable(str((Path(folder) / name).relative_to(part.folder))) for name in names}
     part.num_files = len(found)
     for name in sorted(set(files) - found):
         yield _fault("missing-file", "the file is missing", name)
@@ -171,17 +190,26 @@ def _check_listing(part: Part, files: Mapping[str, ListedFile]) -> Iterator[Find
         yield _fault("layout", "the part lists this file, and the layout has none of that name", name)
     for name, listed in files.items():
         if name not in data and name in found:
-            content = (part.folder / name).read_bytes()
-            if len(content) != listed.bytes or hashlib.sha256(content).hexdigest() != listed.sha256:
-                text = f"{len(content)} bytes that are not those that were written"
+            try:
+                text = file_fault(part.folder / name, listed)
+            except OSError as err:
+                text = f"can't be read: {err}"
+            if text:
                 yield _fault("file-digest", text, name)
     for table in TABLES:
         yield from _check_metadata(part, f"{table}/zarr.json", group_metadata())
     count = sum(part.attributes.get("rejects", {}).values())
-    rejects = part.folder / REJECTS_FILE
-    lines = rejects.read_bytes().count(b"\n") if rejects.is_file() else 0
+    lines = _count_lines(part.folder / REJECTS_FILE)
     if lines != count:
         yield _fault("rejects", f"{lines} lines", REJECTS_FILE, f"{count}, as the attributes count")
+
+
+def _count_lines(path: Path) -> int:
+    """Return how many lines a list has, as far as it can be read; 0 where there is none."""
+    with suppress(OSError), open_binary(path) as file:
+        if os.fstat(file.fileno()).st_size <= MAX_BYTES:
+            return sum(piece.count(b"\n") for piece in iter(lambda: file.read(1 << 20), b""))
+    return 0
 
 
 def _specs(task: PartTask) -> tuple[ArraySpec, ...]:
@@ -192,7 +220,7 @@ def _check_arrays(part: Part, files: Mapping[str, ListedFile], tick: Tick) -> It
     """Check each array's metadata and file; put what is sound into `part`."""
     texts = {f"{table}/{name}_bytes" for table, names in TEXT_COLUMNS.items() for name in names}
     for spec in _specs(part.task):
-        length = part.task.entry.rows[spec.table]
+        length: int = getattr(part.task.entry.rows, spec.table)
         if spec.path.endswith("_offsets"):
             length += 1
         elif spec.path in texts:
@@ -214,7 +242,7 @@ def _check_shard(
         return
     shard = ShardFile(path, spec, length)
     if listed is not None and length:
-        if not path.is_file():
+        if not path.exists():
             return
         for fault in shard.check(listed.bytes, listed.sha256, tick):
             yield Finding(
@@ -238,7 +266,7 @@ def _check_shard(
 
 def _check_metadata(part: Part, name: str, wanted: dict[str, Any]) -> Iterator[Finding]:
     try:
-        found = json.loads((part.folder / name).read_bytes())
+        found = decode_metadata(read_document(part.folder / name, MAX_METADATA_BYTES))
     except FileNotFoundError:
         return
     except (OSError, ValueError) as err:

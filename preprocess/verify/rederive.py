@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from preprocess.attributes import Root
 from preprocess.config import parse_config
 from preprocess.engine import PILLOW
 from preprocess.errors import SourceError
@@ -15,7 +16,7 @@ from preprocess.records import Frame, Mask, Pair
 from preprocess.sources import open_dataset
 from preprocess.sources.base import RawPath, Scene, Source
 from preprocess.verify.findings import REDO_TENSORS, Finding
-from preprocess.verify.part import Part, PartTask, read_part
+from preprocess.verify.part import Part, PartTask, read_part, read_row
 from preprocess.verify.pictures import explain
 from preprocess.verify.remake import (
     FILTERS,
@@ -25,7 +26,6 @@ from preprocess.verify.remake import (
     remake_image,
     remake_mask,
 )
-from preprocess.verify.root import Root
 
 NEEDED_COLUMNS = (
     "images/size", "images/scene", "images/time", "masks/prompt_masks", "masks/image", "masks/area",
@@ -165,10 +165,10 @@ def _compare_image(
     image: NDArray[np.uint8],
     tensors: tuple[NDArray[np.uint8], NDArray[np.uint8]],
 ) -> Iterator[Finding]:
-    shard = part.shards.get(array)
-    if shard is None or not shard.is_sound(row):
+    found, faults = read_row(part, array, row)
+    yield from faults
+    if found is None:
         return
-    found = shard.row(row)
     # Compared as bytes: -0.0 is not 0.0, and a NaN is equal to itself.
     if found.tobytes() == wanted.tobytes():
         return
@@ -219,13 +219,9 @@ def _compare_mask(part: Part, row: int, mask: Mask) -> Iterator[Finding]:
     if phrases != [_clean(phrase) for phrase in mask.expressions]:
         text = f"its expressions are {phrases!r:.200}"
         yield _fault("source-differs", "masks/object_id", row, text, f"{list(mask.expressions)!r:.200}")
-    shard = part.shards.get("masks/masks")
-    if shard is None or not shard.is_sound(row):
-        return
-    try:
-        found_mask = shard.row(row)
-    except ValueError as err:
-        yield _fault("row-decode", "masks/masks", row, str(err))
+    found_mask, faults = read_row(part, "masks/masks", row)
+    yield from faults
+    if found_mask is None:
         return
     wanted_mask = remake_mask(original, recipe.masks.size, recipe.masks.filter)
     if count := np.count_nonzero(found_mask != wanted_mask):

@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 
 from preprocess.attempts import ATTEMPTS_FOLDER
+from preprocess.attributes import MAX_ROOT_BYTES, Root, decode_metadata, is_whole
+from preprocess.columns import storable
 from preprocess.config import parse_config
 from preprocess.errors import ConfigError, FormatVersionError, StoreError
 from preprocess.layout import (
@@ -16,81 +18,17 @@ from preprocess.layout import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     JOB_FILE,
-    TABLES,
-    DatasetType,
-    Table,
-    attributes_digest,
     part_name,
 )
 from preprocess.lock import LOCK_FILE
 from preprocess.manifest import INDEX_REJECTS_FILE
 from preprocess.recipe import RECIPES, Recipe
+from preprocess.regular_files import read_document
+from preprocess.verify.files import file_fault
 from preprocess.verify.findings import REDO_PART, REDO_STORE, RESTORE, Finding
 from preprocess.verify.metadata import attributes_of
 
 _WORKING_FILES = (JOB_FILE, LOCK_FILE, ATTEMPTS_FOLDER, INDEX_REJECTS_FILE)
-
-
-class ListedFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A file as an attribute lists it."""
-
-    bytes: int
-    sha256: str
-
-
-class PartEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A part as the root lists it."""
-
-    name: str
-    rows: dict[Table, int]
-    bytes: int
-    sha256: str
-
-
-class Appended(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Parts that were added to a finished store."""
-
-    job: dict[str, Any]
-    first_part: int
-    first_scene: int
-
-
-class Root(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The root attributes, as docs/format.md lists them."""
-
-    format_version: int
-    dataset: str
-    dataset_type: DatasetType
-    paired: bool
-    recipe: dict[str, Any]
-    fingerprint: str
-    job: dict[str, Any]
-    appended: list[Appended]
-    parts: list[PartEntry]
-    files: dict[str, ListedFile]
-    totals: dict[str, int | dict[str, int]]
-    versions: dict[str, str]
-    sha256: str
-
-    def scenes_of(self, part: int) -> range:
-        """Return which scenes a part may hold; any, where the job does not say."""
-        options = self.job.get("store")
-        step = options.get("scenes_per_part") if isinstance(options, dict) else None
-        if not isinstance(step, int):
-            return range(1 << 62)
-        first_part, first_scene, last = 0, 0, 1 << 62
-        for appended in self.appended:
-            if appended.first_part > part:
-                last = appended.first_scene
-                break
-            first_part, first_scene = appended.first_part, appended.first_scene
-        first = first_scene + (part - first_part) * step
-        return range(first, min(first + step, last))
-
-    @property
-    def jobs(self) -> list[dict[str, Any]]:
-        """The jobs that wrote the parts, the first one first."""
-        return [self.job, *(appended.job for appended in self.appended)]
 
 
 def read_root(store: Path) -> tuple[Root | None, list[Finding]]:
@@ -101,33 +39,34 @@ def read_root(store: Path) -> tuple[Root | None, list[Finding]]:
         FormatVersionError: it is a sound store of another format version.
     """
     path = store / "zarr.json"
-    if not path.is_file():
-        return None, [_missing_root(store)]
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError) as err:
+        content = decode_metadata(read_document(path, MAX_ROOT_BYTES))
+    except FileNotFoundError:
+        return None, [_missing_root(store)]
+    except OSError as err:
+        return None, [_root_fault("root-metadata", f"can't be read: {err.strerror or err}")]
+    except ValueError as err:
         return None, [_root_fault("root-metadata", f"it is no JSON: {err}")]
     attributes, faults = attributes_of(content)
     findings = [_root_fault("root-metadata", fault) for fault in faults]
     if attributes is None:
         return None, findings
-    is_whole = attributes.get("sha256") == attributes_digest(attributes)
+    whole = is_whole(attributes)
     version = attributes.get("format_version")
-    if is_whole and version not in FORMAT_VERSIONS:
+    if whole and version not in FORMAT_VERSIONS:
         raise FormatVersionError(
-            f"{store} has format version {version!r}, this version of resizeonce checks "
+            f"{store} has format version {version!r:.100}, this version of resizeonce checks "
             + " and ".join(map(str, FORMAT_VERSIONS))
         )
-    if not is_whole:
+    if not whole:
         findings.append(_root_fault("root-digest", "the attributes do not agree with their sha256"))
     try:
         root = msgspec.convert(attributes, Root)
     except msgspec.ValidationError as err:
         return None, [*findings, _root_fault("root-attributes", str(err))]
-    for entry in root.parts:
-        if set(entry.rows) != set(TABLES) or min(entry.rows.values()) < 0:
-            text = f"{entry.name} has rows {entry.rows}"
-            return None, [*findings, _root_fault("root-attributes", text, f"of {', '.join(TABLES)}")]
+    if unknown := sorted(attributes.keys() - set(Root.__struct_fields__)):
+        text = f"unknown attributes, as of a newer version: {', '.join(unknown):.200}"
+        findings.append(Finding(check="root-attributes", level="note", array="zarr.json", found=text))
     return root, findings
 
 
@@ -194,7 +133,7 @@ def check_root(store: Path, root: Root) -> Iterator[Finding]:
 
 def _check_listing(store: Path, root: Root) -> Iterator[Finding]:
     listed = {entry.name for entry in root.parts}
-    found = {path.name for path in store.iterdir()}
+    found = {storable(path.name) for path in store.iterdir()}
     for name in sorted(listed - found):
         yield Finding(check="missing-part", part=name, found="the part's folder is missing", advice=REDO_PART)
     for name in sorted(found - listed - set(root.files) - {"zarr.json"}):
@@ -217,16 +156,15 @@ def _check_listing(store: Path, root: Root) -> Iterator[Finding]:
 def _check_files(store: Path, root: Root) -> Iterator[Finding]:
     for name, listed in root.files.items():
         try:
-            content = (store / name).read_bytes()
+            fault = file_fault(store / name, listed)
         except OSError as err:
             yield Finding(
                 check="missing-file", array=name, found=f"can't read it: {err.strerror}", advice=RESTORE
             )
             continue
-        if len(content) != listed.bytes or hashlib.sha256(content).hexdigest() != listed.sha256:
-            text = f"{len(content)} bytes that are not those that were written"
+        if fault:
             if (store / JOB_FILE).exists():
                 # It is replaced just before the root is, in a store that is appended to.
-                yield Finding(check="leftover", level="note", array=name, found=text)
+                yield Finding(check="leftover", level="note", array=name, found=fault)
             else:
-                yield Finding(check="file-digest", array=name, found=text, advice=RESTORE)
+                yield Finding(check="file-digest", array=name, found=fault, advice=RESTORE)

@@ -7,12 +7,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from preprocess.attributes import Root, read_part_attributes
 from preprocess.columns import storable
 from preprocess.errors import StoreError
-from preprocess.layout import TensorSizes, array_specs, read_part_attributes
+from preprocess.layout import TensorSizes, array_specs
 from preprocess.shards import shard_path
 from preprocess.sources.base import Source
-from preprocess.verify.root import Root
 from preprocess.verify.shard_file import ShardFile
 
 _SPECS = {spec.path: spec for spec in array_specs(TensorSizes(), 1)}

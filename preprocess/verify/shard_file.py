@@ -5,6 +5,7 @@ A second reading of docs/format.md on purpose: what a loader's mistake would hid
 
 import hashlib
 import mmap
+import os
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from numcodecs.zstd import Zstd
 from numpy.typing import NDArray
 
 from preprocess.layout import ArraySpec
+from preprocess.regular_files import open_binary
 from preprocess.verify.packed import unpack_image
 
 _ZSTD = Zstd()
@@ -28,6 +30,21 @@ class Fault(NamedTuple):
     found: str
     expected: str = ""
     row: int | None = None
+
+
+def stated_bytes(header: bytes) -> int:
+    """Return how many bytes a Zstandard frame says that it holds, -1 where it says nothing (RFC 8878, 3.1.1)."""
+    if len(header) < 6 or header[:4] != bytes.fromhex("28b52ffd"):
+        return -1
+    descriptor = header[4]
+    is_single_segment = bool(descriptor & 0x20)
+    dictionary_bytes = (0, 1, 2, 4)[descriptor & 3]
+    at = 5 + (0 if is_single_segment else 1) + dictionary_bytes
+    flag = descriptor >> 6
+    if flag == 0 and not is_single_segment:
+        return -1
+    field = header[at : at + (1, 2, 4, 8)[flag]]
+    return int.from_bytes(field, "little") + (256 if flag == 1 else 0)
 
 
 class ShardFile:
@@ -45,13 +62,22 @@ class ShardFile:
 
     def check(self, listed_bytes: int, listed_digest: str, tick: Callable[[int], None]) -> Iterator[Fault]:
         """Yield every fault; `tick` is called with the size of each chunk that was read."""
-        found = self._path.stat().st_size
-        if found != listed_bytes:
-            yield Fault("file-size", f"the file has {found:,} bytes", f"{listed_bytes:,}")
-        if found:
-            with self._path.open("rb") as file:
-                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-                self._bytes = np.frombuffer(mapped, np.uint8)
+        try:
+            with open_binary(self._path) as file:
+                found = os.fstat(file.fileno()).st_size
+                if found != listed_bytes:
+                    yield Fault("file-size", f"the file has {found:,} bytes", f"{listed_bytes:,}")
+                if listed_bytes > self._max_bytes:
+                    # A sparse file of terabytes takes no room, and a day to read.
+                    text = f"the part lists {listed_bytes:,} bytes"
+                    yield Fault("file-size", text, f"at most {self._max_bytes:,} for {self._length:,} rows")
+                    return
+                if size := min(found, listed_bytes):
+                    mapped = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
+                    self._bytes = np.frombuffer(mapped, np.uint8)
+        except OSError as err:
+            yield Fault("file-read", f"the file can't be read: {err}")
+            return
         faults = list(self._check_index())
         yield from faults
         if not self._index:
@@ -110,9 +136,20 @@ class ShardFile:
     def _chunk_bytes(self) -> int:
         return self._spec.row_bytes * (1 if self._spec.row_chunks else self._length)
 
+    @property
+    def _max_chunk_bytes(self) -> int:
+        """The most that a chunk can take with its checksum; compressed ones are never much larger than their row."""
+        return self._chunk_bytes + 4 if self._spec.codec == "raw" else 2 * self._chunk_bytes + 1024
+
+    @property
+    def _max_bytes(self) -> int:
+        return self._num_chunks * (self._max_chunk_bytes + 16) + 4
+
     def _can_be(self, size: int) -> bool:
         """Whether a chunk can have `size` bytes."""
-        return size > 4 if self._spec.codec != "raw" else size == self._chunk_bytes + 4
+        return (
+            4 < size <= self._max_chunk_bytes if self._spec.codec != "raw" else size == self._max_chunk_bytes
+        )
 
     def is_sound(self, row: int) -> bool:
         """Whether a row can be read."""
@@ -147,9 +184,13 @@ class ShardFile:
         if self._spec.codec == "gradient":
             return unpack_image(stored, self._spec.row_shape)
         if self._spec.codec == "zstd":
+            stated = stated_bytes(stored[:18].tobytes())
+            if stated != self._chunk_bytes:
+                # Before any memory is taken: a frame of 100 kB may state, and hold, gigabytes.
+                raise ValueError(f"it states {stated} bytes, not {self._chunk_bytes}")
             try:
                 decoded = np.frombuffer(_ZSTD.decode(stored), np.uint8)
-            except RuntimeError as err:
+            except (RuntimeError, ValueError) as err:
                 raise ValueError(f"it does not decompress: {err}") from err
         else:
             decoded = stored

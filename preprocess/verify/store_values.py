@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from preprocess.attributes import Root
 from preprocess.verify.findings import REDO_TENSORS, Finding
-from preprocess.verify.root import Root
 from preprocess.verify.values import Statistics
 
 MIN_IMAGES = 8

@@ -1,16 +1,21 @@
 """Whether a store's totals and its list of rejects are the sums of its parts."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 
+from preprocess.attributes import Root
 from preprocess.layout import JOB_FILE, REJECTS_FILE, TABLES
+from preprocess.manifest import MAX_LINE_BYTES
 from preprocess.records import Reject
+from preprocess.regular_files import open_binary
+from preprocess.verify.files import MAX_BYTES
 from preprocess.verify.findings import RESTORE, Finding
-from preprocess.verify.root import Root
 
 
 def check_totals(store: Path, root: Root, parts: Sequence[dict[str, Any]]) -> Iterator[Finding]:
@@ -32,7 +37,7 @@ def check_totals(store: Path, root: Root, parts: Sequence[dict[str, Any]]) -> It
         stages = Counter(wanted.get("rejects", {}))
         index_rejects, faults = _index_rejects(store, root)
         yield from faults
-        wanted["rejects"] = dict(stages + Counter(reject.stage for reject in index_rejects))
+        wanted["rejects"] = dict(stages + Counter(index_rejects))
     for name in sorted(wanted.keys() | root.totals.keys()):
         if root.totals.get(name) != wanted[name]:
             found = f"totals.{name} is {root.totals.get(name)}"
@@ -41,18 +46,44 @@ def check_totals(store: Path, root: Root, parts: Sequence[dict[str, Any]]) -> It
             )
 
 
-def _index_rejects(store: Path, root: Root) -> tuple[list[Reject], list[Finding]]:
-    """Return what the dataset's index rejected: the list of rejects without those of the parts; and what is wrong."""
-    own = b"".join(_read(store / entry.name / REJECTS_FILE) for entry in root.parts)
-    content = _read(store / REJECTS_FILE)
-    if not content.endswith(own):
-        text = "its last lines are not the rejects of the parts"
-        return [], [Finding(check="rejects", array=REJECTS_FILE, found=text, advice=RESTORE)]
+def _index_rejects(store: Path, root: Root) -> tuple[list[str], list[Finding]]:
+    """Return the stages of what the dataset's index rejected: the list of rejects without those of the parts; and what is wrong."""
     try:
-        lines = content[: len(content) - len(own)].splitlines()
-        return [msgspec.json.decode(line, type=Reject) for line in lines], []
-    except msgspec.DecodeError as err:
-        return [], [Finding(check="rejects", array=REJECTS_FILE, found=f"a line is no reject: {err}")]
+        with ExitStack() as stack:
+            lists = [store / entry.name / REJECTS_FILE for entry in root.parts]
+            sizes = [path.stat().st_size if path.exists() else 0 for path in lists]
+            if not (store / REJECTS_FILE).exists():
+                return [], [] if not sum(sizes) else [_wrong("it is missing, and parts have rejects")]
+            whole = stack.enter_context(open_binary(store / REJECTS_FILE))
+            left = os.fstat(whole.fileno()).st_size - sum(sizes)
+            if left < 0 or left > MAX_BYTES:
+                return [], [_wrong("its last lines are not the rejects of the parts")]
+            stages = [msgspec.json.decode(line, type=Reject).stage for line in _lines(whole, left)]
+            for path, size in zip(lists, sizes, strict=True):
+                if size and not _is_next(whole, path):
+                    return [], [_wrong("its last lines are not the rejects of the parts")]
+            return stages, []
+    except OSError as err:
+        return [], [_wrong(f"can't be read: {err}")]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as err:
+        return [], [_wrong(f"a line is no reject: {err}")]
+
+
+def _wrong(found: str) -> Finding:
+    return Finding(check="rejects", array=REJECTS_FILE, found=found, advice=RESTORE)
+
+
+def _lines(file: BinaryIO, size: int) -> Iterator[bytes]:
+    """Yield the lines in the next `size` bytes."""
+    while size > 0 and (line := file.readline(min(size, MAX_LINE_BYTES))):
+        size -= len(line)
+        yield line
+
+
+def _is_next(file: BinaryIO, path: Path) -> bool:
+    """Whether the next bytes of a file are all of another one."""
+    with open_binary(path) as other:
+        return all(file.read(len(piece)) == piece for piece in iter(lambda: other.read(1 << 20), b""))
 
 
 def _sum(values: Sequence[Any], total: int | dict[str, int]) -> Any:
@@ -65,7 +96,3 @@ def _sum(values: Sequence[Any], total: int | dict[str, int]) -> Any:
     for value in values:
         counts.update(value)
     return dict(counts)
-
-
-def _read(path: Path) -> bytes:
-    return path.read_bytes() if path.is_file() else b""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.verify.findings import REDO_TENSORS, Finding
-from preprocess.verify.part import Part
+from preprocess.verify.part import Part, read_row
 from preprocess.verify.pictures import (
     MAX_DIFFERENCE,
     MAX_SHIFT,
@@ -75,26 +75,32 @@ def _fault(check: str, array: str, row: int, found: str, expected: str = "") -> 
 
 
 def _check_images(part: Part, statistics: Statistics, tick: Callable[[int], None]) -> Iterator[Finding]:
-    small, large = part.shards.get("images/pixel_values"), part.shards.get("images/g_pixel_values")
     sizes = part.columns.get("images/size")
-    for row in range(0 if small is None else len(small)):
-        if small is None or not small.is_sound(row):
+    for row in range(part.num_rows("images/pixel_values")):
+        pixels = None
+        stored, faults = read_row(part, "images/pixel_values", row)
+        yield from faults
+        if stored is not None:
+            pixels, is_exact = denormalize(stored)
+            if not is_exact:
+                found = f"values from {stored.min():.4g} to {stored.max():.4g}"
+                yield _fault(
+                    "pixel-values",
+                    "images/pixel_values",
+                    row,
+                    found,
+                    "normalised 8-bit values, bit for bit",
+                )
+            yield from _check_spread(pixels, row, statistics)
+            tick(stored.nbytes)
+        grounding, faults = read_row(part, "images/g_pixel_values", row)
+        yield from faults
+        if grounding is None:
             continue
-        stored = small.row(row)
-        pixels, is_exact = denormalize(stored)
-        if not is_exact:
-            found = f"values from {stored.min():.4g} to {stored.max():.4g}"
-            yield _fault(
-                "pixel-values", "images/pixel_values", row, found, "normalised 8-bit values, bit for bit"
-            )
-        yield from _check_spread(pixels, row, statistics)
-        tick(stored.nbytes)
-        if large is None or not large.is_sound(row) or sizes is None:
-            continue
-        grounding = large.row(row)
-        size = (int(sizes[row, 0]), int(sizes[row, 1]))
-        yield from _check_pair(row, pixels, grounding, size, statistics)
         tick(grounding.nbytes)
+        if pixels is not None and sizes is not None:
+            size = (int(sizes[row, 0]), int(sizes[row, 1]))
+            yield from _check_pair(row, pixels, grounding, size, statistics)
 
 
 def _check_spread(pixels: NDArray[np.uint8], row: int, statistics: Statistics) -> Iterator[Finding]:
@@ -149,15 +155,11 @@ def _check_masks(part: Part, statistics: Statistics, tick: Callable[[int], None]
     if prompts is not None:
         yield from _check_prompts(prompts, cells)
         statistics.empty_prompts += int((prompts.max(axis=(1, 2)) == 0).sum())
-    targets = part.shards.get("masks/masks")
     ratios: dict[int, tuple[float, float] | None] = {}
-    for row in range(0 if targets is None else len(targets)):
-        if targets is None or not targets.is_sound(row):
-            continue
-        try:
-            mask = targets.row(row)
-        except ValueError as err:
-            yield _fault("row-decode", "masks/masks", row, str(err))
+    for row in range(part.num_rows("masks/masks")):
+        mask, faults = read_row(part, "masks/masks", row)
+        yield from faults
+        if mask is None:
             continue
         tick(mask.nbytes)
         statistics.masks += 1

@@ -15,10 +15,10 @@ from stores import CONFIGS, coco_config, coco_store, pictures, tree_digest
 
 import loader
 from preprocess import manifest
+from preprocess.attributes import read_attributes
 from preprocess.config import load_config
 from preprocess.errors import ConfigError, StoreError
 from preprocess.job import Plan, plan_as_json
-from preprocess.layout import read_attributes
 from preprocess.pipeline import Report, RunOptions, convert, finish
 from preprocess.verify import VerifyOptions, verify_store
 

@@ -18,7 +18,8 @@ import zarr
 from numpy.typing import NDArray
 from PIL import Image
 
-from preprocess.layout import ArraySpec, TensorSizes, array_specs, attributes_digest
+from preprocess.attributes import attributes_digest, sizes_of
+from preprocess.layout import ArraySpec, array_specs
 from preprocess.shards import ShardWriter, shard_path
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
@@ -130,7 +131,7 @@ def recount_prompts(part: Path) -> None:
 
 def _spec(store: Path, array: str) -> ArraySpec:
     root = attributes_of(store)
-    specs = array_specs(TensorSizes.of(root["recipe"]), 2 if root["paired"] else 1)
+    specs = array_specs(sizes_of(root["recipe"]), 2 if root["paired"] else 1)
     return next(spec for spec in specs if spec.path == array)
 
 

@@ -7,9 +7,9 @@ from typing import Any
 from miniature.coco import write_coco
 from miniature.shapes import picture_of
 
+from preprocess.attributes import read_attributes
 from preprocess.config import Config, load_config
 from preprocess.job import Plan, plan_as_json
-from preprocess.layout import read_attributes
 from preprocess.pipeline import Report, RunOptions, convert
 
 CONFIGS = Path(__file__).parents[2] / "configs"

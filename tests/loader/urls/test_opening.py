@@ -14,8 +14,8 @@ from publishing import Publisher, published
 
 from loader import BatchLoader, CacheOptions, Order, OrderOptions, SampleDataset, SampleIndex, Store
 from loader.filling import SampleError
+from preprocess.attributes import attributes_digest
 from preprocess.errors import FormatVersionError, StoreError
-from preprocess.layout import attributes_digest
 
 
 def test_a_url_without_a_store_is_refused(web: Publisher, cache: CacheOptions) -> None:

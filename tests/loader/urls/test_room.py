@@ -139,8 +139,10 @@ def test_a_folder_that_cannot_be_made_is_an_error_with_advice(web: Publisher, tm
         opened.batch([0])
 
 
-def refuse_to_write(path: Path, *_: Any) -> None:
-    raise PermissionError(errno.EACCES, "Permission denied", str(path))
+def refuse_to_write(path: Path, flags: int, *mode: Any, opened: Any = os.open) -> int:
+    if flags & (os.O_WRONLY | os.O_RDWR):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+    return int(opened(path, flags, *mode))
 
 
 def test_a_read_only_folder_gives_the_parts_that_are_in_it(

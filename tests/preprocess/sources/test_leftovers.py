@@ -15,9 +15,9 @@ from miniature.sav import write_sav_train, write_sav_val
 from miniature.shapes import picture_of
 from stores import CONFIGS, coco_config, coco_root, make_unfinished, tree_digest
 
+from preprocess.attributes import read_attributes
 from preprocess.config import Config, load_config
 from preprocess.errors import SourceError
-from preprocess.layout import read_attributes
 from preprocess.pipeline import RunOptions, convert, convert_range, finish, open_source
 from preprocess.ranges import PartRange
 from preprocess.records import Frame, Reject, Skip

@@ -21,9 +21,10 @@ from damage import (
 )
 from stores import CONFIGS, tree_digest
 
+import loader
+from preprocess.attributes import read_attributes
 from preprocess.config import load_config
 from preprocess.errors import FormatVersionError, StoreError
-from preprocess.layout import read_attributes
 from preprocess.pipeline import RunOptions, convert
 from preprocess.verify import VerifyOptions, VerifyReport, verify_store
 
@@ -216,7 +217,6 @@ def test_metadata_that_the_layout_does_not_have_is_found(copy_of: Copy) -> None:
         ("dataset", "other", "job"),
         ("dataset_type", "imagenet", "root-attributes"),
         ("paired", 3, "root-attributes"),
-        ("surprise", 1, "root-attributes"),
     ],
 )
 def test_root_attribute_that_can_not_be_true_is_found(
@@ -225,6 +225,20 @@ def test_root_attribute_that_can_not_be_true_is_found(
     store = copy_of("coco")
     write_attributes(store, attributes_of(store) | {name: value})
     assert check in checks(verify_store(store))
+
+
+def test_what_a_newer_writer_adds_is_a_note(copy_of: Copy) -> None:
+    store = copy_of("coco")
+    part = parts_of(store)[0]
+    reseal(part, attributes_of(part) | {"surprise": 1})
+    write_attributes(store, attributes_of(store) | {"surprise": [1]})
+    report = verify_store(store)
+    assert [(finding.check, finding.level) for finding in report.findings] == [
+        ("root-attributes", "note"),
+        ("part-attributes", "note"),
+    ]
+    assert "surprise" in report.findings[0].found
+    assert len(loader.Store(store)[0]["key"]) > 0
 
 
 def test_root_that_changed_is_found_and_not_opened(copy_of: Copy) -> None:

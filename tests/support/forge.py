@@ -1,0 +1,312 @@
+"""Changes what a store says and signs it anew: every checksum and digest is right, only the content is hostile.
+
+A `Forgery` holds the files of one store in memory. `write` makes digests, sizes and sums agree with whatever was changed.
+"""
+
+import hashlib
+import json
+import os
+import struct
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from google_crc32c import value as crc32c
+
+from preprocess.attributes import attributes_digest
+
+Shard = list[tuple[int, int]]
+"""Offset and size of each chunk, checksums included, as the index says."""
+
+NUMBERS: tuple[Any, ...] = (
+    0, 1, -1, 2, 3, 64, 2**31 - 1, 2**31, 2**32, 2**53, 2**62, 2**63 - 1, 2**63, 2**64 - 1, 10**30, 0.5, 64.0, 1e308,
+)  # fmt: skip
+VALUES: tuple[Any, ...] = (
+    *NUMBERS, None, True, False, "", "64", "uint8", "compact", "float32", "part-00000", "../part-00000", "/dev/zero", "a" * 5000,
+    "\x1b[31m", "‮", "é", "zarr.json", "0" * 64, [], [1], {}, {"a": 1}, [[]] * 3, "2024", "coco", ".", "..",
+)  # fmt: skip
+
+
+class Forgery:
+    """The files of a store, to be changed and written elsewhere.
+
+    Attributes:
+        root: the attributes of the root.
+        parts: those of each part, by its folder.
+        files: the bytes of every other file, by its path below the store.
+    """
+
+    def __init__(self, store: Path) -> None:
+        self.files = {
+            path.relative_to(store).as_posix(): path.read_bytes()
+            for path in sorted(store.rglob("*"))
+            if path.is_file()
+        }
+        self.root = _attributes(self.files.pop("zarr.json"))
+        self.parts = {
+            entry["name"]: _attributes(self.files.pop(f"{entry['name']}/zarr.json"))
+            for entry in self.root["parts"]
+        }
+        self.unsigned = False
+        """Whether the root keeps the digest that it has."""
+
+    def shards(self) -> list[str]:
+        """Return the paths of all shard files."""
+        return [path for path in self.files if "/c/" in path]
+
+    def num_chunks(self, path: str) -> int:
+        """Return how many chunks a shard has: one, unless its rows are chunks of their own."""
+        part, table, name, *_ = path.split("/")
+        is_of_rows = name in ("pixel_values", "g_pixel_values", "masks") and table != "samples"
+        return int(self.parts[part]["rows"][table]) if is_of_rows else 1
+
+    def chunks(self, path: str) -> list[bytes]:
+        """Return the chunks of a shard, without their checksums."""
+        content, count = self.files[path], self.num_chunks(path)
+        index = struct.unpack_from(f"<{2 * count}Q", content, len(content) - 16 * count - 4)
+        return [content[at : at + size - 4] for at, size in zip(index[::2], index[1::2], strict=True)]
+
+    def set_chunks(self, path: str, chunks: list[bytes], index: Shard | None = None) -> None:
+        """Replace all chunks of a shard, and its index by another one where that is given; its digest follows."""
+        body, sums, places = b"", b"", []
+        for chunk in chunks:
+            checksum = struct.pack("<I", crc32c(chunk))
+            places.append((len(body), len(chunk) + 4))
+            body, sums = body + chunk + checksum, sums + checksum
+        pairs = b"".join(struct.pack("<QQ", *place) for place in (index or places))
+        end = pairs + struct.pack("<I", crc32c(pairs))
+        self.files[path] = body + end
+        part, _, name = path.partition("/")
+        digest = hashlib.sha256(sums + end).hexdigest()
+        self.parts[part]["files"][name] = {"bytes": len(body + end), "sha256": digest}
+
+    def set_file(self, path: str, content: bytes) -> None:
+        """Replace a file that is no shard; its digest follows."""
+        self.files[path] = content
+        part, _, name = path.partition("/")
+        listed = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        self.parts.get(part, self.root)["files"][name or part] = listed
+
+    def write(self, folder: Path) -> None:
+        """Write the store, with sizes, sums and digests made right wherever there is a place for them."""
+        for path, content in self.files.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(content)
+        for number, (name, attributes) in enumerate(self.parts.items()):
+            content = _metadata(attributes)
+            (folder / name / "zarr.json").write_bytes(content)
+            entries = self.root.get("parts")
+            if isinstance(entries, list) and number < len(entries) and isinstance(entries[number], dict):
+                entries[number]["sha256"] = hashlib.sha256(content).hexdigest()
+        if not self.unsigned:
+            self.root["sha256"] = attributes_digest(self.root)
+        (folder / "zarr.json").write_bytes(_metadata(self.root))
+
+
+def _attributes(content: bytes) -> dict[str, Any]:
+    attributes: dict[str, Any] = json.loads(content)["attributes"]["resizeonce"]
+    return attributes
+
+
+def _metadata(attributes: dict[str, Any]) -> bytes:
+    content = {"attributes": {"resizeonce": attributes}, "zarr_format": 3, "node_type": "group"}
+    return json.dumps(content, indent=1).encode()
+
+
+# ---- changes, each drawn by chance
+
+
+def change_json(value: Any, chance: Random) -> str:
+    """Change one place in nested dictionaries and lists, or take it away, or add one; return which."""
+    path: list[Any] = []
+    while True:
+        keys = list(value) if isinstance(value, dict) else list(range(len(value)))
+        if not keys:
+            return "nothing"
+        key = chance.choice(keys)
+        path.append(key)
+        inner = value[key]
+        if isinstance(inner, (dict, list)) and inner and chance.random() < 0.8:
+            value = inner
+            continue
+        break
+    kind = chance.choice(["replace"] * 6 + ["remove", "add", "swap"])
+    if kind == "remove":
+        del value[key]
+    elif kind == "add" and isinstance(value, dict):
+        value[chance.choice([f"new_{key}", "\x1b]0;x\a", "../x", ""])] = chance.choice(VALUES)
+    elif kind == "swap":
+        other = chance.choice(keys)
+        value[key], value[other] = value[other], value[key]
+    else:
+        value[key] = chance.choice(VALUES)
+    return f"{kind} {path} = {str(value.get(key) if isinstance(value, dict) else '')[:40]}"
+
+
+def change_root(forgery: Forgery, chance: Random) -> str:
+    """Change the root's attributes."""
+    return f"root {change_json(forgery.root, chance)}"
+
+
+def change_part(forgery: Forgery, chance: Random) -> str:
+    """Change a part's attributes; the root lists the same rows and bytes, where that can be."""
+    name = chance.choice(list(forgery.parts))
+    text = change_json(forgery.parts[name], chance)
+    if chance.random() < 0.5:
+        entry = next(entry for entry in forgery.root["parts"] if entry["name"] == name)
+        entry |= {key: forgery.parts[name].get(key) for key in ("rows", "bytes")}
+    return f"part {text}"
+
+
+def change_metadata(forgery: Forgery, chance: Random) -> str:
+    """Change the metadata of an array or a table."""
+    path = chance.choice([path for path in forgery.files if path.endswith("/zarr.json")])
+    content = json.loads(forgery.files[path])
+    text = change_json(content, chance)
+    forgery.set_file(path, json.dumps(content).encode())
+    return f"{path} {text}"
+
+
+def change_index(forgery: Forgery, chance: Random) -> str:
+    """Change where chunks are said to lie."""
+    path = chance.choice(forgery.shards())
+    chunks = forgery.chunks(path)
+    index, at = [], 0
+    for chunk in chunks:
+        index.append((at, len(chunk) + 4))
+        at += len(chunk) + 4
+    row = chance.randrange(len(index))
+    entry = list(index[row])
+    number = chance.choice([number for number in NUMBERS if isinstance(number, int) and 0 <= number < 2**64])
+    entry[chance.randrange(2)] = chance.choice([number, len(forgery.files[path]), entry[1] + 4, entry[1] - 1])
+    index[row] = (max(entry[0], 0), max(entry[1], 0))
+    forgery.set_chunks(path, chunks, index)
+    return f"{path} index {row} {index[row]}"
+
+
+def change_column(forgery: Forgery, chance: Random) -> str:
+    """Change numbers or bytes of a column, or its length."""
+    columns = [path for path in forgery.shards() if forgery.num_chunks(path) == 1 and path.endswith("/c/0")]
+    path = chance.choice(columns)
+    [chunk] = forgery.chunks(path)
+    kind = chance.choice(["number", "bytes", "short", "long", "all"])
+    if kind == "number" and len(chunk) >= 8:
+        at = 8 * chance.randrange(len(chunk) // 8)
+        number = chance.choice([-(2**63), -1, 0, 1, 5, 10**9, 2**31, 2**62, 2**63 - 1])
+        chunk = chunk[:at] + struct.pack("<q", number) + chunk[at + 8 :]
+    elif kind == "short":
+        chunk = chunk[: chance.randrange(len(chunk) + 1)]
+    elif kind == "long":
+        chunk += chance.randbytes(chance.choice([1, 8, 800]))
+    elif kind == "all":
+        chunk = chance.choice([b"\xff", b"\0", b"\x1b", b"\x80"]) * len(chunk)
+    else:
+        at = chance.randrange(len(chunk))
+        chunk = chunk[:at] + chance.randbytes(1) + chunk[at + 1 :]
+    forgery.set_chunks(path, [chunk])
+    return f"{path} {kind}"
+
+
+def frame(states: int, holds: int) -> bytes:
+    """Return a Zstandard frame that states one size and unpacks to another, out of blocks of one repeated byte (RFC 8878)."""
+    blocks = b""
+    while holds > 0:
+        size = min(holds, 1 << 17)
+        holds -= size
+        blocks += (size << 3 | 2 | (holds == 0)).to_bytes(3, "little") + b"\1"
+    return b"\x28\xb5\x2f\xfd\xe0" + states.to_bytes(8, "little") + blocks
+
+
+def change_rows(forgery: Forgery, chance: Random) -> str:
+    """Change rows that are chunks of their own: compressed masks, raw and compact images."""
+    paths = [
+        path for path in forgery.shards() if path.split("/")[2] in ("pixel_values", "g_pixel_values", "masks")
+    ]
+    path = chance.choice(paths)
+    chunks = forgery.chunks(path)
+    row = chance.randrange(len(chunks))
+    chunk = chunks[row]
+    kind = chance.choice(
+        ["flip", "flips", "cut", "long", "bytes", "ones", "slack", "frame", "empty", "other"]
+    )
+    if kind in ("flip", "flips"):
+        changed = bytearray(chunk)
+        for _ in range(1 if kind == "flip" else 20):
+            at = chance.randrange(min(len(changed), chance.choice([16, len(changed)])))
+            changed[at] ^= 1 << chance.randrange(8)
+        chunk = bytes(changed)
+    elif kind == "cut":
+        chunk = chunk[: chance.randrange(len(chunk))]
+    elif kind == "long":
+        chunk += chance.randbytes(chance.choice([1, 8, 4000]))
+    elif kind == "bytes":
+        chunk = chance.randbytes(len(chunk))
+    elif kind == "ones":
+        chunk = chance.choice([b"\xff", b"\x88", b"\0", b"\x08"]) * len(chunk)
+    elif kind == "slack":
+        chunk = chunk[:-8] + b"\xff" * 8
+    elif kind == "frame":
+        states, holds = chance.choice(
+            [(3 << 30, 3 << 30), (1 << 50, 4096), (1 << 63, 4096), (4096, 1 << 28), (0, 0)]
+        )
+        chunk = frame(states, holds)
+    elif kind == "empty":
+        chunk = b""
+    else:
+        chunk = chunks[chance.randrange(len(chunks))][::-1]
+    chunks[row] = chunk
+    forgery.set_chunks(path, chunks)
+    return f"{path} row {row} {kind}"
+
+
+def change_text(forgery: Forgery, chance: Random) -> str:
+    """Put other characters into a column of text: no UTF-8, controls, steps that lead elsewhere."""
+    path = chance.choice([path for path in forgery.shards() if path.endswith("_bytes/c/0")])
+    [chunk] = forgery.chunks(path)
+    text = chance.choice(
+        [b"\xff\xfe", b"\xed\xa0\x80", b"\x1b]0;a\a", b"../../", b"\0\0", b"\n\r", "‮".encode(), b"//"]
+    )
+    at = chance.randrange(len(chunk))
+    forgery.set_chunks(path, [(chunk[:at] + text + chunk[at:])[: len(chunk)]])
+    return f"{path} {text!r}"
+
+
+CHANGES = (
+    change_root, change_root, change_part, change_metadata, change_index, change_column, change_column, change_rows,
+    change_rows, change_text,
+)  # fmt: skip
+
+
+def swap_file(store: Path, chance: Random) -> str:
+    """Put something else where a file of a written store is."""
+    files = sorted(path for path in store.rglob("*") if path.is_file() and not path.is_symlink())
+    path = chance.choice([*files, *[store / "zarr.json"] * 3])
+    kind = chance.choice(
+        ["device", "pipe", "folder", "sparse", "link", "loop", "empty", "deep", "long", "garbage", "extra"]
+    )
+    if kind == "extra":
+        name = chance.choice([b"\xff", b"\x1b[31m", b"part-99999", b"a\nb", b".x", b"part-"])
+        os.close(os.open(bytes(path.parent) + b"/" + name, os.O_CREAT | os.O_WRONLY))
+    elif kind == "sparse":
+        os.truncate(path, 8 << 40)
+    elif kind == "deep":
+        path.write_text("[" * 200_000 + "]" * 200_000)
+    elif kind == "long":
+        path.write_bytes(b'{"attributes": [' + b"[]," * (8 << 20))
+    elif kind == "garbage":
+        path.write_bytes(chance.randbytes(chance.randrange(1, 300)))
+    else:
+        path.unlink()
+        if kind == "device":
+            path.symlink_to(chance.choice(["/dev/zero", "/dev/null", "/dev/random", "/dev/tty"]))
+        elif kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "folder":
+            path.mkdir()
+        elif kind == "link":
+            path.symlink_to(chance.choice(["nowhere", "/etc/passwd", "/proc/self/mem", "/proc/kmsg", "."]))
+        elif kind == "loop":
+            path.symlink_to(path.name)
+        else:
+            path.touch()
+    return f"{path.relative_to(store)} {kind}"
