@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from stores import coco_store
+from stores import USUAL, coco_store
 from torch.utils.data import ConcatDataset, DataLoader, Subset
 
 from loader import Batch, SampleDataset, Store, collate
@@ -19,7 +19,7 @@ from preprocess.errors import FormatVersionError, StoreError
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dataset")
-    coco_store(folder)
+    coco_store(folder, *USUAL)
     return folder / "coco.zarr"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stores import coco_config, coco_root, coco_store, tree_digest
+from stores import USUAL, coco_config, coco_root, coco_store, tree_digest
 from trouble import Harm, harm_scenes
 
 from preprocess import shards, target
@@ -19,8 +19,8 @@ from preprocess.pipeline import RunOptions, convert
 Patch = pytest.MonkeyPatch
 
 
-def whole_of(folder: Path) -> dict[str, str]:
-    convert(coco_config(), coco_root(folder), folder / "whole")
+def whole_of(folder: Path, *overrides: str) -> dict[str, str]:
+    convert(coco_config(*overrides), coco_root(folder), folder / "whole")
     return tree_digest(folder / "whole")
 
 
@@ -105,14 +105,14 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_real_disk_that_fills_up_is_told_and_the_run_goes_on_when_there_is_space(
     tmp_path: Path, small_disk: Path, workers: int
 ) -> None:
-    whole = whole_of(tmp_path)
+    whole = whole_of(tmp_path, *USUAL)
     out = small_disk / "out"
     (small_disk / "ballast").write_bytes(bytes(26 << 20))
     with pytest.raises(StoreError, match=r"No space left on device.*free some space"):
-        convert(coco_config(), tmp_path / "coco", out, RunOptions(force=True, workers=workers))
+        convert(coco_config(*USUAL), tmp_path / "coco", out, RunOptions(force=True, workers=workers))
     assert_not_torn(out, whole)
     (small_disk / "ballast").unlink()
-    convert(coco_config(), tmp_path / "coco", out, RunOptions(workers=workers))
+    convert(coco_config(*USUAL), tmp_path / "coco", out, RunOptions(workers=workers))
     assert tree_digest(out) == whole
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from caches import PIXELS, assert_same, cached_parts
 from publishing import Publisher
-from stores import TINY, coco_store
+from stores import coco_store
 
 from loader import CacheOptions, SampleIndex, Store, Subset
 from loader.filling import SampleError
@@ -137,7 +137,7 @@ def test_a_store_published_anew_never_mixes_with_the_old_one(
     old = Store(place.as_uri(), cache=cache)
     _ = old[0]
     shutil.rmtree(place)
-    coco_store(tmp_path, *TINY, "recipe.name=sa2va")
+    coco_store(tmp_path, "recipe.name=sa2va")
     new = Store(place.as_uri(), cache=cache)
     assert_same(new.batch([0, 9]), Store(place).batch([0, 9]))
     assert not np.array_equal(new[0]["g_pixel_values"], Store(store)[0]["g_pixel_values"])

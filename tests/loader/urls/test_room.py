@@ -14,7 +14,7 @@ import pytest
 from caches import PARTS, as_arrays, assert_same, bytes_of, cached_parts, hidden, largest_part
 from fsspec.implementations.local import LocalFileSystem
 from publishing import Publisher
-from stores import TINY, coco_store
+from stores import coco_store
 
 from loader import BatchLoader, CacheOptions, Store
 from loader.batches import BatchOptions
@@ -69,7 +69,7 @@ def test_views_of_a_removed_part_stay_valid(store: Path, web: Publisher, cache: 
 def test_the_limit_holds_for_all_stores_of_a_folder(
     store: Path, tmp_path: Path, web: Publisher, cache: CacheOptions
 ) -> None:
-    coco_store(tmp_path, *TINY, "recipe.name=sa2va")
+    coco_store(tmp_path, "recipe.name=sa2va")
     limited = replace(cache, max_bytes=3 * largest_part(store))
     for url in (web.url, (tmp_path / "coco.zarr").as_uri()) * 2:
         Store(url, cache=limited).batch(range(10))
