@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import zarr
+from grids import pairs
 from soak import children_of
 from stores import CONFIGS, USUAL, coco_config, coco_root, coco_store, make_unfinished, tree_digest
 
@@ -57,8 +58,7 @@ def test_crowds_become_samples_when_asked_for(tmp_path: Path) -> None:
     assert coco_store(tmp_path, "source.crowds=true").attributes["totals"]["samples"] == 15
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("limit", [1, 3, 4, 9, 10, 99])
+@pytest.mark.parametrize(("limit", "workers"), pairs([3, 1, 4, 9, 10, 99], [1, 2]))
 def test_limit_writes_the_first_samples_of_the_dataset(tmp_path: Path, limit: int, workers: int) -> None:
     coco_root(tmp_path)
     coco_store(tmp_path, limit=limit, workers=workers)

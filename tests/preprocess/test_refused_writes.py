@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from grids import pairs
 from stores import USUAL, coco_config, coco_root, coco_store, tree_digest
 from trouble import Harm, harm_scenes
 
@@ -32,20 +33,20 @@ def assert_not_torn(out: Path, whole: dict[str, str]) -> None:
     assert not (out / ".attempts").exists()
 
 
-@pytest.mark.parametrize(
-    ("code", "said"),
-    [
-        (errno.ENOSPC, "the disk is full: free some space, then run the same command again"),
-        (errno.EDQUOT, "the quota is used up"),
-        (errno.EROFS, "the file system is read-only"),
-        (errno.EIO, "its disk is failing or was taken away: see that .* is mounted"),
-        (errno.ESTALE, "its disk is failing or was taken away"),
-        (errno.EFBIG, "the file would be larger than allowed"),
-    ],
-)
-@pytest.mark.parametrize("where", ["row", "sync", "rename", "root"])
+REFUSALS = {
+    errno.ENOSPC: "the disk is full: free some space, then run the same command again",
+    errno.EDQUOT: "the quota is used up",
+    errno.EROFS: "the file system is read-only",
+    errno.EIO: "its disk is failing or was taken away: see that .* is mounted",
+    errno.ESTALE: "its disk is failing or was taken away",
+    errno.EFBIG: "the file would be larger than allowed",
+}
+"""What is said of each error."""
+
+
+@pytest.mark.parametrize(("code", "where"), pairs(REFUSALS, ["row", "sync", "rename", "root"]))
 def test_a_refused_write_stops_the_run_and_the_next_one_goes_on(
-    tmp_path: Path, monkeypatch: Patch, code: int, said: str, where: str
+    tmp_path: Path, monkeypatch: Patch, code: int, where: str
 ) -> None:
     whole = whole_of(tmp_path)
     out = tmp_path / "coco.zarr"
@@ -71,7 +72,7 @@ def test_a_refused_write_stops_the_run_and_the_next_one_goes_on(
             refusing.setattr(
                 "preprocess.manifest.write_whole", lambda *a: (as_store(out, refuse_after), whole_file(*a))[1]
             )
-        with pytest.raises(StoreError, match=said) as caught:
+        with pytest.raises(StoreError, match=REFUSALS[code]) as caught:
             coco_store(tmp_path)
         assert str(out) in str(caught.value)
     if where != "root":

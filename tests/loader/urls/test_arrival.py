@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from caches import PIXELS, assert_same, cached_parts
+from grids import pairs
 from publishing import Publisher
 from stores import coco_store
 
@@ -28,11 +29,12 @@ SPOILT = {
 }
 
 
-@pytest.mark.parametrize("file", SPOILT.values(), ids=SPOILT)
-@pytest.mark.parametrize("place", [9, -1], ids=["at the front", "at the end"])
+@pytest.mark.parametrize(("kind", "place"), pairs(SPOILT, [9, -1]))
 def test_a_file_that_is_damaged_on_the_way_once_is_fetched_again(
-    store: Path, web: Publisher, cache: CacheOptions, file: str, place: int
+    store: Path, web: Publisher, cache: CacheOptions, kind: str, place: int
 ) -> None:
+    file = SPOILT[kind]
+
     def spoil(path: str, number: int, content: bytes) -> bytes:
         is_hit = path == f"coco.zarr/part-00001/{file}" and number == 1
         return flipped(content, place % len(content)) if is_hit else content

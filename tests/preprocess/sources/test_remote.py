@@ -11,6 +11,7 @@ import fsspec
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from grids import slow
 from miniature.coco import write_coco
 from miniature.every import WRITERS
 from miniature.npz import write_npz_pairs
@@ -130,7 +131,7 @@ def test_the_store_is_the_same_from_everywhere(layout: str, place: str, raw: Raw
     assert tree_digest(tmp_path / "store.zarr") == expected
 
 
-@pytest.mark.parametrize("layout", ["coco", "sav as mp4", "sa1b as tar"])
+@pytest.mark.parametrize("layout", ["sa1b as tar", slow("coco"), slow("sav as mp4")])
 def test_each_worker_makes_its_own_connection(layout: str, raw: Raw, tmp_path: Path) -> None:
     root, expected = raw(layout)
     with serving(root) as url:
