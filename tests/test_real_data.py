@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from grids import slow
 from numcodecs.zstd import Zstd
 from numpy.typing import NDArray
 from PIL import Image
@@ -116,7 +117,10 @@ CASES: dict[str, tuple[str, str, list[str], MaskOf, tuple[int, ...]]] = {
 
 # COCO has by far the most masks: one recipe of it is enough, RefCOCO has its polygons and run lengths in the other.
 BOTH = [
-    (case, recipe) for case in CASES for recipe in ("default", "sa2va") if (case, recipe) != ("coco", "sa2va")
+    slow(case, recipe) if (case, recipe) in (("sa1b", "sa2va"), ("sav", "sa2va")) else (case, recipe)
+    for case in CASES
+    for recipe in ("default", "sa2va")
+    if (case, recipe) != ("coco", "sa2va")
 ]
 
 

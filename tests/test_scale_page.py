@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from miniature.sa1b import write_sa1b
-from stores import CONFIGS, pictures, tree_digest
+from stores import CONFIGS, TINY, pictures, tree_digest
 
 from preprocess.config import load_config
 from preprocess.pipeline import convert
@@ -42,9 +42,9 @@ def dataset(tmp_path: Path) -> tuple[Path, dict[str, str]]:
     write_sa1b(tmp_path / "sa1b", pictures())
     config = tmp_path / "configs" / "sa1b.toml"
     config.parent.mkdir()
-    config.write_text(
-        (CONFIGS / "sa1b.toml").read_text().replace("scenes_per_part = 128", "scenes_per_part = 1")
-    )
+    small = "\n".join(["[recipe]", *(override.removeprefix("recipe.") for override in TINY)])
+    text = (CONFIGS / "sa1b.toml").read_text().replace("scenes_per_part = 128", "scenes_per_part = 1")
+    config.write_text(text.replace("[recipe]", small))
     convert(load_config(config), tmp_path / "sa1b", tmp_path / "whole")
     return tmp_path / "sa1b", tree_digest(tmp_path / "whole")
 

@@ -15,7 +15,7 @@ from preprocess.pipeline import convert
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A COCO store of ten masks in three parts, of small tensors."""
     folder = tmp_path_factory.mktemp("tiny")
-    coco_store(folder, *TINY)
+    coco_store(folder)
     return folder / "coco.zarr"
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from miniature.npz import write_npz_pairs
 from miniature.shapes import picture_of
-from stores import COMPACT_IMAGES, CONFIGS, coco_store
+from stores import COMPACT_IMAGES, CONFIGS, USUAL, coco_store
 
 from loader import BatchLoader, Order, OrderOptions, SampleIndex, Store, to_device
 from loader.batches import BatchOptions
@@ -41,7 +41,7 @@ def assert_completed(store: Path, device: str) -> None:
 @pytest.mark.parametrize(
     "overrides",
     [
-        (),
+        USUAL,
         ("recipe.pixel_values.stored=float32",),
         COMPACT_IMAGES,
         ("recipe.masks.size=77", "recipe.name=sa2va"),
@@ -83,7 +83,7 @@ def test_a_plain_batch_is_only_moved(tmp_path: Path) -> None:
 
 
 def test_a_compact_sample_is_under_4_mb(tmp_path: Path) -> None:
-    coco_store(tmp_path)
+    coco_store(tmp_path, *USUAL)
     batch = next(iter(BatchLoader(tmp_path / "coco.zarr", 2, 0, options=BatchOptions(compact=True))))
     tensors = [v for v in batch.values() if isinstance(v, torch.Tensor)]
     assert sum(v.nbytes for v in tensors) / 2 < 4e6

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from stores import coco_store
+from grids import slow
+from stores import USUAL, coco_store
 from torch.utils.data import ConcatDataset, DataLoader, Subset
 
 from loader import Batch, SampleDataset, Store, collate
@@ -19,7 +20,7 @@ from preprocess.errors import FormatVersionError, StoreError
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dataset")
-    coco_store(folder)
+    coco_store(folder, *USUAL)
     return folder / "coco.zarr"
 
 
@@ -46,7 +47,9 @@ def test_a_sample_has_the_keys_shapes_and_dtypes_of_the_contract(store: Path) ->
     assert rest == {"dataset_type": "coco", "has_paired_frame": False, "key": "coco/2/21"}
 
 
-@pytest.mark.parametrize(("workers", "context"), [(0, None), (2, "fork"), (2, "spawn"), (1, "forkserver")])
+@pytest.mark.parametrize(
+    ("workers", "context"), [(0, None), (2, "fork"), slow(2, "spawn"), (1, "forkserver")]
+)
 def test_a_plain_dataloader_gives_the_samples_in_the_order_asked_for(
     store: Path, workers: int, context: str | None
 ) -> None:

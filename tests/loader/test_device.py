@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from stores import coco_store
+from stores import USUAL, coco_store
 
 from loader import Batch, BatchLoader, Order, OrderOptions, SampleIndex, Store, check_batch, to_device
 from loader.batches import BatchOptions
@@ -24,7 +24,7 @@ Copy = Callable[[Batch], dict[str, torch.Tensor]]
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store of ten masks with tensors of the usual sizes: copies of them take their time."""
     folder = tmp_path_factory.mktemp("device")
-    coco_store(folder)
+    coco_store(folder, *USUAL)
     return folder / "coco.zarr"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stores import TINY, coco_store
+from stores import coco_store
 
 from loader import BatchLoader, CacheOptions, Order, OrderOptions, SampleIndex, Store, early
 from loader.batches import BatchOptions
@@ -140,7 +140,7 @@ def test_parts_at_a_url_are_not_fetched_by_it(store: Path, asked: Asked, tmp_pat
 
 
 def test_a_damaged_part_is_met_by_who_reads_it(tmp_path: Path) -> None:
-    coco_store(tmp_path, *TINY)
+    coco_store(tmp_path)
     for path in (tmp_path / "coco.zarr").glob("part-*/samples/mask/c/0/0"):
         path.write_bytes(b"")
     loader = make_loader(tmp_path / "coco.zarr")

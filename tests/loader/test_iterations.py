@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from grids import pairs
 from worker_processes import children
 
 from loader import BatchLoader, Order, OrderOptions, SampleIndex, Store
@@ -233,11 +234,16 @@ def test_after_an_error_an_iteration_does_not_just_end(store: Path, monkeypatch:
         next(iterator)
 
 
-@pytest.mark.parametrize(("workers", "mode"), WAYS)
-@pytest.mark.parametrize("copied", [copy.deepcopy, copy.copy, lambda one: pickle.loads(pickle.dumps(one))])
+def pickled(loader: BatchLoader) -> BatchLoader:
+    again: BatchLoader = pickle.loads(pickle.dumps(loader))
+    return again
+
+
+@pytest.mark.parametrize(("way", "copied"), pairs(reversed(WAYS), [copy.deepcopy, copy.copy, pickled]))
 def test_a_copy_of_a_used_loader_is_at_the_same_place_and_leaves_it_alone(
-    store: Path, workers: int, mode: str, copied: Callable[[BatchLoader], BatchLoader]
+    store: Path, way: tuple[int, str], copied: Callable[[BatchLoader], BatchLoader]
 ) -> None:
+    workers, mode = way
     loader = new_loader(store, workers, mode)
     whole = keys(loader)
     second = keys(new_loader(store, 0)) and keys(iter_epoch(store, 1))

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from grids import slow
 from torch.utils.data import DataLoader
 
 from loader import Batch, SampleDataset, Store, collate
@@ -36,7 +37,7 @@ def assert_right(batches: list[Batch], store: Path) -> None:
                 assert batch[key] == value
 
 
-@pytest.fixture(params=["fork", "spawn", "forkserver"])
+@pytest.fixture(params=["fork", "spawn", slow("forkserver")])
 def context(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

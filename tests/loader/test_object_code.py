@@ -4,9 +4,11 @@ import dataclasses
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
+from runpy import run_path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,35 +21,35 @@ from loader.passes import MEAN, STD
 from preprocess.gradient import pack_gradient
 from preprocess.mask_codec import compress_mask
 
-types = pytest.importorskip("numba.types", reason="numba is not installed")
+numba = pytest.importorskip("numba", reason="numba is not installed")
+carray, cfunc, types = numba.carray, numba.cfunc, numba.types
 
 
 @pytest.fixture(scope="module")
-def functions() -> dict[str, Any]:
-    # Compiled here, for some ten seconds, and not by every process that collects this file.
-    return dict(import_module("loader.row_loops").FUNCTIONS)
+def kept_code() -> ObjectCode:
+    """What an earlier process compiled from these sources, or this one compiles now."""
+    load_functions()
+    name = object_code._file_name()
+    assert name is not None
+    (found, *_) = [folder / name for folder in object_code._folders() if (folder / name).exists()]
+    return ObjectCode.from_bytes(found.read_bytes())
 
 
-@pytest.fixture(scope="module")
-def made(functions: dict[str, Any]) -> ObjectCode:
-    return object_code._make(functions)
+SLOW = ["numba", "compiled here"]
+"""To compile them takes some ten seconds; those that are kept are from the same sources."""
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where object code is kept in a test, a folder that is not there yet."""
-    monkeypatch.setattr(object_code, "_folders", lambda: [tmp_path / "kept"])
-    return tmp_path / "kept"
-
-
-@pytest.fixture(params=["numba", "linked"])
-def loops(
-    request: pytest.FixtureRequest, functions: dict[str, Any], made: ObjectCode
-) -> Iterator[NativeLoops]:
+@pytest.fixture(params=[*(pytest.param(name, marks=pytest.mark.slow) for name in SLOW), "kept"])
+def loops(request: pytest.FixtureRequest) -> Iterator[NativeLoops]:
+    if request.param == "kept":
+        code = request.getfixturevalue("kept_code")
+        yield NativeLoops(object_code._link(ObjectCode.from_bytes(code.to_bytes())))
+        return
+    functions = import_module("loader.row_loops").FUNCTIONS
     if request.param == "numba":
         yield NativeLoops({name: function.address for name, function in functions.items()})
     else:
-        yield NativeLoops(object_code._link(ObjectCode.from_bytes(made.to_bytes())))
+        yield NativeLoops(object_code._link(object_code._make(functions)))
 
 
 def addresses(rows: Iterable[np.ndarray]) -> np.ndarray:
@@ -111,6 +113,33 @@ def test_a_batch_of_no_rows_is_nothing(loops: NativeLoops) -> None:
     assert not loops.unpack_normalized_rows(nothing, nothing, MEAN, STD, images).size
 
 
+@pytest.fixture(scope="module")
+def few_loops() -> SimpleNamespace:
+    """Stands in for `loader.row_loops` where it matters only that something is kept: all but one loop do nothing."""
+    copy = import_module("loader.loops").copy_rows
+
+    @cfunc(types.void(types.CPointer(types.int64), types.int64, types.CPointer(types.uint8), types.int64))
+    def copy_rows(addresses: Any, count: int, out: Any, size: int) -> None:
+        copy(carray(addresses, (count,)), carray(out, (count, size)))
+
+    nothing = {name: cfunc(types.void())(lambda: None) for name in native._ARGUMENTS}
+    return SimpleNamespace(FUNCTIONS=nothing | {"copy_rows": copy_rows})
+
+
+@pytest.fixture(params=["few loops", pytest.param("all loops", marks=pytest.mark.slow)])
+def compiled(request: pytest.FixtureRequest, few_loops: SimpleNamespace) -> Callable[[str], Any]:
+    """What gives a process that finds nothing its loops."""
+    return object_code.compiled if request.param == "all loops" else lambda _: few_loops
+
+
+@pytest.fixture
+def folder(compiled: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where object code is kept in a test, a folder that is not there yet."""
+    monkeypatch.setattr(object_code, "compiled", compiled)
+    monkeypatch.setattr(object_code, "_folders", lambda: [tmp_path / "kept"])
+    return tmp_path / "kept"
+
+
 def load() -> NativeLoops:
     functions = load_functions.__wrapped__()
     assert functions is not None
@@ -150,8 +179,9 @@ def test_kept_code_that_can_not_be_read_is_not_needed(folder: Path) -> None:
 
 
 def test_it_is_kept_in_the_first_place_that_can_be_written_to_and_works_where_there_is_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiled: Callable[[str], Any]
 ) -> None:
+    monkeypatch.setattr(object_code, "compiled", compiled)
     (tmp_path / "file").touch()
     monkeypatch.setattr(object_code, "_folders", lambda: [tmp_path / "file", tmp_path / "second"])
     check_copies(load())
@@ -225,16 +255,19 @@ def test_what_can_not_be_written_whole_leaves_nothing(folder: Path, monkeypatch:
     assert list(folder.iterdir()) == []
 
 
-def test_code_without_one_of_the_functions_is_not_used(made: ObjectCode) -> None:
-    other = dataclasses.replace(made, symbols={"copy_rows": "nothing_of_this_name"})
+def test_code_without_one_of_the_functions_is_not_used(kept_code: ObjectCode) -> None:
+    other = dataclasses.replace(kept_code, symbols={"copy_rows": "nothing_of_this_name"})
     with pytest.raises(ObjectCodeError):
         object_code._link(other)
 
 
-def test_functions_are_called_with_what_they_take(functions: dict[str, Any]) -> None:
+def test_functions_are_called_with_what_they_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    # What they are declared to take is told without compiling them.
+    monkeypatch.setattr("numba.cfunc", lambda signature: lambda _: signature)
+    declared = run_path(str(Path(object_code.__file__).with_name("row_loops.py")))["FUNCTIONS"]
     found = {
-        name: "".join("a" if isinstance(kind, types.CPointer) else "n" for kind in function._sig.args)
-        for name, function in functions.items()
+        name: "".join("a" if isinstance(kind, types.CPointer) else "n" for kind in signature.args)
+        for name, signature in declared.items()
     }
     assert found == native._ARGUMENTS
 

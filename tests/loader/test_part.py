@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from page_cache import evict, pages_in_memory, until_in_memory
-from stores import TINY, coco_store
+from stores import coco_store
 
 from loader import Store
 from loader.arrays import shard_path
@@ -27,7 +27,7 @@ def opened(store: Path) -> set[str]:
 
 def test_the_tables_of_a_sample_are_those_that_it_needs(tmp_path: Path, sentences: Path) -> None:
     assert opened(sentences) == set(READ_WITH_A_SAMPLE)
-    coco_store(tmp_path, *TINY)
+    coco_store(tmp_path)
     needed = {path for path in READ_WITH_A_SAMPLE if not path.startswith("expressions")}
     assert opened(tmp_path / "coco.zarr") == needed
 
@@ -63,7 +63,7 @@ def test_tables_and_indexes_are_read_before_they_are_asked_for_and_rows_are_not(
 def test_of_a_large_table_only_what_is_needed_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    coco_store(tmp_path, *TINY)
+    coco_store(tmp_path)
     store = Store(tmp_path / "coco.zarr")
     table = store.path / "part-00000" / shard_path(store._specs["masks/prompt_masks"])
     other = store.path / "part-00000" / shard_path(store._specs["masks/image"])
@@ -78,7 +78,7 @@ def test_of_a_large_table_only_what_is_needed_is_read(
 def test_a_part_is_asked_for_once_and_not_when_it_is_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    coco_store(tmp_path, *TINY)
+    coco_store(tmp_path)
     store = Store(tmp_path / "coco.zarr")
     asked: list[Path] = []
     monkeypatch.setattr("loader.store.expect_tables", lambda folder, _: asked.append(folder))
@@ -98,7 +98,7 @@ def test_a_part_is_asked_for_once_and_not_when_it_is_open(
 
 @pytest.mark.parametrize("missing", ["zarr.json", "samples/mask/c/0/0"])
 def test_a_part_that_is_not_there_is_told_where_it_is_opened(tmp_path: Path, missing: str) -> None:
-    coco_store(tmp_path, *TINY)
+    coco_store(tmp_path)
     store = Store(tmp_path / "coco.zarr")
     (store.path / "part-00000" / missing).unlink()
     assert store.expect(0)

@@ -11,7 +11,7 @@ import tensorstore
 import zarr
 from miniature.every import WRITERS
 from numpy.typing import NDArray
-from stores import COMPACT_IMAGES, CONFIGS, coco_store, pictures
+from stores import COMPACT_IMAGES, CONFIGS, USUAL, coco_store, pictures
 
 from loader.store import Store
 from preprocess.config import load_config
@@ -20,9 +20,9 @@ from preprocess.pipeline import convert
 
 PATHS = [spec.path for spec in array_specs(TensorSizes(), 1)]
 RECIPES = {
-    "uint8": (),
-    "float32": ("recipe.pixel_values.stored=float32",),
-    "compact": COMPACT_IMAGES,
+    "uint8": USUAL,
+    "float32": ("recipe.pixel_values.stored=float32", *USUAL),
+    "compact": (*COMPACT_IMAGES, *USUAL),
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from stores import COMPACT_IMAGES, SIZES, TINY, coco_store
+from stores import COMPACT_IMAGES, SIZES, coco_store
 
 from loader import Store, filling
 from loader.filling import SampleError
@@ -34,7 +34,7 @@ def leave_everything(tensor: str, rows: list[Any], out: Any) -> range:
 def test_a_batch_is_the_same_as_row_by_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
-    coco_store(tmp_path, *TINY, *FORMS[form])
+    coco_store(tmp_path, *FORMS[form])
     store = Store(tmp_path / "coco.zarr")
     samples = [*range(len(store)), 0, len(store) - 1]
     batch = store.batch(samples)
@@ -51,7 +51,7 @@ def test_a_batch_of_stores_of_several_forms_is_filled_by_loops_all_the_same(tmp_
     stores = []
     for form, overrides in FORMS.items():
         folder = tmp_path / form
-        coco_store(folder, *TINY, *overrides)
+        coco_store(folder, *overrides)
         stores.append(Store(folder / "coco.zarr"))
     picks = [(store, sample) for sample in (0, 5, 9) for store in stores]
     layout = stores[0].array_layout(len(picks), TENSORS)
@@ -69,7 +69,7 @@ def test_a_batch_of_stores_of_several_forms_is_filled_by_loops_all_the_same(tmp_
 def test_images_and_masks_leave_nothing_to_be_done_row_by_row(tmp_path: Path, form: str) -> None:
     pytest.importorskip("numba")
     # In masks much smaller than this, so many pixels differ from those above that libzstd packs them.
-    coco_store(tmp_path, *TINY[:2], "recipe.masks.size=512", *FORMS[form])
+    coco_store(tmp_path, "recipe.masks.size=512", *FORMS[form])
     store = Store(tmp_path / "coco.zarr")
     located = [store.locate(sample) for sample in range(4)]
     rows = [(part, int(masks[0])) for part, masks in located]
@@ -81,7 +81,7 @@ def test_images_and_masks_leave_nothing_to_be_done_row_by_row(tmp_path: Path, fo
 
 @pytest.mark.parametrize("tensor", ["masks/masks", "images/pixel_values", "images/g_pixel_values"])
 def test_one_damaged_row_is_named_and_nothing_else(tmp_path: Path, tensor: str) -> None:
-    coco_store(tmp_path, *TINY)
+    coco_store(tmp_path)
     store = Store(tmp_path / "coco.zarr", check_rows=True)
     keys = [store.key(sample) for sample in range(len(store))]
     part, masks = store.locate(3)
@@ -99,7 +99,7 @@ def test_one_damaged_row_is_named_and_nothing_else(tmp_path: Path, tensor: str) 
 def test_parts_of_one_group_of_samples_are_open_at_once_and_no_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    coco_store(tmp_path, *TINY, "store.scenes_per_part=1")
+    coco_store(tmp_path, "store.scenes_per_part=1")
     store = Store(tmp_path / "coco.zarr")
     expected = store.batch(range(len(store)))
     monkeypatch.setattr(Store, "_max_open_parts", lambda _: 2)
@@ -126,7 +126,7 @@ def test_parts_of_one_group_of_samples_are_open_at_once_and_no_more(
 def test_a_column_that_points_nowhere_names_the_sample(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, column: str
 ) -> None:
-    coco_store(tmp_path, *TINY)
+    coco_store(tmp_path)
     store = Store(tmp_path / "coco.zarr")
     part, _ = store.locate(1)
     broken = part.column(column).copy()
@@ -141,7 +141,7 @@ def test_every_loop_of_a_batch_is_loaded_with_the_dataset_before_workers_are_for
     tmp_path: Path, form: str
 ) -> None:
     pytest.importorskip("numba")
-    coco_store(tmp_path, *TINY, *FORMS[form])
+    coco_store(tmp_path, *FORMS[form])
     script = (
         "import sys; from loader import SampleDataset, native, object_code; "
         "dataset = SampleDataset(sys.argv[1]); assert native.native_loops.cache_info().currsize == 1; "

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from miniature.coco import write_coco
 from miniature.sa1b import write_sa1b
-from stores import CONFIGS, coco_config, coco_store, pictures, tree_digest
+from stores import CONFIGS, TINY, coco_config, coco_store, pictures, tree_digest
 
 import loader
 from preprocess import manifest
@@ -172,7 +172,7 @@ def test_another_recipe_or_a_limit_is_not_appended(tmp_path: Path) -> None:
     root = grown(tmp_path, 5)
     with pytest.raises(StoreError, match="give --append to add the scenes it lacks"):
         convert(coco_config(), root, out)
-    with pytest.raises(StoreError, match=r"recipe\.masks\.size was 1024, is now 512"):
+    with pytest.raises(StoreError, match=r"recipe\.masks\.size was 48, is now 512"):
         convert(coco_config("recipe.masks.size=512"), root, out, RunOptions(append=True))
     with pytest.raises(StoreError, match="--limit and --append do not go together"):
         append(root, out, limit=3)
@@ -195,7 +195,7 @@ def split_tar(whole: Path, folder: Path, prefixes: Mapping[str, tuple[str, ...]]
 
 
 def test_tars_that_arrive_one_by_one_are_appended(tmp_path: Path) -> None:
-    config = load_config(CONFIGS / "sa1b.toml")
+    config = load_config(CONFIGS / "sa1b.toml", TINY)
     root, out = tmp_path / "sa1b", tmp_path / "out"
     write_sa1b(root, pictures(), tar=True)
     (root / "sa_000000.tar").rename(tmp_path / "all.tar")

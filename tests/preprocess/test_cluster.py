@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from stores import CONFIGS, coco_config, coco_root, tree_digest
+from stores import CONFIGS, USUAL, coco_config, coco_root, tree_digest
 
 from preprocess.cluster import ClusterError, open_cluster
 from preprocess.errors import ConfigError
@@ -62,7 +62,8 @@ def cluster(folder: Path, workers: int) -> Iterator[tuple[str, list["subprocess.
 def test_a_dask_cluster_that_loses_a_worker_gives_the_bytes_of_a_local_run(tmp_path: Path) -> None:
     root = coco_root(tmp_path)
     settings = ["store.scenes_per_part=1"]
-    convert(coco_config(*settings), root, tmp_path / "whole")
+    # Parts of the usual sizes: they are still being written when a worker is killed.
+    convert(coco_config(*USUAL, *settings), root, tmp_path / "whole")
     out = tmp_path / "out"
     # Relative paths, of a folder that is not the workers' own.
     command = [sys.executable, "-m", "preprocess", "convert", str(CONFIGS / "coco.toml"), "--root", root.name]

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from grids import pairs
 from miniature.every import WRITERS
 from stores import CONFIGS, pictures, tree_digest
 
@@ -24,8 +25,7 @@ RECIPES = {
 }
 
 
-@pytest.mark.parametrize("recipe", list(RECIPES))
-@pytest.mark.parametrize("source", list(WRITERS))
+@pytest.mark.parametrize(("recipe", "source"), pairs(RECIPES, reversed(WRITERS)))
 def test_both_engines_write_the_same_bytes(tmp_path: Path, source: str, recipe: str) -> None:
     WRITERS[source](tmp_path / "raw", pictures()[:3])
     config = load_config(CONFIGS / f"{source}.toml", RECIPES[recipe])

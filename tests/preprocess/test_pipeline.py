@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 import zarr
+from grids import pairs
 from soak import children_of
-from stores import CONFIGS, coco_config, coco_root, coco_store, make_unfinished, tree_digest
+from stores import CONFIGS, USUAL, coco_config, coco_root, coco_store, make_unfinished, tree_digest
 
 import preprocess
 from preprocess.errors import StoreError
@@ -57,8 +58,7 @@ def test_crowds_become_samples_when_asked_for(tmp_path: Path) -> None:
     assert coco_store(tmp_path, "source.crowds=true").attributes["totals"]["samples"] == 15
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("limit", [1, 3, 4, 9, 10, 99])
+@pytest.mark.parametrize(("limit", "workers"), pairs([3, 1, 4, 9, 10, 99], [1, 2]))
 def test_limit_writes_the_first_samples_of_the_dataset(tmp_path: Path, limit: int, workers: int) -> None:
     coco_root(tmp_path)
     coco_store(tmp_path, limit=limit, workers=workers)
@@ -200,9 +200,9 @@ def test_a_disk_that_is_too_small_is_refused_before_anything_is_written(
     root = coco_root(tmp_path)
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1_000_000}))
     with pytest.raises(StoreError, match=r"will take about 18\.\d MB, and the disk of .* has 1\.0 MB free"):
-        convert(coco_config(), root, tmp_path / "out")
+        convert(coco_config(*USUAL), root, tmp_path / "out")
     assert not list((tmp_path / "out").glob("*part*"))
-    assert convert(coco_config(), root, tmp_path / "out", RunOptions(force=True)).num_rejects == 0
+    assert convert(coco_config(*USUAL), root, tmp_path / "out", RunOptions(force=True)).num_rejects == 0
 
 
 def test_overwrite_leaves_a_zarr_group_of_somebody_else_alone(tmp_path: Path) -> None:

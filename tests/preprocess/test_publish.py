@@ -19,7 +19,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from miniature.coco import write_coco
 from miniature.shapes import picture_of
 from remote_disk import register_disk
-from stores import CONFIGS, coco_config, tree_digest
+from stores import CONFIGS, coco_config, options_of, tree_digest
 
 from preprocess.cli import main
 from preprocess.destination import open_destination, staging_folder
@@ -432,7 +432,7 @@ def test_killed_while_it_uploads_the_same_command_finishes(
         f"disk://{remote}/a.zarr",
     ]
     arguments += ["--scratch", str(tmp_path / "scratch")]
-    arguments += [word for override in SMALL for word in ("--set", override)]
+    arguments += options_of(SMALL)
     code = (
         "from remote_disk import register_disk; from preprocess.cli import main;"
         "register_disk(deadly='part-00002/masks/masks/c/0/0/0'); main()"
@@ -540,7 +540,7 @@ def test_too_many_rejects_are_told_with_the_url(tmp_path: Path) -> None:
     (root / "train2017" / "000000000002.jpg").write_bytes(b"")
     arguments = ["convert", str(CONFIGS / "coco.toml"), "--root", str(root), "--out", URL]
     arguments += ["--scratch", str(tmp_path / "scratch")]
-    arguments += [word for override in SMALL for word in ("--set", override)]
+    arguments += options_of(SMALL)
     result = CliRunner().invoke(main, arguments, catch_exceptions=False)
     assert result.exit_code == 3
     assert f"1 rejects, 0 allowed: see rejects.jsonl in {URL}" in result.output

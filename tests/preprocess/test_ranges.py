@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from miniature.every import WRITERS
-from stores import CONFIGS, coco_config, coco_root, coco_store, pictures, tree_digest
+from stores import CONFIGS, TINY, coco_config, coco_root, coco_store, options_of, pictures, tree_digest
 
 from preprocess.errors import ConfigError, StoreError
 from preprocess.lock import locked
@@ -40,7 +40,15 @@ def test_numbers_are_told_as_spans() -> None:
 
 def command(root: Path, out: Path, *options: str, config: str = "coco") -> list[str]:
     start = [sys.executable, "-m", "preprocess", "convert", str(CONFIGS / f"{config}.toml")]
-    return [*start, "--root", str(root), "--out", str(out), "--set", "store.scenes_per_part=1", *options]
+    return [
+        *start,
+        "--root",
+        str(root),
+        "--out",
+        str(out),
+        *options_of(["store.scenes_per_part=1", *TINY]),
+        *options,
+    ]
 
 
 def test_separate_processes_in_any_order_and_at_once_give_the_bytes_of_one_run(tmp_path: Path) -> None:

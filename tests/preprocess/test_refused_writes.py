@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stores import coco_config, coco_root, coco_store, tree_digest
+from grids import pairs
+from stores import USUAL, coco_config, coco_root, coco_store, tree_digest
 from trouble import Harm, harm_scenes
 
 from preprocess import shards, target
@@ -19,8 +20,8 @@ from preprocess.pipeline import RunOptions, convert
 Patch = pytest.MonkeyPatch
 
 
-def whole_of(folder: Path) -> dict[str, str]:
-    convert(coco_config(), coco_root(folder), folder / "whole")
+def whole_of(folder: Path, *overrides: str) -> dict[str, str]:
+    convert(coco_config(*overrides), coco_root(folder), folder / "whole")
     return tree_digest(folder / "whole")
 
 
@@ -32,20 +33,20 @@ def assert_not_torn(out: Path, whole: dict[str, str]) -> None:
     assert not (out / ".attempts").exists()
 
 
-@pytest.mark.parametrize(
-    ("code", "said"),
-    [
-        (errno.ENOSPC, "the disk is full: free some space, then run the same command again"),
-        (errno.EDQUOT, "the quota is used up"),
-        (errno.EROFS, "the file system is read-only"),
-        (errno.EIO, "its disk is failing or was taken away: see that .* is mounted"),
-        (errno.ESTALE, "its disk is failing or was taken away"),
-        (errno.EFBIG, "the file would be larger than allowed"),
-    ],
-)
-@pytest.mark.parametrize("where", ["row", "sync", "rename", "root"])
+REFUSALS = {
+    errno.ENOSPC: "the disk is full: free some space, then run the same command again",
+    errno.EDQUOT: "the quota is used up",
+    errno.EROFS: "the file system is read-only",
+    errno.EIO: "its disk is failing or was taken away: see that .* is mounted",
+    errno.ESTALE: "its disk is failing or was taken away",
+    errno.EFBIG: "the file would be larger than allowed",
+}
+"""What is said of each error."""
+
+
+@pytest.mark.parametrize(("code", "where"), pairs(REFUSALS, ["row", "sync", "rename", "root"]))
 def test_a_refused_write_stops_the_run_and_the_next_one_goes_on(
-    tmp_path: Path, monkeypatch: Patch, code: int, said: str, where: str
+    tmp_path: Path, monkeypatch: Patch, code: int, where: str
 ) -> None:
     whole = whole_of(tmp_path)
     out = tmp_path / "coco.zarr"
@@ -71,7 +72,7 @@ def test_a_refused_write_stops_the_run_and_the_next_one_goes_on(
             refusing.setattr(
                 "preprocess.manifest.write_whole", lambda *a: (as_store(out, refuse_after), whole_file(*a))[1]
             )
-        with pytest.raises(StoreError, match=said) as caught:
+        with pytest.raises(StoreError, match=REFUSALS[code]) as caught:
             coco_store(tmp_path)
         assert str(out) in str(caught.value)
     if where != "root":
@@ -105,14 +106,14 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_real_disk_that_fills_up_is_told_and_the_run_goes_on_when_there_is_space(
     tmp_path: Path, small_disk: Path, workers: int
 ) -> None:
-    whole = whole_of(tmp_path)
+    whole = whole_of(tmp_path, *USUAL)
     out = small_disk / "out"
     (small_disk / "ballast").write_bytes(bytes(26 << 20))
     with pytest.raises(StoreError, match=r"No space left on device.*free some space"):
-        convert(coco_config(), tmp_path / "coco", out, RunOptions(force=True, workers=workers))
+        convert(coco_config(*USUAL), tmp_path / "coco", out, RunOptions(force=True, workers=workers))
     assert_not_torn(out, whole)
     (small_disk / "ballast").unlink()
-    convert(coco_config(), tmp_path / "coco", out, RunOptions(workers=workers))
+    convert(coco_config(*USUAL), tmp_path / "coco", out, RunOptions(workers=workers))
     assert tree_digest(out) == whole
 
 

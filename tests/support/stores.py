@@ -1,6 +1,7 @@
 """Small stores for tests, and independent ways to read and compare them."""
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,11 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 
 TINY = ("recipe.pixel_values.size=32", "recipe.g_pixel_values.size=48", "recipe.masks.size=48")
 """A recipe of small tensors, for tests of what does not depend on their sizes."""
+
+USUAL = ("recipe.pixel_values.size=448", "recipe.g_pixel_values.size=1024", "recipe.masks.size=1024")
+"""The sizes that configs have, for tests of what depends on them: disk space, how long a part takes, values of real images.
+
+A test of anything else would spend its time on writing and syncing large tensors."""
 
 COMPACT_IMAGES = ("recipe.pixel_values.stored=compact", "recipe.g_pixel_values.stored=compact")
 
@@ -36,8 +42,13 @@ def coco_root(folder: Path) -> Path:
 
 
 def coco_config(*overrides: str) -> Config:
-    """Return the shipped COCO config with two images a part."""
-    return load_config(CONFIGS / "coco.toml", ["store.scenes_per_part=2", *overrides])
+    """Return the shipped COCO config with two images a part and small tensors, changed by `overrides`."""
+    return load_config(CONFIGS / "coco.toml", ["store.scenes_per_part=2", *TINY, *overrides])
+
+
+def options_of(overrides: Iterable[str]) -> list[str]:
+    """Return overrides as options of a command."""
+    return [word for override in overrides for word in ("--set", override)]
 
 
 def coco_store(folder: Path, *overrides: str, **run: Any) -> Report:

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 from caches import PIXELS, assert_same, cached_parts
+from grids import pairs
 from publishing import Publisher
-from stores import TINY, coco_store
+from stores import coco_store
 
 from loader import CacheOptions, SampleIndex, Store, Subset
 from loader.filling import SampleError
@@ -28,11 +29,12 @@ SPOILT = {
 }
 
 
-@pytest.mark.parametrize("file", SPOILT.values(), ids=SPOILT)
-@pytest.mark.parametrize("place", [9, -1], ids=["at the front", "at the end"])
+@pytest.mark.parametrize(("kind", "place"), pairs(SPOILT, [9, -1]))
 def test_a_file_that_is_damaged_on_the_way_once_is_fetched_again(
-    store: Path, web: Publisher, cache: CacheOptions, file: str, place: int
+    store: Path, web: Publisher, cache: CacheOptions, kind: str, place: int
 ) -> None:
+    file = SPOILT[kind]
+
     def spoil(path: str, number: int, content: bytes) -> bytes:
         is_hit = path == f"coco.zarr/part-00001/{file}" and number == 1
         return flipped(content, place % len(content)) if is_hit else content
@@ -137,7 +139,7 @@ def test_a_store_published_anew_never_mixes_with_the_old_one(
     old = Store(place.as_uri(), cache=cache)
     _ = old[0]
     shutil.rmtree(place)
-    coco_store(tmp_path, *TINY, "recipe.name=sa2va")
+    coco_store(tmp_path, "recipe.name=sa2va")
     new = Store(place.as_uri(), cache=cache)
     assert_same(new.batch([0, 9]), Store(place).batch([0, 9]))
     assert not np.array_equal(new[0]["g_pixel_values"], Store(store)[0]["g_pixel_values"])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from caches import PARTS, PIXELS, as_arrays, assert_same, cached_parts, hidden
 from fsspec.implementations.memory import MemoryFileSystem
+from grids import slow
 from publishing import Publisher
 from torch.utils.data import DataLoader
 
@@ -96,7 +97,7 @@ def test_a_dataset_takes_a_url_and_a_cache(store: Path, web: Publisher, cache: C
     assert_same(dataset.__getitems__([4, 9, 0]), Store(store).batch([4, 9, 0]))
 
 
-@pytest.mark.parametrize("context", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("context", ["fork", slow("spawn"), "forkserver"])
 def test_dataloader_workers_read_a_url(
     store: Path, web: Publisher, cache: CacheOptions, context: str
 ) -> None:

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from caches import PARTS, as_arrays, assert_same, bytes_of, cached_parts, hidden, largest_part
 from fsspec.implementations.local import LocalFileSystem
+from grids import slow
 from publishing import Publisher
-from stores import TINY, coco_store
+from stores import coco_store
 
 from loader import BatchLoader, CacheOptions, Store
 from loader.batches import BatchOptions
@@ -32,7 +33,7 @@ def test_parts_used_least_recently_make_room(store: Path, web: Publisher, cache:
     assert cached_parts(cache) == ["part-00000", "part-00002"]
 
 
-@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize("parts", [1, slow(2)])
 def test_batches_stay_right_in_a_cache_smaller_than_the_store(
     store: Path, web: Publisher, cache: CacheOptions, parts: int
 ) -> None:
@@ -69,7 +70,7 @@ def test_views_of_a_removed_part_stay_valid(store: Path, web: Publisher, cache: 
 def test_the_limit_holds_for_all_stores_of_a_folder(
     store: Path, tmp_path: Path, web: Publisher, cache: CacheOptions
 ) -> None:
-    coco_store(tmp_path, *TINY, "recipe.name=sa2va")
+    coco_store(tmp_path, "recipe.name=sa2va")
     limited = replace(cache, max_bytes=3 * largest_part(store))
     for url in (web.url, (tmp_path / "coco.zarr").as_uri()) * 2:
         Store(url, cache=limited).batch(range(10))
@@ -83,7 +84,7 @@ def test_a_limit_below_one_part_is_an_error_at_once(web: Publisher, cache: Cache
         Store(web.url, cache=replace(cache, max_bytes=1000))
 
 
-@pytest.mark.parametrize("mode", ["thread", "process"])
+@pytest.mark.parametrize("mode", [slow("thread"), "process"])
 def test_workers_share_a_cache_smaller_than_the_store(
     store: Path, web: Publisher, cache: CacheOptions, mode: str
 ) -> None:

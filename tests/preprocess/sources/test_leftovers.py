@@ -13,7 +13,7 @@ from miniature.npz import write_npz_pairs
 from miniature.sa1b import write_sa1b
 from miniature.sav import write_sav_train, write_sav_val
 from miniature.shapes import picture_of
-from stores import CONFIGS, coco_config, coco_root, make_unfinished, tree_digest
+from stores import CONFIGS, TINY, coco_config, coco_root, make_unfinished, tree_digest
 
 from preprocess.attributes import read_attributes
 from preprocess.config import Config, load_config
@@ -31,7 +31,7 @@ def pictures() -> list[Any]:
 
 
 def config_of(name: str) -> Config:
-    return load_config(CONFIGS / f"{name}.toml", [])
+    return load_config(CONFIGS / f"{name}.toml", TINY)
 
 
 def read(name: str, root: Path) -> tuple[int, list[Reject], dict[str, int]]:

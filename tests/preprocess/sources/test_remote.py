@@ -11,6 +11,7 @@ import fsspec
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from grids import slow
 from miniature.coco import write_coco
 from miniature.every import WRITERS
 from miniature.npz import write_npz_pairs
@@ -18,7 +19,7 @@ from miniature.sa1b import write_sa1b
 from miniature.sav import write_sav_train, write_sav_val
 from miniature.shapes import picture_of
 from raw_server import Manners, serving
-from stores import CONFIGS, tree_digest
+from stores import CONFIGS, options_of, tree_digest
 
 from preprocess.cli import main
 from preprocess.config import Config, load_config
@@ -130,7 +131,7 @@ def test_the_store_is_the_same_from_everywhere(layout: str, place: str, raw: Raw
     assert tree_digest(tmp_path / "store.zarr") == expected
 
 
-@pytest.mark.parametrize("layout", ["coco", "sav as mp4", "sa1b as tar"])
+@pytest.mark.parametrize("layout", ["sa1b as tar", slow("coco"), slow("sav as mp4")])
 def test_each_worker_makes_its_own_connection(layout: str, raw: Raw, tmp_path: Path) -> None:
     root, expected = raw(layout)
     with serving(root) as url:
@@ -171,7 +172,6 @@ def run(*arguments: object) -> Result:
 def test_a_dead_server_stops_the_run_and_the_same_command_goes_on(raw: Raw, tmp_path: Path) -> None:
     root, expected = raw("coco")
     manners = Manners()
-    overrides = [word for value in ("store.scenes_per_part=2", *SMALL) for word in ("--set", value)]
     with serving(root, manners) as url:
         command = [
             "convert",
@@ -180,7 +180,7 @@ def test_a_dead_server_stops_the_run_and_the_same_command_goes_on(raw: Raw, tmp_
             url,
             "--out",
             tmp_path / "coco.zarr",
-            *overrides,
+            *options_of(["store.scenes_per_part=2", *SMALL]),
         ]
         assert run(*command, "--dry-run").exit_code == 0
         # As many as it takes to open the dataset; two for the digest of its list, and two for each picture of a part.

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from miniature.every import WRITERS
 from miniature.shapes import picture_of
-from stores import CONFIGS, coco_store
+from stores import CONFIGS, USUAL, coco_store
 
 from preprocess.config import load_config
 from preprocess.pipeline import RunOptions, convert
@@ -32,7 +32,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
         config = load_config(CONFIGS / f"{name}.toml", ["store.scenes_per_part=2", *TINY])
         convert(config, folder / name, folder / f"{name}.zarr", RunOptions(engine="pillow"))
     (folder / "full").mkdir()
-    coco_store(folder / "full", "store.scenes_per_part=8", engine="pillow")
+    coco_store(folder / "full", "store.scenes_per_part=8", *USUAL, engine="pillow")
     return folder
 
 
