@@ -320,8 +320,7 @@ def _popen(handed_over: Sequence[int], path: IO[bytes], printed: IO[bytes]) -> "
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, FOR_THE_TRAINER)
     try:
         return subprocess.Popen(
-            # -P: no module is taken from the folder that happens to be the current one.
-            [sys.executable, "-P", "-c", _START, *map(str, handed_over)],
+            [sys.executable, *interpreter_flags(), "-c", _START, *map(str, handed_over)],
             pass_fds=handed_over,
             # No worker multiplies matrices, and numpy's threads for that would wait for work by turning in circles.
             env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
@@ -331,6 +330,28 @@ def _popen(handed_over: Sequence[int], path: IO[bytes], printed: IO[bytes]) -> "
         )
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def interpreter_flags() -> list[str]:
+    """Return the options with which a Python program runs nothing that this one would not.
+
+    Those of this process, as `multiprocessing` hands them on: under `-I` a worker takes nothing from PYTHONPATH either. And
+    `-P`, since a module in the folder that happens to be the current one is nobody's here.
+    """
+    flags = sys.flags
+    is_given = {
+        "-I": flags.isolated,
+        "-E": flags.ignore_environment,
+        "-s": flags.no_user_site,
+        "-S": flags.no_site,
+    }
+    is_given |= {"-P": True, "-B": flags.dont_write_bytecode}
+    found = [option for option, given in is_given.items() if given]
+    found += ["-O"] * flags.optimize
+    found += [f"-W{warning}" for warning in sys.warnoptions]
+    for name, value in sys._xoptions.items():
+        found += ["-X", name if value is True else f"{name}={value}"]
+    return found
 
 
 def start_thread(setup: Setup, slots: Slots) -> Worker:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from preprocess.errors import PreprocessError
+from preprocess.safe_path import safe_path
 
 ResultT = TypeVar("ResultT")
 
@@ -77,7 +78,8 @@ class ProcessExecutor(Executor):
             # A process of a worker imports the script that started it, and has come to this line of it again.
             raise WorkerError(_NO_GUARD)
         # Started here, because it would unblock SIGINT in the thread that starts it.
-        multiprocessing.resource_tracker.ensure_running()
+        with safe_path():
+            multiprocessing.resource_tracker.ensure_running()
         context = multiprocessing.get_context("spawn")
         self._ticks = context.Array("Q", workers, lock=False)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -211,7 +213,8 @@ class _Worker:
             starts += 1
             try:
                 executor = ProcessPoolExecutor(1, context, _begin, (self._ticks, self._number))
-                pid = executor.submit(os.getpid).result()
+                with safe_path():
+                    pid = executor.submit(os.getpid).result()
                 if self._prepare is not None:
                     self._prepared = executor.submit(self._prepare)
             except BrokenProcessPool as err:

@@ -7,6 +7,7 @@ import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
@@ -22,6 +23,7 @@ from preprocess.images import OnDamage
 from preprocess.recipe import Recipe
 from preprocess.remote.connection import shown
 from preprocess.remote.path import local_path, open_root
+from preprocess.safe_path import safe_path
 from preprocess.verify.findings import Finding, VerifyReport
 from preprocess.verify.part import PartTask, Tick, read_part
 from preprocess.verify.rederive import (
@@ -237,9 +239,16 @@ def _run(
             return
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(options.workers, context) as executor:
-            for result, count in executor.map(partial(_run_counted, function), tasks):
-                bar.update(count)
-                yield result
+            try:
+                with safe_path():
+                    results = executor.map(partial(_run_counted, function), tasks)
+                for result, count in results:
+                    bar.update(count)
+                    yield result
+            except BrokenProcessPool as err:
+                raise StoreError(
+                    "a process that checked the store was killed, for memory perhaps: give fewer --workers"
+                ) from err
 
 
 def _advance(bar: Any, count: int) -> None:

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from shadows import put_shadows
 from worker_processes import children
 
 from loader import BatchLoader, SampleDataset, Store
@@ -267,6 +268,38 @@ def test_what_a_worker_prints_reaches_the_trainers_terminal(store: Path, tmp_pat
     found = run(script, store, PYTHONPATH=f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
     # Of the trainer's own start, and of its worker's.
     assert (found.stdout, found.stderr) == ("10\n", 2 * "hello from the start\n")
+
+
+@pytest.mark.parametrize("flag", ["-P", "-I", "-E"])
+def test_workers_run_nothing_from_the_working_folder_nor_from_what_the_trainer_ignores(
+    store: Path, tmp_path: Path, flag: str
+) -> None:
+    ran = put_shadows(tmp_path / "folder")
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import sys; from loader import BatchLoader; print(len(list(BatchLoader(sys.argv[1], 1, 2))))"
+    )
+    environment = os.environ | ({"PYTHONPATH": str(tmp_path / "folder")} if flag != "-P" else {})
+    found = subprocess.run(
+        [sys.executable, flag, script, store],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=tmp_path / "folder",
+        env=environment,
+    )
+    assert (found.stdout, found.stderr) == ("10\n", "")
+    assert not ran.exists()
+
+
+def test_workers_get_the_trainers_flags() -> None:
+    script = "import sys; from loader.crew import interpreter_flags; print(*interpreter_flags())"
+    flags = ["-I", "-B", "-O", "-Werror::UserWarning", "-X", "utf8", "-X", "int_max_str_digits=5000"]
+    found = subprocess.run([sys.executable, *flags, "-c", script], capture_output=True, text=True, check=True)
+    given = found.stdout.split()
+    assert [flag for flag in given if flag not in ("-E", "-s", "-P")] == flags
+    assert "-P" in given
 
 
 def test_workers_start_with_a_path_that_is_longer_than_arguments_may_be(
