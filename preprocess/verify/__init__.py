@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
@@ -238,9 +239,10 @@ def _run(
                 yield function(task, lambda count: _advance(bar, count))
             return
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(options.workers, context) as executor:
+        with ExitStack() as stack:
             try:
                 with safe_path():
+                    executor = stack.enter_context(ProcessPoolExecutor(options.workers, context))
                     results = executor.map(partial(_run_counted, function), tasks)
                 for result, count in results:
                     bar.update(count)
