@@ -77,15 +77,31 @@ class Forgery:
         end = pairs + struct.pack("<I", crc32c(pairs))
         self.files[path] = body + end
         part, _, name = path.partition("/")
-        digest = hashlib.sha256(sums + end).hexdigest()
-        self.parts[part]["files"][name] = {"bytes": len(body + end), "sha256": digest}
+        self._list(part, name, len(body + end), hashlib.sha256(sums + end).hexdigest())
 
     def set_file(self, path: str, content: bytes) -> None:
         """Replace a file that is no shard; its digest follows."""
         self.files[path] = content
         part, _, name = path.partition("/")
-        listed = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-        self.parts.get(part, self.root)["files"][name or part] = listed
+        if part in self.parts:
+            self._list(part, name, len(content), hashlib.sha256(content).hexdigest())
+        else:
+            self.root["files"][path] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+    def _list(self, part: str, name: str, size: int, digest: str) -> None:
+        """Have a part list a file, and every sum of sizes follow, as far as nobody has changed them."""
+        files = self.parts[part]["files"]
+        entries = [entry for entry in self.root.get("parts") or [] if isinstance(entry, dict)]
+        sums = [
+            self.parts[part],
+            *(entry for entry in entries if entry.get("name") == part),
+            self.root.get("totals"),
+        ]
+        more = size - files.get(name, {"bytes": 0})["bytes"]
+        files[name] = {"bytes": size, "sha256": digest}
+        for place in sums:
+            if isinstance(place, dict) and isinstance(place.get("bytes"), int):
+                place["bytes"] += more
 
     def write(self, folder: Path) -> None:
         """Write the store, with sizes, sums and digests made right wherever there is a place for them."""
