@@ -6,7 +6,6 @@ from random import Random
 import numpy as np
 import pytest
 from fuzz_inputs import DATASETS, TARGETS, Case, _compare, _undamaged, fuzz
-from grids import slow
 from miniature.shapes import picture_of
 from mutations import BYTES, PLACES, STRUCTURE
 from naive import NaiveReader
@@ -16,16 +15,14 @@ from loader import Store
 from preprocess.pipeline import convert
 from preprocess.sources import SOURCES
 
+COUNT = 3 * len(TARGETS)
 
-@pytest.mark.parametrize("rounds", [1, slow(3)])
-def test_damaged_files_give_rejects_right_samples_or_an_error_said_on_purpose(
-    tmp_path: Path, rounds: int
-) -> None:
-    count = rounds * len(TARGETS)
+
+def test_damaged_files_give_rejects_right_samples_or_an_error_said_on_purpose(tmp_path: Path) -> None:
     # Other cases than the long form begins with.
-    outcomes = list(fuzz((Case(number, 1_000_003) for number in range(count)), tmp_path, workers=2))
+    outcomes = list(fuzz((Case(number, 1_000_003) for number in range(COUNT)), tmp_path, workers=2))
     assert [outcome for outcome in outcomes if outcome.problem] == []
-    assert len(outcomes) == count
+    assert len(outcomes) == COUNT
     endings = {outcome.ending for outcome in outcomes}
     assert endings == {"done", "rejects", "refused"}
     # Few: a damaged picture is a reject, so mostly it is other files whose samples can be looked at.

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from grids import slow
 from shadows import put_shadows
 from worker_processes import children
 
@@ -197,7 +198,7 @@ with open(sys.argv[3], "w") as file:
 """
 
 
-@pytest.mark.parametrize("closed", ["2", "012"])
+@pytest.mark.parametrize("closed", ["012", slow("2")])
 def test_workers_start_where_a_daemon_has_closed_its_standard_files(
     store: Path, tmp_path: Path, closed: str
 ) -> None:

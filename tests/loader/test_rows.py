@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from grids import slow
 from stores import COMPACT_IMAGES, SIZES, coco_store
 
 from loader import Store, filling
@@ -136,7 +137,7 @@ def test_a_column_that_points_nowhere_names_the_sample(
         store.batch([1])
 
 
-@pytest.mark.parametrize("form", ["raw", "compact"])
+@pytest.mark.parametrize("form", ["raw", slow("compact")])
 def test_every_loop_of_a_batch_is_loaded_with_the_dataset_before_workers_are_forked(
     tmp_path: Path, form: str
 ) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from grids import slow
 from stores import coco_config, coco_root, coco_store, tree_digest
 from trouble import Harm, crash, harm_scenes, kill, stall
 
@@ -41,7 +42,9 @@ def test_a_part_whose_worker_was_killed_is_written_again_to_the_same_bytes(
     assert not (tmp_path / "coco.zarr" / ".attempts").exists()
 
 
-@pytest.mark.parametrize(("action", "said"), [(kill, "SIGKILL"), (crash, "SIGSEGV (a crash in a decoder)")])
+@pytest.mark.parametrize(
+    ("action", "said"), [(kill, "SIGKILL"), slow(crash, "SIGSEGV (a crash in a decoder)")]
+)
 def test_a_scene_that_kills_twice_is_rejected_and_nothing_else(
     tmp_path: Path, monkeypatch: Patch, caplog: Log, action: Callable[[], None], said: str
 ) -> None:

@@ -16,6 +16,7 @@ import fsspec
 import pytest
 from click.testing import CliRunner
 from fsspec.implementations.memory import MemoryFileSystem
+from grids import slow
 from miniature.coco import write_coco
 from miniature.shapes import picture_of
 from remote_disk import register_disk
@@ -417,7 +418,7 @@ def test_a_run_stops_when_another_has_taken_the_store(
     assert "zarr.json" not in remote_digest()
 
 
-@pytest.mark.parametrize("keep_staging", [True, False])
+@pytest.mark.parametrize("keep_staging", [True, slow(False)])
 def test_killed_while_it_uploads_the_same_command_finishes(
     tmp_path: Path, sound: dict[str, str], keep_staging: bool
 ) -> None:

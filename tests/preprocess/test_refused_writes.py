@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from grids import pairs
+from grids import pairs, slow
 from stores import USUAL, coco_config, coco_root, coco_store, tree_digest
 from trouble import Harm, harm_scenes
 
@@ -102,7 +102,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, slow(2)])
 def test_a_real_disk_that_fills_up_is_told_and_the_run_goes_on_when_there_is_space(
     tmp_path: Path, small_disk: Path, workers: int
 ) -> None:

@@ -509,7 +509,8 @@ def write_zip(members: dict[str, bytes], chance: Random) -> bytes:
     written = io.BytesIO()
     with zipfile.ZipFile(written, "w", chance.choice(methods)) as file:
         for name, data in members.items():
-            file.writestr(name, data)
+            # No time of day: the same seed gives the same bytes.
+            file.writestr(zipfile.ZipInfo(name), data, file.compression)
     return written.getvalue()
 
 
