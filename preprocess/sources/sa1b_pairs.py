@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.errors import RecordError, SourceError
-from preprocess.records import Reject
+from preprocess.records import Reject, printable
 from preprocess.remote.connection import side_by_side
 from preprocess.remote.path import RemotePath
-from preprocess.sources.base import RawPath, printable, read_file, resolve_inside
+from preprocess.sources.base import RawPath, read_file, resolve_inside
 from preprocess.sources.leftovers import (
     COMPRESSED_SUFFIXES,
     SYSTEM_FILE,

@@ -19,9 +19,9 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from preprocess.errors import MissingFileError, RecordError
+from preprocess.errors import RecordError
 from preprocess.remote.scratch import local_file
-from preprocess.sources.base import RawPath
+from preprocess.sources.base import RawPath, check_file
 from preprocess.sources.contents import HEAD_BYTES, check_content
 
 MAX_ARRAY_BYTES = 1 << 29
@@ -69,10 +69,7 @@ def open_arrays(path: RawPath) -> Iterator[zipfile.ZipFile]:
         RecordError: the file is missing or no zip.
     """
     with local_file(path) as local:
-        if not local.is_file():
-            if not local.exists():
-                raise MissingFileError("the file is missing")
-            raise RecordError("not a regular file")
+        check_file(local)
         try:
             content = _LimitedFile(local)
         except OSError as err:
