@@ -308,9 +308,9 @@ def _measure_elsewhere(
     scenes: Sequence[Scene],
     recipe: Recipe,
 ) -> list[SceneSize]:
-    """Measure scenes in worker processes; what died of one is said already, and the forecast goes without it."""
+    """Measure scenes in worker processes; the forecast goes without what dies of one, or runs out of memory."""
     sizes = []
     for future in [executor.submit_once(measure_scene, scene, recipe, engine, damaged) for scene in scenes]:
-        with suppress(DeadWorkerError):
+        with suppress(DeadWorkerError, MemoryError):
             sizes.append(future.result())
     return sizes

@@ -18,6 +18,7 @@ _ADVICE = {
     errno.EROFS: f"the file system is read-only: mount it for writing, or choose another --out, {AGAIN}",
     errno.EACCES: f"this user may not write there: change the permissions, or choose another --out, {AGAIN}",
     errno.EPERM: f"this user may not write there: change the permissions, or choose another --out, {AGAIN}",
+    errno.ENOMEM: f"memory ran out: raise the limit (ulimit -v, or the container's), {AGAIN}",
     errno.EMFILE: f"too many files are open: raise the limit (ulimit -n), {AGAIN}",
     errno.ENOLCK: f"the file system can't lock files: mount it with locks (flock), or choose another --out, {AGAIN}",
     errno.ENOTSUP: f"the file system can't do that: choose another --out, {AGAIN}",
