@@ -123,7 +123,9 @@ def main() -> None:
 @click.option("--dry-run", is_flag=True, help="Count and forecast the disk it takes; write nothing.")
 @click.option("--scratch", type=click.Path(), metavar="DIR", help=_SCRATCH_HELP)
 @click.option("--force", is_flag=True, help="Start although the disk seems too small.")
-@click.option("--overwrite", is_flag=True, help="Remove the store first, if there is one.")
+@click.option(
+    "--overwrite", is_flag=True, help="Remove the store first, if there is one and nothing else in it."
+)
 @click.option(
     "--on-error",
     type=click.Choice(["record", "fail"]),

@@ -5,7 +5,7 @@ import platform
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from PIL import features
@@ -17,6 +17,20 @@ from preprocess.layout import JOB_FILE, DatasetType
 from preprocess.sources.base import Source
 
 
+class _Store(msgspec.Struct):
+    scenes_per_part: Annotated[int, msgspec.Meta(ge=1)]
+
+
+class _Job(msgspec.Struct):
+    """What is asked for by name in the job of a plan, which may have been written by somebody else."""
+
+    format_version: int
+    source: dict[str, Any]
+    recipe: dict[str, Any]
+    store: _Store
+    limit: int | None
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What a run writes into a store: the whole of it, or what is appended to it."""
 
@@ -25,11 +39,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Of the libraries that stored bytes depend on."""
     dataset_type: DatasetType
     paired: bool
-    num_scenes: int
+    num_scenes: Annotated[int, msgspec.Meta(ge=0)]
     """How many scenes to convert."""
-    first_part: int = 0
+    first_part: Annotated[int, msgspec.Meta(ge=0)] = 0
     """Number of the first part to write; above 0 the parts before it are those of the store that is appended to."""
-    first_scene: int = 0
+    first_scene: Annotated[int, msgspec.Meta(ge=0)] = 0
     """Number of the first scene, likewise."""
 
     @property
@@ -78,11 +92,16 @@ def read_plan(store: Path) -> Plan | None:
     """
     path = store / JOB_FILE
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Plan)
+        plan = msgspec.json.decode(path.read_bytes(), type=Plan)
+        msgspec.convert(plan.job, _Job)
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as err:
-        raise StoreError(f"{path} is damaged: give --overwrite to make the store anew") from err
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as err:
+        raise StoreError(
+            f"{path} is damaged, or not of this project ({err}): give --overwrite to make the store anew, or choose another "
+            "--out"
+        ) from err
+    return plan
 
 
 OTHER_COMMAND_ADVICE = "Choose another --out, or give --overwrite to make it anew."

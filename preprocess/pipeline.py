@@ -33,9 +33,11 @@ from preprocess.processes import DeadWorkerError, ProcessExecutor
 from preprocess.ranges import PartRange, describe_numbers
 from preprocess.recipe import Recipe
 from preprocess.remote.path import local_path, open_root
+from preprocess.removal import check_removable
 from preprocess.reports import RangeReport, Report
 from preprocess.sources import open_dataset
 from preprocess.sources.base import Scene, Source
+from preprocess.target import writing
 from preprocess.tasks import Tasks
 from preprocess.writer import PartSummary, RejectedError
 
@@ -69,6 +71,10 @@ def convert(
     out = destination.folder
     with early_executor(run) as early:
         job = _open_job(config, root, run)
+        if run.overwrite and destination.store == out:
+            # Before there is a lock: in a folder of somebody else nothing is touched.
+            with writing(out):
+                check_removable(out)
         with locked(out):
             died = sweep_attempts(out)
             destination.pull(append=run.append, overwrite=run.overwrite)
