@@ -21,9 +21,9 @@ from preprocess.layout import read_attributes
 from preprocess.manifest import read_rejects
 from preprocess.options import STALL_SECONDS, RunOptions
 from preprocess.pipeline import convert, convert_range, finish, open_source
-from preprocess.publish import root_folder
 from preprocess.ranges import PartRange
 from preprocess.remote.connection import shown
+from preprocess.remote.root_files import root_folder
 from preprocess.report import forecast_lines, info_lines, range_lines, report_lines
 from preprocess.reports import RangeReport, Report
 from preprocess.verify import VerifyOptions, verify_store

@@ -17,7 +17,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from preprocess.destination import Destination, PublishPart
@@ -33,7 +32,6 @@ from preprocess.layout import (
 from preprocess.manifest import INDEX_REJECTS_FILE, digest_of
 from preprocess.remote.connection import side_by_side
 from preprocess.remote.folder import RemoteFolder
-from preprocess.remote.path import local_path
 from preprocess.removal import REMOVING_FILE, attributes_in, check_all_ours, is_passing
 from preprocess.target import write_whole, writing
 
@@ -334,21 +332,3 @@ def _read(file: Path) -> bytes | None:
         return file.read_bytes()
     except FileNotFoundError:
         return None
-
-
-@contextmanager
-def root_folder(store: Path | str) -> Iterator[Path]:
-    """Yield a folder that has the root's files of a store: its own, or a passing one for a store with a URL.
-
-    Raises:
-        StoreError: a URL can't be read, or there is no store at it.
-    """
-    path = local_path(store)
-    if path is not None:
-        yield path
-        return
-    with TemporaryDirectory() as folder:
-        publication = Publication(str(store), Path(folder))
-        publication.pull_root()
-        with publication.naming():
-            yield publication.folder
