@@ -1,12 +1,14 @@
 """The command line's entry: `resizeonce`, and `python -m preprocess`."""
 
+import os
 import sys
 
 from preprocess.interrupts import exit_code, raise_on_termination
+from preprocess.shortage import ADVICE, is_shortage
 
 
 def run() -> None:
-    """Run the command line; Ctrl-C ends it without a traceback, also while its modules are still being imported."""
+    """Run the command line; Ctrl-C and a lack of memory end it without a traceback, also while modules are being imported."""
     raise_on_termination()
     try:
         from preprocess.cli import main
@@ -14,6 +16,14 @@ def run() -> None:
         main(prog_name="resizeonce")
     except KeyboardInterrupt as err:
         sys.exit(exit_code(err))
+    except (MemoryError, OSError, RuntimeError, ImportError) as err:
+        if not is_shortage(err):
+            raise
+        print(
+            f"error: memory ran out ({str(err) or type(err).__name__}): {ADVICE}", file=sys.stderr, flush=True
+        )
+        # What libraries do at the end, such as starting a thread to wait for it, would fail again, or wait for ever.
+        os._exit(1)
 
 
 if __name__ == "__main__":

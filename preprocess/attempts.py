@@ -18,7 +18,7 @@ from types import TracebackType
 
 from preprocess.errors import StoreError
 from preprocess.layout import part_name
-from preprocess.target import writing
+from preprocess.target import is_partial, writing
 
 ATTEMPTS_FOLDER = ".attempts"
 """Stands in the root of a store while parts are being written."""
@@ -133,7 +133,8 @@ def sweep_attempts(store: Path) -> bool:
     """
     with writing(store):
         for leftover in store.glob(".*.partial"):
-            leftover.unlink()
+            if is_partial(leftover.name):
+                leftover.unlink()
         folder = store / ATTEMPTS_FOLDER
         if not folder.exists():
             return False

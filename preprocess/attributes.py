@@ -38,6 +38,7 @@ MAX_PARTS = 100_000
 Size = Annotated[int, msgspec.Meta(ge=1, le=4096)]
 """Side of a tensor in pixels or cells."""
 Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
+PartNumber = Annotated[int, msgspec.Meta(ge=0, lt=MAX_PARTS)]
 Rows = Annotated[int, msgspec.Meta(ge=0, le=1 << 24)]
 """Of one table of one part."""
 Bytes = Annotated[int, msgspec.Meta(ge=0, le=1 << 50)]
@@ -84,7 +85,7 @@ class Appended(msgspec.Struct, frozen=True):
     """Parts that were added to a finished store."""
 
     job: dict[str, Any]
-    first_part: Annotated[int, msgspec.Meta(ge=0, le=MAX_PARTS)]
+    first_part: PartNumber
     first_scene: Count
 
     def __post_init__(self) -> None:
@@ -151,7 +152,7 @@ class Root(Content, frozen=True, kw_only=True):
 class PartAttributes(msgspec.Struct, frozen=True):
     """What a part says of itself, besides what only `preprocess.writer.PartSummary` counts."""
 
-    part: Annotated[int, msgspec.Meta(ge=0, lt=MAX_PARTS)]
+    part: PartNumber
     rows: TableRows
     files: dict[str, ListedFile]
 

@@ -22,9 +22,9 @@ from preprocess.manifest import read_rejects
 from preprocess.options import STALL_SECONDS, RunOptions
 from preprocess.pipeline import convert, convert_range, finish, open_source
 from preprocess.printable import printable
-from preprocess.publish import root_folder
 from preprocess.ranges import PartRange
 from preprocess.remote.connection import shown
+from preprocess.remote.root_files import root_folder
 from preprocess.report import forecast_lines, info_lines, range_lines, report_lines
 from preprocess.reports import RangeReport, Report
 from preprocess.verify import VerifyOptions, verify_store
@@ -124,7 +124,9 @@ def main() -> None:
 @click.option("--dry-run", is_flag=True, help="Count and forecast the disk it takes; write nothing.")
 @click.option("--scratch", type=click.Path(), metavar="DIR", help=_SCRATCH_HELP)
 @click.option("--force", is_flag=True, help="Start although the disk seems too small.")
-@click.option("--overwrite", is_flag=True, help="Remove the store first, if there is one.")
+@click.option(
+    "--overwrite", is_flag=True, help="Remove the store first, if there is one and nothing else in it."
+)
 @click.option(
     "--on-error",
     type=click.Choice(["record", "fail"]),

@@ -1,6 +1,7 @@
 """How much a conversion will write, from a few scenes spread over the dataset."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,8 +73,12 @@ def measure_scenes(
     engine_name: EngineName = "pillow",
     damaged: OnDamage = "reject",
 ) -> list[SceneSize]:
-    """Read scenes one after the other and return what each gives."""
-    return [measure_scene(scene, recipe, engine_name, damaged) for scene in scenes]
+    """Read scenes one after the other and return what each gives; of one for which there is too little memory, nothing."""
+    sizes = []
+    for scene in scenes:
+        with suppress(MemoryError):
+            sizes.append(measure_scene(scene, recipe, engine_name, damaged))
+    return sizes
 
 
 def forecast(

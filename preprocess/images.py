@@ -133,6 +133,8 @@ def decode_image(
                 f"{err.reason}; get it anew{other if _is_loadable(picture) else ''}", err.stage
             ) from err
         is_damaged = True
+    except MemoryError as err:
+        raise _as_record_error("", err) from err
     try:
         if pixels is None:
             # Before the EXIF is asked for: to find it, Pillow loads a PNG by itself, and what fails there does not
@@ -146,7 +148,7 @@ def decode_image(
         elif turn is not None:
             pixels = np.asarray(Image.fromarray(pixels).transpose(turn))
     except _DECODE_ERRORS as err:
-        raise RecordError(f"damaged {picture.format} file: {err}", stage="decode") from err
+        raise _as_record_error(f"{picture.format} file: {err}", err) from err
     return Picture(pixels, unsure, is_damaged)
 
 
@@ -164,12 +166,12 @@ def decode_bitmap(encoded: bytes) -> NDArray[np.bool_]:
             "save the mask anew from its source, as PNG",
             stage="mask",
         )
-    _look_for_damage(picture, encoded)
     try:
+        _look_for_damage(picture, encoded)
         # Palette files hold label numbers: the number counts, not its colour.
         array: NDArray[np.generic] = np.asarray(picture)
     except _DECODE_ERRORS as err:
-        raise RecordError(f"damaged {picture.format} file: {err}", stage="decode") from err
+        raise _as_record_error(f"{picture.format} file: {err}", err) from err
     alpha = None
     if picture.mode in ("LA", "RGBA", "PA"):
         array, alpha = array[..., 0] if array.shape[2] == 2 else array[..., :-1], array[..., -1]
@@ -211,13 +213,24 @@ def open_image(encoded: bytes) -> ImageFile.ImageFile:
             f"the image is over the limit of {MAX_IMAGE_PIXELS} pixels: {err}", stage="decode"
         ) from err
     except _DECODE_ERRORS as err:
-        raise RecordError(f"damaged {_describe_failure(encoded, err)}", stage="decode") from err
+        raise _as_record_error(_describe_failure(encoded, err), err) from err
     if picture.height * picture.width > MAX_IMAGE_PIXELS:
         raise RecordError(
             f"the image is {picture.height} x {picture.width}, over the limit of {MAX_IMAGE_PIXELS} pixels",
             stage="decode",
         )
     return picture
+
+
+def _as_record_error(failure: str, err: BaseException) -> RecordError:
+    """Return the error of a picture that its decoder gives up; for lack of memory the picture may not be at fault."""
+    if isinstance(err, MemoryError):
+        return RecordError(
+            "memory ran out while the picture was decoded: it is damaged and claims more than it holds, or the limit is too "
+            "low for it (ulimit -v, or the container's)",
+            stage="decode",
+        )
+    return RecordError(f"damaged {failure}", stage="decode")
 
 
 def _is_loadable(picture: ImageFile.ImageFile) -> bool:
@@ -364,6 +377,9 @@ def _read_orientation(picture: Image.Image) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             orientation = picture.getexif().get(_EXIF_ORIENTATION, 1)
+    except MemoryError as err:
+        # Not to know is to turn a picture that may need it, or not to.
+        raise _as_record_error("EXIF", err) from err
     except _DECODE_ERRORS:
         # Damaged EXIF in a good picture is common; without a readable tag there is no turn to apply.
         return 1

@@ -11,9 +11,11 @@ import msgspec
 from PIL import features
 
 from preprocess import __version__
+from preprocess.attributes import MAX_ROOT_BYTES, Count, PartNumber, scenes_per_part
 from preprocess.config import Config
 from preprocess.errors import StoreError
 from preprocess.layout import JOB_FILE, DatasetType
+from preprocess.regular_files import read_document
 from preprocess.sources.base import Source
 
 
@@ -25,11 +27,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Of the libraries that stored bytes depend on."""
     dataset_type: DatasetType
     paired: bool
-    num_scenes: int
+    num_scenes: Count
     """How many scenes to convert."""
-    first_part: int = 0
+    first_part: PartNumber = 0
     """Number of the first part to write; above 0 the parts before it are those of the store that is appended to."""
-    first_scene: int = 0
+    first_scene: Count = 0
     """Number of the first scene, likewise."""
 
     @property
@@ -78,11 +80,17 @@ def read_plan(store: Path) -> Plan | None:
     """
     path = store / JOB_FILE
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Plan)
+        plan = msgspec.json.decode(read_document(path, MAX_ROOT_BYTES), type=Plan)
+        # Somebody else may have written it.
+        scenes_per_part(plan.job)
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as err:
-        raise StoreError(f"{path} is damaged: give --overwrite to make the store anew") from err
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as err:
+        raise StoreError(
+            f"{path} is damaged, or not of this project ({err}): give --overwrite to make the store anew, or choose another "
+            "--out"
+        ) from err
+    return plan
 
 
 OTHER_COMMAND_ADVICE = "Choose another --out, or give --overwrite to make it anew."

@@ -34,9 +34,11 @@ from preprocess.processes import DeadWorkerError, ProcessExecutor
 from preprocess.ranges import PartRange, describe_numbers
 from preprocess.recipe import Recipe
 from preprocess.remote.path import local_path, open_root
+from preprocess.removal import check_removable
 from preprocess.reports import RangeReport, Report
 from preprocess.sources import open_dataset
 from preprocess.sources.base import Scene, Source
+from preprocess.target import writing
 from preprocess.tasks import Tasks
 from preprocess.writer import PartSummary, RejectedError
 
@@ -70,6 +72,10 @@ def convert(
     out = destination.folder
     with early_executor(run) as early:
         job = _open_job(config, root, run)
+        if run.overwrite and destination.store == out:
+            # Before there is a lock: in a folder of somebody else nothing is touched.
+            with writing(out):
+                check_removable(out)
         with locked(out):
             died = sweep_attempts(out)
             destination.pull(append=run.append, overwrite=run.overwrite)
@@ -309,9 +315,9 @@ def _measure_elsewhere(
     scenes: Sequence[Scene],
     recipe: Recipe,
 ) -> list[SceneSize]:
-    """Measure scenes in worker processes; what died of one is said already, and the forecast goes without it."""
+    """Measure scenes in worker processes; the forecast goes without what dies of one, or runs out of memory."""
     sizes = []
     for future in [executor.submit_once(measure_scene, scene, recipe, engine, damaged) for scene in scenes]:
-        with suppress(DeadWorkerError):
+        with suppress(DeadWorkerError, MemoryError):
             sizes.append(future.result())
     return sizes

@@ -1,23 +1,18 @@
 """The start of a run: whether a folder is the store of this very job, what is missing in it, and what to write."""
 
-import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 from preprocess.appending import NewScenes
-from preprocess.attempts import ATTEMPTS_FOLDER, sweep_attempts
-from preprocess.attributes import read_attributes
-from preprocess.errors import StoreError
+from preprocess.attempts import sweep_attempts
+from preprocess.attributes import MAX_PARTS, read_attributes
+from preprocess.errors import ConfigError, StoreError
 from preprocess.job import Plan, check_same, library_versions, plan_as_json, read_plan
-from preprocess.layout import ATTRIBUTES_KEY, JOB_FILE, part_name
-from preprocess.lock import LOCK_FILE
+from preprocess.layout import JOB_FILE, part_name
 from preprocess.manifest import INDEX_REJECTS_FILE, encode_rejects
+from preprocess.removal import REMOVING_FILE, check_removable, is_working_file, remove_store
 from preprocess.sources.base import Source
 from preprocess.target import write_whole, writing
-
-REMOVING_FILE = ".removing"
-"""Stands in a folder as long as --overwrite removes what is there."""
 
 _APPEND_ADVICE = (
     "Choose another --out, give --append to add the scenes it lacks, or give --overwrite to make it anew."
@@ -43,7 +38,7 @@ def plan_run(
         StoreError: `out` holds something else, or a store of another job.
     """
     if overwrite:
-        _check_removable(out)
+        check_removable(out)
         return _plan(job, source), source
     if (out / REMOVING_FILE).exists():
         raise StoreError(f"a run that was to remove {out} was stopped: give --overwrite again")
@@ -54,7 +49,7 @@ def plan_run(
     if plan is not None:
         # Parts of one store are made by the same libraries, too: Pillow 13 resizes to other bytes than Pillow 12.
         check_same(out, _told(plan), _told(wanted))
-    elif out.exists() and any(not _is_working_file(path) for path in out.iterdir()):
+    elif out.exists() and any(not is_working_file(path.name) for path in out.iterdir()):
         raise StoreError(f"{out} exists and is no store: choose another --out, or empty it yourself")
     return wanted, source
 
@@ -67,7 +62,7 @@ def start_store(out: Path, plan: Plan, source: Source, *, overwrite: bool) -> No
     """
     with writing(out):
         if overwrite:
-            _remove_store(out)
+            remove_store(out)
         if read_plan(out) != plan:
             # The plan comes last: what it needs is there as soon as it is.
             write_whole(out / INDEX_REJECTS_FILE, encode_rejects(source.rejects))
@@ -150,7 +145,7 @@ def _plan_append(
 
 
 def _plan(job: dict[str, Any], source: Source, first_part: int = 0, first_scene: int = 0) -> Plan:
-    return Plan(
+    plan = Plan(
         job=job,
         versions=library_versions(),
         dataset_type=source.dataset_type,
@@ -159,47 +154,17 @@ def _plan(job: dict[str, Any], source: Source, first_part: int = 0, first_scene:
         first_part=first_part,
         first_scene=first_scene,
     )
+    if plan.parts.stop > MAX_PARTS:
+        raise ConfigError(
+            f"the store would have {plan.parts.stop:,} parts, and {MAX_PARTS:,} is the most: raise store.scenes_per_part, "
+            f"which is {plan.scenes_per_part}"
+        )
+    return plan
 
 
 def _told(plan: Plan) -> dict[str, Any]:
     """Return what a user may have given otherwise."""
     return plan.job | {"versions": plan.versions}
-
-
-def _is_working_file(path: Path) -> bool:
-    """Whether a run may have left it before it wrote its plan."""
-    return path.name in (LOCK_FILE, ATTEMPTS_FOLDER, INDEX_REJECTS_FILE) or (
-        path.name.startswith(".") and path.name.endswith(".partial")
-    )
-
-
-def _check_removable(out: Path) -> None:
-    """Raise `StoreError` unless a folder is missing, empty, or a store, finished or not."""
-    if out.exists() and any(not _is_working_file(path) for path in out.iterdir()) and not _is_ours(out):
-        raise StoreError(f"{out} is no store, so --overwrite does not remove it: choose another --out")
-
-
-def _remove_store(out: Path) -> None:
-    """Remove what a store holds, finished or not."""
-    content = [path for path in out.iterdir() if path.name not in (LOCK_FILE, ATTEMPTS_FOLDER, REMOVING_FILE)]
-    (out / REMOVING_FILE).touch()
-    # The root goes first: a half removed store can't be taken for a whole one.
-    for path in sorted(content, key=lambda path: path.name != "zarr.json"):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-    (out / REMOVING_FILE).unlink()
-
-
-def _is_ours(out: Path) -> bool:
-    """Whether a folder is a store, finished or not; any other Zarr group is somebody else's."""
-    if (out / JOB_FILE).exists() or (out / REMOVING_FILE).exists():
-        return True
-    try:
-        return ATTRIBUTES_KEY in json.loads((out / "zarr.json").read_bytes())["attributes"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
 
 
 def missing_parts(out: Path, plan: Plan) -> list[int]:

@@ -17,7 +17,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from preprocess.attributes import read_part_attributes
@@ -26,10 +25,9 @@ from preprocess.errors import StoreError
 from preprocess.forecast import format_bytes
 from preprocess.layout import ATTRIBUTES_KEY, JOB_FILE, REJECTS_FILE, part_name
 from preprocess.manifest import INDEX_REJECTS_FILE, digest_of
-from preprocess.prepare import REMOVING_FILE
 from preprocess.remote.connection import side_by_side
 from preprocess.remote.folder import RemoteFolder
-from preprocess.remote.path import local_path
+from preprocess.removal import REMOVING_FILE, attributes_in, check_all_ours, is_passing
 from preprocess.target import write_whole, writing
 
 NUM_UPLOADS = 2
@@ -79,7 +77,9 @@ class Publication(Destination):
             StoreError: there is something else at the URL.
         """
         names = self.pull_root()
-        if not overwrite:
+        if overwrite:
+            self._check_removable(names)
+        else:
             self._pull_parts({name for name in names if _is_part(name)} | set(self._staged()), append=append)
 
     def pull_root(self) -> list[str]:
@@ -177,8 +177,21 @@ class Publication(Destination):
                 self._remote.remove(name)
                 del self._root[name]
 
+    def _check_removable(self, names: list[str]) -> None:
+        """Raise `StoreError` unless the URL holds nothing, or a store and nothing else."""
+        root = self._remote.read("zarr.json") if "zarr.json" in names else None
+        is_store = root is not None and "format_version" in attributes_in(root)
+        # A plan comes after the index's rejects, and a removal leaves its mark until the end.
+        if names and not is_store and not {INDEX_REJECTS_FILE, REMOVING_FILE} & set(names):
+            raise StoreError(
+                f"{self.store} is no store, so --overwrite does not remove it: choose another --out"
+            )
+        check_all_ours(str(self.store), {*names, *self._remote.files()})
+
     def _remove_store(self) -> None:
         names = self._remote.names()
+        self._check_removable(names)
+        names = [name for name in names if not is_passing(name)]
         if names:
             self._remote.write(REMOVING_FILE, b"")
         # The root goes first: a half removed store can't be taken for a whole one.
@@ -314,21 +327,3 @@ def _read(file: Path) -> bytes | None:
         return file.read_bytes()
     except FileNotFoundError:
         return None
-
-
-@contextmanager
-def root_folder(store: Path | str) -> Iterator[Path]:
-    """Yield a folder that has the root's files of a store: its own, or a passing one for a store with a URL.
-
-    Raises:
-        StoreError: a URL can't be read, or there is no store at it.
-    """
-    path = local_path(store)
-    if path is not None:
-        yield path
-        return
-    with TemporaryDirectory() as folder:
-        publication = Publication(str(store), Path(folder))
-        publication.pull_root()
-        with publication.naming():
-            yield publication.folder

@@ -15,6 +15,11 @@ from preprocess.errors import RecordError
 from preprocess.segmentation import Bitmap, Rle
 
 
+def printable(text: str) -> str:
+    """Return a text with bytes that are no UTF-8 spelt out, as a file's name may have them, so that it can be written."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 @dataclass(frozen=True, slots=True)
 class Mask:
     """One object in one frame."""
@@ -46,6 +51,11 @@ class Reject:
     reason: str
     """What was found and what was expected, for a person to act on."""
 
+    def __post_init__(self) -> None:
+        # Names on disk need be no UTF-8, and a reason may quote one: the list of rejects must be writable all the same.
+        for name in ("key", "path", "reason"):
+            object.__setattr__(self, name, printable(getattr(self, name)))
+
     @classmethod
     def from_error(cls, error: RecordError, key: str, path: str) -> "Reject":
         """Return the reject that an error amounts to."""
@@ -59,6 +69,9 @@ class Skip:
     reason: str
     """A short constant phrase: skips are counted by it."""
     count: int = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", printable(self.reason))
 
 
 DAMAGE_ACCEPTED = "damage of pictures that were accepted"

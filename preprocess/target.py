@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ _ADVICE = {
     errno.EROFS: f"the file system is read-only: mount it for writing, or choose another --out, {AGAIN}",
     errno.EACCES: f"this user may not write there: change the permissions, or choose another --out, {AGAIN}",
     errno.EPERM: f"this user may not write there: change the permissions, or choose another --out, {AGAIN}",
+    errno.ENOMEM: f"memory ran out: raise the limit (ulimit -v, or the container's), {AGAIN}",
     errno.EMFILE: f"too many files are open: raise the limit (ulimit -n), {AGAIN}",
     errno.ENOLCK: f"the file system can't lock files: mount it with locks (flock), or choose another --out, {AGAIN}",
     errno.ENOTSUP: f"the file system can't do that: choose another --out, {AGAIN}",
@@ -96,6 +98,17 @@ def begin_sync(descriptor: int, start: int, length: int) -> None:
     """
     if sys.platform == "linux":
         os.posix_fadvise(descriptor, start, length, os.POSIX_FADV_DONTNEED)
+
+
+_PARTIAL = re.compile(
+    r"\.(zarr\.json|\.job\.json|\.index-rejects\.jsonl|rejects\.jsonl|\.removing|0)\.[0-9]+\.partial",
+    re.ASCII,
+)
+
+
+def is_partial(name: str) -> bool:
+    """Whether `write_whole` gives this name to a file of a store as long as it is not whole."""
+    return _PARTIAL.fullmatch(name) is not None
 
 
 def write_whole(path: Path, content: bytes) -> None:

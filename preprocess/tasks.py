@@ -1,27 +1,45 @@
 """One part as a task: small, picklable, and written by whichever process gets it."""
 
 import secrets
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from preprocess.config import Config
 from preprocess.engine import EngineName, open_engine
-from preprocess.errors import StoreError
+from preprocess.errors import PreprocessError, StoreError
 from preprocess.images import CountingDecoder, OnDamage
 from preprocess.job import Plan
-from preprocess.layout import JOB_FILE
+from preprocess.layout import JOB_FILE, part_name
 from preprocess.manifest import digest_of
 from preprocess.presence import Presence
 from preprocess.processes import tick as tick_of_process
 from preprocess.recipe import Recipe
 from preprocess.records import DAMAGE_ACCEPTED, Reject, Skip
+from preprocess.shortage import ADVICE
 from preprocess.sources.base import Scene, Source
 from preprocess.target import writing
 from preprocess.writer import PartSummary, PartWriter
 
 MAX_DEATHS_OF_SCENE = 2
 """A scene in which so many processes died is rejected. One death may be chance: another process may take the memory."""
+
+
+MAX_SHORT_SCENES = 3
+"""In so many scenes of a part memory may run out: they are rejected. Where it does in more, no scene is at fault."""
+
+
+class ShortageError(PreprocessError):
+    """Raised when memory runs out in one scene after the other."""
+
+
+class _SceneMemoryError(MemoryError):
+    """Raised when memory runs out in a scene."""
+
+    def __init__(self, scene: int) -> None:
+        super().__init__(scene)
+        self.scene = scene
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +118,27 @@ class Tasks:
 def write_part(task: PartTask, tick: Callable[[], None] = tick_of_process) -> PartSummary:
     """Write one part and return what it holds; `tick` is called after each scene.
 
+    Where memory runs out in a scene, the part is begun anew, as if the process had died of it.
+
     Raises:
         RejectedError: a record is bad, and the first reject is to stop the run.
         SourceError: the raw dataset is gone.
         StoreError: the file system refuses.
+        ShortageError: memory runs out in one scene after the other.
     """
+    shortages: Counter[int] = Counter()
+    while len(shortages) <= MAX_SHORT_SCENES:
+        try:
+            return _write_part(task, tick, shortages)
+        except _SceneMemoryError as err:
+            shortages[err.scene] += 1
+    keys = ", ".join(task.scenes[scene - task.first_scene].key for scene in shortages)
+    raise ShortageError(
+        f"memory ran out in {len(shortages)} scenes of {part_name(task.part)} ({keys}): {ADVICE}"
+    )
+
+
+def _write_part(task: PartTask, tick: Callable[[], None], shortages: Counter[int]) -> PartSummary:
     engine = open_engine(task.engine)
     with PartWriter(
         task.store,
@@ -125,10 +159,15 @@ def write_part(task: PartTask, tick: Callable[[], None] = tick_of_process) -> Pa
             writer.start_scene(number, scene.key)
             if deaths[number] >= MAX_DEATHS_OF_SCENE:
                 writer.add(_deadly(scene, deaths[number]))
+            elif shortages[number] >= MAX_DEATHS_OF_SCENE:
+                writer.add(_short(scene))
             else:
                 decode = CountingDecoder(engine.decoder(task.damaged))
-                for record in scene.read(decode):
-                    writer.add(record)
+                try:
+                    for record in scene.read(decode):
+                        writer.add(record)
+                except MemoryError as err:
+                    raise _SceneMemoryError(number) from err
                 if decode.num_damaged:
                     writer.add(Skip(DAMAGE_ACCEPTED, decode.num_damaged))
             tick()
@@ -141,6 +180,14 @@ def write_part(task: PartTask, tick: Callable[[], None] = tick_of_process) -> Pa
 def _digest_of_plan(store: Path) -> str:
     with writing(store):
         return digest_of((store / JOB_FILE).read_bytes())
+
+
+def _short(scene: Scene) -> Reject:
+    reason = (
+        f"memory ran out {MAX_DEATHS_OF_SCENE} times while this scene was converted: look at its files, or raise the limit "
+        "(ulimit -v, or the container's), remove the folder of this part and run the command again"
+    )
+    return Reject(scene.key, "", "worker", reason)
 
 
 def _deadly(scene: Scene, deaths: int) -> Reject:

@@ -51,6 +51,17 @@ class RemoteFolder:
         except FileNotFoundError:
             return []
 
+    def files(self) -> list[str]:
+        """Return every file below it, by its path relative to it; nothing where there is no such folder."""
+
+        def find() -> list[str]:
+            self._filesystem.invalidate_cache()
+            found: list[str] = self._filesystem.find(self._base)
+            return found
+
+        base = f"{self._base.strip('/')}/"
+        return [path.strip("/").removeprefix(base) for path in self._ask("", find)]
+
     def read(self, name: str) -> bytes | None:
         """Return a file's bytes, None where there is no such file."""
         try:

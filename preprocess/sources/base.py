@@ -161,11 +161,6 @@ def is_text(name: str) -> bool:
     return True
 
 
-def printable(name: str) -> str:
-    """Return a file's name with bytes that are no UTF-8 spelt out, so that it can be written as text."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
 def file_digest(path: RawPath) -> str:
     """Return an index file's SHA-256, to tell whether it changed.
 
@@ -216,14 +211,25 @@ def describe_absent(path: RawPath) -> str:
     return ""
 
 
-def check_file(path: Path, limit: int) -> None:
-    """Raise `RecordError` unless this is a regular file of at most `limit` bytes: reading a pipe would never end."""
+def is_folder_there(path: RawPath) -> bool:
+    """Whether this is a folder; not where it can't be told, as of a link to a name that is too long."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def check_file(path: Path, limit: int | None = None) -> None:
+    """Raise `RecordError` unless this is a regular file of at most `limit` bytes: reading a pipe would never end.
+
+    Also where it can't be told, as of a link to a name that is too long.
+    """
     try:
         if not path.is_file():
             if not path.exists():
                 raise MissingFileError(f"the file is missing{describe_absent(path)}")
             raise RecordError("not a regular file")
-        if (found := path.stat().st_size) > limit:
+        if limit is not None and (found := path.stat().st_size) > limit:
             raise RecordError(f"the file has {found} bytes, over the limit of {limit}")
     except (OSError, ValueError) as err:
         raise RecordError(f"can't read the file: {err}") from err

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from preprocess.errors import ConnectionLostError, SourceError
-from preprocess.sources.base import RawPath, printable
+from preprocess.records import printable
+from preprocess.sources.base import RawPath, is_folder_there
 from preprocess.sources.leftovers import LeftOut, archive_stem, is_system_file, kind_anywhere, suffix_of
 from preprocess.sources.listing import Entry, scan_folder
 
@@ -23,16 +24,16 @@ def check_folder(root: RawPath, folder: str) -> None:
         SourceError: it is not, or it is empty and archives lie beside it, which may hold it.
     """
     path = root / folder
-    if not isinstance(path, Path) or (path.is_dir() and next(list_if_possible(path), None)):
+    if not isinstance(path, Path) or (is_folder_there(path) and next(list_if_possible(path), None)):
         return
     beside = dict.fromkeys((root, path.parent))
     archives = sorted(
         entry.name for place in beside for entry in list_if_possible(place) if archive_stem(entry.name)
     )
-    if path.is_dir() and not archives:
+    if is_folder_there(path) and not archives:
         # Each of its files will be a reject, or is one that may be absent.
         return
-    found = f"the folder {path} is empty" if path.is_dir() else f"there is no folder {path}"
+    found = f"the folder {path} is empty" if is_folder_there(path) else f"there is no folder {path}"
     packed = f"; {', '.join(archives[:8])} there: unpack what holds it" if archives else ""
     raise SourceError(f"{found}{packed}; check --root and the config's [source]")
 

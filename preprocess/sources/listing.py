@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TypeAlias
 
 from preprocess.errors import SourceError
-from preprocess.records import Reject
+from preprocess.records import Reject, printable
 from preprocess.remote.path import RemoteEntry, RemotePath
-from preprocess.sources.base import FOLLOW_ADVICE, LinkedPath, RawPath, is_text, printable
+from preprocess.sources.base import FOLLOW_ADVICE, LinkedPath, RawPath, is_text
 from preprocess.sources.leftovers import LeftOut, is_system_file
 
 Entry: TypeAlias = os.DirEntry[str] | RemoteEntry

@@ -14,9 +14,9 @@ import msgspec
 
 from preprocess.errors import RecordError, SegmentationError
 from preprocess.images import Size, decode_bitmap
-from preprocess.records import Reject, Skip
+from preprocess.records import Reject, Skip, printable
 from preprocess.segmentation import Bitmap, Rle, parse_rle
-from preprocess.sources.base import RawPath, is_text, printable, read_file, resolve_inside
+from preprocess.sources.base import RawPath, is_folder_there, is_text, read_file, resolve_inside
 from preprocess.sources.footage import (
     FRAMES_PER_ANNOTATION,
     USUAL_DIFFERENCE,
@@ -123,7 +123,8 @@ def read_folders(root: RawPath, path: str, key: str) -> Iterator[Footage | Maskl
         if is_system_file(object_id):
             yield Skip(SYSTEM_FILE)
             continue
-        if not (root / folder).is_dir():
+        if not is_folder_there(root / folder):
+            yield Skip("entry of a folder of masks that is no folder of an object, not read")
             continue
         if not is_text(object_id):
             reason = "the folder's name is no UTF-8, so it can't stand in a store: rename it"

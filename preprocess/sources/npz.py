@@ -35,6 +35,14 @@ from preprocess.sources.leftovers import ARCHIVE, LeftOut, archive_stem, describ
 from preprocess.sources.listing import list_tree
 from preprocess.sources.zipped_arrays import has_array, open_arrays, read_array
 
+MAX_OBJECTS = 1 << 16
+"""Most masks in one member: an array of some kilobytes, packed, may hold a billion masks of one pixel."""
+
+MAX_PHRASES = 1 << 20
+"""Most phrases in one file, blank ones included: as Python objects they take many times their place in the array."""
+
+_LAST_CODE_POINT = 0x10FFFF
+
 
 class Options(SourceOptions, frozen=True, kw_only=True):
     """Options of `[source]` for npz files."""
@@ -201,6 +209,8 @@ def check_masks(array: NDArray[Any], name: str, size: tuple[int, ...]) -> NDArra
         )
     if len(masks) == 0:
         raise RecordError(f"{found}: no object", stage="mask")
+    if len(masks) > MAX_OBJECTS:
+        raise RecordError(f"{found}: {len(masks)} objects, over the limit of {MAX_OBJECTS}", stage="mask")
     if masks.dtype == np.bool_:
         return np.ascontiguousarray(masks)
     if masks.dtype.kind not in "iuf":
@@ -220,7 +230,7 @@ def split_expressions(array: NDArray[Any], name: str, num_objects: int) -> list[
     """Return the phrases of each object.
 
     Raises:
-        RecordError: the array holds no strings, or not as many rows as there are objects.
+        RecordError: the array holds no strings, what is no text, or not as many rows as there are objects.
     """
     if array.dtype.kind != "U":
         raise RecordError(f"{name} is {array.dtype}; expected unicode strings", stage="mask")
@@ -231,10 +241,19 @@ def split_expressions(array: NDArray[Any], name: str, num_objects: int) -> list[
             f"a row for each of {num_objects} objects",
             stage="mask",
         )
-    try:
-        phrases = rows.reshape(num_objects, -1).tolist()
-    except (ValueError, SystemError) as err:
-        raise RecordError(f"{name} holds what is no character: {err}", stage="mask") from err
+    if rows.size > MAX_PHRASES:
+        raise RecordError(f"{name} holds {rows.size} phrases, over the limit of {MAX_PHRASES}", stage="mask")
+    # NumPy makes a string of whatever number stands there; Python can do nothing with one that is no code point.
+    numbers = (
+        np.ascontiguousarray(rows).reshape(-1).view(np.dtype(np.uint32).newbyteorder(rows.dtype.byteorder))
+    )
+    if numbers.size and (largest := int(numbers.max())) > _LAST_CODE_POINT:
+        raise RecordError(
+            f"{name} holds the number {largest:#x} for a character, and Unicode ends at {_LAST_CODE_POINT:#x}: it is damaged, "
+            "or of another type; write it with np.array([...], dtype=str)",
+            stage="mask",
+        )
+    phrases = rows.reshape(num_objects, -1).tolist() if rows.size else [[]] * num_objects
     return [tuple(phrase for phrase in row if phrase.strip()) for row in phrases]
 
 

@@ -31,14 +31,13 @@ from typing import Literal
 from preprocess.errors import MissingFileError, RecordError
 from preprocess.images import ImageDecoder, Picture, decode_bitmap, decode_image, is_same_picture
 from preprocess.layout import DatasetType
-from preprocess.records import Frame, Mask, Record, Reject, Skip
+from preprocess.records import Frame, Mask, Record, Reject, Skip, printable
 from preprocess.segmentation import Bitmap
 from preprocess.sources.base import (
     RawPath,
     SourceOptions,
     describe_absent,
     file_digest,
-    printable,
     read_file,
     resolve_inside,
 )

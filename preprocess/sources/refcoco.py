@@ -19,7 +19,8 @@ A sample is one ref: the object (in gRefCOCO also several objects, their masks u
   than one ref for the same object, all but the first of them get "#" and the ref's id behind it.
 - Expressions are kept as they stand in the file, neither lower-cased nor stripped: that can be done while training,
   but not undone. (Sa2VA takes `raw`, lower-cased, without a final full stop.)
-- A ref without any sentence is left out and counted: the published gRefCOCO has some.
+- A ref without any sentence is left out and counted: the published gRefCOCO has some. So is one of a split that none of
+  the four has. A damaged one is rejected unless its split is another one for sure.
 - A ref may point to a crowd; that is accepted, since the words are about it.
 - `instances.json` holds all annotations of a picture, with or without a ref.
 """
@@ -41,6 +42,9 @@ from preprocess.sources.instances import Annotation, ImageEntry, Instances, chec
 from preprocess.sources.leftovers import LeftOut
 from preprocess.sources.names import is_there, name_advice, spellings
 from preprocess.sources.refs import BadRef, Ref, read_refs
+
+PUBLISHED_SPLITS = ("train", "val", "test", "testA", "testB")
+"""The splits of the four datasets as they are published."""
 
 
 class Options(SourceOptions, frozen=True, kw_only=True):
@@ -175,7 +179,8 @@ class RefcocoSource:
     def __init__(self, root: RawPath, options: Options) -> None:
         self._root = root
         self._options = options
-        refs = self._read_split()
+        unread = LeftOut(lambda _: "")
+        refs = self._read_split(unread)
         self._instances = Instances(root, options.instances_file, options.dataset, by_id=True)
         self.rejects = self._instances.rejects
         self._by_image: dict[int, dict[str, Ref]] = {}
@@ -183,7 +188,6 @@ class RefcocoSource:
         self._image_ids = sorted(self._by_image)
         if self._image_ids:
             check_folder(root, options.images)
-        unread = LeftOut(lambda _: "")
         count_foreign(root, options.images, unread)
         silent = Skip("ref without sentence", num_silent)
         self.skips = (*unread.skips, silent) if num_silent else unread.skips
@@ -222,8 +226,12 @@ class RefcocoSource:
         names = (self._options.refs_file, self._options.instances_file)
         return {name: file_digest(self._root / name) for name in names}
 
-    def _read_split(self) -> list[tuple[int, Ref | BadRef]]:
-        """Return the records of the split, each with its place in the file, and those that name no split."""
+    def _read_split(self, unread: LeftOut) -> list[tuple[int, Ref | BadRef]]:
+        """Return the records of the split, each with its place in the file, and damaged ones that may be of it.
+
+        A damaged record is of another split only if a sound one is of that, too. Sound ones of a split that none of the
+        datasets has are counted: its name may be damaged.
+        """
         options = self._options
         path = self._root / options.refs_file
         refs = list(enumerate(read_refs(path)))
@@ -232,7 +240,15 @@ class RefcocoSource:
             raise SourceError(
                 f"{path} has no ref of split {options.split!r}; its splits: {', '.join(map(repr, splits)) or 'none'}"
             )
-        return [(place, ref) for place, ref in refs if ref.split in (options.split, "")]
+        for place, ref in refs:
+            if isinstance(ref, Ref) and ref.split not in (options.split, *PUBLISHED_SPLITS):
+                unread.add(
+                    "ref of a split that none of the datasets has, not read", f"refs[{place}], {ref.split!r}"
+                )
+        others = {ref.split for _, ref in refs if isinstance(ref, Ref)}.union(PUBLISHED_SPLITS) - {
+            options.split
+        }
+        return [(place, ref) for place, ref in refs if ref.split not in others]
 
     def _index_refs(self, refs: list[tuple[int, Ref | BadRef]]) -> int:
         """Note the refs of each image; return how many have no sentence, which are left out."""

@@ -215,7 +215,7 @@ class _PlainUnpickler(pickle.Unpickler):
 # an instruction to a value of another kind.
 _UNPICKLING_ERRORS = (
     pickle.UnpicklingError, AttributeError, EOFError, ImportError, IndexError,
-    KeyError, MemoryError, OverflowError, RecursionError, TypeError, ValueError,
+    KeyError, OverflowError, RecursionError, TypeError, ValueError,
 )  # fmt: skip
 
 _PLAIN_OPCODES = (

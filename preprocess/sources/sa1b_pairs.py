@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.errors import RecordError, SourceError
-from preprocess.records import Reject
+from preprocess.records import Reject, printable
 from preprocess.remote.connection import side_by_side
 from preprocess.remote.path import RemotePath
-from preprocess.sources.base import RawPath, printable, read_file, resolve_inside
+from preprocess.sources.base import RawPath, read_file, resolve_inside
 from preprocess.sources.leftovers import (
     COMPRESSED_SUFFIXES,
     SYSTEM_FILE,
@@ -32,6 +32,7 @@ from preprocess.sources.tars import Member, read_member, scan_tar
 
 _SUFFIXES = (".jpg", ".json")
 _NAME = re.compile(r"sa_(0|[1-9][0-9]{0,17})(\.jpg|\.json)", re.ASCII)
+_UNKNOWN = "member of a tar that is called neither sa_<image id>.jpg nor .json, not read"
 _UNPACKED = "archive, not read: pairs are read beside it from a folder or tar of its name; unpack it where it holds more"
 
 
@@ -184,7 +185,10 @@ class Pairs:
                 )
                 self._reject("sa1b", f"{tar}/{member.name}", reason)
             elif not _is_ours(name):
-                self.unread.look_at(name, printable(f"{tar}/{member.name}"))
+                path = printable(f"{tar}/{member.name}")
+                if not self.unread.look_at(name, path):
+                    # Tars are published with pairs alone: it may be one whose name is damaged.
+                    self.unread.add(_UNKNOWN, path)
             elif not member.problem:
                 place = self._place(tar, folder)
                 self._add(name, f"{tar}/{member.name}", place, member.offset, member.size)

@@ -44,8 +44,15 @@ import msgspec
 from preprocess.errors import MisfitError, RecordError, SourceError
 from preprocess.images import ImageDecoder, Picture, Size, decode_image
 from preprocess.layout import DatasetType
-from preprocess.records import Frame, Mask, Pair, Record, Reject, Skip
-from preprocess.sources.base import RawPath, SourceOptions, file_digest, listing_digest, printable, read_file
+from preprocess.records import Frame, Mask, Pair, Record, Reject, Skip, printable
+from preprocess.sources.base import (
+    RawPath,
+    SourceOptions,
+    file_digest,
+    is_folder_there,
+    listing_digest,
+    read_file,
+)
 from preprocess.sources.contents import check_text
 from preprocess.sources.footage import FRAMES_PER_ANNOTATION, Footage, check_masks, describe_misfit
 from preprocess.sources.leftovers import ARCHIVE, LeftOut, archive_stem, describe_skips, suffix_of
@@ -319,7 +326,7 @@ class SavSource:
         self._count_unread()
         self.skips = self._unread.skips
         needs_decoder = options.frames == "mp4" or (
-            options.frames == "auto" and not jpegs.is_dir() and bool(self._files["mp4"])
+            options.frames == "auto" and not is_folder_there(jpegs) and bool(self._files["mp4"])
         )
         if needs_decoder and not can_decode_video():
             raise SourceError(MISSING_DECODER)

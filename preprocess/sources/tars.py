@@ -110,7 +110,8 @@ def _scan(file: io.FileIO | RangedFile, end: int) -> Iterator[Member]:
             )
         offset = start + (_padded(member.size) if has_content else 0)
         records = {}
-        if not info.isdir():
+        # A directory has no size: with one it is another member whose header is damaged.
+        if not info.isdir() or member.size:
             yield member
 
 

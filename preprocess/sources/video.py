@@ -21,8 +21,9 @@ import numpy as np
 
 from preprocess.errors import MisfitError, RecordError
 from preprocess.images import MAX_IMAGE_PIXELS, ImageDecoder, Picture, Size
+from preprocess.records import printable
 from preprocess.remote.scratch import local_file
-from preprocess.sources.base import RawPath, printable, read_file, resolve_inside
+from preprocess.sources.base import RawPath, check_file, read_file, resolve_inside
 from preprocess.sources.contents import HEAD_BYTES, check_content
 from preprocess.sources.footage import (
     Footage,
@@ -167,8 +168,7 @@ class VideoFile:
         self.path = name
         with ExitStack() as stack:
             self._file = stack.enter_context(local_file(resolve_inside(root, name)))
-            if not self._file.is_file():
-                raise RecordError("not a regular file" if self._file.exists() else "the file is missing")
+            check_file(self._file)
             with _open_container(self._file) as container:
                 self._contents = _survey(container)
             self._held = stack.pop_all()
@@ -317,7 +317,13 @@ def _convert(frame: "VideoFrame", size: Size | None) -> Picture | RecordError:
         )
     if size is not None and (reason := describe_misfit((frame.height, frame.width), size)):
         return MisfitError(f"the frame is {reason}")
-    return Picture(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8), unsure_turn=False)
+    import av
+
+    try:
+        pixels = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+    except (av.FFmpegError, ValueError) as err:
+        return RecordError(f"a frame of {frame.format.name} can't be made RGB: {err}", stage="decode")
+    return Picture(pixels, unsure_turn=False)
 
 
 def _decode_jpeg(encoded: bytes, size: Size | None, decode: ImageDecoder) -> Picture:

@@ -19,9 +19,9 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from preprocess.errors import MissingFileError, RecordError
+from preprocess.errors import RecordError
 from preprocess.remote.scratch import local_file
-from preprocess.sources.base import RawPath
+from preprocess.sources.base import RawPath, check_file
 from preprocess.sources.contents import HEAD_BYTES, check_content
 
 MAX_ARRAY_BYTES = 1 << 29
@@ -35,9 +35,14 @@ MAX_READ_BYTES = 1 << 20
 
 # What zipfile, zlib and numpy's header parser raise on damaged files, found by feeding them such files.
 _ZIP_ERRORS = (
-    OSError, ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError, MemoryError, RuntimeError,
+    OSError, ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError, RuntimeError,
     SyntaxError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error,
 )  # fmt: skip
+
+_SHORT = (
+    "memory ran out while the file was read: it claims more than it holds, or the limit is too low for it (ulimit -v, or the "
+    "container's)"
+)
 
 _HEADER_READERS = {
     (1, 0): npy_format.read_array_header_1_0,
@@ -69,10 +74,7 @@ def open_arrays(path: RawPath) -> Iterator[zipfile.ZipFile]:
         RecordError: the file is missing or no zip.
     """
     with local_file(path) as local:
-        if not local.is_file():
-            if not local.exists():
-                raise MissingFileError("the file is missing")
-            raise RecordError("not a regular file")
+        check_file(local)
         try:
             content = _LimitedFile(local)
         except OSError as err:
@@ -80,6 +82,8 @@ def open_arrays(path: RawPath) -> Iterator[zipfile.ZipFile]:
         with content:
             try:
                 file = zipfile.ZipFile(content)
+            except MemoryError as err:
+                raise RecordError(_SHORT) from err
             except _ZIP_ERRORS as err:
                 content.seek(0)
                 check_content(content.read(HEAD_BYTES))
@@ -109,6 +113,8 @@ def read_array(file: zipfile.ZipFile, name: str) -> NDArray[Any]:
     try:
         with file.open(member) as content:
             return _parse_npy(content, member.file_size, name)
+    except MemoryError as err:
+        raise RecordError(f"{name}: {_SHORT}") from err
     except _ZIP_ERRORS as err:
         raise RecordError(f"{name} is damaged: {err}") from err
 

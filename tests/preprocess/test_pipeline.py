@@ -16,7 +16,7 @@ from soak import children_of
 from stores import CONFIGS, USUAL, coco_config, coco_root, coco_store, make_unfinished, tree_digest
 
 import preprocess
-from preprocess.errors import StoreError
+from preprocess.errors import ConfigError, StoreError
 from preprocess.job import describe_job
 from preprocess.pipeline import RunOptions, convert, open_source
 from preprocess.prepare import plan_run, start_store
@@ -312,3 +312,14 @@ def test_a_task_that_outlives_its_run_writes_nothing_into_the_next_ones_store(tm
     with pytest.raises(StoreError, match=r"can't write|is being made by another command"):
         write_part(task)
     assert {name: digest for name, digest in tree_digest(out).items() if name[0] != "."} == whole
+
+
+def test_more_parts_than_have_names_are_refused_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("preprocess.prepare.MAX_PARTS", 2)
+    with pytest.raises(
+        ConfigError, match=r"would have 3 parts, and 2 is the most: raise store\.scenes_per_part"
+    ):
+        coco_store(tmp_path)
+    assert not (tmp_path / "coco.zarr" / "part-00000").exists()

@@ -322,6 +322,20 @@ def test_a_removal_that_was_stopped_needs_overwrite_again(
     assert remote_digest() == sound
 
 
+@pytest.mark.parametrize("name", ["notes.txt", "part-00001/images/notes.txt", "part-00001x"])
+def test_overwrite_of_a_store_that_holds_something_else_removes_nothing_and_names_it(
+    tmp_path: Path, name: str
+) -> None:
+    publish(tmp_path)
+    fsspec.filesystem("memory").pipe_file(f"/bucket/coco.zarr/{name}", b"what I found out")
+    before = remote_digest()
+    with pytest.raises(
+        StoreError, match=rf"memory://bucket/coco\.zarr holds what is none of the store's.*'{name}'"
+    ):
+        publish(tmp_path, overwrite=True)
+    assert remote_digest() == before
+
+
 @pytest.mark.parametrize("name", ["thesis.txt", "zarr.json"])
 @pytest.mark.parametrize("overwrite", [True, False])
 def test_what_is_no_store_is_left_alone(tmp_path: Path, name: str, overwrite: bool) -> None:

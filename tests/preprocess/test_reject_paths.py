@@ -1,10 +1,15 @@
 """A reject leads to the file at fault, under the key that the sample would have: whole conversions with one bad file."""
 
+import os
 from pathlib import Path
 
 import numpy as np
+import pytest
 from miniature.bar import VIDEO_ID, write_bar_jpegs, write_bar_pngs
+from miniature.every import WRITERS
+from miniature.npz import write_npz_single
 from miniature.openimages import write_openimages
+from miniature.sav import write_sav_train
 from miniature.shapes import ellipse_of, picture_of
 from PIL import Image
 from stores import CONFIGS, TINY
@@ -51,6 +56,47 @@ def test_a_pair_that_lost_its_second_frame_names_that_frames_file(tmp_path: Path
         (f"sav/{VIDEO_ID}/00004+00008/000", frame),
     ]
     assert keys_in(tmp_path / "out.zarr") == [f"sav/{VIDEO_ID}/00000+00008/000"]
+
+
+def test_text_that_is_none_stops_no_run(tmp_path: Path) -> None:
+    root = tmp_path / "raw"
+    write_npz_single(root, [picture_of(20, 30, seed) for seed in range(2)])
+    file = root / "stills" / "00000.npz"
+    with np.load(file) as members:
+        arrays = dict(members)
+    arrays["expressions"].view(np.uint32)[3] = 0x110000
+    np.savez(file, **arrays)
+    assert rejected(root, "npz", tmp_path / "out.zarr", "source.paired=false") == [
+        ("npz/stills/00000", "stills/00000.npz")
+    ]
+    assert keys_in(tmp_path / "out.zarr") == ["npz/stills/00001/0", "npz/stills/00001/1"]
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        # 300 letters are more than a file's name may have.
+        ("x" * 300, "File name too long"),
+        (os.fsdecode(b"/nowhere/\xff\xfe"), r"/nowhere/\udcff\udcfe, where nothing is"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["npz", "coco", "sav", "openimages"])
+def test_a_file_that_links_to_a_name_nobody_can_give_is_a_reject(
+    tmp_path: Path, kind: str, target: str, words: str
+) -> None:
+    root, out = tmp_path / "raw", tmp_path / "out.zarr"
+    pictures = [picture_of(40, 60, seed) for seed in range(2)]
+    if kind == "sav":
+        write_sav_train(root, [("sav_000001", pictures * 2)], video=True)
+    else:
+        WRITERS[kind](root, pictures)
+    suffix = {"npz": "npz", "sav": "mp4"}.get(kind, "jpg")
+    file = min(root.rglob(f"*.{suffix}"))
+    file.unlink()
+    file.symlink_to(target)
+    found = rejected(root, kind, out)
+    assert [path for _, path in found] == [file.relative_to(root).as_posix()] * len(found)
+    assert words in next(iter(read_rejects(out))).reason
 
 
 def test_an_empty_mask_file_is_named_and_not_the_picture_beside_it(tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import numpy as np
+
 Change = Callable[[bytes, Random], bytes]
 """Takes a file's bytes; returns others."""
 
@@ -28,6 +30,10 @@ NUMBERS: tuple[Any, ...] = (
     0, -1, -0.0, 0.5, 1e-320, 1e308, 2**31 - 1, 2**31, 2**32, 2**53 + 1, 2**63 - 1, 2**63, 2**64, -(2**63), BIG, -BIG,
     float("nan"), float("inf"), float("-inf"), True, 65500, 100_000,
 )  # fmt: skip
+NO_TEXTS = (b"\xff", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xf8\x88\x80\x80\x80", b"a\x80")
+"""What is no UTF-8: no first byte, too long a form, half of a surrogate pair, beyond the last code point, cut short."""
+NO_CODE_POINTS = (0xD800, 0xDFFF, 0x110000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
+"""What NumPy makes characters of, and nobody else."""
 TEXTS = (
     "", ".", "..", "../../etc/passwd", "/etc/passwd", "/dev/zero", "a/../../b", "a\0b", "x" * 5000, "a/" * 3000, "\ud800",
     "\udcff", "\u202e", "con:", "\\\\host\\share", "00000", "train", "\n", "-1", "1e999", "file:///etc/passwd", "=1+1",
@@ -273,6 +279,22 @@ def write_pickle_oddly(content: bytes, chance: Random) -> bytes:
     return content[:place] + odd + content[place + over :]
 
 
+def write_pickle_text(content: bytes, chance: Random) -> bytes:
+    """Put what is no text, or no number that anybody can use, in the place of a text: of the right length, and well formed."""
+    content = pickle.dumps(pickle.loads(content), 3)
+    texts = list(re.finditer(rb"X(..\0\0)", content, re.DOTALL))
+    found = chance.choice(texts)
+    stop = found.end() + int.from_bytes(found[1], "little")
+    odd = chance.choice(
+        (
+            *(b"X" + struct.pack("<I", len(text)) + text for text in NO_TEXTS), b"V\\U00110000\n", b"V\\ud800\n", b"V\\u12\n",
+            b"S'\\xff\\xed'\n", b"T\x02\0\0\0\xff\xfe", b"X\x01\0\0\0\0", b"\x8a\xff" + b"\x7f" * 255, b"Fnan\n", b"Finf\n",
+            b"I" + b"9" * 4301 + b"\n", b"G\x7f\xf0" + bytes(6), b"X" + struct.pack("<I", 100_000) + b"\xc4\x80" * 50_000,
+        )
+    )  # fmt: skip
+    return content[: found.start()] + odd + content[stop:]
+
+
 # CSV and lists.
 
 
@@ -491,6 +513,38 @@ def change_npz(content: bytes, chance: Random) -> bytes:
     return write_zip(members, chance)
 
 
+def write_npz_oddly(content: bytes, chance: Random) -> bytes:
+    """Put a well-formed array in that nobody expects: no text, no numbers, too many objects or phrases."""
+    members = read_zip(content)
+    name = chance.choice(list(members))
+    if chance.random() < 0.5:
+        name = "expressions.npy"
+        array = np.array(["the wide shape", "the other \u0100 one"], chance.choice(("<U20", ">U20")))
+        order = ">u4" if array.dtype.byteorder == ">" else "<u4"
+        place = chance.choice((0, 5, 19, 39))
+        array.view(order)[place:] = chance.choice((*NO_CODE_POINTS, 0, 0x10FFFF))
+    else:
+        array = chance.choice(
+            (
+                np.zeros((1 << 24, 1, 1), np.bool_),
+                np.zeros(1 << 22, "<U1"),
+                np.full((48, 64), np.nan),
+                np.full((48, 64), np.inf, np.float16),
+                np.full((48, 64, 3), 1e300),
+                np.full((48, 64), np.longdouble("1e4000")),
+                np.full((2, 48, 64), 2**64 - 1, np.uint64),
+                np.zeros((48, 64), "M8[s]"),
+                np.ones((48, 64), complex),
+                np.zeros((2, 2, 2, 2, 2)),
+                np.array("text"),
+                np.array([b"\xff", b"a"]),
+            )
+        )
+    file = io.BytesIO()
+    np.save(file, array)
+    return write_zip(members | {name: file.getvalue()}, chance)
+
+
 def read_zip(content: bytes) -> dict[str, bytes]:
     """Return the members of a zip file."""
     with zipfile.ZipFile(io.BytesIO(content)) as file:
@@ -613,11 +667,11 @@ def change_mp4(content: bytes, chance: Random) -> bytes:
 
 STRUCTURE: dict[str, tuple[Change, ...]] = {
     "json": (change_json, change_json, change_json, write_json_oddly, encode_otherwise),
-    "pickle": (change_pickle, change_pickle, write_pickle_oddly),
+    "pickle": (change_pickle, change_pickle, write_pickle_oddly, write_pickle_text),
     "csv": (change_csv, change_csv, encode_otherwise),
     "png": (change_png,),
     "jpeg": (change_jpeg,),
-    "npz": (change_npz,),
+    "npz": (change_npz, write_npz_oddly),
     "tar": (change_tar,),
     "mp4": (change_mp4,),
     "image": (),
@@ -657,6 +711,15 @@ def put_link_to_itself(path: Path, _: Path) -> None:
     path.symlink_to(path.name)
 
 
+def put_link_to_long_name(path: Path, _: Path) -> None:
+    path.symlink_to("x" * 300)
+
+
+def put_link_to_odd_name(path: Path, outside: Path) -> None:
+    # The name that it leads to is no UTF-8.
+    path.symlink_to(outside / os.fsdecode(b"\xff\xfe"))
+
+
 def put_link_to_device(path: Path, _: Path) -> None:
     path.symlink_to("/dev/zero")
 
@@ -677,7 +740,7 @@ def put_huge(path: Path, _: Path) -> None:
 
 
 PLACES: tuple[Callable[[Path, Path], None], ...] = (
-    put_folder, put_fifo, put_socket, put_nothing, put_link_to_nothing, put_link_to_itself, put_link_to_device,
+    put_folder, put_fifo, put_socket, put_nothing, put_link_to_nothing, put_link_to_itself, put_link_to_long_name, put_link_to_odd_name, put_link_to_device,
     put_link_out, put_link_to_folder_out, put_huge,
 )  # fmt: skip
 

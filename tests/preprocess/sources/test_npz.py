@@ -180,11 +180,43 @@ def test_expressions(
         (np.array(["a", "b", "c"]), "expected [2] or [2, N]"),
         (np.array("a"), "expected [2] or [2, N]"),
         (np.array([b"a", b"b"]), "expected unicode strings"),
-        (np.array([0xFFFFFFFF, 1], np.uint32).view("<U1"), "no character"),
+        (np.array([0xFFFFFFFF, 1], np.uint32).view("<U1"), "0xffffffff for a character"),
     ],
 )
 def test_expressions_that_fit_no_object(tmp_path: Path, expressions: Any, words: str) -> None:
     assert words in reason_against(tmp_path, mask=np.stack([MASK, MASK]), expressions=expressions)
+
+
+@pytest.mark.parametrize("number", [0x110000, 0x7FFFFFFF, 0xFFFFFFFF])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_number_beyond_unicode_is_no_character(tmp_path: Path, number: int, order: str) -> None:
+    expressions = np.array(["a cat", "a dog"], f"{order}U5")
+    expressions.view(f"{order}u4")[7] = number
+    reason = reason_against(tmp_path, expressions=expressions)
+    assert f"expressions holds the number {number:#x} for a character, and Unicode ends at 0x10ffff" in reason
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_the_last_character_of_unicode_is_one(tmp_path: Path, order: str) -> None:
+    frame = read_single(tmp_path, expressions=np.array(["a \U0010ffff"], f"{order}U9"))
+    assert frame.masks[0].expressions == ("a \U0010ffff",)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        # 65,537 masks of one pixel, and 1,048,577 phrases: some kilobytes, packed.
+        (
+            {"image": np.zeros((1, 1, 3), np.uint8), "mask": np.ones((65_537, 1, 1), bool)},
+            "65537 objects, over the limit of 65536",
+        ),
+        ({"expressions": np.zeros(1_048_577, "U1")}, "1048577 phrases, over the limit of 1048576"),
+    ],
+)
+def test_more_objects_and_phrases_than_anybody_has_are_refused_before_they_take_memory(
+    tmp_path: Path, arrays: dict[str, Any], words: str
+) -> None:
+    assert words in reason_against(tmp_path, **arrays)
 
 
 def test_pair_with_different_objects_is_rejected(tmp_path: Path) -> None:

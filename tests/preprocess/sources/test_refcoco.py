@@ -282,6 +282,27 @@ def test_bad_ref_is_rejected_and_the_others_stay(
     assert len(expressions_of(source)) == 3
 
 
+def test_a_damaged_ref_whose_split_is_damaged_too_is_a_reject_of_each_split(root: Path) -> None:
+    def damage(refs: list[Any]) -> None:
+        refs[0].update(split="tr\x00in", ann_id="none")
+
+    change_refs(root / "refcoco" / "refs(unc).p", damage)
+    for split in ("train", "val"):
+        assert [reject.key for reject in open_source(root, split=split).rejects] == ["refcoco/refs[0]"]
+
+
+def test_a_ref_of_a_split_that_nobody_publishes_is_counted_with_its_name(root: Path) -> None:
+    undamaged = open_source(root)
+    assert not any("split" in skip.reason for skip in undamaged.skips)
+    change_refs(root / "refcoco" / "refs(unc).p", lambda refs: refs[0].update(split="tra1n"))
+    (skip,) = (skip for skip in open_source(root).skips if "split" in skip.reason)
+    assert skip == Skip("ref of a split that none of the datasets has, not read, such as refs[0], 'tra1n'")
+    # Whoever asks for it has it.
+    own = open_source(root, split="tra1n")
+    assert len(own) == 1
+    assert not any("split" in skip.reason for skip in own.skips)
+
+
 @pytest.mark.parametrize("element", [None, 5, "ref", [1, 2], {}, {"split": "train"}])
 def test_element_that_is_no_ref_is_rejected_with_its_place(root: Path, element: object) -> None:
     change_refs(root / "refcoco" / "refs(unc).p", lambda refs: refs.insert(3, element))

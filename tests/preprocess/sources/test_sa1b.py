@@ -175,6 +175,38 @@ def test_a_member_that_is_there_twice_is_rejected_the_second_time(tmp_path: Path
     assert [reject.path for reject in source.rejects] == ["a.tar/sa_5.jpg", "a.tar/sa_5.json"]
 
 
+def test_a_pair_of_a_tar_whose_names_are_both_damaged_is_counted_and_named(tmp_path: Path) -> None:
+    jpg, json = pair_of(7)
+    with tarfile.open(tmp_path / "sa_000000.tar", "w") as archive:
+        add(archive, "sa_7.j\x10g", jpg)
+        add(archive, "ca_7.j3on", json)
+        for name, content in zip(("sa_8.jpg", "sa_8.json"), pair_of(8), strict=True):
+            add(archive, name, content)
+    source = open_source(tmp_path)
+    assert keys(source) == ["sa1b/sa_8"]
+    assert list(source.skips) == [
+        Skip(
+            "member of a tar that is called neither sa_<image id>.jpg nor .json, not read, such as "
+            "sa_000000.tar/ca_7.j3on",
+            2,
+        )
+    ]
+
+
+def test_a_member_that_a_damaged_header_calls_a_directory_is_no_directory(tmp_path: Path) -> None:
+    jpg, _ = pair_of(7)
+    with tarfile.open(tmp_path / "sa_000000.tar", "w") as archive:
+        add(archive, "sa_7.jpg", jpg)
+    damaged = bytearray((tmp_path / "sa_000000.tar").read_bytes())
+    damaged[156:157] = tarfile.DIRTYPE
+    damaged[148:156] = b" " * 8
+    damaged[148:156] = b"%06o\0 " % sum(damaged[:512])
+    (tmp_path / "sa_000000.tar").write_bytes(damaged)
+    assert ("sa1b/sa_7.jpg", "sa_000000.tar/sa_7.jpg") in [
+        (reject.key, reject.path) for reject in open_source(tmp_path).rejects
+    ]
+
+
 def test_files_without_partner_are_rejects(root: Path) -> None:
     (root / "sa_000000" / "sa_1.json").unlink()
     (root / "sa_000000" / "sa_3.jpg").unlink()
