@@ -23,6 +23,9 @@ from preprocess.remote.connection import (
 BLOCK_BYTES = 1 << 24
 """Larger files are read in blocks of this size: each is asked for again by itself when the connection breaks."""
 
+MAX_UNSTATED_BYTES = 1 << 29
+"""Of a file whose size a server does not say no more is read: it may have no end, and COCO's index has 0.47 GB."""
+
 ResultT = TypeVar("ResultT")
 
 
@@ -201,6 +204,11 @@ class RemotePath:
             raise MissingFileError("the file is missing") from err
         if sink.tell() > limit:
             raise RecordError(f"the file has more bytes than the limit of {limit}")
+        if status.st_size < 0 and sink.tell() > MAX_UNSTATED_BYTES:
+            raise SourceError(
+                f"the server does not say how large {self} is, and sends more than {MAX_UNSTATED_BYTES:,} bytes, the limit "
+                "of such a file: take a server that says so (Content-Length)"
+            )
 
     def read_range(self, start: int, size: int) -> bytes:
         """Return `size` bytes from `start` on, fewer where the file ends before.
@@ -225,10 +233,12 @@ class RemotePath:
                     sink.write(self._read_block(start, min(start + BLOCK_BYTES, size)))
                 return
 
+        most = min(limit, MAX_UNSTATED_BYTES) if size < 0 else size
+
         def read_whole(connection: Connection) -> None:
             sink.seek(0)
             sink.truncate()
-            connection.read_whole(self.path, sink, limit)
+            connection.read_whole(self.path, sink, most)
             if size >= 0:
                 _check_length(sink.tell(), size)
 
@@ -304,6 +314,8 @@ def _join(folder: str, name: str) -> str | None:
 
 def _check_length(found: int, expected: int) -> None:
     """Raise what makes `connection.persist` ask again."""
+    if found > expected:
+        raise ConnectionError(f"more than {expected} bytes came, the size that the server says")
     if found != expected:
         raise ConnectionError(
             f"{found} bytes came, expected {expected}: cut off, or the file is being changed"
