@@ -76,8 +76,14 @@ class Connection(Protocol):
     def list(self, name: str) -> dict[str, Status]:
         """Return what lies in a folder; sizes may be left out."""
 
-    def read_range(self, name: str, start: int, stop: int) -> bytes:
+    def read_range(self, name: str, start: int, stop: int, size: int = -1) -> bytes:
         """Return a file's bytes from `start` up to `stop`, fewer where it ends before.
+
+        Args:
+            name: of the file.
+            start: the first byte.
+            stop: the one behind the last.
+            size: of the file, as it was told before; -1 where that is not known.
 
         Raises:
             NoRangesError: the server sends whole files only.

@@ -47,9 +47,11 @@ class FileSystem:
             raise NotADirectoryError(path)
         return found
 
-    def read_range(self, name: str, start: int, stop: int) -> bytes:
+    def read_range(self, name: str, start: int, stop: int, size: int = -1) -> bytes:
         """Return a file's bytes from `start` up to `stop`."""
-        content: bytes = self._filesystem.cat_file(self._path(name), start=start, end=stop)
+        content: bytes = self._filesystem.cat_file(
+            self._path(name), start=start, end=stop if size < 0 else min(stop, size)
+        )
         return content
 
     def read_whole(self, name: str, sink: Sink, limit: int) -> None:

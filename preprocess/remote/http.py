@@ -36,6 +36,15 @@ class Head(NamedTuple):
     content_type: str
 
 
+class Part(NamedTuple):
+    """The bytes of a file that are asked for."""
+
+    start: int
+    stop: int
+    size: int = -1
+    """Of the file, as the server told it before; -1 where it did not."""
+
+
 class WebClient:
     """Asks web servers.
 
@@ -58,14 +67,14 @@ class WebClient:
         head: Head = self._run(self._ask_head, url)
         return head
 
-    def get(self, url: str, sink: Sink, limit: int, asked: tuple[int, int] | None = None) -> None:
+    def get(self, url: str, sink: Sink, limit: int, asked: Part | None = None) -> None:
         """Write what lies at an address to `sink`: `limit` + 1 bytes at most.
 
         Args:
             url: the address.
             sink: where it goes.
             limit: how many bytes are wanted at most.
-            asked: the first byte that is wanted and the one behind the last; None for all of them.
+            asked: the part of it that is wanted; None for all of it.
 
         Raises:
             NoRangesError: a part was asked for, and the server sends whole files only.
@@ -89,11 +98,11 @@ class WebClient:
             _check_status(answer)
             return _read_head(answer)
 
-    async def _get(self, url: str, sink: Sink, limit: int, asked: tuple[int, int] | None) -> None:
-        headers = {} if asked is None else {"Range": f"bytes={asked[0]}-{asked[1] - 1}"}
+    async def _get(self, url: str, sink: Sink, limit: int, asked: Part | None) -> None:
+        headers = {} if asked is None else {"Range": f"bytes={asked.start}-{asked.stop - 1}"}
         async with self._answer("GET", url, headers) as answer:
             if asked is not None and answer.status == 416:
-                _check_end(answer, asked[0])
+                _check_end(answer, asked.start)
                 return
             _check_status(answer)
             _check_packing(answer)
@@ -124,8 +133,8 @@ class WebClient:
                 answer = await session.request(method, address, **options)
         except TooManyRedirects as err:
             raise SourceError(
-                f"can't read {shown(url)}: the server redirects more than {len(err.history) - 1} times, and on; check the "
-                "address"
+                f"can't read {shown(url)}: the server redirects again and again, {len(err.history)} times so far: check "
+                "the address"
             ) from err
         except RedirectClientError as err:
             raise SourceError(
@@ -133,7 +142,7 @@ class WebClient:
             ) from err
         except TimeoutError as err:
             raise pace.TooSlowError(
-                f"no answer came: {err or f'{pace.WINDOW_SECONDS:g} seconds passed'}"
+                f"no answer came in time: {str(err) or f'{pace.WINDOW_SECONDS:g} seconds passed'}"
             ) from err
         async with answer:
             yield answer
@@ -192,7 +201,7 @@ def _check_packing(answer: "ClientResponse") -> None:
         )
 
 
-def _check_range(answer: "ClientResponse", asked: tuple[int, int]) -> int:
+def _check_range(answer: "ClientResponse", asked: Part) -> int:
     """Return how many bytes a part has that was asked for.
 
     Raises:
@@ -204,11 +213,15 @@ def _check_range(answer: "ClientResponse", asked: tuple[int, int]) -> int:
             f"the server of {shown(str(answer.url))} sends whole files only, and parts of this one are needed: take a "
             "server that answers range requests, as nginx, Apache and object stores do"
         )
-    start, stop = asked
+    start, stop, size = asked
     told = answer.headers.get("Content-Range", "")
     found = _CONTENT_RANGE.fullmatch(told.strip())
     if found is not None:
         first, last = int(found[1]), int(found[2])
+        if size >= 0 and found[3] not in ("*", str(size)):
+            raise ConnectionError(
+                f"the file has {found[3]} bytes by an answer (Content-Range), and had {size} before"
+            )
         # Fewer bytes only where the file ends before.
         if first == start and (last == stop - 1 or (last < stop and found[3] == str(last + 1))):
             return last + 1 - first

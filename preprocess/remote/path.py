@@ -210,8 +210,13 @@ class RemotePath:
                 "of such a file: take a server that says so (Content-Length)"
             )
 
-    def read_range(self, start: int, size: int) -> bytes:
+    def read_range(self, start: int, size: int, file_size: int = -1) -> bytes:
         """Return `size` bytes from `start` on, fewer where the file ends before.
+
+        Args:
+            start: the first byte.
+            size: how many.
+            file_size: of the whole file, if it is known: a server that tells another one is at fault.
 
         Raises:
             NoRangesError: the server sends whole files only.
@@ -219,7 +224,7 @@ class RemotePath:
         if not size:
             # HTTP can't ask for nothing.
             return b""
-        return self._ask(lambda connection: connection.read_range(self.path, start, start + size))
+        return self._ask(lambda connection: connection.read_range(self.path, start, start + size, file_size))
 
     def open_ranges(self) -> "RangedFile":
         """Return the file to be read piece by piece, each piece by a request of its own."""
@@ -230,7 +235,7 @@ class RemotePath:
             # A server that has no ranges sends all of it at once, below.
             with suppress(NoRangesError):
                 for start in range(0, size, BLOCK_BYTES):
-                    sink.write(self._read_block(start, min(start + BLOCK_BYTES, size)))
+                    sink.write(self._read_block(start, min(start + BLOCK_BYTES, size), size))
                 return
 
         most = min(limit, MAX_UNSTATED_BYTES) if size < 0 else size
@@ -244,9 +249,9 @@ class RemotePath:
 
         self._ask(read_whole)
 
-    def _read_block(self, start: int, stop: int) -> bytes:
+    def _read_block(self, start: int, stop: int, size: int) -> bytes:
         def read(connection: Connection) -> bytes:
-            content = connection.read_range(self.path, start, stop)
+            content = connection.read_range(self.path, start, stop, size)
             _check_length(len(content), stop - start)
             return content
 
@@ -299,7 +304,7 @@ class RangedFile(io.RawIOBase):
         """Return the next `size` bytes, fewer only where the file ends."""
         left = max(self.size - self._place, 0)
         wanted = left if size < 0 else min(size, left)
-        content = self._path.read_range(self._place, wanted) if wanted else b""
+        content = self._path.read_range(self._place, wanted, self.size) if wanted else b""
         self._place += len(content)
         return content
 

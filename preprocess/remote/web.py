@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from preprocess.errors import SourceError
 from preprocess.remote.connection import Sink, Status, shown
-from preprocess.remote.http import Head, WebClient
+from preprocess.remote.http import Head, Part, WebClient
 from preprocess.remote.index_page import MAX_NAMES, parse_index
 
 MAX_PAGE_BYTES = 1 << 28
@@ -70,14 +70,14 @@ class WebServer:
             raise _too_large(url, f"it names more than {MAX_NAMES:,} files and folders")
         return {entry: Status(is_folder, -1) for entry, is_folder in names.items()}
 
-    def read_range(self, name: str, start: int, stop: int) -> bytes:
+    def read_range(self, name: str, start: int, stop: int, size: int = -1) -> bytes:
         """Return a file's bytes from `start` up to `stop`.
 
         Raises:
             NoRangesError: the server sends whole files only.
         """
         content = io.BytesIO()
-        self._client.get(self._url(name), content, stop - start, (start, stop))
+        self._client.get(self._url(name), content, stop - start, Part(start, stop, size))
         return content.getvalue()
 
     def read_whole(self, name: str, sink: Sink, limit: int) -> None:
