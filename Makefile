@@ -52,8 +52,9 @@ test-frameworks: $(STAMP) ## install Lightning, accelerate and torchdata, and tr
 test-device: $(STAMP) ## on a machine with a CUDA device, and a torch for it: copies to it, and the same bits there
 	$(BIN)/python -m pytest tests/loader/test_device.py tests/loader/test_compact.py -rs
 
-fuzz-store: $(STAMP) ## flip 2,000 random bits of small stores; each must be found or harmless
+fuzz-store: $(STAMP) ## flip 2,000 random bits of small stores, and let servers lie 500 times; each must be found or harmless
 	$(BIN)/python tests/support/fuzz_store.py 2000
+	$(BIN)/python tests/support/fuzz_servers.py 500
 
 fuzz-inputs: $(STAMP) ## convert 2,000 damaged raw datasets; each must give rejects or right samples
 	$(BIN)/python tests/support/fuzz_inputs.py --count 2000 --seed 0

@@ -26,6 +26,9 @@ _PLACES = {
 _S3_PLACES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "FSSPEC_S3_ENDPOINT_URL", "AWS_PROFILE")
 """Variables that decide which server has a bucket, with a file that the last one names a part of."""
 
+_CHAIN = re.compile(r"::(?=[A-Za-z][A-Za-z0-9+.-]*(?:://|::|$))")
+"""Between the links of a chain; an address of IPv6 holds the same two characters."""
+
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 _UNRESERVED = re.compile(r"[A-Za-z0-9._~-]")
 
@@ -45,7 +48,7 @@ def normalized(url: str) -> str:
     >>> normalized("HTTPS://me:secret@Example.org:443/a%7eb/coco.zarr/?signature=1#x")
     'https://example.org/a~b/coco.zarr'
     """
-    return "::".join(_normalized_link(link) for link in url.split("::"))
+    return "::".join(_normalized_link(link) for link in _CHAIN.split(url))
 
 
 def _normalized_link(url: str) -> str:
