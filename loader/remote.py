@@ -72,7 +72,8 @@ class RemoteFolder:
     """
 
     def __init__(self, url: str, options: Mapping[str, Any]) -> None:
-        self._url = url.rstrip("/")
+        # A signature may end as a folder does.
+        self._url = url if "?" in url else url.rstrip("/")
         self._options = dict(options)
         self._connection: tuple[int, Connection] | None = None
         self.name = _without_secrets(self._url)
