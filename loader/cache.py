@@ -19,12 +19,11 @@ from loader.arrays import shard_path
 from loader.arrival import check_content, check_digest, check_file
 from loader.locks import locked
 from loader.origin import normalized
-from loader.remote import DamagedArrivalError, RemoteFolder, document_bound, listed_bound
+from loader.remote import DamagedArrivalError, RemoteFolder, listed_bound, part_bound
 from loader.room import PART, CacheFolder, mark_used, part_lock
 from loader.side_by_side import run_side_by_side
 from preprocess.errors import FormatVersionError, StoreError
 from preprocess.layout import JOB_FILE, ArraySpec, Table, parse_attributes, parse_part_attributes
-from preprocess.remote.limits import MAX_PART_METADATA_BYTES
 
 DEFAULT_MAX_BYTES = 100_000_000_000
 
@@ -34,8 +33,6 @@ FILES_AT_ONCE = 8
 MAX_COLUMN_BYTES = 1 << 29
 """Of a column of a part that is not in the cache: it is read into memory. Of 10,000 images with 100 masks each, their
 prompt masks have half of that."""
-
-PART_BOUND = document_bound(MAX_PART_METADATA_BYTES, "a part's zarr.json")
 
 MARK_SECONDS = 10.0
 """How often the use of a part that stays open is noted."""
@@ -206,7 +203,7 @@ class PartCache:
             return self._remote.read(
                 f"{name}/zarr.json",
                 lambda content: check_digest(sha256(content).hexdigest(), digest),
-                bound=PART_BOUND,
+                bound=part_bound(),
             )
         except FileNotFoundError as err:
             raise StoreError(self._missing(f"{name}/zarr.json")) from err

@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Mapping
 from errno import EDQUOT, EFBIG, ENOSPC, EROFS
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from loader.origin import origin_of
 from preprocess.errors import SourceError, StoreError
-from preprocess.remote.connection import SLOW_ATTEMPTS, Connection, protocols_of
-from preprocess.remote.limits import MAX_ROOT_BYTES
-from preprocess.remote.pace import TooSlowError
+
+if TYPE_CHECKING:
+    from preprocess.remote.connection import Connection
 
 PAUSES = (0.25, 1.0)
 """Seconds to wait before the second and the third try."""
@@ -56,7 +56,18 @@ def listed_bound(num_bytes: int) -> Bound:
     return Bound(num_bytes, f"it has {num_bytes + 1} bytes, expected {num_bytes}, and was read no further")
 
 
-ROOT_BOUND = document_bound(MAX_ROOT_BYTES, "a store's zarr.json")
+def root_bound() -> Bound:
+    """Return that of the root's `zarr.json`."""
+    from preprocess.remote.limits import MAX_ROOT_BYTES
+
+    return document_bound(MAX_ROOT_BYTES, "a store's zarr.json")
+
+
+def part_bound() -> Bound:
+    """Return that of the `zarr.json` of a part."""
+    from preprocess.remote.limits import MAX_PART_METADATA_BYTES
+
+    return document_bound(MAX_PART_METADATA_BYTES, "a part's zarr.json")
 
 
 class RemoteFolder:
@@ -76,7 +87,7 @@ class RemoteFolder:
         self._url = url if "?" in url else url.rstrip("/")
         self._options = dict(options)
         self._connection: tuple[int, Connection] | None = None
-        self.name = _without_secrets(self._url)
+        self.name = _without_secrets(self._url).rstrip("/")
         """The URL as messages show it: without a password, or a signature."""
 
     def __getstate__(self) -> dict[str, Any]:
@@ -91,19 +102,25 @@ class RemoteFolder:
         return origin_of(self._url, {**self._options, "settings": settings})
 
     def read(
-        self, name: str, check: Callable[[bytes], None] = lambda _: None, *, bound: Bound = ROOT_BOUND
+        self, name: str, check: Callable[[bytes], None] = lambda _: None, *, bound: Bound | None = None
     ) -> bytes:
         """Return a small file, once it passes a check that raises `DamagedArrivalError`.
+
+        Args:
+            name: of the file.
+            check: takes its bytes.
+            bound: how many they may be; None for as many as the root's `zarr.json` may have.
 
         Raises:
             FileNotFoundError: there is no such file.
             StoreError: it can't be read, or arrived damaged or too long three times.
         """
+        most = bound or root_bound()
 
         def attempt() -> bytes:
             content = io.BytesIO()
-            self._connect().read_whole(name, content, bound.num_bytes)
-            bound.check(content.tell())
+            self._connect().read_whole(name, content, most.num_bytes)
+            most.check(content.tell())
             check(content.getvalue())
             return content.getvalue()
 
@@ -137,10 +154,9 @@ class RemoteFolder:
                 # fsspec hands on whatever its backends raise, so no list of network faults would be whole.
                 if _is_final(err):
                     raise
-                is_last = pause is None or (isinstance(err, TooSlowError) and number == SLOW_ATTEMPTS)
-                if is_last or isinstance(err, PermissionError):
+                if pause is None or isinstance(err, PermissionError) or _is_too_slow(err, number):
                     raise self._gave_up(name, err) from err
-            time.sleep(pause or 0.0)
+            time.sleep(pause)
         raise AssertionError("the last try returns or raises")
 
     def _gave_up(self, name: str, err: Exception) -> StoreError:
@@ -150,7 +166,7 @@ class RemoteFolder:
             f"can't read {self.name}/{name}: {type(err).__name__}: {_without_secrets(str(err))}"
         )
 
-    def _connect(self) -> Connection:
+    def _connect(self) -> "Connection":
         """Return this process's connection."""
         if self._connection is None or self._connection[0] != os.getpid():
             self._connection = (os.getpid(), _open(self._url, self.name, self._options))
@@ -169,7 +185,16 @@ def _is_final(err: Exception) -> bool:
     return isinstance(err, StoreError) and not isinstance(err, DamagedArrivalError)
 
 
-def _open(url: str, name: str, options: Mapping[str, Any]) -> Connection:
+def _is_too_slow(err: Exception, attempts: int) -> bool:
+    from preprocess.remote.connection import SLOW_ATTEMPTS
+    from preprocess.remote.pace import TooSlowError
+
+    return isinstance(err, TooSlowError) and attempts == SLOW_ATTEMPTS
+
+
+def _open(url: str, name: str, options: Mapping[str, Any]) -> "Connection":
+    from preprocess.remote.connection import protocols_of
+
     try:
         from fsspec.core import url_to_fs
     except ImportError as err:
