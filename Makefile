@@ -55,9 +55,10 @@ test-frameworks: $(STAMP) ## install Lightning, accelerate and torchdata, and tr
 test-device: $(STAMP) ## on a machine with a CUDA device, and a torch for it: copies to it, and the same bits there
 	$(BIN)/python -m pytest tests/loader/test_device.py tests/loader/test_compact.py -rs
 
-fuzz-store: $(STAMP) ## flip 2,000 random bits of small stores, each must be found or harmless; read 5,000 stores forged under right checksums
+fuzz-store: $(STAMP) ## flip 2,000 bits of small stores, forge 5,000 under right checksums, let servers lie 500 times: each found, harmless or refused
 	$(BIN)/python tests/support/fuzz_store.py 2000
 	$(BIN)/python tests/support/fuzz_forged.py 5000
+	$(BIN)/python tests/support/fuzz_servers.py 500
 
 fuzz-inputs: $(STAMP) ## convert 2,000 damaged raw datasets; each must give rejects or right samples
 	$(BIN)/python tests/support/fuzz_inputs.py --count 2000 --seed 0

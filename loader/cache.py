@@ -18,7 +18,8 @@ from typing import Any
 from loader.arrays import shard_path
 from loader.arrival import check_content, check_digest, check_file
 from loader.locks import locked
-from loader.remote import DamagedArrivalError, RemoteFolder
+from loader.origin import normalized
+from loader.remote import DamagedArrivalError, RemoteFolder, listed_bound, part_bound
 from loader.room import PART, CacheFolder, mark_used, part_lock
 from loader.side_by_side import run_side_by_side
 from preprocess.attributes import Content, parse_attributes, parse_part_attributes
@@ -29,6 +30,10 @@ DEFAULT_MAX_BYTES = 100_000_000_000
 
 FILES_AT_ONCE = 8
 """Files of one part that are fetched at the same time."""
+
+MAX_COLUMN_BYTES = 1 << 29
+"""Of a column of a part that is not in the cache: it is read into memory. Of 10,000 images with 100 masks each, their
+prompt masks have half of that."""
 
 MARK_SECONDS = 10.0
 """How often the use of a part that stays open is noted."""
@@ -43,12 +48,19 @@ class CacheOptions:
     `~/.cache/resizeonce` without that variable."""
     max_bytes: float = DEFAULT_MAX_BYTES
     """Of all parts in the folder together; at least one part of the store."""
+    origin: str | None = None
+    """Whose parts these are: a URL, or any name. Parts are shared by the stores of one origin only, by default the URL that
+    is opened, without user, query and fragment. Give mirrors that are trusted as much as each other the same one."""
     storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """What fsspec needs to open the URL, such as {"anon": True} for a public bucket."""
 
     def __post_init__(self) -> None:
         if not 0 < self.max_bytes < float("inf"):
             raise ValueError(f"max_bytes is a number of bytes above 0, not {self.max_bytes}")
+        if self.origin is not None and not self.origin:
+            raise ValueError(
+                "origin is a URL or a name, not empty: leave it out to take the URL that is opened"
+            )
 
     def path(self) -> Path:
         """Return the folder as an absolute path.
@@ -123,8 +135,10 @@ class PartCache:
         self._remote = remote
         self._specs = {shard_path(spec): spec for spec in specs.values()}
         self._room = CacheFolder(options.path(), int(options.max_bytes))
-        # Another store published at the same URL has another digest, so their parts never meet.
-        self.folder: Path = self._room.folder / attributes["sha256"]
+        # Another store published at the same URL has another digest, so their parts never meet. Nor do those of the same
+        # digest elsewhere: a stranger can make other pixels to it (docs/format.md).
+        origin = remote.origin if options.origin is None else normalized(options.origin)
+        self.folder: Path = self._room.folder / _key(origin, attributes["sha256"])
         """Where the parts of this store are."""
         self.max_bytes = self._room.max_bytes
         self.sizes: dict[str, int] = {part["name"]: part["bytes"] for part in attributes["parts"]}
@@ -188,7 +202,9 @@ class PartCache:
         """
         try:
             return self._remote.read(
-                f"{name}/zarr.json", lambda content: check_digest(sha256(content).hexdigest(), digest)
+                f"{name}/zarr.json",
+                lambda content: check_digest(sha256(content).hexdigest(), digest),
+                bound=part_bound(),
             )
         except FileNotFoundError as err:
             raise StoreError(self._missing(f"{name}/zarr.json")) from err
@@ -205,9 +221,18 @@ class PartCache:
         Raises:
             StoreError: it can't be read, or is not the one that the part lists.
         """
-        chunks = self._num_chunks(file, rows)
+        chunks, size = self._num_chunks(file, rows), listed["bytes"]
+        if size > MAX_COLUMN_BYTES:
+            raise StoreError(
+                f"{self._remote.name}/{name}/zarr.json lists {file} with {size:,} bytes, more than the {MAX_COLUMN_BYTES:,} "
+                "of a column that is read into memory: copy the store to a disk, or use it without a subset"
+            )
         try:
-            return self._remote.read(f"{name}/{file}", lambda content: check_content(content, listed, chunks))
+            return self._remote.read(
+                f"{name}/{file}",
+                lambda content: check_content(content, listed, chunks),
+                bound=listed_bound(listed["bytes"]),
+            )
         except FileNotFoundError as err:
             raise StoreError(self._missing(f"{name}/{file}")) from err
 
@@ -248,7 +273,12 @@ class PartCache:
         path.parent.mkdir(parents=True, exist_ok=True)
         listed, chunks = attributes["files"][file], self._num_chunks(file, attributes["rows"])
         try:
-            self._remote.fetch(f"{name}/{file}", path, lambda arrived: check_file(arrived, listed, chunks))
+            self._remote.fetch(
+                f"{name}/{file}",
+                path,
+                lambda arrived: check_file(arrived, listed, chunks),
+                bound=listed_bound(listed["bytes"]),
+            )
         except FileNotFoundError as err:
             raise StoreError(self._missing(f"{name}/{file}")) from err
 
@@ -276,3 +306,8 @@ class PartCache:
             f"{self._remote.name}/{part.name} can't be kept in {self.folder}: {err}; make room there, give a smaller "
             "max_bytes, or another folder: cache=CacheOptions(folder=...)"
         )
+
+
+def _key(origin: str, digest: str) -> str:
+    """Return the name of the folder for the parts of a root digest from an origin."""
+    return sha256(f"{origin}\n{digest}".encode(errors="surrogateescape")).hexdigest()

@@ -1,20 +1,23 @@
 """A folder at a URL, read through fsspec, which is imported when the first URL is opened."""
 
+import io
 import os
 import re
 import time
 from collections.abc import Callable, Mapping
 from errno import EDQUOT, EFBIG, ENOSPC, EROFS
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from preprocess.errors import StoreError
+from loader.origin import origin_of
+from preprocess.attributes import MAX_METADATA_BYTES, MAX_ROOT_BYTES
+from preprocess.errors import SourceError, StoreError
+
+if TYPE_CHECKING:
+    from preprocess.remote.connection import Connection
 
 PAUSES = (0.25, 1.0)
 """Seconds to wait before the second and the third try."""
-
-TIMEOUT_SECONDS = 60.0
-"""How long an HTTP server may send nothing; a whole file may take as long as it likes."""
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::|://)")
 _LOCAL_FAULTS = (ENOSPC, EDQUOT, EROFS, EFBIG)
@@ -31,66 +34,124 @@ def is_url(source: str | Path) -> bool:
     return isinstance(source, str) and _URL.match(source) is not None
 
 
+class Bound(NamedTuple):
+    """How many bytes are taken of a body."""
+
+    num_bytes: int
+    finding: str
+    """What is said where more come."""
+
+    def check(self, num_bytes: int) -> None:
+        """Raise `DamagedArrivalError` where more came; how many more is not known."""
+        if num_bytes > self.num_bytes:
+            raise DamagedArrivalError(self.finding)
+
+
+def document_bound(num_bytes: int, document: str) -> Bound:
+    """Return that of a document of which nothing says how large it is."""
+    return Bound(num_bytes, f"it has more than {num_bytes:,} bytes, the limit of {document}")
+
+
+def listed_bound(num_bytes: int) -> Bound:
+    """Return that of a file of which the size is listed."""
+    return Bound(num_bytes, f"it has {num_bytes + 1} bytes, expected {num_bytes}, and was read no further")
+
+
+def root_bound() -> Bound:
+    """Return that of the root's `zarr.json`."""
+    return document_bound(MAX_ROOT_BYTES, "a store's zarr.json")
+
+
+def part_bound() -> Bound:
+    """Return that of the `zarr.json` of a part."""
+    return document_bound(MAX_METADATA_BYTES, "a part's zarr.json")
+
+
 class RemoteFolder:
     """The files below a URL. Each process, also a forked one, connects for itself.
 
+    No more is taken of a file than it may have and a byte, nor waited for longer than the least rate allows
+    (`preprocess.remote.pace`).
+
     Args:
-        url: anything that fsspec opens.
+        url: anything that fsspec opens. What follows a ? in an address of the web, such as a signature, is asked for with
+            each file.
         options: what fsspec calls storage options, such as {"anon": True} for a public bucket.
     """
 
     def __init__(self, url: str, options: Mapping[str, Any]) -> None:
-        self._url = url.rstrip("/")
+        # A signature may end as a folder does.
+        self._url = url if "?" in url else url.rstrip("/")
         self._options = dict(options)
-        self._connection: tuple[int, Any, str] | None = None
-        self.name = _without_password(self._url)
-        """The URL as messages show it: without a password."""
+        self._connection: tuple[int, Connection] | None = None
+        self.name = _without_secrets(self._url).rstrip("/")
+        """The URL as messages show it: without a password, or a signature."""
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_connection": None}
 
-    def read(self, name: str, check: Callable[[bytes], None] = lambda _: None) -> bytes:
+    @property
+    def origin(self) -> str:
+        """Where the files come from, whoever asks for them."""
+        from fsspec.config import conf
+
+        settings = {name: conf[name] for name in re.findall(r"\w+", self._url) if name in conf}
+        return origin_of(self._url, {**self._options, "settings": settings})
+
+    def read(
+        self, name: str, check: Callable[[bytes], None] = lambda _: None, *, bound: Bound | None = None
+    ) -> bytes:
         """Return a small file, once it passes a check that raises `DamagedArrivalError`.
+
+        Args:
+            name: of the file.
+            check: takes its bytes.
+            bound: how many they may be; None for as many as the root's `zarr.json` may have.
 
         Raises:
             FileNotFoundError: there is no such file.
-            StoreError: it can't be read, or arrived damaged three times.
+            StoreError: it can't be read, or arrived damaged or too long three times.
         """
+        most = bound or root_bound()
 
         def attempt() -> bytes:
-            fs, root = self._connect()
-            content: bytes = fs.cat_file(f"{root}/{name}")
-            check(content)
-            return content
+            content = io.BytesIO()
+            self._connect().read_whole(name, content, most.num_bytes)
+            most.check(content.tell())
+            check(content.getvalue())
+            return content.getvalue()
 
         return self._persist(name, attempt)
 
-    def fetch(self, name: str, path: Path, check: Callable[[Path], None]) -> None:
+    def fetch(self, name: str, path: Path, check: Callable[[Path], None], *, bound: Bound) -> None:
         """Write a file to `path`, in a folder that is there, and check it.
 
         Raises:
             FileNotFoundError: there is no such file.
             OSError: it can't be written.
-            StoreError: it can't be read, or arrived damaged three times.
+            StoreError: it can't be read, or arrived damaged or too long three times.
         """
 
         def attempt() -> None:
-            fs, root = self._connect()
-            fs.get_file(f"{root}/{name}", str(path))
+            self._connect().download(name, path, bound.num_bytes)
+            bound.check(path.stat().st_size)
             check(path)
 
         self._persist(name, attempt)
 
     def _persist(self, name: str, attempt: Callable[[], Result]) -> Result:
-        """Try three times where the network, or what came over it, is at fault."""
-        for pause in (*PAUSES, None):
+        """Try three times where the network, or what came over it, is at fault; twice where it is too slow."""
+        for number, pause in enumerate((*PAUSES, None), start=1):
             try:
                 return attempt()
+            except SourceError as err:
+                # What another try won't change, in the words of those who read raw data.
+                raise StoreError(_without_secrets(str(err))) from err
             except Exception as err:
                 # fsspec hands on whatever its backends raise, so no list of network faults would be whole.
                 if _is_final(err):
                     raise
-                if pause is None or isinstance(err, PermissionError):
+                if pause is None or isinstance(err, PermissionError) or _is_too_slow(err, number):
                     raise self._gave_up(name, err) from err
             time.sleep(pause)
         raise AssertionError("the last try returns or raises")
@@ -99,18 +160,19 @@ class RemoteFolder:
         if isinstance(err, DamagedArrivalError):
             return StoreError(f"{self.name}/{name} arrived damaged {1 + len(PAUSES)} times: {err}")
         return StoreError(
-            f"can't read {self.name}/{name}: {type(err).__name__}: {_without_password(str(err))}"
+            f"can't read {self.name}/{name}: {type(err).__name__}: {_without_secrets(str(err))}"
         )
 
-    def _connect(self) -> tuple[Any, str]:
-        """Return this process's filesystem and the folder's path in it."""
+    def _connect(self) -> "Connection":
+        """Return this process's connection."""
         if self._connection is None or self._connection[0] != os.getpid():
-            self._connection = (os.getpid(), *_open(self._url, self.name, self._options))
-        return self._connection[1:]
+            self._connection = (os.getpid(), _open(self._url, self.name, self._options))
+        return self._connection[1]
 
 
-def _without_password(text: str) -> str:
-    return re.sub(r"//[^/@\s]*@", "//", text)
+def _without_secrets(text: str) -> str:
+    without_passwords = re.sub(r"//[^/@\s]*@", "//", text)
+    return re.sub(r"(https?://[^\s?#'\"]*)[?#][^\s'\"]*", r"\1", without_passwords)
 
 
 def _is_final(err: Exception) -> bool:
@@ -120,7 +182,16 @@ def _is_final(err: Exception) -> bool:
     return isinstance(err, StoreError) and not isinstance(err, DamagedArrivalError)
 
 
-def _open(url: str, name: str, options: Mapping[str, Any]) -> tuple[Any, str]:
+def _is_too_slow(err: Exception, attempts: int) -> bool:
+    from preprocess.remote.connection import SLOW_ATTEMPTS
+    from preprocess.remote.pace import TooSlowError
+
+    return isinstance(err, TooSlowError) and attempts == SLOW_ATTEMPTS
+
+
+def _open(url: str, name: str, options: Mapping[str, Any]) -> "Connection":
+    from preprocess.remote.connection import protocols_of
+
     try:
         from fsspec.core import url_to_fs
     except ImportError as err:
@@ -128,21 +199,18 @@ def _open(url: str, name: str, options: Mapping[str, Any]) -> tuple[Any, str]:
             f"{name} is a URL, and reading it needs fsspec: pip install 'resizeonce[remote]'"
         ) from err
     try:
-        fs, root = url_to_fs(url, **_with_timeout(url, options))
+        fs, root = url_to_fs(url, **options)
     except ImportError as err:
         raise StoreError(
             f"{name} can't be opened ({err}): pip install 'resizeonce[remote]', and what its protocol needs"
         ) from err
     except (ValueError, TypeError) as err:
-        raise StoreError(f"{name} can't be opened: {err}") from err
-    return fs, root.rstrip("/")
+        raise StoreError(f"{name} can't be opened: {_without_secrets(str(err))}") from err
+    if {"http", "https"} & set(protocols_of(fs)):
+        from preprocess.remote.web import WebServer
 
+        address, _, query = root.partition("#")[0].partition("?")
+        return WebServer(fs, address, query)
+    from preprocess.remote.filesystem import FileSystem
 
-def _with_timeout(url: str, options: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the options, for HTTP with a limit to silence in place of aiohttp's five minutes for a whole file."""
-    if not url.startswith(("http://", "https://")) or "client_kwargs" in options:
-        return options
-    from aiohttp import ClientTimeout
-
-    timeout = ClientTimeout(total=None, sock_connect=TIMEOUT_SECONDS, sock_read=TIMEOUT_SECONDS)
-    return {**options, "client_kwargs": {"timeout": timeout}}
+    return FileSystem(fs, root)

@@ -3,11 +3,14 @@
 ::
 
     <folder>/.lock                             held while room is made, and while parts appear
-    <folder>/<digest of a store's root>/
+    <folder>/<digest of a store's origin and root>/
         part-00003/                            a part, whole and checked; its time of change is that of its last use
         .part-00003.<random>.partial/          a part on its way; its room is taken already
         .part-00003.<random>.gone/             a part on its way out
         .part-00003.lock                       held by who fetches, opens or removes the part
+
+Before the origin belonged to it, that folder's name was the root's digest alone: what is there is not read, but counts and
+goes as all else does, first as it is used no more.
 
 Hidden folders of a part that nobody holds are what a killed process left, and are removed.
 """

@@ -32,6 +32,9 @@ MAX_ROOT_BYTES = 32 << 20
 MAX_METADATA_BYTES = 4 << 20
 """Of a part's `zarr.json`, and of each below it: a part takes 6 kB."""
 
+MAX_REJECTS_BYTES = 1 << 30
+"""Of a `rejects.jsonl` that is fetched: some millions of lines."""
+
 MAX_PARTS = 100_000
 """Of a store: as many as have names of five digits."""
 

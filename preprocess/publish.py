@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from preprocess.attributes import read_part_attributes
+from preprocess.attributes import MAX_METADATA_BYTES, MAX_REJECTS_BYTES, MAX_ROOT_BYTES, read_part_attributes
 from preprocess.destination import Destination, PublishPart
 from preprocess.errors import StoreError
 from preprocess.forecast import format_bytes
@@ -35,6 +35,9 @@ NUM_UPLOADS = 2
 
 ROOT_FILES = (INDEX_REJECTS_FILE, REJECTS_FILE, JOB_FILE, "zarr.json")
 """In the order in which they are published; removed in the opposite one."""
+
+_LIMITS = {INDEX_REJECTS_FILE: MAX_REJECTS_BYTES, REJECTS_FILE: MAX_REJECTS_BYTES}
+"""Bytes that a file of the root may have, where they are not those of its `zarr.json`."""
 
 _OURS = {JOB_FILE, INDEX_REJECTS_FILE, REMOVING_FILE, "zarr.json"}
 """One of these stands in whatever is a store, or is to become one."""
@@ -157,7 +160,11 @@ class Publication(Destination):
 
     def _read_root(self, names: Iterable[str]) -> dict[str, bytes]:
         """Return the root's files by name; one whose writing was cut off counts as absent where it comes again."""
-        found = {name: self._remote.read(name) for name in (*ROOT_FILES, REMOVING_FILE) if name in names}
+        found = {
+            name: self._remote.read(name, _LIMITS.get(name, MAX_ROOT_BYTES))
+            for name in (*ROOT_FILES, REMOVING_FILE)
+            if name in names
+        }
         root = {name: content for name, content in found.items() if content is not None}
         if JOB_FILE in root and not _is_json(root[JOB_FILE]):
             del root[JOB_FILE]
@@ -236,7 +243,7 @@ class Publication(Destination):
         folder = self.folder / name
         # Looked at first: a run beside this one may be publishing it.
         was_whole = _is_whole(folder)
-        metadata = self._remote.read(f"{name}/zarr.json")
+        metadata = self._remote.read(f"{name}/zarr.json", MAX_METADATA_BYTES)
         files = None if metadata is None else _listed_files(metadata)
         if files is None:
             # Not uploaded yet, or cut off while it was.
@@ -257,7 +264,7 @@ class Publication(Destination):
 
     def _pull_file(self, part: str, path: str, num_bytes: int) -> None:
         file = self.folder / part / path
-        content = self._remote.read(f"{part}/{path}")
+        content = self._remote.read(f"{part}/{path}", min(num_bytes, MAX_REJECTS_BYTES))
         if content is None or len(content) != num_bytes:
             found = "missing" if content is None else f"{len(content)} bytes long"
             raise StoreError(

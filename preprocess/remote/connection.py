@@ -11,12 +11,17 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from preprocess.errors import ConnectionLostError, PreprocessError, SourceError
+from preprocess.remote.pace import TooSlowError
 
 RETRY_SECONDS = (0.5, 2.0, 8.0)
 """How long to wait before each further attempt."""
+
+SLOW_ATTEMPTS = 2
+"""How often what comes too slowly is asked for: each time it was waited for a minute."""
 
 NUM_SIDE_BY_SIDE = 16
 """How many small questions are asked at a time: each is mostly waiting."""
@@ -71,8 +76,14 @@ class Connection(Protocol):
     def list(self, name: str) -> dict[str, Status]:
         """Return what lies in a folder; sizes may be left out."""
 
-    def read_range(self, name: str, start: int, stop: int) -> bytes:
+    def read_range(self, name: str, start: int, stop: int, size: int = -1) -> bytes:
         """Return a file's bytes from `start` up to `stop`, fewer where it ends before.
+
+        Args:
+            name: of the file.
+            start: the first byte.
+            stop: the one behind the last.
+            size: of the file, as it was told before; -1 where that is not known.
 
         Raises:
             NoRangesError: the server sends whole files only.
@@ -80,6 +91,9 @@ class Connection(Protocol):
 
     def read_whole(self, name: str, sink: Sink, limit: int) -> None:
         """Write a file's bytes to `sink`; `limit` + 1 of them at most."""
+
+    def download(self, name: str, file: Path, limit: int) -> None:
+        """Write a file's bytes to one on this machine; more than `limit` of them only where there are, and few more."""
 
 
 @functools.cache
@@ -159,7 +173,7 @@ def persist(ask: Callable[[], ResultT], url: str) -> ResultT:
                 raise _os_error(errno.ENOENT, url) from err
             if isinstance(err, IsADirectoryError):
                 raise _os_error(errno.EISDIR, url) from err
-            if seconds is None:
+            if seconds is None or (isinstance(err, TooSlowError) and attempt == SLOW_ATTEMPTS):
                 raise ConnectionLostError(
                     f"lost the connection to {url} ({_describe(err)}), {attempt} attempts failed: run the same "
                     "command again to go on"

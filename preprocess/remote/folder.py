@@ -6,12 +6,14 @@ tried again after trouble, as in `connection`; there an error is of a raw datase
 
 import base64
 import hashlib
+import io
 import posixpath
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from preprocess.attributes import MAX_ROOT_BYTES
 from preprocess.errors import SourceError, StoreError
 from preprocess.remote.connection import open_filesystem, persist, protocols_of, shown
 from preprocess.remote.filesystem import FileSystem
@@ -62,12 +64,29 @@ class RemoteFolder:
         base = f"{self._base.strip('/')}/"
         return [path.strip("/").removeprefix(base) for path in self._ask("", find)]
 
-    def read(self, name: str) -> bytes | None:
-        """Return a file's bytes, None where there is no such file."""
+    def read(self, name: str, limit: int = MAX_ROOT_BYTES) -> bytes | None:
+        """Return a file's bytes, None where there is no such file.
+
+        Raises:
+            StoreError: it has more than `limit`.
+        """
+        content = io.BytesIO()
+
+        def read() -> None:
+            content.seek(0)
+            content.truncate()
+            self._folder.read_whole(name, content, limit)
+
         try:
-            return self._ask(name, lambda: bytes(self._filesystem.cat_file(self._path(name))))
+            self._ask(name, read)
         except FileNotFoundError:
             return None
+        if content.tell() > limit:
+            raise StoreError(
+                f"{self.name}/{name} has more than {limit:,} bytes, the limit of such a file: it is none that this project "
+                "wrote"
+            )
+        return content.getvalue()
 
     def write(self, name: str, content: bytes) -> None:
         """Write a small file."""

@@ -23,6 +23,9 @@ from preprocess.remote.connection import (
 BLOCK_BYTES = 1 << 24
 """Larger files are read in blocks of this size: each is asked for again by itself when the connection breaks."""
 
+MAX_UNSTATED_BYTES = 1 << 29
+"""Of a file whose size a server does not say no more is read: it may have no end, and COCO's index has 0.47 GB."""
+
 ResultT = TypeVar("ResultT")
 
 
@@ -201,9 +204,19 @@ class RemotePath:
             raise MissingFileError("the file is missing") from err
         if sink.tell() > limit:
             raise RecordError(f"the file has more bytes than the limit of {limit}")
+        if status.st_size < 0 and sink.tell() > MAX_UNSTATED_BYTES:
+            raise SourceError(
+                f"the server does not say how large {self} is, and sends more than {MAX_UNSTATED_BYTES:,} bytes, the limit "
+                "of such a file: take a server that says so (Content-Length)"
+            )
 
-    def read_range(self, start: int, size: int) -> bytes:
+    def read_range(self, start: int, size: int, file_size: int = -1) -> bytes:
         """Return `size` bytes from `start` on, fewer where the file ends before.
+
+        Args:
+            start: the first byte.
+            size: how many.
+            file_size: of the whole file, if it is known: a server that tells another one is at fault.
 
         Raises:
             NoRangesError: the server sends whole files only.
@@ -211,7 +224,7 @@ class RemotePath:
         if not size:
             # HTTP can't ask for nothing.
             return b""
-        return self._ask(lambda connection: connection.read_range(self.path, start, start + size))
+        return self._ask(lambda connection: connection.read_range(self.path, start, start + size, file_size))
 
     def open_ranges(self) -> "RangedFile":
         """Return the file to be read piece by piece, each piece by a request of its own."""
@@ -222,21 +235,23 @@ class RemotePath:
             # A server that has no ranges sends all of it at once, below.
             with suppress(NoRangesError):
                 for start in range(0, size, BLOCK_BYTES):
-                    sink.write(self._read_block(start, min(start + BLOCK_BYTES, size)))
+                    sink.write(self._read_block(start, min(start + BLOCK_BYTES, size), size))
                 return
+
+        most = min(limit, MAX_UNSTATED_BYTES) if size < 0 else size
 
         def read_whole(connection: Connection) -> None:
             sink.seek(0)
             sink.truncate()
-            connection.read_whole(self.path, sink, limit)
+            connection.read_whole(self.path, sink, most)
             if size >= 0:
                 _check_length(sink.tell(), size)
 
         self._ask(read_whole)
 
-    def _read_block(self, start: int, stop: int) -> bytes:
+    def _read_block(self, start: int, stop: int, size: int) -> bytes:
         def read(connection: Connection) -> bytes:
-            content = connection.read_range(self.path, start, stop)
+            content = connection.read_range(self.path, start, stop, size)
             _check_length(len(content), stop - start)
             return content
 
@@ -289,7 +304,7 @@ class RangedFile(io.RawIOBase):
         """Return the next `size` bytes, fewer only where the file ends."""
         left = max(self.size - self._place, 0)
         wanted = left if size < 0 else min(size, left)
-        content = self._path.read_range(self._place, wanted) if wanted else b""
+        content = self._path.read_range(self._place, wanted, self.size) if wanted else b""
         self._place += len(content)
         return content
 
@@ -304,6 +319,8 @@ def _join(folder: str, name: str) -> str | None:
 
 def _check_length(found: int, expected: int) -> None:
     """Raise what makes `connection.persist` ask again."""
+    if found > expected:
+        raise ConnectionError(f"more than {expected} bytes came, the size that the server says")
     if found != expected:
         raise ConnectionError(
             f"{found} bytes came, expected {expected}: cut off, or the file is being changed"

@@ -5,14 +5,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from preprocess.attributes import MAX_REJECTS_BYTES, MAX_ROOT_BYTES
 from preprocess.errors import MissingFileError, RecordError, SourceError, StoreError
 from preprocess.layout import JOB_FILE, REJECTS_FILE
 from preprocess.remote.connection import connect, shown
 from preprocess.remote.path import RemotePath, local_path
 from preprocess.target import writing
-
-MAX_ROOT_FILE_BYTES = 1 << 30
-"""Largest file that is fetched: the list of a few million rejects."""
 
 
 @contextmanager
@@ -47,7 +45,7 @@ def _fetch(root: RemotePath, name: str, folder: Path) -> bool:
     """Copy a file from a store's root into a folder; return whether there is one."""
     try:
         with writing(folder), (folder / name).open("wb") as file:
-            (root / name).copy_to(file, MAX_ROOT_FILE_BYTES)
+            (root / name).copy_to(file, MAX_REJECTS_BYTES if name == REJECTS_FILE else MAX_ROOT_BYTES)
     except MissingFileError:
         (folder / name).unlink()
         return False

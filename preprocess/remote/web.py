@@ -1,56 +1,46 @@
-"""A root on a web server, through the session that fsspec's HTTP file system is configured with.
+"""A root on a web server, asked with the settings of fsspec's HTTP file system.
 
-That file system itself is not asked: to it a file whose server is gone is a file that is absent, a server that ignores
+fsspec's file system itself is not asked: to it a file whose server is gone is a file that is absent, a server that ignores
 ranges sends 11 GB for one header, and an index page is whatever looks like a link. A server has no folders either;
 what it may have is an index page of one, and datasets that have to be listed need it.
 """
 
 import io
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from preprocess.errors import SourceError
-from preprocess.remote.connection import NoRangesError, Sink, Status, shown
-from preprocess.remote.index_page import parse_index
-
-if TYPE_CHECKING:
-    from aiohttp import ClientResponse
+from preprocess.remote.connection import Sink, Status, shown
+from preprocess.remote.http import Head, Part, WebClient
+from preprocess.remote.index_page import MAX_NAMES, parse_index
 
 MAX_PAGE_BYTES = 1 << 28
 """Largest index page that is read: of some million names."""
 
-_PIECE_BYTES = 1 << 20
-_ABSENT = (404, 410)
-_DENIED = (401, 403)
-_NO_HEAD = (400, 405, 501)
-_PASSING = (408, 425, 429)
-
-
-class _Head(NamedTuple):
-    """The status line and headers of an answer, as far as they are needed."""
-
-    url: str
-    """After redirections."""
-    num_bytes: int
-    """-1 where the server does not say."""
-    content_type: str
-
 
 class WebServer:
-    """Fulfils `connection.Connection` for an address that begins with http or https."""
+    """Fulfils `connection.Connection` for an address that begins with http or https.
 
-    def __init__(self, filesystem: Any, base: str) -> None:
+    Args:
+        filesystem: fsspec's for HTTP.
+        base: the address; names are put behind it.
+        query: what is asked for with each file, such as a signature.
+    """
+
+    def __init__(self, filesystem: Any, base: str, query: str = "") -> None:
         if "?" in base or "#" in base:
             raise SourceError(
                 f"{shown(base)} can't be a root: names are put behind it, so it must end in a folder, without ? or #"
             )
-        self._filesystem = filesystem
+        self._client = WebClient(filesystem)
         self._base = base.rstrip("/")
+        self._query = f"?{query}" if query else ""
 
     def stat(self, name: str) -> Status:
         """Return a file's size; a folder is what the server redirects to an address with a slash at its end."""
         url = self._url(name)
-        head = self._head(url)
+        head = self._client.head(url)
         is_folder = unquote(urlsplit(head.url).path) == f"{unquote(urlsplit(url).path)}/"
         return Status(is_folder, -1 if is_folder else head.num_bytes)
 
@@ -71,31 +61,41 @@ class WebServer:
         """
         index = self._find_index(name)
         page = io.BytesIO()
-        self._get(f"{self._url(name)}/", {}, page, MAX_PAGE_BYTES)
-        names = parse_index(page.getvalue().decode("utf-8", "replace"), index.url)
+        url = f"{self._url(name)}/"
+        self._client.get(url, page, MAX_PAGE_BYTES)
+        if page.tell() > MAX_PAGE_BYTES:
+            raise _too_large(url, f"it has more than {MAX_PAGE_BYTES:,} bytes")
+        names = parse_index(page.getbuffer(), index.url)
+        if len(names) > MAX_NAMES:
+            raise _too_large(url, f"it names more than {MAX_NAMES:,} files and folders")
         return {entry: Status(is_folder, -1) for entry, is_folder in names.items()}
 
-    def read_range(self, name: str, start: int, stop: int) -> bytes:
+    def read_range(self, name: str, start: int, stop: int, size: int = -1) -> bytes:
         """Return a file's bytes from `start` up to `stop`.
 
         Raises:
             NoRangesError: the server sends whole files only.
         """
         content = io.BytesIO()
-        self._get(self._url(name), {"Range": f"bytes={start}-{stop - 1}"}, content, stop - start)
+        self._client.get(self._url(name), content, stop - start, Part(start, stop, size))
         return content.getvalue()
 
     def read_whole(self, name: str, sink: Sink, limit: int) -> None:
         """Write a file's bytes to `sink`; `limit` + 1 of them at most, whatever the server says or sends."""
-        self._get(self._url(name), {}, sink, limit)
+        self._client.get(self._url(name) + self._query, sink, limit)
+
+    def download(self, name: str, file: Path, limit: int) -> None:
+        """Write a file's bytes to one on this machine, in the same way."""
+        with file.open("wb") as sink:
+            self.read_whole(name, sink, limit)
 
     def _url(self, name: str) -> str:
         return f"{self._base}/{quote(name, errors='surrogateescape')}" if name else self._base
 
-    def _find_index(self, name: str) -> _Head:
+    def _find_index(self, name: str) -> Head:
         url = f"{self._url(name)}/"
         try:
-            head = self._head(url)
+            head = self._client.head(url)
             if head.content_type != "text/html":
                 raise self._no_index(url, f"it sends {head.content_type or 'something unnamed'}")
         except FileNotFoundError as err:
@@ -109,7 +109,7 @@ class WebServer:
 
     def _has_index(self) -> bool:
         try:
-            return self._head(f"{self._base}/").content_type == "text/html"
+            return self._client.head(f"{self._base}/").content_type == "text/html"
         except (FileNotFoundError, PermissionError):
             return False
 
@@ -119,69 +119,9 @@ class WebServer:
             "of its files; turn the server's index pages on, or give a --root that can be listed"
         )
 
-    def _head(self, url: str) -> _Head:
-        from fsspec.asyn import sync
 
-        head: _Head = sync(self._filesystem.loop, self._ask_head, url)
-        return head
-
-    def _get(self, url: str, headers: dict[str, str], sink: Sink, limit: int) -> None:
-        from fsspec.asyn import sync
-
-        sync(self._filesystem.loop, self._ask, url, headers, sink, limit)
-
-    async def _ask_head(self, url: str) -> _Head:
-        async with await self._request("HEAD", url, {}) as answer:
-            if answer.status not in _NO_HEAD:
-                _check_status(answer)
-                return _read_head(answer)
-        async with await self._request("GET", url, {}) as answer:
-            # Left here, before the content is read.
-            _check_status(answer)
-            return _read_head(answer)
-
-    async def _ask(self, url: str, headers: dict[str, str], sink: Sink, limit: int) -> None:
-        async with await self._request("GET", url, headers) as answer:
-            if answer.status == 416:
-                # The file ends before the range.
-                return
-            _check_status(answer)
-            if "Range" in headers and answer.status != 206:
-                raise NoRangesError(
-                    f"the server of {shown(url)} sends whole files only, and parts of this one are needed: take a "
-                    "server that answers range requests, as nginx, Apache and object stores do"
-                )
-            left = limit + 1
-            while left and (piece := await answer.content.read(min(_PIECE_BYTES, left))):
-                sink.write(piece)
-                left -= len(piece)
-
-    async def _request(self, method: str, url: str, headers: dict[str, str]) -> Any:
-        settings = dict(self._filesystem.kwargs)
-        # Compressed on the way, sizes and ranges would be of something else.
-        given = {**settings.pop("headers", {}), **headers, "Accept-Encoding": "identity"}
-        session = await self._filesystem.set_session()
-        options = {"allow_redirects": True, **settings, "headers": given}
-        return session.request(method, self._filesystem.encode_url(url), **options)
-
-
-def _check_status(answer: "ClientResponse") -> None:
-    """Raise what an answer's status means, nothing where it is a success."""
-    found = f"the server answers {answer.status} {answer.reason}"
-    if answer.status in _ABSENT:
-        raise FileNotFoundError(found)
-    if answer.status in _DENIED:
-        raise PermissionError(found)
-    if answer.status >= 500 or answer.status in _PASSING:
-        raise ConnectionError(found)
-    if answer.status >= 300:
-        raise SourceError(f"can't read {shown(str(answer.url))}: {found}")
-
-
-def _read_head(answer: "ClientResponse") -> _Head:
-    length = answer.headers.get("Content-Length", "")
-    return _Head(
-        str(answer.url),
-        int(length) if length.isascii() and length.isdigit() else -1,
-        answer.headers.get("Content-Type", "").partition(";")[0].strip().lower(),
+def _too_large(url: str, found: str) -> SourceError:
+    return SourceError(
+        f"can't list {shown(url)}: {found}, the limit of an index page; put the files into several folders, or give a "
+        "--root in an object store"
     )

@@ -19,6 +19,8 @@ class Publisher:
     url: str
     requests: Counter[str] = field(default_factory=Counter)
     """How often each file that is there was sent, by its path below the folder."""
+    queries: Counter[str] = field(default_factory=Counter)
+    """How often each query was sent with an address, "" where there was none."""
     fault: Fault = lambda _path, _number, content: content
     status: Callable[[str, int], int] = lambda _path, _number: 200
     """Takes the same but the bytes; returns the status of the answer."""
@@ -48,13 +50,14 @@ def published(folder: Path) -> Iterator[Publisher]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            path = self.path.lstrip("/")
+            path, _, query = self.path.lstrip("/").partition("?")
             file = folder / path
             if not file.is_file():
                 self.send_error(404)
                 return
             with lock:
                 publisher.requests[path] += 1
+                publisher.queries[query] += 1
                 number = publisher.requests[path]
             if (status := publisher.status(path, number)) != 200:
                 self.send_error(status)
