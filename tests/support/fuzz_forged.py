@@ -18,7 +18,7 @@ from shutil import rmtree
 from typing import Any
 
 from click.testing import CliRunner
-from forge import CHANGES, Forgery, swap_file
+from forge import Forgery, change_some, swap_file
 from miniature.every import WRITERS
 from miniature.shapes import picture_of
 from stores import COMPACT_IMAGES, CONFIGS
@@ -56,9 +56,9 @@ def forge(folder: Path, number: int, seed: int) -> tuple[str, str]:
     if chance.random() < 0.15:
         forgery.write(forged)
         return kind, swap_file(forged, chance)
-    changes = [chance.choice(CHANGES)(forgery, chance) for _ in range(chance.choice([1, 1, 2]))]
+    changed = change_some(forgery, chance)
     forgery.write(forged)
-    return kind, "; ".join(changes)
+    return kind, changed
 
 
 def load(store: Path) -> None:
