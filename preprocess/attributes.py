@@ -104,6 +104,7 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     recipe: dict[str, Any]
     parts: Annotated[list[PartEntry], msgspec.Meta(max_length=MAX_PARTS)]
     totals: dict[str, Count | dict[str, Count]]
+    fingerprint: Sha256
 
     def __post_init__(self) -> None:
         sizes_of(self.recipe)
@@ -117,7 +118,6 @@ class Root(Content, frozen=True, kw_only=True):
     """The root attributes, as docs/format.md lists them."""
 
     dataset: str
-    fingerprint: Sha256
     job: dict[str, Any]
     appended: list[Appended]
     files: dict[str, ListedFile]
@@ -158,6 +158,7 @@ class PartAttributes(msgspec.Struct, frozen=True):
     part: PartNumber
     rows: TableRows
     files: dict[str, ListedFile]
+    bytes: Bytes = 0
 
     def __post_init__(self) -> None:
         for path in self.files:
