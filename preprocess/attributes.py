@@ -18,7 +18,6 @@ from preprocess.layout import (
     ATTRIBUTES_KEY,
     FORMAT_VERSIONS,
     JOB_FILE,
-    TABLES,
     DatasetType,
     ImageForm,
     PixelForm,
@@ -128,8 +127,7 @@ class Root(Content, frozen=True, kw_only=True):
         super().__post_init__()
         msgspec.convert(self.recipe, _NamedRecipe)
         scenes_per_part(self.job)
-        if missing := [table for table in TABLES if not isinstance(self.totals.get(table), int)]:
-            raise ValueError(f"totals of {', '.join(missing)} are missing")
+        msgspec.convert(self.totals, _Totals)
         for name in self.files:
             if not _FILE_NAME.fullmatch(name):
                 raise ValueError(f"it lists a file {name!r:.100}, expected a bare name")
@@ -197,6 +195,20 @@ class _NamedRecipe(msgspec.Struct, frozen=True):
     g_pixel_values: _NamedTensor
     prompt_masks: _NamedTensor
     masks: _NamedTensor
+
+
+class _Totals(msgspec.Struct, frozen=True):
+    images: Count
+    masks: Count
+    expressions: Count
+    samples: Count
+    scenes: Count
+    empty_prompts: Count
+    small_prompts: Count
+    unsure_turns: Count
+    rejects: dict[str, Count]
+    skips: dict[str, Count]
+    bytes: Count
 
 
 class _StoreOptions(msgspec.Struct, frozen=True):
