@@ -151,6 +151,8 @@ def read_forged(folder: Path, number: int, seed: int) -> list[str]:
 def _read_some(arguments: tuple[str, int, int, int]) -> list[str]:
     folder, first, count, seed = arguments
     warnings.simplefilter("ignore")
+    # Part of no reading: a busy machine takes its time to import torch, and compiles what is new.
+    load(Path(folder) / "coco.zarr")
     with tempfile.TemporaryDirectory(dir=folder) as own:
         for path in Path(folder).iterdir():
             if path.suffix == ".zarr" or path.name.endswith("-raw"):
