@@ -10,6 +10,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.spec import AbstractFileSystem
 from fuzz_servers import Fuzz, hurried, lies_about
+from grids import slow
 from lying_server import Liar, lying
 from stores import TINY, coco_store
 
@@ -47,7 +48,7 @@ def folder(tmp_path: Path) -> Iterator[Liar]:
         yield server
 
 
-@pytest.mark.parametrize("root", ["store", "npz", "sa1b", "coco"])
+@pytest.mark.parametrize("root", ["store", slow("npz"), "sa1b", slow("coco")])
 def test_a_lie_about_one_file_gives_what_is_on_the_disk_or_is_found(
     fuzz: Fuzz, liar: Liar, root: str
 ) -> None:

@@ -271,7 +271,7 @@ def test_what_a_worker_prints_reaches_the_trainers_terminal(store: Path, tmp_pat
     assert (found.stdout, found.stderr) == ("10\n", 2 * "hello from the start\n")
 
 
-@pytest.mark.parametrize("flag", ["-P", "-I", "-E"])
+@pytest.mark.parametrize("flag", [slow("-P"), "-I", slow("-E")])
 def test_workers_run_nothing_from_the_working_folder_nor_from_what_the_trainer_ignores(
     store: Path, tmp_path: Path, flag: str
 ) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from grids import pairs
+from grids import pairs, slow
 from worker_processes import children
 
 from loader import BatchLoader, Order, OrderOptions, SampleIndex, Store
@@ -312,7 +312,7 @@ print("the same" if [batch["key"] for batch in loader] != whole + rest else "no 
 """
 
 
-@pytest.mark.parametrize(("workers", "mode"), WAYS[1:])
+@pytest.mark.parametrize(("workers", "mode"), [slow(2, "thread"), (2, "process")])
 def test_a_loader_in_a_forked_process_has_workers_of_its_own_and_leaves_the_others_alone(
     store: Path, workers: int, mode: str
 ) -> None:

@@ -117,7 +117,7 @@ def failing_at(ending: str) -> Callable[[str], None]:
     return fail
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [slow(1), 2])
 def test_a_store_at_a_url_is_to_the_byte_the_one_in_a_folder(tmp_path: Path, workers: int) -> None:
     small_root(tmp_path)
     (tmp_path / "coco" / "train2017" / "000000000002.jpg").write_bytes(b"<html>")

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from grids import slow
 from shadows import put_shadows
 from stores import CONFIGS, TINY, coco_root
 
@@ -15,7 +16,7 @@ CONVERT = [
 ]
 
 
-@pytest.mark.parametrize("command", ["convert", "verify"])
+@pytest.mark.parametrize("command", ["convert", slow("verify")])
 def test_workers_run_nothing_from_the_working_folder(tmp_path: Path, command: str) -> None:
     root, out = coco_root(tmp_path), tmp_path / "out.zarr"
     ran = put_shadows(tmp_path / "folder")

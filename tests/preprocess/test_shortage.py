@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from grids import slow
 from stores import CONFIGS, TINY, coco_root, coco_store, tree_digest
 from trouble import Harm, harm_scenes
 
@@ -26,7 +27,7 @@ def run_out() -> None:
     raise MemoryError
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [slow(1), 2])
 def test_memory_that_runs_out_once_changes_no_byte(tmp_path: Path, monkeypatch: Patch, workers: int) -> None:
     coco_store(tmp_path)
     whole = tree_digest(tmp_path / "coco.zarr")

@@ -112,7 +112,7 @@ def test_dataloader_workers_read_a_url(
     assert dict(web.parts_sent()) == dict.fromkeys(PARTS, 1)
 
 
-@pytest.mark.parametrize(("workers", "mode"), [(0, "thread"), (2, "thread"), (2, "process")])
+@pytest.mark.parametrize(("workers", "mode"), [(0, "thread"), slow(2, "thread"), (2, "process")])
 def test_a_batch_loader_reads_a_url(
     store: Path, web: Publisher, cache: CacheOptions, workers: int, mode: str
 ) -> None:

@@ -273,7 +273,7 @@ def test_what_has_a_list_of_its_files_needs_little_of_a_server(layout: str, raw:
 NAMES = ["a b.npz", "50%.npz", "a%20b.npz", "a#1.npz", "was?.npz", "ü+(1).npz", "a&amp;b.npz", "it's.npz"]
 
 
-@pytest.mark.parametrize("place", ["memory", "web"])
+@pytest.mark.parametrize("place", [slow("memory"), "web"])
 def test_names_may_hold_what_means_something_in_a_url(place: str, tmp_path: Path) -> None:
     write_npz_pairs(tmp_path, [(PICTURES[0], PICTURES[0])])
     root = tmp_path / "raw"
