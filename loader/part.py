@@ -4,18 +4,20 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from loader.arrays import MappedArray, shard_path
-from loader.cache import PartCache
 from loader.limits import describe_limit
 from preprocess.attributes import parse_part_attributes, read_part_attributes
 from preprocess.errors import StoreError
 from preprocess.layout import ArraySpec, Table
 from preprocess.regular_files import open_regular
+
+if TYPE_CHECKING:
+    from loader.cache import PartCache
 
 READ_WITH_A_SAMPLE = (
     "samples/mask",
@@ -233,7 +235,7 @@ class RemoteTables(Part):
     store. Arguments and errors are those of `Part`, with the cache that knows the URL.
     """
 
-    def __init__(self, cache: PartCache, name: str, specs: Mapping[str, ArraySpec], digest: str) -> None:
+    def __init__(self, cache: "PartCache", name: str, specs: Mapping[str, ArraySpec], digest: str) -> None:
         self._cache = cache
         self._name = name
         super().__init__(cache.folder / name, specs, digest)

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 PAUSES = (0.25, 1.0)
 """Seconds to wait before the second and the third try."""
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::|://)")
 _LOCAL_FAULTS = (ENOSPC, EDQUOT, EROFS, EFBIG)
 
 Result = TypeVar("Result")
@@ -27,11 +26,6 @@ Result = TypeVar("Result")
 
 class DamagedArrivalError(StoreError):
     """Raised when what arrived is not what the store lists; worth another try."""
-
-
-def is_url(source: str | Path) -> bool:
-    """Whether a store's source is a URL, such as "s3://bucket/coco.zarr"; anything else is a path."""
-    return isinstance(source, str) and _URL.match(source) is not None
 
 
 class Bound(NamedTuple):

@@ -1,26 +1,29 @@
 """A store: its parts, and the way from a sample's number to its rows. numpy only."""
 
 import operator
+import re
 import resource
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from loader.ahead import FetchAhead
-from loader.cache import CacheOptions, PartCache, read_remote_attributes
 from loader.memory import available_bytes
 from loader.part import Part, RemoteTables, expect_tables
-from loader.remote import RemoteFolder, is_url
 from loader.tensors import TENSORS, TensorShapes, check_tensors
 from preprocess.attributes import Content, read_attributes, sizes_of
 from preprocess.errors import StoreError
 from preprocess.layout import array_specs
+
+if TYPE_CHECKING:
+    from loader.cache import CacheOptions, PartCache
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::|://)")
 
 MAX_OPEN_PARTS = 1024
 """How many parts stay mapped: a process may hold 65,530 maps, and reading batches needs about 12 of a part."""
@@ -50,12 +53,12 @@ class Store:
     """
 
     def __init__(
-        self, path: str | Path, *, check_rows: bool = False, cache: CacheOptions | None = None
+        self, path: str | Path, *, check_rows: bool = False, cache: "CacheOptions | None" = None
     ) -> None:
         self._check_rows = check_rows
         self._cache: PartCache | None = None
-        if is_url(path):
-            self._open_url(str(path), cache or CacheOptions())
+        if isinstance(path, str) and _URL.match(path):
+            self._open_url(path, cache)
         elif cache is not None:
             raise ValueError(f"{path} is a path, and only a URL is cached: leave out cache=")
         else:
@@ -70,7 +73,13 @@ class Store:
         # Of each part, whether its tables were asked for since it was closed to make room; they stay in memory for a while.
         self._was_expected = bytearray(len(self._parts))
 
-    def _open_url(self, url: str, options: CacheOptions) -> None:
+    def _open_url(self, url: str, options: "CacheOptions | None") -> None:
+        # A store on a disk is read without all that, and workers begin sooner.
+        from loader.ahead import FetchAhead
+        from loader.cache import CacheOptions, PartCache, read_remote_attributes
+        from loader.remote import RemoteFolder
+
+        options = options or CacheOptions()
         remote = RemoteFolder(url, options.storage_options)
         self.name = remote.name
         self._read_root(read_remote_attributes(remote))
@@ -218,7 +227,7 @@ class Store:
         # A quarter stays for everybody else.
         return max(1, min(MAX_OPEN_PARTS, descriptors * 3 // 4 // maps))
 
-    def _close_removed(self, cache: PartCache) -> None:
+    def _close_removed(self, cache: "PartCache") -> None:
         """Close parts that are not in the cache any more, so that the disk gets their room back."""
         for number in list(self._open_parts):
             if not cache.is_current(self._parts[number][0]):
@@ -305,7 +314,7 @@ def stay_in_memory(num_bytes: int) -> bool:
     return num_bytes <= available_bytes() // SHARE_OF_MEMORY
 
 
-def open_store(source: Store | str | Path, cache: CacheOptions | None = None) -> Store:
+def open_store(source: Store | str | Path, cache: "CacheOptions | None" = None) -> Store:
     """Return a store as it is, or open the one at a path or URL.
 
     Raises:
