@@ -344,6 +344,7 @@ def test_where_no_more_files_may_be_opened_the_limit_is_named_and_nothing_is_lef
         highest = max(int(path.name) for path in Path("/proc/self/fd").iterdir())
         while held[-1] < highest:
             held.append(os.open(os.devnull, os.O_RDONLY))
+        gc.collect()
         descriptors = len(list(Path("/proc/self/fd").iterdir()))
         for more in range(8):
             resource.setrlimit(resource.RLIMIT_NOFILE, (held[-1] + 1 + more, before[1]))

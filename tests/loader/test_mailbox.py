@@ -99,6 +99,7 @@ def test_what_a_collate_function_changes_in_a_batch_is_changed_for_the_trainer(
     assert np.array_equal(batch["pixel_values"].numpy(), Store(store).batch([0, 1])["pixel_values"])
 
 
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks")
 def test_whatever_a_trainer_puts_into_a_batch_comes_out_of_a_pickle_and_a_copy_as_it_was() -> None:
     tensor = torch.arange(3)
     batch = Batch(
