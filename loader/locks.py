@@ -41,7 +41,7 @@ def locked_if_free(path: Path) -> Iterator[bool]:
 
 def _take(path: Path, how: int) -> int:
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
         try:
             fcntl.flock(descriptor, how)
             # Its last holder may have removed the file meanwhile, and another process may have made it anew.

@@ -116,13 +116,13 @@ class CacheFolder:
                 shutil.rmtree(entry.path, ignore_errors=True)
             elif not entry.is_whole:
                 is_waiting |= _remove(entry) == "held"
-        entries = list(self._entries())
-        total = part_bytes + sum(map(self._size, entries))
-        for entry in sorted(filter(lambda entry: entry.is_whole, entries), key=_last_use):
+        sizes = {entry: self._size(entry) for entry in self._entries()}
+        total = part_bytes + sum(sizes.values())
+        for entry in sorted(filter(lambda entry: entry.is_whole, sizes), key=_last_use):
             if total <= self.max_bytes:
                 return True
             outcome = _remove(entry)
-            total -= self._size(entry) if outcome == "removed" else 0
+            total -= sizes[entry] if outcome == "removed" else 0
             is_waiting |= outcome == "held"
         if total > self.max_bytes and not is_waiting:
             raise StoreError(
@@ -133,6 +133,9 @@ class CacheFolder:
 
     def _entries(self) -> Iterator[_Entry]:
         for store in self.folder.iterdir():
+            if store.is_symlink():
+                # Somebody else's: what it leads to, perhaps a store, is not the cache's to remove.
+                continue
             try:
                 names = [path.name for path in store.iterdir()]
             except OSError:
@@ -140,7 +143,7 @@ class CacheFolder:
                 continue
             for name in names:
                 hidden = _HIDDEN.fullmatch(name)
-                if hidden or PART.fullmatch(name):
+                if (hidden or PART.fullmatch(name)) and not (store / name).is_symlink():
                     yield _Entry(store / name, store / (hidden[1] if hidden else name))
 
     def _size(self, entry: _Entry) -> int:
@@ -148,8 +151,9 @@ class CacheFolder:
         if size is None:
             try:
                 attributes, _ = read_part_attributes(entry.path)
-                size = int(attributes["bytes"]) + (entry.path / "zarr.json").stat().st_size
-            except (OSError, StoreError, KeyError, TypeError, ValueError):
+                listed = sum(file["bytes"] for file in attributes["files"].values())
+                size = listed + (entry.path / "zarr.json").stat().st_size
+            except (OSError, StoreError):
                 # Damaged on the disk, or on its way out: it takes what it takes.
                 return _bytes_below(entry.path)
             self._sizes[entry.part] = size

@@ -9,6 +9,7 @@ without one was left by a dead process, on whatever machine that shares the file
 
 import fcntl
 import os
+import re
 import shutil
 import uuid
 from collections import Counter
@@ -18,6 +19,7 @@ from types import TracebackType
 
 from preprocess.errors import StoreError
 from preprocess.layout import part_name
+from preprocess.regular_files import read_document
 from preprocess.target import is_partial, writing
 
 ATTEMPTS_FOLDER = ".attempts"
@@ -33,6 +35,25 @@ NO_SCENE = -1
 
 _NOTE_SUFFIX = ".note"
 _NEW_SUFFIX = ".new"
+_NAME = re.compile(r"(?:part-[0-9]{5,}|forecast)\.[0-9a-f]+(?:\.note|\.new)?")
+_MAX_NOTE_BYTES = 256
+
+
+def is_attempt(name: str) -> bool:
+    """Whether a run gives this name to what it makes in the attempts folder."""
+    return name == PREPARE_LOCK or _NAME.fullmatch(name) is not None
+
+
+def attempts_folder(store: Path) -> Path:
+    """Return the attempts folder of a store, there or not.
+
+    Raises:
+        StoreError: a link stands there: what it leads to is not the store's, and would be swept.
+    """
+    folder = store / ATTEMPTS_FOLDER
+    if folder.is_symlink():
+        raise StoreError(f"{folder} is a link, which no run makes there: see who put it there, and remove it")
+    return folder
 
 
 class Attempt:
@@ -57,7 +78,7 @@ class Attempt:
     def __enter__(self) -> "Attempt":
         with writing(self._store):
             # Not the store's own folder: where that is gone, its disk is, and another must not be filled.
-            self.folder.parent.mkdir(exist_ok=True)
+            attempts_folder(self._store).mkdir(exist_ok=True)
             # Without its last name nobody takes it for a dead process's before it is locked.
             unlocked = self._note.with_name(self.folder.name + _NEW_SUFFIX)
             self._file = os.open(unlocked, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
@@ -119,11 +140,15 @@ def discard_part(store: Path, part: int) -> None:
     """
     folder = store / part_name(part)
     with writing(store):
-        if folder.exists():
-            trash = store / ATTEMPTS_FOLDER / f"{folder.name}.{uuid.uuid4().hex[:12]}"
+        if os.path.lexists(folder):
+            trash = attempts_folder(store) / f"{folder.name}.{uuid.uuid4().hex[:12]}"
             trash.parent.mkdir(exist_ok=True)
             folder.rename(trash)
-            shutil.rmtree(trash)
+            if trash.is_dir() and not trash.is_symlink():
+                shutil.rmtree(trash)
+            else:
+                # Somebody's link, not what it leads to.
+                trash.unlink()
 
 
 def sweep_attempts(store: Path) -> bool:
@@ -135,12 +160,12 @@ def sweep_attempts(store: Path) -> bool:
         for leftover in store.glob(".*.partial"):
             if is_partial(leftover.name):
                 leftover.unlink()
-        folder = store / ATTEMPTS_FOLDER
+        folder = attempts_folder(store)
         if not folder.exists():
             return False
         died = next(_dead_notes(store, ""), None) is not None
         _sweep(store, "", keep_deaths_of=None)
-        for rest in list(folder.iterdir()):
+        for rest in [path for path in folder.iterdir() if is_attempt(path.name)]:
             if rest.suffix == _NEW_SUFFIX or rest.name == PREPARE_LOCK:
                 rest.unlink(missing_ok=True)
             elif rest.is_dir() and not rest.with_name(rest.name + _NOTE_SUFFIX).exists():
@@ -166,9 +191,11 @@ def _sweep(store: Path, prefix: str, *, keep_deaths_of: str | None) -> None:
 
 def _dead_notes(store: Path, prefix: str) -> Iterator[Path]:
     """Yield the notes of tries whose processes are gone."""
-    for note in sorted((store / ATTEMPTS_FOLDER).glob(f"{prefix}*{_NOTE_SUFFIX}")):
+    for note in sorted(attempts_folder(store).glob(f"{prefix}*{_NOTE_SUFFIX}")):
+        if not is_attempt(note.name):
+            continue
         try:
-            file = os.open(note, os.O_RDWR)
+            file = os.open(note, os.O_RDWR | os.O_NOFOLLOW)
         except FileNotFoundError:
             # Its process has just finished.
             continue
@@ -184,7 +211,7 @@ def _dead_notes(store: Path, prefix: str) -> Iterator[Path]:
 def _read_note(note: Path) -> tuple[str, int]:
     """Return a note's run and scene; a process that died before it wrote them was in no scene."""
     try:
-        run, scene = note.read_text().split()
+        run, scene = read_document(note, _MAX_NOTE_BYTES).decode().split()
         return run, int(scene)
     except (FileNotFoundError, ValueError):
         return "", NO_SCENE

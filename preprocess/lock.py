@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from preprocess.attempts import ATTEMPTS_FOLDER, PREPARE_LOCK
+from preprocess.attempts import PREPARE_LOCK, attempts_folder
 from preprocess.errors import StoreError
 from preprocess.target import writing
 
@@ -26,7 +26,7 @@ def locked(store: Path, *, shared: bool = False) -> Iterator[None]:
     """
     with writing(store):
         store.mkdir(parents=True, exist_ok=True)
-        lock = os.open(store / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
+        lock = _open_lock(store / LOCK_FILE)
     try:
         with writing(store):
             _acquire(store, lock, shared=shared)
@@ -45,15 +45,20 @@ def locked(store: Path, *, shared: bool = False) -> Iterator[None]:
 def preparing(store: Path) -> Iterator[None]:
     """Wait for others that prepare the same store just now; it takes milliseconds."""
     with writing(store):
-        folder = store / ATTEMPTS_FOLDER
+        folder = attempts_folder(store)
         folder.mkdir(exist_ok=True)
-        lock = os.open(folder / PREPARE_LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        lock = _open_lock(folder / PREPARE_LOCK)
     try:
         with writing(store):
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
     finally:
         os.close(lock)
+
+
+def _open_lock(path: Path) -> int:
+    # Not through a link, which would make a file elsewhere.
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
 
 
 def _acquire(store: Path, lock: int, *, shared: bool) -> None:

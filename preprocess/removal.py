@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path, PurePosixPath
 
-from preprocess.attempts import ATTEMPTS_FOLDER
+from preprocess.attempts import ATTEMPTS_FOLDER, is_attempt
 from preprocess.attributes import MAX_ROOT_BYTES, decode_metadata
 from preprocess.errors import StoreError
 from preprocess.job import read_plan
@@ -43,9 +43,7 @@ def check_removable(out: Path) -> None:
         return
     if not out.is_dir():
         raise StoreError(f"{out} is no folder, so --overwrite does not remove it: choose another --out")
-    if all(is_working_file(path.name) for path in out.iterdir()):
-        return
-    if not is_store(out):
+    if not all(is_working_file(path.name) for path in out.iterdir()) and not is_store(out):
         raise StoreError(f"{out} is no store, so --overwrite does not remove it: choose another --out")
     check_all_ours(str(out), _walk(out, out))
 
@@ -113,8 +111,10 @@ def _is_ours(name: str) -> bool:
     if not rest:
         known = first in _ROOT_FILES or first == ATTEMPTS_FOLDER or is_partial(first)
         return known or _PART.fullmatch(first) is not None
-    return first == ATTEMPTS_FOLDER or (
-        _PART.fullmatch(first) is not None and ("/".join(rest) in _names_in_part() or is_partial(path.name))
+    if first == ATTEMPTS_FOLDER:
+        return is_attempt(rest[0])
+    return _PART.fullmatch(first) is not None and (
+        "/".join(rest) in _names_in_part() or is_partial(path.name)
     )
 
 
@@ -138,7 +138,8 @@ def _walk(folder: Path, out: Path) -> Iterator[str]:
             yield f"{name} -> {path.readlink()}"
             continue
         yield name
-        if is_folder and name != ATTEMPTS_FOLDER and _is_ours(name):
+        # What a try has written so far may go away meanwhile.
+        if is_folder and folder.name != ATTEMPTS_FOLDER and _is_ours(name):
             yield from _walk(path, out)
 
 

@@ -22,6 +22,7 @@ _ADVICE = {
     errno.ENOMEM: f"memory ran out: raise the limit (ulimit -v, or the container's), {AGAIN}",
     errno.EMFILE: f"too many files are open: raise the limit (ulimit -n), {AGAIN}",
     errno.ENOLCK: f"the file system can't lock files: mount it with locks (flock), or choose another --out, {AGAIN}",
+    errno.ELOOP: f"a link stands there that no run made: see who put it there, remove it, {AGAIN}",
     errno.ENOTSUP: f"the file system can't do that: choose another --out, {AGAIN}",
 }
 
@@ -120,7 +121,9 @@ def write_whole(path: Path, content: bytes) -> None:
     with writing(path.parent):
         partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
         try:
-            with partial.open("wb") as file:
+            # Never into what is there already, such as somebody's link to a file elsewhere.
+            partial.unlink(missing_ok=True)
+            with partial.open("xb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())

@@ -1,11 +1,13 @@
 """A cache that is smaller than what is read, or on a disk that can't take it."""
 
 import errno
+import json
 import os
 import pickle
 import threading
 from dataclasses import replace
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import fsspec
@@ -15,7 +17,7 @@ from caches import PARTS, as_arrays, assert_same, bytes_of, cached_parts, hidden
 from fsspec.implementations.local import LocalFileSystem
 from grids import slow
 from publishing import Publisher
-from stores import coco_store
+from stores import coco_store, tree_digest
 
 from loader import BatchLoader, CacheOptions, Store
 from loader.batches import BatchOptions
@@ -110,6 +112,38 @@ def test_parts_that_cannot_be_removed_are_an_error_and_not_a_wait(
     monkeypatch.setattr(Path, "rename", refuse)
     with pytest.raises(SampleError, match="belongs to another user; give a larger max_bytes"):
         opened.batch([9])
+
+
+@pytest.mark.parametrize("place", ["0" * 64, f"{'0' * 64}/part-00000"])
+def test_what_links_in_a_shared_cache_lead_to_is_not_removed(
+    store: Path, web: Publisher, cache: CacheOptions, tmp_path: Path, place: str
+) -> None:
+    coco_store(tmp_path)
+    somebody = tmp_path / "coco.zarr"
+    before = tree_digest(somebody)
+    link = cache.path() / place
+    link.parent.mkdir(parents=True)
+    link.symlink_to(somebody / "part-00000" if "/" in place else somebody)
+    Store(web.url, cache=replace(cache, max_bytes=largest_part(store))).batch(range(10))
+    assert tree_digest(somebody) == before
+
+
+@pytest.mark.parametrize("says", [None, -(10**15), 10**15])
+def test_a_part_that_lies_about_its_size_makes_room_like_any_other(
+    store: Path, web: Publisher, cache: CacheOptions, says: int | None
+) -> None:
+    limited = replace(cache, max_bytes=largest_part(store))
+    other = cache.path() / ("0" * 64) / "part-00000"
+    copytree(store / "part-00000", other)
+    if says is None:
+        (other / "zarr.json").unlink()
+    else:
+        metadata = json.loads((other / "zarr.json").read_text())
+        metadata["attributes"]["resizeonce"]["bytes"] = says
+        (other / "zarr.json").write_text(json.dumps(metadata))
+    assert_same(Store(web.url, cache=limited).batch([0]), Store(store).batch([0]))
+    assert not other.exists()
+    assert bytes_of(cache.path()) <= limited.max_bytes
 
 
 @pytest.mark.parametrize("parts_in_the_cache", [4, 100])
