@@ -3,10 +3,12 @@
 A byte order mark is passed over. Python's own writer puts NaN and Infinity, which are no JSON, where a number is not
 one. A file that has them is read all the same: in a field that nobody reads they do no harm, in one that is read the
 record is rejected. For that each is replaced in a copy, in place, by `{}`, which is no value of any field that is read.
+
+Half a character, as JavaScript leaves where it cuts a text within an emoji, becomes a question mark, as everywhere in a store.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import msgspec
@@ -20,6 +22,13 @@ _MARK = b"\xef\xbb\xbf"
 _NO_NUMBER = b"{} "
 _STRING_OR_NO_NUMBER = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)|(-?Infinity|NaN)', re.DOTALL)
 """A string that does not end goes to the end of the file, or each of its quotes would be looked at as a beginning."""
+
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+"""What a backslash begins: a whole pair, half a pair, or anything else."""
+_QUESTION_MARK = rb"u003f"
 
 T = TypeVar("T")
 
@@ -38,8 +47,9 @@ def decode_json(content: bytes, decode: Callable[[bytes | memoryview | bytearray
         raise
     except JSON_ERRORS:
         check_text(content)
-        mended = _without_nan(view)
-        if mended is None:
+        mended = bytearray(view)
+        places = [*_replace_nan(mended), *_replace_halves(mended)]
+        if not places:
             raise
     return decode(mended)
 
@@ -51,12 +61,15 @@ def explain(error: Exception, element: bytes | memoryview | msgspec.Raw) -> str:
     return f"{error}"
 
 
-def _without_nan(content: memoryview) -> bytearray | None:
-    """Return a copy in which each NaN and Infinity outside of strings is an empty object; None where there is none."""
-    places = [match.span(1) for match in _STRING_OR_NO_NUMBER.finditer(content) if match[1]]
-    if not places:
-        return None
-    copy = bytearray(content)
-    for start, stop in places:
-        copy[start:stop] = _NO_NUMBER.ljust(stop - start)
-    return copy
+def _replace_nan(content: bytearray) -> Iterator[int]:
+    """Make each NaN and Infinity outside of strings an empty object; yield where they were."""
+    for start, stop in [match.span(1) for match in _STRING_OR_NO_NUMBER.finditer(content) if match[1]]:
+        content[start:stop] = _NO_NUMBER.ljust(stop - start)
+        yield start
+
+
+def _replace_halves(content: bytearray) -> Iterator[int]:
+    """Make each half of a UTF-16 pair that stands alone a question mark; yield where they were."""
+    for start, stop in [match.span(1) for match in _ESCAPE.finditer(content) if match[1]]:
+        content[start:stop] = _QUESTION_MARK
+        yield start

@@ -135,3 +135,31 @@ def test_what_is_no_json_stays_none(content: bytes) -> None:
 def test_a_compressed_file_is_named() -> None:
     with pytest.raises(RecordError, match=r"compressed \(gzip\): decompress it"):
         decode_json(gzip.compress(b"{}"), msgspec.json.decode)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (r"a\ud83d", "a?"),
+        (r"\ude00b", "?b"),
+        (r"\ud83d\ude00 \ud83d x", "\U0001f600 ? x"),
+        (r"\ud83d\ud83d\ude00", "?\U0001f600"),
+        (r"\\ud83d \udc00", "\\ud83d ?"),
+        (r"\"\ud800\"", '"?"'),
+    ],
+)
+def test_half_a_character_becomes_a_question_mark(text: str, expected: str) -> None:
+    content = f'{{"a": "{text}", "b": [NaN, 1]}}'.encode()
+    assert decode_json(content, msgspec.json.decode) == {"a": expected, "b": [{}, 1]}
+    assert decode_json(f'["{text}"]'.encode(), msgspec.json.decode) == [expected]
+
+
+def test_half_a_character_in_a_field_that_nobody_reads_costs_no_sample(tmp_path: Path) -> None:
+    write_coco(tmp_path, [picture()])
+    before = read("coco", tmp_path)
+    path = tmp_path / "annotations" / "instances_train2017.json"
+    content = json.loads(path.read_text())
+    content["info"] = {"description": "cut within \ud83d"}
+    path.write_text(json.dumps(content))
+    assert read("coco", tmp_path) == before
+    assert before[0]
