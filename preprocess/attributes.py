@@ -128,8 +128,9 @@ class Root(Content, frozen=True, kw_only=True):
         super().__post_init__()
         msgspec.convert(self.recipe, _NamedRecipe)
         scenes_per_part(self.job)
-        if missing := [table for table in TABLES if not isinstance(self.totals.get(table), int)]:
+        if missing := [table for table in TABLES if table not in self.totals]:
             raise ValueError(f"totals of {', '.join(missing)} are missing")
+        msgspec.convert(self.totals, _Totals)
         for name in self.files:
             if not _FILE_NAME.fullmatch(name):
                 raise ValueError(f"it lists a file {name!r:.100}, expected a bare name")
@@ -198,13 +199,34 @@ class _NamedRecipe(msgspec.Struct, frozen=True):
     masks: _NamedTensor
 
 
+class _Totals(msgspec.Struct, frozen=True):
+    """Those that are counts, and those that are counts by name."""
+
+    images: Count
+    masks: Count
+    expressions: Count
+    samples: Count
+    scenes: Count
+    empty_prompts: Count
+    small_prompts: Count
+    unsure_turns: Count
+    bytes: Count
+    rejects: dict[str, Count]
+    skips: dict[str, Count]
+
+
 class _StoreOptions(msgspec.Struct, frozen=True):
     scenes_per_part: Annotated[int, msgspec.Meta(ge=1, le=1 << 24)]
 
 
+class _SourceOptions(msgspec.Struct, frozen=True):
+    name: str
+
+
 class _Job(msgspec.Struct, frozen=True):
+    format_version: int
     store: _StoreOptions
-    source: dict[str, Any]
+    source: _SourceOptions
     recipe: dict[str, Any]
     files: dict[str, str]
     limit: Count | None
