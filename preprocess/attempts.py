@@ -209,9 +209,9 @@ def _dead_notes(store: Path, prefix: str) -> Iterator[Path]:
 
 
 def _read_note(note: Path) -> tuple[str, int]:
-    """Return a note's run and scene; a process that died before it wrote them was in no scene."""
+    """Return a note's run and scene; a process that died before it wrote them was in no scene, as is what is no note."""
     try:
         run, scene = read_document(note, _MAX_NOTE_BYTES).decode().split()
         return run, int(scene)
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError):
         return "", NO_SCENE

@@ -198,6 +198,8 @@ class _NamedRecipe(msgspec.Struct, frozen=True):
 
 
 class _Totals(msgspec.Struct, frozen=True):
+    """Those that are counts, and those that are counts by name."""
+
     images: Count
     masks: Count
     expressions: Count
@@ -206,18 +208,23 @@ class _Totals(msgspec.Struct, frozen=True):
     empty_prompts: Count
     small_prompts: Count
     unsure_turns: Count
+    bytes: Count
     rejects: dict[str, Count]
     skips: dict[str, Count]
-    bytes: Count
 
 
 class _StoreOptions(msgspec.Struct, frozen=True):
     scenes_per_part: Annotated[int, msgspec.Meta(ge=1, le=1 << 24)]
 
 
+class _SourceOptions(msgspec.Struct, frozen=True):
+    name: str
+
+
 class _Job(msgspec.Struct, frozen=True):
+    format_version: int
     store: _StoreOptions
-    source: dict[str, Any]
+    source: _SourceOptions
     recipe: dict[str, Any]
     files: dict[str, str]
     limit: Count | None

@@ -11,10 +11,10 @@ import msgspec
 from PIL import features
 
 from preprocess import __version__
-from preprocess.attributes import MAX_ROOT_BYTES, Count, PartNumber, scenes_per_part
+from preprocess.attributes import MAX_PARTS, MAX_ROOT_BYTES, Count, PartNumber, scenes_per_part
 from preprocess.config import Config
-from preprocess.errors import StoreError
-from preprocess.layout import JOB_FILE, DatasetType
+from preprocess.errors import FormatVersionError, StoreError
+from preprocess.layout import FORMAT_VERSIONS, JOB_FILE, DatasetType
 from preprocess.regular_files import read_document
 from preprocess.sources.base import Source
 
@@ -77,12 +77,15 @@ def read_plan(store: Path) -> Plan | None:
 
     Raises:
         StoreError: it is damaged.
+        FormatVersionError: it is of a format that this version does not write.
     """
     path = store / JOB_FILE
     try:
         plan = msgspec.json.decode(read_document(path, MAX_ROOT_BYTES), type=Plan)
         # Somebody else may have written it.
         scenes_per_part(plan.job)
+        if plan.parts.stop > MAX_PARTS:
+            raise msgspec.ValidationError(f"it has {plan.parts.stop:,} parts, and {MAX_PARTS:,} is the most")
     except FileNotFoundError:
         return None
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as err:
@@ -90,6 +93,11 @@ def read_plan(store: Path) -> Plan | None:
             f"{path} is damaged, or not of this project ({err}): give --overwrite to make the store anew, or choose another "
             "--out"
         ) from err
+    if plan.job["format_version"] not in FORMAT_VERSIONS:
+        raise FormatVersionError(
+            f"{store} is being written in format version {plan.job['format_version']}, which this version of resizeonce does "
+            "not know: finish it with the version that began it"
+        )
     return plan
 
 

@@ -13,12 +13,18 @@ from typing import Any
 import msgspec
 
 from preprocess.attempts import sweep_attempts
-from preprocess.attributes import attributes_digest, read_attributes, read_part_attributes
+from preprocess.attributes import (
+    MAX_REJECTS_BYTES,
+    Root,
+    attributes_digest,
+    read_attributes,
+    read_part_attributes,
+)
 from preprocess.errors import StoreError
 from preprocess.job import Plan, library_versions
 from preprocess.layout import ATTRIBUTES_KEY, JOB_FILE, REJECTS_FILE, TABLES, part_name
 from preprocess.records import Reject
-from preprocess.regular_files import open_binary
+from preprocess.regular_files import open_binary, read_document
 from preprocess.target import write_whole, writing
 from preprocess.writer import PartSummary
 
@@ -41,10 +47,18 @@ def read_part_summary(store: Path, part: int) -> PartSummary | None:
         summary = msgspec.convert(attributes, PartSummary)
     except FileNotFoundError:
         return None
+    except OSError as err:
+        raise StoreError(
+            f"can't read {folder / 'zarr.json'} ({err.strerror or err}): remove {folder} and run the command again"
+        ) from err
     except msgspec.ValidationError as err:
         raise StoreError(
             f"{folder / 'zarr.json'} is damaged: remove {folder} and run the command again"
         ) from err
+    if attributes["part"] != part:
+        raise StoreError(
+            f"{folder} says that it is part {attributes['part']}: remove it and run the command again"
+        )
     summary.digest = digest
     return summary
 
@@ -99,6 +113,14 @@ def finish_store(out: Path, plan: Plan, summaries: Sequence[PartSummary]) -> dic
     }
     attributes["fingerprint"] = fingerprint_of(attributes["job"], attributes["appended"])
     attributes["sha256"] = attributes_digest(attributes)
+    try:
+        msgspec.convert(attributes, Root)
+    except msgspec.ValidationError as err:
+        # Only where somebody else wrote the plan or a part.
+        raise StoreError(
+            f"{out} can't be finished: its plan or one of its parts is damaged, or not of this project ({err}); give "
+            "--overwrite to make the store anew, or choose another --out"
+        ) from err
     metadata = {"attributes": {ATTRIBUTES_KEY: attributes}, "zarr_format": 3, "node_type": "group"}
     write_whole(out / "zarr.json", json.dumps(metadata, indent=1).encode())
     with writing(out):
@@ -193,10 +215,21 @@ def _write_rejects(out: Path, index_rejects: bytes, parts: Sequence[Mapping[str,
             raise StoreError(f"{out / part['name']} was there and is gone: run the same command again")
     content = index_rejects + b"".join(_read(out / part["name"] / REJECTS_FILE) for part in parts)
     if not content:
+        # One that is there is nobody's: a store without rejects has no list.
+        with writing(out):
+            (out / REJECTS_FILE).unlink(missing_ok=True)
         return {}
     write_whole(out / REJECTS_FILE, content)
     return {REJECTS_FILE: {"bytes": len(content), "sha256": digest_of(content)}}
 
 
 def _read(path: Path) -> bytes:
-    return path.read_bytes() if path.exists() else b""
+    """Return a list of rejects, b"" where there is none."""
+    try:
+        return read_document(path, MAX_REJECTS_BYTES)
+    except FileNotFoundError:
+        return b""
+    except OSError as err:
+        raise StoreError(
+            f"can't read {path}: {err.strerror or err}; remove it and run the command again"
+        ) from err

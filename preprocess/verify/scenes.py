@@ -28,6 +28,8 @@ def read_scene_keys(part: Path) -> list[str]:
         attributes, _ = read_part_attributes(part)
         count = attributes["rows"]["scenes"]
         offsets = _read_column(part, attributes["files"], "scenes/key_offsets", count + 1).tolist()
+        if offsets != sorted([0, *offsets[1:]]):
+            raise ValueError("scenes/key_offsets: numbers that do not ascend from 0")
         encoded = _read_column(part, attributes["files"], "scenes/key_bytes", offsets[-1]).tobytes()
         return [str(encoded[start:end], "utf-8") for start, end in pairwise(offsets)]
     except (OSError, ValueError, KeyError, TypeError) as err:
