@@ -101,6 +101,7 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     format_version: int
     dataset_type: DatasetType
     paired: bool
+    fingerprint: Sha256
     recipe: dict[str, Any]
     parts: Annotated[list[PartEntry], msgspec.Meta(max_length=MAX_PARTS)]
     totals: dict[str, Count | dict[str, Count]]
@@ -117,7 +118,6 @@ class Root(Content, frozen=True, kw_only=True):
     """The root attributes, as docs/format.md lists them."""
 
     dataset: str
-    fingerprint: Sha256
     job: dict[str, Any]
     appended: list[Appended]
     files: dict[str, ListedFile]
