@@ -26,6 +26,18 @@ class PartBits:
         """uint8, eight rows in each, the first the highest bit."""
         if self.words.dtype != np.uint8 or self.words.shape != (self._starts[-1],):
             raise ValueError(f"{self._starts[-1]} bytes of bits expected, found {self.words.shape}")
+        # In the last byte of a part there may be bits of no row.
+        filled = np.flatnonzero(sizes)
+        ends = self._starts[1:][filled] - 1
+        slack = (8 - np.asarray(counts, np.int64)[filled] % 8) % 8
+        if (self.words[ends] & ((1 << slack) - 1)).any():
+            raise ValueError("bits of rows that no part has")
+
+    def count(self) -> NDArray[np.int64]:
+        """Return how many rows of each part are set: int64 [P]."""
+        sums = np.concatenate([[0], np.cumsum(np.bitwise_count(self.words), dtype=np.int64)])
+        counts: NDArray[np.int64] = np.diff(sums[self._starts])
+        return counts
 
     def fill(self, part: int, rows: NDArray[np.bool_]) -> int:
         """Set the bits of a part; return how many are set."""

@@ -5,10 +5,12 @@ by part, and one bit is kept for each sample (and each image, where images are c
 """
 
 import hashlib
+import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from tokenize import TokenError
+from typing import Any, BinaryIO, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +19,7 @@ from loader.bits import PartBits
 from loader.permutation import hash_columns, scale
 from loader.subset import Columns, Subset
 from preprocess.errors import StoreError
+from preprocess.regular_files import open_binary
 
 Masks = Literal["every", "one"]
 
@@ -133,11 +136,16 @@ class SampleIndex:
         owners = self.store.tables(part).column("masks/image")
         first, last = np.searchsorted(owners, images), np.searchsorted(owners, images + 1)
         if self._sample_bits is None:
-            if (first == last).any():
-                raise StoreError(f"part {part} of {self.store!r} has images without masks; convert it again")
+            self._check_owners(part, first, last)
             return first + scale(hashes, last - first)
         low, high = self._sample_bits.rank(part, first), self._sample_bits.rank(part, last)
+        self._check_owners(part, low, high)
         return self._sample_bits.select(part, low + scale(hashes, high - low))
+
+    def _check_owners(self, part: int, first: NDArray[np.int64], last: NDArray[np.int64]) -> None:
+        """Raise `StoreError` where an image that a sample is drawn of has none: first..last - 1 are those it has."""
+        if (first >= last).any():
+            raise StoreError(f"part {part} of {self.store!r} has images without masks; convert it again")
 
     def _draw_pairs(
         self, part: int, images: NDArray[np.int64], hashes: NDArray[np.uint64]
@@ -149,6 +157,7 @@ class SampleIndex:
         order = np.argsort(owners, kind="stable")
         first = np.searchsorted(owners, images, side="left", sorter=order)
         last = np.searchsorted(owners, images, side="right", sorter=order)
+        self._check_owners(part, first, last)
         drawn: NDArray[np.int64] = rows[order[first + scale(hashes, last - first)]]
         return drawn
 
@@ -178,22 +187,58 @@ class SampleIndex:
         partial.replace(path)
 
     def _load(self, path: Path) -> NDArray[np.int64]:
+        """Read what `_save` wrote; the file may be anybody's."""
         try:
-            with path.open("rb") as file:
-                identity, counts = np.load(file), np.load(file)
-                if str(identity) != self._identity():
-                    raise StoreError(
-                        f"{path} is the index of another store or subset: remove it or name another"
-                    )
-                self._sample_bits = PartBits(np.diff(self._sample_starts), np.load(file))
+            with open_binary(path) as file:
+                identity = self._identity()
+                if _read_array(file, f"<U{len(identity)}", ()) != identity:
+                    raise _OtherIndexError
+                counts = _read_array(file, "<i8", (len(self._num_masks),))
+                self._sample_bits = _read_bits(file, np.diff(self._sample_starts))
                 if self._masks == "one":
-                    self._image_bits = PartBits(np.diff(self._image_starts), np.load(file))
+                    self._image_bits = _read_bits(file, np.diff(self._image_starts))
+                units = self._image_bits or self._sample_bits
+                if not np.array_equal(counts, units.count()):
+                    raise ValueError("its counts are not those of its bits")
+        except _OtherIndexError as err:
+            raise StoreError(
+                f"{path} is the index of another store or subset: remove it or name another"
+            ) from err
         except (OSError, ValueError) as err:
             raise StoreError(f"{path} is no index, or damaged ({err}): remove it") from err
-        return np.asarray(counts, np.int64)
+        return counts
 
     def _identity(self) -> str:
         return f"resizeonce index 1, store {self.digest}, {self.describe()}"
+
+
+class _OtherIndexError(Exception):
+    """Raised where a file is an index, but not the one that is asked for."""
+
+
+def _read_bits(file: BinaryIO, counts: NDArray[np.int64]) -> PartBits:
+    return PartBits(counts, _read_array(file, "|u1", (int((-(-counts // 8)).sum()),)))
+
+
+def _read_array(file: BinaryIO, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Return the next array of a file that `np.save` wrote, which must be of this type and shape: no more is read of it.
+
+    Raises:
+        ValueError: it is another.
+    """
+    wanted = np.dtype(dtype)
+    try:
+        if np.lib.format.read_magic(file) != (1, 0):
+            raise ValueError("it is of another version of numpy's format")
+        found = np.lib.format.read_array_header_1_0(file)
+    except TokenError as err:
+        raise ValueError(str(err)) from err
+    if found[2].kind == "U" and wanted.kind == "U" and found[2] != wanted:
+        raise _OtherIndexError
+    if (found[0], found[2]) != (shape, wanted):
+        raise ValueError(f"it has {found[2]} {list(found[0])}, expected {wanted} {list(shape)}")
+    content = file.read(wanted.itemsize * math.prod(shape))
+    return np.frombuffer(content, wanted).reshape(shape)
 
 
 def _owners(part: Columns, *, paired: bool) -> NDArray[np.int64]:

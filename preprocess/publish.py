@@ -7,7 +7,6 @@ truth: each run first brings the staging folder to its state, so that any machin
 A remote part is there once its `zarr.json` is, which is uploaded last of its files; so is the root's.
 """
 
-import json
 import re
 import shutil
 import threading
@@ -17,13 +16,19 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from preprocess.attributes import MAX_METADATA_BYTES, MAX_REJECTS_BYTES, MAX_ROOT_BYTES, read_part_attributes
+from preprocess.attributes import (
+    MAX_METADATA_BYTES,
+    MAX_REJECTS_BYTES,
+    MAX_ROOT_BYTES,
+    decode_metadata,
+    parse_part_attributes,
+    read_part_attributes,
+)
 from preprocess.destination import Destination, PublishPart
 from preprocess.errors import StoreError
 from preprocess.forecast import format_bytes
-from preprocess.layout import ATTRIBUTES_KEY, JOB_FILE, REJECTS_FILE, part_name
+from preprocess.layout import JOB_FILE, REJECTS_FILE, part_name
 from preprocess.manifest import INDEX_REJECTS_FILE, digest_of
 from preprocess.remote.connection import side_by_side
 from preprocess.remote.folder import RemoteFolder
@@ -291,7 +296,7 @@ def _is_whole(folder: Path) -> bool:
     """Whether a staged part has all its files."""
     try:
         attributes, _ = read_part_attributes(folder)
-    except (FileNotFoundError, StoreError):
+    except (OSError, StoreError):
         return False
     return all((folder / path).exists() for path in attributes["files"])
 
@@ -299,19 +304,18 @@ def _is_whole(folder: Path) -> bool:
 def _is_json(content: bytes) -> bool:
     """Whether a file of the store's metadata is whole: what was cut off is no JSON."""
     try:
-        found: Any = json.loads(content)
+        return isinstance(decode_metadata(content), dict)
     except ValueError:
         return False
-    return isinstance(found, dict)
 
 
 def _listed_files(metadata: bytes) -> dict[str, int] | None:
     """Return the sizes of the files that a part lists in its metadata; None where that is not whole."""
     try:
-        files = json.loads(metadata)["attributes"][ATTRIBUTES_KEY]["files"]
-        return {str(path): int(file["bytes"]) for path, file in files.items()}
-    except (ValueError, KeyError, TypeError, AttributeError):
+        attributes = parse_part_attributes(metadata, "")
+    except StoreError:
         return None
+    return {path: file["bytes"] for path, file in attributes["files"].items()}
 
 
 def _prune(folder: Path) -> None:

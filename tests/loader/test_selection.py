@@ -1,8 +1,10 @@
 import hashlib
+import io
+import os
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -197,6 +199,76 @@ def test_a_cached_index_spares_reading_and_is_refused_for_anything_else(
     cache.write_bytes(cache.read_bytes()[:-1])
     with pytest.raises(StoreError, match="remove it"):
         SampleIndex(store, subset, masks, cache=cache)
+
+
+def saved(*arrays: NDArray[Any] | bytes) -> bytes:
+    """Return what `np.save` writes of arrays, one after the other."""
+    file = io.BytesIO()
+    for array in arrays:
+        if isinstance(array, bytes):
+            file.write(array)
+        else:
+            np.save(file, array)
+    return file.getvalue()
+
+
+def header(shape: tuple[int, ...]) -> bytes:
+    """Return the beginning of an array that is not there."""
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "<i8", "fortran_order": False, "shape": shape})
+    return file.getvalue()
+
+
+COUNTS, WORDS = np.array([4, 0]), np.array([0b11110000], np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ([], "EOF"),
+        ([COUNTS], "EOF|expected uint8"),
+        ([header((1 << 40,))], r"it has int64 \[1099511627776\], expected int64 \[2\]"),
+        ([header((-2,))], "expected int64"),
+        ([b"\x93NUMPY\x01\x00\xff\x00" + b"(" * 255], "EOF in multi-line"),
+        ([b"PK\x03\x04" + bytes(100)], "magic"),
+        ([np.array([4.0, 0.0]), WORDS], "it has float64"),
+        ([np.array([10**9, 0]), WORDS], "its counts are not those of its bits"),
+        ([np.array([-4, 0]), WORDS], "its counts are not those of its bits"),
+        ([COUNTS, np.array([0b11100001], np.uint8)], "bits of rows that no part has"),
+        ([COUNTS, np.array([0b11100000], np.uint8)], "its counts are not those of its bits"),
+        ([COUNTS, np.zeros(1 << 10, np.uint8)], r"it has uint8 \[1024\], expected uint8 \[1\]"),
+    ],
+)
+def test_a_file_that_says_what_no_index_does_is_no_index(
+    tmp_path: Path, arrays: list[NDArray[Any] | bytes], words: str
+) -> None:
+    store = fake_store([[1, 1, 1, 1], []], seed=0)
+    file = tmp_path / "index"
+    subset = Subset(min_area=1)
+    assert len(SampleIndex(store, subset, cache=file)) == 4
+    identity = np.load(file)
+    assert saved(identity, COUNTS, WORDS) == file.read_bytes()
+    file.write_bytes(saved(identity, *arrays))
+    with pytest.raises(StoreError, match=f"is no index, or damaged .*({words}).*: remove it"):
+        SampleIndex(store, subset, cache=file)
+
+
+def test_an_index_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "index")
+    with pytest.raises(StoreError, match="it is a pipe, expected a file"):
+        SampleIndex(fake_store([[1]], seed=0), Subset(min_area=1), cache=tmp_path / "index")
+
+
+@pytest.mark.parametrize("pairs", [(), (6,)])
+def test_an_image_of_which_no_sample_is_left_is_an_error_where_one_is_drawn(
+    pairs: tuple[int, ...],
+) -> None:
+    store = fake_store([[2, 2, 2]], seed=0, pairs=pairs)
+    index = SampleIndex(store, Subset(min_area=1), "one")
+    # What the columns say when they are read again, of a file that was changed or never ascended.
+    store.parts[0].columns["masks/image"] = np.zeros(6, np.int64)
+    with pytest.raises(StoreError, match="has images without masks"):
+        numbers(index)
 
 
 def test_an_empty_selection_is_refused(store: FakeStore) -> None:

@@ -203,6 +203,26 @@ def test_a_connection_that_is_lost_stops_the_run_and_the_next_one_goes_on(
     assert remote_digest() == sound
 
 
+@pytest.mark.parametrize(
+    "says",
+    [
+        "[" * 200_000,
+        '{"attributes": {"resizeonce": []}}',
+        '{"attributes": {"resizeonce": {"files": {"a": {"bytes": 1e308}}}}}',
+    ],
+)
+def test_a_part_at_the_url_whose_metadata_is_none_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sound: dict[str, str], says: str
+) -> None:
+    with monkeypatch.context() as patch:
+        harm(patch, "pipe_file", failing_at("coco.zarr/zarr.json"))
+        with pytest.raises(StoreError, match="the cable is cut"):
+            publish(tmp_path)
+    fsspec.filesystem("memory").pipe_file("/bucket/coco.zarr/part-00001/zarr.json", says.encode())
+    publish(tmp_path, scratch="another")
+    assert remote_digest() == sound
+
+
 def test_denied_access_stops_the_run_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 

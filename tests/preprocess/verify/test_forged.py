@@ -206,9 +206,12 @@ ODD = {
     "a long name": put("parts", 0, "name", "a" * 5000),
     "a file above": put("files", {"../x": {"bytes": 1, "sha256": "0" * 64}}),
     "no totals": put("totals", None),
+    "names of rejects without counts": put("totals", "rejects", 4),
+    "bytes by name": put("totals", "bytes", {"a": 1}),
     "a list for a version": put("format_version", [1]),
     "true for a version": put("format_version", True),
     "a word for yes": put("paired", "no"),
+    "a number for a digest": put("fingerprint", 5),
     "pairs of single frames": put("paired", True),
     "scenes without end": put("job", "store", "scenes_per_part", 10**30),
     "no scenes": put("job", "store", "scenes_per_part", 0),
@@ -217,7 +220,16 @@ ODD = {
 }
 
 
-OF_THE_JOB = [ODD["a file above"], ODD["scenes without end"], ODD["no scenes"]]
+OF_THE_JOB = [
+    ODD[name]
+    for name in (
+        "a file above",
+        "scenes without end",
+        "no scenes",
+        "names of rejects without counts",
+        "bytes by name",
+    )
+]
 """Samples are read without them."""
 
 
