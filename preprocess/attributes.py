@@ -100,7 +100,6 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     format_version: int
     dataset_type: DatasetType
     paired: bool
-    fingerprint: Sha256
     recipe: dict[str, Any]
     parts: Annotated[list[PartEntry], msgspec.Meta(max_length=MAX_PARTS)]
     totals: dict[str, Count | dict[str, Count]]
