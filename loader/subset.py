@@ -10,6 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loader.permutation import hash_words, mix
+from preprocess.errors import StoreError
+
+MAX_KEY_BYTES = 1 << 20
+"""Of an image's key; a hash takes eight bytes at a time, and a forged key of gigabytes would take hours."""
 
 
 class Columns(Protocol):
@@ -110,6 +114,10 @@ class Subset:
         offsets, text = part.column("images/key_offsets"), part.column("images/key_bytes")
         starts, ends = offsets[:-1], offsets[1:]
         images = np.ones(len(starts), bool)
+        if int((ends - starts).max(initial=0)) > MAX_KEY_BYTES:
+            raise StoreError(
+                f"images/key holds a key of more than {MAX_KEY_BYTES:,} bytes, which no dataset has: convert again"
+            )
         if self.key_prefixes:
             images &= np.any([_begins(text, starts, ends, prefix) for prefix in self.key_prefixes], axis=0)
         hashes = hash_texts(text, starts, _without_last_step(text, starts, ends) if paired else ends)

@@ -20,7 +20,7 @@ from preprocess.manifest import INDEX_REJECTS_FILE
 from preprocess.regular_files import read_document
 from preprocess.shards import shard_path
 from preprocess.sources.leftovers import is_system_file
-from preprocess.target import is_partial
+from preprocess.target import is_partial, write_whole
 
 REMOVING_FILE = ".removing"
 """Stands in a folder as long as --overwrite removes what is there."""
@@ -73,7 +73,7 @@ def remove_store(out: Path) -> None:
     check_removable(out)
     kept = (LOCK_FILE, ATTEMPTS_FOLDER, REMOVING_FILE)
     content = [path for path in out.iterdir() if path.name not in kept and not is_passing(path.name)]
-    (out / REMOVING_FILE).touch()
+    write_whole(out / REMOVING_FILE, b"")
     # The root goes first: a half removed store can't be taken for a whole one.
     for path in sorted(content, key=lambda path: path.name != "zarr.json"):
         if path.is_dir() and not path.is_symlink():

@@ -7,6 +7,8 @@ ADVICE = (
     "with the parts that are missing"
 )
 
+_TRACEBACK = "_RemoteTraceback"
+"""The class of `concurrent.futures` that holds it, which has no public name."""
 
 _WORDS = ("can't start new thread", "annot allocate memory", "failed to map segment")
 
@@ -32,7 +34,7 @@ def _says_so(error: BaseException) -> bool:
     # EAGAIN is what a process is refused with that would be one too many.
     if isinstance(error, OSError) and error.errno in (errno.ENOMEM, errno.EAGAIN):
         return True
+    # What led to an error in another process arrives as the text of its traceback.
+    has_text = isinstance(error, OSError | RuntimeError | ImportError) or type(error).__name__ == _TRACEBACK
     # A thread needs memory for its stack, a library for its code; neither error has a number.
-    return isinstance(error, MemoryError) or (
-        isinstance(error, OSError | RuntimeError | ImportError) and any(word in str(error) for word in _WORDS)
-    )
+    return isinstance(error, MemoryError) or (has_text and any(word in str(error) for word in _WORDS))

@@ -271,6 +271,16 @@ def test_an_image_of_which_no_sample_is_left_is_an_error_where_one_is_drawn(
         numbers(index)
 
 
+def test_a_key_of_gigabytes_is_refused_and_not_hashed() -> None:
+    store = fake_store([[1, 1]], seed=0)
+    columns = store.parts[0].columns
+    # Zeros that nobody has written take no memory.
+    columns["images/key_bytes"] = np.zeros(1 << 33, np.uint8)
+    columns["images/key_offsets"] = np.array([0, 4, 1 << 33])
+    with pytest.raises(StoreError, match=r"a key of more than 1,048,576 bytes"):
+        SampleIndex(store, Subset(key_range=(0, 0.9)))
+
+
 def test_an_empty_selection_is_refused(store: FakeStore) -> None:
     with pytest.raises(ValueError, match=r"no sample of .* is in .*min_area=1000000"):
         SampleIndex(store, Subset(min_area=1_000_000))

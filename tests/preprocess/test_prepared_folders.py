@@ -103,6 +103,14 @@ def test_nothing_is_written_through_a_link_that_has_the_name_of_a_file_half_writ
     assert victim.read_text() == "what I found out"
 
 
+def test_the_mark_of_a_removal_is_not_made_where_a_link_leads(tmp_path: Path) -> None:
+    coco_store(tmp_path)
+    (tmp_path / "coco.zarr" / ".removing").symlink_to(tmp_path / "made")
+    overwrite(tmp_path)
+    assert not (tmp_path / "made").exists()
+    assert not os.path.lexists(tmp_path / "coco.zarr" / ".removing")
+
+
 def test_no_lock_is_made_where_a_link_leads(tmp_path: Path) -> None:
     coco_root(tmp_path)
     (tmp_path / "coco.zarr").mkdir()

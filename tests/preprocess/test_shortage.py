@@ -1,10 +1,12 @@
 """Memory that is not there: a sentence and an exit code, or a reject of the one scene that needs more than the others."""
 
 import errno
+import multiprocessing
 import os
 import resource
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -110,6 +112,24 @@ def test_what_says_that_there_is_no_more_memory(error: Exception, expected: bool
     later = RuntimeError("cleaning up failed, too")
     later.__context__ = error
     assert is_shortage(later) == expected
+
+
+def open_library(words: str) -> None:
+    """Fail as what loads libraries does: the reason is that of the error before."""
+    try:
+        raise OSError(f"libx.so: {words}")
+    except OSError as err:
+        raise OSError("could not find libx.so") from err
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"), [("failed to map segment from shared object", True), ("no such file", False)]
+)
+def test_the_reason_of_an_error_in_a_worker_process_is_seen(words: str, expected: bool) -> None:
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        error = pool.submit(open_library, words).exception()
+    assert isinstance(error, OSError)
+    assert is_shortage(error) == expected
 
 
 def test_the_command_ends_in_a_sentence_under_a_limit_that_nothing_fits_in(tmp_path: Path) -> None:
