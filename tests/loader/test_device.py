@@ -117,7 +117,7 @@ def test_lightning_moves_every_batch_whole(whole: Path) -> None:
     lightning = pytest.importorskip("lightning", reason="the frameworks extra brings it")
     arrived: list[tuple[list[str], dict[str, Any]]] = []
 
-    class Module(lightning.LightningModule):  # type: ignore[misc, name-defined]
+    class Module(lightning.LightningModule):
         def __init__(self) -> None:
             super().__init__()
             self.layer = torch.nn.Linear(256, 1)
