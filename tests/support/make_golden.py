@@ -33,12 +33,13 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def libraries() -> dict[str, str]:
-    """Return the versions of what decodes and resizes pictures and compresses masks, as which numcodecs brings libzstd.
+    """Return the versions of what decodes and resizes pictures and compresses masks; numcodecs brings libzstd.
 
     What else a store was made with stands in its root, and should not change a byte.
     """
     packages = {package: version(package) for package in ("pillow", "simplejpeg", "numcodecs")}
-    return packages | {name: features.version(name) or "unknown" for name in ("jpg", "libjpeg_turbo")}
+    of_pillow = {"libjpeg": "jpg", "libjpeg_turbo": "libjpeg_turbo"}
+    return packages | {name: features.version(feature) or "unknown" for name, feature in of_pillow.items()}
 
 
 def convert_golden(folder: Path, store: Path, *options: str) -> None:
