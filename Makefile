@@ -20,8 +20,8 @@ install: $(STAMP) ## make the environment in .venv, with all that the other targ
 $(STAMP): pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[demo,test,lint]'
-	$(BIN)/python -m preprocess.engine
-	$(BIN)/python -m loader.warm
+	$(BIN)/python -m resizeonce.preprocess.tensors.engine
+	$(BIN)/python -m resizeonce.loader.kernels.warm
 	@touch $@
 
 demo: $(STAMP) ## write small raw datasets, convert each, read a batch of each through the loader

@@ -25,12 +25,12 @@ from numcodecs.zstd import Zstd
 from numpy.typing import NDArray
 from PIL import Image
 
-from loader.filling import fill_batch
-from loader.store import Store
-from loader.tensors import TENSORS
-from preprocess.config import parse_config
-from preprocess.gradient import pack_gradient, unpack_gradient
-from preprocess.pipeline import convert
+from resizeonce.loader.fill import fill_batch
+from resizeonce.loader.format.gradient import pack_gradient, unpack_gradient
+from resizeonce.loader.store import Store
+from resizeonce.loader.tensors import TENSORS
+from resizeonce.preprocess.config import parse_config
+from resizeonce.preprocess.run.convert import convert
 
 Pixels = NDArray[np.uint8]
 

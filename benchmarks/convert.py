@@ -44,14 +44,16 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from zarr.codecs import Crc32cCodec
 
-from preprocess import jpeg, resample, runs
-from preprocess.engine import open_engine
-from preprocess.mask_codec import compress_mask
-from preprocess.pipeline import RunOptions, convert, open_source
-from preprocess.segmentation import Rle
-from preprocess.shards import ShardWriter
-from preprocess.target import sync
-from preprocess.writer import PartWriter
+from resizeonce.loader.format.mask_codec import compress_mask
+from resizeonce.preprocess.decode import jpeg
+from resizeonce.preprocess.decode.segmentation import Rle
+from resizeonce.preprocess.run.convert import RunOptions, convert, open_source
+from resizeonce.preprocess.store.filesystem import sync
+from resizeonce.preprocess.store.part_writer import PartWriter
+from resizeonce.preprocess.store.shard_writer import ShardWriter
+from resizeonce.preprocess.tensors import resample
+from resizeonce.preprocess.tensors import rle as runs
+from resizeonce.preprocess.tensors.engine import open_engine
 
 RIVAL_NAMES = ("mds", "litdata", "ffcv")
 RIVAL_BAR = 2.5

@@ -11,7 +11,7 @@ import skimage
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from preprocess.config import Config, parse_config
+from resizeonce.preprocess.config import Config, parse_config
 
 PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg", "retina.jpg")
 """Photographs that scikit-image ships."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from preprocess.layout import TEXT_COLUMNS, ZSTD_LEVEL, TensorSizes, array_specs, part_name
+from resizeonce.loader.format.layout import TEXT_COLUMNS, ZSTD_LEVEL, TensorSizes, array_specs, part_name
 
 SIZES = TensorSizes()
 

@@ -9,7 +9,7 @@ from collections import OrderedDict
 
 import numpy as np
 
-from loader.permutation import Shuffle
+from resizeonce.loader.order.shuffle import Shuffle
 
 PARTS, SAMPLES_OF_A_PART = 1000, 256
 CACHES = (10, 100, 500)

@@ -25,9 +25,9 @@ from pathlib import Path
 import index_data
 from usage import peak_rss, private, rss
 
-from preprocess.config import parse_config
-from preprocess.pipeline import open_source
-from preprocess.sources.base import Scene
+from resizeonce.preprocess.config import parse_config
+from resizeonce.preprocess.run.convert import open_source
+from resizeonce.preprocess.sources.base import Scene
 
 PART_SCENES = 128
 

@@ -23,9 +23,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from preprocess import jpeg, resample, runs, segmentation, transforms
-from preprocess.layout import GROUNDING_SIZE, PIXEL_SIZE, PROMPT_SIZE, ZSTD_LEVEL
-from preprocess.mask_codec import compress_mask
+from resizeonce.loader.format.layout import GROUNDING_SIZE, PIXEL_SIZE, PROMPT_SIZE, ZSTD_LEVEL
+from resizeonce.loader.format.mask_codec import compress_mask
+from resizeonce.preprocess.decode import jpeg, segmentation
+from resizeonce.preprocess.tensors import resample, transforms
+from resizeonce.preprocess.tensors import rle as runs
 
 ROUNDS = 15
 SIZES = {"SA-1B": (1500, 2250), "SA-1B turned": (2250, 1500), "COCO": (480, 640)}

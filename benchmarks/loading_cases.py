@@ -71,7 +71,7 @@ class Floor(Case):
     """Batches that a worker fills when it is told to go."""
 
     def __init__(self, folder: Path, workers: int, *, processes: bool) -> None:
-        from loader.native import native_loops
+        from resizeonce.loader.kernels.native import native_loops
 
         super().__init__(folder)
         self._loops: Any = native_loops()
@@ -167,7 +167,7 @@ class Ours(Case):
         # Here, and not with the first batch: imports are not timed.
         import_module("torch")
 
-        from loader.batches import BatchLoader, BatchOptions
+        from resizeonce.loader.workers.batch_loader import BatchLoader, BatchOptions
 
         super().__init__(folder)
         self._make = partial(
@@ -196,7 +196,7 @@ class OursInDataLoader(TorchCase):
     """`loader.SampleDataset` with `loader.collate`."""
 
     def __init__(self, folder: Path, workers: int) -> None:
-        import loader
+        from resizeonce import loader
 
         super().__init__(folder, workers)
         self._ours = loader

@@ -15,8 +15,8 @@ from loading_cases import STORED
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from preprocess.config import parse_config
-from preprocess.pipeline import RunOptions, convert
+from resizeonce.preprocess.config import parse_config
+from resizeonce.preprocess.run.convert import RunOptions, convert
 
 SIZES = {"sa1b-sized": (1500, 2250), "coco-sized": (480, 640)}
 NUM_SMALL = 64

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from loader.memory import available_bytes
+from resizeonce.loader.readahead.free_memory import available_bytes
 
 ROOM = 6 << 30
 """Bytes of memory that a reader finds free beside what its files take: enough for large pages to be found at once."""

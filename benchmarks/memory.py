@@ -79,7 +79,15 @@ def run_workload(workload: Workload, folder: Path) -> Iterator[str]:
                 "--set",
                 "source.images=images",
             ]
-        command = [sys.executable, "-m", "preprocess", "convert", *config, "--root", str(roots[scenes])]
+        command = [
+            sys.executable,
+            "-m",
+            "resizeonce.preprocess",
+            "convert",
+            *config,
+            "--root",
+            str(roots[scenes]),
+        ]
         main, peaks = watch([*command, "--out", str(store), "--workers", "2"])
         shutil.rmtree(store)
         of_workers = (max(kind[pid] for pid in peaks.workers) for kind in (peaks.rss, peaks.private))

@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from loader.permutation import Shuffle, permute
+from resizeonce.loader.order.shuffle import Shuffle, permute
 
 IMAGES_PER_PART = 500
 IMAGE_MB = (3 * 448 * 448 + 3 * 1024 * 1024) / 1e6

@@ -18,9 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from preprocess.attributes import attributes_digest
-from preprocess.layout import ATTRIBUTES_KEY, TensorSizes, array_specs, part_name
-from preprocess.shards import ShardWriter, shard_path
+from resizeonce.loader.format.layout import ATTRIBUTES_KEY, TensorSizes, array_specs, part_name
+from resizeonce.loader.format.metadata import attributes_digest
+from resizeonce.loader.format.shard import shard_path
+from resizeonce.preprocess.store.shard_writer import ShardWriter
 
 IMAGES, MASKS = 500, 50_000
 PART_COUNTS = {"1 million": 20, "10 million": 200, "100 million": 2000, "1.1 billion": 22_000}
@@ -126,11 +127,11 @@ def write_metadata(group: Path, attributes: dict[str, object]) -> str:
 
 def measure(path: Path, rule: dict[str, object]) -> list[float]:
     """Return seconds to open and to index, milliseconds of the first and a later batch, and memory."""
-    from loader import Store
-    from loader.mixture import OrderOptions
-    from loader.order import Batching, Order
-    from loader.selection import SampleIndex
-    from loader.subset import Subset
+    from resizeonce.loader import Store
+    from resizeonce.loader.order.index import SampleIndex
+    from resizeonce.loader.order.mixture import OrderOptions
+    from resizeonce.loader.order.plan import Batching, Order
+    from resizeonce.loader.order.subset import Subset
 
     before = memory("Rss")
     start = time.perf_counter()

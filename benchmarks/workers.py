@@ -88,7 +88,7 @@ class Round:
 def time_commands(root: Path, images: int, workers: int, stores: Sequence[Path]) -> Times:
     """Convert to each store at once; what that wrote is removed, and the disk has settled."""
     part = f"store.scenes_per_part={images // PARTS}"
-    command = [sys.executable, "-m", "preprocess", "convert", "configs/sa1b.toml", "--set", part]
+    command = [sys.executable, "-m", "resizeonce.preprocess", "convert", "configs/sa1b.toml", "--set", part]
     command += ["--root", str(root), "--workers", str(workers)]
     started, cpu = time.perf_counter(), _cpu_seconds()
     processes = [

@@ -1,29 +1,33 @@
-"""Training-time loader: maps a store's shards into batches. Nothing is decoded or resized here.
+"""Training time: maps a store's shards into batches. Nothing is resized here; masks and compact images are unpacked.
 
 Names are imported when they are first asked for: what needs only numpy does not wait for torch, and neither do the
 worker processes of a `BatchLoader`.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from loader.batches import BatchLoader
-    from loader.cache import CacheOptions
-    from loader.checks import BatchError, check_batch
-    from loader.compact import to_device
-    from loader.dataset import Batch, SampleDataset, collate
-    from loader.mixture import OrderOptions, draw_expression
-    from loader.order import Batching, Order, Ranks
-    from loader.permutation import Shuffle
-    from loader.sampler import BatchSampler
-    from loader.selection import SampleIndex
-    from loader.store import Store
-    from loader.subset import KeySet, Subset
+    from .batch import Batch, SampleDataset, collate
+    from .cache.part_cache import CacheOptions
+    from .check import BatchError, check_batch
+    from .compact import to_device
+    from .fill import SampleError
+    from .format.errors import StoreError
+    from .order.index import SampleIndex
+    from .order.mixture import OrderOptions, draw_expression
+    from .order.plan import Batching, Order, Ranks
+    from .order.shuffle import Shuffle
+    from .order.subset import KeySet, Subset
+    from .order.torch_sampler import BatchSampler
+    from .store import Store
+    from .workers.batch_loader import BatchLoader, BatchOptions
 
 __all__ = [
     "Batch",
     "BatchError",
     "BatchLoader",
+    "BatchOptions",
     "BatchSampler",
     "Batching",
     "CacheOptions",
@@ -32,9 +36,11 @@ __all__ = [
     "OrderOptions",
     "Ranks",
     "SampleDataset",
+    "SampleError",
     "SampleIndex",
     "Shuffle",
     "Store",
+    "StoreError",
     "Subset",
     "check_batch",
     "collate",
@@ -43,34 +49,35 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Batch": "dataset",
-    "BatchError": "checks",
-    "BatchLoader": "batches",
-    "BatchSampler": "sampler",
-    "Batching": "order",
-    "CacheOptions": "cache",
-    "KeySet": "subset",
-    "Order": "order",
-    "OrderOptions": "mixture",
-    "Ranks": "order",
-    "SampleDataset": "dataset",
-    "SampleIndex": "selection",
-    "Shuffle": "permutation",
+    "Batch": "batch",
+    "BatchError": "check",
+    "BatchLoader": "workers.batch_loader",
+    "BatchOptions": "workers.batch_loader",
+    "BatchSampler": "order.torch_sampler",
+    "Batching": "order.plan",
+    "CacheOptions": "cache.part_cache",
+    "KeySet": "order.subset",
+    "Order": "order.plan",
+    "OrderOptions": "order.mixture",
+    "Ranks": "order.plan",
+    "SampleDataset": "batch",
+    "SampleError": "fill",
+    "SampleIndex": "order.index",
+    "Shuffle": "order.shuffle",
     "Store": "store",
-    "Subset": "subset",
-    "check_batch": "checks",
-    "collate": "dataset",
-    "draw_expression": "mixture",
+    "StoreError": "format.errors",
+    "Subset": "order.subset",
+    "check_batch": "check",
+    "collate": "batch",
+    "draw_expression": "order.mixture",
     "to_device": "compact",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
-        raise AttributeError(f"module 'loader' has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"loader.{_MODULES[name]}"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_MODULES[name]}", __name__), name)
 
 
 def __dir__() -> list[str]:

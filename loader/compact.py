@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from loader.dataset import Batch
-from loader.passes import normalize_into
+from .batch import Batch
+from .kernels.passes import normalize_into
 
 
 class CompactBatch(Batch):

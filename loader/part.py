@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loader.arrays import MappedArray, shard_path
-from loader.limits import describe_limit
-from preprocess.attributes import parse_part_attributes, read_part_attributes
-from preprocess.errors import StoreError
-from preprocess.layout import ArraySpec, Table
-from preprocess.regular_files import open_regular
+from .array import MappedArray
+from .format.errors import StoreError
+from .format.layout import ArraySpec, Table
+from .format.limits import describe_limit
+from .format.metadata import parse_part_attributes, read_part_attributes
+from .format.regular_files import open_regular
+from .format.shard import shard_path
 
 if TYPE_CHECKING:
-    from loader.cache import PartCache
+    from .cache.part_cache import PartCache
 
 READ_WITH_A_SAMPLE = (
     "samples/mask",

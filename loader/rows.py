@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loader.arrays import MappedArray
-from loader.native import native_loops
-from loader.passes import MEAN, STD
-from loader.tensors import Tables
-from preprocess.errors import StoreError
+from .array import MappedArray
+from .format.errors import StoreError
+from .kernels.native import native_loops
+from .kernels.passes import MEAN, STD
+from .tensors import Tables
 
 
 def fill_rows(tensor: str, rows: Sequence[tuple[Tables, int]], out: NDArray[Any]) -> Sequence[int]:

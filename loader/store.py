@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loader.memory import available_bytes
-from loader.part import Part, RemoteTables, expect_tables
-from loader.tensors import TENSORS, TensorShapes, check_tensors
-from preprocess.attributes import Content, read_attributes, sizes_of
-from preprocess.errors import StoreError
-from preprocess.layout import array_specs
+from .format.errors import StoreError
+from .format.layout import array_specs
+from .format.metadata import Content, read_attributes, sizes_of
+from .part import Part, RemoteTables, expect_tables
+from .readahead.free_memory import available_bytes
+from .tensors import TENSORS, TensorShapes, check_tensors
 
 if TYPE_CHECKING:
-    from loader.cache import CacheOptions, PartCache
+    from .cache.part_cache import CacheOptions, PartCache
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::|://)")
 
@@ -75,9 +75,9 @@ class Store:
 
     def _open_url(self, url: str, options: "CacheOptions | None") -> None:
         # A store on a disk is read without all that, and workers begin sooner.
-        from loader.ahead import FetchAhead
-        from loader.cache import CacheOptions, PartCache, read_remote_attributes
-        from loader.remote import RemoteFolder
+        from .cache.fetch import RemoteFolder
+        from .cache.fetch_ahead import FetchAhead
+        from .cache.part_cache import CacheOptions, PartCache, read_remote_attributes
 
         options = options or CacheOptions()
         remote = RemoteFolder(url, options.storage_options)
@@ -284,7 +284,7 @@ class Store:
             IndexError: there is no such sample.
             SampleError: one can't be read.
         """
-        from loader.filling import fill_batch
+        from .fill import fill_batch
 
         check_tensors(tensors)
         if not len(samples):

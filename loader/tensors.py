@@ -7,10 +7,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from loader.arrays import MappedArray
-from loader.passes import normalize_into, widen_into
-from loader.scratch import SCRATCH
-from preprocess.layout import TensorSizes
+from .array import MappedArray
+from .format.layout import TensorSizes
+from .kernels.decode_buffers import SCRATCH
+from .kernels.passes import normalize_into, widen_into
 
 TENSORS = ("pixel_values", "g_pixel_values", "prompt_masks", "masks")
 """Names of the four; in pairs each is there twice, with the suffixes 1 and 2."""

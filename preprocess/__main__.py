@@ -3,15 +3,15 @@
 import os
 import sys
 
-from preprocess.interrupts import exit_code, raise_on_termination
-from preprocess.shortage import ADVICE, is_shortage
+from .shortage import ADVICE, is_shortage
+from .signals import exit_code, raise_on_termination
 
 
 def run() -> None:
     """Run the command line; Ctrl-C and a lack of memory end it without a traceback, also while modules are being imported."""
     raise_on_termination()
     try:
-        from preprocess.cli import main
+        from .cli import main
 
         main(prog_name="resizeonce")
     except KeyboardInterrupt as err:

@@ -11,23 +11,24 @@ from typing import Any, ParamSpec, TypeVar
 import click
 import msgspec
 
-from preprocess import __version__
-from preprocess.attributes import read_attributes
-from preprocess.cluster import open_cluster
-from preprocess.config import Config, load_config
-from preprocess.errors import ConfigError, PreprocessError
-from preprocess.forecast import Forecast, forecast, format_bytes, measure_scenes
-from preprocess.interrupts import exit_code
-from preprocess.manifest import read_rejects
-from preprocess.options import STALL_SECONDS, RunOptions
-from preprocess.pipeline import convert, convert_range, finish, open_source
-from preprocess.printable import printable
-from preprocess.ranges import PartRange
-from preprocess.remote.connection import shown
-from preprocess.remote.root_files import root_folder
-from preprocess.report import forecast_lines, info_lines, range_lines, report_lines
-from preprocess.reports import RangeReport, Report
-from preprocess.verify import VerifyOptions, verify_store
+from .. import __version__
+from ..loader.format.errors import PreprocessError
+from ..loader.format.metadata import read_attributes
+from ..loader.remote.protocol import shown
+from .cli_text import forecast_lines, info_lines, range_lines, report_lines
+from .config import Config, load_config
+from .errors import ConfigError
+from .printable import printable
+from .run.convert import convert, convert_range, finish, open_source
+from .run.dask_cluster import open_cluster
+from .run.forecast import Forecast, forecast, format_bytes, measure_scenes
+from .run.options import STALL_SECONDS, RunOptions
+from .run.part_range import PartRange
+from .run.report import RangeReport, Report
+from .signals import exit_code
+from .store.root import read_rejects
+from .store.root_files import root_folder
+from .verify.check_store import VerifyOptions, verify_store
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2

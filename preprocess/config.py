@@ -12,10 +12,10 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from preprocess.errors import ConfigError
-from preprocess.recipe import RECIPES, Recipe
-from preprocess.sources import SOURCES
-from preprocess.sources.base import SourceOptions
+from .errors import ConfigError
+from .sources.base import SourceOptions
+from .sources.registry import SOURCES
+from .tensors.recipe import RECIPES, Recipe
 
 StructT = TypeVar("StructT", bound=msgspec.Struct)
 

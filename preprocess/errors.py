@@ -1,36 +1,13 @@
-"""The exception tree, shared by both packages.
+"""What is wrong with a config or a record; `loader.format.errors` has the base of the tree and what is wrong with a store.
 
-::
-
-    PreprocessError              anything this project reports on purpose
-    ├── ConfigError              a config file or an option is wrong
-    ├── SourceError              a raw dataset can't be opened at all
-    │   └── ConnectionLostError  a remote one could be, and no longer answers
-    ├── RecordError              one record is bad: it becomes a reject, the run goes on
-    │   ├── MisfitError          a picture is not of the size that its annotation describes
-    │   ├── MissingFileError     a raw file that a record names is not there
-    │   └── SegmentationError    a mask as written can't be a mask
-    └── StoreError               a store is missing, incomplete, damaged or another one
-        └── FormatVersionError   a store of a format this version does not read
-
-Only the command line catches `PreprocessError`. `RecordError` is turned into a `Reject` where records are read.
+`RecordError` is turned into a `Reject` where records are read.
 """
 
-
-class PreprocessError(Exception):
-    """Base of every error this project raises on purpose; the message says what to do."""
+from ..loader.format.errors import PreprocessError
 
 
 class ConfigError(PreprocessError):
     """Raised when a config file, a key in it or an option can't be used."""
-
-
-class SourceError(PreprocessError):
-    """Raised when a raw dataset can't be opened: a root, an index or a whole annotation file."""
-
-
-class ConnectionLostError(SourceError):
-    """Raised when a remote dataset stops answering: it ends the run, and the same command goes on where it stopped."""
 
 
 class RecordError(PreprocessError):
@@ -61,11 +38,3 @@ class SegmentationError(RecordError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason, stage="mask")
-
-
-class StoreError(PreprocessError):
-    """Raised when a store is missing, incomplete, damaged, or not the one a command made."""
-
-
-class FormatVersionError(StoreError):
-    """Raised when a store was written in a format version this one does not read."""

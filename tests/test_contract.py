@@ -12,10 +12,10 @@ from PIL import Image
 from stores import CONFIGS
 from torch.utils.data import DataLoader
 
-from loader import SampleDataset, collate
-from preprocess.config import load_config
-from preprocess.pipeline import convert
-from preprocess.sources import SOURCES
+from resizeonce.loader import SampleDataset, collate
+from resizeonce.preprocess.config import load_config
+from resizeonce.preprocess.run.convert import convert
+from resizeonce.preprocess.sources.registry import SOURCES
 
 DATASET_TYPES = {
     "npz": "sav", "sav": "sav", "sa1b": "sa1b", "openimages": "openimage", "refcoco": "refcoco", "coco": "coco"

@@ -11,9 +11,9 @@ from mutations import BYTES, PLACES, STRUCTURE
 from naive import NaiveReader
 from PIL import Image
 
-from loader import Store
-from preprocess.pipeline import convert
-from preprocess.sources import SOURCES
+from resizeonce.loader import Store
+from resizeonce.preprocess.run.convert import convert
+from resizeonce.preprocess.sources.registry import SOURCES
 
 COUNT = 3 * len(TARGETS)
 

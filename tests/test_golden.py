@@ -12,9 +12,9 @@ from click.testing import CliRunner
 from make_golden import GOLDEN, convert_golden, describe_batch, libraries
 from stores import tree_digest
 
-import loader
-from preprocess.cli import main
-from preprocess.layout import FORMAT_VERSIONS
+from resizeonce import loader
+from resizeonce.loader.format.layout import FORMAT_VERSIONS
+from resizeonce.preprocess.cli import main
 
 FOLDERS = [GOLDEN / f"format-{number}" for number in FORMAT_VERSIONS]
 

@@ -14,16 +14,17 @@ from grids import slow
 from lying_server import Liar, lying
 from stores import TINY, coco_store
 
-from loader import CacheOptions, SampleIndex, Store, Subset
-from preprocess import attributes
-from preprocess.errors import ConnectionLostError, RecordError, SourceError, StoreError
-from preprocess.remote import pace
-from preprocess.remote import path as remote_path
-from preprocess.remote.folder import RemoteFolder
-from preprocess.remote.index_page import parse_index
-from preprocess.remote.path import open_root
-from preprocess.sources.base import read_file
-from preprocess.sources.listing import scan_folder
+from resizeonce.loader import CacheOptions, SampleIndex, Store, Subset
+from resizeonce.loader.format import metadata
+from resizeonce.loader.format.errors import ConnectionLostError, SourceError, StoreError
+from resizeonce.loader.remote import pace
+from resizeonce.loader.remote.index_page import parse_index
+from resizeonce.preprocess.errors import RecordError
+from resizeonce.preprocess.remote import path as remote_path
+from resizeonce.preprocess.remote.folder import RemoteFolder
+from resizeonce.preprocess.remote.path import open_root
+from resizeonce.preprocess.sources.files.folder_tree import scan_folder
+from resizeonce.preprocess.sources.files.raw_files import read_file
 
 PIXELS = "part-00000/images/g_pixel_values/c/0/0/0/0"
 
@@ -72,14 +73,14 @@ def test_a_root_without_end_is_read_up_to_its_limit(liar: Liar, lie: str, tmp_pa
     liar.tell(lie, "/made/coco.zarr/zarr.json")
     with pytest.raises(StoreError, match=r"more than 33,554,432 bytes, the limit of a store's zarr\.json"):
         opened(liar, tmp_path)
-    assert liar.sent < 3 * (attributes.MAX_ROOT_BYTES + (16 << 20))
+    assert liar.sent < 3 * (metadata.MAX_ROOT_BYTES + (16 << 20))
 
 
 def test_the_metadata_of_a_part_has_a_limit_of_its_own(liar: Liar, tmp_path: Path) -> None:
     liar.tell("endless_chunks", "/part-00000/zarr.json")
     with pytest.raises(StoreError, match=r"more than 4,194,304 bytes, the limit of a part's zarr\.json"):
         opened(liar, tmp_path).part(0)
-    assert liar.sent < 3 * (attributes.MAX_METADATA_BYTES + (16 << 20))
+    assert liar.sent < 3 * (metadata.MAX_METADATA_BYTES + (16 << 20))
 
 
 @pytest.mark.parametrize("lie", ["endless_chunks", "endless_body", "longer_than_it_is"])
@@ -239,9 +240,9 @@ def test_a_size_that_is_not_what_comes_is_a_lost_connection_or_over_the_limit(
 def test_an_index_page_without_end_is_an_error_that_names_its_limit(
     folder: Liar, lie: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("preprocess.remote.web.MAX_PAGE_BYTES", 1 << 20)
+    monkeypatch.setattr("resizeonce.loader.remote.web.MAX_PAGE_BYTES", 1 << 20)
     folder.tell(lie, "/raw/$")
-    monkeypatch.setattr("preprocess.remote.web.WebServer._find_index", lambda *_: _Index())
+    monkeypatch.setattr("resizeonce.loader.remote.web.WebServer._find_index", lambda *_: _Index())
     with pytest.raises(SourceError, match=r"can't list .*/raw/: it has more than 1,048,576 bytes, the limit"):
         list(scan_folder(open_root(f"{folder.url}/raw")))
 
@@ -254,7 +255,7 @@ def test_an_index_page_of_too_many_names_is_an_error(
     folder: Liar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("index_page", "web"):
-        monkeypatch.setattr(f"preprocess.remote.{name}.MAX_NAMES", 3)
+        monkeypatch.setattr(f"resizeonce.loader.remote.{name}.MAX_NAMES", 3)
     for number in range(4):
         (tmp_path / f"{number}.npz").touch()
     with pytest.raises(SourceError, match="names more than 3 files and folders, the limit of an index page"):
@@ -328,8 +329,8 @@ def test_an_object_without_end_is_read_up_to_its_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fsspec.register_implementation("endless", Endless, clobber=True)
-    monkeypatch.setattr("loader.remote.PAUSES", (0.0, 0.0))
-    monkeypatch.setattr("preprocess.remote.connection.RETRY_SECONDS", (0.0,))
+    monkeypatch.setattr("resizeonce.loader.cache.fetch.PAUSES", (0.0, 0.0))
+    monkeypatch.setattr("resizeonce.loader.remote.connection.RETRY_SECONDS", (0.0,))
     with pytest.raises(StoreError, match="the limit of a store's"):
         Store("endless://bucket/x.zarr", cache=CacheOptions(folder=tmp_path))
     with pytest.raises(StoreError, match="has more than 1,000 bytes, the limit"):
@@ -342,7 +343,7 @@ def test_a_row_file_in_an_object_store_ends_at_its_listed_size(
     fuzz: Fuzz, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     MemoryFileSystem().put(str(fuzz.store), "/lying.zarr", recursive=True)
-    monkeypatch.setattr("loader.remote.PAUSES", (0.0, 0.0))
+    monkeypatch.setattr("resizeonce.loader.cache.fetch.PAUSES", (0.0, 0.0))
     store = Store("memory://lying.zarr", cache=CacheOptions(folder=tmp_path))
     MemoryFileSystem().pipe(f"/lying.zarr/{PIXELS}", bytes(20 << 20))
     with pytest.raises(StoreError, match="and was read no further"):

@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 from stores import CONFIGS
 
-from loader import Store
-from preprocess.config import load_config
-from preprocess.errors import SourceError
-from preprocess.manifest import read_rejects
-from preprocess.pipeline import Report, RunOptions, convert
+from resizeonce.loader import Store
+from resizeonce.loader.format.errors import SourceError
+from resizeonce.preprocess.config import load_config
+from resizeonce.preprocess.run.convert import Report, RunOptions, convert
+from resizeonce.preprocess.store.root import read_rejects
 
 
 def convert_odd(root: Path, config: str, out: Path, *overrides: str) -> Report:

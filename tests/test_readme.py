@@ -15,10 +15,10 @@ from miniature.shapes import picture_of
 from publishing import published
 from stores import CONFIGS, coco_store
 
-from preprocess.attributes import read_attributes
-from preprocess.cli import main
-from preprocess.config import load_config
-from preprocess.pipeline import convert
+from resizeonce.loader.format.metadata import read_attributes
+from resizeonce.preprocess.cli import main
+from resizeonce.preprocess.config import load_config
+from resizeonce.preprocess.run.convert import convert
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -62,7 +62,7 @@ def test_the_commands_run_as_written(tmp_path: Path) -> None:
     lines = re.findall(r"^\$ resizeonce ((?!.*sa1b).*)$", "".join(blocks("console")), re.MULTILINE)
     assert len(lines) == 3
     for line in lines:
-        command = [sys.executable, "-m", "preprocess", *shlex.split(line)]
+        command = [sys.executable, "-m", "resizeonce.preprocess", *shlex.split(line)]
         subprocess.run(command, cwd=tmp_path, check=True, timeout=120)
     assert read_attributes(tmp_path / "compact.zarr")["format_version"] == 2
 

@@ -19,12 +19,12 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from stores import COMPACT_IMAGES, CONFIGS
 
-from loader import SampleDataset
-from loader.tensors import TENSORS
-from preprocess.attributes import read_attributes
-from preprocess.config import load_config
-from preprocess.mask_codec import compress_mask
-from preprocess.pipeline import Report, RunOptions, convert
+from resizeonce.loader import SampleDataset
+from resizeonce.loader.format.mask_codec import compress_mask
+from resizeonce.loader.format.metadata import read_attributes
+from resizeonce.loader.tensors import TENSORS
+from resizeonce.preprocess.config import load_config
+from resizeonce.preprocess.run.convert import Report, RunOptions, convert
 
 Bits = NDArray[np.uint8]
 MaskOf = Callable[[Path, list[str], str], Bits]

@@ -12,8 +12,8 @@ import pytest
 from miniature.sa1b import write_sa1b
 from stores import CONFIGS, TINY, pictures, tree_digest
 
-from preprocess.config import load_config
-from preprocess.pipeline import convert
+from resizeonce.preprocess.config import load_config
+from resizeonce.preprocess.run.convert import convert
 
 PROJECT = Path(__file__).parents[1]
 PAGE = (PROJECT / "docs/scale.md").read_text()

@@ -22,9 +22,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import ConcatDataset, DataLoader
 
-from loader import Batching, BatchSampler, Order, OrderOptions, SampleDataset, SampleIndex, Store, collate
-from preprocess.config import load_config
-from preprocess.pipeline import convert
+from resizeonce.loader import (
+    Batching,
+    BatchSampler,
+    Order,
+    OrderOptions,
+    SampleDataset,
+    SampleIndex,
+    Store,
+    collate,
+)
+from resizeonce.preprocess.config import load_config
+from resizeonce.preprocess.run.convert import convert
 
 DATASETS = ("sav", "coco", "refcoco")
 STEPS = 54

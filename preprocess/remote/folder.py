@@ -13,10 +13,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from preprocess.attributes import MAX_ROOT_BYTES
-from preprocess.errors import SourceError, StoreError
-from preprocess.remote.connection import open_filesystem, persist, protocols_of, shown
-from preprocess.remote.filesystem import FileSystem
+from ...loader.format.errors import SourceError, StoreError
+from ...loader.format.metadata import MAX_ROOT_BYTES
+from ...loader.remote.connection import open_filesystem, persist
+from ...loader.remote.filesystem import FileSystem
+from ...loader.remote.protocol import protocols_of, shown
 
 ResultT = TypeVar("ResultT")
 

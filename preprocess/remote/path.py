@@ -8,17 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from preprocess.errors import MissingFileError, RecordError, SourceError
-from preprocess.remote.connection import (
-    Connection,
-    NoRangesError,
-    Sink,
-    Status,
-    connect,
-    persist,
-    shown,
-    side_by_side,
-)
+from ...loader.format.errors import SourceError
+from ...loader.remote.connection import Connection, connect, persist, side_by_side
+from ...loader.remote.protocol import NoRangesError, Sink, Status, shown
+from ..errors import MissingFileError, RecordError
 
 BLOCK_BYTES = 1 << 24
 """Larger files are read in blocks of this size: each is asked for again by itself when the connection breaks."""

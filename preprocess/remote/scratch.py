@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from preprocess.errors import SourceError
-from preprocess.remote.path import RemotePath
+from ...loader.format.errors import SourceError
+from .path import RemotePath
 
 MAX_COPY_BYTES = 1 << 33
 """Largest file that is copied."""

@@ -4,30 +4,14 @@ The two are apart so that an annotation file is parsed once, by the process that
 small, can be pickled, and are read by whichever process gets them.
 """
 
-import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate
-from pathlib import Path, PosixPath, PurePosixPath
-from typing import Any, ClassVar, Protocol, TypeAlias
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, Protocol
 
 import msgspec
 
-from preprocess.errors import MissingFileError, RecordError, SourceError
-from preprocess.images import MAX_IMAGE_BYTES, ImageDecoder, OnDamage, decode_image
-from preprocess.layout import DatasetType
-from preprocess.records import Record, Reject, Skip
-from preprocess.remote.path import RemotePath
-from preprocess.remote.scratch import local_file
-from preprocess.sources.contents import check_content
-
-RawPath: TypeAlias = Path | RemotePath
-"""A raw file or folder, on this machine's disks or elsewhere; what both can do alike is done without a difference."""
-
-
-class LinkedPath(PosixPath):
-    """A raw file or folder of a dataset whose links are followed, wherever they lead; what is below is one, too."""
-
-    __slots__ = ()
+from ...loader.format.layout import DatasetType
+from ..decode.images import ImageDecoder, OnDamage, decode_image
+from .records import Record, Reject, Skip
 
 
 class SourceOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,138 +82,3 @@ class Source(Protocol):
 
     def fingerprint(self) -> dict[str, str]:
         """Return what identifies the raw dataset: index files by digest, folders by a digest of their listing."""
-
-
-FOLLOW_ADVICE = "set source.follow_links=true to follow links, or copy the files themselves (cp -rL)"
-
-_FETCH_ADVICE = "fetch it first (git annex get, dvc pull)"
-
-
-def resolve_inside(folder: RawPath, name: str) -> RawPath:
-    """Return the file that an annotation calls `name`, which must lie in `folder`.
-
-    The folder itself is the user's choice and may be a link to anywhere; what a dataset's files name may not leave
-    it, neither by "..", nor by an absolute path, nor, unless the user says so, through a link. (Links on a server are
-    the server's to judge.)
-
-    Raises:
-        RecordError: the name leads out of the folder or can't be a file name.
-    """
-    if isinstance(folder, RemotePath):
-        return folder.inside(name)
-    if isinstance(folder, LinkedPath):
-        if "\0" in name:
-            raise RecordError(f"{name!r} can't be a file name: embedded null byte")
-        if _leads_up(name):
-            raise RecordError(f"{name!r} leads out of {folder.name!r}; a file must lie inside its folder")
-        return folder / name
-    try:
-        base = folder.resolve()
-        path = (base / name).resolve()
-        if path.is_relative_to(base):
-            return path
-        link = "" if _leads_up(name) else _describe_link(base, name)
-    except (OSError, ValueError, RuntimeError) as err:
-        raise RecordError(f"{name!r} can't be a file name: {err}") from err
-    raise RecordError(link or f"{name!r} leads out of {folder.name!r}; a file must lie inside its folder")
-
-
-def _leads_up(name: str) -> bool:
-    """Whether a name leads out of its folder by itself, without any link."""
-    parts = PurePosixPath(name)
-    return parts.is_absolute() or ".." in parts.parts
-
-
-def _describe_link(base: Path, name: str) -> str:
-    """Return which link leads out of `base`, where to, and what to do."""
-    for path in accumulate(PurePosixPath(name).parts, Path.__truediv__, initial=base):
-        if path.is_symlink() and not (target := path.resolve()).is_relative_to(base):
-            absent = "" if target.exists() else f", where nothing is: {_FETCH_ADVICE}"
-            return (
-                f"{name!r} leads out of {base.name!r} by a link, {path.relative_to(base)} -> {target}{absent}; "
-                f"{FOLLOW_ADVICE}"
-            )
-    return ""
-
-
-def is_text(name: str) -> bool:
-    """Whether a file's name can be written as text; names may hold any bytes, which need not be UTF-8."""
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def file_digest(path: RawPath) -> str:
-    """Return an index file's SHA-256, to tell whether it changed.
-
-    Raises:
-        SourceError: the file can't be read.
-    """
-    try:
-        with local_file(path) as local, local.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except (OSError, RecordError) as err:
-        reason = err.strerror if isinstance(err, OSError) else err.reason
-        raise SourceError(f"can't read {path}: {reason}; check --root and the config's [source]") from err
-
-
-def listing_digest(lines: Iterable[str]) -> str:
-    """Return the SHA-256 of a folder's listing, given as sorted lines of names and sizes."""
-    digest = hashlib.sha256()
-    for line in lines:
-        digest.update(line.encode("utf-8", "surrogateescape") + b"\n")
-    return digest.hexdigest()
-
-
-def read_file(path: RawPath, limit: int = MAX_IMAGE_BYTES) -> bytes:
-    """Return a raw file's bytes.
-
-    Raises:
-        MissingFileError: there is none.
-        RecordError: it is no regular file, unreadable, over `limit` bytes, or what stands in for a file.
-    """
-    if isinstance(path, RemotePath):
-        content = path.read_bytes(limit)
-    else:
-        check_file(path, limit)
-        try:
-            content = path.read_bytes()
-        except OSError as err:
-            raise RecordError(f"can't read the file: {err}") from err
-    check_content(content)
-    return content
-
-
-def describe_absent(path: RawPath) -> str:
-    """Return which link on the way to a missing file leads nowhere, and what to do; "" where none does."""
-    if isinstance(path, Path):
-        for place in (path, *path.parents):
-            if place.is_symlink() and not place.exists():
-                return f": {place.name} is a link to {place.readlink()}, where nothing is: {_FETCH_ADVICE}"
-    return ""
-
-
-def is_folder_there(path: RawPath) -> bool:
-    """Whether this is a folder; not where it can't be told, as of a link to a name that is too long."""
-    try:
-        return path.is_dir()
-    except OSError:
-        return False
-
-
-def check_file(path: Path, limit: int | None = None) -> None:
-    """Raise `RecordError` unless this is a regular file of at most `limit` bytes: reading a pipe would never end.
-
-    Also where it can't be told, as of a link to a name that is too long.
-    """
-    try:
-        if not path.is_file():
-            if not path.exists():
-                raise MissingFileError(f"the file is missing{describe_absent(path)}")
-            raise RecordError("not a regular file")
-        if limit is not None and (found := path.stat().st_size) > limit:
-            raise RecordError(f"the file has {found} bytes, over the limit of {limit}")
-    except (OSError, ValueError) as err:
-        raise RecordError(f"can't read the file: {err}") from err

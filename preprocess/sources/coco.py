@@ -2,7 +2,7 @@
 
 ::
 
-    annotations/instances_train2017.json      parsed by `preprocess.sources.instances`
+    annotations/instances_train2017.json      parsed by `preprocess.sources.files.coco_json`
     train2017/000000493652.jpg
 
 - A sample is one annotation. Crowds are regions of many objects, not one object, and are left out unless asked for.
@@ -14,15 +14,16 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from preprocess.errors import RecordError, SegmentationError
-from preprocess.images import ImageDecoder, decode_image
-from preprocess.layout import DatasetType
-from preprocess.records import Frame, Mask, Record, Reject, Skip
-from preprocess.sources.base import RawPath, SourceOptions, file_digest
-from preprocess.sources.folders import check_folder, count_unlisted
-from preprocess.sources.instances import Annotation, ImageEntry, Instances, check_drawn, describe_misdrawn
-from preprocess.sources.leftovers import SAME_FILE
-from preprocess.sources.names import read_named
+from ...loader.format.layout import DatasetType
+from ..decode.images import ImageDecoder, decode_image
+from ..errors import RecordError, SegmentationError
+from .base import SourceOptions
+from .files.coco_json import Annotation, ImageEntry, Instances, check_drawn, describe_misdrawn
+from .files.leftovers import SAME_FILE
+from .files.names import read_named
+from .files.picture_folder import check_folder, count_unlisted
+from .files.raw_files import RawPath, file_digest
+from .records import Frame, Mask, Record, Reject, Skip
 
 
 class Options(SourceOptions, frozen=True, kw_only=True):

@@ -25,15 +25,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocess.errors import RecordError, SourceError
-from preprocess.images import MAX_IMAGE_PIXELS, ImageDecoder, decode_image
-from preprocess.layout import DatasetType
-from preprocess.records import Frame, Mask, Pair, Record, Reject
-from preprocess.segmentation import Bitmap
-from preprocess.sources.base import RawPath, SourceOptions, listing_digest, resolve_inside
-from preprocess.sources.leftovers import ARCHIVE, LeftOut, archive_stem, describe_skips, suffix_of
-from preprocess.sources.listing import list_tree
-from preprocess.sources.zipped_arrays import has_array, open_arrays, read_array
+from ...loader.format.errors import SourceError
+from ...loader.format.layout import DatasetType
+from ..decode.images import MAX_IMAGE_PIXELS, ImageDecoder, decode_image
+from ..decode.segmentation import Bitmap
+from ..errors import RecordError
+from .base import SourceOptions
+from .files.folder_tree import list_tree
+from .files.leftovers import ARCHIVE, LeftOut, archive_stem, describe_skips, suffix_of
+from .files.npz_arrays import has_array, open_arrays, read_array
+from .files.raw_files import RawPath, listing_digest, resolve_inside
+from .records import Frame, Mask, Pair, Record, Reject
 
 MAX_OBJECTS = 1 << 16
 """Most masks in one member: an array of some kilobytes, packed, may hold a billion masks of one pixel."""

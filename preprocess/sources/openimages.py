@@ -28,24 +28,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
-from preprocess.errors import MissingFileError, RecordError
-from preprocess.images import ImageDecoder, Picture, decode_bitmap, decode_image, is_same_picture
-from preprocess.layout import DatasetType
-from preprocess.records import Frame, Mask, Record, Reject, Skip, printable
-from preprocess.segmentation import Bitmap
-from preprocess.sources.base import (
-    RawPath,
-    SourceOptions,
-    describe_absent,
-    file_digest,
-    read_file,
-    resolve_inside,
-)
-from preprocess.sources.folders import check_folder, list_if_possible
-from preprocess.sources.leftovers import LeftOut, is_system_file, kind_anywhere, suffix_of
-from preprocess.sources.listing import is_folder
-from preprocess.sources.names import name_advice
-from preprocess.sources.openimages_rows import Row, Rows, read_classes
+from ...loader.format.layout import DatasetType
+from ..decode.images import ImageDecoder, Picture, decode_bitmap, decode_image, is_same_picture
+from ..decode.segmentation import Bitmap
+from ..errors import MissingFileError, RecordError
+from .base import SourceOptions
+from .files.folder_tree import is_folder
+from .files.leftovers import LeftOut, is_system_file, kind_anywhere, suffix_of
+from .files.names import name_advice
+from .files.openimages_csv import Row, Rows, read_classes
+from .files.picture_folder import check_folder, list_if_possible
+from .files.raw_files import RawPath, describe_absent, file_digest, read_file, resolve_inside
+from .records import Frame, Mask, Record, Reject, Skip, printable
 
 MAX_BITMAP_PIXELS = 1 << 30
 """How many pixels the masks of one image may have together: each takes a byte while the image is converted."""

@@ -2,8 +2,8 @@
 
 The tools are under Apache-2.0, the annotations under CC BY 4.0, photographs under the Flickr licence each names::
 
-    refcoco/instances.json   refcoco/refs(unc).p   refcoco/refs(google).p     parsed by `preprocess.sources.instances`
-    refcoco+/instances.json  refcoco+/refs(unc).p                             and `preprocess.sources.refs`
+    refcoco/instances.json   refcoco/refs(unc).p   refcoco/refs(google).p     parsed by `preprocess.sources.files.coco_json`
+    refcoco+/instances.json  refcoco+/refs(unc).p                             and `preprocess.sources.files.refer_refs`
     refcocog/instances.json  refcocog/refs(umd).p  refcocog/refs(google).p
     grefcoco/instances.json  grefcoco/grefs(unc).json
     images/mscoco/images/train2014/COCO_train2014_000000581857.jpg
@@ -31,17 +31,19 @@ from typing import Literal
 
 import numpy as np
 
-from preprocess.errors import MissingFileError, RecordError, SegmentationError, SourceError
-from preprocess.images import ImageDecoder, decode_image
-from preprocess.layout import DatasetType
-from preprocess.records import Frame, Mask, Record, Reject, Skip
-from preprocess.segmentation import Bitmap, Rle, check_mask_size
-from preprocess.sources.base import RawPath, SourceOptions, file_digest, read_file, resolve_inside
-from preprocess.sources.folders import check_folder, count_foreign
-from preprocess.sources.instances import Annotation, ImageEntry, Instances, check_drawn, describe_misdrawn
-from preprocess.sources.leftovers import LeftOut
-from preprocess.sources.names import is_there, name_advice, spellings
-from preprocess.sources.refs import BadRef, Ref, read_refs
+from ...loader.format.errors import SourceError
+from ...loader.format.layout import DatasetType
+from ..decode.images import ImageDecoder, decode_image
+from ..decode.segmentation import Bitmap, Rle, check_mask_size
+from ..errors import MissingFileError, RecordError, SegmentationError
+from .base import SourceOptions
+from .files.coco_json import Annotation, ImageEntry, Instances, check_drawn, describe_misdrawn
+from .files.leftovers import LeftOut
+from .files.names import is_there, name_advice, spellings
+from .files.picture_folder import check_folder, count_foreign
+from .files.raw_files import RawPath, file_digest, read_file, resolve_inside
+from .files.refer_refs import BadRef, Ref, read_refs
+from .records import Frame, Mask, Record, Reject, Skip
 
 PUBLISHED_SPLITS = ("train", "val", "test", "testA", "testB")
 """The splits of the four datasets as they are published."""

@@ -31,15 +31,17 @@ from typing import Annotated
 
 import msgspec
 
-from preprocess.errors import RecordError, SegmentationError, SourceError
-from preprocess.images import MAX_IMAGE_BYTES, ImageDecoder, decode_image
-from preprocess.layout import DatasetType
-from preprocess.records import Frame, Mask, Record, Reject, Skip
-from preprocess.segmentation import Rle, parse_segmentation
-from preprocess.sources.base import RawPath, SourceOptions, listing_digest
-from preprocess.sources.json_files import JSON_ERRORS, decode_json, explain
-from preprocess.sources.leftovers import describe_skips
-from preprocess.sources.sa1b_pairs import Pairs, RawFile
+from ...loader.format.errors import SourceError
+from ...loader.format.layout import DatasetType
+from ..decode.images import MAX_IMAGE_BYTES, ImageDecoder, decode_image
+from ..decode.segmentation import Rle, parse_segmentation
+from ..errors import RecordError, SegmentationError
+from .base import SourceOptions
+from .files.json_files import JSON_ERRORS, decode_json, explain
+from .files.leftovers import describe_skips
+from .files.raw_files import RawPath, listing_digest
+from .files.sa1b_pairs import Pairs, RawFile
+from .records import Frame, Mask, Record, Reject, Skip
 
 MAX_JSON_BYTES = 1 << 26
 """Largest json that is parsed (64 MiB); a hundred masks take a tenth of a megabyte."""

@@ -21,7 +21,7 @@ Val and test::
 - Masks and frames go together by number, which is right only in the video that was annotated. Its number of frames, size
   and rate (`video_frame_count`, `video_height`, `video_width`, `video_duration`, any of which other tools leave out) are
   compared with the mp4's, and with the numbers of extracted frames; the val layout has only its masks' numbers. What was
-  re-encoded at another rate, cut, turned or numbered anew is refused as a whole (preprocess/sources/footage.py). So is a
+  re-encoded at another rate, cut, turned or numbered anew is refused as a whole (preprocess/sources/files/footage.py). So is a
   folder whose extraction was broken off, since a copy at a lower rate leaves the same numbers; holes are no harm.
 - Official files may have a frame or two more or less than their jsons say. That is counted; masks beyond the last frame
   are skipped, and frames without a mask are not used anyway.
@@ -41,24 +41,19 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from preprocess.errors import MisfitError, RecordError, SourceError
-from preprocess.images import ImageDecoder, Picture, Size, decode_image
-from preprocess.layout import DatasetType
-from preprocess.records import Frame, Mask, Pair, Record, Reject, Skip, printable
-from preprocess.sources.base import (
-    RawPath,
-    SourceOptions,
-    file_digest,
-    is_folder_there,
-    listing_digest,
-    read_file,
-)
-from preprocess.sources.contents import check_text
-from preprocess.sources.footage import FRAMES_PER_ANNOTATION, Footage, check_masks, describe_misfit
-from preprocess.sources.leftovers import ARCHIVE, LeftOut, archive_stem, describe_skips, suffix_of
-from preprocess.sources.listing import list_tree, scan_folder
-from preprocess.sources.masklets import Masklet, frame_key, read_folders, read_json
-from preprocess.sources.video import MISSING_DECODER, ExtractedFrames, Frames, VideoFile, can_decode_video
+from ...loader.format.errors import SourceError
+from ...loader.format.layout import DatasetType
+from ..decode.images import ImageDecoder, Picture, Size, decode_image
+from ..errors import MisfitError, RecordError
+from .base import SourceOptions
+from .files.contents import check_text
+from .files.folder_tree import list_tree, scan_folder
+from .files.footage import FRAMES_PER_ANNOTATION, Footage, check_masks, describe_misfit
+from .files.leftovers import ARCHIVE, LeftOut, archive_stem, describe_skips, suffix_of
+from .files.mp4_frames import MISSING_DECODER, ExtractedFrames, Frames, VideoFile, can_decode_video
+from .files.raw_files import RawPath, file_digest, is_folder_there, listing_digest, read_file
+from .files.sav_masklets import Masklet, frame_key, read_folders, read_json
+from .records import Frame, Mask, Pair, Record, Reject, Skip, printable
 
 _KINDS = {"manual": "_manual.json", "auto": "_auto.json", "mp4": ".mp4"}
 

@@ -4,8 +4,8 @@ import hashlib
 import os
 from pathlib import Path
 
-from preprocess.attributes import ListedFile
-from preprocess.regular_files import open_binary
+from ...loader.format.metadata import ListedFile
+from ...loader.format.regular_files import open_binary
 
 MAX_BYTES = 4 << 30
 """Of such a file: a list of ten million rejects. A sparse file of terabytes takes no room, and a day to read."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from preprocess.layout import ATTRIBUTES_KEY, ZSTD_LEVEL, ArraySpec
+from ...loader.format.layout import ATTRIBUTES_KEY, ZSTD_LEVEL, ArraySpec
 
 # What Zarr allows to be there without a meaning for a reader of this store.
 _EMPTY: dict[str, Any] = {"storage_transformers": [], "consolidated_metadata": None, "attributes": {}}

@@ -1,4 +1,4 @@
-"""Images stored compact, unpacked by the words of docs/format.md and none of `preprocess.gradient`'s code."""
+"""Images stored compact, unpacked by the words of docs/format.md and none of `loader.format.gradient`'s code."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -11,29 +11,24 @@ from typing import Any
 import msgspec
 from numpy.typing import NDArray
 
-from preprocess.attributes import (
+from ...loader.format.layout import REJECTS_FILE, TABLES, TEXT_COLUMNS, ArraySpec, array_specs
+from ...loader.format.metadata import (
     MAX_METADATA_BYTES,
     ListedFile,
     PartAttributes,
     PartEntry,
     decode_metadata,
 )
-from preprocess.columns import storable
-from preprocess.layout import REJECTS_FILE, TABLES, TEXT_COLUMNS, ArraySpec, array_specs
-from preprocess.recipe import Recipe
-from preprocess.regular_files import open_binary, read_document
-from preprocess.shards import shard_path
-from preprocess.verify.files import MAX_BYTES, file_fault
-from preprocess.verify.findings import REDO_PART, REDO_STORE, Finding
-from preprocess.verify.metadata import (
-    array_metadata,
-    attributes_of,
-    group_metadata,
-    metadata_differences,
-)
-from preprocess.verify.shard_file import ShardFile
-from preprocess.verify.tables import check_counts, check_tables, decode_texts
-from preprocess.writer import PartSummary
+from ...loader.format.regular_files import open_binary, read_document
+from ...loader.format.shard import shard_path
+from ..store.columns import storable
+from ..store.part_writer import PartSummary
+from ..tensors.recipe import Recipe
+from .files import MAX_BYTES, file_fault
+from .findings import REDO_PART, REDO_STORE, Finding
+from .metadata import array_metadata, attributes_of, group_metadata, metadata_differences
+from .shard_file import ShardFile
+from .tables import check_counts, check_tables, decode_texts
 
 Tick = Callable[[int], None]
 

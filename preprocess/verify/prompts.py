@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from preprocess.recipe import Recipe
+from ..tensors.recipe import Recipe
 
 COVER_TOLERANCE = 0.06
 """How far a cell's coverage as the 1024 mask has it may lie from that of the original mask. Measured: 0.010,

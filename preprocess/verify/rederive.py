@@ -7,25 +7,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocess.attributes import Root
-from preprocess.config import parse_config
-from preprocess.engine import PILLOW
-from preprocess.errors import SourceError
-from preprocess.images import OnDamage, is_same_picture
-from preprocess.records import Frame, Mask, Pair
-from preprocess.sources import open_dataset
-from preprocess.sources.base import RawPath, Scene, Source
-from preprocess.verify.findings import REDO_TENSORS, Finding
-from preprocess.verify.part import Part, PartTask, read_part, read_row
-from preprocess.verify.pictures import explain
-from preprocess.verify.remake import (
-    FILTERS,
-    decode_mask,
-    decode_picture,
-    normalized,
-    remake_image,
-    remake_mask,
-)
+from ...loader.format.errors import SourceError
+from ...loader.format.metadata import Root
+from ..config import parse_config
+from ..decode.images import OnDamage, is_same_picture
+from ..sources.base import Scene, Source
+from ..sources.files.raw_files import RawPath
+from ..sources.records import Frame, Mask, Pair
+from ..sources.registry import open_dataset
+from ..tensors.engine import PILLOW
+from .findings import REDO_TENSORS, Finding
+from .part import Part, PartTask, read_part, read_row
+from .pictures import explain
+from .remake import FILTERS, decode_mask, decode_picture, normalized, remake_image, remake_mask
 
 NEEDED_COLUMNS = (
     "images/size", "images/scene", "images/time", "masks/prompt_masks", "masks/image", "masks/area",

@@ -1,6 +1,6 @@
 """The four tensors once more, the slow and obvious way: Pillow's `resize`, loops, whole numbers.
 
-Shares no code with `preprocess.transforms`: this is the other opinion that stored rows are compared with.
+Shares no code with `preprocess.tensors.transforms`: this is the other opinion that stored rows are compared with.
 """
 
 import tarfile
@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from pycocotools import mask as coco_mask
 
-from preprocess.errors import RecordError
-from preprocess.layout import IMAGENET_MEAN, IMAGENET_STD
-from preprocess.remote.scratch import local_file
-from preprocess.segmentation import Bitmap, Rle
-from preprocess.sources.base import RawPath
+from ...loader.format.layout import IMAGENET_MEAN, IMAGENET_STD
+from ..decode.segmentation import Bitmap, Rle
+from ..errors import RecordError
+from ..remote.scratch import local_file
+from ..sources.files.raw_files import RawPath
 
 FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,

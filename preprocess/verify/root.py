@@ -8,25 +8,20 @@ from typing import Any
 
 import msgspec
 
-from preprocess.attempts import ATTEMPTS_FOLDER
-from preprocess.attributes import MAX_ROOT_BYTES, Root, decode_metadata, is_whole
-from preprocess.columns import storable
-from preprocess.config import parse_config
-from preprocess.errors import ConfigError, FormatVersionError, StoreError
-from preprocess.layout import (
-    FORMAT_VERSIONS,
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    JOB_FILE,
-    part_name,
-)
-from preprocess.lock import LOCK_FILE
-from preprocess.manifest import INDEX_REJECTS_FILE
-from preprocess.recipe import RECIPES, Recipe
-from preprocess.regular_files import read_document
-from preprocess.verify.files import file_fault
-from preprocess.verify.findings import REDO_PART, REDO_STORE, RESTORE, Finding
-from preprocess.verify.metadata import attributes_of
+from ...loader.format.errors import FormatVersionError, StoreError
+from ...loader.format.layout import FORMAT_VERSIONS, IMAGENET_MEAN, IMAGENET_STD, JOB_FILE, part_name
+from ...loader.format.metadata import MAX_ROOT_BYTES, Root, decode_metadata, is_whole
+from ...loader.format.regular_files import read_document
+from ..config import parse_config
+from ..errors import ConfigError
+from ..store.attempts import ATTEMPTS_FOLDER
+from ..store.columns import storable
+from ..store.lock import LOCK_FILE
+from ..store.root import INDEX_REJECTS_FILE
+from ..tensors.recipe import RECIPES, Recipe
+from .files import file_fault
+from .findings import REDO_PART, REDO_STORE, RESTORE, Finding
+from .metadata import attributes_of
 
 _WORKING_FILES = (JOB_FILE, LOCK_FILE, ATTEMPTS_FOLDER, INDEX_REJECTS_FILE)
 

@@ -7,13 +7,13 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from preprocess.attributes import Root, read_part_attributes
-from preprocess.columns import storable
-from preprocess.errors import StoreError
-from preprocess.layout import TensorSizes, array_specs
-from preprocess.shards import shard_path
-from preprocess.sources.base import Source
-from preprocess.verify.shard_file import ShardFile
+from ...loader.format.errors import StoreError
+from ...loader.format.layout import TensorSizes, array_specs
+from ...loader.format.metadata import Root, read_part_attributes
+from ...loader.format.shard import shard_path
+from ..sources.base import Source
+from ..store.columns import storable
+from .shard_file import ShardFile
 
 _SPECS = {spec.path: spec for spec in array_specs(TensorSizes(), 1)}
 

@@ -16,9 +16,9 @@ from google_crc32c import value as crc32c
 from numcodecs.zstd import Zstd
 from numpy.typing import NDArray
 
-from preprocess.layout import ArraySpec
-from preprocess.regular_files import open_binary
-from preprocess.verify.packed import unpack_image
+from ...loader.format.layout import ArraySpec
+from ...loader.format.regular_files import open_binary
+from .packed import unpack_image
 
 _ZSTD = Zstd()
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from preprocess.attributes import Root
-from preprocess.verify.findings import REDO_TENSORS, Finding
-from preprocess.verify.values import Statistics
+from ...loader.format.metadata import Root
+from .findings import REDO_TENSORS, Finding
+from .values import Statistics
 
 MIN_IMAGES = 8
 """Images below which their mean says nothing."""

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocess.layout import TEXT_COLUMNS
-from preprocess.verify.findings import REDO_PART, Finding
-from preprocess.writer import SMALL_PROMPT_CELLS
+from ...loader.format.layout import TEXT_COLUMNS
+from ..store.part_writer import SMALL_PROMPT_CELLS
+from .findings import REDO_PART, Finding
 
 Columns = Mapping[str, NDArray[Any]]
 Texts = Mapping[str, Sequence[str]]

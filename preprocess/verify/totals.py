@@ -9,13 +9,13 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from preprocess.attributes import Root
-from preprocess.layout import JOB_FILE, REJECTS_FILE, TABLES
-from preprocess.manifest import MAX_LINE_BYTES
-from preprocess.records import Reject
-from preprocess.regular_files import open_binary
-from preprocess.verify.files import MAX_BYTES
-from preprocess.verify.findings import RESTORE, Finding
+from ...loader.format.layout import JOB_FILE, REJECTS_FILE, TABLES
+from ...loader.format.metadata import Root
+from ...loader.format.regular_files import open_binary
+from ..sources.records import Reject
+from ..store.root import MAX_LINE_BYTES
+from .files import MAX_BYTES
+from .findings import RESTORE, Finding
 
 
 def check_totals(store: Path, root: Root, parts: Sequence[dict[str, Any]]) -> Iterator[Finding]:

@@ -7,18 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocess.verify.findings import REDO_TENSORS, Finding
-from preprocess.verify.part import Part, read_row
-from preprocess.verify.pictures import (
-    MAX_DIFFERENCE,
-    MAX_SHIFT,
-    Comparison,
-    compare,
-    denormalize,
-    explain,
-    is_enlarged,
-)
-from preprocess.verify.prompts import SAME_RESOLUTION, UNSEEN_CELLS, area_ratio, origin, wrong_cells
+from .findings import REDO_TENSORS, Finding
+from .part import Part, read_row
+from .pictures import MAX_DIFFERENCE, MAX_SHIFT, Comparison, compare, denormalize, explain, is_enlarged
+from .prompts import SAME_RESOLUTION, UNSEEN_CELLS, area_ratio, origin, wrong_cells
 
 FLAT_SPREAD = 2.0
 """Spread of an image's values, in levels, below which it is flat: worth a note, no damage."""

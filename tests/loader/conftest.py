@@ -7,8 +7,8 @@ from miniature.refcoco import write_refcoco
 from miniature.shapes import picture_of
 from stores import CONFIGS, TINY, coco_store
 
-from preprocess.config import load_config
-from preprocess.pipeline import convert
+from resizeonce.preprocess.config import load_config
+from resizeonce.preprocess.run.convert import convert
 
 
 @pytest.fixture(scope="session")

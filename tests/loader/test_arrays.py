@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from google_crc32c import value as crc32c
 
-from loader.arrays import MappedArray
-from preprocess.errors import StoreError
-from preprocess.layout import ArraySpec
-from preprocess.shards import ShardWriter
+from resizeonce.loader.array import MappedArray
+from resizeonce.loader.format.errors import StoreError
+from resizeonce.loader.format.layout import ArraySpec
+from resizeonce.preprocess.store.shard_writer import ShardWriter
 
 RAW = ArraySpec("images", "rows", "uint8", (3, 5), ("image", "y", "x"), row_chunks=True)
 PACKED = ArraySpec("masks", "rows", "bool", (64, 64), ("mask", "y", "x"), codec="zstd", row_chunks=True)

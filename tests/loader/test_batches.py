@@ -23,13 +23,13 @@ from miniature.shapes import picture_of
 from stores import CONFIGS, TINY
 from worker_processes import children
 
-from loader import BatchLoader, Order, OrderOptions, Ranks, SampleIndex, Store
-from loader.batches import BatchOptions
-from loader.filling import SampleError
-from loader.slots import ArrayLayout, Slots
-from preprocess.config import load_config
-from preprocess.errors import StoreError
-from preprocess.pipeline import convert
+from resizeonce.loader import BatchLoader, Order, OrderOptions, Ranks, SampleIndex, Store
+from resizeonce.loader.buffers.slots import ArrayLayout, Slots
+from resizeonce.loader.fill import SampleError
+from resizeonce.loader.format.errors import StoreError
+from resizeonce.loader.workers.batch_loader import BatchOptions
+from resizeonce.preprocess.config import load_config
+from resizeonce.preprocess.run.convert import convert
 
 WAYS = [(0, "thread"), (1, "thread"), (3, "thread"), (1, "process"), (2, "process")]
 
@@ -236,7 +236,7 @@ def test_after_an_error_memory_goes_with_the_loader(
             super().__init__(*arguments, **options)
             made.append(weakref.ref(self))
 
-    monkeypatch.setattr("loader.ring.Slots", Seen)
+    monkeypatch.setattr("resizeonce.loader.workers.ring.Slots", Seen)
     loader = BatchLoader(store, 1, workers, options=BatchOptions(mode=mode))
     layout = ArrayLayout.of({"unknown": ((1, 3), "uint8")})
     loader._setup = dataclasses.replace(loader._setup, layouts=(layout,))
@@ -301,7 +301,7 @@ def test_a_thousand_epochs_leak_nothing(store: Path) -> None:
 
 SCRIPT = """
 import sys, time
-from loader import BatchLoader
+from resizeonce.loader import BatchLoader
 loader = BatchLoader(sys.argv[1], 2, 2)
 while True:
     for batch in loader:
@@ -403,7 +403,7 @@ def test_a_relative_path_means_the_same_store_from_any_folder(
 @pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="other systems have no such scheduling")
 def test_workers_let_the_trainer_run_first(store: Path) -> None:
     script = (
-        "import os, sys; from pathlib import Path; from loader import BatchLoader; "
+        "import os, sys; from pathlib import Path; from resizeonce.loader import BatchLoader; "
         "loader = BatchLoader(sys.argv[1], 2, workers=2); list(loader); "
         "tasks = Path('/proc/self/task').glob('*/children'); "
         "workers = [int(one) for task in tasks for one in task.read_text().split()]; "

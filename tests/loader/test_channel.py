@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from loader.channel import Channel, QueueChannel, SocketChannel
+from resizeonce.loader.workers.channel import Channel, QueueChannel, SocketChannel
 
 Pair = tuple[Channel, Channel]
 

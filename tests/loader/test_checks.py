@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from stores import CONFIGS
 
-from loader.checks import BatchError, check_batch
-from loader.dataset import SampleDataset
-from preprocess.config import load_config
-from preprocess.pipeline import RunOptions, convert
+from resizeonce.loader.batch import SampleDataset
+from resizeonce.loader.check import BatchError, check_batch
+from resizeonce.preprocess.config import load_config
+from resizeonce.preprocess.run.convert import RunOptions, convert
 
 Batch = dict[str, Any]
 

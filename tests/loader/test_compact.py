@@ -7,11 +7,11 @@ from miniature.npz import write_npz_pairs
 from miniature.shapes import picture_of
 from stores import COMPACT_IMAGES, CONFIGS, USUAL, coco_store
 
-from loader import BatchLoader, Order, OrderOptions, SampleIndex, Store, to_device
-from loader.batches import BatchOptions
-from loader.compact import CompactBatch
-from preprocess.config import load_config
-from preprocess.pipeline import convert
+from resizeonce.loader import BatchLoader, Order, OrderOptions, SampleIndex, Store, to_device
+from resizeonce.loader.compact import CompactBatch
+from resizeonce.loader.workers.batch_loader import BatchOptions
+from resizeonce.preprocess.config import load_config
+from resizeonce.preprocess.run.convert import convert
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 

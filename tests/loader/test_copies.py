@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from loader import Batch, BatchLoader, Order, OrderOptions, SampleIndex, Store, ring
-from loader.batches import BatchOptions
-from loader.copies import Copies
-from loader.crew import Worker
-from loader.workers import Task
+from resizeonce.loader import Batch, BatchLoader, Order, OrderOptions, SampleIndex, Store
+from resizeonce.loader.buffers.device_copies import Copies
+from resizeonce.loader.workers import ring
+from resizeonce.loader.workers.batch_loader import BatchOptions
+from resizeonce.loader.workers.launch import Worker
+from resizeonce.loader.workers.worker import Task
 
 
 class Device:

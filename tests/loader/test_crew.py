@@ -15,10 +15,10 @@ from grids import slow
 from shadows import put_shadows
 from worker_processes import children
 
-from loader import BatchLoader, SampleDataset, Store
-from loader.batches import BatchOptions
-from loader.crew import FOR_THE_TRAINER, describe_status
-from loader.filling import SampleError
+from resizeonce.loader import BatchLoader, SampleDataset, Store
+from resizeonce.loader.fill import SampleError
+from resizeonce.loader.workers.batch_loader import BatchOptions
+from resizeonce.loader.workers.launch import FOR_THE_TRAINER, describe_status
 
 
 def run(script: str, *arguments: object, **options: str) -> "subprocess.CompletedProcess[str]":
@@ -66,7 +66,7 @@ def test_a_signal_reaches_no_worker_from_its_first_instruction_on(store: Path) -
 
 TRAINER = """
 import sys
-from loader import BatchLoader
+from resizeonce.loader import BatchLoader
 for batch in BatchLoader(sys.argv[1], 1, 2):
     print(flush=True)
     sys.stdin.readline()
@@ -126,8 +126,8 @@ def test_a_file_of_rows_that_shrinks_is_an_error_and_not_the_end_of_the_process(
 ) -> None:
     script = """
 import os, shutil, sys
-from loader import BatchLoader
-from loader.batches import BatchOptions
+from resizeonce.loader import BatchLoader
+from resizeonce.loader.workers.batch_loader import BatchOptions
 path = shutil.copytree(sys.argv[1], sys.argv[2] + "/store.zarr")
 for number, _ in enumerate(BatchLoader(path, 1, int(sys.argv[3]), options=BatchOptions(mode=sys.argv[4]))):
     if not number:
@@ -143,7 +143,7 @@ for number, _ in enumerate(BatchLoader(path, 1, int(sys.argv[3]), options=BatchO
 def test_a_worker_that_does_not_answer_is_an_error_after_the_timeout(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("loader.crew.SECONDS_TO_END", 0.1)
+    monkeypatch.setattr("resizeonce.loader.workers.launch.SECONDS_TO_END", 0.1)
     loader = BatchLoader(store, 1, 2, timeout=60)
     iterator = iter(loader)
     next(iterator)
@@ -166,7 +166,7 @@ def test_a_worker_that_does_not_answer_is_an_error_after_the_timeout(
 def test_a_thread_that_does_not_answer_is_an_error_after_the_timeout(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("loader.workers.fill_slot", lambda *_: time.sleep(0.5))
+    monkeypatch.setattr("resizeonce.loader.workers.worker.fill_slot", lambda *_: time.sleep(0.5))
     loader = BatchLoader(store, 1, 1, timeout=0.1, options=BatchOptions(mode="thread"))
     with pytest.raises(RuntimeError, match="a worker thread has not filled a batch within"):
         next(iter(loader))
@@ -192,7 +192,7 @@ CLOSED = """
 import os, sys
 for number in sys.argv[2]:
     os.close(int(number))
-from loader import BatchLoader
+from resizeonce.loader import BatchLoader
 with open(sys.argv[3], "w") as file:
     file.write(str([len(list(BatchLoader(sys.argv[1], 1, 2))) for _ in range(2)]))
 """
@@ -236,7 +236,7 @@ def test_a_second_interruption_while_workers_are_ended_leaves_none(
     stopped = children()
     for process in stopped:
         os.kill(process, signal.SIGSTOP)
-    monkeypatch.setattr("loader.crew._Process.join", lambda *_: interrupt(_))
+    monkeypatch.setattr("resizeonce.loader.workers.launch._Process.join", lambda *_: interrupt(_))
     with pytest.raises(KeyboardInterrupt):
         loader.close()
     assert len(stopped) == 2
@@ -265,7 +265,7 @@ def test_a_thread_that_was_interrupted_as_it_started_ends(
 
 def test_what_a_worker_prints_reaches_the_trainers_terminal(store: Path, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("import sys; print('hello from the start', file=sys.stderr)\n")
-    script = "import sys; from loader import BatchLoader; print(len(list(BatchLoader(sys.argv[1], 1, 1))))"
+    script = "import sys; from resizeonce.loader import BatchLoader; print(len(list(BatchLoader(sys.argv[1], 1, 1))))"
     found = run(script, store, PYTHONPATH=f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
     # Of the trainer's own start, and of its worker's.
     assert (found.stdout, found.stderr) == ("10\n", 2 * "hello from the start\n")
@@ -278,7 +278,7 @@ def test_workers_run_nothing_from_the_working_folder_nor_from_what_the_trainer_i
     ran = put_shadows(tmp_path / "folder")
     script = tmp_path / "train.py"
     script.write_text(
-        "import sys; from loader import BatchLoader; print(len(list(BatchLoader(sys.argv[1], 1, 2))))"
+        "import sys; from resizeonce.loader import BatchLoader; print(len(list(BatchLoader(sys.argv[1], 1, 2))))"
     )
     environment = os.environ | ({"PYTHONPATH": str(tmp_path / "folder")} if flag != "-P" else {})
     found = subprocess.run(
@@ -295,7 +295,7 @@ def test_workers_run_nothing_from_the_working_folder_nor_from_what_the_trainer_i
 
 
 def test_workers_get_the_trainers_flags() -> None:
-    script = "import sys; from loader.crew import interpreter_flags; print(*interpreter_flags())"
+    script = "import sys; from resizeonce.loader.workers.launch import interpreter_flags; print(*interpreter_flags())"
     flags = ["-I", "-B", "-O", "-Werror::UserWarning", "-X", "utf8", "-X", "int_max_str_digits=5000"]
     found = subprocess.run([sys.executable, *flags, "-c", script], capture_output=True, text=True, check=True)
     given = found.stdout.split()
@@ -314,8 +314,8 @@ def test_workers_start_with_a_path_that_is_longer_than_arguments_may_be(
 
 LIMITED = """
 import resource, sys
-from loader import BatchLoader, SampleDataset
-from loader.batches import BatchOptions
+from resizeonce.loader import BatchLoader, SampleDataset
+from resizeonce.loader.workers.batch_loader import BatchOptions
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 print(len(SampleDataset(sys.argv[1])[:]["key"]))
 print(len(list(BatchLoader(sys.argv[1], 1, 1, options=BatchOptions(mode="thread")))))

@@ -13,8 +13,8 @@ from grids import slow
 from stores import USUAL, coco_store
 from torch.utils.data import ConcatDataset, DataLoader, Subset
 
-from loader import Batch, SampleDataset, Store, collate
-from preprocess.errors import FormatVersionError, StoreError
+from resizeonce.loader import Batch, SampleDataset, Store, collate
+from resizeonce.loader.format.errors import FormatVersionError, StoreError
 
 
 @pytest.fixture(scope="module")
@@ -202,10 +202,10 @@ def test_a_file_of_another_size_is_refused(store: Path, tmp_path: Path) -> None:
 
 
 def test_importing_the_loader_pulls_in_no_converter() -> None:
-    command = "import sys, loader; loader.SampleDataset; loader.BatchLoader; print(*sorted(sys.modules))"
+    command = "import sys, resizeonce.loader as loader; loader.SampleDataset; loader.BatchLoader; print(*sorted(sys.modules))"
     found = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
     modules = set(found.stdout.split())
-    assert {"torch", "loader.store", "preprocess.layout"} <= modules
+    assert {"torch", "resizeonce.loader.store", "resizeonce.loader.format.layout"} <= modules
     roots = {name.partition(".")[0] for name in modules}
     assert not roots & {
         "PIL",
@@ -217,29 +217,27 @@ def test_importing_the_loader_pulls_in_no_converter() -> None:
         "numba",
         "simplejpeg",
     }
-    ours = {name for name in modules if name.startswith("preprocess")}
-    shared = {"attributes", "layout", "errors", "gradient", "compiled", "regular_files"}
-    assert ours == {"preprocess", *(f"preprocess.{name}" for name in shared)}
+    assert not {name for name in modules if name.startswith("resizeonce.preprocess")}
 
 
 def test_what_needs_only_numpy_does_not_wait_for_torch() -> None:
-    command = (
-        "import sys, loader; loader.Store; loader.Order; loader.SampleIndex; print(*sorted(sys.modules))"
-    )
+    command = "import sys, resizeonce.loader as loader; loader.Store; loader.Order; loader.SampleIndex; print(*sorted(sys.modules))"
     found = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
     assert not {name.partition(".")[0] for name in found.stdout.split()} & {"torch", "numba"}
 
 
 def test_reading_a_batch_imports_no_zarr(store: Path) -> None:
-    command = f"import sys, loader; loader.SampleDataset({str(store)!r})[0]; print(*sorted(sys.modules))"
+    command = f"import sys, resizeonce.loader as loader; loader.SampleDataset({str(store)!r})[0]; print(*sorted(sys.modules))"
     found = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
     assert not {name.partition(".")[0] for name in found.stdout.split()} & {"zarr", "PIL", "pycocotools"}
 
 
-def test_the_converter_imports_neither_torch_nor_the_loader() -> None:
-    command = "import sys, preprocess.pipeline, preprocess.sources; print(*sorted(sys.modules))"
+def test_the_converter_imports_no_torch_and_of_the_loader_what_both_share() -> None:
+    command = "import sys, resizeonce.preprocess.run.convert, resizeonce.preprocess.sources.registry; print(*sorted(sys.modules))"
     found = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
-    assert not {name.partition(".")[0] for name in found.stdout.split()} & {"torch", "loader"}
+    assert "torch" not in found.stdout.split()
+    ours = {name.split(".")[2] for name in found.stdout.split() if name.startswith("resizeonce.loader.")}
+    assert ours == {"format", "remote"}
 
 
 def test_a_list_of_numbers_gives_their_batch_as_a_sampler_of_batches_asks_for(store: Path) -> None:

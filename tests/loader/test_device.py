@@ -10,8 +10,17 @@ import pytest
 import torch
 from stores import USUAL, coco_store
 
-from loader import Batch, BatchLoader, Order, OrderOptions, SampleIndex, Store, check_batch, to_device
-from loader.batches import BatchOptions
+from resizeonce.loader import (
+    Batch,
+    BatchLoader,
+    Order,
+    OrderOptions,
+    SampleIndex,
+    Store,
+    check_batch,
+    to_device,
+)
+from resizeonce.loader.workers.batch_loader import BatchOptions
 
 pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="there is no CUDA device, or this torch is built without CUDA"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from loader.disk_threads import NUM_THREADS, DiskThreads
+from resizeonce.loader.readahead.disk_threads import NUM_THREADS, DiskThreads
 
 
 class File:

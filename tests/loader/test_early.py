@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from stores import coco_store
 
-from loader import BatchLoader, CacheOptions, Order, OrderOptions, SampleIndex, Store, early
-from loader.batches import BatchOptions
-from loader.early import EarlyReader
-from loader.workers import Task
+from resizeonce.loader import BatchLoader, CacheOptions, Order, OrderOptions, SampleIndex, Store
+from resizeonce.loader.workers import first_batches
+from resizeonce.loader.workers.batch_loader import BatchOptions
+from resizeonce.loader.workers.first_batches import EarlyReader
+from resizeonce.loader.workers.worker import Task
 
 
 class Asked:
@@ -34,7 +35,7 @@ class Asked:
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     asked = Asked()
-    monkeypatch.setattr(early, "advise", asked)
+    monkeypatch.setattr(first_batches, "advise", asked)
     return asked
 
 
@@ -69,7 +70,7 @@ def test_no_more_is_asked_for_than_is_allowed(
 ) -> None:
     asked.may_go_on.set()
     loader = make_loader(store)
-    monkeypatch.setattr(early, "EARLY_BYTES_THAT_STAY", 2 * loader._setup.slot_bytes + 1)
+    monkeypatch.setattr(first_batches, "EARLY_BYTES_THAT_STAY", 2 * loader._setup.slot_bytes + 1)
     list(loader)
     loader.close()
     assert asked.samples == [[0, 1], [2, 3]]
@@ -89,10 +90,10 @@ def test_the_first_batch_that_comes_ends_it(store: Path, asked: Asked) -> None:
 def test_more_is_read_early_of_stores_that_stay_in_memory(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    setup = dataclasses.replace(make_loader(store)._setup, slot_bytes=early.EARLY_BYTES // 3)
-    assert early.count_early(setup) == 24
+    setup = dataclasses.replace(make_loader(store)._setup, slot_bytes=first_batches.EARLY_BYTES // 3)
+    assert first_batches.count_early(setup) == 24
     monkeypatch.setattr(setup.stores[0], "stays_in_memory", False)
-    assert early.count_early(setup) == 3
+    assert first_batches.count_early(setup) == 3
 
 
 @pytest.mark.usefixtures("unended")
@@ -100,12 +101,12 @@ def test_it_waits_while_much_waits_for_the_disk(
     store: Path, asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waited: list[int] = []
-    monkeypatch.setattr(early.DISK_THREADS, "wait", waited.append)
+    monkeypatch.setattr(first_batches.DISK_THREADS, "wait", waited.append)
     asked.may_go_on.set()
     loader = make_loader(store)
     list(loader)
     loader.close()
-    assert waited == [early._MAX_WAITING] * 5
+    assert waited == [first_batches._MAX_WAITING] * 5
 
 
 def test_closing_ends_it_after_the_batch_that_it_is_at(store: Path, asked: Asked) -> None:
@@ -161,7 +162,7 @@ def test_it_may_be_closed_in_its_own_thread_where_loaders_are_collected_too(
         readers[0].close()
         closed.append(1)
 
-    monkeypatch.setattr(early, "advise", close)
+    monkeypatch.setattr(first_batches, "advise", close)
     task = Task(0, 0, ((0, 0, 0),))
     readers.append(EarlyReader(make_loader(store)._setup, [task, task]))
     is_there.set()
@@ -193,14 +194,14 @@ def test_a_ring_closes_its_workers_and_memory_whatever_goes_wrong(
 @pytest.mark.usefixtures("unended")
 def test_it_keeps_no_part_open(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Store] = []
-    advise = early.advise
+    advise = first_batches.advise
 
     def spy(task: Any, setup: Any) -> None:
         advise(task, setup)
         assert setup.stores[0]._open_parts
         seen.extend(setup.stores)
 
-    monkeypatch.setattr(early, "advise", spy)
+    monkeypatch.setattr(first_batches, "advise", spy)
     loader = make_loader(store)
     list(loader)
     loader.close()
@@ -210,4 +211,4 @@ def test_it_keeps_no_part_open(store: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_tiny_batches_do_not_keep_the_trainer_waiting(store: Path) -> None:
     setup = make_loader(store)._setup
-    assert early.count_early(dataclasses.replace(setup, slot_bytes=4096)) == early.MAX_BATCHES
+    assert first_batches.count_early(dataclasses.replace(setup, slot_bytes=4096)) == first_batches.MAX_BATCHES

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, DistributedSampler
 
-from loader import (
+from resizeonce.loader import (
     Batch,
     Batching,
     BatchLoader,
@@ -30,7 +30,7 @@ from loader import (
     Store,
     collate,
 )
-from loader.mailbox import LENT
+from resizeonce.loader.buffers.dataloader_slots import LENT
 
 # Every other warning is an error here, too; these are a framework's advice, or of what it calls.
 pytestmark = [

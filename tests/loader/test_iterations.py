@@ -18,9 +18,9 @@ import pytest
 from grids import pairs, slow
 from worker_processes import children
 
-from loader import BatchLoader, Order, OrderOptions, SampleIndex, Store
-from loader.batches import BatchOptions
-from loader.filling import SampleError
+from resizeonce.loader import BatchLoader, Order, OrderOptions, SampleIndex, Store
+from resizeonce.loader.fill import SampleError
+from resizeonce.loader.workers.batch_loader import BatchOptions
 
 WAYS = [(0, "thread"), (2, "thread"), (2, "process")]
 
@@ -80,7 +80,7 @@ class StopError(Exception):
 def test_the_state_after_a_signal_ended_the_wait_is_after_the_batches_that_were_handed_over(
     store: Path, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("loader.crew.SECONDS_TO_END", 0.2)
+    monkeypatch.setattr("resizeonce.loader.workers.launch.SECONDS_TO_END", 0.2)
     whole, loader, got = keys(new_loader(store, 0)), new_loader(store), []
 
     def handle(*_: object) -> None:
@@ -156,7 +156,7 @@ def test_what_a_handler_raises_while_the_trainers_own_thread_fills_a_batch_is_ra
     loader = new_loader(store, 0)
     iterator = iter(loader)
     got = [next(iterator)["key"][0] for _ in range(2)]
-    monkeypatch.setattr("loader.workers.fill_batch", fail)
+    monkeypatch.setattr("resizeonce.loader.workers.worker.fill_batch", fail)
     with pytest.raises(error):
         next(iterator)
     monkeypatch.undo()
@@ -167,9 +167,9 @@ def test_what_a_handler_raises_while_the_trainers_own_thread_fills_a_batch_is_ra
 def test_closing_in_a_signal_handler_ends_the_wait_with_a_reason(
     store: Path, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("loader.crew.SECONDS_TO_END", 0.2)
+    monkeypatch.setattr("resizeonce.loader.workers.launch.SECONDS_TO_END", 0.2)
     if mode == "thread":
-        monkeypatch.setattr("loader.workers.fill_batch", lambda *_: time.sleep(0.5))
+        monkeypatch.setattr("resizeonce.loader.workers.worker.fill_batch", lambda *_: time.sleep(0.5))
     loader = new_loader(store, 1, mode)
     iterator = iter(loader)
     if mode == "process":
@@ -226,7 +226,7 @@ def test_after_an_error_an_iteration_does_not_just_end(store: Path, monkeypatch:
     loader = new_loader(store, 0)
     iterator = iter(loader)
     next(iterator)
-    monkeypatch.setattr("loader.workers.fill_batch", fail)
+    monkeypatch.setattr("resizeonce.loader.workers.worker.fill_batch", fail)
     with pytest.raises(SampleError):
         next(iterator)
     monkeypatch.undo()
@@ -282,8 +282,8 @@ def test_what_holds_a_loaders_descriptors_can_not_be_copied(store: Path) -> None
 
 FORK = """
 import os, sys
-from loader import BatchLoader
-from loader.batches import BatchOptions
+from resizeonce.loader import BatchLoader
+from resizeonce.loader.workers.batch_loader import BatchOptions
 
 loader = BatchLoader(sys.argv[1], 1, int(sys.argv[2]), options=BatchOptions(mode=sys.argv[3]))
 running = iter(loader)

@@ -14,8 +14,8 @@ import torch
 from grids import slow
 from torch.utils.data import DataLoader
 
-from loader import Batch, SampleDataset, Store, collate
-from loader.mailbox import FREE, LENT, NUM_REGIONS, SLOTS_PER_REGION, Mailbox
+from resizeonce.loader import Batch, SampleDataset, Store, collate
+from resizeonce.loader.buffers.dataloader_slots import FREE, LENT, NUM_REGIONS, SLOTS_PER_REGION, Mailbox
 
 
 def load(dataset: SampleDataset, **options: Any) -> DataLoader[Any]:
@@ -251,7 +251,7 @@ def test_where_nothing_can_be_mapped_no_slot_is_lost(monkeypatch: pytest.MonkeyP
         raise OSError("out of memory")
 
     with monkeypatch.context() as patch:
-        patch.setattr("loader.mailbox.map_shared", fail)
+        patch.setattr("resizeonce.loader.buffers.dataloader_slots.map_shared", fail)
         assert [mailbox.claim(4096) for _ in range(SLOTS_PER_REGION + 1)] == [None] * (SLOTS_PER_REGION + 1)
     slots = [mailbox.claim(4096) for _ in range(SLOTS_PER_REGION)]
     assert None not in slots

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from page_cache import evict, pages_in_memory, until_in_memory
 
-from loader import mapped_file
-from loader.large_pages import LARGE_PAGE
-from loader.mapped_file import MappedFile
+from resizeonce.loader.buffers.huge_pages import LARGE_PAGE
+from resizeonce.loader.readahead import mapped_file
+from resizeonce.loader.readahead.mapped_file import MappedFile
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what is in memory")
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from numcodecs.zstd import Zstd
 from numpy.typing import NDArray
 
-from loader.native import native_loops
-from preprocess.mask_codec import _compress_plainly, compress_mask
+from resizeonce.loader.format.mask_codec import _compress_plainly, compress_mask
+from resizeonce.loader.kernels.native import native_loops
 
 LOOPS = native_loops()
 if LOOPS is None:

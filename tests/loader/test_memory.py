@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from loader import memory
+from resizeonce.loader.readahead import free_memory
 
 GIB = 1 << 30
 
@@ -18,8 +18,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     (tmp_path / "proc/self/cgroup").write_text("0::/user/job\n")
     (tmp_path / "cgroup/user/job").mkdir(parents=True)
-    monkeypatch.setattr(memory, "_PROC", tmp_path / "proc")
-    monkeypatch.setattr(memory, "_CGROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr(free_memory, "_PROC", tmp_path / "proc")
+    monkeypatch.setattr(free_memory, "_CGROUPS", tmp_path / "cgroup")
     return tmp_path
 
 
@@ -34,25 +34,25 @@ def limit(group: Path, most: int, taken: int = 0, files: int = 0) -> None:
 def test_what_is_free_counts_where_nothing_limits_it(machine: Path) -> None:
     limit(machine / "cgroup/user/job", 0)
     (machine / "cgroup/user/job/memory.max").write_text("max\n")
-    assert memory.available_bytes() == 8 * GIB
+    assert free_memory.available_bytes() == 8 * GIB
 
 
 @pytest.mark.parametrize("group", ["user/job", "user", "."])
 def test_the_limit_of_any_group_counts(machine: Path, group: str) -> None:
     limit(machine / "cgroup" / group, 2 * GIB)
-    assert memory.available_bytes() == 2 * GIB
+    assert free_memory.available_bytes() == 2 * GIB
 
 
 def test_what_a_group_has_taken_is_not_free_but_for_files(machine: Path) -> None:
     limit(machine / "cgroup/user", 5 * GIB, taken=4 * GIB, files=GIB)
-    assert memory.available_bytes() == 2 * GIB
+    assert free_memory.available_bytes() == 2 * GIB
     limit(machine / "cgroup/user", 5 * GIB, taken=6 * GIB, files=0)
-    assert memory.available_bytes() == 0
+    assert free_memory.available_bytes() == 0
 
 
 def test_a_limit_above_what_is_free_changes_nothing(machine: Path) -> None:
     limit(machine / "cgroup/user/job", 99 * GIB)
-    assert memory.available_bytes() == 8 * GIB
+    assert free_memory.available_bytes() == 8 * GIB
 
 
 def test_groups_of_the_first_version_count(machine: Path) -> None:
@@ -62,14 +62,14 @@ def test_groups_of_the_first_version_count(machine: Path) -> None:
     (group / "memory.limit_in_bytes").write_text(f"{3 * GIB}\n")
     (group / "memory.usage_in_bytes").write_text(f"{2 * GIB}\n")
     (group / "memory.stat").write_text(f"cache 3\ntotal_cache {GIB // 2}\n")
-    assert memory.available_bytes() == GIB + GIB // 2
+    assert free_memory.available_bytes() == GIB + GIB // 2
 
 
 def test_a_group_that_is_not_mounted_here_limits_nothing(machine: Path) -> None:
     (machine / "proc/self/cgroup").write_text("0::/of/the/host\n")
-    assert memory.available_bytes() == 8 * GIB
+    assert free_memory.available_bytes() == 8 * GIB
 
 
 def test_nothing_is_hoped_for_where_the_system_does_not_tell(machine: Path) -> None:
     (machine / "proc/meminfo").unlink()
-    assert memory.available_bytes() == 0
+    assert free_memory.available_bytes() == 0

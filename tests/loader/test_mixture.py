@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from fakes import fake_store, plain_store
 
-from loader.interleave import Interleaving
-from loader.mixture import Mixture, OrderOptions, Picks, draw_expression
-from loader.permutation import Shuffle
-from loader.selection import SampleIndex
+from resizeonce.loader.order.index import SampleIndex
+from resizeonce.loader.order.interleave import Interleaving
+from resizeonce.loader.order.mixture import Mixture, OrderOptions, Picks, draw_expression
+from resizeonce.loader.order.shuffle import Shuffle
 
 
 def mixture(*sizes: int, **options: object) -> Mixture:

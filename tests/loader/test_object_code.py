@@ -7,19 +7,19 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
-from runpy import run_path
+from runpy import run_module
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from loader import native, object_code
-from loader.native import NativeLoops
-from loader.object_code import ObjectCode, ObjectCodeError, load_functions
-from loader.passes import MEAN, STD
-from preprocess.gradient import pack_gradient
-from preprocess.mask_codec import compress_mask
+from resizeonce.loader.format.gradient import pack_gradient
+from resizeonce.loader.format.mask_codec import compress_mask
+from resizeonce.loader.kernels import native, object_code
+from resizeonce.loader.kernels.native import NativeLoops
+from resizeonce.loader.kernels.object_code import ObjectCode, ObjectCodeError, load_functions
+from resizeonce.loader.kernels.passes import MEAN, STD
 
 numba = pytest.importorskip("numba", reason="numba is not installed")
 carray, cfunc, types = numba.carray, numba.cfunc, numba.types
@@ -45,7 +45,7 @@ def loops(request: pytest.FixtureRequest) -> Iterator[NativeLoops]:
         code = request.getfixturevalue("kept_code")
         yield NativeLoops(object_code._link(ObjectCode.from_bytes(code.to_bytes())))
         return
-    functions = import_module("loader.row_loops").FUNCTIONS
+    functions = import_module("resizeonce.loader.kernels.row_loops").FUNCTIONS
     if request.param == "numba":
         yield NativeLoops({name: function.address for name, function in functions.items()})
     else:
@@ -115,8 +115,8 @@ def test_a_batch_of_no_rows_is_nothing(loops: NativeLoops) -> None:
 
 @pytest.fixture(scope="module")
 def few_loops() -> SimpleNamespace:
-    """Stands in for `loader.row_loops` where it matters only that something is kept: all but one loop do nothing."""
-    copy = import_module("loader.loops").copy_rows
+    """Stands in for `loader.kernels.row_loops` where it matters only that something is kept: all but one loop do nothing."""
+    copy = import_module("resizeonce.loader.kernels.loops").copy_rows
 
     @cfunc(types.void(types.CPointer(types.int64), types.int64, types.CPointer(types.uint8), types.int64))
     def copy_rows(addresses: Any, count: int, out: Any, size: int) -> None:
@@ -235,7 +235,7 @@ def test_without_numba_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_sources_to_compile_there_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(object_code, "_FOLDER", tmp_path / "loader")
-    with pytest.warns(UserWarning, match="filled by numpy, more slowly: .*loops.py"):
+    with pytest.warns(UserWarning, match="filled by numpy, more slowly: .*gradient.py"):
         assert load_functions.__wrapped__() is None
 
 
@@ -264,7 +264,7 @@ def test_code_without_one_of_the_functions_is_not_used(kept_code: ObjectCode) ->
 def test_functions_are_called_with_what_they_take(monkeypatch: pytest.MonkeyPatch) -> None:
     # What they are declared to take is told without compiling them.
     monkeypatch.setattr("numba.cfunc", lambda signature: lambda _: signature)
-    declared = run_path(str(Path(object_code.__file__).with_name("row_loops.py")))["FUNCTIONS"]
+    declared = run_module("resizeonce.loader.kernels.row_loops")["FUNCTIONS"]
     found = {
         name: "".join("a" if isinstance(kind, types.CPointer) else "n" for kind in signature.args)
         for name, signature in declared.items()
@@ -274,7 +274,7 @@ def test_functions_are_called_with_what_they_take(monkeypatch: pytest.MonkeyPatc
 
 NUMBA_AFTERWARDS = """
 import numpy as np
-from loader.object_code import load_functions
+from resizeonce.loader.kernels.object_code import load_functions
 
 assert load_functions()
 import sys

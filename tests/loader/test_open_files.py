@@ -9,13 +9,13 @@ from miniature.coco import write_coco
 from miniature.shapes import picture_of
 from stores import CONFIGS
 
-from loader import CacheOptions, Store
-from preprocess.config import load_config
-from preprocess.pipeline import convert
+from resizeonce.loader import CacheOptions, Store
+from resizeonce.preprocess.config import load_config
+from resizeonce.preprocess.run.convert import convert
 
 READ = """
 import resource, sys
-from loader import CacheOptions, Store
+from resizeonce.loader import CacheOptions, Store
 store = Store(sys.argv[1], cache=CacheOptions(folder=sys.argv[2]) if sys.argv[2:] else None)
 resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
 print(sum(len(store.batch(range(len(store)))["key"]) for _ in range(2)))

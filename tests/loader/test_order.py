@@ -12,14 +12,14 @@ from fakes import fake_store, plain_store
 from stores import coco_store
 from torch.utils.data import ConcatDataset, DataLoader
 
-from loader import SampleDataset, Store, collate
-from loader.mixture import OrderOptions, Picks
-from loader.order import Batching, EpochPlan, Order, Ranks
-from loader.permutation import Shuffle
-from loader.sampler import BatchSampler
-from loader.selection import SampleIndex
-from loader.subset import Subset
-from preprocess.errors import StoreError
+from resizeonce.loader import SampleDataset, Store, collate
+from resizeonce.loader.format.errors import StoreError
+from resizeonce.loader.order.index import SampleIndex
+from resizeonce.loader.order.mixture import OrderOptions, Picks
+from resizeonce.loader.order.plan import Batching, EpochPlan, Order, Ranks
+from resizeonce.loader.order.shuffle import Shuffle
+from resizeonce.loader.order.subset import Subset
+from resizeonce.loader.order.torch_sampler import BatchSampler
 
 Sample = tuple[int, int]
 
@@ -245,7 +245,7 @@ def test_what_can_not_be_is_refused() -> None:
 def test_ranks_are_those_of_an_initialised_torch_distributed(tmp_path: Path) -> None:
     assert Ranks.current() == Ranks(0, 1)
     code = (
-        "import torch.distributed as d; from loader.order import Ranks; assert Ranks.current() == Ranks(0, 1);"
+        "import torch.distributed as d; from resizeonce.loader.order.plan import Ranks; assert Ranks.current() == Ranks(0, 1);"
         f"d.init_process_group('gloo', init_method='file://{tmp_path}/store', rank=0, world_size=1);"
         "assert Ranks.current() == Ranks(0, 1); d.get_rank = lambda: 2; d.get_world_size = lambda: 5;"
         "assert Ranks.current() == Ranks(2, 5); d.destroy_process_group()"

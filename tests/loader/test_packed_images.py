@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from loader.native import native_loops
-from loader.passes import MEAN, STD
-from preprocess import gradient
-from preprocess.gradient import pack_gradient, unpack_gradient
-from preprocess.verify.packed import unpack_image
+from resizeonce.loader.format import gradient
+from resizeonce.loader.format.gradient import pack_gradient, unpack_gradient
+from resizeonce.loader.kernels.native import native_loops
+from resizeonce.loader.kernels.passes import MEAN, STD
+from resizeonce.preprocess.verify.packed import unpack_image
 
 LOOPS = native_loops()
 if LOOPS is None:

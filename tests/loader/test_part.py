@@ -8,11 +8,11 @@ import pytest
 from page_cache import evict, pages_in_memory, until_in_memory
 from stores import coco_store
 
-from loader import Store
-from loader.arrays import shard_path
-from loader.part import INDEX_BYTES, READ_WITH_A_SAMPLE
-from loader.tensors import TENSORS
-from preprocess.errors import StoreError
+from resizeonce.loader import Store
+from resizeonce.loader.format.errors import StoreError
+from resizeonce.loader.format.shard import shard_path
+from resizeonce.loader.part import INDEX_BYTES, READ_WITH_A_SAMPLE
+from resizeonce.loader.tensors import TENSORS
 
 WHOLE = slice(None)
 
@@ -67,7 +67,7 @@ def test_of_a_large_table_only_what_is_needed_is_read(
     store = Store(tmp_path / "coco.zarr")
     table = store.path / "part-00000" / shard_path(store._specs["masks/prompt_masks"])
     other = store.path / "part-00000" / shard_path(store._specs["masks/image"])
-    monkeypatch.setattr("loader.part.MOST_BYTES", table.stat().st_size - 1)
+    monkeypatch.setattr("resizeonce.loader.part.MOST_BYTES", table.stat().st_size - 1)
     evict(table)
     evict(other)
     store.expect(0)
@@ -81,7 +81,7 @@ def test_a_part_is_asked_for_once_and_not_when_it_is_open(
     coco_store(tmp_path)
     store = Store(tmp_path / "coco.zarr")
     asked: list[Path] = []
-    monkeypatch.setattr("loader.store.expect_tables", lambda folder, _: asked.append(folder))
+    monkeypatch.setattr("resizeonce.loader.store.expect_tables", lambda folder, _: asked.append(folder))
     store.part(1)
     first_of_each = [0, *store._sample_ends[:-1]]
     for sample in [*first_of_each, *range(-len(store), len(store)), len(store) + 1]:

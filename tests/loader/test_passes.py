@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from loader.native import native_loops
-from loader.passes import copy_into, normalize_into, widen_into
-from preprocess.gradient import pack_gradient
-from preprocess.layout import IMAGENET_MEAN, IMAGENET_STD
+from resizeonce.loader.format.gradient import pack_gradient
+from resizeonce.loader.format.layout import IMAGENET_MEAN, IMAGENET_STD
+from resizeonce.loader.kernels.native import native_loops
+from resizeonce.loader.kernels.passes import copy_into, normalize_into, widen_into
 
 LENGTHS = (0, 1, 3, 15, 16, 17, 63, 64, 65, 200)
 GUARD = 7
@@ -102,7 +102,7 @@ def test_simple_processors_give_the_same() -> None:
 
 
 def test_without_numba_numpy_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loader.passes.native_loops", lambda: None)
+    monkeypatch.setattr("resizeonce.loader.kernels.passes.native_loops", lambda: None)
     test_every_level_of_every_channel_is_normalized_to_the_last_bit()
     test_masks_are_widened_wherever_they_lie(65)
     test_rows_are_copied_wherever_they_lie(65)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from loader.permutation import MAX_SIZE, Shuffle, hash_columns, hash_words, mix, permute, scale
+from resizeonce.loader.order.shuffle import MAX_SIZE, Shuffle, hash_columns, hash_words, mix, permute, scale
 
 GOLDEN_10 = [8, 9, 3, 4, 6, 0, 1, 5, 7, 2]
 GOLDEN_BILLION = [311755093, 923030262, 984529238, 717993506, 440740510]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from loader import BatchLoader, Ranks
-from loader.batches import BatchOptions
+from resizeonce.loader import BatchLoader, Ranks
+from resizeonce.loader.workers.batch_loader import BatchOptions
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def keys_of_epoch(store: Path, epoch: int) -> list[str]:
 TRAIN = """
 import sys
 import torch.distributed as dist
-from loader import BatchLoader
+from resizeonce.loader import BatchLoader
 
 loader = BatchLoader(sys.argv[1], 1, 1)
 dist.init_process_group("gloo", init_method=f"file://{sys.argv[2]}", rank=int(sys.argv[3]), world_size=2)

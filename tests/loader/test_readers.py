@@ -13,10 +13,10 @@ from miniature.every import WRITERS
 from numpy.typing import NDArray
 from stores import COMPACT_IMAGES, CONFIGS, USUAL, coco_store, pictures
 
-from loader.store import Store
-from preprocess.config import load_config
-from preprocess.layout import TensorSizes, array_specs
-from preprocess.pipeline import convert
+from resizeonce.loader.format.layout import TensorSizes, array_specs
+from resizeonce.loader.store import Store
+from resizeonce.preprocess.config import load_config
+from resizeonce.preprocess.run.convert import convert
 
 PATHS = [spec.path for spec in array_specs(TensorSizes(), 1)]
 RECIPES = {
@@ -117,7 +117,7 @@ def test_zarr_python_finds_the_codec_by_the_entry_point(tmp_path: Path) -> None:
         "import sys, zarr\n"
         "images = zarr.open_group('coco.zarr', mode='r')['part-00000/images']\n"
         "print(images['g_pixel_values'][1].sum())\n"
-        "print('loader' in sys.modules)\n"
+        "print('torch' in sys.modules)\n"
     )
     command = [sys.executable, "-c", script]
     found = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path).stdout.split()

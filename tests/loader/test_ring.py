@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 from stores import coco_store
 
-from loader import BatchLoader, CacheOptions, Order, OrderOptions, SampleIndex, Store, ring, workers
-from loader.batches import BatchOptions
-from loader.crew import Worker
-from loader.filling import SampleError
-from loader.slots import Slots
-from loader.workers import Reply, Setup, Task, fill_slot
+from resizeonce.loader import BatchLoader, CacheOptions, Order, OrderOptions, SampleIndex, Store
+from resizeonce.loader.buffers.slots import Slots
+from resizeonce.loader.fill import SampleError
+from resizeonce.loader.workers import ring
+from resizeonce.loader.workers import worker as workers
+from resizeonce.loader.workers.batch_loader import BatchOptions
+from resizeonce.loader.workers.launch import Worker
+from resizeonce.loader.workers.worker import Reply, Setup, Task, fill_slot
 
 WAYS = [(0, "thread"), (2, "thread"), (2, "process")]
 PREFETCH = 3
@@ -202,11 +204,11 @@ def test_stores_that_are_read_together_stay_in_memory_together(
     stores = [Store(store), Store(store)]
     assert all(one.stays_in_memory for one in stores)
     free = 2 * stores[0].num_bytes
-    monkeypatch.setattr("loader.store.available_bytes", lambda: free)
+    monkeypatch.setattr("resizeonce.loader.store.available_bytes", lambda: free)
     assert Store(store).stays_in_memory
     loader = BatchLoader(stores, 2, 0)
     assert not any(one.stays_in_memory for one in stores)
-    monkeypatch.setattr("loader.store.available_bytes", lambda: 2 * free)
+    monkeypatch.setattr("resizeonce.loader.store.available_bytes", lambda: 2 * free)
     BatchLoader(stores, 2, 0)
     assert all(one.stays_in_memory for one in stores)
     loader.close()

@@ -12,12 +12,12 @@ import pytest
 from grids import slow
 from stores import COMPACT_IMAGES, SIZES, coco_store
 
-from loader import Store, filling
-from loader.filling import SampleError
-from loader.object_code import load_functions
-from loader.part import Part
-from loader.rows import fill_rows
-from loader.tensors import TENSORS
+from resizeonce.loader import Store, fill
+from resizeonce.loader.fill import SampleError
+from resizeonce.loader.kernels.object_code import load_functions
+from resizeonce.loader.part import Part
+from resizeonce.loader.rows import fill_rows
+from resizeonce.loader.tensors import TENSORS
 
 FORMS: dict[str, tuple[str, ...]] = {
     "raw": (),
@@ -39,7 +39,7 @@ def test_a_batch_is_the_same_as_row_by_row(
     store = Store(tmp_path / "coco.zarr")
     samples = [*range(len(store)), 0, len(store) - 1]
     batch = store.batch(samples)
-    monkeypatch.setattr(filling, "fill_rows", leave_everything)
+    monkeypatch.setattr(fill, "fill_rows", leave_everything)
     expected = store.batch(samples)
     assert batch.keys() == expected.keys()
     for key, value in expected.items():
@@ -57,7 +57,7 @@ def test_a_batch_of_stores_of_several_forms_is_filled_by_loops_all_the_same(tmp_
     picks = [(store, sample) for sample in (0, 5, 9) for store in stores]
     layout = stores[0].array_layout(len(picks), TENSORS)
     arrays = {name: np.empty(shape, dtype) for name, (shape, dtype) in layout.items()}
-    filling.fill_batch(picks, arrays)
+    fill.fill_batch(picks, arrays)
     for tensor in ("pixel_values", "g_pixel_values"):
         located = [store.locate(sample) for store, sample in picks]
         rows = [(part, int(masks[0])) for part, masks in located]
@@ -115,7 +115,7 @@ def test_parts_of_one_group_of_samples_are_open_at_once_and_no_more(
             gc.collect()
             most = max(most, sum(one() is not None for one in opened))
 
-    monkeypatch.setattr("loader.store.Part", Counted)
+    monkeypatch.setattr("resizeonce.loader.store.Part", Counted)
     found = Store(tmp_path / "coco.zarr").batch(range(len(store)))
     assert len(opened) == len(SIZES)
     # The two of a group, and the one that is just being opened, before the oldest is let go.
@@ -144,7 +144,7 @@ def test_every_loop_of_a_batch_is_loaded_with_the_dataset_before_workers_are_for
     pytest.importorskip("numba")
     coco_store(tmp_path, *FORMS[form])
     script = (
-        "import sys; from loader import SampleDataset, native, object_code; "
+        "import sys; from resizeonce.loader import SampleDataset; from resizeonce.loader.kernels import native, object_code; "
         "dataset = SampleDataset(sys.argv[1]); assert native.native_loops.cache_info().currsize == 1; "
         "object_code._link = object_code.compiled = None; dataset.__getitems__([0, 1, 2]); "
         # The compiler itself is not: it takes longer to import than all else.

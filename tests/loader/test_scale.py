@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from loader import Order, OrderOptions, SampleIndex, Store
-from loader.order import Batching
+from resizeonce.loader import Order, OrderOptions, SampleIndex, Store
+from resizeonce.loader.order.plan import Batching
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "scale.py"
 

@@ -12,12 +12,12 @@ from fakes import FakeStore, fake_store
 from numpy.typing import NDArray
 from stores import coco_store
 
-from loader import Store
-from loader.bits import PartBits
-from loader.permutation import hash_words
-from loader.selection import Masks, SampleIndex, content_digest
-from loader.subset import KeySet, Subset, hash_texts
-from preprocess.errors import StoreError
+from resizeonce.loader import Store
+from resizeonce.loader.format.errors import StoreError
+from resizeonce.loader.order.bits import PartBits
+from resizeonce.loader.order.index import Masks, SampleIndex, content_digest
+from resizeonce.loader.order.shuffle import hash_words
+from resizeonce.loader.order.subset import KeySet, Subset, hash_texts
 
 PARTS = [[3, 1, 40, 2], [], [7], [1, 1, 1, 1, 1, 1, 1, 1, 1], [100, 5]]
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 import numpy as np
 import pytest
 
-from loader.large_pages import LARGE_PAGE, make_pages, map_shared, new_array
-from loader.slots import ArrayLayout, Pool, Slots
+from resizeonce.loader.buffers.huge_pages import LARGE_PAGE, make_pages, map_shared, new_array
+from resizeonce.loader.buffers.slots import ArrayLayout, Pool, Slots
 
 LAYOUT = {"image": ((4, 3, 5, 5), "uint8"), "mask": ((4, 7, 9), "float32")}
 
@@ -40,7 +40,7 @@ def test_another_process_sees_what_is_written_at_an_offset_and_both_are_aligned(
     make_pages(memory)
     memory[:] = np.arange(memory.size) % 251
     script = (
-        "import sys, numpy as np; from loader.large_pages import LARGE_PAGE, map_shared; "
+        "import sys, numpy as np; from resizeonce.loader.buffers.huge_pages import LARGE_PAGE, map_shared; "
         "m = map_shared(int(sys.argv[1]), 2 * LARGE_PAGE, LARGE_PAGE); "
         "assert m.ctypes.data % LARGE_PAGE == 0 and (m == np.arange(m.size) % 251).all(); m[5] = 255"
     )
@@ -108,11 +108,11 @@ def test_a_pool_hands_out_no_memory_twice_also_where_another_thread_comes_in_bet
     taken = []
 
     def come_in_between(numbers: Iterable[int]) -> deque[int]:
-        monkeypatch.setattr("loader.slots.deque", deque)
+        monkeypatch.setattr("resizeonce.loader.buffers.slots.deque", deque)
         taken.append(pool.take(8192))
         return deque(numbers)
 
-    monkeypatch.setattr("loader.slots.deque", come_in_between)
+    monkeypatch.setattr("resizeonce.loader.buffers.slots.deque", come_in_between)
     taken += [pool.take(8192) for _ in range(3)]
     places = [memory.ctypes.data for memory in taken if memory is not None]
     assert len(places) == len(set(places)) >= 3

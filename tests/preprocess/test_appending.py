@@ -13,14 +13,15 @@ from miniature.coco import write_coco
 from miniature.sa1b import write_sa1b
 from stores import CONFIGS, TINY, coco_config, coco_store, pictures, tree_digest
 
-import loader
-from preprocess import manifest
-from preprocess.attributes import read_attributes
-from preprocess.config import load_config
-from preprocess.errors import ConfigError, StoreError
-from preprocess.job import Plan, plan_as_json
-from preprocess.pipeline import Report, RunOptions, convert, finish
-from preprocess.verify import VerifyOptions, verify_store
+from resizeonce import loader
+from resizeonce.loader.format.errors import StoreError
+from resizeonce.loader.format.metadata import read_attributes
+from resizeonce.preprocess.config import load_config
+from resizeonce.preprocess.errors import ConfigError
+from resizeonce.preprocess.run.convert import Report, RunOptions, convert, finish
+from resizeonce.preprocess.store import root as manifest
+from resizeonce.preprocess.store.plan import Plan, plan_as_json
+from resizeonce.preprocess.verify.check_store import VerifyOptions, verify_store
 
 
 def grown(folder: Path, count: int) -> Path:
@@ -103,7 +104,7 @@ def test_an_append_that_was_stopped_goes_on_and_the_old_store_is_read_until_then
     append(root, tmp_path / "b")
     out = tmp_path / "a"
     with monkeypatch.context() as stopped:
-        stopped.setattr("preprocess.pipeline.finish_store", interrupt)
+        stopped.setattr("resizeonce.preprocess.run.convert.finish_store", interrupt)
         with pytest.raises(KeyboardInterrupt):
             append(root, out)
     assert len(loader.SampleDataset(out)) == 4
@@ -123,7 +124,7 @@ def test_a_dataset_that_grew_during_an_append_is_told_and_what_to_remove(
     before = tree_digest(out)
     root = grown(tmp_path, 4)
     with monkeypatch.context() as stopped:
-        stopped.setattr("preprocess.pipeline.finish_store", interrupt)
+        stopped.setattr("resizeonce.preprocess.run.convert.finish_store", interrupt)
         with pytest.raises(KeyboardInterrupt):
             append(root, out)
     root = grown(tmp_path, 5)
@@ -222,7 +223,7 @@ def test_an_append_that_was_killed_at_its_very_end_is_finished_once(
     write = manifest.write_whole
     with monkeypatch.context() as stopped:
         stopped.setattr(
-            "preprocess.manifest.write_whole",
+            "resizeonce.preprocess.store.root.write_whole",
             lambda path, content: interrupt() if path.name == "zarr.json" else write(path, content),
         )
         with pytest.raises(KeyboardInterrupt):
@@ -230,7 +231,7 @@ def test_an_append_that_was_killed_at_its_very_end_is_finished_once(
     assert (out / "rejects.jsonl").exists()
     assert not verify_store(out).is_damaged
     with monkeypatch.context() as stopped:
-        stopped.setattr("preprocess.manifest.sweep_attempts", interrupt)
+        stopped.setattr("resizeonce.preprocess.store.root.sweep_attempts", interrupt)
         with pytest.raises(KeyboardInterrupt):
             finish(out)
     (out / ".job.json").write_bytes(plan_of(out))

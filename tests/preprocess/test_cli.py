@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner, Result
 from stores import CONFIGS, coco_root
 
-from preprocess.cli import main
+from resizeonce.preprocess.cli import main
 
 CONFIG = str(CONFIGS / "coco.toml")
 

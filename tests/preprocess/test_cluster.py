@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from stores import CONFIGS, USUAL, coco_config, coco_root, tree_digest
 
-from preprocess.cluster import ClusterError, open_cluster
-from preprocess.errors import ConfigError
-from preprocess.pipeline import RunOptions, convert
+from resizeonce.preprocess.errors import ConfigError
+from resizeonce.preprocess.run.convert import RunOptions, convert
+from resizeonce.preprocess.run.dask_cluster import ClusterError, open_cluster
 
 needs_dask = pytest.mark.skipif(
     importlib.util.find_spec("distributed") is None, reason="needs Dask: pip install distributed"
@@ -66,7 +66,15 @@ def test_a_dask_cluster_that_loses_a_worker_gives_the_bytes_of_a_local_run(tmp_p
     convert(coco_config(*USUAL, *settings), root, tmp_path / "whole")
     out = tmp_path / "out"
     # Relative paths, of a folder that is not the workers' own.
-    command = [sys.executable, "-m", "preprocess", "convert", str(CONFIGS / "coco.toml"), "--root", root.name]
+    command = [
+        sys.executable,
+        "-m",
+        "resizeonce.preprocess",
+        "convert",
+        str(CONFIGS / "coco.toml"),
+        "--root",
+        root.name,
+    ]
     command += ["--out", out.name, "--set", *settings, "--scheduler"]
     with cluster(tmp_path, 2) as (address, workers):
         run = subprocess.Popen(
@@ -87,7 +95,7 @@ def test_a_dask_cluster_that_loses_a_worker_gives_the_bytes_of_a_local_run(tmp_p
 
 @needs_dask
 def test_a_scheduler_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("preprocess.cluster.CONNECT_SECONDS", 1)
+    monkeypatch.setattr("resizeonce.preprocess.run.dask_cluster.CONNECT_SECONDS", 1)
     with (
         pytest.raises(ClusterError, match=r"no Dask scheduler answers at 'tcp://127\.0\.0\.1:9'"),
         open_cluster("tcp://127.0.0.1:9"),
@@ -102,7 +110,7 @@ def test_a_scheduler_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatc
 
 @needs_dask
 def test_a_scheduler_without_workers_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("preprocess.cluster.CONNECT_SECONDS", 5)
+    monkeypatch.setattr("resizeonce.preprocess.run.dask_cluster.CONNECT_SECONDS", 5)
     with (
         cluster(tmp_path, 0) as (address, _),
         pytest.raises(ClusterError, match="has no workers: start some with `dask worker"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from preprocess.compiled import compiled
+from resizeonce.loader.format.compiled import compiled
 
 pytest.importorskip("numba")
 
@@ -19,7 +19,7 @@ places = getattr(caching, "CacheImpl", None) or caching._CacheImpl
 places._locator_classes = [place for place in places._locator_classes if "UserProvided" in place.__name__]
 import numpy as np
 from numba import config
-from preprocess.mask_codec import compress_mask
+from resizeonce.loader.format.mask_codec import compress_mask
 print(len(compress_mask(np.zeros((64, 64), np.bool_))), config.CACHE_DIR)
 """
 
@@ -35,9 +35,9 @@ def test_without_a_place_for_numbas_cache_the_process_compiles_for_itself() -> N
 
 
 def test_a_module_that_is_not_there_is_none() -> None:
-    assert compiled("preprocess.no_such_loops") is None
+    assert compiled("resizeonce.no_such_loops") is None
 
 
 def test_nothing_is_compiled_where_numba_is_told_not_to(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
-    assert compiled.__wrapped__("preprocess.gradient_loops") is None
+    assert compiled.__wrapped__("resizeonce.loader.format.gradient_loops") is None

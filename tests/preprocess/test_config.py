@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 from stores import CONFIGS
 
-from preprocess.config import load_config, parse_config
-from preprocess.errors import ConfigError
-from preprocess.sources import SOURCES
+from resizeonce.preprocess.config import load_config, parse_config
+from resizeonce.preprocess.errors import ConfigError
+from resizeonce.preprocess.sources.registry import SOURCES
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.stem)

@@ -14,15 +14,15 @@ from miniature.shapes import picture_of
 from PIL import Image
 from stores import CONFIGS, TINY, tree_digest
 
-from loader import Store
-from preprocess.cli import main
-from preprocess.config import Config, load_config
-from preprocess.engine import EngineName
-from preprocess.forecast import forecast, measure_scenes
-from preprocess.manifest import fingerprint_of, read_rejects
-from preprocess.pipeline import RunOptions, convert, open_source
-from preprocess.report import report_lines
-from preprocess.verify import VerifyOptions, verify_store
+from resizeonce.loader import Store
+from resizeonce.preprocess.cli import main
+from resizeonce.preprocess.cli_text import report_lines
+from resizeonce.preprocess.config import Config, load_config
+from resizeonce.preprocess.run.convert import RunOptions, convert, open_source
+from resizeonce.preprocess.run.forecast import forecast, measure_scenes
+from resizeonce.preprocess.store.root import fingerprint_of, read_rejects
+from resizeonce.preprocess.tensors.engine import EngineName
+from resizeonce.preprocess.verify.check_store import VerifyOptions, verify_store
 
 ENGINES: tuple[EngineName, ...] = ("exact-fast", "pillow")
 WITH_PICTURES = [source for source in WRITERS if source != "npz"]

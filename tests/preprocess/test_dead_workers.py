@@ -15,11 +15,11 @@ from grids import slow
 from stores import coco_config, coco_root, coco_store, tree_digest
 from trouble import Harm, crash, harm_scenes, kill, stall
 
-from preprocess import processes
-from preprocess.manifest import read_rejects
-from preprocess.pipeline import convert
-from preprocess.processes import WorkerError
-from preprocess.verify import VerifyOptions, verify_store
+from resizeonce.preprocess.run import processes
+from resizeonce.preprocess.run.convert import convert
+from resizeonce.preprocess.run.processes import WorkerError
+from resizeonce.preprocess.store.root import read_rejects
+from resizeonce.preprocess.verify.check_store import VerifyOptions, verify_store
 
 Log = pytest.LogCaptureFixture
 Patch = pytest.MonkeyPatch
@@ -69,7 +69,7 @@ def test_a_stalled_worker_is_ended_and_its_scene_rejected(
     tmp_path: Path, monkeypatch: Patch, caplog: Log
 ) -> None:
     harm_scenes(monkeypatch, {0: Harm(tmp_path / "harm", stall)})
-    monkeypatch.setattr("preprocess.pipeline.FORECAST_SCENES", 0)
+    monkeypatch.setattr("resizeonce.preprocess.run.convert.FORECAST_SCENES", 0)
     coco_root(tmp_path)
     report = coco_store(tmp_path, engine="pillow", workers=2, stall_seconds=4)
     assert [reject.key for reject in read_rejects(report.store)] == ["coco/1"]
@@ -82,7 +82,7 @@ def test_more_deadly_scenes_than_a_part_may_cost_workers_are_all_rejected(
 ) -> None:
     coco_root(tmp_path)
     monkeypatch.setattr(processes, "MAX_DEATHS", 3)
-    monkeypatch.setattr("preprocess.pipeline.FORECAST_SCENES", 0)
+    monkeypatch.setattr("resizeonce.preprocess.run.convert.FORECAST_SCENES", 0)
     harm_scenes(monkeypatch, {n: Harm(tmp_path / f"harm{n}", kill) for n in (0, 2)})
     report = coco_store(tmp_path, "store.scenes_per_part=8", engine="pillow", workers=2)
     assert report.attributes["totals"]["rejects"] == {"worker": 2}
@@ -118,11 +118,12 @@ from collections.abc import Callable
 from pathlib import Path
 from stores import coco_config
 from trouble import Harm, Harmful, kill
-from preprocess import RunOptions, convert, pipeline
+from resizeonce.preprocess import RunOptions, convert
+from resizeonce.preprocess.run import convert as run
 
 folder, workers = Path(sys.argv[1]), int(sys.argv[2])
-sound = pipeline.open_source
-pipeline.open_source = lambda config, root: Harmful(sound(config, root), {2: Harm(folder / "harm", kill)})
+sound = run.open_source
+run.open_source = lambda config, root: Harmful(sound(config, root), {2: Harm(folder / "harm", kill)})
 GUARD
     convert(coco_config(), folder / "coco", folder / "coco.zarr", RunOptions(workers=workers, engine="pillow"))
 """

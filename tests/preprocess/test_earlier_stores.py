@@ -22,14 +22,14 @@ from miniature.every import WRITERS
 from miniature.shapes import picture_of
 from stores import CONFIGS, TINY, make_unfinished, tree_digest
 
-from preprocess.cli import main
-from preprocess.config import Config, load_config, parse_config
-from preprocess.errors import StoreError
-from preprocess.job import describe_job
-from preprocess.manifest import fingerprint_of
-from preprocess.pipeline import RunOptions, convert, open_source
-from preprocess.sources import SOURCES
-from preprocess.verify import VerifyOptions, verify_store
+from resizeonce.loader.format.errors import StoreError
+from resizeonce.preprocess.cli import main
+from resizeonce.preprocess.config import Config, load_config, parse_config
+from resizeonce.preprocess.run.convert import RunOptions, convert, open_source
+from resizeonce.preprocess.sources.registry import SOURCES
+from resizeonce.preprocess.store.plan import describe_job
+from resizeonce.preprocess.store.root import fingerprint_of
+from resizeonce.preprocess.verify.check_store import VerifyOptions, verify_store
 
 FIRST_OPTIONS: dict[str, dict[str, Any]] = {
     "coco": {

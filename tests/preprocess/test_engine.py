@@ -6,11 +6,11 @@ from grids import pairs
 from miniature.every import WRITERS
 from stores import CONFIGS, pictures, tree_digest
 
-from preprocess.config import load_config
-from preprocess.engine import PILLOW, default_engine, open_engine
-from preprocess.pipeline import RunOptions, convert
-from preprocess.segmentation import Bitmap, Rle
-from preprocess.transforms import MaskFilter
+from resizeonce.preprocess.config import load_config
+from resizeonce.preprocess.decode.segmentation import Bitmap, Rle
+from resizeonce.preprocess.run.convert import RunOptions, convert
+from resizeonce.preprocess.tensors.engine import PILLOW, default_engine, open_engine
+from resizeonce.preprocess.tensors.transforms import MaskFilter
 
 pytest.importorskip("numba")
 

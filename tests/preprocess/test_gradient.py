@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from preprocess import gradient
-from preprocess.gradient import pack_gradient, unpack_gradient
-from preprocess.verify.packed import unpack_image
-from preprocess.zarr_codec import GradientCodec
+from resizeonce.loader.format import gradient
+from resizeonce.loader.format.gradient import pack_gradient, unpack_gradient
+from resizeonce.loader.format.zarr_codec import GradientCodec
+from resizeonce.preprocess.verify.packed import unpack_image
 
 Image = NDArray[np.uint8]
 

@@ -11,13 +11,8 @@ import pytest
 from miniature.shapes import ellipse_of, picture_of
 from PIL import Image, ImageOps
 
-from preprocess.errors import RecordError
-from preprocess.images import (
-    MAX_IMAGE_BYTES,
-    decode_bitmap,
-    decode_image,
-    is_same_picture,
-)
+from resizeonce.preprocess.decode.images import MAX_IMAGE_BYTES, decode_bitmap, decode_image, is_same_picture
+from resizeonce.preprocess.errors import RecordError
 
 PICTURE = picture_of(37, 61, 1)
 

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from raw_server import Manners, serving
 from stores import coco_root, coco_store, make_unfinished
 
-from preprocess.cli import main
+from resizeonce.preprocess.cli import main
 
 
 def run(*arguments: str) -> tuple[int, str]:
@@ -43,7 +43,7 @@ def test_of_an_unfinished_and_of_no_store_it_says_what_it_says_of_a_folder(tmp_p
 def test_a_server_that_refuses_or_is_gone_is_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("preprocess.remote.connection.RETRY_SECONDS", (0.0,))
+    monkeypatch.setattr("resizeonce.loader.remote.connection.RETRY_SECONDS", (0.0,))
     with serving(tmp_path, Manners(statuses={"/coco.zarr/zarr.json": 403})) as url:
         code, output = run("info", f"{url}/coco.zarr")
     assert (code, output.startswith("error: ")) == (1, True)

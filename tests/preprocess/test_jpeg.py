@@ -10,10 +10,10 @@ import pytest
 from miniature.shapes import picture_of
 from PIL import Image
 
-from preprocess import jpeg
-from preprocess.errors import RecordError
-from preprocess.images import decode_image
-from preprocess.jpeg import decode_jpeg, matches_pillow
+from resizeonce.preprocess.decode import jpeg
+from resizeonce.preprocess.decode.images import decode_image
+from resizeonce.preprocess.decode.jpeg import decode_jpeg, matches_pillow
+from resizeonce.preprocess.errors import RecordError
 
 SELFCHECK = sorted((Path(jpeg.__file__).parent / "selfcheck").glob("*.jpg"))
 MUTATIONS_PER_FILE = 50

@@ -1,9 +1,9 @@
-"""docs/format.md and preprocess/layout.py say the same."""
+"""docs/format.md and loader/format/layout.py say the same."""
 
 import re
 from pathlib import Path
 
-from preprocess.layout import FORMAT_VERSIONS, TEXT_COLUMNS, TensorSizes, array_specs
+from resizeonce.loader.format.layout import FORMAT_VERSIONS, TEXT_COLUMNS, TensorSizes, array_specs
 
 PAGE = (Path(__file__).parents[2] / "docs" / "format.md").read_text()
 

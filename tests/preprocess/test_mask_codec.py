@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from numcodecs.zstd import Zstd
 from numpy.typing import NDArray
 
-from preprocess import mask_codec
-from preprocess.mask_codec import compress_mask
-from preprocess.zstd_tables import LITERAL_LENGTHS, MATCH_LENGTHS, OFFSETS, CodeTable
+from resizeonce.loader.format import mask_codec
+from resizeonce.loader.format.mask_codec import compress_mask
+from resizeonce.loader.format.zstd_tables import LITERAL_LENGTHS, MATCH_LENGTHS, OFFSETS, CodeTable
 
 Mask = NDArray[np.bool_]
 

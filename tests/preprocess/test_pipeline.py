@@ -15,14 +15,15 @@ from grids import pairs, slow
 from soak import children_of
 from stores import CONFIGS, USUAL, coco_config, coco_root, coco_store, make_unfinished, tree_digest
 
-import preprocess
-from preprocess.errors import ConfigError, StoreError
-from preprocess.job import describe_job
-from preprocess.pipeline import RunOptions, convert, open_source
-from preprocess.prepare import plan_run, start_store
-from preprocess.presence import Presence
-from preprocess.tasks import Tasks, write_part
-from preprocess.writer import RejectedError
+from resizeonce import preprocess
+from resizeonce.loader.format.errors import StoreError
+from resizeonce.preprocess.errors import ConfigError
+from resizeonce.preprocess.run.convert import RunOptions, convert, open_source
+from resizeonce.preprocess.run.part_task import Tasks, write_part
+from resizeonce.preprocess.run.planning import plan_run, start_store
+from resizeonce.preprocess.run.raw_data_guard import Presence
+from resizeonce.preprocess.store.part_writer import RejectedError
+from resizeonce.preprocess.store.plan import describe_job
 
 
 def totals(store: Path) -> dict[str, Any]:
@@ -181,7 +182,15 @@ def test_a_dataset_of_which_nothing_is_usable_gives_an_empty_store(tmp_path: Pat
 def test_ctrl_c_exits_with_130_and_the_next_run_finishes(tmp_path: Path) -> None:
     root = coco_root(tmp_path)
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "preprocess", "convert", str(CONFIGS / "coco.toml"), "--root", str(root)]
+    command = [
+        sys.executable,
+        "-m",
+        "resizeonce.preprocess",
+        "convert",
+        str(CONFIGS / "coco.toml"),
+        "--root",
+        str(root),
+    ]
     command += ["--out", str(out), "--workers", "2", "--set", "store.scenes_per_part=1"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     while not list(out.glob(".attempts/part-*")) and not list(out.glob("part-*")):
@@ -224,7 +233,7 @@ def test_workers_end_with_a_killed_run_and_the_next_run_gives_the_same_bytes(tmp
     command = [
         sys.executable,
         "-m",
-        "preprocess",
+        "resizeonce.preprocess",
         "convert",
         str(CONFIGS / "coco.toml"),
         "--root",
@@ -277,7 +286,7 @@ def test_a_store_that_lost_a_part_is_unfinished_also_when_its_plan_is_there_alre
     (store / "zarr.json").write_bytes(root)
     shutil.rmtree(store / "part-00001")
     with monkeypatch.context() as stopped:
-        stopped.setattr("preprocess.pipeline.finish_store", interrupt)
+        stopped.setattr("resizeonce.preprocess.run.convert.finish_store", interrupt)
         with pytest.raises(KeyboardInterrupt):
             coco_store(tmp_path)
     assert not (store / "zarr.json").exists()
@@ -317,7 +326,7 @@ def test_a_task_that_outlives_its_run_writes_nothing_into_the_next_ones_store(tm
 def test_more_parts_than_have_names_are_refused_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("preprocess.prepare.MAX_PARTS", 2)
+    monkeypatch.setattr("resizeonce.preprocess.run.planning.MAX_PARTS", 2)
     with pytest.raises(
         ConfigError, match=r"would have 3 parts, and 2 is the most: raise store\.scenes_per_part"
     ):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from miniature.shapes import picture_of
 
-from preprocess.errors import RecordError
-from preprocess.images import decode_bitmap, decode_image
-from preprocess.png import PNG_SIGNATURE, check_png
+from resizeonce.preprocess.decode.images import decode_bitmap, decode_image
+from resizeonce.preprocess.decode.png import PNG_SIGNATURE, check_png
+from resizeonce.preprocess.errors import RecordError
 
 PICTURE = picture_of(50, 40, 2)
 ROW_BYTES = 1 + 3 * 40

@@ -12,9 +12,9 @@ from forge import Forgery
 from miniature.coco import write_coco
 from stores import coco_config, coco_root, coco_store, make_unfinished, pictures, tree_digest
 
-from preprocess.errors import StoreError
-from preprocess.pipeline import RunOptions, convert, convert_range, finish
-from preprocess.ranges import PartRange
+from resizeonce.loader.format.errors import StoreError
+from resizeonce.preprocess.run.convert import RunOptions, convert, convert_range, finish
+from resizeonce.preprocess.run.part_range import PartRange
 
 
 def thesis(folder: Path) -> Path:

@@ -22,13 +22,13 @@ from miniature.shapes import picture_of
 from remote_disk import register_disk
 from stores import CONFIGS, coco_config, options_of, tree_digest
 
-from preprocess.cli import main
-from preprocess.destination import open_destination, staging_folder
-from preprocess.errors import StoreError
-from preprocess.manifest import read_rejects
-from preprocess.pipeline import Report, RunOptions, convert, convert_range, finish
-from preprocess.ranges import PartRange
-from preprocess.remote import connection
+from resizeonce.loader.format.errors import StoreError
+from resizeonce.loader.remote import connection
+from resizeonce.preprocess.cli import main
+from resizeonce.preprocess.run.convert import Report, RunOptions, convert, convert_range, finish
+from resizeonce.preprocess.run.destination import open_destination, staging_folder
+from resizeonce.preprocess.run.part_range import PartRange
+from resizeonce.preprocess.store.root import read_rejects
 
 SMALL = [
     "recipe.g_pixel_values.size=64",
@@ -469,7 +469,7 @@ def test_killed_while_it_uploads_the_same_command_finishes(
     arguments += ["--scratch", str(tmp_path / "scratch")]
     arguments += options_of(SMALL)
     code = (
-        "from remote_disk import register_disk; from preprocess.cli import main;"
+        "from remote_disk import register_disk; from resizeonce.preprocess.cli import main;"
         "register_disk(deadly='part-00002/masks/masks/c/0/0/0'); main()"
     )
     killed = subprocess.run(

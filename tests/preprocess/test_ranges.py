@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from miniature.every import WRITERS
 from stores import CONFIGS, TINY, coco_config, coco_root, coco_store, options_of, pictures, tree_digest
 
-from preprocess.errors import ConfigError, StoreError
-from preprocess.lock import locked
-from preprocess.pipeline import RunOptions, convert, convert_range, finish
-from preprocess.ranges import PartRange, describe_numbers
-from preprocess.report import range_lines
+from resizeonce.loader.format.errors import StoreError
+from resizeonce.preprocess.cli_text import range_lines
+from resizeonce.preprocess.errors import ConfigError
+from resizeonce.preprocess.run.convert import RunOptions, convert, convert_range, finish
+from resizeonce.preprocess.run.part_range import PartRange, describe_numbers
+from resizeonce.preprocess.store.lock import locked
 
 
 @given(st.integers(0, 300), st.integers(0, 300), st.integers(1, 50))
@@ -39,7 +40,7 @@ def test_numbers_are_told_as_spans() -> None:
 
 
 def command(root: Path, out: Path, *options: str, config: str = "coco") -> list[str]:
-    start = [sys.executable, "-m", "preprocess", "convert", str(CONFIGS / f"{config}.toml")]
+    start = [sys.executable, "-m", "resizeonce.preprocess", "convert", str(CONFIGS / f"{config}.toml")]
     return [
         *start,
         "--root",
@@ -79,7 +80,7 @@ def test_separate_processes_in_any_order_and_at_once_give_the_bytes_of_one_run(t
     )
     assert "every part is there: resizeonce finish" in last.stdout
     finished = subprocess.run(
-        [sys.executable, "-m", "preprocess", "finish", str(out), "--max-rejects", "9"],
+        [sys.executable, "-m", "resizeonce.preprocess", "finish", str(out), "--max-rejects", "9"],
         check=False,
         capture_output=True,
         text=True,

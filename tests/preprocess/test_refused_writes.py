@@ -13,9 +13,9 @@ from grids import pairs, slow
 from stores import USUAL, coco_config, coco_root, coco_store, tree_digest
 from trouble import Harm, harm_scenes
 
-from preprocess import shards, target
-from preprocess.errors import PreprocessError, SourceError, StoreError
-from preprocess.pipeline import RunOptions, convert
+from resizeonce.loader.format.errors import PreprocessError, SourceError, StoreError
+from resizeonce.preprocess.run.convert import RunOptions, convert
+from resizeonce.preprocess.store import filesystem, shard_writer
 
 Patch = pytest.MonkeyPatch
 
@@ -60,17 +60,21 @@ def test_a_refused_write_stops_the_run_and_the_next_one_goes_on(
 
     with monkeypatch.context() as refusing:
         if where == "row":
-            write = shards.ShardWriter._write
-            refusing.setattr(shards.ShardWriter, "_write", lambda *a: (refuse_after(90), write(*a))[1])
+            write = shard_writer.ShardWriter._write
+            refusing.setattr(shard_writer.ShardWriter, "_write", lambda *a: (refuse_after(90), write(*a))[1])
         elif where == "sync":
-            refusing.setattr("preprocess.writer.sync", lambda *_: refuse_after(120))
+            refusing.setattr("resizeonce.preprocess.store.part_writer.sync", lambda *_: refuse_after(120))
         elif where == "rename":
-            rename = target.replace_folder
-            refusing.setattr("preprocess.writer.replace_folder", lambda *a: (refuse_after(1), rename(*a))[1])
-        else:
-            whole_file = target.write_whole
+            rename = filesystem.replace_folder
             refusing.setattr(
-                "preprocess.manifest.write_whole", lambda *a: (as_store(out, refuse_after), whole_file(*a))[1]
+                "resizeonce.preprocess.store.part_writer.replace_folder",
+                lambda *a: (refuse_after(1), rename(*a))[1],
+            )
+        else:
+            whole_file = filesystem.write_whole
+            refusing.setattr(
+                "resizeonce.preprocess.store.root.write_whole",
+                lambda *a: (as_store(out, refuse_after), whole_file(*a))[1],
             )
         with pytest.raises(StoreError, match=REFUSALS[code]) as caught:
             coco_store(tmp_path)
@@ -82,7 +86,7 @@ def test_a_refused_write_stops_the_run_and_the_next_one_goes_on(
 
 
 def as_store(out: Path, refuse: Any) -> None:
-    with target.writing(out):
+    with filesystem.writing(out):
         refuse(0)
 
 
@@ -164,7 +168,7 @@ def test_a_raw_dataset_that_vanishes_stops_the_run_and_rejects_nothing(
 
 def harm_scenes_here(monkeypatch: Patch, scene: int, folder: Path, action: Any) -> None:
     """Let a scene do something once, in this process; not while the forecast is made."""
-    monkeypatch.setattr("preprocess.pipeline.FORECAST_SCENES", 0)
+    monkeypatch.setattr("resizeonce.preprocess.run.convert.FORECAST_SCENES", 0)
     harm_scenes(monkeypatch, {scene: Harm(folder / "harm", action, times=1, spared=-1)})
 
 

@@ -14,10 +14,10 @@ from miniature.shapes import ellipse_of, picture_of
 from PIL import Image
 from stores import CONFIGS, TINY
 
-from loader import Store
-from preprocess.config import load_config
-from preprocess.manifest import read_rejects
-from preprocess.pipeline import RunOptions, convert
+from resizeonce.loader import Store
+from resizeonce.preprocess.config import load_config
+from resizeonce.preprocess.run.convert import RunOptions, convert
+from resizeonce.preprocess.store.root import read_rejects
 
 
 def rejected(root: Path, config: str, out: Path, *overrides: str) -> list[tuple[str, str]]:

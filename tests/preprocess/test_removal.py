@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from stores import coco_store, make_unfinished, tree_digest
 
-from preprocess.errors import StoreError
+from resizeonce.loader.format.errors import StoreError
 
 
 def overwrite(folder: Path) -> None:

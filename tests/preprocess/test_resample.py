@@ -13,9 +13,9 @@ from PIL import Image
 
 pytest.importorskip("numba")
 
-from preprocess import resample
-from preprocess.resample import matches_pillow, resize_image, resize_image_twice
-from preprocess.weights import make_axis
+from resizeonce.preprocess.tensors import resample
+from resizeonce.preprocess.tensors.resample import matches_pillow, resize_image, resize_image_twice
+from resizeonce.preprocess.tensors.resample_weights import make_axis
 
 FILTERS = ("bilinear", "bicubic", "lanczos")
 SIDES = st.integers(1, 20) | st.integers(1, 400)
@@ -151,7 +151,7 @@ def test_installed_pillow_is_matched() -> None:
 
 
 def test_processors_without_wide_vectors_give_the_same() -> None:
-    code = "from preprocess.resample import matches_pillow; assert matches_pillow()"
+    code = "from resizeonce.preprocess.tensors.resample import matches_pillow; assert matches_pillow()"
     plain = os.environ | {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
     subprocess.run([sys.executable, "-c", code], check=True, env=plain)
 

@@ -11,11 +11,11 @@ from pycocotools import mask as coco_mask
 
 pytest.importorskip("numba")
 
-from preprocess import segmentation
-from preprocess.errors import SegmentationError
-from preprocess.runs import cover_runs, decompress_counts, sample_runs
-from preprocess.segmentation import Rle, _decompress_counts, parse_rle
-from preprocess.transforms import _cover, pillow_positions, torch_positions
+from resizeonce.preprocess.decode import segmentation
+from resizeonce.preprocess.decode.segmentation import Rle, _decompress_counts, parse_rle
+from resizeonce.preprocess.errors import SegmentationError
+from resizeonce.preprocess.tensors.rle import cover_runs, decompress_counts, sample_runs
+from resizeonce.preprocess.tensors.transforms import _cover, pillow_positions, torch_positions
 
 SIDES = st.integers(1, 12) | st.integers(1, 90)
 PARTS = st.sampled_from([0.0, 0.02, 0.3, 0.7, 0.98, 1.0])

@@ -21,7 +21,9 @@ def test_workers_run_nothing_from_the_working_folder(tmp_path: Path, command: st
     root, out = coco_root(tmp_path), tmp_path / "out.zarr"
     ran = put_shadows(tmp_path / "folder")
     script = tmp_path / "resizeonce.py"
-    script.write_text("from preprocess.__main__ import run\nif __name__ == '__main__':\n    run()\n")
+    script.write_text(
+        "from resizeonce.preprocess.__main__ import run\nif __name__ == '__main__':\n    run()\n"
+    )
 
     def run(*arguments: object, cwd: Path) -> None:
         words = [sys.executable, str(script), *map(str, arguments)]

@@ -11,8 +11,14 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from miniature.shapes import ellipse_of, polygon_of
 from pycocotools import mask as coco_mask
 
-from preprocess.errors import SegmentationError
-from preprocess.segmentation import Bitmap, Rle, parse_rle, parse_segmentation, rasterize_polygons
+from resizeonce.preprocess.decode.segmentation import (
+    Bitmap,
+    Rle,
+    parse_rle,
+    parse_segmentation,
+    rasterize_polygons,
+)
+from resizeonce.preprocess.errors import SegmentationError
 
 MASKS = arrays(bool, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=24))
 

@@ -15,12 +15,13 @@ from grids import slow
 from stores import CONFIGS, TINY, coco_root, coco_store, tree_digest
 from trouble import Harm, harm_scenes
 
-from preprocess import __main__, cli, images
-from preprocess.errors import RecordError
-from preprocess.images import decode_bitmap, decode_image
-from preprocess.manifest import read_rejects
-from preprocess.shortage import is_shortage
-from preprocess.tasks import ShortageError
+from resizeonce.preprocess import __main__, cli
+from resizeonce.preprocess.decode import images
+from resizeonce.preprocess.decode.images import decode_bitmap, decode_image
+from resizeonce.preprocess.errors import RecordError
+from resizeonce.preprocess.run.part_task import ShortageError
+from resizeonce.preprocess.shortage import is_shortage
+from resizeonce.preprocess.store.root import read_rejects
 
 Patch = pytest.MonkeyPatch
 
@@ -145,7 +146,7 @@ def test_the_command_ends_in_a_sentence_under_a_limit_that_nothing_fits_in(tmp_p
         *overrides,
     ]
     done = subprocess.run(
-        [sys.executable, "-m", "preprocess", *map(str, command)],
+        [sys.executable, "-m", "resizeonce.preprocess", *map(str, command)],
         capture_output=True,
         text=True,
         timeout=60,

@@ -11,9 +11,9 @@ from miniature.shapes import ellipse_of, picture_of
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from preprocess.images import decode_image
-from preprocess.segmentation import Bitmap, Rle, parse_rle
-from preprocess.transforms import (
+from resizeonce.preprocess.decode.images import decode_image
+from resizeonce.preprocess.decode.segmentation import Bitmap, Rle, parse_rle
+from resizeonce.preprocess.tensors.transforms import (
     ImageFilter,
     normalize_image,
     pillow_positions,

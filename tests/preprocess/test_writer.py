@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from miniature.shapes import ellipse_of, picture_of
 
-from loader.part import Part
-from preprocess import columns
-from preprocess.config import parse_config
-from preprocess.layout import array_specs
-from preprocess.records import Frame, Mask, Pair, Record, Reject, Skip
-from preprocess.segmentation import Bitmap
-from preprocess.writer import PartSummary, PartWriter, RejectedError
+from resizeonce.loader.format.layout import array_specs
+from resizeonce.loader.part import Part
+from resizeonce.preprocess.config import parse_config
+from resizeonce.preprocess.decode.segmentation import Bitmap
+from resizeonce.preprocess.sources.records import Frame, Mask, Pair, Record, Reject, Skip
+from resizeonce.preprocess.store import columns
+from resizeonce.preprocess.store.part_writer import PartSummary, PartWriter, RejectedError
 
 RECIPE = parse_config(
     {

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from loader import CacheOptions
+from resizeonce.loader import CacheOptions
 
 PARTS = ["part-00000", "part-00001", "part-00002"]
 PIXELS = "images/g_pixel_values/c/0/0/0/0"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-from preprocess.cli import main
+from resizeonce.preprocess.cli import main
 
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
 

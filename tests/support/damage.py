@@ -18,9 +18,10 @@ import zarr
 from numpy.typing import NDArray
 from PIL import Image
 
-from preprocess.attributes import attributes_digest, sizes_of
-from preprocess.layout import ArraySpec, array_specs
-from preprocess.shards import ShardWriter, shard_path
+from resizeonce.loader.format.layout import ArraySpec, array_specs
+from resizeonce.loader.format.metadata import attributes_digest, sizes_of
+from resizeonce.loader.format.shard import shard_path
+from resizeonce.preprocess.store.shard_writer import ShardWriter
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)

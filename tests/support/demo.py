@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import DataLoader
 
-import loader
-from preprocess import RunOptions, convert
-from preprocess.config import load_config
-from preprocess.report import format_bytes
+from resizeonce import loader
+from resizeonce.preprocess import RunOptions, convert
+from resizeonce.preprocess.cli_text import format_bytes
+from resizeonce.preprocess.config import load_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

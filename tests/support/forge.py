@@ -13,7 +13,7 @@ from typing import Any
 
 from google_crc32c import value as crc32c
 
-from preprocess.attributes import attributes_digest
+from resizeonce.loader.format.metadata import attributes_digest
 
 Shard = list[tuple[int, int]]
 """Offset and size of each chunk, checksums included, as the index says."""

@@ -23,8 +23,8 @@ from miniature.every import WRITERS
 from miniature.shapes import picture_of
 from stores import COMPACT_IMAGES, CONFIGS
 
-from preprocess.config import load_config
-from preprocess.pipeline import convert
+from resizeonce.preprocess.config import load_config
+from resizeonce.preprocess.run.convert import convert
 
 MAX_SECONDS = 20
 MAX_RESIDENT_KB = 1_500_000
@@ -63,7 +63,7 @@ def forge(folder: Path, number: int, seed: int) -> tuple[str, str]:
 
 def load(store: Path) -> None:
     """Read a store as trainers do."""
-    from loader import BatchLoader, Order, OrderOptions, SampleIndex, Store, Subset
+    from resizeonce.loader import BatchLoader, Order, OrderOptions, SampleIndex, Store, Subset
 
     opened = Store(store)
     for sample in range(min(len(opened), 4)):
@@ -83,7 +83,7 @@ def load(store: Path) -> None:
 
 def readers(store: Path, raw: Path) -> Iterator[tuple[str, Callable[[], object]]]:
     """Yield each way to read a store, by its name."""
-    from preprocess.cli import main
+    from resizeonce.preprocess.cli import main
 
     def command(*arguments: object) -> None:
         result = CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
@@ -103,7 +103,7 @@ def readers(store: Path, raw: Path) -> Iterator[tuple[str, Callable[[], object]]
 
 def is_ours(error: BaseException) -> bool:
     """Whether an exception is one that a reader of a store may raise."""
-    from preprocess.errors import PreprocessError
+    from resizeonce.loader.format.errors import PreprocessError
 
     # A subset of a store may be empty, and a loader of no batch is refused.
     is_empty = isinstance(error, ValueError) and any(

@@ -41,10 +41,10 @@ from mutations import BYTES, PLACES, STRUCTURE, add_oddly_named
 from naive import NaiveReader
 from PIL import Image
 
-from loader import Store
-from preprocess.config import Config, load_config
-from preprocess.errors import PreprocessError
-from preprocess.pipeline import convert
+from resizeonce.loader import Store
+from resizeonce.loader.format.errors import PreprocessError
+from resizeonce.preprocess.config import Config, load_config
+from resizeonce.preprocess.run.convert import convert
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 SIZES = {"pixel_values": 24, "g_pixel_values": 32, "prompt_masks": 8, "masks": 32}

@@ -22,13 +22,13 @@ from miniature.sa1b import write_sa1b
 from miniature.shapes import picture_of
 from stores import CONFIGS, TINY, coco_store, tree_digest
 
-from loader import CacheOptions, SampleIndex, Store, Subset
-from loader import remote as loader_remote
-from preprocess.config import load_config
-from preprocess.errors import PreprocessError
-from preprocess.manifest import read_rejects
-from preprocess.pipeline import RunOptions, convert
-from preprocess.remote import connection, pace
+from resizeonce.loader import CacheOptions, SampleIndex, Store, Subset
+from resizeonce.loader.cache import fetch as loader_remote
+from resizeonce.loader.format.errors import PreprocessError
+from resizeonce.loader.remote import connection, pace
+from resizeonce.preprocess.config import load_config
+from resizeonce.preprocess.run.convert import RunOptions, convert
+from resizeonce.preprocess.store.root import read_rejects
 
 SECONDS = 20.0
 """How long one reading may take."""

@@ -17,10 +17,10 @@ from miniature.every import WRITERS
 from miniature.shapes import picture_of
 from stores import COMPACT_IMAGES, CONFIGS, tree_digest
 
-from preprocess.config import load_config
-from preprocess.errors import StoreError
-from preprocess.pipeline import RunOptions, convert
-from preprocess.verify import verify_store
+from resizeonce.loader.format.errors import StoreError
+from resizeonce.preprocess.config import load_config
+from resizeonce.preprocess.run.convert import RunOptions, convert
+from resizeonce.preprocess.verify.check_store import verify_store
 
 
 @dataclass

@@ -26,8 +26,8 @@ from miniature.shapes import picture_of
 from PIL import Image, features
 from stores import tree_digest
 
-import loader
-from preprocess.cli import main as resizeonce
+from resizeonce import loader
+from resizeonce.preprocess.cli import main as resizeonce
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 

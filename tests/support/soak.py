@@ -98,7 +98,7 @@ def start(name: str, root: Path, out: Path, workers: int) -> "subprocess.Popen[s
     command = [
         sys.executable,
         "-m",
-        "preprocess",
+        "resizeonce.preprocess",
         "convert",
         str(CONFIGS / f"{name}.toml"),
         "--root",

@@ -8,10 +8,10 @@ from typing import Any
 from miniature.coco import write_coco
 from miniature.shapes import picture_of
 
-from preprocess.attributes import read_attributes
-from preprocess.config import Config, load_config
-from preprocess.job import Plan, plan_as_json
-from preprocess.pipeline import Report, RunOptions, convert
+from resizeonce.loader.format.metadata import read_attributes
+from resizeonce.preprocess.config import Config, load_config
+from resizeonce.preprocess.run.convert import Report, RunOptions, convert
+from resizeonce.preprocess.store.plan import Plan, plan_as_json
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

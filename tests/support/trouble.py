@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from preprocess.images import ImageDecoder, decode_image
-from preprocess.layout import DatasetType
-from preprocess.records import Record, Reject, Skip
-from preprocess.sources.base import Scene, Source
+from resizeonce.loader.format.layout import DatasetType
+from resizeonce.preprocess.decode.images import ImageDecoder, decode_image
+from resizeonce.preprocess.sources.base import Scene, Source
+from resizeonce.preprocess.sources.records import Record, Reject, Skip
 
 
 @dataclass(frozen=True)
@@ -81,11 +81,11 @@ class Harmful:
 
 def harm_scenes(monkeypatch: pytest.MonkeyPatch, harms: Mapping[int, Harm]) -> None:
     """Let every source that a conversion opens have these scenes, by number."""
-    from preprocess import pipeline
+    from resizeonce.preprocess.run import convert
 
-    sound = pipeline.open_source
+    sound = convert.open_source
     spare = {number: replace(harm, spared=harm.spared or os.getpid()) for number, harm in harms.items()}
-    monkeypatch.setattr(pipeline, "open_source", lambda config, root: Harmful(sound(config, root), spare))
+    monkeypatch.setattr(convert, "open_source", lambda config, root: Harmful(sound(config, root), spare))
 
 
 def kill() -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from publishing import Publisher, published
 
-from loader import CacheOptions
-from loader import remote as remote_module
+from resizeonce.loader import CacheOptions
+from resizeonce.loader.cache import fetch as remote_module
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from grids import pairs, slow
 from publishing import Publisher
 from stores import coco_store
 
-from loader import CacheOptions, SampleIndex, Store, Subset
-from loader.filling import SampleError
-from preprocess.errors import StoreError
+from resizeonce.loader import CacheOptions, SampleIndex, Store, Subset
+from resizeonce.loader.fill import SampleError
+from resizeonce.loader.format.errors import StoreError
 
 
 def flipped(content: bytes, place: int = 9) -> bytes:

@@ -12,10 +12,18 @@ import pytest
 from damage import attributes_of, reseal
 from publishing import Publisher, published
 
-from loader import BatchLoader, CacheOptions, Order, OrderOptions, SampleDataset, SampleIndex, Store
-from loader.filling import SampleError
-from preprocess.attributes import attributes_digest
-from preprocess.errors import FormatVersionError, StoreError
+from resizeonce.loader import (
+    BatchLoader,
+    CacheOptions,
+    Order,
+    OrderOptions,
+    SampleDataset,
+    SampleIndex,
+    Store,
+)
+from resizeonce.loader.fill import SampleError
+from resizeonce.loader.format.errors import FormatVersionError, StoreError
+from resizeonce.loader.format.metadata import attributes_digest
 
 
 def test_a_url_without_a_store_is_refused(web: Publisher, cache: CacheOptions) -> None:
@@ -52,12 +60,10 @@ def test_without_fsspec_the_error_says_what_to_install(
 
 
 def test_a_store_on_a_disk_is_read_without_fsspec(store: Path) -> None:
-    command = (
-        "import sys; from loader import SampleDataset; SampleDataset(sys.argv[1])[0]; print(*sys.modules)"
-    )
+    command = "import sys; from resizeonce.loader import SampleDataset; SampleDataset(sys.argv[1])[0]; print(*sys.modules)"
     found = subprocess.run([sys.executable, "-c", command, str(store)], capture_output=True, check=True)
     modules = set(found.stdout.decode().split())
-    assert "loader.cache" in modules
+    assert "resizeonce.loader.cache.part_cache" in modules
     assert not modules & {"fsspec", "aiohttp"}
 
 

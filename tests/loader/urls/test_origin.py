@@ -10,8 +10,8 @@ from caches import PARTS, PIXELS, assert_same, bytes_of, cached_parts
 from google_crc32c import value as crc32c
 from publishing import Publisher, published
 
-from loader import CacheOptions, Store
-from loader.origin import normalized, origin_of
+from resizeonce.loader import CacheOptions, Store
+from resizeonce.loader.remote.origin import normalized, origin_of
 
 
 def with_the_same_checksum(row: bytes) -> bytes:

@@ -12,11 +12,11 @@ import numpy as np
 from caches import PARTS, PIXELS, assert_same, cached_parts, hidden
 from publishing import Publisher
 
-from loader import CacheOptions, Store
+from resizeonce.loader import CacheOptions, Store
 
 READ = """
 import sys
-from loader import CacheOptions, Store
+from resizeonce.loader import CacheOptions, Store
 print("ready", flush=True)
 sys.stdin.readline()
 batch = Store(sys.argv[1], cache=CacheOptions(folder=sys.argv[2])).batch(range(10))

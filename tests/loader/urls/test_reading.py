@@ -11,10 +11,10 @@ from grids import slow
 from publishing import Publisher
 from torch.utils.data import DataLoader
 
-from loader import BatchLoader, CacheOptions, SampleDataset, SampleIndex, Store, Subset
-from loader import collate as collate_batch
-from loader.batches import BatchOptions
-from loader.filling import SampleError
+from resizeonce.loader import BatchLoader, CacheOptions, SampleDataset, SampleIndex, Store, Subset
+from resizeonce.loader import collate as collate_batch
+from resizeonce.loader.fill import SampleError
+from resizeonce.loader.workers.batch_loader import BatchOptions
 
 
 def in_memory(store: Path, name: str) -> str:

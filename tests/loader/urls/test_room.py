@@ -19,10 +19,10 @@ from grids import slow
 from publishing import Publisher
 from stores import coco_store, tree_digest
 
-from loader import BatchLoader, CacheOptions, Store
-from loader.batches import BatchOptions
-from loader.filling import SampleError
-from preprocess.errors import StoreError
+from resizeonce.loader import BatchLoader, CacheOptions, Store
+from resizeonce.loader.fill import SampleError
+from resizeonce.loader.format.errors import StoreError
+from resizeonce.loader.workers.batch_loader import BatchOptions
 
 
 def test_parts_used_least_recently_make_room(store: Path, web: Publisher, cache: CacheOptions) -> None:

@@ -13,10 +13,10 @@ from miniature.shapes import picture_of
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from preprocess.errors import SourceError
-from preprocess.records import Frame, Record, Reject, Skip
-from preprocess.sources.base import Source
-from preprocess.sources.coco import CocoSource, Options
+from resizeonce.loader.format.errors import SourceError
+from resizeonce.preprocess.sources.base import Source
+from resizeonce.preprocess.sources.coco import CocoSource, Options
+from resizeonce.preprocess.sources.records import Frame, Record, Reject, Skip
 
 SIZES = ((37, 61), (64, 40), (50, 50))
 ANNOTATIONS = "annotations/instances_train2017.json"

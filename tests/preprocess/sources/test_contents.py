@@ -11,10 +11,10 @@ from miniature.sav import write_sav_train, write_sav_val
 from miniature.shapes import picture_of
 from stores import CONFIGS
 
-from preprocess.config import load_config
-from preprocess.errors import SourceError
-from preprocess.pipeline import open_source
-from preprocess.records import Reject
+from resizeonce.loader.format.errors import SourceError
+from resizeonce.preprocess.config import load_config
+from resizeonce.preprocess.run.convert import open_source
+from resizeonce.preprocess.sources.records import Reject
 
 LFS = (
     b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22e\nsize 132735\n"

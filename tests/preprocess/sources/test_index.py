@@ -9,10 +9,10 @@ from miniature.every import WRITERS
 from miniature.shapes import picture_of
 from stores import CONFIGS
 
-from preprocess.config import load_config
-from preprocess.pipeline import open_source
-from preprocess.records import Frame, Record
-from preprocess.sources.base import Source
+from resizeonce.preprocess.config import load_config
+from resizeonce.preprocess.run.convert import open_source
+from resizeonce.preprocess.sources.base import Source
+from resizeonce.preprocess.sources.records import Frame, Record
 
 INDEX_FILES = {
     "coco": ("annotations/instances_train2017.json",),

@@ -16,11 +16,11 @@ from miniature.sav import write_sav_train
 from miniature.shapes import picture_of
 from stores import CONFIGS
 
-from preprocess.config import load_config
-from preprocess.errors import RecordError
-from preprocess.pipeline import open_source
-from preprocess.records import Frame, Reject
-from preprocess.sources.json_files import decode_json
+from resizeonce.preprocess.config import load_config
+from resizeonce.preprocess.errors import RecordError
+from resizeonce.preprocess.run.convert import open_source
+from resizeonce.preprocess.sources.files.json_files import decode_json
+from resizeonce.preprocess.sources.records import Frame, Reject
 
 NAN, INFINITY = float("nan"), float("inf")
 

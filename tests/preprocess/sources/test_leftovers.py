@@ -15,13 +15,13 @@ from miniature.sav import write_sav_train, write_sav_val
 from miniature.shapes import picture_of
 from stores import CONFIGS, TINY, coco_config, coco_root, make_unfinished, tree_digest
 
-from preprocess.attributes import read_attributes
-from preprocess.config import Config, load_config
-from preprocess.errors import SourceError
-from preprocess.pipeline import RunOptions, convert, convert_range, finish, open_source
-from preprocess.ranges import PartRange
-from preprocess.records import Frame, Reject, Skip
-from preprocess.verify import VerifyOptions, verify_store
+from resizeonce.loader.format.errors import SourceError
+from resizeonce.loader.format.metadata import read_attributes
+from resizeonce.preprocess.config import Config, load_config
+from resizeonce.preprocess.run.convert import RunOptions, convert, convert_range, finish, open_source
+from resizeonce.preprocess.run.part_range import PartRange
+from resizeonce.preprocess.sources.records import Frame, Reject, Skip
+from resizeonce.preprocess.verify.check_store import VerifyOptions, verify_store
 
 SYSTEM = "file of macOS or Windows, no data"
 

@@ -16,12 +16,13 @@ from miniature.sa1b import write_sa1b
 from miniature.shapes import picture_of
 from stores import CONFIGS
 
-from preprocess.config import load_config
-from preprocess.errors import RecordError
-from preprocess.pipeline import open_source
-from preprocess.records import Frame, Reject, Skip
-from preprocess.sources.base import LinkedPath, Source, resolve_inside
-from preprocess.sources.names import read_named
+from resizeonce.preprocess.config import load_config
+from resizeonce.preprocess.errors import RecordError
+from resizeonce.preprocess.run.convert import open_source
+from resizeonce.preprocess.sources.base import Source
+from resizeonce.preprocess.sources.files.names import read_named
+from resizeonce.preprocess.sources.files.raw_files import LinkedPath, resolve_inside
+from resizeonce.preprocess.sources.records import Frame, Reject, Skip
 
 COMPOSED = "bücher/café_ジ.jpg"
 DECOMPOSED = unicodedata.normalize("NFD", COMPOSED)

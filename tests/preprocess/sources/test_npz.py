@@ -13,9 +13,9 @@ from miniature.npz import write_npz_pairs, write_npz_single
 from miniature.shapes import ellipse_of, picture_of
 from PIL import Image
 
-from preprocess.errors import SourceError
-from preprocess.records import Frame, Pair, Record, Reject
-from preprocess.sources.npz import NpzSource, Options
+from resizeonce.loader.format.errors import SourceError
+from resizeonce.preprocess.sources.npz import NpzSource, Options
+from resizeonce.preprocess.sources.records import Frame, Pair, Record, Reject
 
 IMAGE = picture_of(20, 30, 0)
 MASK = ellipse_of(20, 30, 0)

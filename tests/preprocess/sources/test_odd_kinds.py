@@ -12,10 +12,10 @@ from miniature.shapes import picture_of
 from PIL import Image, PngImagePlugin
 from stores import CONFIGS, TINY
 
-from loader import Store
-from preprocess.config import load_config
-from preprocess.manifest import read_rejects
-from preprocess.pipeline import convert
+from resizeonce.loader import Store
+from resizeonce.preprocess.config import load_config
+from resizeonce.preprocess.run.convert import convert
+from resizeonce.preprocess.store.root import read_rejects
 
 HEIGHT, WIDTH = 48, 64
 SQUARE = [8, 8, 40, 8, 40, 40, 8, 40]

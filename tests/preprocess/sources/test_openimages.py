@@ -13,10 +13,10 @@ from miniature.openimages import COLUMNS, image_id_of, mask_size_of, write_openi
 from miniature.shapes import ellipse_of, picture_of
 from PIL import Image
 
-from preprocess.errors import SourceError
-from preprocess.records import Frame, Reject, Skip
-from preprocess.sources import openimages
-from preprocess.sources.openimages import OpenImagesSource, Options
+from resizeonce.loader.format.errors import SourceError
+from resizeonce.preprocess.sources import openimages
+from resizeonce.preprocess.sources.openimages import OpenImagesSource, Options
+from resizeonce.preprocess.sources.records import Frame, Reject, Skip
 
 SIZES = ((37, 61), (64, 40), (50, 50))
 HEADER = ",".join(COLUMNS) + "\n"

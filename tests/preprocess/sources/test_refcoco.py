@@ -14,11 +14,11 @@ from miniature.shapes import picture_of
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from preprocess.errors import SourceError
-from preprocess.records import Frame, Mask, Reject, Skip
-from preprocess.sources.base import Source
-from preprocess.sources.refcoco import Options, RefcocoSource
-from preprocess.sources.refs import load_pickle
+from resizeonce.loader.format.errors import SourceError
+from resizeonce.preprocess.sources.base import Source
+from resizeonce.preprocess.sources.files.refer_refs import load_pickle
+from resizeonce.preprocess.sources.records import Frame, Mask, Reject, Skip
+from resizeonce.preprocess.sources.refcoco import Options, RefcocoSource
 
 SIZES = ((37, 61), (64, 40), (50, 50), (33, 90), (41, 77))
 
@@ -570,7 +570,7 @@ def test_nested_lists_are_no_danger() -> None:
 
 
 def test_count_of_instructions_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("preprocess.sources.refs.MAX_OPCODES", 1000)
+    monkeypatch.setattr("resizeonce.preprocess.sources.files.refer_refs.MAX_OPCODES", 1000)
     assert len(load_pickle(b"(" + b"}" * 998 + b"l.", Path("refs.p"))) == 998
     with pytest.raises(SourceError, match="over the limit of 1000"):
         load_pickle(b"(" + b"}" * 999 + b"l.", Path("refs.p"))

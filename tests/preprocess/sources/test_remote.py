@@ -21,17 +21,18 @@ from miniature.shapes import picture_of
 from raw_server import Manners, serving
 from stores import CONFIGS, options_of, tree_digest
 
-from preprocess.cli import main
-from preprocess.config import Config, load_config
-from preprocess.errors import ConnectionLostError, RecordError, SourceError
-from preprocess.manifest import read_rejects
-from preprocess.pipeline import RunOptions, convert, open_source
-from preprocess.remote import connection
-from preprocess.remote import path as remote_path
-from preprocess.remote.index_page import parse_index
-from preprocess.remote.path import RemotePath, open_root
-from preprocess.sources.base import read_file, resolve_inside
-from preprocess.verify import VerifyOptions, verify_store
+from resizeonce.loader.format.errors import ConnectionLostError, SourceError
+from resizeonce.loader.remote import connection
+from resizeonce.loader.remote.index_page import parse_index
+from resizeonce.preprocess.cli import main
+from resizeonce.preprocess.config import Config, load_config
+from resizeonce.preprocess.errors import RecordError
+from resizeonce.preprocess.remote import path as remote_path
+from resizeonce.preprocess.remote.path import RemotePath, open_root
+from resizeonce.preprocess.run.convert import RunOptions, convert, open_source
+from resizeonce.preprocess.sources.files.raw_files import read_file, resolve_inside
+from resizeonce.preprocess.store.root import read_rejects
+from resizeonce.preprocess.verify.check_store import VerifyOptions, verify_store
 
 SMALL = ["recipe.g_pixel_values.size=64", "recipe.pixel_values.size=32", "recipe.masks.size=64"]
 """Tensors are not what is tested here."""
@@ -396,9 +397,9 @@ def test_fsspec_is_needed_for_urls_only(raw: Raw, tmp_path: Path) -> None:
     code = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from preprocess.config import load_config\n"
-        "from preprocess.errors import SourceError\n"
-        "from preprocess.pipeline import convert\n"
+        "from resizeonce.preprocess.config import load_config\n"
+        "from resizeonce.loader.format.errors import SourceError\n"
+        "from resizeonce.preprocess.run.convert import convert\n"
         "config_file, overrides, root, out = Path(sys.argv[1]), sys.argv[2].split(), sys.argv[3], sys.argv[4]\n"
         "sys.modules['fsspec'] = sys.modules['aiohttp'] = None\n"
         "config = load_config(config_file, overrides)\n"

@@ -16,10 +16,11 @@ from miniature.shapes import picture_of
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from preprocess.errors import RecordError, SourceError
-from preprocess.records import Frame, Reject, Skip
-from preprocess.sources.sa1b import Options, Sa1bSource
-from preprocess.sources.tars import read_member, scan_tar
+from resizeonce.loader.format.errors import SourceError
+from resizeonce.preprocess.errors import RecordError
+from resizeonce.preprocess.sources.files.tar_members import read_member, scan_tar
+from resizeonce.preprocess.sources.records import Frame, Reject, Skip
+from resizeonce.preprocess.sources.sa1b import Options, Sa1bSource
 
 SIZES = ((37, 61), (64, 40), (50, 50))
 

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from preprocess.errors import SourceError
-from preprocess.records import Frame, Pair, Record, Reject, Skip
-from preprocess.sources import sav, video
-from preprocess.sources.sav import Options, SavSource, choose_pairs
+from resizeonce.loader.format.errors import SourceError
+from resizeonce.preprocess.sources import sav
+from resizeonce.preprocess.sources.files import mp4_frames
+from resizeonce.preprocess.sources.records import Frame, Pair, Record, Reject, Skip
+from resizeonce.preprocess.sources.sav import Options, SavSource, choose_pairs
 
 HEIGHT, WIDTH, LENGTH = 64, 96, 12
 ALL_PAIRS = Options(pairs_per_object=1000)
@@ -315,7 +316,7 @@ def test_missing_decoder_in_a_worker_is_a_reject(tmp_path: Path, monkeypatch: py
     monkeypatch.setitem(sys.modules, "av", None)
     (reject,) = scene.read()
     assert isinstance(reject, Reject)
-    assert reject.reason == video.MISSING_DECODER
+    assert reject.reason == mp4_frames.MISSING_DECODER
 
 
 def test_absent_objects_are_no_samples(tmp_path: Path) -> None:

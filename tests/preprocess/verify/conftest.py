@@ -9,8 +9,8 @@ from miniature.every import WRITERS
 from miniature.shapes import picture_of
 from stores import CONFIGS, USUAL, coco_store
 
-from preprocess.config import load_config
-from preprocess.pipeline import RunOptions, convert
+from resizeonce.preprocess.config import load_config
+from resizeonce.preprocess.run.convert import RunOptions, convert
 
 TINY = [
     "recipe.pixel_values.size=28",

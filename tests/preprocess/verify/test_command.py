@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 from damage import flip_bit, parts_of, read_array, rewrite
 
-from preprocess.cli import main
-from preprocess.verify.findings import MAX_LINES, Finding, VerifyReport
+from resizeonce.preprocess.cli import main
+from resizeonce.preprocess.verify.findings import MAX_LINES, Finding, VerifyReport
 
 Copy = Callable[[str], Path]
 

@@ -16,13 +16,13 @@ from miniature.every import WRITERS
 from miniature.shapes import picture_of
 from stores import COMPACT_IMAGES, CONFIGS, TINY
 
-from loader import SampleIndex, Store, Subset
-from loader.filling import SampleError
-from preprocess.cli import main
-from preprocess.config import load_config
-from preprocess.errors import StoreError
-from preprocess.pipeline import convert
-from preprocess.verify import VerifyOptions, VerifyReport, verify_store
+from resizeonce.loader import SampleIndex, Store, Subset
+from resizeonce.loader.fill import SampleError
+from resizeonce.loader.format.errors import StoreError
+from resizeonce.preprocess.cli import main
+from resizeonce.preprocess.config import load_config
+from resizeonce.preprocess.run.convert import convert
+from resizeonce.preprocess.verify.check_store import VerifyOptions, VerifyReport, verify_store
 
 PART = "part-00000"
 MASKS = f"{PART}/masks/masks/c/0/0/0"

@@ -11,10 +11,10 @@ from damage import parts_of, read_array, recount_prompts, rewrite, rewrite_image
 from numpy.typing import NDArray
 from PIL import Image
 
-from preprocess.errors import SourceError
-from preprocess.verify import Finding, VerifyOptions, verify_store
-from preprocess.verify.rederive import choose_scenes
-from preprocess.verify.remake import decode_picture, remake_image, remake_mask
+from resizeonce.loader.format.errors import SourceError
+from resizeonce.preprocess.verify.check_store import Finding, VerifyOptions, verify_store
+from resizeonce.preprocess.verify.rederive import choose_scenes
+from resizeonce.preprocess.verify.remake import decode_picture, remake_image, remake_mask
 
 Copy = Callable[[str], Path]
 Values = NDArray[Any]

@@ -21,12 +21,12 @@ from damage import (
 )
 from stores import CONFIGS, tree_digest
 
-import loader
-from preprocess.attributes import read_attributes
-from preprocess.config import load_config
-from preprocess.errors import FormatVersionError, StoreError
-from preprocess.pipeline import RunOptions, convert
-from preprocess.verify import VerifyOptions, VerifyReport, verify_store
+from resizeonce import loader
+from resizeonce.loader.format.errors import FormatVersionError, StoreError
+from resizeonce.loader.format.metadata import read_attributes
+from resizeonce.preprocess.config import load_config
+from resizeonce.preprocess.run.convert import RunOptions, convert
+from resizeonce.preprocess.verify.check_store import VerifyOptions, VerifyReport, verify_store
 
 Copy = Callable[[str], Path]
 

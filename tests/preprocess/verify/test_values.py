@@ -11,9 +11,9 @@ from damage import parts_of, read_array, recount_prompts, rewrite, rewrite_image
 from numpy.typing import NDArray
 from PIL import Image
 
-from preprocess.config import load_config
-from preprocess.pipeline import RunOptions, convert
-from preprocess.verify import Finding, VerifyOptions, verify_store
+from resizeonce.preprocess.config import load_config
+from resizeonce.preprocess.run.convert import RunOptions, convert
+from resizeonce.preprocess.verify.check_store import Finding, VerifyOptions, verify_store
 
 Copy = Callable[[str], Path]
 

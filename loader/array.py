@@ -1,0 +1,219 @@
+"""One array of a part: a Zarr v3 shard file, mapped into memory and read row by row.
+
+The file is chunks, each followed by its CRC-32C, then the index of (offset, bytes) pairs and the index's CRC-32C
+(docs/format.md). A raw row is viewed in place; others are decoded, straight into the caller's array.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from google_crc32c import value as crc32c
+from numpy.typing import NDArray
+
+from .format.errors import StoreError
+from .format.gradient import unpack_gradient
+from .format.layout import ArraySpec, Codec
+from .format.limits import describe_limit
+from .format.shard import CHECKSUM_BYTES, INDEX_ENTRY_BYTES
+from .kernels.passes import copy_into
+from .readahead.mapped_file import MappedFile
+
+
+class MappedArray:
+    """The rows of one array.
+
+    Args:
+        path: the shard file; it need not exist where `length` is 0.
+        spec: what the layout says of the array.
+        length: number of rows.
+        check_rows: whether each row's checksum is compared whenever it is read.
+        large_pages: whether to ask for large pages where the file is mapped.
+        content: the file's bytes where they are in memory, so that nothing is mapped.
+
+    Raises:
+        StoreError: the file is missing, cut short, or its index is damaged.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        spec: ArraySpec,
+        length: int,
+        *,
+        check_rows: bool = False,
+        large_pages: bool = False,
+        content: bytes | None = None,
+    ) -> None:
+        self.path = path
+        """The shard file."""
+        self._spec = spec
+        self._length = length
+        self._check_rows = check_rows
+        self._dtype = np.dtype(spec.dtype)
+        self._file = _map(path, large_pages=large_pages) if length and content is None else None
+        self._bytes = self._file.bytes if self._file else np.frombuffer(content or b"", np.uint8)
+        self._address: int = self._bytes.ctypes.data
+        num_chunks = length if spec.row_chunks else min(length, 1)
+        self._offsets, self._sizes = self._read_index(num_chunks)
+
+    def __len__(self) -> int:
+        return self._length
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """Shape of one row."""
+        return self._spec.row_shape
+
+    def whole(self) -> NDArray[Any]:
+        """Return an array that is one chunk, as a read-only view."""
+        shape = (self._length, *self._spec.row_shape)
+        if not self._length:
+            return np.zeros(shape, self._dtype)
+        return self._chunk(0).view(self._dtype).reshape(shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of its values."""
+        return self._dtype
+
+    @property
+    def codec(self) -> Codec:
+        """How rows are stored."""
+        return self._spec.codec
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether rows are views of the file; others are decoded."""
+        return self.codec == "raw"
+
+    def row(self, number: int, room: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return one row: a read-only view where rows are raw, decoded into `room` or a new array otherwise."""
+        if self.is_raw:
+            return self._chunk(number).view(self._dtype).reshape(self._spec.row_shape)
+        row = np.empty(self._spec.row_shape, self._dtype) if room is None else room
+        self.read_into(number, row)
+        return row
+
+    def read_into(self, number: int, out: NDArray[Any]) -> None:
+        """Write one row into `out`, of the row's shape and dtype, in C order."""
+        if self.is_raw:
+            copy_into(self.row(number), out)
+        elif self._spec.codec == "zstd":
+            self._decompress(number, out)
+        else:
+            try:
+                unpack_gradient(self._chunk(number), out)
+            except ValueError as err:
+                raise self._damage(number, str(err)) from err
+
+    def _decompress(self, number: int, out: NDArray[Any]) -> None:
+        chunk = self._chunk(number)
+        # The decoder leaves the rest of a larger `out` as it was, which may be an earlier batch.
+        if (found := _content_bytes(chunk)) != out.nbytes:
+            raise self._damage(number, f"it holds {found} bytes, expected {out.nbytes}")
+        try:
+            _zstd().decode(chunk, out)
+        except (RuntimeError, ValueError) as err:
+            raise self._damage(number, str(err)) from err
+
+    def span(self, number: int) -> tuple[int, int]:
+        """Return where a row lies in the file: (offset, bytes), checksum included."""
+        return self._offsets.item(number), self._sizes.item(number)
+
+    def place(self, number: int) -> tuple[int, int]:
+        """Return where a row's bytes are in memory, for compiled loops: (address, bytes), without its checksum.
+
+        The array has to stay as long as they are read.
+
+        Raises:
+            StoreError: the row is damaged, where that is looked at.
+        """
+        self._check(number)
+        return self._address + self._offsets.item(number), self._sizes.item(number) - CHECKSUM_BYTES
+
+    def advise(self, number: int) -> bool:
+        """Ask the system to read a row ahead of its use; return whether it is known to be in memory."""
+        return self._file is None or self._file.advise(*self.span(number))
+
+    def check(self, number: int) -> bool:
+        """Whether a chunk agrees with its checksum."""
+        chunk, stored = self._chunk_and_checksum(number)
+        return bool(crc32c(chunk) == int.from_bytes(stored.tobytes(), "little"))
+
+    def _chunk(self, number: int) -> NDArray[np.uint8]:
+        self._check(number)
+        return self._chunk_and_checksum(number)[0]
+
+    def _check(self, number: int) -> None:
+        if self._file is not None and self._file.has_shrunk():
+            raise StoreError(
+                f"{self.path} shrank while it was mapped: something writes over the store. Let it finish, then begin anew; "
+                "a store that is in use is replaced by renaming another folder to its name"
+            )
+        if self._check_rows and not self.check(number):
+            raise self._damage(number, "its checksum is wrong")
+
+    def _chunk_and_checksum(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        start, size = int(self._offsets[number]), int(self._sizes[number])
+        end = start + size - CHECKSUM_BYTES
+        return self._bytes[start:end], self._bytes[end : end + CHECKSUM_BYTES]
+
+    def _read_index(self, num_chunks: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return offset and size of each chunk, after checking that they can be true."""
+        if num_chunks == 0:
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        index_bytes = num_chunks * INDEX_ENTRY_BYTES + CHECKSUM_BYTES
+        start = len(self._bytes) - index_bytes
+        if start < 0:
+            raise StoreError(
+                f"{self.path} has {len(self._bytes)} bytes, too few for {num_chunks} chunks; {_ADVICE}"
+            )
+        index = self._bytes[start:-CHECKSUM_BYTES]
+        if crc32c(index) != int.from_bytes(self._bytes[-CHECKSUM_BYTES:].tobytes(), "little"):
+            raise StoreError(f"{self.path}: the index of the shard is damaged; {_ADVICE}")
+        pairs = index.view("<u8").reshape(num_chunks, 2)
+        offsets, sizes = pairs[:, 0].astype(np.int64), pairs[:, 1].astype(np.int64)
+        inside = (offsets >= 0) & (sizes > CHECKSUM_BYTES) & (offsets <= start) & (sizes <= start - offsets)
+        if self.is_raw:
+            rows = 1 if self._spec.row_chunks else self._length
+            inside &= sizes == rows * self._spec.row_bytes + CHECKSUM_BYTES
+        if not inside.all():
+            bad = int(np.flatnonzero(~inside)[0])
+            raise StoreError(f"{self.path}: chunk {bad} of the index can't be where it says; {_ADVICE}")
+        return offsets, sizes
+
+    def _damage(self, number: int, reason: str) -> StoreError:
+        return StoreError(f"{self.path}: row {number} is damaged ({reason}); {_ADVICE}")
+
+
+_ADVICE = "run `resizeonce verify` on the store, then convert the part again"
+
+
+@cache
+def _zstd() -> Any:
+    # Loaded when it is needed: that takes as long as a tenth of all that a worker loads, and few masks are for libzstd.
+    from numcodecs.zstd import Zstd
+
+    return Zstd()
+
+
+def _content_bytes(frame: NDArray[np.uint8]) -> int:
+    """Return the decoded size that a zstd frame's header states, -1 where it states none (RFC 8878, 3.1.1.1)."""
+    header = frame[:18].tobytes()
+    if len(header) < 6 or header[:4] != b"\x28\xb5\x2f\xfd":
+        return -1
+    single_segment, size_code = header[4] >> 5 & 1, header[4] >> 6
+    width = (1 if single_segment else 0, 2, 4, 8)[size_code]
+    start = 5 + (1 - single_segment) + (0, 1, 2, 4)[header[4] & 3]
+    size = int.from_bytes(header[start : start + width], "little")
+    return -1 if width == 0 else size + 256 if width == 2 else size
+
+
+def _map(path: Path, *, large_pages: bool) -> MappedFile:
+    try:
+        return MappedFile(path, large_pages=large_pages)
+    except (OSError, ValueError) as err:
+        limit = describe_limit(err) if isinstance(err, OSError) else None
+        raise StoreError(f"can't map {path}: {err}; {limit or _ADVICE}") from err

@@ -1,0 +1,262 @@
+"""A torch map-style dataset over a store, for a plain `DataLoader`."""
+
+import copy
+import operator
+import weakref
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset, get_worker_info
+
+from .buffers.dataloader_slots import Mailbox, receive, tensors_of
+from .buffers.slots import ArrayLayout, Pool
+from .cache.part_cache import CacheOptions
+from .fill import advise_batch, fill_batch
+from .kernels.native import native_loops
+from .store import Store, open_store
+from .tensors import TENSORS, check_tensors
+
+MAX_HELD = 2
+"""Batches of this process that lie in memory used again: the one that a loop works on, and the next one."""
+
+SMALL_BYTES = 1 << 18
+"""Tensors up to this size go to another process with the message itself: copying them is faster than sharing memory."""
+
+_DTYPES = (torch.uint8, torch.int64, torch.float32)
+"""Those of a batch."""
+
+_OF_THE_BATCH = ("dataset_type", "has_paired_frame")
+
+
+class Batch(dict[str, Any]):
+    """A batch: tensors with the sample as their first axis, lists with one element a sample, and two values of all.
+
+    `dataset_type` (str) and `has_paired_frame` (bool) are of the whole batch.
+
+    Attributes:
+        streams: where the batch lies in pinned memory that is filled again, the streams that `record_stream` was given.
+    """
+
+    streams: list[Any] | None = None
+
+    def record_stream(self, stream: Any) -> None:
+        """Say that a stream of the device reads the batch, as `torch.Tensor.record_stream` does for one tensor.
+
+        Pinned memory is filled again only when what was asked for on that stream, until the batch was let go, is over.
+        The stream that is current when the last tensor of the batch is let go need not be given.
+
+        Args:
+            stream: a `torch.cuda.Stream` that the batch is copied on with `non_blocking=True`.
+        """
+        if self.streams is not None:
+            self.streams.append(stream)
+
+    def __copy__(self) -> "Batch":
+        copied = type(self).__new__(type(self))
+        copied.update(self)
+        copied.__dict__.update(self.__dict__)
+        return copied
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Batch":
+        copied = memo[id(self)] = type(self).__new__(type(self))
+        copied.update((key, copy.deepcopy(value, memo)) for key, value in self.items())
+        copied.__dict__.update(copy.deepcopy(self._attributes(), memo))
+        return copied
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Send small tensors by value: torch would make shared memory for each, and keep a descriptor open as long as it lives."""
+        items = {key: _by_value(value) for key, value in self.items()}
+        return _remake, (type(self), items), self._attributes() or None
+
+    def _attributes(self) -> dict[str, Any]:
+        """Return what was set on the batch itself, but for what is of its place in memory."""
+        return {name: value for name, value in self.__dict__.items() if name != "streams"}
+
+    def __missing__(self, key: object) -> Any:
+        if key == 0:
+            raise KeyError("this is a batch already: give the DataLoader collate_fn=loader.collate")
+        raise KeyError(key)
+
+
+class _ByValue(NamedTuple):
+    """A small tensor, as it is pickled."""
+
+    array: NDArray[Any]
+
+
+def _by_value(value: Any) -> Any:
+    """Return a plain, small tensor as what is pickled with its bytes; anything else as it is."""
+    if type(value) is not torch.Tensor or value.dtype not in _DTYPES or value.layout != torch.strided:
+        return value
+    is_small = value.device.type == "cpu" and value.nbytes <= SMALL_BYTES
+    is_plain = not value.requires_grad and not value.is_neg() and not value.__dict__
+    return _ByValue(value.numpy()) if is_small and is_plain else value
+
+
+def _remake(kind: type[Batch], items: Mapping[str, Any]) -> Batch:
+    return kind((k, torch.from_numpy(v.array) if isinstance(v, _ByValue) else v) for k, v in items.items())
+
+
+class _PostedBatch(Batch):
+    """A batch in a slot of a mailbox: to the trainer goes only where it lies, as far as its tensors are still these."""
+
+    def __init__(self, mailbox: Mailbox, slot: int, layout: ArrayLayout, num_samples: int) -> None:
+        memory = mailbox.memory(slot, layout.slot_bytes)
+        super().__init__(tensors_of(layout.views(memory, num_samples)))
+        self._place = (mailbox.name, slot, layout, num_samples)
+        self._posted = dict(self)
+        # A batch that is not sent after all, but taken apart in the worker, gives its slot back here.
+        self._unsent = weakref.finalize(memory, mailbox.release, slot)
+        self._unsent.atexit = False
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Batch:
+        return copy.deepcopy(Batch(self), memo)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Others were put in their place, or they were taken out, by whoever collates.
+        posted = [key for key, tensor in self._posted.items() if self.get(key) is tensor]
+        others = Batch((key, value) for key, value in self.items() if key not in posted)
+        if not posted:
+            return others.__reduce__()
+        self._unsent.detach()
+        return _unpost, (self._place, posted, others)
+
+
+def _unpost(
+    place: tuple[tuple[int, int], int, ArrayLayout, int], posted: Sequence[str], others: Batch
+) -> Batch:
+    received = receive(*place)
+    return Batch({key: received[key] for key in posted} | others)
+
+
+class SampleDataset(Dataset[dict[str, Any]]):
+    """The samples of a store as torch tensors.
+
+    With a `DataLoader`, give it `collate_fn=loader.collate`: whole batches are read in one pass.
+
+    Args:
+        store: a store, or the path or URL of one.
+        tensors: which of the four tensors to read; a loop that needs no segmenter image saves its 3 MiB a sample.
+        cache: where parts of a URL are kept, and how many; None for the defaults.
+
+    Raises:
+        StoreError: as `loader.Store` does.
+        ValueError: `tensors` names something else, or there is a cache for what is no URL.
+    """
+
+    def __init__(
+        self,
+        store: Store | str | Path,
+        tensors: Sequence[str] = TENSORS,
+        *,
+        cache: CacheOptions | None = None,
+    ) -> None:
+        self.store = open_store(store, cache)
+        check_tensors(tensors)
+        self.tensors = tuple(tensors)
+        # Loaded here, they are there already in workers that are forked.
+        native_loops()
+        self._pool = Pool(MAX_HELD)
+        self._mailbox = Mailbox.make()
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.store)
+
+    def __getitem__(
+        self, sample: int | slice | Sequence[int] | NDArray[np.integer] | torch.Tensor
+    ) -> dict[str, Any]:
+        """Return one sample: the keys of the batch, without the batch's axis. A slice or a list gives its samples' batch.
+
+        Args:
+            sample: a whole number of Python, numpy or torch, below 0 from the end; or a slice, a list or a 1-d array of them.
+
+        Raises:
+            IndexError: there is no such sample, or none at all.
+            TypeError: it is neither a whole number nor a list of them.
+        """
+        if isinstance(sample, slice):
+            return self.__getitems__(range(*sample.indices(len(self))))
+        if isinstance(sample, np.ndarray | torch.Tensor) and sample.ndim:
+            if sample.dtype in (np.bool_, torch.bool):
+                raise TypeError(
+                    "samples are chosen by their numbers, not by an array of bools: see numpy.flatnonzero"
+                )
+            sample = sample.tolist()
+        if isinstance(sample, Sequence):
+            return self.__getitems__(sample)
+        batch = self.__getitems__([operator.index(sample)])
+        return {key: value if key in _OF_THE_BATCH else value[0] for key, value in batch.items()}
+
+    def __getitems__(self, samples: Sequence[int]) -> Batch:
+        """Return samples as one batch, in the order asked for.
+
+        Raises:
+            IndexError: there is no such sample, or none at all.
+            TypeError: one is no whole number.
+        """
+        if not len(samples):
+            raise IndexError("a batch has at least one sample")
+        layout = ArrayLayout.of(self.store.array_layout(len(samples), self.tensors))
+        batch = self._new_batch(layout, len(samples))
+        arrays = {name: batch[name].numpy() for name in layout.arrays}
+        picks = [(self.store, sample) for sample in samples]
+        # The disk reads all of them at once, while the first are filled.
+        advise_batch(picks, self.tensors)
+        others = fill_batch(picks, arrays)
+        batch.update(
+            (key, torch.from_numpy(v) if isinstance(v, np.ndarray) else v) for key, v in others.items()
+        )
+        return batch
+
+    def _new_batch(self, layout: ArrayLayout, num_samples: int) -> Batch:
+        """Return a batch with room for its tensors: in a slot where this is a DataLoader's worker."""
+        if self._mailbox is not None and get_worker_info() is not None:
+            slot = self._mailbox.claim(layout.slot_bytes)
+            if slot is not None:
+                return _PostedBatch(self._mailbox, slot, layout, num_samples)
+        memory = self._pool.take(layout.slot_bytes)
+        if memory is not None:
+            return Batch(tensors_of(layout.views(memory, num_samples)))
+        arrays = {name: np.empty(shape, dtype) for name, (shape, dtype, _) in layout.arrays.items()}
+        return Batch(tensors_of(arrays))
+
+
+def collate(samples: Batch | Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Batch:
+    """Return a batch: as it is where the dataset made one, else put together from single samples.
+
+    A single sample, as a `DataLoader` with `batch_size=None` hands it over, stays one.
+
+    `dataset_type` is a list of str, one a sample, only where samples of several datasets come together.
+
+    Raises:
+        ValueError: there is no sample; the samples are some paired and some single, or of recipes with different shapes.
+    """
+    if isinstance(samples, Batch):
+        return samples
+    if isinstance(samples, Mapping):
+        return Batch(samples)
+    if not samples:
+        raise ValueError("a batch has at least one sample")
+    if len({sample["has_paired_frame"] for sample in samples}) > 1:
+        raise ValueError("a batch is all paired or all single: draw each batch from one kind of store")
+    # Only some datasets have expressions; a mixed batch has what all of its samples have.
+    keys = [key for key in samples[0] if all(key in sample for sample in samples)]
+    batch = Batch()
+    for key in keys:
+        values = [sample[key] for sample in samples]
+        if key in _OF_THE_BATCH:
+            batch[key] = values[0] if len(set(values)) == 1 else values
+        elif isinstance(values[0], torch.Tensor):
+            if len({value.shape for value in values}) > 1:
+                raise ValueError(
+                    f"{key} differs in shape among the samples: their stores have different recipes"
+                )
+            batch[key] = torch.stack(values)
+        else:
+            batch[key] = values
+    return batch

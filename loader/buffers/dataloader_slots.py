@@ -1,0 +1,198 @@
+"""Batches from `DataLoader` workers to the trainer without new shared memory for each: only a slot's number travels.
+
+torch sends every tensor through shared memory that is made for it, and faulting that in costs several times what
+filling it does. Here the dataset brings a sparse, unnamed file. Each worker process takes a region of slots in it; a
+batch lies in a slot until the trainer has let go of it, and the slot is filled again. Where no slot is free, or the
+system has no such files, batches go torch's way: slower, and just as right.
+
+The file begins with a table, one entry for each region: the process that has it, and a state for each slot.
+
+- FREE: the worker may fill it. Only the worker changes that.
+- POSTED: filled, on its way or lost on it.
+- LENT: the trainer holds tensors of it. Only the trainer sets this, and sets it free again.
+"""
+
+import fcntl
+import mmap
+import os
+import weakref
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import count
+from multiprocessing import context, reduction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .huge_pages import LARGE_PAGE, make_pages, map_shared, new_array
+from .slots import ArrayLayout
+
+FREE, POSTED, LENT = 0, 1, 2
+
+NUM_REGIONS = 256
+"""Worker processes that may use one dataset at the same time."""
+SLOTS_PER_REGION = 8
+"""Batches of one worker that may be under way or held; DataLoader's prefetch_factor is 2 by default."""
+SLOT_STRIDE = 1 << 33
+"""Distance of slots in the sparse file: a larger batch goes torch's way."""
+
+_TABLE_BYTES = LARGE_PAGE
+_ENTRY = np.dtype([("pid", "<i8"), ("started", "<i8"), ("state", "u1", SLOTS_PER_REGION)])
+
+_numbers = count()
+_mailboxes: "weakref.WeakValueDictionary[tuple[int, int], Mailbox]" = weakref.WeakValueDictionary()
+"""Those made in this process, by its id and a number."""
+
+
+class Mailbox:
+    """The slots of one dataset, shared by the trainer and its workers.
+
+    Args:
+        descriptor: the file, as another process has it; None makes one.
+        name: what the trainer knows it by; None gives it one here.
+    """
+
+    def __init__(self, descriptor: int | None = None, name: tuple[int, int] | None = None) -> None:
+        if descriptor is None:
+            descriptor = os.memfd_create("resizeonce-mailbox")
+            try:
+                os.ftruncate(descriptor, _TABLE_BYTES + NUM_REGIONS * SLOTS_PER_REGION * SLOT_STRIDE)
+            except OSError:
+                os.close(descriptor)
+                raise
+        self._descriptor = descriptor
+        self._table = np.frombuffer(mmap.mmap(descriptor, _TABLE_BYTES), _ENTRY, NUM_REGIONS)
+        self._region: tuple[int, int] | None = None
+        self._maps: dict[int, NDArray[np.uint8]] = {}
+        self.name = name or (os.getpid(), next(_numbers))
+        _mailboxes[self.name] = self
+        weakref.finalize(self, os.close, descriptor).atexit = False
+
+    @classmethod
+    def make(cls) -> "Mailbox | None":
+        """Return a new one; None where this system has no unnamed shared files, or not so large ones (ulimit -f)."""
+        try:
+            return cls() if hasattr(os, "memfd_create") else None
+        except OSError:
+            return None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A descriptor can be handed over only while a process is being started.
+        if context.get_spawning_popen() is None:
+            return _nothing, ()
+        return _open_copy, (reduction.DupFd(self._descriptor), self.name)
+
+    def claim(self, slot_bytes: int) -> int | None:
+        """Return a slot that this worker may fill, None where there is none."""
+        if slot_bytes > SLOT_STRIDE:
+            return None
+        region = self._own_region()
+        if region is None:
+            return None
+        free = np.flatnonzero(self._table[region]["state"] == FREE)
+        if not len(free):
+            return None
+        slot = region * SLOTS_PER_REGION + int(free[0])
+        try:
+            if not self._is_mapped(slot, slot_bytes):
+                make_pages(self.memory(slot, slot_bytes))
+        except OSError:
+            return None
+        self._set_state(slot, POSTED)
+        return slot
+
+    def memory(self, slot: int, slot_bytes: int) -> NDArray[np.uint8]:
+        """Return a slot's memory as a new array object."""
+        if not self._is_mapped(slot, slot_bytes):
+            # In place of a map of another size, which stays as long as a batch lies in it.
+            self._maps[slot] = map_shared(self._descriptor, slot_bytes, _TABLE_BYTES + slot * SLOT_STRIDE)
+        return new_array(self._maps[slot])
+
+    def _is_mapped(self, slot: int, slot_bytes: int) -> bool:
+        return slot in self._maps and self._maps[slot].size == slot_bytes
+
+    def release(self, slot: int) -> None:
+        """Let a slot be filled again."""
+        self._set_state(slot, FREE)
+
+    def lend(self, slot: int) -> None:
+        """Say that the trainer holds a slot."""
+        self._set_state(slot, LENT)
+
+    def _set_state(self, slot: int, state: int) -> None:
+        self._table["state"][divmod(slot, SLOTS_PER_REGION)] = state
+
+    def _own_region(self) -> int | None:
+        """Return this process's region, taken when it is first asked for: after a fork, the child's own."""
+        pid = os.getpid()
+        if self._region is None or self._region[0] != pid:
+            with _locked(self._descriptor):
+                region = next(self._vacant_regions(), None)
+                if region is None:
+                    return None
+                self._table[region]["pid"] = pid
+                self._table[region]["started"] = _start_time(pid)
+                # What a dead worker had posted was never received; what the trainer still holds stays lent.
+                states = self._table[region]["state"]
+                states[states == POSTED] = FREE
+            self._region = (pid, region)
+        return self._region[1]
+
+    def _vacant_regions(self) -> Iterator[int]:
+        for region, entry in enumerate(self._table):
+            if not entry["pid"] or _start_time(int(entry["pid"])) != entry["started"]:
+                yield region
+
+
+def receive(
+    name: tuple[int, int], slot: int, layout: ArrayLayout, num_samples: int
+) -> dict[str, torch.Tensor]:
+    """Return the tensors of a batch that a worker posted; the slot is theirs until the last of them is gone.
+
+    Raises:
+        RuntimeError: this is not the process that made the dataset.
+    """
+    mailbox = _mailboxes.get(name)
+    if mailbox is None:
+        raise RuntimeError("a batch of a DataLoader worker can only be received where its dataset was made")
+    mailbox.lend(slot)
+    memory = mailbox.memory(slot, layout.slot_bytes)
+    weakref.finalize(memory, mailbox.release, slot).atexit = False
+    return tensors_of(layout.views(memory, num_samples))
+
+
+def tensors_of(arrays: Mapping[str, NDArray[Any]]) -> dict[str, torch.Tensor]:
+    """Return arrays as tensors that share their memory."""
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def _open_copy(descriptor: Any, name: tuple[int, int]) -> Mailbox:
+    return Mailbox(descriptor.detach(), name)
+
+
+def _nothing() -> None:
+    return None
+
+
+@contextmanager
+def _locked(descriptor: int) -> Iterator[None]:
+    """Keep other processes from taking a region at the same time; the lock goes with a process that dies."""
+    fcntl.lockf(descriptor, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.lockf(descriptor, fcntl.LOCK_UN)
+
+
+def _start_time(pid: int) -> int:
+    """Return when a process began, in the system's ticks; -1 where it is gone. With its id this names a process."""
+    try:
+        with Path(f"/proc/{pid}/stat").open() as file:
+            # The name, in parentheses, may hold anything; the start time is the 22nd field.
+            fields = file.read().rpartition(")")[2].split()
+    except OSError:
+        return -1
+    return -1 if fields[0] == "Z" else int(fields[19])

@@ -1,0 +1,37 @@
+"""The exception tree of both packages: its base, and what is wrong with a store or a URL. `preprocess.errors` has the others.
+
+::
+
+    PreprocessError              anything this project reports on purpose
+    ├── ConfigError              a config file or an option is wrong
+    ├── SourceError              a raw dataset can't be opened at all
+    │   └── ConnectionLostError  a remote one could be, and no longer answers
+    ├── RecordError              one record is bad: it becomes a reject, the run goes on
+    │   ├── MisfitError          a picture is not of the size that its annotation describes
+    │   ├── MissingFileError     a raw file that a record names is not there
+    │   └── SegmentationError    a mask as written can't be a mask
+    └── StoreError               a store is missing, incomplete, damaged or another one
+        └── FormatVersionError   a store of a format this version does not read
+
+Only the command line catches `PreprocessError`.
+"""
+
+
+class PreprocessError(Exception):
+    """Base of every error this project raises on purpose; the message says what to do."""
+
+
+class SourceError(PreprocessError):
+    """Raised when a raw dataset can't be opened: a root, an index or a whole annotation file."""
+
+
+class ConnectionLostError(SourceError):
+    """Raised when a remote dataset stops answering: it ends the run, and the same command goes on where it stopped."""
+
+
+class StoreError(PreprocessError):
+    """Raised when a store is missing, incomplete, damaged, or not the one a command made."""
+
+
+class FormatVersionError(StoreError):
+    """Raised when a store was written in a format version this one does not read."""

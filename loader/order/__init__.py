@@ -1,0 +1,1 @@
+"""Which samples come when: pure functions of a few numbers. numpy only, no store is read."""

@@ -1,0 +1,87 @@
+"""An order as a `batch_sampler` of torch's `DataLoader`. It needs no torch itself."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from .plan import Batching, EpochPlan, Order
+
+
+class BatchSampler:
+    """Batches of sample numbers, epoch after epoch.
+
+    One store's numbers are its own, for `SampleDataset`; those of several follow each other, for a `ConcatDataset` of
+    their datasets in the same order. Going through it to the end leads to the next epoch; stopping early, back
+    to where this round began. A `DataLoader` with workers asks for batches ahead of the trainer: there, count
+    the batches trained on and save `state_after(count)`, not `state_dict()`.
+    """
+
+    def __init__(self, order: Order, batching: Batching) -> None:
+        self._order = order
+        self._plan = self._round = order.plan(batching)
+        self._done = 0
+        sizes = [
+            sum(part["rows"]["samples"] for part in index.store.attributes["parts"])
+            for index in order.mixture.indexes
+        ]
+        self._offsets = np.cumsum([0, *sizes[:-1]])
+
+    def __len__(self) -> int:
+        """Return how many batches the whole epoch gives, also after going on in the middle of it."""
+        return len(self._plan.whole_epoch())
+
+    @property
+    def epoch(self) -> int:
+        """The coming, or running, epoch."""
+        return self._plan.epoch
+
+    def __iter__(self) -> Iterator[list[int]]:
+        self._leave_finished_epoch()
+        plan = self._round = self._plan
+        self._done = 0
+        for number in range(len(plan)):
+            self._done = number + 1
+            picks = plan.batch(number)
+            yield (self._offsets[picks.store] + picks.sample).tolist()
+        if self._plan is plan:
+            # Also where this rank had no batch at all.
+            self._plan, self._done = plan.next_epoch(), 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to the beginning of an epoch; a resumed place in that epoch is kept."""
+        self._leave_finished_epoch()
+        if epoch != self._plan.epoch:
+            self._begin(self._order.plan(self._plan.batching, epoch))
+        # Also where the epoch before led here already.
+        self._round = self._plan
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the place after the batches asked for so far, as JSON values."""
+        return self._plan.state_after(self._done)
+
+    def state_after(self, number: int) -> dict[str, Any]:
+        """Return the place after `number` batches of this round, as JSON values.
+
+        A round lasts until the next one is begun: its last batches are trained on after they were asked for.
+        """
+        return self._round.state_after(number)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state.
+
+        Raises:
+            StoreError: a store is not the one it was.
+            ValueError: the state is of another order, or no state.
+        """
+        self._begin(self._order.resume(state, self._plan.batching))
+
+    def _leave_finished_epoch(self) -> None:
+        """Go to the next epoch after the last batch: a `DataLoader` without workers asks for no further one."""
+        if 0 < len(self._plan) == self._done:
+            self._plan, self._done = self._plan.next_epoch(), 0
+
+    def _begin(self, plan: EpochPlan) -> None:
+        """Go to a place: where the coming round begins, and the one that states are of until then."""
+        self._plan = self._round = plan
+        self._done = 0

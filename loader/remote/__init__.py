@@ -1,0 +1,1 @@
+"""URLs: file systems of fsspec and web servers, asked again where that may help. Writer and loader share it."""

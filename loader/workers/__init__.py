@@ -1,0 +1,1 @@
+"""A loader that fills batches in processes or threads of its own."""

@@ -1,0 +1,388 @@
+"""Workers, seen from the trainer's side: how they are started, asked, waited for and ended.
+
+A process is started as a new interpreter, neither forked nor `multiprocessing`-spawned: it shares no lock and no CUDA
+context with the trainer, the trainer's script needs no `if __name__ == "__main__"`, and a closed channel ends it,
+so it never outlives the trainer. Signals that are sent to every process of a job don't reach it.
+"""
+
+import errno
+import fcntl
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import IO, Protocol
+
+from ..buffers.slots import MAX_STANDARD, Slots, above_standard, unnamed_file
+from ..format.limits import describe_limit
+from ..kernels.native import native_loops
+from .channel import Channel, QueueChannel, SocketChannel
+from .worker import Reply, Setup, Task, serve
+
+SECONDS_TO_END = 5
+"""Workers that don't end by themselves are killed then."""
+
+SECONDS_TO_DIE = 1
+"""A process that waits for a disk that is gone does not even die; nobody waits longer for it."""
+
+FOR_THE_TRAINER = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2}
+"""Signals that schedulers and terminals send to all processes of a job. The trainer decides what they mean; a worker that
+died of one would end the step that the trainer wants to finish."""
+
+_START = """
+import os, pickle, sys
+from importlib.util import module_from_spec, spec_from_file_location
+from types import ModuleType
+sys.path[:], package, folder = pickle.load(sys.stdin.buffer)
+os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+# Not by a search: what else is called so on the path is nobody's here.
+outer, _, _ = package.rpartition(".")
+sys.modules[outer] = ModuleType(outer)
+sys.modules[outer].__path__ = []
+spec = spec_from_file_location(package, os.path.join(folder, "__init__.py"))
+sys.modules[package] = module_from_spec(spec)
+spec.loader.exec_module(sys.modules[package])
+from importlib import import_module
+import_module(package + ".workers.worker").main(*map(int, sys.argv[1:]))
+"""
+
+_PACKAGE = __name__.removesuffix(".workers.launch")
+_FOLDER = Path(__file__).parents[1]
+
+_PRINTED_CHARACTERS = 4000
+
+
+class Body(Protocol):
+    """What a worker runs in."""
+
+    what: str
+    """"process" or "thread"."""
+
+    def describe_death(self) -> str:
+        """Return how it ended by itself, as the end of a sentence."""
+
+    def join(self, seconds: float) -> None:
+        """Wait until it has ended, and see to it that it has after `seconds`."""
+
+    def kill(self) -> None:
+        """End it at once, as far as that can be done."""
+
+    def forget(self) -> None:
+        """Let go of what belongs to the process that this one was forked from."""
+
+
+class Worker:
+    """One worker.
+
+    Args:
+        channel: to it.
+        body: what it runs in.
+    """
+
+    def __init__(self, channel: Channel, body: Body) -> None:
+        self._channel = channel
+        self._body = body
+        self._num_asked = 0
+        self._arrived: deque[Reply] = deque()
+
+    def send(self, task: Task) -> None:
+        """Ask for a batch.
+
+        Raises:
+            RuntimeError: the worker is gone.
+        """
+        try:
+            self._channel.send(task)
+        except EOFError as err:
+            raise self._gone() from err
+        self._num_asked += 1
+
+    def count_unfinished(self) -> int:
+        """Return how many of the batches that were asked for are not filled yet.
+
+        Raises:
+            RuntimeError: the worker is gone.
+        """
+        while len(self._arrived) < self._num_asked and self._channel.has_message():
+            self._arrived.append(self._take(None))
+        return self._num_asked - len(self._arrived)
+
+    def receive(self, timeout: float | None = None) -> Reply:
+        """Wait for the next batch that was asked for, for at most `timeout` seconds where that is given.
+
+        Raises:
+            RuntimeError: the worker is gone, or the time is over.
+        """
+        reply = self._arrived.popleft() if self._arrived else self._take(timeout)
+        self._num_asked -= 1
+        return reply
+
+    def _take(self, timeout: float | None) -> Reply:
+        try:
+            reply: Reply = self._channel.receive(timeout)
+        except EOFError as err:
+            raise self._gone() from err
+        except TimeoutError as err:
+            raise RuntimeError(
+                f"the BatchLoader timed out: a worker {self._body.what} has not filled a batch within {timeout} s; does it "
+                "wait for a disk or a server that does not answer?"
+            ) from err
+        return reply
+
+    def ask_to_end(self) -> None:
+        """Let the worker end, when it has filled what it fills now."""
+        # Closing alone would not reach it where a process that was forked meanwhile holds the socket, too.
+        with suppress(EOFError):
+            self._channel.send(None)
+        self._channel.close()
+
+    def join(self, seconds: float) -> None:
+        """Wait until the worker has ended; a process that has not after `seconds` is killed."""
+        self._body.join(seconds)
+
+    def forget(self) -> None:
+        """Let go of the worker of the process that this one was forked from, without a word to it."""
+        self._body.forget()
+        if isinstance(self._channel, SocketChannel):
+            self._channel.close()
+
+    def kill(self) -> None:
+        """End the worker at once, as far as that can be done."""
+        self._body.kill()
+
+    def _gone(self) -> RuntimeError:
+        return RuntimeError(
+            f"a worker {self._body.what} of the BatchLoader died{self._body.describe_death()}"
+        )
+
+
+class _Process:
+    what = "process"
+
+    def __init__(self, process: "subprocess.Popen[bytes]", printed: IO[bytes]) -> None:
+        self._process = process
+        self._printed = printed
+
+    def describe_death(self) -> str:
+        with suppress(subprocess.TimeoutExpired):
+            # Its end of the channel is closed a moment before.
+            self._process.wait(SECONDS_TO_END)
+        return describe_status(self._process.returncode) + self._describe_printed()
+
+    def _describe_printed(self) -> str:
+        self._printed.seek(0)
+        printed = self._printed.read().decode(errors="replace").strip()
+        if not printed:
+            return ""
+        return f", before it could fill anything. It printed:\n{printed[-_PRINTED_CHARACTERS:]}"
+
+    def join(self, seconds: float) -> None:
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._printed.close()
+
+    def kill(self) -> None:
+        self._process.kill()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(SECONDS_TO_DIE)
+        self._printed.close()
+
+    def forget(self) -> None:
+        # It is no child of this process, which must not wait for it.
+        self._process.returncode = 0
+        self._printed.close()
+
+
+class _Thread:
+    what = "thread"
+
+    def __init__(self, thread: threading.Thread) -> None:
+        self._thread = thread
+
+    def describe_death(self) -> str:
+        return ""
+
+    def join(self, seconds: float) -> None:
+        # A loader may be collected in a worker of its own.
+        if self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def kill(self) -> None:
+        pass
+
+    def forget(self) -> None:
+        pass
+
+
+def describe_status(status: int | None) -> str:
+    """Return how a process ended, by its exit status as `subprocess` has it, as the end of a sentence.
+
+    >>> describe_status(-9)
+    ': killed by SIGKILL; for memory?'
+    """
+    if status is None:
+        return ": it closed its end, and did not end itself"
+    if status >= 0:
+        return f": it ended with exit status {status}"
+    advice = {
+        signal.SIGKILL: "; for memory?",
+        signal.SIGBUS: ": a file of the store shrank while it was read, or its disk failed. Was the store written over?",
+    }
+    known = -status in set(signal.Signals)
+    name = signal.Signals(-status).name if known else f"signal {-status}"
+    return f": killed by {name}{advice.get(signal.Signals(-status), '') if known else ''}"
+
+
+def start_workers(count: int, mode: str, setup: Setup, slots: Slots) -> Sequence[Worker]:
+    """Start workers of one kind.
+
+    Raises:
+        RuntimeError: the system refuses; none is left.
+    """
+    start = start_process if mode == "process" else start_thread
+    if count and mode == "thread":
+        # Not in the threads: a process that is forked meanwhile would find locks of LLVM held for ever.
+        native_loops()
+    workers: list[Worker] = []
+    try:
+        workers.extend(start(setup, slots) for _ in range(count))
+    except BaseException:
+        end_workers(workers)
+        raise
+    return workers
+
+
+def end_workers(workers: Sequence[Worker]) -> None:
+    """End workers side by side; where that is interrupted, by a second Ctrl-C, none is left either."""
+    try:
+        for worker in workers:
+            worker.ask_to_end()
+        deadline = time.monotonic() + SECONDS_TO_END
+        for worker in workers:
+            worker.join(max(deadline - time.monotonic(), 0))
+    except BaseException:
+        for worker in workers:
+            worker.kill()
+        raise
+
+
+def start_process(setup: Setup, slots: Slots) -> Worker:
+    """Start a process that fills slots.
+
+    Raises:
+        RuntimeError: the system refuses.
+    """
+    try:
+        return _start_process(setup, slots)
+    except OSError as err:
+        raise RuntimeError(
+            f"a worker process of the BatchLoader can't be started: {describe_limit(err) or err}"
+        ) from err
+
+
+def _start_process(setup: Setup, slots: Slots) -> Worker:
+    with ExitStack() as on_failure, ExitStack() as handed_over:
+        ours, theirs = (above_standard(end.detach()) for end in socket.socketpair())
+        on_failure.callback(os.close, ours)
+        handed_over.callback(os.close, theirs)
+        printed = on_failure.enter_context(os.fdopen(unnamed_file(), "w+b"))
+        # Where modules are looked for; arguments may not be so long.
+        path = handed_over.enter_context(os.fdopen(unnamed_file(), "w+b"))
+        pickle.dump((sys.path, _PACKAGE, str(_FOLDER)), path)
+        path.seek(0)
+        stderr = _stderr()
+        handed_over.callback(os.close, stderr)
+        process = _popen((theirs, slots.descriptor, stderr), path, printed)
+        on_failure.pop_all()
+    channel = SocketChannel(ours)
+    with suppress(EOFError):
+        # One that is gone already is found when it is asked for a batch.
+        channel.send(setup)
+    return Worker(channel, _Process(process, printed))
+
+
+def _stderr() -> int:
+    """Return a descriptor of what the trainer's errors are written to; where it has closed that, as a daemon does, of nothing."""
+    if sys.__stderr__ is None:
+        return above_standard(os.open(os.devnull, os.O_WRONLY))
+    try:
+        return fcntl.fcntl(2, fcntl.F_DUPFD_CLOEXEC, MAX_STANDARD + 1)
+    except OSError as err:
+        if err.errno != errno.EBADF:
+            raise
+        return above_standard(os.open(os.devnull, os.O_WRONLY))
+
+
+def _popen(handed_over: Sequence[int], path: IO[bytes], printed: IO[bytes]) -> "subprocess.Popen[bytes]":
+    if not sys.executable:
+        raise RuntimeError(
+            "this Python does not know its own program (sys.executable), so no worker process can be started: give "
+            'BatchOptions(mode="thread")'
+        )
+    # A process begins with the mask of the thread that starts it: from its first instruction on, these wait for ever.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, FOR_THE_TRAINER)
+    try:
+        return subprocess.Popen(
+            [sys.executable, *interpreter_flags(), "-c", _START, *map(str, handed_over)],
+            pass_fds=handed_over,
+            # No worker multiplies matrices, and numpy's threads for that would wait for work by turning in circles.
+            env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
+            stdin=path,
+            stderr=printed,
+            start_new_session=True,
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def interpreter_flags() -> list[str]:
+    """Return the options with which a Python program runs nothing that this one would not.
+
+    Those of this process, as `multiprocessing` hands them on: under `-I` a worker takes nothing from PYTHONPATH either. And
+    `-P`, since a module in the folder that happens to be the current one is nobody's here.
+    """
+    flags = sys.flags
+    is_given = {
+        "-I": flags.isolated,
+        "-E": flags.ignore_environment,
+        "-s": flags.no_user_site,
+        "-S": flags.no_site,
+    }
+    is_given |= {"-P": True, "-B": flags.dont_write_bytecode}
+    found = [option for option, given in is_given.items() if given]
+    found += ["-O"] * flags.optimize
+    found += [f"-W{warning}" for warning in sys.warnoptions]
+    for name, value in sys._xoptions.items():
+        found += ["-X", name if value is True else f"{name}={value}"]
+    return found
+
+
+def start_thread(setup: Setup, slots: Slots) -> Worker:
+    """Start a thread that fills slots, with stores of its own: an open store is not shared between threads."""
+    ours, theirs = QueueChannel.pair()
+    own: Setup = pickle.loads(pickle.dumps(setup))
+
+    def run() -> None:
+        try:
+            serve(theirs, own, slots)
+        finally:
+            theirs.close()
+
+    thread = threading.Thread(target=run, name="BatchLoader", daemon=True)
+    try:
+        thread.start()
+    except BaseException:
+        # It may run already, and would wait for ever.
+        ours.close()
+        raise
+    return Worker(ours, _Thread(thread))

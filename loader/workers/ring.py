@@ -1,0 +1,275 @@
+"""The ring: slots that workers fill and the trainer empties, and who holds which."""
+
+import os
+import warnings
+import weakref
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from functools import partial
+from itertools import chain, count, islice
+from typing import Any
+
+import torch
+
+from ..batch import Batch
+from ..buffers.device_copies import Copies, Event
+from ..buffers.slots import Slots
+from ..compact import CompactBatch
+from ..fill import SampleError
+from ..order.plan import EpochPlan
+from .first_batches import EarlyReader, count_early
+from .launch import Worker, end_workers, start_workers
+from .worker import Failure, Setup, Task, advise, fill_slot
+
+MAX_LENT = 2
+"""Batches of the ring that the trainer may hold at once: the one it works on, and the next while it is handed over."""
+
+
+class Ring:
+    """Slots, the workers that fill them, and which of them the trainer holds.
+
+    Args:
+        setup: what the workers need to know.
+        num_workers: how many; with 0, the trainer's thread fills each batch when it asks for it.
+        mode: "process" or "thread".
+        pin_memory: whether the slots are pinned for a CUDA device.
+        timeout: seconds to wait for a batch at most; None for as long as it takes.
+    """
+
+    def __init__(
+        self, setup: Setup, num_workers: int, mode: str, *, pin_memory: bool, timeout: float | None = None
+    ) -> None:
+        self._setup = setup
+        self._process = os.getpid()
+        self._timeout = timeout
+        # Pinned memory stays where it is in a process that forks only if it is shared.
+        is_shared = pin_memory or (num_workers > 0 and mode == "process")
+        self._slots = Slots(setup.num_slots, setup.slot_bytes, shared=is_shared)
+        self._free = deque(range(setup.num_slots))
+        # One for each slot that the trainer holds.
+        self._lent: set[object] = set()
+        # Of pinned slots that were let go, those that the device may still read.
+        self._copies: Copies | None = None
+        self._in_flight: deque[tuple[Task, Worker | None]] = deque()
+        self._tasks: Iterator[Task] = iter(())
+        # The epoch of which batches are filled already, while none is under way.
+        self._coming: EpochPlan | None = None
+        self._early: EarlyReader | None = None
+        self._is_new = True
+        self._pin_memory = pin_memory
+        self.is_closed = False
+        self._start_workers = partial(start_workers, num_workers, mode, setup, self._slots)
+        self._workers: Sequence[Worker] = ()
+
+    @property
+    def is_of_this_process(self) -> bool:
+        """Whether it was made here: in a process that was forked from that one it has neither threads nor workers."""
+        return self._process == os.getpid()
+
+    def fill(self, plan: EpochPlan) -> Generator[Batch, None, None]:
+        """Yield each batch of an epoch in order, while the ones to come are filled, also those of the next epoch."""
+        if plan != self._coming:
+            self._drain()
+            self._tasks = self._begin(plan) if self._is_new else self._all_tasks(plan)
+        self._coming = None
+        self._start()
+        for left in reversed(range(len(plan))):
+            # A list gives the batch away: a name would hold it until the next one.
+            ready = [self._finish()]
+            self._start()
+            if not left:
+                # Nobody may ask for more than there is.
+                self._coming = self._after(plan)
+            yield ready.pop()
+
+    def _all_tasks(self, plan: EpochPlan | None) -> Iterator[Task]:
+        """Yield the batches of an epoch and of those after it."""
+        numbers = count()
+        # A rank may have no batch at all, or none of what is left of an epoch.
+        while plan is not None and len(plan):
+            for rows in _rows(plan):
+                yield Task(next(numbers), -1, rows)
+            plan = self._after(plan)
+
+    def _after(self, plan: EpochPlan) -> EpochPlan | None:
+        """Return the next epoch; None where it can't be, and whoever asks for it learns why.
+
+        None also for stores at a URL: nobody would fetch a part for an epoch that may not come.
+        """
+        with suppress(ValueError):
+            return plan.next_epoch() if all(store.is_local for store in self._setup.stores) else None
+        return None
+
+    def _begin(self, plan: EpochPlan) -> Iterator[Task]:
+        """Start workers, and do what can be done meanwhile; they fill nothing before they are asked to."""
+        self._is_new = False
+        self._workers = self._start_workers()
+        tasks = self._all_tasks(plan)
+        if self._workers:
+            first = list(islice(tasks, min(count_early(self._setup), len(plan))))
+            self._early = EarlyReader(self._setup, first)
+            tasks = chain(first, tasks)
+        # Here, while workers start: when they read, free memory is no longer in one piece.
+        self._slots.make_pages()
+        if self._pin_memory:
+            # After that: pages that are pinned stay as they are.
+            new_event = _pin(self._slots)
+            self._copies = None if new_event is None else Copies(new_event)
+        return tasks
+
+    def close(self) -> None:
+        """End the workers; memory stays as long as a batch of it is held.
+
+        In a process that was forked from the one that has the ring, nobody but this process notices.
+        """
+        if self.is_closed:
+            return
+        self.is_closed = True
+        workers, early = self._workers, self._early
+        self._workers, self._early = (), None
+        self._in_flight.clear()
+        # What comes next knows this ring: memory would stay until that circle is found.
+        self._tasks = iter(())
+        with ExitStack() as stack:
+            # Whatever one of them raises, the others are closed.
+            stack.callback(self._slots.close)
+            if not self.is_of_this_process:
+                for worker in workers:
+                    worker.forget()
+                return
+            if self._copies is not None:
+                stack.callback(self._copies.wait)
+            stack.callback(end_workers, workers)
+            if early is not None:
+                stack.callback(early.close)
+
+    def _start(self) -> None:
+        """Ask for further batches, as many as are filled ahead and have a slot that is free."""
+        while len(self._in_flight) < self._setup.num_slots - MAX_LENT and self._find_slot():
+            if (task := next(self._tasks, None)) is None:
+                return
+            task = Task(task.number, self._free.popleft(), task.rows)
+            # Whoever has least to do: one that shares its core with the trainer fills fewer batches than the others.
+            worker = min(self._workers, key=lambda one: one.count_unfinished(), default=None)
+            self._in_flight.append((task, worker))
+            if worker is not None:
+                worker.send(task)
+            else:
+                # It is filled when it is asked for; the disk begins now.
+                advise(task, self._setup)
+
+    def _find_slot(self) -> bool:
+        """Whether a slot is free; where none is, and nothing is being filled, after a wait for copies to a device."""
+        if self._copies is not None:
+            while (slot := self._copies.take(wait=not self._free and not self._in_flight)) is not None:
+                self._free.append(slot)
+        return bool(self._free)
+
+    def _finish(self) -> Batch:
+        """Wait for the batch that is next.
+
+        Raises:
+            SampleError: a sample can't be read.
+            RuntimeError: the worker died.
+        """
+        task, worker = self._in_flight.popleft()
+        try:
+            others = self._receive(task, worker)
+        except SampleError:
+            self._free.append(task.slot)
+            raise
+        slot = self._slots.slot(task.slot)
+        arrays = self._setup.layout_of(task).views(slot, len(task.rows))
+        streams: list[Any] | None = None
+        if len(self._lent) < MAX_LENT:
+            lent = object()
+            self._lent.add(lent)
+            if self._copies is not None:
+                streams = []
+            # Every tensor below keeps the slot's array alive; with the last of them it goes.
+            weakref.finalize(slot, self._give_back, task.slot, lent, streams).atexit = False
+        else:
+            arrays = {name: array.copy() for name, array in arrays.items()}
+            self._free.append(task.slot)
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        for name in [name for name in others if name.startswith("prompt_cells")]:
+            tensors[name] = torch.from_numpy(others.pop(name))
+        kind = CompactBatch if self._setup.compact else Batch
+        batch = kind(tensors | others)
+        batch.streams = streams
+        return batch
+
+    def _receive(self, task: Task, worker: Worker | None) -> dict[str, Any]:
+        """Return what belongs to a batch beside its arrays.
+
+        Raises:
+            SampleError: a sample can't be read.
+            RuntimeError: the worker died, or timed out, or could not fill it for any other reason.
+        """
+        if worker is None:
+            return fill_slot(task, self._setup, self._slots)
+        # It fills in the order in which it was asked, so this is the next that comes from it.
+        number, others = worker.receive(self._timeout)
+        if self._early is not None:
+            self._early.end()
+        if number != task.number:
+            raise RuntimeError(f"a worker of the BatchLoader sent batch {number}, not {task.number}")
+        if isinstance(others, Failure):
+            try:
+                raise others.error
+            finally:
+                # Its traceback holds this frame, and with it all memory of the ring.
+                del others
+        return others
+
+    def _give_back(self, slot: int, lent: object, streams: Sequence[Any] | None) -> None:
+        """Take a slot that the trainer let go of, in whichever thread that was."""
+        if not self.is_of_this_process:
+            return
+        if self._copies is None or streams is None:
+            self._free.append(slot)
+        else:
+            self._copies.let_go(slot, streams)
+            if self.is_closed:
+                # Nobody fills it again, but its memory goes.
+                self._copies.wait()
+        self._lent.discard(lent)
+
+    def _drain(self) -> None:
+        """Wait for what an iteration that was broken off had asked for."""
+        while self._in_flight:
+            task, worker = self._in_flight.popleft()
+            if worker is not None:
+                # Whatever was wrong with it, nobody wants it any more.
+                with suppress(SampleError):
+                    self._receive(task, worker)
+            self._free.append(task.slot)
+
+
+def _rows(plan: EpochPlan) -> Iterator[tuple[tuple[int, int, int], ...]]:
+    """Yield store, sample and lap of each row of each batch."""
+    for picks in plan:
+        columns = (picks.store.tolist(), picks.sample.tolist(), picks.lap.tolist())
+        yield tuple(zip(*columns, strict=True))
+
+
+def _pin(slots: Slots) -> Callable[[], Event] | None:
+    """Pin slots for a CUDA device; return what makes events there, None without one."""
+    if not torch.cuda.is_available():
+        warnings.warn("pin_memory=True without a CUDA device: the buffers are not pinned", stacklevel=5)
+        return None
+    cuda: Any = torch.cuda
+    status = cuda.cudart().cudaHostRegister(slots.address(), slots.num_slots * slots.slot_bytes, 0)
+    if int(status) != 0:
+        raise RuntimeError(f"the batch buffers can't be pinned: cudaHostRegister returned {int(status)}")
+    weakref.finalize(slots.owner, _unpin, os.getpid(), slots.address()).atexit = False
+    new_event: Callable[[], Event] = cuda.Event
+    return new_event
+
+
+def _unpin(process: int, address: int) -> None:
+    # A process that was forked can't use the device.
+    if process == os.getpid():
+        cuda: Any = torch.cuda
+        cuda.cudart().cudaHostUnregister(address)

@@ -1,0 +1,195 @@
+"""What a worker does: it fills slots, in a process of its own or in a thread of the trainer's. It imports no torch.
+
+How workers are started, asked and ended is in `loader.workers.launch`.
+"""
+
+import os
+import resource
+import traceback
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from ..buffers.slots import ArrayLayout, Slots
+from ..fill import SampleError, advise_batch, fill_batch
+from ..kernels.native import native_loops
+from ..order.mixture import draw_expression
+from ..store import Store
+from .channel import Channel, SocketChannel
+
+SURE_AFTER = 64
+"""Batches in a row that were in memory, before some are not looked for there."""
+
+SKIPPED = 7
+"""These, before one is looked for again; where it is not there, all are, and the system reads a few in their own time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One batch to fill."""
+
+    number: int
+    slot: int
+    rows: tuple[tuple[int, int, int], ...]
+    """Store, sample, and lap of its store, of each row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """All that a worker needs to know, once."""
+
+    stores: tuple[Store, ...]
+    layouts: tuple[ArrayLayout, ...]
+    """Of a batch of each store; those of one kind are the same."""
+    tensors: tuple[str, ...]
+    expressions: str
+    compact: bool
+    seed: int
+    num_slots: int
+    slot_bytes: int
+
+    def layout_of(self, task: Task) -> ArrayLayout:
+        """Return where the arrays of a batch lie in its slot."""
+        return self.layouts[task.rows[0][0]]
+
+    def picks_of(self, task: Task) -> list[tuple[Store, int]]:
+        """Return store and number of each sample of a batch."""
+        return [(self.stores[store], sample) for store, sample, _ in task.rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An exception in a worker, as the trainer's thread will raise it."""
+
+    error: Exception
+
+
+Reply = tuple[int, dict[str, Any] | Failure]
+"""Number of the batch, and what belongs to it beside its arrays."""
+
+
+def serve(channel: Channel, setup: Setup, slots: Slots, begin: Callable[[], None] | None = None) -> None:
+    """Fill what is asked for, in order, until the other end closes the channel.
+
+    Args:
+        channel: to the trainer.
+        setup: what there is to know.
+        slots: what is filled.
+        begin: done before the first is filled, when what was asked for is being read ahead already.
+    """
+    tasks: deque[Task] = deque()
+    ahead = ReadAhead(setup)
+    # The trainer is gone, or has closed this loader.
+    with suppress(EOFError):
+        while True:
+            # Whatever is asked for already is read ahead before the first of it is filled.
+            while not tasks or channel.has_message():
+                message = channel.receive()
+                if message is None:
+                    return
+                tasks.append(message)
+                ahead.advise(message)
+            if begin is not None:
+                begin()
+                begin = None
+            task = tasks.popleft()
+            channel.send((task.number, _try_to_fill(task, setup, slots)))
+
+
+def fill_slot(task: Task, setup: Setup, slots: Slots) -> dict[str, Any]:
+    """Fill the slot of a batch; return what else belongs to it.
+
+    Raises:
+        SampleError: a sample can't be read.
+    """
+
+    def choose(phrases: list[str], place: int) -> list[str]:
+        if not phrases or setup.expressions == "all":
+            return phrases
+        if setup.expressions == "first":
+            return phrases[:1]
+        _, sample, lap = task.rows[place]
+        return [phrases[draw_expression(setup.seed, lap, sample, len(phrases))]]
+
+    arrays = setup.layout_of(task).views(slots.slot(task.slot), len(task.rows))
+    return fill_batch(setup.picks_of(task), arrays, choose)
+
+
+def _try_to_fill(task: Task, setup: Setup, slots: Slots) -> dict[str, Any] | Failure:
+    """Do what `fill_slot` does; return whatever it raises."""
+    try:
+        return fill_slot(task, setup, slots)
+    except SampleError as err:
+        return Failure(err)
+    except Exception as err:
+        # As text: not every exception can be sent, and its frames would keep the slots.
+        return Failure(RuntimeError(f"a batch can't be filled: {err!r}\n{traceback.format_exc()}"))
+
+
+def advise(task: Task, setup: Setup) -> bool:
+    """Have what a batch needs read ahead; return whether all of it is known to be in memory."""
+    return advise_batch(setup.picks_of(task), setup.tensors)
+
+
+class ReadAhead:
+    """Has what batches need read ahead, and looks less often where all is in memory: that takes a fortieth of all time."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self._num_found = self._num_skipped = 0
+
+    def advise(self, task: Task) -> None:
+        """Have what a batch needs read ahead, as far as it is worth the while to look."""
+        if self._num_found >= SURE_AFTER and self._num_skipped < SKIPPED:
+            self._num_skipped += 1
+            return
+        self._num_found = self._num_found + 1 if advise(task, self._setup) else 0
+        self._num_skipped = 0
+
+
+def main(channel_descriptor: int, slots_descriptor: int, stderr_descriptor: int) -> None:
+    """Serve as a process of its own.
+
+    Args:
+        channel_descriptor: of the socket to the trainer.
+        slots_descriptor: of the file of slots.
+        stderr_descriptor: where to print from here on; what was printed before tells the trainer why a worker could not
+            start.
+    """
+    # Each mapped file keeps a descriptor open, and systems that allow half a million begin with 1,024.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    channel = SocketChannel(channel_descriptor)
+    try:
+        setup: Setup = channel.receive()
+    except EOFError:
+        return
+    if hasattr(os, "SCHED_BATCH") and os.sched_getscheduler(0) == os.SCHED_OTHER:
+        # A worker that wakes up waits for a free core rather than take that of the trainer's thread from it.
+        with suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    slots = Slots(setup.num_slots, setup.slot_bytes, slots_descriptor)
+    # The map keeps the memory; the descriptor is not needed any more.
+    slots.close()
+    _print_to(stderr_descriptor)
+    serve(channel, setup, slots, _load_loops)
+
+
+def _print_to(descriptor: int) -> None:
+    """Print there from now on, and there first what was printed until now, into a file."""
+    printed = os.pread(2, os.fstat(2).st_size, 0)
+    os.ftruncate(2, 0)
+    os.dup2(descriptor, 2)
+    # Who reads it may be gone.
+    with suppress(OSError):
+        os.write(2, printed)
+    os.close(descriptor)
+
+
+def _load_loops() -> None:
+    """Load the compiled loops; what fills a batch does without them where they can't be loaded or kept."""
+    with suppress(OSError):
+        native_loops()

@@ -1,0 +1,165 @@
+"""What the commands print: forecasts, closing summaries, and what is in a store."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from .run.convert import RangeReport, Report
+from .run.forecast import Forecast, format_bytes
+from .run.part_range import describe_numbers
+from .sources.files.leftovers import SAME_FILE
+from .sources.records import DAMAGE_ACCEPTED, Reject
+from .store.root import read_rejects
+
+EMPTY_PROMPTS_WARNING = 0.05
+"""Share of prompt masks without a cell above which a store is worth a warning."""
+
+KEEPING_OPTIONS = {
+    "crowd annotation": "source.crowds=true",
+    "no-target ref": "source.no_target=keep",
+    "object visible in one frame only": "source.lone_frames=repeat",
+    "mask under min_area": "a smaller source.min_area",
+    "mask over max_area_share": "a larger source.max_area_share",
+    "mask under min_predicted_iou": "a smaller source.min_predicted_iou",
+    "mask under min_stability_score": "a smaller source.min_stability_score",
+    "object not visible in two frames a permitted gap apart": "another source.gaps",
+}
+"""The option that makes samples of what was left out, by the reason that is counted."""
+
+
+def forecast_lines(forecast: Forecast) -> Iterator[str]:
+    """Yield a forecast as lines."""
+    basis = (
+        "every scene read"
+        if forecast.is_exact
+        else f"from {forecast.num_read} of {forecast.num_scenes:,} scenes"
+    )
+    about = "" if forecast.is_exact else "about "
+    yield f"scenes    {forecast.num_scenes:,}"
+    yield f"images    {about}{forecast.images:,}"
+    yield f"masks     {about}{forecast.masks:,}"
+    yield f"samples   {about}{forecast.samples:,}"
+    yield f"rejects   {about}{forecast.rejects:,}"
+    yield f"disk      about {format_bytes(forecast.store_bytes)} ({basis})"
+
+
+def report_lines(report: Report) -> Iterator[str]:
+    """Yield the closing summary of a conversion as lines."""
+    if report.was_complete:
+        yield f"{report.store} is complete already; nothing was written"
+    totals = report.attributes["totals"]
+    yield from totals_lines(totals)
+    if not report.was_complete:
+        rate = totals["images"] / report.seconds if report.seconds else 0.0
+        yield f"time      {report.seconds:,.1f} s ({rate:,.1f} images/s)"
+        if report.engine:
+            yield f"engine    {report.engine}"
+    yield from reject_lines(read_rejects(report.root))
+    yield from warning_lines(totals)
+
+
+def range_lines(report: RangeReport) -> Iterator[str]:
+    """Yield the closing summary of the conversion of a range of parts as lines."""
+    if report.was_complete:
+        yield f"{report.store} is complete already; nothing was written"
+        yield from totals_lines(report.totals)
+        return
+    yield f"parts     {describe_numbers(report.parts) or 'none'}, all there"
+    yield from totals_lines(report.totals)
+    yield f"time      {report.seconds:,.1f} s"
+    yield f"engine    {report.engine}"
+    yield f"rejects   {report.num_rejects:,}"
+    if report.missing:
+        yield f"to do     {len(report.missing):,} parts of other ranges: {_shortened(describe_numbers(report.missing))}"
+    else:
+        yield f"to do     every part is there: resizeonce finish {report.store}"
+
+
+def info_lines(store: Path | str, attributes: dict[str, Any], rejects: Iterable[Reject]) -> Iterator[str]:
+    """Yield what is in a store as lines."""
+    recipe = attributes["recipe"]
+    yield f"store     {store}"
+    yield f"dataset   {attributes['dataset']} (dataset_type {attributes['dataset_type']!r})"
+    yield f"format    version {attributes['format_version']}, fingerprint {attributes['fingerprint'][:16]}"
+    yield f"recipe    {recipe['name']}"
+    for tensor in ("pixel_values", "g_pixel_values", "prompt_masks", "masks"):
+        settings = recipe[tensor]
+        stored = f", stored as {settings['stored']}" if "stored" in settings else ""
+        yield f"          {tensor:<15} {settings['size']} x {settings['size']}, {settings['filter']}{stored}"
+    yield f"samples   {'pairs of frames' if attributes['paired'] else 'single frames'}"
+    yield f"parts     {len(attributes['parts'])}"
+    yield from totals_lines(attributes["totals"])
+    yield "made with " + ", ".join(f"{name} {version}" for name, version in attributes["versions"].items())
+    yield from reject_lines(rejects)
+    yield from warning_lines(attributes["totals"])
+
+
+def totals_lines(totals: dict[str, Any]) -> Iterator[str]:
+    """Yield the counts of a store as lines."""
+    yield f"images    {totals['images']:,}"
+    yield f"masks     {totals['masks']:,}"
+    yield f"samples   {totals['samples']:,}"
+    if totals["expressions"]:
+        yield f"sentences {totals['expressions']:,}"
+    masks = totals["masks"] or 1
+    empty, small = totals["empty_prompts"], totals["small_prompts"]
+    yield f"prompts   {empty:,} without a cell ({empty / masks:.1%}), {small:,} with 1 to 3 ({small / masks:.1%})"
+    yield f"bytes     {format_bytes(totals['bytes'])}"
+    if totals["unsure_turns"]:
+        yield f"turns     {totals['unsure_turns']:,} images kept as stored, though EXIF asks for a turn nothing confirms"
+    for reason, count in totals["skips"].items():
+        if reason == DAMAGE_ACCEPTED:
+            yield f'damaged   {count:,} pictures taken as far as Pillow decodes them (source.damaged = "accept")'
+        else:
+            label = "twice" if reason == SAME_FILE else "left out"
+            yield f"{label:<9} {count:,}: {reason}"
+
+
+def reject_lines(rejects: Iterable[Reject]) -> Iterator[str]:
+    """Yield rejects by stage and kind of reason, the most frequent first."""
+    kinds: Counter[tuple[str, str]] = Counter()
+    first: dict[tuple[str, str], Reject] = {}
+    for reject in rejects:
+        kind = reject.stage, _without_details(reject.reason)
+        kinds[kind] += 1
+        first.setdefault(kind, reject)
+    yield f"rejects   {kinds.total():,}"
+    for (stage, _), count in kinds.most_common():
+        example = first[stage, _]
+        yield f"          {count:,} at {stage}: {example.reason} (first: {example.key}, {example.path})"
+
+
+def warning_lines(totals: dict[str, Any]) -> Iterator[str]:
+    """Yield a warning where there is no sample at all, and one where prompts vanish."""
+    if not totals["samples"]:
+        yield f"warning   the store holds no sample: {_why_empty(totals)}"
+    if totals["masks"] and totals["empty_prompts"] / totals["masks"] > EMPTY_PROMPTS_WARNING:
+        share = totals["empty_prompts"] / totals["masks"]
+        yield (
+            f"warning   {share:.0%} of the prompt masks have no cell: the object fell between the sampled pixels. "
+            "Filter them while loading (min_prompt_cells=1), or convert with "
+            "--set recipe.prompt_masks.filter=cover, under which no object vanishes."
+        )
+
+
+def _why_empty(totals: dict[str, Any]) -> str:
+    """Return what became of all that could have been samples, and which option brings it in."""
+    causes = [f"{count:,} rejected at {stage}" for stage, count in totals["rejects"].items()]
+    for reason, count in totals["skips"].items():
+        if reason == SAME_FILE:
+            continue
+        hint = KEEPING_OPTIONS.get(reason)
+        causes.append(f"{count:,} left out: {reason}" + (f" ({hint} keeps them)" if hint else ""))
+    return "; ".join(causes) or "the dataset lists nothing; check --root and the config's [source]"
+
+
+def _shortened(text: str, length: int = 200) -> str:
+    return text if len(text) <= length else f"{text[:length]}..."
+
+
+def _without_details(reason: str) -> str:
+    """Return a reason without its numbers and quoted values, so that alike ones count together."""
+    unquoted = re.sub(r"(['\"]).*?\1|b'.*'", "'...'", reason)
+    return re.sub(r"[\w.]*\d[\w.]*", "N", unquoted)

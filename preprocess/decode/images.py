@@ -1,0 +1,426 @@
+"""Raw image files to uint8 RGB arrays: colour modes, EXIF turns, limits, and errors that say what was found.
+
+Rules, each with its reason:
+
+- 16-bit grey keeps its upper 8 bits. Pillow's own conversion clips at 255 and turns a photograph white
+  (python-pillow/Pillow issues 2574 and 3011).
+- Alpha is dropped, not blended: there is no background that would be right.
+- EXIF orientation is applied only where the annotation's size says that it describes the upright picture.
+- A picture that its decoder warns about is no picture, since what is missing is filled with grey. Pillow passes
+  libjpeg's warnings over, so every JPEG file goes through `preprocess.decode.jpeg`, and every PNG through `preprocess.decode.png`,
+  which compares its checksums and counts its rows. Cut WebP and BMP files are errors of Pillow's own.
+- A mask is exact or none. JPEG and lossy WebP leave noise beside an object's edge, anti-aliasing a fringe, a label map
+  other objects: none of that is "not zero, so covered".
+"""
+
+import io
+import struct
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile, UnidentifiedImageError
+
+from ..errors import RecordError
+from .jpeg import decode_jpeg
+from .png import PNG_SIGNATURE, check_chunks, check_png
+
+MAX_IMAGE_PIXELS = 89_478_485
+"""Largest picture that is decoded: Pillow's own default limit, here an error and not a warning."""
+
+MAX_IMAGE_BYTES = 1 << 28
+"""Largest image file that is read into memory."""
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
+"""What is decoded, whatever the file's name says. Fewer decoders, fewer ways in."""
+
+ASPECT_TOLERANCE = 0.01
+"""How far two aspect ratios may differ and still be one picture in two sizes: rounding moves a side by a pixel."""
+
+# What Pillow's decoders raise on damaged files, found by feeding them such files.
+_DECODE_ERRORS = (
+    OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError, ZeroDivisionError,
+    AttributeError, MemoryError, RuntimeError, struct.error, Image.DecompressionBombError, Warning,
+)  # fmt: skip
+
+_EXIF_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+Size = tuple[int, int]
+"""(height, width) in pixels."""
+
+OnDamage = Literal["reject", "accept"]
+"""What becomes of a picture that its decoder warns about."""
+
+_JPEG_FORMATS = ("JPEG", "MPO")
+"""MPO is what Pillow calls a JPEG file with further ones behind its end, as telephones write them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A decoded image file."""
+
+    image: NDArray[np.uint8]
+    """uint8 [H, W, 3], RGB."""
+    unsure_turn: bool
+    """Whether EXIF asks for a turn that the annotation's size can neither confirm nor refute; it was not applied."""
+    is_damaged: bool = False
+    """Whether its decoder warns about it, and it was accepted all the same."""
+
+
+class ImageDecoder(Protocol):
+    """What `decode_image` is; an engine may bring a faster one that gives the same."""
+
+    def __call__(self, encoded: bytes, annotated_size: Size | None = None) -> Picture:
+        """Decode an image file to RGB, as `decode_image` does."""
+
+
+class CountingDecoder:
+    """Decodes image files by another decoder, and counts those that were accepted though damaged."""
+
+    def __init__(self, decode: ImageDecoder) -> None:
+        self._decode = decode
+        self.num_damaged = 0
+
+    def __call__(self, encoded: bytes, annotated_size: Size | None = None) -> Picture:
+        """Decode an image file to RGB, as `decode_image` does."""
+        picture = self._decode(encoded, annotated_size)
+        self.num_damaged += picture.is_damaged
+        return picture
+
+
+def decode_image(
+    encoded: bytes,
+    annotated_size: Size | None = None,
+    *,
+    accept_damage: bool = False,
+    fast_jpeg: bool = False,
+) -> Picture:
+    """Decode an image file to RGB.
+
+    Args:
+        encoded: the file's bytes.
+        annotated_size: (height, width) of the picture that the annotation describes, if it says so. Where it is
+            the stored size, or that in another scale, the pixels stay as stored. Where it is the turned size that
+            EXIF asks for, they are turned. Any other size is an error: the annotation is of another picture.
+        accept_damage: whether a damaged picture is taken as far as Pillow decodes it.
+        fast_jpeg: whether simplejpeg's pixels are used where they are Pillow's, too.
+
+    Raises:
+        RecordError: the file is empty, damaged, too large, of another format, or does not fit `annotated_size`.
+    """
+    picture = open_image(encoded)
+    pixels: NDArray[np.uint8] | None = None
+    is_damaged = False
+    try:
+        pixels = _look_for_damage(picture, encoded, fast_jpeg)
+    except RecordError as err:
+        if not accept_damage:
+            other = ', or give source.damaged="accept" to take what Pillow makes of it'
+            raise RecordError(
+                f"{err.reason}; get it anew{other if _is_loadable(picture) else ''}", err.stage
+            ) from err
+        is_damaged = True
+    except MemoryError as err:
+        raise _as_record_error("", err) from err
+    try:
+        if pixels is None:
+            # Before the EXIF is asked for: to find it, Pillow loads a PNG by itself, and what fails there does not
+            # fail again.
+            picture.load()
+        turn, unsure = _choose_turn(
+            (picture.height, picture.width), _read_orientation(picture), annotated_size
+        )
+        if pixels is None:
+            pixels = np.asarray(convert_to_rgb(picture if turn is None else picture.transpose(turn)))
+        elif turn is not None:
+            pixels = np.asarray(Image.fromarray(pixels).transpose(turn))
+    except _DECODE_ERRORS as err:
+        raise _as_record_error(f"{picture.format} file: {err}", err) from err
+    return Picture(pixels, unsure, is_damaged)
+
+
+def decode_bitmap(encoded: bytes) -> NDArray[np.bool_]:
+    """Decode a mask file, bool [H, W]: whatever is not zero (black, in a colour file) is covered.
+
+    Raises:
+        RecordError: as in `decode_image`, damage is never accepted; or the file is lossy, or holds more than
+            background and one object.
+    """
+    picture = open_image(encoded)
+    if lossy := _lossy_format(picture, encoded):
+        raise RecordError(
+            f"the mask is a {lossy}: beside the object's edge it holds noise, not zeros; "
+            "save the mask anew from its source, as PNG",
+            stage="mask",
+        )
+    try:
+        _look_for_damage(picture, encoded)
+        # Palette files hold label numbers: the number counts, not its colour.
+        array: NDArray[np.generic] = np.asarray(picture)
+    except _DECODE_ERRORS as err:
+        raise _as_record_error(f"{picture.format} file: {err}", err) from err
+    alpha = None
+    if picture.mode in ("LA", "RGBA", "PA"):
+        array, alpha = array[..., 0] if array.shape[2] == 2 else array[..., :-1], array[..., -1]
+    covered = _check_two_values(array)
+    if alpha is not None:
+        _check_alpha(alpha, covered)
+    return covered
+
+
+def open_image(encoded: bytes) -> ImageFile.ImageFile:
+    """Read the header of an image file and check its size; its pixels are not decoded yet.
+
+    Raises:
+        RecordError: the file is empty, too large, or no image of a known format.
+    """
+    if not encoded:
+        raise RecordError("the file is empty (0 bytes)", stage="decode")
+    if len(encoded) > MAX_IMAGE_BYTES:
+        raise RecordError(
+            f"the file has {len(encoded)} bytes, over the limit of {MAX_IMAGE_BYTES}",
+            stage="decode",
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            picture = Image.open(io.BytesIO(encoded), formats=FORMATS)
+    except UnidentifiedImageError as err:
+        if encoded.startswith(PNG_SIGNATURE):
+            check_chunks(encoded)
+        text_mode = ", a PNG file that went through a transfer as text: get it anew, as binary"
+        raise RecordError(
+            f"no image of a known format ({', '.join(FORMATS)}): the file begins with {encoded[:12]!r}"
+            f"{text_mode if encoded[1:4] == PNG_SIGNATURE[1:4] else ''}",
+            stage="decode",
+        ) from err
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as err:
+        raise RecordError(
+            f"the image is over the limit of {MAX_IMAGE_PIXELS} pixels: {err}", stage="decode"
+        ) from err
+    except _DECODE_ERRORS as err:
+        raise _as_record_error(_describe_failure(encoded, err), err) from err
+    if picture.height * picture.width > MAX_IMAGE_PIXELS:
+        raise RecordError(
+            f"the image is {picture.height} x {picture.width}, over the limit of {MAX_IMAGE_PIXELS} pixels",
+            stage="decode",
+        )
+    return picture
+
+
+def _as_record_error(failure: str, err: BaseException) -> RecordError:
+    """Return the error of a picture that its decoder gives up; for lack of memory the picture may not be at fault."""
+    if isinstance(err, MemoryError):
+        return RecordError(
+            "memory ran out while the picture was decoded: it is damaged and claims more than it holds, or the limit is too "
+            "low for it (ulimit -v, or the container's)",
+            stage="decode",
+        )
+    return RecordError(f"damaged {failure}", stage="decode")
+
+
+def _is_loadable(picture: ImageFile.ImageFile) -> bool:
+    """Whether Pillow decodes a picture, damaged as it is."""
+    try:
+        picture.load()
+    except _DECODE_ERRORS:
+        return False
+    return True
+
+
+def _describe_failure(encoded: bytes, err: BaseException) -> str:
+    """Return which file Pillow could not open, and why; of a WebP file it does not say much."""
+    if encoded[:4] != b"RIFF" or encoded[8:12] != b"WEBP":
+        return f"image file: {err}"
+    size = 8 + int.from_bytes(encoded[4:8], "little")
+    cut = f"it has {len(encoded)} bytes where its header says {size}: " if len(encoded) < size else ""
+    return f"WEBP file: {cut}{err}"
+
+
+def convert_to_rgb(picture: Image.Image) -> Image.Image:
+    """Return the picture in mode RGB; alpha is dropped and 16-bit grey keeps its upper 8 bits.
+
+    Raises:
+        RecordError: the mode holds something else than colours of 8 or 16 bits.
+    """
+    if picture.mode.startswith("I;16"):
+        grey = (np.asarray(picture).astype(np.uint16) >> 8).astype(np.uint8)
+        return Image.fromarray(grey).convert("RGB")
+    if picture.mode in ("I", "F"):
+        raise RecordError(f"pixels of mode {picture.mode!r} (32-bit) have no agreed range", stage="decode")
+    with warnings.catch_warnings():
+        # Transparency in palettes is announced by a warning; that it is dropped is this function's rule.
+        warnings.simplefilter("ignore")
+        return picture.convert("RGB")
+
+
+def _look_for_damage(
+    picture: ImageFile.ImageFile, encoded: bytes, fast_jpeg: bool = False
+) -> NDArray[np.uint8] | None:
+    """Look for the damage that Pillow passes over; return the pixels where that gave them already.
+
+    Raises:
+        RecordError: the file is damaged.
+    """
+    if picture.format == "PNG":
+        check_png(encoded)
+    if picture.format == "WEBP":
+        _check_webp(encoded, picture.height * picture.width)
+    if picture.format not in _JPEG_FORMATS:
+        return None
+    pixels, is_plain = decode_jpeg(encoded)
+    if pixels.shape[:2] != (picture.height, picture.width):
+        raise RecordError(
+            f"damaged JPEG file: its header says {picture.height} x {picture.width} (height x width), "
+            f"its pixels are {pixels.shape[0]} x {pixels.shape[1]}",
+            stage="decode",
+        )
+    return pixels if fast_jpeg and is_plain else None
+
+
+def _lossy_format(picture: ImageFile.ImageFile, encoded: bytes) -> str:
+    """Return what a file is called whose format keeps pixels nearly only, "" for any other."""
+    if picture.format in _JPEG_FORMATS:
+        return "JPEG, a lossy format"
+    return "WebP of the lossy kind" if picture.format == "WEBP" and _has_lossy_frame(encoded) else ""
+
+
+def _has_lossy_frame(encoded: bytes) -> bool:
+    """Whether the first frame of a WebP file is in the lossy form, "VP8 "; the lossless one is "VP8L"."""
+    return next((name == b"VP8 " for name, _ in _webp_frames(encoded)), False)
+
+
+def _webp_frames(encoded: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield name and content of each chunk of a WebP file that holds pixels."""
+    at = 12
+    while at + 8 <= len(encoded):
+        name, length = struct.unpack_from("<4sI", encoded, at)
+        if name in (b"VP8 ", b"VP8L"):
+            yield name, encoded[at + 8 : at + 8 + length]
+        # A frame of an animation: 16 bytes, then chunks of its own.
+        at += 8 + (16 if name == b"ANMF" else length + length % 2)
+
+
+def _check_webp(encoded: bytes, num_pixels: int) -> None:
+    """Raise `RecordError` where coded pixels are zeros, as of a download that was broken off in a file made to size.
+
+    libwebp decodes them without a word. Of a flat picture some are real: up to one in 10,000 pixels in all that were
+    tried. In the lossless form they may be so anywhere but at the end.
+    """
+    most = 32 + num_pixels // 5000
+    for name, content in _webp_frames(encoded):
+        has_hole = content.find(bytes(most)) >= 0 if name == b"VP8 " else content.endswith(bytes(most))
+        if has_hole:
+            raise RecordError(
+                f"damaged WEBP file: it holds {most} zeros and more in a row where pixels are expected",
+                stage="decode",
+            )
+
+
+def _check_two_values(array: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return where a mask of [H, W] or colours [H, W, C] is not zero, bool [H, W]; it must have two values at most.
+
+    Raises:
+        RecordError: it has more.
+    """
+    # Not astype: Pillow's 1-bit pictures are bool arrays whose bytes are 0 and 255, and it would keep those.
+    nonzero: NDArray[np.bool_] = array != 0
+    covered: NDArray[np.bool_] = np.logical_or.reduce(nonzero, axis=2) if array.ndim == 3 else nonzero
+    if array.dtype == np.bool_:
+        return covered
+    for channel in array.transpose(2, 0, 1) if array.ndim == 3 else array[None]:
+        value = channel.max()
+        if value and not np.array_equal(channel == value, covered):
+            raise RecordError(
+                f"the mask has {_describe_values(array)}; expected 0 and one other value: threshold an anti-aliased "
+                "mask at half, split a label map into one mask for each object",
+                stage="mask",
+            )
+    return covered
+
+
+def _describe_values(array: NDArray[Any]) -> str:
+    """Return how many values or colours a mask has, and the first of them."""
+    values = np.unique(array) if array.ndim == 2 else np.unique(array.reshape(-1, array.shape[2]), axis=0)
+    shown = ", ".join(str(value) for value in values[:5].tolist())
+    kind = "values" if array.ndim == 2 else "colours"
+    return f"{len(values)} {kind}: {shown}{', ...' if len(values) > 5 else ''}"
+
+
+def _check_alpha(alpha: NDArray[Any], covered: NDArray[np.bool_]) -> None:
+    """Raise `RecordError` where the alpha channel, which is dropped, is what shows the object."""
+    if (covered.all() and not alpha.all()) or ((alpha != alpha.min()) & (alpha != alpha.max())).any():
+        raise RecordError(
+            f"the mask's alpha channel has values {alpha.min()}..{alpha.max()} and may be what is meant; "
+            "expected an object in colour or grey alone: save the mask as PNG without alpha",
+            stage="mask",
+        )
+
+
+def _read_orientation(picture: Image.Image) -> int:
+    """Return the EXIF orientation, 1 (as stored) where there is none or it can't be read."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            orientation = picture.getexif().get(_EXIF_ORIENTATION, 1)
+    except MemoryError as err:
+        # Not to know is to turn a picture that may need it, or not to.
+        raise _as_record_error("EXIF", err) from err
+    except _DECODE_ERRORS:
+        # Damaged EXIF in a good picture is common; without a readable tag there is no turn to apply.
+        return 1
+    return orientation if isinstance(orientation, int) else 1
+
+
+def _choose_turn(
+    stored: Size, orientation: int, annotated: Size | None
+) -> tuple[Image.Transpose | None, bool]:
+    """Return the turn to apply, if any, and whether one is left out that nothing confirms or refutes.
+
+    Raises:
+        RecordError: the annotation is of another picture.
+    """
+    turn = _TURNS.get(orientation)
+    if annotated is None:
+        return None, turn is not None
+    turned = stored[::-1]
+    can_turn = orientation in (5, 6, 7, 8)
+    # An exact match decides; only then may sizes differ by scale. A nearly square picture would pass both ways.
+    if annotated == stored or (is_same_picture(stored, annotated) and not (can_turn and annotated == turned)):
+        # A turn by 180 degrees looks the same from outside, and so does any turn of a picture that is square, or
+        # nearly square and annotated in another scale.
+        fits_both = annotated == turned or (annotated != stored and is_same_picture(turned, annotated))
+        return None, turn is not None and (not can_turn or fits_both)
+    if can_turn and is_same_picture(turned, annotated):
+        return turn, False
+    swapped = (
+        ": it is the turned picture's, as if height and width were swapped" if annotated == turned else ""
+    )
+    raise RecordError(
+        f"the image is {stored[0]} x {stored[1]} (height x width) but its annotation describes "
+        f"{annotated[0]} x {annotated[1]}, which is not the same picture in another size{swapped}",
+        stage="decode",
+    )
+
+
+def is_same_picture(size: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether two (height, width) can be one picture in two sizes: aspect ratios agree, up to a pixel of rounding."""
+    (height, width), (other_height, other_width) = size, other
+    if min(other) < 1 or max(other) > 2**31:
+        return False
+    scaled = other_height * width / other_width
+    return abs(scaled - height) <= max(ASPECT_TOLERANCE * height, width / other_width, 1.0)

@@ -1,0 +1,1 @@
+"""A conversion: planned, done part by part by many processes, finished."""

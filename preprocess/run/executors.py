@@ -1,0 +1,59 @@
+"""Where a conversion runs: on a given executor, in processes of this machine, or in this very process."""
+
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from functools import partial
+
+from ..tensors.engine import default_engine, describe_engine
+from .options import RunOptions
+from .pool import SerialExecutor, ending
+from .processes import ProcessExecutor
+
+
+@contextmanager
+def early_executor(run: RunOptions) -> Iterator[Executor | None]:
+    """Yield where to run, None where that is one process: which one is known later.
+
+    Several processes begin to start here, while this one opens the dataset.
+    """
+    if run.executor is not None or run.workers <= 1:
+        yield run.executor
+        return
+    with _open_processes(run) as executor:
+        yield executor
+        # Whatever they did is done, and what they still do is their start: nobody needs to wait for it.
+        executor.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def run_executor(early: Executor | None, run: RunOptions, *, isolated: bool) -> Iterator[Executor]:
+    """Yield where to run; `isolated` leaves this process out of it, because an earlier run died, perhaps of a scene."""
+    if run.executor is not None:
+        yield run.executor
+    elif early is not None:
+        with ending(early):
+            yield early
+    elif isolated:
+        with _open_processes(run) as executor:
+            yield executor
+    else:
+        yield SerialExecutor()
+
+
+@contextmanager
+def _open_processes(run: RunOptions) -> Iterator[ProcessExecutor]:
+    prepare = partial(describe_engine, run.engine or default_engine())
+    with ending(ProcessExecutor(run.workers, run.stall_seconds, prepare)) as executor:
+        yield executor
+
+
+def engine_of(executor: Executor, run: RunOptions) -> str:
+    """Open the engine where the work is done, and return its description.
+
+    On a foreign executor the machine of this process speaks for the others.
+    """
+    name = run.engine or default_engine()
+    if isinstance(executor, ProcessExecutor):
+        return executor.submit(describe_engine, name).result()
+    return describe_engine(name)

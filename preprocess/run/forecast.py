@@ -1,0 +1,148 @@
+"""How much a conversion will write, from a few scenes spread over the dataset."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...loader.format.gradient import pack_gradient
+from ...loader.format.layout import array_specs
+from ...loader.format.mask_codec import compress_mask
+from ..decode.images import OnDamage
+from ..sources.base import Scene, Source
+from ..sources.records import Frame, Pair, Reject
+from ..tensors.engine import Engine, EngineName, open_engine
+from ..tensors.recipe import Recipe
+
+ROW_OVERHEAD_BYTES = 160
+"""About what the columns, offsets, checksums and shard index of one image or mask take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a store will hold; exact where every scene was looked at."""
+
+    num_scenes: int
+    num_read: int
+    """How many scenes were read for the forecast."""
+    images: int
+    masks: int
+    samples: int
+    rejects: int
+    store_bytes: int
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the counts are of the whole dataset."""
+        return self.num_read == self.num_scenes
+
+
+@dataclass(frozen=True, slots=True)
+class SceneSize:
+    """What one scene gives."""
+
+    images: int
+    masks: int
+    pairs: int
+    rejects: int
+    stored_bytes: int
+
+
+def measure_scene(
+    scene: Scene, recipe: Recipe, engine_name: EngineName = "pillow", damaged: OnDamage = "reject"
+) -> SceneSize:
+    """Read a scene and return what it gives."""
+    engine = open_engine(engine_name)
+    images = masks = pairs = rejects = stored_bytes = image_bytes = 0
+    for record in scene.read(engine.decoder(damaged)):
+        if isinstance(record, Frame) and record.masks:
+            # The frames of one video are taken for alike.
+            image_bytes = image_bytes or _image_bytes(record, recipe, engine)
+            images += 1
+            masks += len(record.masks)
+            stored_bytes += image_bytes + _mask_bytes(record, recipe, engine)
+        pairs += isinstance(record, Pair)
+        rejects += isinstance(record, Reject)
+    return SceneSize(images, masks, pairs, rejects, stored_bytes)
+
+
+def measure_scenes(
+    scenes: Sequence[Scene],
+    recipe: Recipe,
+    engine_name: EngineName = "pillow",
+    damaged: OnDamage = "reject",
+) -> list[SceneSize]:
+    """Read scenes one after the other and return what each gives; of one for which there is too little memory, nothing."""
+    sizes = []
+    for scene in scenes:
+        with suppress(MemoryError):
+            sizes.append(measure_scene(scene, recipe, engine_name, damaged))
+    return sizes
+
+
+def forecast(
+    source: Source,
+    recipe: Recipe,
+    num_scenes: int,
+    limit: int | None = None,
+    measure: Callable[[Sequence[Scene], Recipe], list[SceneSize]] = measure_scenes,
+) -> Forecast:
+    """Read up to `num_scenes` scenes, evenly spread, and scale what they give to the whole dataset.
+
+    Args:
+        source: the dataset.
+        recipe: sizes and stored forms.
+        num_scenes: how many scenes to read at most.
+        limit: how many samples the store will hold at most.
+        measure: reads scenes, perhaps elsewhere; of fewer where that failed.
+    """
+    total = len(source)
+    chosen = np.unique(np.linspace(0, max(total - 1, 0), min(num_scenes, total)).astype(int))
+    sizes = measure([source[int(number)] for number in chosen], recipe)
+    images, masks = sum(size.images for size in sizes), sum(size.masks for size in sizes)
+    samples = sum(size.pairs for size in sizes) if source.paired else masks
+    scale = total / len(sizes) if sizes else 0.0
+    if limit is not None and samples * scale > limit:
+        scale = limit / samples
+    return Forecast(
+        num_scenes=total,
+        num_read=len(sizes),
+        images=round(images * scale),
+        masks=round(masks * scale),
+        samples=round(samples * scale),
+        rejects=round(sum(size.rejects for size in sizes) * scale) + len(source.rejects),
+        store_bytes=round(sum(size.stored_bytes for size in sizes) * scale),
+    )
+
+
+def format_bytes(num_bytes: int) -> str:
+    """Return a size for people.
+
+    >>> format_bytes(3_145_728)
+    '3.1 MB'
+    """
+    size = float(num_bytes)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.2f} TB"
+
+
+def _image_bytes(frame: Frame, recipe: Recipe, engine: Engine) -> int:
+    """Return what a frame's two images take; those stored compact are made to see."""
+    specs = array_specs(recipe.sizes, 1)[:2]
+    if all(spec.codec == "raw" for spec in specs):
+        return ROW_OVERHEAD_BYTES + sum(spec.row_bytes for spec in specs)
+    return ROW_OVERHEAD_BYTES + sum(
+        len(pack_gradient(image)) if spec.codec == "gradient" else spec.row_bytes
+        for spec, image in zip(specs, recipe.make_images(frame.image, engine.resize_images), strict=True)
+    )
+
+
+def _mask_bytes(frame: Frame, recipe: Recipe, engine: Engine) -> int:
+    """Return what a frame's masks take: the first is compressed to see, the others count the same."""
+    _, target = recipe.make_masks(frame.masks[0].segmentation, engine.resize_mask)
+    one = len(compress_mask(target)) + recipe.prompt_masks.size**2 + ROW_OVERHEAD_BYTES
+    return one * len(frame.masks)

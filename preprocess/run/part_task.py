@@ -1,0 +1,198 @@
+"""One part as a task: small, picklable, and written by whichever process gets it."""
+
+import secrets
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...loader.format.errors import PreprocessError, StoreError
+from ...loader.format.layout import JOB_FILE, part_name
+from ..config import Config
+from ..decode.images import CountingDecoder, OnDamage
+from ..shortage import ADVICE
+from ..sources.base import Scene, Source
+from ..sources.records import DAMAGE_ACCEPTED, Reject, Skip
+from ..store.filesystem import writing
+from ..store.part_writer import PartSummary, PartWriter
+from ..store.plan import Plan
+from ..store.root import digest_of
+from ..tensors.engine import EngineName, open_engine
+from ..tensors.recipe import Recipe
+from .processes import tick as tick_of_process
+from .raw_data_guard import Presence
+
+MAX_DEATHS_OF_SCENE = 2
+"""A scene in which so many processes died is rejected. One death may be chance: another process may take the memory."""
+
+
+MAX_SHORT_SCENES = 3
+"""In so many scenes of a part memory may run out: they are rejected. Where it does in more, no scene is at fault."""
+
+
+class ShortageError(PreprocessError):
+    """Raised when memory runs out in one scene after the other."""
+
+
+class _SceneMemoryError(MemoryError):
+    """Raised when memory runs out in a scene."""
+
+    def __init__(self, scene: int) -> None:
+        super().__init__(scene)
+        self.scene = scene
+
+
+@dataclass(frozen=True, slots=True)
+class PartTask:
+    """All that a process needs to write one part."""
+
+    store: Path
+    part: int
+    run: str
+    """Names the run: what is left of dead processes is told apart by it."""
+    first_scene: int
+    scenes: tuple[Scene, ...]
+    recipe: Recipe
+    paired: bool
+    damaged: OnDamage
+    max_samples: int | None
+    stop_on_reject: bool
+    engine: EngineName
+    presence: Presence
+    skips: tuple[Skip, ...]
+    """What the dataset's index leaves out; counted in the first part of a plan."""
+    plan_digest: str
+    """Of the plan's file: a task that outlives its run must not write into the next one's store."""
+
+    def check_plan(self) -> None:
+        """Raise `StoreError` if the store is no longer made by the plan of this task."""
+        if _digest_of_plan(self.store) != self.plan_digest:
+            raise StoreError(f"{self.store} is being made by another command by now: this one ends")
+
+
+class Tasks:
+    """The parts of a plan, as tasks; scenes are taken from the source only when a task is made."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        source: Source,
+        config: Config,
+        store: Path,
+        presence: Presence,
+        engine: EngineName,
+        *,
+        stop_on_reject: bool,
+    ) -> None:
+        self.plan = plan
+        self._source = source
+        self._config = config
+        self._store = store
+        self._presence = presence
+        self._engine = engine
+        self._stop_on_reject = stop_on_reject
+        self._run = secrets.token_hex(4)
+        self._plan_digest = _digest_of_plan(store)
+
+    def make(self, part: int, max_samples: int | None) -> PartTask:
+        """Return the task that writes a part."""
+        numbers = self.plan.scenes_of(part)
+        return PartTask(
+            store=self._store,
+            part=part,
+            run=self._run,
+            first_scene=self.plan.first_scene + numbers.start,
+            scenes=tuple(self._source[number] for number in numbers),
+            recipe=self._config.recipe,
+            paired=self._source.paired,
+            damaged=self._config.options.damaged,
+            max_samples=max_samples,
+            stop_on_reject=self._stop_on_reject,
+            engine=self._engine,
+            presence=self._presence,
+            skips=tuple(self._source.skips) if part == self.plan.first_part else (),
+            plan_digest=self._plan_digest,
+        )
+
+
+def write_part(task: PartTask, tick: Callable[[], None] = tick_of_process) -> PartSummary:
+    """Write one part and return what it holds; `tick` is called after each scene.
+
+    Where memory runs out in a scene, the part is begun anew, as if the process had died of it.
+
+    Raises:
+        RejectedError: a record is bad, and the first reject is to stop the run.
+        SourceError: the raw dataset is gone.
+        StoreError: the file system refuses.
+        ShortageError: memory runs out in one scene after the other.
+    """
+    shortages: Counter[int] = Counter()
+    while len(shortages) <= MAX_SHORT_SCENES:
+        try:
+            return _write_part(task, tick, shortages)
+        except _SceneMemoryError as err:
+            shortages[err.scene] += 1
+    keys = ", ".join(task.scenes[scene - task.first_scene].key for scene in shortages)
+    raise ShortageError(
+        f"memory ran out in {len(shortages)} scenes of {part_name(task.part)} ({keys}): {ADVICE}"
+    )
+
+
+def _write_part(task: PartTask, tick: Callable[[], None], shortages: Counter[int]) -> PartSummary:
+    engine = open_engine(task.engine)
+    with PartWriter(
+        task.store,
+        task.part,
+        task.recipe,
+        paired=task.paired,
+        engine=engine,
+        max_samples=task.max_samples,
+        stop_on_reject=task.stop_on_reject,
+        run=task.run,
+    ) as writer:
+        for skip in task.skips:
+            writer.add(skip)
+        deaths = writer.deaths()
+        for number, scene in enumerate(task.scenes, start=task.first_scene):
+            if writer.is_full:
+                break
+            writer.start_scene(number, scene.key)
+            if deaths[number] >= MAX_DEATHS_OF_SCENE:
+                writer.add(_deadly(scene, deaths[number]))
+            elif shortages[number] >= MAX_DEATHS_OF_SCENE:
+                writer.add(_short(scene))
+            else:
+                decode = CountingDecoder(engine.decoder(task.damaged))
+                try:
+                    for record in scene.read(decode):
+                        writer.add(record)
+                except MemoryError as err:
+                    raise _SceneMemoryError(number) from err
+                if decode.num_damaged:
+                    writer.add(Skip(DAMAGE_ACCEPTED, decode.num_damaged))
+            tick()
+        if writer.num_rejects:
+            task.presence.check()
+        task.check_plan()
+        return writer.commit()
+
+
+def _digest_of_plan(store: Path) -> str:
+    with writing(store):
+        return digest_of((store / JOB_FILE).read_bytes())
+
+
+def _short(scene: Scene) -> Reject:
+    reason = (
+        f"memory ran out {MAX_DEATHS_OF_SCENE} times while this scene was converted: look at its files, or raise the limit "
+        "(ulimit -v, or the container's), remove the folder of this part and run the command again"
+    )
+    return Reject(scene.key, "", "worker", reason)
+
+
+def _deadly(scene: Scene, deaths: int) -> Reject:
+    reason = (
+        f"{deaths} worker processes died while they converted this scene: killed for memory, crashed in a decoder, "
+        "or stalled; look at its files, or try it with fewer --workers"
+    )
+    return Reject(scene.key, "", "worker", reason)

@@ -1,0 +1,340 @@
+"""A store at a URL: written part by part in a staging folder, each part uploaded whole as soon as it is there.
+
+The staging folder is an unfinished store like any other, so plans, locks and attempts are those of the local one. Of a
+part that was uploaded it keeps the metadata and the rejects: what resuming and finishing read. The remote store is the
+truth: each run first brings the staging folder to its state, so that any machine can go on with it.
+
+A remote part is there once its `zarr.json` is, which is uploaded last of its files; so is the root's.
+"""
+
+import re
+import shutil
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from ...loader.format.errors import StoreError
+from ...loader.format.layout import JOB_FILE, REJECTS_FILE, part_name
+from ...loader.format.metadata import (
+    MAX_METADATA_BYTES,
+    MAX_REJECTS_BYTES,
+    MAX_ROOT_BYTES,
+    decode_metadata,
+    parse_part_attributes,
+    read_part_attributes,
+)
+from ...loader.remote.connection import side_by_side
+from ..remote.folder import RemoteFolder
+from ..store.filesystem import write_whole, writing
+from ..store.removal import REMOVING_FILE, attributes_in, check_all_ours, is_passing
+from ..store.root import INDEX_REJECTS_FILE, digest_of
+from .destination import Destination, PublishPart
+from .forecast import format_bytes
+
+NUM_UPLOADS = 2
+"""How many parts are uploaded at a time; the files of each go side by side."""
+
+ROOT_FILES = (INDEX_REJECTS_FILE, REJECTS_FILE, JOB_FILE, "zarr.json")
+"""In the order in which they are published; removed in the opposite one."""
+
+_LIMITS = {INDEX_REJECTS_FILE: MAX_REJECTS_BYTES, REJECTS_FILE: MAX_REJECTS_BYTES}
+"""Bytes that a file of the root may have, where they are not those of its `zarr.json`."""
+
+_OURS = {JOB_FILE, INDEX_REJECTS_FILE, REMOVING_FILE, "zarr.json"}
+"""One of these stands in whatever is a store, or is to become one."""
+
+_SCENES = ("scenes/key_offsets/c/0", "scenes/key_bytes/c/0")
+"""The files of a part that say which scenes it holds."""
+
+
+class Publication(Destination):
+    """A store at a URL, and the folder in which it is staged.
+
+    Any of the methods raises `StoreError` where the connection is lost, access is denied, or the staging folder's disk
+    refuses.
+
+    Args:
+        url: of the store.
+        folder: where it is staged.
+    """
+
+    def __init__(self, url: str, folder: Path) -> None:
+        super().__init__(folder)
+        self._remote = RemoteFolder(url)
+        self.store = self._remote.name
+        self._root: dict[str, str] = {}
+        """Digests of the root's files, as they are published."""
+        self._stopped = threading.Event()
+
+    @contextmanager
+    def naming(self) -> Iterator[None]:
+        """Yield; errors name the store by its URL, not by the folder in which it is staged."""
+        try:
+            yield
+        except StoreError as err:
+            raise type(err)(str(err).replace(str(self.folder), str(self.store))) from err
+
+    def pull(self, *, append: bool = False, overwrite: bool = False) -> None:
+        """Bring the staging folder to the state of the remote store; parts that are not uploaded yet stay.
+
+        Raises:
+            StoreError: there is something else at the URL.
+        """
+        names = self.pull_root()
+        if overwrite:
+            self._check_removable(names)
+        else:
+            self._pull_parts({name for name in names if _is_part(name)} | set(self._staged()), append=append)
+
+    def pull_root(self) -> list[str]:
+        """Bring the root's files, and return what there is in the remote store's folder.
+
+        Raises:
+            StoreError: there is something else at the URL.
+        """
+        names = self._remote.names()
+        if names and not _OURS & set(names):
+            raise StoreError(
+                f"{self.store} exists and is no store (it holds {names[0]}): choose another --out, or empty it yourself"
+            )
+        root = self._read_root(names)
+        self._root = {name: digest_of(content) for name, content in root.items()}
+        with writing(self.folder):
+            if root.get(JOB_FILE) != _read(self.folder / JOB_FILE):
+                # What is staged is of another plan.
+                self._drop_parts()
+            for name in (*ROOT_FILES, REMOVING_FILE):
+                _mirror(self.folder / name, root.get(name))
+        return names
+
+    def pull_parts(self, names: Iterable[str]) -> None:
+        """Look which of these parts the store has by now."""
+        self._pull_parts(names, append=False)
+
+    def start(self, *, overwrite: bool) -> None:
+        """Publish the plan in the staging folder; with `overwrite`, the remote store is removed first."""
+        if overwrite:
+            self._remove_store()
+        self._push_root()
+
+    @contextmanager
+    def publishing(self) -> Iterator[PublishPart]:
+        """Yield what uploads a part while others are being written, and waits where too many are under way.
+
+        On leaving, all of them are published. After an error no further file is begun.
+        """
+        with ThreadPoolExecutor(NUM_UPLOADS, "upload") as threads:
+            under_way: deque[Future[None]] = deque()
+
+            def publish(part: int) -> None:
+                while under_way and (under_way[0].done() or len(under_way) >= NUM_UPLOADS):
+                    under_way.popleft().result()
+                under_way.append(threads.submit(self._publish_part, part_name(part)))
+
+            try:
+                yield publish
+                for upload in under_way:
+                    upload.result()
+            except BaseException:
+                self._stopped.set()
+                raise
+
+    def finish(self) -> None:
+        """Publish the root, its `zarr.json` last; of the staging folder only the root's files stay."""
+        if JOB_FILE in self._root:
+            self._check_plan()
+        self._push_root()
+        with writing(self.folder):
+            self._drop_parts()
+
+    def shortage(self, store_bytes: int, num_parts: int, workers: int, present: int) -> str | None:
+        """Return what to say of a disk that can't hold what is staged at a time, None where it can."""
+        staged = min(2 * workers + NUM_UPLOADS, num_parts)
+        needed = store_bytes * staged // max(num_parts, 1)
+        free = shutil.disk_usage(self.folder).free
+        if needed <= free + present:
+            return None
+        return (
+            f"up to {staged} parts are staged at a time, about {format_bytes(needed)}, and the disk of {self.folder} "
+            f"has {format_bytes(free)} free: choose another --scratch, fewer --workers, or go on with --force"
+        )
+
+    def _read_root(self, names: Iterable[str]) -> dict[str, bytes]:
+        """Return the root's files by name; one whose writing was cut off counts as absent where it comes again."""
+        found = {
+            name: self._remote.read(name, _LIMITS.get(name, MAX_ROOT_BYTES))
+            for name in (*ROOT_FILES, REMOVING_FILE)
+            if name in names
+        }
+        root = {name: content for name, content in found.items() if content is not None}
+        if JOB_FILE in root and not _is_json(root[JOB_FILE]):
+            del root[JOB_FILE]
+        elif JOB_FILE in root and not _is_json(root.get("zarr.json", b"{}")):
+            del root["zarr.json"]
+        return root
+
+    def _push_root(self) -> None:
+        """Publish the staging folder's root: what is new, then remove what is no more."""
+        for name in ROOT_FILES:
+            content = _read(self.folder / name)
+            if content is not None and self._root.get(name) != digest_of(content):
+                self._remote.write(name, content)
+                self._root[name] = digest_of(content)
+        for name in reversed(ROOT_FILES):
+            if name in self._root and not (self.folder / name).exists():
+                self._remote.remove(name)
+                del self._root[name]
+
+    def _check_removable(self, names: list[str]) -> None:
+        """Raise `StoreError` unless the URL holds nothing, or a store and nothing else."""
+        root = self._remote.read("zarr.json") if "zarr.json" in names else None
+        is_store = root is not None and "format_version" in attributes_in(root)
+        # A plan comes after the index's rejects, and a removal leaves its mark until the end.
+        if names and not is_store and not {INDEX_REJECTS_FILE, REMOVING_FILE} & set(names):
+            raise StoreError(
+                f"{self.store} is no store, so --overwrite does not remove it: choose another --out"
+            )
+        check_all_ours(str(self.store), {*names, *self._remote.files()})
+
+    def _remove_store(self) -> None:
+        names = self._remote.names()
+        self._check_removable(names)
+        names = [name for name in names if not is_passing(name)]
+        if names:
+            self._remote.write(REMOVING_FILE, b"")
+        # The root goes first: a half removed store can't be taken for a whole one.
+        for name in sorted(names, key=lambda name: (name == REMOVING_FILE, name != "zarr.json")):
+            self._remote.remove(name)
+        self._remote.remove(REMOVING_FILE)
+        self._root.clear()
+
+    def _check_plan(self) -> None:
+        """Raise `StoreError` unless the remote store is still being made by this plan."""
+        plan = self._remote.read(JOB_FILE)
+        if plan is None or digest_of(plan) != self._root[JOB_FILE]:
+            raise StoreError(
+                f"{self.store} was finished, removed or begun anew by another run: see that no other runs, then give "
+                "the command again"
+            )
+
+    def _publish_part(self, name: str) -> None:
+        """Upload a part, unless that was done before, and drop what only readers need."""
+        folder = self.folder / name
+        if not _is_whole(folder):
+            return
+        self._check_plan()
+        attributes, _ = read_part_attributes(folder)
+        for _ in side_by_side(partial(self._upload, name), attributes["files"]):
+            pass
+        self._upload(name, "zarr.json")
+        with writing(self.folder):
+            _prune(folder)
+
+    def _upload(self, part: str, path: str) -> None:
+        if self._stopped.is_set():
+            raise StoreError("the run was stopped")
+        self._remote.upload(self.folder / part / path, f"{part}/{path}")
+
+    def _pull_parts(self, names: Iterable[str], *, append: bool) -> None:
+        for _ in side_by_side(partial(self._pull_part, append=append), sorted(names)):
+            pass
+
+    def _pull_part(self, name: str, *, append: bool) -> None:
+        """Bring what is staged of a part to what the remote store has of it."""
+        folder = self.folder / name
+        # Looked at first: a run beside this one may be publishing it.
+        was_whole = _is_whole(folder)
+        metadata = self._remote.read(f"{name}/zarr.json", MAX_METADATA_BYTES)
+        files = None if metadata is None else _listed_files(metadata)
+        if files is None:
+            # Not uploaded yet, or cut off while it was.
+            if not was_whole:
+                shutil.rmtree(folder, ignore_errors=True)
+            return
+        with writing(self.folder):
+            if _read(folder / "zarr.json") != metadata:
+                shutil.rmtree(folder, ignore_errors=True)
+            else:
+                _prune(folder)
+            folder.mkdir(exist_ok=True)
+        for path in (REJECTS_FILE, *(_SCENES if append else ())):
+            if path in files:
+                self._pull_file(name, path, files[path])
+        with writing(self.folder):
+            _mirror(folder / "zarr.json", metadata)
+
+    def _pull_file(self, part: str, path: str, num_bytes: int) -> None:
+        file = self.folder / part / path
+        content = self._remote.read(f"{part}/{path}", min(num_bytes, MAX_REJECTS_BYTES))
+        if content is None or len(content) != num_bytes:
+            found = "missing" if content is None else f"{len(content)} bytes long"
+            raise StoreError(
+                f"{self.store}/{part}/{path} is {found}, expected {num_bytes} bytes: remove {self.store}/{part} and run "
+                "the same command again"
+            )
+        with writing(self.folder):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            _mirror(file, content)
+
+    def _staged(self) -> list[str]:
+        return [path.name for path in self.folder.iterdir() if _is_part(path.name)]
+
+    def _drop_parts(self) -> None:
+        for name in self._staged():
+            shutil.rmtree(self.folder / name)
+
+
+def _is_part(name: str) -> bool:
+    return re.fullmatch(r"part-\d{5,}", name) is not None
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a staged part has all its files."""
+    try:
+        attributes, _ = read_part_attributes(folder)
+    except (OSError, StoreError):
+        return False
+    return all((folder / path).exists() for path in attributes["files"])
+
+
+def _is_json(content: bytes) -> bool:
+    """Whether a file of the store's metadata is whole: what was cut off is no JSON."""
+    try:
+        return isinstance(decode_metadata(content), dict)
+    except ValueError:
+        return False
+
+
+def _listed_files(metadata: bytes) -> dict[str, int] | None:
+    """Return the sizes of the files that a part lists in its metadata; None where that is not whole."""
+    try:
+        attributes = parse_part_attributes(metadata, "")
+    except StoreError:
+        return None
+    return {path: file["bytes"] for path, file in attributes["files"].items()}
+
+
+def _prune(folder: Path) -> None:
+    """Remove all of a part but its metadata and its rejects, which lie directly in its folder."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _mirror(file: Path, content: bytes | None) -> None:
+    """Make a file what it is elsewhere; it is not touched where it is that already."""
+    if content is None:
+        file.unlink(missing_ok=True)
+    elif _read(file) != content:
+        write_whole(file, content)
+
+
+def _read(file: Path) -> bytes | None:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,54 @@
+"""Whether the raw dataset is still there: when its disk is taken away, every file of it seems to be missing.
+
+Files that can't be read are rejects, and a run goes on without them. A mount that vanished must not be mistaken for
+a million of those.
+"""
+
+import os
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from ...loader.format.errors import SourceError
+from ..sources.files.raw_files import RawPath
+
+MAX_WITNESSES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """Some names below a dataset's root that were there when it was opened."""
+
+    root: RawPath
+    witnesses: tuple[Path, ...]
+
+    @classmethod
+    def of(cls, root: RawPath) -> "Presence":
+        """Take down a few names: of the root's entries, and the first of what lies in each.
+
+        Of a remote root none: there a server that is gone is not mistaken for a file that is.
+        """
+        if not isinstance(root, Path):
+            return cls(root, ())
+        try:
+            entries = _some_entries(root, MAX_WITNESSES)
+            inner = [found for entry in entries if entry.is_dir() for found in _some_entries(entry, 1)]
+        except OSError as err:
+            raise SourceError(f"can't read {root}: {err.strerror}; check --root") from err
+        return cls(root, (*entries, *inner))
+
+    def check(self) -> None:
+        """Raise `SourceError` if one of them is gone."""
+        for witness in self.witnesses:
+            if not os.path.lexists(witness):
+                raise SourceError(
+                    f"{witness} was there and is gone: is {self.root} still mounted? What could not be read was not "
+                    "listed as rejected; run the same command again to go on with it"
+                )
+
+
+def _some_entries(folder: Path, count: int) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        return [Path(entry.path) for entry in islice(entries, count)]

@@ -1,0 +1,269 @@
+"""The COCO instances JSON, indexed by image: what COCO itself and the RefCOCO family are read through.
+
+::
+
+    {"images":      [{"id": 493652, "file_name": "000000493652.jpg", "height": 399, "width": 640, ...}],
+     "annotations": [{"id": 699602, "image_id": 493652, "category_id": 1, "iscrowd": 0, "segmentation": ...}],
+     "categories":  [{"id": 1, "name": "person", ...}]}
+
+- Images and annotations come in any order, and 1,021 images of train2017 have no annotation.
+- Annotation ids of crowds exceed 32 bits.
+- Ids and other whole numbers may be written as 1.0 or as text, and `iscrowd` as true or false.
+- Segmentations stay as the file's bytes until their image is read: the file is parsed once, and what goes to the
+  process that reads an image is small.
+"""
+
+from collections.abc import Iterable
+from contextlib import suppress
+
+import msgspec
+
+from ....loader.format.errors import SourceError
+from ...decode.segmentation import Rle, parse_segmentation, polygon_extent
+from ...errors import RecordError, SegmentationError
+from ..records import Reject
+from .json_files import JSON_ERRORS, decode_json, explain
+from .raw_files import RawPath, read_file
+
+MAX_INSTANCES_BYTES = 1 << 32
+"""Largest instances JSON that is read, several times the largest published one."""
+
+
+FAR_BEYOND = 1.1
+"""How many times a side most polygons of an image may reach; those of a picture in a larger size reach further."""
+
+POLYGON_MARGIN = 0.01
+"""How far, as a share of a side, a polygon may leave its picture without a doubt about the picture's orientation."""
+
+
+class ImageEntry(msgspec.Struct, frozen=True, gc=False):
+    """One element of `images`."""
+
+    id: int
+    file_name: str
+    height: int
+    width: int
+
+
+class Annotation(msgspec.Struct, frozen=True, gc=False):
+    """One element of `annotations`."""
+
+    id: int
+    image_id: int
+    segmentation: msgspec.Raw = msgspec.Raw(b"null")
+    iscrowd: int | bool | None = 0
+    category_id: int | None = None
+
+    def shape(self) -> object:
+        """Return the segmentation as its JSON has it: polygons, run lengths, or anything else.
+
+        Raises:
+            SegmentationError: it is no valid JSON.
+        """
+        try:
+            return msgspec.json.decode(self.segmentation)
+        except JSON_ERRORS as err:
+            raise SegmentationError(f"the segmentation is no valid JSON: {err}") from err
+
+    def mask(self, image: ImageEntry) -> Rle:
+        """Return the covered pixels.
+
+        Raises:
+            SegmentationError: the segmentation is no mask of this image.
+        """
+        return parse_segmentation(self.shape(), image.height, image.width)
+
+
+def describe_misdrawn(annotations: Iterable[Annotation], image: ImageEntry) -> str:
+    """Return what speaks against the polygons of an image as a whole, "" where nothing does.
+
+    One that leaves its picture tells of all: those that would fit are of the same drawing, and lie elsewhere as well.
+    """
+    extents = [extent for annotation in annotations if (extent := _extent_of(annotation)) is not None]
+    if not extents:
+        return ""
+    size = f"{image.width} x {image.height} (width x height)"
+    down, right = (max(sides) for sides in zip(*extents, strict=True))
+    if max(down, right) <= 1 < min(image.height, image.width):
+        return (
+            f"the polygons of this image lie within 1 pixel of its {size}: are they relative to the picture? Then "
+            "multiply them by its width and height"
+        )
+    leaves = not all(_reaches_at_most(extent, image.height, image.width) for extent in extents)
+    if leaves and all(_reaches_at_most(extent, image.width, image.height) for extent in extents):
+        return (
+            f"polygons of this image leave its {size} but fit the turned picture: they were drawn in the other "
+            "orientation; turn the picture or its annotations"
+        )
+    far = sum(down > image.height * FAR_BEYOND or right > image.width * FAR_BEYOND for down, right in extents)
+    # One may be an object that the picture cuts off.
+    if far > 1 and 2 * far > len(extents):
+        return (
+            f"most polygons of this image leave it, up to {right:.0f} x {down:.0f}, far beyond its {size}: were they drawn on "
+            "it in another size? Scale them, or take the picture they were drawn on"
+        )
+    return ""
+
+
+def _extent_of(annotation: Annotation) -> tuple[float, float] | None:
+    with suppress(SegmentationError):
+        return polygon_extent(annotation.shape())
+    return None
+
+
+def _reaches_at_most(extent: tuple[float, float], height: int, width: int) -> bool:
+    """Whether polygons end within a picture, give or take what official ones leave theirs by."""
+    down, right = extent
+    return down <= height * (1 + POLYGON_MARGIN) + 2 and right <= width * (1 + POLYGON_MARGIN) + 2
+
+
+def check_drawn(annotation: Annotation, misdrawn: str) -> None:
+    """Raise `SegmentationError` where an annotation of an image with `misdrawn` polygons is polygons."""
+    if misdrawn and isinstance(annotation.shape(), list):
+        raise SegmentationError(misdrawn)
+
+
+class _Owner(msgspec.Struct, frozen=True, gc=False):
+    image_id: int
+
+
+class _Category(msgspec.Struct, frozen=True, gc=False):
+    id: int
+    name: str
+
+
+class _File(msgspec.Struct, frozen=True):
+    images: list[msgspec.Raw]
+    annotations: list[msgspec.Raw] = []
+    categories: list[msgspec.Raw] = []
+
+
+class Instances:
+    """An instances JSON, indexed.
+
+    Attributes:
+        images: entry of each image by its id, in the order of the ids.
+        annotations: annotations by id; only where they are joined by it.
+        categories: class names by id.
+        rejects: elements that can't be used: of another form, with an id that was there before, of an unlisted image.
+        annotated: images that have an annotation in the file, be it one that was rejected.
+        has_unowned: whether there are annotations that don't say which image they are of.
+        num_same_file: how many images have the file of an earlier one.
+    """
+
+    def __init__(self, root: RawPath, name: str, key_prefix: str, *, by_id: bool = False) -> None:
+        """Parse `root / name`; keys of rejects begin with `key_prefix`.
+
+        Args:
+            root: the dataset's root.
+            name: the file, relative to it.
+            key_prefix: keys of rejects begin with it.
+            by_id: whether annotations are asked for by their ids, which then must be unique in the whole file;
+                otherwise by their images, and they need to be unique only there.
+
+        Raises:
+            SourceError: the file is missing or is no instances JSON.
+        """
+        self._name = name
+        self._prefix = key_prefix
+        self._by_id = by_id
+        self.rejects: list[Reject] = []
+        path = root / name
+        try:
+            content = decode_json(
+                read_file(path, MAX_INSTANCES_BYTES), msgspec.json.Decoder(_File, strict=False).decode
+            )
+        except RecordError as err:
+            raise SourceError(f"can't read {path}: {err}; check --root and the config's [source]") from err
+        except JSON_ERRORS as err:
+            raise SourceError(f"{path} is no COCO instances JSON: {err}") from err
+        self.categories = self._index_categories(content.categories)
+        self._ambiguous: set[int] = set()
+        self.images = self._index_images(content.images)
+        self.num_same_file = len(self.images) - len({image.file_name for image in self.images.values()})
+        self.annotated: set[int] = set()
+        self.has_unowned = False
+        self.annotations: dict[int, Annotation] = {}
+        self._by_image: dict[int, dict[int, Annotation]] = {}
+        self._index_annotations(content.annotations)
+
+    def of_image(self, image_id: int) -> tuple[Annotation, ...]:
+        """Return an image's annotations in the order of the file; only where they are not joined by their ids."""
+        return tuple(self._by_image.get(image_id, {}).values())
+
+    def category(self, annotation: Annotation) -> str:
+        """Return an annotation's class name, "" where its category is not listed."""
+        return self.categories.get(annotation.category_id, "") if annotation.category_id is not None else ""
+
+    def _index_categories(self, elements: list[msgspec.Raw]) -> dict[int, str]:
+        decoder = msgspec.json.Decoder(_Category, strict=False)
+        names: dict[int, str] = {}
+        for place, element in enumerate(elements):
+            try:
+                category = decoder.decode(element)
+            except JSON_ERRORS as err:
+                self._reject(f"categories[{place}]", f"not a category: {explain(err, element)}")
+            else:
+                names[category.id] = category.name
+        return names
+
+    def _index_images(self, elements: list[msgspec.Raw]) -> dict[int, ImageEntry]:
+        decoder = msgspec.json.Decoder(ImageEntry, strict=False)
+        images: dict[int, ImageEntry] = {}
+        for place, element in enumerate(elements):
+            try:
+                image = decoder.decode(element)
+            except JSON_ERRORS as err:
+                self._reject(f"images[{place}]", f"not an image entry: {explain(err, element)}")
+                continue
+            if image.id in images:
+                if image != images[image.id]:
+                    self._ambiguous.add(image.id)
+                self._reject(
+                    str(image.id), f"images[{place}] has the id of an earlier image: renumber the images"
+                )
+            else:
+                images[image.id] = image
+        return dict(sorted(images.items()))
+
+    def _index_annotations(self, elements: list[msgspec.Raw]) -> None:
+        decoder = msgspec.json.Decoder(Annotation, strict=False)
+        for place, element in enumerate(elements):
+            try:
+                annotation = decoder.decode(element)
+            except JSON_ERRORS as err:
+                self._reject(f"annotations[{place}]", f"not an annotation: {explain(err, element)}")
+                try:
+                    self.annotated.add(msgspec.json.decode(element, type=_Owner, strict=False).image_id)
+                except JSON_ERRORS:
+                    # It may be of any image.
+                    self.has_unowned = True
+                continue
+            self.annotated.add(annotation.image_id)
+            key = f"{annotation.image_id}/{annotation.id}"
+            of_image = self._by_image.get(annotation.image_id, {})
+            if annotation.image_id not in self.images:
+                self._reject(
+                    key,
+                    f"annotations[{place}] belongs to image {annotation.image_id}, which is not listed",
+                )
+            elif annotation.image_id in self._ambiguous:
+                self._reject(
+                    key,
+                    f"annotations[{place}] belongs to image {annotation.image_id}, which several images have for their "
+                    "id: renumber the images",
+                )
+            elif annotation.id in (self.annotations if self._by_id else of_image):
+                where = "" if self._by_id else " of this image"
+                self._reject(
+                    key,
+                    f"annotations[{place}] has the id of an earlier annotation{where}: renumber the annotations",
+                )
+            elif self._by_id:
+                self.annotations[annotation.id] = annotation
+            else:
+                of_image[annotation.id] = annotation
+                self._by_image[annotation.image_id] = of_image
+
+    def _reject(self, key: str, reason: str) -> None:
+        self.rejects.append(Reject(f"{self._prefix}/{key}", self._name, "index", reason))

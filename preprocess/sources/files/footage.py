@@ -1,0 +1,222 @@
+"""What an annotation says of its video, compared with the frames that are there.
+
+Masks find their frames by number alone. In a copy that was re-encoded at another rate or cut, and in a folder that was
+numbered anew, each number is another moment, and every mask would lie beside its object without a word. So lengths,
+numbering, rate and size are compared first, and a video that does not fit is refused as a whole.
+
+- SA-V's own videos may have a frame or two more or less than their jsons say: `USUAL_DIFFERENCE`.
+- A folder of frames may have holes, but has to reach the video's end: one that was numbered anew looks like the video's
+  beginning, and so does every 4th frame of a copy at a lower rate. Where the annotation itself is of a beginning only,
+  every 4th frame has to reach that one's end.
+- A frame lost in the middle leaves a gap in the times of an mp4, also where the count still is within the usual; one
+  lost at the beginning makes them begin late.
+"""
+
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+
+from ...decode.images import Size, is_same_picture
+from ...errors import RecordError
+
+FRAMES_PER_ANNOTATION = 4
+"""Annotated at 6 frames a second, filmed at 24: annotated frame t is video frame 4 t."""
+
+FRAMES_PER_SECOND = 24
+
+USUAL_DIFFERENCE = 2
+"""How many frames more or less than the annotation says a video may have."""
+
+RATE_TOLERANCE = 0.02
+"""How far two rates may differ and be the same: 24 and 25 are 4 % apart, and times in whole milliseconds up to 1.6 %."""
+
+_SHIFTED = "so masks would lie on other frames than their own"
+_ANEW = (
+    "take the dataset's own frames, or extract all of the original mp4: "
+    "ffmpeg -i VIDEO.mp4 -fps_mode passthrough -start_number 0 %05d.jpg"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Footage:
+    """What an annotation says of its video."""
+
+    said: str
+    """How reasons put its number of frames, such as "its json says 49 (video_frame_count)"."""
+    at_least: int
+    """How many frames the video has at least."""
+    at_most: int | None
+    """How many it has at most, None where the annotation does not tell."""
+    size: Size | None = None
+    """(height, width) in pixels, None where the annotation does not tell."""
+    duration: float | None = None
+    """How many seconds `at_least` frames take, None where the annotation does not tell."""
+    part: int | None = None
+    """How many frames it annotates, where it ends long before its video; else None."""
+    masks: frozenset[int] = frozenset()
+    """Numbers that files of masks have, where masks are files."""
+
+    def fits(self, length: int) -> bool:
+        """Whether the annotation is of a video of this many frames."""
+        return self.at_least <= length and (self.at_most is None or length <= self.at_most)
+
+    def fits_nearly(self, length: int) -> bool:
+        """Whether it is, up to the usual difference."""
+        return self.at_least - USUAL_DIFFERENCE <= length and not self.is_exceeded_by(length)
+
+    def is_exceeded_by(self, length: int) -> bool:
+        """Whether this many frames are more than the annotation's video has, by more than the usual difference."""
+        return self.at_most is not None and length > self.at_most + USUAL_DIFFERENCE
+
+
+def check_video(footage: Footage, length: int, size: Size, times: Sequence[float] | None) -> None:
+    """Raise `RecordError` if an mp4 is not the one that an annotation is of.
+
+    Args:
+        footage: what the annotation says.
+        length: how many frames the mp4 has.
+        size: their (height, width) in pixels.
+        times: when each is shown, in seconds, ascending; None where it does not say so.
+    """
+    if footage.size is not None and (reason := describe_misfit(size, footage.size)):
+        raise RecordError(f"the video's frames are {reason}; take the original mp4", stage="decode")
+    remedy = "Take the original mp4, or frames extracted from it"
+    if not footage.fits_nearly(length):
+        cause = "Was it re-encoded at another rate, or cut?"
+        raise RecordError(f"the video has {length} frames, but {footage.said}, {_SHIFTED}. {cause} {remedy}")
+    if times is not None and (reason := _describe_times(footage, times)):
+        raise RecordError(f"{reason}, {_SHIFTED}. {remedy}")
+
+
+def check_folder(footage: Footage, numbers: Set[int]) -> None:
+    """Raise `RecordError` if extracted frames are not numbered as those of the video that an annotation is of.
+
+    Args:
+        footage: what the annotation says.
+        numbers: the frames' numbers, at least one.
+    """
+    first, last = min(numbers), max(numbers)
+    found = f"the folder has {len(numbers)} frames, {first:05d}.jpg to {last:05d}.jpg, but {footage.said}"
+    beyond = footage.at_most is not None and last >= footage.at_most
+    if first == 1 or (first == FRAMES_PER_ANNOTATION and beyond):
+        cause = f"Are they numbered from {first}? The first frame is 00000.jpg: rename them"
+        raise RecordError(f"{found}, and there is no 00000.jpg, {_SHIFTED}. {cause}, or {_ANEW}")
+    if footage.is_exceeded_by(last + 1):
+        raise RecordError(f"{found}, {_SHIFTED}. Were they extracted at another rate? Then {_ANEW}")
+    if not _reaches_end(footage, numbers):
+        annotated = footage.part or num_annotated(footage.at_least)
+        if _is_every_4th(numbers):
+            cause = (
+                f"Every 4th frame, as annotated, goes on to {FRAMES_PER_ANNOTATION * (annotated - 1):05d}.jpg: "
+                "was the video re-encoded at another rate, or its extraction broken off? Then"
+            )
+        elif abs(len(numbers) - annotated) <= 1:
+            final = FRAMES_PER_ANNOTATION * (annotated - 1)
+            cause = (
+                f"Annotated are {annotated}: is it every 4th frame, numbered one after the other? "
+                f"Rename them to 00000.jpg, 00004.jpg, ..., {final:05d}.jpg, or"
+            )
+        else:
+            cause = (
+                "Were they extracted at another rate, or not to the end? Where they do have the video's numbers, "
+                "keep only 00000.jpg, 00004.jpg, 00008.jpg and so on; else"
+            )
+        raise RecordError(f"{found}, {_SHIFTED}. {cause} {_ANEW}")
+
+
+def check_masks(footage: Footage, length: int) -> None:
+    """Raise `RecordError` if files of masks are numbered one after the other, beside `length` frames of the video."""
+    others = [number for number in footage.masks if number % FRAMES_PER_ANNOTATION]
+    num_fitting = sum(number > 0 for number in footage.masks) - len(others)
+    # One name that is wrong is rejected by itself. Masks of every frame end where the frames do.
+    if others and len(others) >= num_fitting and length > footage.at_least + USUAL_DIFFERENCE:
+        raise RecordError(
+            f"{len(footage.masks)} masks of every 4th frame are expected as 00000.png, 00004.png, ..., but "
+            f"{len(others)} have other numbers, up to {max(footage.masks):05d}.png of {length} frames: numbered one after "
+            "the other? Then rename each to 4 times its number; else keep only 00000.png, 00004.png, 00008.png and so on",
+            stage="mask",
+        )
+
+
+def has_usual_difference(footage: Footage, numbers: Set[int]) -> bool:
+    """Whether frames that passed `check_folder` are a few more or less than the annotation says."""
+    length = max(numbers) + 1
+    if _is_every_4th(numbers) and length < footage.at_least:
+        # Up to three more frames may follow the last one that was extracted.
+        return footage.part is None and length + FRAMES_PER_ANNOTATION - 1 < footage.at_least
+    return not footage.fits(length)
+
+
+def num_annotated(length: int) -> int:
+    """Return how many of a video's frames are annotated: every 4th, from the first on."""
+    return -(-length // FRAMES_PER_ANNOTATION)
+
+
+def describe_misfit(found: Size, annotated: Size) -> str:
+    """Return how a picture differs from the one that an annotation describes, "" where it may only be scaled.
+
+    Args:
+        found: the picture's (height, width).
+        annotated: the annotation's.
+    """
+    sizes = f"{found[0]} x {found[1]} (height x width) but its annotation describes {annotated[0]} x {annotated[1]}"
+    if is_turned(found, annotated):
+        return f"{sizes}, the sides exchanged: turned by a quarter, or transposed"
+    return (
+        "" if is_same_picture(found, annotated) else f"{sizes}, which is not the same picture in another size"
+    )
+
+
+def is_turned(size: Size, other: Size) -> bool:
+    """Whether one is upright and the other lies; rounding does not do that, however near they are to a square."""
+    return (size[0] - size[1]) * (other[0] - other[1]) < 0
+
+
+def _describe_times(footage: Footage, times: Sequence[float]) -> str:
+    """Return what speaks against the times at which frames are shown, "" where nothing does."""
+    steps = [after - before for before, after in pairwise(times)]
+    if not steps or (usual := median(steps)) <= 0:
+        return ""
+    length, duration = len(times), footage.duration
+    if length < footage.at_least and times[0] >= usual / 2:
+        return (
+            f"the video has {length} frames, the first at {times[0]:.3f} s, where frames are {usual:.3f} s apart, but "
+            f"{footage.said}: frames were dropped at its beginning"
+        )
+    is_exact = footage.at_least == footage.at_most == length
+    rate = footage.at_least / duration if duration else None if is_exact else FRAMES_PER_SECOND
+    gap = next((number for number, step in enumerate(steps) if not 0.5 < step / usual < 1.5), None)
+    if gap is not None:
+        drift = 0.0 if rate is None else (times[-1] - times[0]) * rate - (length - 1)
+        if footage.fits(length) and abs(drift) < 0.5:
+            # Filmed at a varying rate, and annotated so.
+            return ""
+        return (
+            f"the video has {length} frames, {footage.said}, and from frame {gap} to the next are {steps[gap]:.3f} s, "
+            f"where others are {usual:.3f} s apart: frames were dropped or added there"
+        )
+    if rate is None:
+        # As many frames as were annotated are those frames, however fast they are shown.
+        return ""
+    found = (length - 1) / (times[-1] - times[0])
+    if min(abs(found / rate - 1), abs(found / FRAMES_PER_SECOND - 1)) <= RATE_TOLERANCE:
+        return ""
+    said = f"{footage.said} in {duration:.3f} s" if duration else f"{footage.said}, and SA-V's videos have"
+    return f"the video has {length} frames, {found:.2f} a second, but {said}{',' if duration else ''} {rate:.2f} a second"
+
+
+def _reaches_end(footage: Footage, numbers: Set[int]) -> bool:
+    """Whether frames go on to the end of the video, up to the usual difference."""
+    order = sorted(numbers)
+    if _is_every_4th(numbers):
+        if footage.part is not None:
+            return num_annotated(order[-1] + 1) >= footage.part - USUAL_DIFFERENCE
+        step = FRAMES_PER_ANNOTATION
+    else:
+        step = min(after - before for before, after in pairwise(order)) if len(order) > 1 else 1
+    return order[-1] + step >= footage.at_least - USUAL_DIFFERENCE
+
+
+def _is_every_4th(numbers: Set[int]) -> bool:
+    return all(number % FRAMES_PER_ANNOTATION == 0 for number in numbers)

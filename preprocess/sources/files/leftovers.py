@@ -1,0 +1,152 @@
+"""What lies in a dataset's folders and is not read: counted by its kind, with the first name of each."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import PurePosixPath
+
+from ..records import Skip
+
+SYSTEM_FILE = "file of macOS or Windows, no data"
+
+ARCHIVE = "archive or compressed file, not read: unpack it"
+
+UNFINISHED = "unfinished download, not read"
+
+SPLIT = "numbered part or copy of a file, not read: join parts in order (cat)"
+
+TABLE = "table or list in a format that this dataset does not come in, not read"
+
+_UNFINISHED_SUFFIXES = (
+    ".part", ".partial", ".crdownload", ".aria2", ".download", ".incomplete", ".filepart", ".tmp",
+)  # fmt: skip
+
+_RSYNC = re.compile(r"\..+\.[a-z0-9]{2,5}\.[a-z0-9]{6}", re.ASCII | re.IGNORECASE)
+"""As rsync calls a file while it is copied: .sa_000001.tar.Ab12cd."""
+
+_SPLIT = re.compile(
+    r".+\.(tar|tgz|gz|bz2|xz|zst|lz4|zip|7z|rar|jpe?g|png|webp|mp4|mov|json|csv|npz|npy)\.[0-9]{1,4}",
+    re.ASCII | re.IGNORECASE,
+)
+"""As split and zip call parts, and wget a file that was there before."""
+
+_COPY = re.compile(r" ?\([0-9]{1,3}\)$", re.ASCII)
+"""What a browser puts behind the name of a file that was there before."""
+
+COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".lzma")
+"""Of one file, not of an archive."""
+
+ARCHIVE_SUFFIXES = (
+    ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst",
+    ".tar.lz4", ".tar.lzma", ".zip", ".7z", ".rar", *COMPRESSED_SUFFIXES,
+)  # fmt: skip
+
+SAME_FILE = "image with the same file as an earlier one; both are kept"
+"""Counted although nothing is left out: it may be one picture twice, or the wrong one of two."""
+
+_EXAMPLE = ", such as "
+
+
+def is_system_file(name: str) -> bool:
+    """Whether a file or folder of this name is one that an operating system puts beside data, and an archive takes along.
+
+    >>> is_system_file("._00000.png"), is_system_file("00000.png")
+    (True, False)
+    """
+    return name.startswith("._") or name.lower() in ("__macosx", ".ds_store", "thumbs.db", "desktop.ini")
+
+
+def archive_stem(name: str) -> str:
+    """Return an archive's name without its ending, "" of a file that is none.
+
+    >>> archive_stem("sa_000001.tar.gz")
+    'sa_000001'
+    >>> archive_stem("sa_000001.tar.00"), archive_stem("sa_000001.tar (1)")
+    ('sa_000001', 'sa_000001')
+    """
+    plain = _COPY.sub("", name.removesuffix(split_number(name)))
+    suffix = max((end for end in ARCHIVE_SUFFIXES if plain.lower().endswith(end)), key=len, default="")
+    return plain[: -len(suffix)] if suffix else ""
+
+
+def split_number(name: str) -> str:
+    """Return the number at the end of the name of a part or copy of a file, "" of any other.
+
+    >>> split_number("sav_000.tar.001"), split_number("sa_1.jpg")
+    ('.001', '')
+    """
+    return PurePosixPath(name).suffix if _SPLIT.fullmatch(name) else ""
+
+
+def kind_anywhere(name: str) -> str:
+    """Return what a file is that no dataset holds, whatever its place; "" of any other."""
+    if is_system_file(name):
+        return SYSTEM_FILE
+    if name.lower().endswith(_UNFINISHED_SUFFIXES) or _RSYNC.fullmatch(name):
+        return UNFINISHED
+    if archive_stem(name):
+        return ARCHIVE
+    if split_number(name):
+        return SPLIT
+    return TABLE if suffix_of(name) in (".jsonl", ".parquet") else ""
+
+
+def suffix_of(name: str) -> str:
+    """Return the ending of a name, in small letters.
+
+    >>> suffix_of("clips/A.MOV")
+    '.mov'
+    """
+    return PurePosixPath(name).suffix.lower()
+
+
+class LeftOut:
+    """Counts files by what they are.
+
+    Args:
+        kind_of: says what a file of this name is, for a person to act on; "" where it is nothing of the dataset.
+    """
+
+    def __init__(self, kind_of: Callable[[str], str]) -> None:
+        self._kind_of = kind_of
+        self._counts: Counter[str] = Counter()
+        self._first: dict[str, str] = {}
+
+    def look_at(self, name: str, path: str) -> bool:
+        """Count a file that is not read, if it is anything worth saying; return whether it was."""
+        kind = kind_anywhere(name)
+        if kind not in (SYSTEM_FILE, UNFINISHED):
+            kind = self._kind_of(name) or kind
+        if kind:
+            self.add(kind, path)
+        return bool(kind)
+
+    def look_at_folder(self, name: str, path: str) -> bool:
+        """Count a folder if it is one of an operating system; return whether it was."""
+        if is_system_file(name):
+            self.add(SYSTEM_FILE, path)
+        return is_system_file(name)
+
+    def add(self, kind: str, path: str, count: int = 1) -> None:
+        """Count something that was found at `path`."""
+        self._counts[kind] += count
+        self._first[kind] = min(path, self._first.get(kind, path))
+
+    @property
+    def skips(self) -> tuple[Skip, ...]:
+        """What was counted; all but the files of operating systems with an example."""
+        return tuple(
+            Skip(kind if kind == SYSTEM_FILE else f"{kind}{_EXAMPLE}{self._first[kind]}", count)
+            for kind, count in sorted(self._counts.items())
+        )
+
+
+def describe_skips(skips: Iterable[Skip]) -> str:
+    """Return what was counted in words, to be put behind a message that nothing usable was found."""
+    found = "; ".join(f"{skip.count} x {skip.reason}" for skip in skips)
+    return f" ({found})" if found else ""
+
+
+def without_example(reason: str) -> str:
+    """Return the constant part of a skip's reason."""
+    return reason.partition(_EXAMPLE)[0]

@@ -1,0 +1,342 @@
+"""Frames of a video by number: extracted JPEG files, or an mp4 decoded in one pass.
+
+Both number frames as the decoder puts them out, from 0, as OpenCV and the official extraction script do.
+
+An mp4 is decoded so that damage can't shift the numbers: the decoder is told to stop at the first error instead of
+hiding it, since a frame that it drops would move every later mask onto the wrong frame. Pixels of an mp4 and of
+JPEGs extracted from it differ a little, by the JPEG coding; a conversion should use one of the two throughout.
+The header may drop frames, too (an edit list, which damage can also give that meaning), and times may be out of order:
+from there on no frame is used. Nor is a header's number of frames believed: packets are counted, which decodes nothing.
+"""
+
+import importlib.util
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+import numpy as np
+
+from ...decode.images import MAX_IMAGE_PIXELS, ImageDecoder, Picture, Size
+from ...errors import MisfitError, RecordError
+from ...remote.scratch import local_file
+from ..records import printable
+from .contents import HEAD_BYTES, check_content
+from .folder_tree import scan_folder
+from .footage import Footage, check_folder, check_video, describe_misfit, has_usual_difference
+from .leftovers import LeftOut, describe_skips, suffix_of
+from .raw_files import RawPath, check_file, read_file, resolve_inside
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.frame import VideoFrame
+
+Decoded: TypeAlias = tuple[int, str, Picture | RecordError]
+"""A frame's number, its file relative to the root, and its pixels or why there are none."""
+
+MISSING_DECODER = "decoding mp4 needs PyAV: pip install resizeonce[video], or extract the frames"
+
+_FRAME_NAME = re.compile(r"[0-9]{5,9}\.jpg")
+
+MAX_FRAMES = 1 << 20
+"""Most frames of an mp4 that are counted: twelve hours."""
+
+_DECODER_OPTIONS = {"err_detect": "explode", "max_pixels": str(MAX_IMAGE_PIXELS)}
+
+
+class Frames(Protocol):
+    """The frames of one video."""
+
+    @property
+    def path(self) -> str:
+        """Return the folder or file, relative to the root."""
+
+    @property
+    def length(self) -> int:
+        """Return the number of the last frame plus one."""
+
+    def path_of(self, number: int) -> str:
+        """Return the file of a frame, relative to the root, whether it is there or not."""
+
+    def compare(self, footage: Footage) -> bool:
+        """Return whether the frames are those of an annotated video exactly, not only up to the usual difference.
+
+        Raises:
+            RecordError: they are those of another one.
+        """
+
+    def __contains__(self, number: int) -> bool:
+        """Whether there is a frame of this number, as far as can be told without decoding."""
+
+    def read(self, sizes: Mapping[int, Size | None]) -> Iterator[Decoded]:
+        """Yield the frames that `sizes` names, in ascending order, each as a picture or as why there is none.
+
+        Only numbers that the frames contain may be asked for.
+
+        Args:
+            sizes: (height, width) that the annotation says, by frame number; None where it does not say one.
+        """
+
+    def close(self) -> None:
+        """Let go of what was opened; no frame is read after that."""
+
+
+class ExtractedFrames:
+    """A folder of frames as JPEG files; the file's name is the frame's number."""
+
+    def __init__(self, root: RawPath, folder: str, decode: ImageDecoder) -> None:
+        """List `root / folder`; its files will be decoded by `decode`.
+
+        Raises:
+            RecordError: the folder can't be listed, or leads out of the root.
+        """
+        self.path = folder
+        self._root = root
+        self._decode = decode
+        try:
+            names = {entry.name for entry in scan_folder(resolve_inside(root, folder))}
+        except OSError as err:
+            raise RecordError(f"can't list the folder of frames: {err.strerror}") from err
+        numbers = (int(name[:-4]) for name in names if _FRAME_NAME.fullmatch(name))
+        self._numbers = {number for number in numbers if f"{number:05d}.jpg" in names}
+        unread = LeftOut(_kind_of)
+        for name in names - {f"{number:05d}.jpg" for number in self._numbers}:
+            unread.look_at(name, printable(name))
+        self.skips = unread.skips
+        """What lies in the folder and is not read."""
+
+    def check_not_empty(self) -> None:
+        """Raise `RecordError` if the folder has no frame, before anything else is asked of it."""
+        if not self._numbers:
+            raise RecordError(f"the folder holds no frame such as 00000.jpg{describe_skips(self.skips)}")
+
+    @property
+    def length(self) -> int:
+        """Return the number of the last frame plus one."""
+        return max(self._numbers) + 1
+
+    def path_of(self, number: int) -> str:
+        """Return the JPEG file of a frame."""
+        return f"{self.path}/{number:05d}.jpg"
+
+    def compare(self, footage: Footage) -> bool:
+        """Compare the files' numbers with those of an annotated video's frames."""
+        check_folder(footage, self._numbers)
+        return not has_usual_difference(footage, self._numbers)
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._numbers
+
+    def read(self, sizes: Mapping[int, Size | None]) -> Iterator[Decoded]:
+        """Yield the frames that `sizes` names, each read from its own file."""
+        for number in sorted(sizes):
+            path = self.path_of(number)
+            try:
+                encoded = read_file(resolve_inside(self._root, path))
+                yield number, path, _decode_jpeg(encoded, sizes[number], self._decode)
+            except RecordError as err:
+                yield number, path, err
+
+    def close(self) -> None:
+        """Do nothing: each frame's file is closed when it has been read."""
+
+
+def _kind_of(name: str) -> str:
+    """Return what an entry of a folder of frames is that is not read."""
+    if suffix_of(name) in (".jpg", ".jpeg", ".png", ".webp", ".bmp"):
+        return "picture in a folder of frames that is not called as 00004.jpg is, not read"
+    return "entry of a folder of frames that is no picture, not read"
+
+
+class VideoFile:
+    """An mp4, decoded as far as the last frame that is asked for; one frame at a time is in memory."""
+
+    def __init__(self, root: RawPath, name: str) -> None:
+        """Read the header of `root / name`.
+
+        Raises:
+            RecordError: the file is missing, is no mp4 with a video, leads out of the root, or PyAV is not installed.
+        """
+        self.path = name
+        with ExitStack() as stack:
+            self._file = stack.enter_context(local_file(resolve_inside(root, name)))
+            check_file(self._file)
+            with _open_container(self._file) as container:
+                self._contents = _survey(container)
+            self._held = stack.pop_all()
+
+    @property
+    def length(self) -> int:
+        """Return how many frames the file holds, damaged ones as well."""
+        return self._contents.length
+
+    def path_of(self, number: int) -> str:
+        """Return the mp4, which every frame is in."""
+        return self.path
+
+    def compare(self, footage: Footage) -> bool:
+        """Compare number, size and times of the frames with those of an annotated video."""
+        check_video(footage, self._contents.length, self._contents.size, self._contents.times)
+        return footage.fits(self.length)
+
+    def __contains__(self, number: int) -> bool:
+        return number < self.length
+
+    def read(self, sizes: Mapping[int, Size | None]) -> Iterator[Decoded]:
+        """Yield the frames that `sizes` names, in one pass; after damage, none of the rest."""
+        numbers = iter(sorted(sizes))
+        wanted = next(numbers, None)
+        count = 0
+        try:
+            for number, frame in enumerate(_decode(self._file)):
+                count = number + 1
+                if number == wanted:
+                    yield number, self.path, _convert(frame, sizes[number])
+                    wanted = next(numbers, None)
+                if wanted is None:
+                    return
+            error = RecordError(f"the video ends after {count} frames", stage="decode")
+        except RecordError as err:
+            error = RecordError(f"{err.reason}, after {count} good frames", stage=err.stage)
+        while wanted is not None:
+            yield wanted, self.path, error
+            wanted = next(numbers, None)
+
+    def close(self) -> None:
+        """Remove the copy of a remote file."""
+        self._held.close()
+
+
+def can_decode_video() -> bool:
+    """Whether PyAV is installed."""
+    return importlib.util.find_spec("av") is not None
+
+
+def _open_container(path: Path) -> "InputContainer":
+    try:
+        import av
+    except ImportError as err:
+        raise RecordError(MISSING_DECODER) from err
+    try:
+        # The format is fixed: a playlist under the name of an mp4 could name other files and addresses.
+        container = av.open(str(path), format="mp4", metadata_errors="replace")
+    except (av.FFmpegError, ValueError) as err:
+        with path.open("rb") as file:
+            check_content(file.read(HEAD_BYTES))
+        raise RecordError(f"no readable mp4: {err}", stage="decode") from err
+    if not container.streams.video or container.streams.video[0].codec_context is None:
+        container.close()
+        raise RecordError("the mp4 holds no video that can be decoded", stage="decode")
+    return container
+
+
+@dataclass(frozen=True, slots=True)
+class _Contents:
+    """What an mp4 holds, as far as can be told without decoding."""
+
+    length: int
+    size: Size
+    times: tuple[float, ...] | None
+    """When each frame is shown, in seconds, ascending; None where that is not known of every frame."""
+
+
+def _survey(container: "InputContainer") -> _Contents:
+    """Count the packets of a video, up to where the file ends.
+
+    Raises:
+        RecordError: there are too many.
+    """
+    import av
+
+    stream = container.streams.video[0]
+    unit = float(stream.time_base or 0)
+    times: list[float] = []
+    length = 0
+    try:
+        for packet in container.demux(stream):
+            # An empty packet holds no frame: the last one only says that there are no more.
+            length += packet.size > 0
+            if length > MAX_FRAMES:
+                raise RecordError(f"the video has over {MAX_FRAMES} frames, the limit", stage="decode")
+            if packet.size and packet.pts is not None and not packet.is_discard:
+                times.append(packet.pts * unit)
+    except (av.FFmpegError, ValueError):
+        # Decoding comes there too, and says more.
+        pass
+    size = (stream.codec_context.height, stream.codec_context.width)
+    return _Contents(length, size, tuple(sorted(times)) if len(times) == length else None)
+
+
+def _decode(path: Path) -> "Iterator[VideoFrame]":
+    """Yield every frame, in the order in which the decoder puts them out.
+
+    Raises:
+        RecordError: the video is damaged.
+    """
+    with _open_container(path) as container:
+        import av
+
+        stream = container.streams.video[0]
+        stream.codec_context.options = _DECODER_OPTIONS
+        # Scenes are what is read in parallel.
+        stream.codec_context.thread_count = 1
+        try:
+            last = None
+            for packet in container.demux(stream):
+                if packet.is_discard:
+                    raise RecordError(
+                        "the mp4's header drops a frame: later ones have no sure number", stage="decode"
+                    )
+                for frame in packet.decode():
+                    if frame.is_corrupt:
+                        raise RecordError("damaged video: a frame is marked corrupt", stage="decode")
+                    if frame.pts is None or (last is not None and frame.pts <= last):
+                        raise RecordError(
+                            "damaged video: a frame's time is not after the one before", stage="decode"
+                        )
+                    last = frame.pts
+                    yield frame
+        except (av.FFmpegError, ValueError) as err:
+            raise RecordError(f"damaged video: {err}", stage="decode") from err
+
+
+def _convert(frame: "VideoFrame", size: Size | None) -> Picture | RecordError:
+    """Return a frame as uint8 RGB [H, W, 3], or why it can't be used."""
+    if frame.rotation:
+        return RecordError(
+            f"the video asks to be shown turned by {frame.rotation} degrees; extract its frames upright",
+            stage="decode",
+        )
+    if size is not None and (reason := describe_misfit((frame.height, frame.width), size)):
+        return MisfitError(f"the frame is {reason}")
+    import av
+
+    try:
+        pixels = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+    except (av.FFmpegError, ValueError) as err:
+        return RecordError(f"a frame of {frame.format.name} can't be made RGB: {err}", stage="decode")
+    return Picture(pixels, unsure_turn=False)
+
+
+def _decode_jpeg(encoded: bytes, size: Size | None, decode: ImageDecoder) -> Picture:
+    """Return a decoded JPEG file, which must have the annotated `size`, or that in another scale.
+
+    Raises:
+        MisfitError: it has another one.
+        RecordError: it can't be decoded.
+    """
+    try:
+        picture = decode(encoded, size)
+    except RecordError as err:
+        # Where only the size is wrong, it can be decoded without one.
+        height, width = decode(encoded).image.shape[:2]
+        reason = describe_misfit((height, width), size) if size is not None else ""
+        if not reason:
+            raise
+        raise MisfitError(f"the frame is {reason}") from err
+    height, width = picture.image.shape[:2]
+    if size is not None and (reason := describe_misfit((height, width), size)):
+        raise MisfitError(f"the frame is {reason}")
+    return picture

@@ -1,0 +1,71 @@
+"""The folder of pictures that an annotation file is about: whether it is there, and what else lies in it."""
+
+import unicodedata
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+
+from ....loader.format.errors import ConnectionLostError, SourceError
+from ..records import printable
+from .folder_tree import Entry, scan_folder
+from .leftovers import LeftOut, archive_stem, is_system_file, kind_anywhere, suffix_of
+from .raw_files import RawPath, is_folder_there
+
+UNLISTED = "picture that the annotations do not list"
+
+_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+
+
+def check_folder(root: RawPath, folder: str) -> None:
+    """Look whether a folder of raw files is there.
+
+    Of a remote root it is not asked: some servers can tell only of files.
+
+    Raises:
+        SourceError: it is not, or it is empty and archives lie beside it, which may hold it.
+    """
+    path = root / folder
+    if not isinstance(path, Path) or (is_folder_there(path) and next(list_if_possible(path), None)):
+        return
+    beside = dict.fromkeys((root, path.parent))
+    archives = sorted(
+        entry.name for place in beside for entry in list_if_possible(place) if archive_stem(entry.name)
+    )
+    if is_folder_there(path) and not archives:
+        # Each of its files will be a reject, or is one that may be absent.
+        return
+    found = f"the folder {path} is empty" if is_folder_there(path) else f"there is no folder {path}"
+    packed = f"; {', '.join(archives[:8])} there: unpack what holds it" if archives else ""
+    raise SourceError(f"{found}{packed}; check --root and the config's [source]")
+
+
+def count_unlisted(root: RawPath, folder: str, listed: Iterable[str]) -> LeftOut:
+    """Count the pictures that lie directly in a folder and that no name in `listed` means."""
+    unread = LeftOut(lambda name: UNLISTED if suffix_of(name) in _IMAGE_SUFFIXES else "")
+    known = {_last_part(name) for name in listed}
+    for entry in list_if_possible(root / folder):
+        if is_system_file(entry.name) or _last_part(entry.name) not in known:
+            unread.look_at(entry.name, printable(f"{folder}/{entry.name}"))
+    return unread
+
+
+def count_foreign(root: RawPath, folder: str, unread: LeftOut) -> None:
+    """Count what lies directly in a folder and belongs to no dataset: archives, say, and unfinished downloads."""
+    for entry in list_if_possible(root / folder):
+        if kind := kind_anywhere(entry.name):
+            unread.add(kind, printable(f"{folder}/{entry.name}"))
+
+
+def list_if_possible(folder: RawPath) -> Iterator[Entry]:
+    """Yield what lies in a folder; nothing where it can't be listed, as on some web servers."""
+    try:
+        yield from scan_folder(folder)
+    except ConnectionLostError:
+        raise
+    except (OSError, SourceError):
+        # Whoever reads a file of it says what is wrong.
+        return
+
+
+def _last_part(name: str) -> str:
+    """Return a file's own name, in one form of those that mean the same."""
+    return unicodedata.normalize("NFC", PurePosixPath(name.replace("\\", "/")).name)

@@ -1,0 +1,217 @@
+"""Tries at a part, noted on disk, so that whoever tries next knows where the last one died.
+
+The forecast before a conversion is noted in the same way: it reads scenes, too.
+
+In `.attempts` of an unfinished store each try has a folder that it writes to, and a note: the run it belongs to and
+the scene it is in. The note is locked while its process lives. The kernel ends the lock with the process, so a note
+without one was left by a dead process, on whatever machine that shares the file system.
+"""
+
+import fcntl
+import os
+import re
+import shutil
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+
+from ...loader.format.errors import StoreError
+from ...loader.format.layout import part_name
+from ...loader.format.regular_files import read_document
+from .filesystem import is_partial, writing
+
+ATTEMPTS_FOLDER = ".attempts"
+"""Stands in the root of a store while parts are being written."""
+
+PREPARE_LOCK = "prepare.lock"
+"""Held in the attempts folder while a run makes a store ready."""
+
+FORECAST = "forecast"
+"""Name of the try at a forecast; a part's is the part's name."""
+
+NO_SCENE = -1
+
+_NOTE_SUFFIX = ".note"
+_NEW_SUFFIX = ".new"
+_NAME = re.compile(r"(?:part-[0-9]{5,}|forecast)\.[0-9a-f]+(?:\.note|\.new)?")
+_MAX_NOTE_BYTES = 256
+
+
+def is_attempt(name: str) -> bool:
+    """Whether a run gives this name to what it makes in the attempts folder."""
+    return name == PREPARE_LOCK or _NAME.fullmatch(name) is not None
+
+
+def attempts_folder(store: Path) -> Path:
+    """Return the attempts folder of a store, there or not.
+
+    Raises:
+        StoreError: a link stands there: what it leads to is not the store's, and would be swept.
+    """
+    folder = store / ATTEMPTS_FOLDER
+    if folder.is_symlink():
+        raise StoreError(f"{folder} is a link, which no run makes there: see who put it there, and remove it")
+    return folder
+
+
+class Attempt:
+    """One try at something, used as a context manager: what it leaves behind without dying is nothing.
+
+    Args:
+        store: the store's folder.
+        name: what is tried, such as "part-00007".
+        run: names the run; deaths count only within one.
+    """
+
+    def __init__(self, store: Path, name: str, run: str) -> None:
+        self._store = store
+        self._prefix = f"{name}."
+        self._run = run
+        unique = f"{self._prefix}{uuid.uuid4().hex[:12]}"
+        self.folder = store / ATTEMPTS_FOLDER / unique
+        """Where to write; whoever writes makes it."""
+        self._note = self.folder.with_name(unique + _NOTE_SUFFIX)
+        self._file = -1
+
+    def __enter__(self) -> "Attempt":
+        with writing(self._store):
+            # Not the store's own folder: where that is gone, its disk is, and another must not be filled.
+            attempts_folder(self._store).mkdir(exist_ok=True)
+            # Without its last name nobody takes it for a dead process's before it is locked.
+            unlocked = self._note.with_name(self.folder.name + _NEW_SUFFIX)
+            self._file = os.open(unlocked, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX)
+                self.enter_scene(NO_SCENE)
+                unlocked.rename(self._note)
+            except BaseException:
+                os.close(self._file)
+                unlocked.unlink(missing_ok=True)
+                raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        try:
+            with writing(self._store):
+                if error is None:
+                    # It is done: where earlier tries at it died matters no more.
+                    _sweep(self._store, self._prefix, keep_deaths_of=None)
+                self._note.unlink(missing_ok=True)
+        except StoreError:
+            # On a disk that is gone, what went wrong first says more.
+            if error is None:
+                raise
+        finally:
+            os.close(self._file)
+
+    def enter_scene(self, scene: int) -> None:
+        """Note that the process is now in a scene, or in none."""
+        with writing(self._store):
+            # One line of fixed length, written over the last one at once: never half of each.
+            os.pwrite(self._file, f"{self._run} {scene:20d}\n".encode(), 0)
+
+    def deaths(self) -> Counter[int]:
+        """Return how many processes of this run died of it, by the scene they died in."""
+        with writing(self._store):
+            _sweep(self._store, self._prefix, keep_deaths_of=self._run)
+            notes = [_read_note(note) for note in _dead_notes(self._store, self._prefix)]
+        return Counter(scene for run, scene in notes if run == self._run)
+
+
+def sweep_parts(store: Path, parts: Iterable[int]) -> None:
+    """Remove what dead processes left of some parts."""
+    for part in parts:
+        _sweep(store, f"{part_name(part)}.", keep_deaths_of=None)
+
+
+def discard_part(store: Path, part: int) -> None:
+    """Remove a part, or what is left of one; a kill meanwhile leaves no half of it under its name.
+
+    Raises:
+        StoreError: the file system refuses.
+    """
+    folder = store / part_name(part)
+    with writing(store):
+        if os.path.lexists(folder):
+            trash = attempts_folder(store) / f"{folder.name}.{uuid.uuid4().hex[:12]}"
+            trash.parent.mkdir(exist_ok=True)
+            folder.rename(trash)
+            if trash.is_dir() and not trash.is_symlink():
+                shutil.rmtree(trash)
+            else:
+                # Somebody's link, not what it leads to.
+                trash.unlink()
+
+
+def sweep_attempts(store: Path) -> bool:
+    """Remove what dead processes left in a store; return whether one of them died while it wrote a part.
+
+    Call it where no other run works on the store: whose deaths they were is forgotten, too.
+    """
+    with writing(store):
+        for leftover in store.glob(".*.partial"):
+            if is_partial(leftover.name):
+                leftover.unlink()
+        folder = attempts_folder(store)
+        if not folder.exists():
+            return False
+        died = next(_dead_notes(store, ""), None) is not None
+        _sweep(store, "", keep_deaths_of=None)
+        for rest in [path for path in folder.iterdir() if is_attempt(path.name)]:
+            if rest.suffix == _NEW_SUFFIX or rest.name == PREPARE_LOCK:
+                rest.unlink(missing_ok=True)
+            elif rest.is_dir() and not rest.with_name(rest.name + _NOTE_SUFFIX).exists():
+                shutil.rmtree(rest, ignore_errors=True)
+        if not any(folder.iterdir()):
+            folder.rmdir()
+    return died
+
+
+def have_died(store: Path, names: Iterable[str]) -> bool:
+    """Whether a process died of one of these, and nobody has tried that again."""
+    prefixes = tuple(f"{name}." for name in names)
+    return any(note.name.startswith(prefixes) for note in _dead_notes(store, ""))
+
+
+def _sweep(store: Path, prefix: str, *, keep_deaths_of: str | None) -> None:
+    """Remove the folders of dead tries, and their notes but those of one run."""
+    for note in _dead_notes(store, prefix):
+        shutil.rmtree(note.with_name(note.name.removesuffix(_NOTE_SUFFIX)), ignore_errors=True)
+        if keep_deaths_of is None or _read_note(note)[0] != keep_deaths_of:
+            note.unlink(missing_ok=True)
+
+
+def _dead_notes(store: Path, prefix: str) -> Iterator[Path]:
+    """Yield the notes of tries whose processes are gone."""
+    for note in sorted(attempts_folder(store).glob(f"{prefix}*{_NOTE_SUFFIX}")):
+        if not is_attempt(note.name):
+            continue
+        try:
+            file = os.open(note, os.O_RDWR | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            # Its process has just finished.
+            continue
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue
+        finally:
+            os.close(file)
+        yield note
+
+
+def _read_note(note: Path) -> tuple[str, int]:
+    """Return a note's run and scene; a process that died before it wrote them was in no scene, as is what is no note."""
+    try:
+        run, scene = read_document(note, _MAX_NOTE_BYTES).decode().split()
+        return run, int(scene)
+    except (OSError, ValueError):
+        return "", NO_SCENE

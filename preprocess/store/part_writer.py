@@ -1,0 +1,348 @@
+"""Writes one part of a store: records in, a folder out, made visible by one rename.
+
+A part is complete or absent. It is written in a folder of this try alone; `commit` describes the arrays, lists every
+file with its size and digest, syncs all of it to the disk and renames the folder.
+"""
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from ...loader.format.errors import PreprocessError, StoreError
+from ...loader.format.layout import ATTRIBUTES_KEY, REJECTS_FILE, TABLES, Table, array_specs, part_name
+from ...loader.format.shard import shard_path
+from ..decode.images import is_same_picture
+from ..sources.records import Frame, Mask, Pair, Record, Reject, Skip
+from ..tensors.engine import PILLOW, Engine
+from ..tensors.recipe import Recipe
+from .attempts import NO_SCENE, Attempt
+from .columns import Columns
+from .filesystem import make_parents, replace_folder, sync, writing
+from .shard_writer import FileDigest, ShardWriter, describe_array, describe_group
+
+SMALL_PROMPT_CELLS = 4
+"""Sa2VA drops samples whose prompt has fewer set cells than this."""
+
+SYNC_THREADS = 8
+
+_JSON = msgspec.json.Encoder(order="deterministic")
+
+
+class RejectedError(PreprocessError):
+    """Raised at the first reject where the command says `--on-error fail`."""
+
+
+class PartSummary(msgspec.Struct, kw_only=True):
+    """What a part holds, and what was left out of it."""
+
+    rows: dict[Table, int]
+    empty_prompts: int = 0
+    """Masks whose prompt mask has no cell at all."""
+    small_prompts: int = 0
+    """Masks whose prompt mask has 1 to 3 cells."""
+    unsure_turns: int = 0
+    """Images stored as they are although EXIF asks for a turn that nothing could confirm."""
+    rejects: dict[str, int] = {}
+    """How many records were rejected, by stage."""
+    skips: dict[str, int] = {}
+    """How many were left out by the config or the dataset's own rules, by reason."""
+    bytes: int = 0
+    """Size of all files but the part's own zarr.json."""
+    digest: str = ""
+    """SHA-256 of the part's own zarr.json, which lists the digest of every other file."""
+
+
+class PartWriter:
+    """Collects records into one part; leaving the `with` block without `commit` leaves nothing behind.
+
+    Args:
+        store: the store's folder.
+        part: number of the part.
+        recipe: how the four tensors are made.
+        paired: whether samples are pairs of frames.
+        engine: what makes them.
+        max_samples: how many samples to take at most; masks of further ones are not written.
+        stop_on_reject: whether the first reject is an error.
+        run: names the run that this try belongs to.
+    """
+
+    def __init__(
+        self,
+        store: Path,
+        part: int,
+        recipe: Recipe,
+        *,
+        paired: bool,
+        engine: Engine = PILLOW,
+        max_samples: int | None = None,
+        stop_on_reject: bool = False,
+        run: str = "",
+    ) -> None:
+        self._store = store
+        self._part = part
+        self._recipe = recipe
+        self._engine = engine
+        self._paired = paired
+        self._max_samples = max_samples
+        self._stop_on_reject = stop_on_reject
+        self._attempt = Attempt(store, part_name(part), run)
+        self._folder = self._attempt.folder
+        self._specs = array_specs(recipe.sizes, 2 if paired else 1)
+        self._shards: dict[str, ShardWriter] = {}
+        self._columns = Columns(self._specs, self._shards)
+        self._prompt_cells: Counter[int] = Counter()
+        self._rejects: list[Reject] = []
+        self._skips: Counter[str] = Counter()
+        self._unsure_turns = 0
+        self._scene = NO_SCENE
+        self._scene_masks: dict[tuple[int, str], int] = {}
+        self._scene_faults: dict[str, str] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> "PartWriter":
+        self._attempt.__enter__()
+        try:
+            with writing(self._store):
+                self._folder.mkdir()
+        except StoreError as err:
+            self._attempt.__exit__(StoreError, err, None)
+            raise
+        for spec in self._specs:
+            shard = ShardWriter(self._folder, shard_path(spec), spec.codec)
+            self._shards[spec.path] = self._stack.enter_context(shard)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self._stack.__exit__(kind, error, trace)
+        finally:
+            self._attempt.__exit__(kind, error, trace)
+
+    def deaths(self) -> Counter[int]:
+        """Return how many processes of this run died at this part, by the number of the scene they died in."""
+        return self._attempt.deaths()
+
+    @property
+    def num_rejects(self) -> int:
+        """How many records were rejected so far."""
+        return len(self._rejects)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether `max_samples` have been taken."""
+        return self._max_samples is not None and self._num_rows("samples") >= self._max_samples
+
+    def start_scene(self, scene: int, key: str) -> None:
+        """Say which scene of the dataset the next records belong to."""
+        self._attempt.enter_scene(scene)
+        self._scene = scene
+        with writing(self._store):
+            self._columns.append_text("scenes/key", key)
+        self._scene_masks.clear()
+        self._scene_faults.clear()
+
+    def add(self, record: Record) -> None:
+        """Take one record of the current scene.
+
+        Raises:
+            RejectedError: the record is a reject, or becomes one, and the first reject is to stop the run.
+            StoreError: the file system refuses to take it.
+        """
+        with writing(self._store):
+            if isinstance(record, Frame):
+                self._add_frame(record)
+            elif isinstance(record, Pair):
+                self._add_pair(record)
+            elif isinstance(record, Skip):
+                self._skips[record.reason] += record.count
+            else:
+                self._reject(record)
+
+    def commit(self) -> PartSummary:
+        """Finish the part's files and make it visible under its final name.
+
+        Raises:
+            StoreError: the file system refuses; nothing became visible.
+        """
+        self._attempt.enter_scene(NO_SCENE)
+        with writing(self._store):
+            files = self._finish_arrays()
+            for path in [*self._describe_arrays(), *self._write_rejects()]:
+                files[path] = _digest_of(self._folder / path)
+            summary = self._summarize(files)
+            self._write_metadata(summary, files)
+            self._publish(summary.digest)
+        return summary
+
+    def _add_frame(self, frame: Frame) -> None:
+        height, width = frame.image.shape[:2]
+        wanted = (
+            None
+            if self._max_samples is None or self._paired
+            else self._max_samples - self._num_rows("samples")
+        )
+        accepted: list[Mask] = []
+        for mask in frame.masks:
+            if wanted is not None and len(accepted) >= wanted:
+                break
+            if reason := self._reason_against(mask, frame, (height, width)):
+                path = mask.path or frame.path
+                self._reject(Reject(f"{frame.key}/{mask.object_id}", path, "mask", reason))
+            else:
+                # The row is claimed at once, so that a second mask of the same object is seen.
+                self._scene_masks[frame.time, mask.object_id] = self._num_rows("masks") + len(accepted)
+                accepted.append(mask)
+        if not accepted:
+            if not frame.masks:
+                self._skips["image without masks"] += 1
+            return
+        self._write_image(frame, (height, width))
+        for mask in accepted:
+            self._write_mask(mask)
+
+    def _reason_against(self, mask: Mask, frame: Frame, size: tuple[int, int]) -> str | None:
+        """Return why a mask can't be used, None where it can."""
+        if (frame.time, mask.object_id) in self._scene_masks:
+            return "a second mask of the same object in the same image"
+        if not is_same_picture(size, mask.segmentation.size):
+            (height, width), (mask_height, mask_width) = size, mask.segmentation.size
+            return (
+                f"the mask is {mask_height} x {mask_width} but its image is {height} x {width} (height x width): "
+                "not the same picture in another size"
+            )
+        if mask.segmentation.area == 0 and not mask.may_be_empty:
+            return "the mask covers no pixel"
+        return None
+
+    def _write_image(self, frame: Frame, size: tuple[int, int]) -> None:
+        pixel_values, g_pixel_values = self._recipe.make_images(frame.image, self._engine.resize_images)
+        self._shards["images/pixel_values"].append(pixel_values)
+        self._shards["images/g_pixel_values"].append(g_pixel_values)
+        self._columns.append("images/size", size)
+        self._columns.append("images/scene", self._scene)
+        self._columns.append("images/time", frame.time)
+        self._columns.append_text("images/key", frame.key)
+        self._columns.append_text("images/path", frame.path)
+        self._unsure_turns += frame.unsure_turn
+
+    def _write_mask(self, mask: Mask) -> None:
+        row = self._num_rows("masks")
+        prompt, target = self._recipe.make_masks(mask.segmentation, self._engine.resize_mask)
+        self._shards["masks/masks"].append(target)
+        self._columns.append("masks/prompt_masks", prompt)
+        self._columns.append("masks/image", self._num_rows("images") - 1)
+        self._columns.append("masks/area", mask.segmentation.area)
+        cells = int(np.count_nonzero(prompt))
+        self._prompt_cells[cells] += 1
+        self._columns.append("masks/prompt_cells", cells)
+        self._columns.append_text("masks/object_id", mask.object_id)
+        self._columns.append_text("masks/category", mask.category)
+        for expression in mask.expressions:
+            self._columns.append("expressions/mask", row)
+            self._columns.append_text("expressions/text", expression)
+        if not self._paired:
+            self._columns.append("samples/mask", (row,))
+
+    def _add_pair(self, pair: Pair) -> None:
+        if self.is_full:
+            return
+        rows = [self._scene_masks.get((time, pair.object_id)) for time in (pair.time1, pair.time2)]
+        missing = [key for key, row in zip(pair.keys, rows, strict=True) if row is None]
+        if missing:
+            # What was rejected before, the mask or its whole frame, says why and names the file.
+            causes = [
+                self._scene_faults.get(f"{key}/{pair.object_id}") or self._scene_faults.get(key)
+                for key in missing
+            ]
+            path = next((cause for cause in causes if cause), "")
+            names = " and ".join(dict.fromkeys(key.rpartition("/")[2] for key in missing))
+            reason = f"the pair has no usable image and mask in frame {names}"
+            self._reject(Reject(pair.key, path, "pair", reason))
+        else:
+            self._columns.append("samples/mask", rows)
+
+    def _reject(self, reject: Reject) -> None:
+        if self._stop_on_reject:
+            raise RejectedError(f"{reject.key} ({reject.path}), stage {reject.stage}: {reject.reason}")
+        self._rejects.append(reject)
+        self._scene_faults.setdefault(reject.key, reject.path)
+
+    def _num_rows(self, table: Table) -> int:
+        return self._columns.num_rows(table)
+
+    def _finish_arrays(self) -> dict[str, FileDigest]:
+        """Close every shard file; return the files' digests by their path below the part."""
+        self._columns.flush()
+        self._stack.close()
+        digests = {shard_path(spec): self._shards[spec.path].digest for spec in self._specs}
+        return {path: digest for path, digest in digests.items() if digest}
+
+    def _describe_arrays(self) -> Iterator[str]:
+        """Write the metadata of tables and arrays; return the files' paths below the part."""
+        files = {f"{table}/zarr.json": describe_group() for table in TABLES}
+        for spec in self._specs:
+            files[f"{spec.path}/zarr.json"] = describe_array(spec, self._columns.length(spec))
+        for path, content in files.items():
+            make_parents(self._folder, path)
+            (self._folder / path).write_bytes(content)
+        return iter(files)
+
+    def _write_rejects(self) -> Iterator[str]:
+        if self._rejects:
+            lines = (_JSON.encode(reject) + b"\n" for reject in self._rejects)
+            (self._folder / REJECTS_FILE).write_bytes(b"".join(lines))
+            yield REJECTS_FILE
+
+    def _summarize(self, files: Mapping[str, FileDigest]) -> PartSummary:
+        return PartSummary(
+            rows={table: self._num_rows(table) for table in TABLES},
+            empty_prompts=self._prompt_cells[0],
+            small_prompts=sum(self._prompt_cells[few] for few in range(1, SMALL_PROMPT_CELLS)),
+            unsure_turns=self._unsure_turns,
+            rejects=dict(Counter(reject.stage for reject in self._rejects)),
+            skips=dict(self._skips),
+            bytes=sum(digest.bytes for digest in files.values()),
+        )
+
+    def _write_metadata(self, summary: PartSummary, files: Mapping[str, FileDigest]) -> None:
+        attributes: dict[str, Any] = {"part": self._part, **msgspec.to_builtins(summary)}
+        del attributes["digest"]
+        attributes["files"] = {path: asdict(files[path]) for path in sorted(files)}
+        metadata = {"attributes": {ATTRIBUTES_KEY: attributes}, "zarr_format": 3, "node_type": "group"}
+        encoded = json.dumps(metadata, indent=1).encode()
+        (self._folder / "zarr.json").write_bytes(encoded)
+        summary.digest = hashlib.sha256(encoded).hexdigest()
+
+    def _publish(self, digest: str) -> None:
+        found = [Path(folder, name) for folder, _, names in os.walk(self._folder) for name in ("", *names)]
+        with ThreadPoolExecutor(SYNC_THREADS) as threads:
+            # Syncs that wait together share the disk's journal; one after the other, each waits for its own turn.
+            list(threads.map(sync, found))
+        target = self._store / part_name(self._part)
+        # A try on another machine that was believed dead may have been first, with the same bytes.
+        if not replace_folder(self._folder, target) and _digest_of(target / "zarr.json").sha256 != digest:
+            raise StoreError(
+                f"{target} was written by another run meanwhile: see that none runs, then begin again"
+            )
+        sync(self._store)
+
+
+def _digest_of(path: Path) -> FileDigest:
+    encoded = path.read_bytes()
+    return FileDigest(len(encoded), hashlib.sha256(encoded).hexdigest())

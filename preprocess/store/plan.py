@@ -1,0 +1,140 @@
+"""The job of a store: all that decides what it holds, and the plan by which an unfinished store is being written."""
+
+import json
+import platform
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from PIL import features
+
+from ... import __version__
+from ...loader.format.errors import FormatVersionError, StoreError
+from ...loader.format.layout import FORMAT_VERSIONS, JOB_FILE, DatasetType
+from ...loader.format.metadata import MAX_PARTS, MAX_ROOT_BYTES, Count, PartNumber, scenes_per_part
+from ...loader.format.regular_files import read_document
+from ..config import Config
+from ..sources.base import Source
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run writes into a store: the whole of it, or what is appended to it."""
+
+    job: dict[str, Any]
+    versions: dict[str, str]
+    """Of the libraries that stored bytes depend on."""
+    dataset_type: DatasetType
+    paired: bool
+    num_scenes: Count
+    """How many scenes to convert."""
+    first_part: PartNumber = 0
+    """Number of the first part to write; above 0 the parts before it are those of the store that is appended to."""
+    first_scene: Count = 0
+    """Number of the first scene, likewise."""
+
+    @property
+    def scenes_per_part(self) -> int:
+        """How many scenes a part holds; the last one may hold fewer."""
+        step: int = self.job["store"]["scenes_per_part"]
+        return step
+
+    @property
+    def parts(self) -> range:
+        """Numbers of the parts to write; also without a scene there is one, which counts what the index leaves out."""
+        return range(self.first_part, self.first_part + max(1, -(-self.num_scenes // self.scenes_per_part)))
+
+    def scenes_of(self, part: int) -> range:
+        """Return which of the `num_scenes` a part holds."""
+        first = (part - self.first_part) * self.scenes_per_part
+        return range(first, min(first + self.scenes_per_part, self.num_scenes))
+
+
+def describe_job(config: Config, source: Source, limit: int | None) -> dict[str, Any]:
+    """Return everything that decides what a store holds, as JSON values."""
+    job = {
+        "format_version": config.recipe.sizes.format_version,
+        **config.attributes(),
+        "files": source.fingerprint(),
+        "limit": limit,
+    }
+    # As it will be read back: JSON has no tuples.
+    described: dict[str, Any] = json.loads(json.dumps(job))
+    return described
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions that stored bytes depend on."""
+    packages = ("numpy", "pillow", "pycocotools", "numcodecs", "zarr")
+    versions = {"resizeonce": __version__, "python": platform.python_version()}
+    versions |= {package: version(package) for package in packages}
+    return versions | {"libjpeg": features.version("jpg") or "unknown"}
+
+
+def read_plan(store: Path) -> Plan | None:
+    """Return the plan of an unfinished store, None where there is none.
+
+    Raises:
+        StoreError: it is damaged.
+        FormatVersionError: it is of a format that this version does not write.
+    """
+    path = store / JOB_FILE
+    try:
+        plan = msgspec.json.decode(read_document(path, MAX_ROOT_BYTES), type=Plan)
+        # Somebody else may have written it.
+        scenes_per_part(plan.job)
+        if plan.parts.stop > MAX_PARTS:
+            raise msgspec.ValidationError(f"it has {plan.parts.stop:,} parts, and {MAX_PARTS:,} is the most")
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as err:
+        raise StoreError(
+            f"{path} is damaged, or not of this project ({err}): give --overwrite to make the store anew, or choose another "
+            "--out"
+        ) from err
+    if plan.job["format_version"] not in FORMAT_VERSIONS:
+        raise FormatVersionError(
+            f"{store} is being written in format version {plan.job['format_version']}, which this version of resizeonce does "
+            "not know: finish it with the version that began it"
+        )
+    return plan
+
+
+OTHER_COMMAND_ADVICE = "Choose another --out, or give --overwrite to make it anew."
+
+
+def check_same(
+    store: Path, found: Mapping[str, Any], wanted: Mapping[str, Any], advice: str = OTHER_COMMAND_ADVICE
+) -> None:
+    """Compare what a store was made from with what a command would make it from.
+
+    Args:
+        store: the store.
+        found: what it was made from.
+        wanted: what the command asks for.
+        advice: what to do where they differ.
+
+    Raises:
+        StoreError: they are not the same; the message says in what.
+    """
+    differences = list(_differences(found, wanted))
+    if differences:
+        raise StoreError(
+            f"{store} was made by another command, and a store is never a mix. It differs in: "
+            + "; ".join(differences)
+            + f". {advice}"
+        )
+
+
+def plan_as_json(plan: Plan) -> bytes:
+    """Return a plan as it stands in its file."""
+    return json.dumps(msgspec.to_builtins(plan), indent=1).encode()
+
+
+def _differences(found: Any, wanted: Any, place: str = "") -> Iterator[str]:
+    if isinstance(found, Mapping) and isinstance(wanted, Mapping):
+        for key in sorted(found.keys() | wanted.keys()):
+            yield from _differences(found.get(key), wanted.get(key), f"{place}.{key}" if place else key)
+    elif found != wanted:
+        yield f"{place} was {found!r}, is now {wanted!r}"

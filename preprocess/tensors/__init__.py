@@ -1,0 +1,1 @@
+"""The four tensors of a sample, each made directly from the original."""

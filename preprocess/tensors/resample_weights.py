@@ -1,0 +1,125 @@
+"""Weights of Pillow's resampling filters in fixed point: which source pixels make an output pixel, and how much of each.
+
+The rules are those of Pillow's libImaging/Resample.c for 8-bit channels. Output pixel i looks at the source around
+(i + 0.5) * length / size; a filter is widened by that ratio when shrinking, never narrowed when enlarging. Weights are
+computed and normalised in double precision, then rounded to 22 fractional bits, halves away from zero.
+"""
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from .transforms import ImageFilter
+
+PRECISION_BITS = 22
+"""Fractional bits of a weight: 32, less 8 for the pixel and 2 for filters that overshoot."""
+
+
+HIGH_BITS = 12
+"""Bits of a weight's lower half. Its upper half has ten, its sign, and one to overshoot: both fit into 16 bits."""
+
+
+class Axis(NamedTuple):
+    """How one side of an image is resized."""
+
+    first: NDArray[np.int64]
+    """int64 [size]: the first source pixel of each output pixel; first + taps <= length, or length + 1 if it is odd."""
+    weights: NDArray[np.int32]
+    """int32 [size, taps]: weights in units of 2**-22, padded with zeros to the longest, and to an even number."""
+
+
+@lru_cache(maxsize=256)
+def make_axis(length: int, size: int, image_filter: "ImageFilter") -> Axis:
+    """Return the weights that resize `length` pixels to `size` (precompute_coeffs and normalize_coeffs_8bpc).
+
+    >>> make_axis(4, 2, "bilinear").first.tolist()
+    [0, 0]
+    >>> (make_axis(4, 2, "bilinear").weights * 7 / 2**22).round(3).tolist()
+    [[3.0, 3.0, 1.0, 0.0], [0.0, 1.0, 3.0, 3.0]]
+    """
+    if length == size:
+        start = np.arange(size).clip(max=max(size - 2, 0))
+        itself = np.arange(size)[:, None] == start[:, None] + np.arange(2)
+        return freeze(start, itself * np.int32(1 << PRECISION_BITS))
+    support, weigh = _FILTERS[image_filter]
+    scale = length / size
+    widened = max(scale, 1.0)
+    support *= widened
+    center = (np.arange(size) + 0.5) * scale
+    # Both are cut towards zero, as C's conversion does, and only then limited to the image.
+    first = np.maximum((center - support + 0.5).astype(np.int64), 0)
+    stop = np.minimum((center + support + 0.5).astype(np.int64), length)
+    taps = int((stop - first).max())
+    taps += taps % 2
+    # Near the end a window of full width starts earlier, so that it does not leave the image; weights there are 0.
+    start = np.minimum(first, max(length - taps, 0))
+    pixel = start[:, None] + np.arange(taps)
+    # Pillow multiplies by the reciprocal: a division would round differently.
+    weights = weigh((pixel - center[:, None] + 0.5) * (1.0 / widened))
+    weights[(pixel < first[:, None]) | (pixel >= stop[:, None])] = 0.0
+    # Pillow adds them up one by one; numpy's sum would go pairwise.
+    weights /= np.add.accumulate(weights, axis=1)[:, -1:]
+    fixed = weights * (1 << PRECISION_BITS)
+    return freeze(start, np.where(fixed < 0, fixed - 0.5, fixed + 0.5).astype(np.int32))
+
+
+@lru_cache(maxsize=256)
+def split_axis(length: int, size: int, image_filter: "ImageFilter") -> Axis:
+    """Return `make_axis` with the weights in halves: weight = low + (high << 12), low in 0..4095.
+
+    Weights are int32 [size, taps] again: for each two taps a pair of int16 that are low, then a pair that are high, as
+    vector instructions take them.
+    """
+    first, weights = make_axis(length, size, image_filter)
+    pairs = weights.reshape(size, -1, 1, 2)
+    low, high = pairs & ((1 << HIGH_BITS) - 1), pairs >> HIGH_BITS
+    halves = np.concatenate([low, high], axis=2).astype("<i2")
+    return freeze(first, halves.reshape(size, -1).view("<i4"))
+
+
+def _bilinear(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    x = np.abs(x)
+    return np.where(x < 1.0, 1.0 - x, 0.0)
+
+
+def _bicubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Keys' cubic with a = -0.5, bracketed as in Pillow: another order of operations rounds differently."""
+    a = -0.5
+    x = np.abs(x)
+    near = ((a + 2.0) * x - (a + 3.0)) * x * x + 1
+    far = (((x - 5) * x + 8) * x - 4) * a
+    return np.where(x < 1.0, near, np.where(x < 2.0, far, 0.0))
+
+
+def _lanczos(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sinc times a sinc three times as wide, through the C library's sine: numpy has one of its own."""
+    weights = [_sinc(v) * _sinc(v / 3) if -3.0 <= v < 3.0 else 0.0 for v in x.ravel().tolist()]
+    return np.array(weights).reshape(x.shape)
+
+
+def _sinc(x: float) -> float:
+    if x == 0.0:
+        return 1.0
+    x *= math.pi
+    return math.sin(x) / x
+
+
+_Weigh = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+_FILTERS: dict[str, tuple[float, _Weigh]] = {
+    "bilinear": (1.0, _bilinear),
+    "bicubic": (2.0, _bicubic),
+    "lanczos": (3.0, _lanczos),
+}
+"""Half width in source pixels, and weight by distance."""
+
+
+def freeze(first: NDArray[np.int64], weights: NDArray[np.int32]) -> Axis:
+    """Return the tables read-only: they are shared by every image of the same size."""
+    for table in (first, weights):
+        table.setflags(write=False)
+    return Axis(first, weights)

@@ -1,0 +1,258 @@
+"""Checks every promise a store makes, in three depths: its structure, its values, and its rows against the raw files.
+
+`verify_store(path)` is the command `resizeonce verify` as a function. docs/verify.md says which depth finds what.
+"""
+
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from tqdm import tqdm
+
+from ...loader.format.errors import StoreError
+from ...loader.format.metadata import Root
+from ...loader.remote.protocol import shown
+from ..decode.images import OnDamage
+from ..remote.path import local_path, open_root
+from ..safe_path import safe_path
+from ..tensors.recipe import Recipe
+from .findings import Finding, VerifyReport
+from .part import PartTask, Tick, read_part
+from .rederive import RemakeTask, choose_scenes, compare_scenes, open_same_source
+from .root import check_root, read_recipe, read_root
+from .scenes import find_scenes
+from .store_values import check_statistics
+from .totals import check_totals
+from .values import Statistics, check_values
+
+__all__ = ["Finding", "VerifyOptions", "VerifyReport", "verify_store"]
+
+TaskT = TypeVar("TaskT")
+ResultT = TypeVar("ResultT")
+
+SCENES_PER_TASK = 16
+
+_OF_THE_JOB = ("root-digest", "fingerprint", "job")
+"""Findings after which the job in the root can't be relied on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyOptions:
+    """How deep to look."""
+
+    values: bool = False
+    """Whether to look at every pixel."""
+    source: Path | str | None = None
+    """The raw dataset's folder or URL; given, scenes are made anew and compared bit for bit."""
+    sample: int | None = 64
+    """How many scenes to make anew, evenly spread; None for all."""
+    workers: int = 1
+    """Processes; 1 checks in this one."""
+    progress: bool = False
+    """Whether to show a progress bar on stderr."""
+
+    @property
+    def depth(self) -> str:
+        """Name of the depth."""
+        deep = [name for name, asked in (("values", self.values), ("source", self.source)) if asked]
+        return "+".join(deep) or "structure"
+
+
+@dataclass(slots=True)
+class _PartResult:
+    findings: list[Finding]
+    attributes: dict[str, Any]
+    num_files: int
+    keys: Any
+    """uint64 [I], a hash of each image's key."""
+    statistics: Statistics
+
+
+def verify_store(store: Path | str, options: VerifyOptions | None = None) -> VerifyReport:
+    """Check a store and return what was found; damage is a finding, never an exception.
+
+    Raises:
+        StoreError: there is no finished store at `store`.
+        FormatVersionError: it is of another format version.
+        SourceError: the raw dataset can't be opened, or is not the one the store was made from.
+    """
+    options = options or VerifyOptions()
+    folder = local_path(store)
+    if folder is None:
+        raise StoreError(
+            f"{shown(str(store))} can't be checked where it is: copy the store to a disk, and verify that"
+        )
+    store = folder
+    started = time.monotonic()
+    if not store.is_dir():
+        raise StoreError(f"{store} is no store: there is no such folder")
+    report = VerifyReport(store=str(store), depth=options.depth)
+    root, report.findings = read_root(store)
+    if root is not None:
+        _verify_parts(store, root, report, options)
+    report.seconds = time.monotonic() - started
+    return report
+
+
+def _verify_parts(store: Path, root: Root, report: VerifyReport, options: VerifyOptions) -> None:
+    report.findings += check_root(store, root)
+    recipe, faults = read_recipe(root)
+    report.findings += faults
+    if recipe is None:
+        return
+    tasks = _part_tasks(store, root, recipe, options)
+    remakes: list[RemakeTask] = []
+    if options.source is not None:
+        if any(finding.check in _OF_THE_JOB for finding in report.findings):
+            text = "the job is damaged, so the raw dataset can't be opened as it says; nothing was made anew"
+            report.findings.append(Finding(check="source-unchecked", array="zarr.json", found=text))
+        else:
+            # A dataset that is not the store's is an error, so it is opened before the long work.
+            remakes = _remake_tasks(root, tasks, options, report)
+    with_bytes = sum(task.entry.bytes for task in tasks)
+    results = list(_run(_check_part, tasks, with_bytes, "B", options))
+    for result in results:
+        report.findings += result.findings
+    if len(results) == len(root.parts) and all(result.attributes for result in results):
+        report.findings += check_totals(store, root, [result.attributes for result in results])
+    report.findings += _repeated_keys(results, tasks)
+    if options.values:
+        statistics = Statistics()
+        for result in results:
+            statistics += result.statistics
+        report.findings += check_statistics(statistics, root)
+    num_scenes = sum(len(task.scenes) for task in remakes)
+    for findings in _run(_compare_scenes, remakes, num_scenes, "scene", options):
+        report.findings += findings
+    report.counts = {
+        "parts": len(results),
+        "files": sum(result.num_files for result in results),
+        "bytes": with_bytes,
+        "images": sum(task.entry.rows.images for task in tasks),
+        "masks": sum(task.entry.rows.masks for task in tasks),
+    }
+    if options.source is not None:
+        report.counts["scenes made anew"] = num_scenes
+
+
+def _part_tasks(store: Path, root: Root, recipe: Recipe, options: VerifyOptions) -> list[PartTask]:
+    return [
+        PartTask(
+            store,
+            number,
+            entry,
+            recipe,
+            root.paired,
+            root.scenes_of(number),
+            options.values,
+        )
+        for number, entry in enumerate(root.parts)
+        if (store / entry.name).is_dir()
+    ]
+
+
+def _remake_tasks(
+    root: Root, tasks: Sequence[PartTask], options: VerifyOptions, report: VerifyReport
+) -> list[RemakeTask]:
+    assert options.source is not None
+    folder = open_root(options.source)
+    source = open_same_source(root, folder)
+    damaged: OnDamage = root.job["source"].get("damaged", "reject")
+    parts = [(task.store / task.entry.name, task.scenes) for task in tasks]
+    places, unknown = find_scenes(root, parts, source)
+    if unknown:
+        text = f"{unknown} scenes are not in {options.source}: check them against the dataset they came from"
+        report.findings.append(Finding(check="source-unchecked", level="note", found=text))
+    chosen = dict(places[place] for place in choose_scenes(len(places), options.sample))
+    remakes = []
+    for task in tasks:
+        numbers = [number for number in chosen if number in task.scenes]
+        is_last = root.job.get("limit") is not None and task.number == len(root.parts) - 1
+        for first in range(0, len(numbers), SCENES_PER_TASK):
+            scenes = tuple(
+                (number, source[chosen[number]]) for number in numbers[first : first + SCENES_PER_TASK]
+            )
+            remakes.append(RemakeTask(task, folder, scenes, damaged, is_last))
+    return remakes
+
+
+def _check_part(task: PartTask, tick: Tick) -> _PartResult:
+    # The checksums are the smaller half of the work where pixels are looked at, too.
+    part = read_part(task, tick)
+    statistics = check_values(part, lambda _: None) if task.values else Statistics()
+    keys = np.array([hash_of(key) for key in part.texts.get("images/key", ())], np.uint64)
+    return _PartResult(part.findings, part.attributes, part.num_files, keys, statistics)
+
+
+def hash_of(key: str) -> int:
+    """Return 64 bits that are the same in every process, unlike `hash`."""
+    return int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "little")
+
+
+def _compare_scenes(task: RemakeTask, tick: Tick) -> list[Finding]:
+    return compare_scenes(task, tick).findings
+
+
+def _repeated_keys(results: Sequence[_PartResult], tasks: Sequence[PartTask]) -> Iterator[Finding]:
+    """Yield images whose key an earlier part has; repetitions within a part are found there."""
+    seen = np.zeros(0, np.uint64)
+    for result, task in zip(results, tasks, strict=True):
+        for row in np.flatnonzero(np.isin(result.keys, seen)):
+            text = "an earlier part has an image of the same key"
+            yield Finding(check="unique", part=task.entry.name, array="images/key", row=int(row), found=text)
+        seen = np.concatenate([seen, result.keys])
+
+
+def _run(
+    function: Callable[[TaskT, Tick], ResultT],
+    tasks: Sequence[TaskT],
+    total: int,
+    unit: str,
+    options: VerifyOptions,
+) -> Iterator[ResultT]:
+    """Yield what `function` returns for each task, in order."""
+    if not tasks:
+        return
+    with tqdm(
+        total=total,
+        unit=unit,
+        unit_scale=unit == "B",
+        disable=not options.progress,
+        dynamic_ncols=True,
+    ) as bar:
+        if options.workers <= 1:
+            for task in tasks:
+                yield function(task, lambda count: _advance(bar, count))
+            return
+        context = multiprocessing.get_context("spawn")
+        with ExitStack() as stack:
+            try:
+                with safe_path():
+                    executor = stack.enter_context(ProcessPoolExecutor(options.workers, context))
+                    results = executor.map(partial(_run_counted, function), tasks)
+                for result, count in results:
+                    bar.update(count)
+                    yield result
+            except BrokenProcessPool as err:
+                raise StoreError(
+                    "a process that checked the store was killed, for memory perhaps: give fewer --workers"
+                ) from err
+
+
+def _advance(bar: Any, count: int) -> None:
+    bar.update(count)
+
+
+def _run_counted(function: Callable[[TaskT, Tick], ResultT], task: TaskT) -> tuple[ResultT, int]:
+    """Run a task in a worker, and count what it would have ticked."""
+    counts: list[int] = []
+    return function(task, counts.append), sum(counts)
