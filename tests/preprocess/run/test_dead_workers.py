@@ -133,7 +133,7 @@ def run_script(folder: Path, workers: int, *, guard: str) -> subprocess.Complete
     script = folder / "script.py"
     script.write_text(SCRIPT.replace("GUARD", guard))
     command = [sys.executable, str(script), str(folder), str(workers)]
-    path = {"PYTHONPATH": f"{Path(__file__).parents[1] / 'support'}:{Path(__file__).parents[2]}"}
+    path = {"PYTHONPATH": str(Path(__file__).parents[2] / "support")}
     return subprocess.run(command, check=False, capture_output=True, text=True, env=path, timeout=120)
 
 

@@ -1,4 +1,4 @@
-"""Kills conversions at random moments, again and again: `python tests/support/soak.py KILLS [SEED]`.
+"""Kills conversions at random moments, again and again: `python tests/fuzz/soak.py KILLS [SEED]`.
 
 Each conversion is a command of its own. It is killed - its main process, a worker, all of them, or by Ctrl-C - and
 given again until it is done. After each kill no name in the store may be torn; at the end every byte is compared with

@@ -41,7 +41,7 @@ WORDS = 8
 """Words of a caption; each is one of `VOCABULARY` numbers."""
 VOCABULARY = 32
 
-DOCUMENT = Path(__file__).parents[1] / "docs" / "trainer.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "trainer.md"
 
 
 def documented() -> SimpleNamespace:

@@ -1,4 +1,4 @@
-"""Reads stores and raw datasets from a server that lies about one file: `python tests/support/fuzz_servers.py COUNT [SEED]`.
+"""Reads stores and raw datasets from a server that lies about one file: `python tests/fuzz/fuzz_servers.py COUNT [SEED]`.
 
 Each must give what is on the disk, or an error of the project, or a reject, in little time, and take little of what is
 sent; the last line says how much memory all of it took.

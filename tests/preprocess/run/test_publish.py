@@ -38,7 +38,7 @@ SMALL = [
 ]
 """Tensors are not what is tested here."""
 
-SUPPORT = Path(__file__).parents[1] / "support"
+SUPPORT = Path(__file__).parents[2] / "support"
 
 URL = "memory://bucket/coco.zarr"
 

@@ -1,4 +1,4 @@
-"""Flips random bits of small stores, one at a time: `python tests/support/fuzz_store.py COUNT [SEED]`.
+"""Flips random bits of small stores, one at a time: `python tests/fuzz/fuzz_store.py COUNT [SEED]`.
 
 Each flip must be found by `verify` at its default depth, or be harmless: every file but the root's zarr.json has its
 old bytes, and that one parses to an equal value.

@@ -1,4 +1,4 @@
-"""Reads forged stores in every way: `python tests/support/fuzz_forged.py COUNT [SEED] [FIRST]`.
+"""Reads forged stores in every way: `python tests/fuzz/fuzz_forged.py COUNT [SEED] [FIRST]`.
 
 Each store is changed in one or two places and signed anew, so that no checksum tells. Whoever reads it gets what it says,
 an error of this project or a finding: no other exception, no process above 1.5 GB resident, no wait of 20 seconds.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from resizeonce.loader.format.layout import FORMAT_VERSIONS, TEXT_COLUMNS, TensorSizes, array_specs
 
-PAGE = (Path(__file__).parents[2] / "docs" / "format.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "format.md").read_text()
 
 
 def arrays_of_the_page() -> dict[str, tuple[str, str]]:

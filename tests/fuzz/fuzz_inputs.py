@@ -1,6 +1,6 @@
 """Converts damaged raw datasets: each run ends as a store without wrong samples, or as an error said on purpose.
 
-`python tests/support/fuzz_inputs.py --count 2000 --seed 0` damages one file of a miniature dataset 2,000 times and converts
+`python tests/fuzz/fuzz_inputs.py --count 2000 --seed 0` damages one file of a miniature dataset 2,000 times and converts
 each in a process with a limit on time and memory. A finding is
 
 - an exception that is no `PreprocessError`, a run over its limit, a process that died;
