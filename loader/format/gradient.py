@@ -20,11 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .compiled import compiled
+from .layout import SLACK_BYTES
 
 GROUP = 8
 """Values that share a number of bits."""
-
-SLACK_BYTES = 8
 
 LINES = 3
 """Lines of room, each as long as a row's groups, that compiled loops need to unpack an image."""

@@ -13,7 +13,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from .gradient import SLACK_BYTES
+from .layout import SLACK_BYTES
 
 SUMMED = 64
 """Bytes that are summed at once: a vector of AVX-512, two of AVX2."""

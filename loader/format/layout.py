@@ -44,6 +44,9 @@ ZSTD_LEVEL = 3
 GRADIENT_CODEC = "resizeonce.gradient"
 """Name of the one codec that is not in Zarr's core set."""
 
+SLACK_BYTES = 8
+"""Zeros at the end of a row of that codec: whoever unpacks it reads eight bytes at a time."""
+
 TABLES: tuple[Table, ...] = ("images", "masks", "expressions", "samples", "scenes")
 """Joined by row number: a sample names its masks, a mask and an expression name what they belong to."""
 

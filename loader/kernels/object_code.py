@@ -31,6 +31,7 @@ from ..format.compiled import compiled
 _SOURCES = (
     "format/gradient.py",
     "format/gradient_loops.py",
+    "format/layout.py",
     "format/mask_sequences.py",
     "format/zstd_tables.py",
     "kernels/loops.py",

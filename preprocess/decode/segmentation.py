@@ -198,7 +198,7 @@ def check_mask_size(height: int, width: int) -> None:
 
 def _runs_of(counts: str | bytes) -> NDArray[np.int64]:
     """Do what `_decompress_counts` does, compiled where the fast engine is in use; what is damaged it leaves to that."""
-    loops = loaded("resizeonce.preprocess.tensors.rle")
+    loops = loaded("resizeonce.preprocess.decode.counts_loops")
     runs: NDArray[np.int64] | None = None if loops is None else loops.decompress_counts(counts)
     return _decompress_counts(counts) if runs is None else runs
 

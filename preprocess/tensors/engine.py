@@ -58,6 +58,7 @@ def open_engine(name: EngineName) -> Engine:
     """
     if name == "pillow":
         return PILLOW
+    compiled("resizeonce.preprocess.decode.counts_loops")
     compiled("resizeonce.preprocess.tensors.resample_loops")
     try:
         from ..decode import jpeg

@@ -6,8 +6,8 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from runpy import run_module
 from types import SimpleNamespace
 from typing import Any
 
@@ -264,7 +264,13 @@ def test_code_without_one_of_the_functions_is_not_used(kept_code: ObjectCode) ->
 def test_functions_are_called_with_what_they_take(monkeypatch: pytest.MonkeyPatch) -> None:
     # What they are declared to take is told without compiling them.
     monkeypatch.setattr("numba.cfunc", lambda signature: lambda _: signature)
-    declared = run_module("resizeonce.loader.kernels.row_loops")["FUNCTIONS"]
+    file = Path(object_code.__file__).with_name("row_loops.py")
+    spec = spec_from_file_location("resizeonce.loader.kernels.declared_loops", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    declared = module.FUNCTIONS
     found = {
         name: "".join("a" if isinstance(kind, types.CPointer) else "n" for kind in signature.args)
         for name, signature in declared.items()

@@ -12,9 +12,10 @@ from pycocotools import mask as coco_mask
 pytest.importorskip("numba")
 
 from resizeonce.preprocess.decode import segmentation
+from resizeonce.preprocess.decode.counts_loops import decompress_counts
 from resizeonce.preprocess.decode.segmentation import Rle, _decompress_counts, parse_rle
 from resizeonce.preprocess.errors import SegmentationError
-from resizeonce.preprocess.tensors.rle import cover_runs, decompress_counts, sample_runs
+from resizeonce.preprocess.tensors.rle import cover_runs, sample_runs
 from resizeonce.preprocess.tensors.transforms import _cover, pillow_positions, torch_positions
 
 SIDES = st.integers(1, 12) | st.integers(1, 90)

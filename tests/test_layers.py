@@ -1,0 +1,232 @@
+"""Who may import whom: docs/architecture.md, held."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("loader", "preprocess")
+
+LAYERS = (
+    "loader.format",
+    "loader.remote",
+    "loader.order loader.kernels loader.buffers",
+    "loader.readahead",
+    "loader.array loader.cache",
+    "loader.part",
+    "loader.fill",
+    "loader.store",
+    "loader.batch",
+    "loader.compact loader.check",
+    "loader.workers",
+    "loader",
+    "preprocess.errors preprocess.printable preprocess.safe_path preprocess.shortage preprocess.signals",
+    "preprocess.remote preprocess.decode",
+    "preprocess.sources.records preprocess.tensors",
+    "preprocess.sources.files",
+    "preprocess.sources.base",
+    "preprocess.sources.npz preprocess.sources.coco preprocess.sources.refcoco preprocess.sources.openimages "
+    "preprocess.sources.sa1b preprocess.sources.sav",
+    "preprocess.sources.registry",
+    "preprocess.config",
+    "preprocess.store",
+    "preprocess.verify",
+    "preprocess.run",
+    "preprocess.cli_text",
+    "preprocess.cli",
+    "preprocess.__main__ preprocess",
+)
+"""Drawers from the lowest up. Each imports drawers of lower lines only; those of one line do not know each other."""
+
+LEVEL = {drawer: number for number, line in enumerate(LAYERS) for drawer in line.split()}
+
+SHARED = {"loader.format", "loader.remote"}
+"""What `preprocess` may import of the loader."""
+
+LATE = {
+    "loader.cache.fetch": "fsspec and what asks servers wait for a URL",
+    "loader.remote.connection": "each file system and its packages wait for a URL of its kind",
+    "loader.store": "a store at a path needs no cache",
+    "preprocess.__main__": "Ctrl-C while modules are being imported ends in order",
+    "preprocess.run.destination": "publishing waits for a URL",
+    "preprocess.tensors.engine": "numba may be absent",
+}
+"""Modules that import others of this project within a function, and why; the order holds for those as well."""
+
+PRIVATE_PARTS = {
+    "loader.format.compiled": "numba.core",
+    "loader.format.zarr_codec": "zarr.core",
+    "loader.kernels.loops": "numba.core",
+    "loader.kernels.object_code": "numba.core",
+    "loader.remote.http": "fsspec.asyn",
+    "preprocess.tensors.resample_loops": "numba.core",
+}
+"""Modules that use a part of another library which that does not promise to keep."""
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported module of this project."""
+
+    importer: str
+    imported: str
+    is_late: bool
+    """Whether it stands within a function."""
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {module_name(path): path for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
+
+
+def drawer(module: str) -> str:
+    return max((name for name in LEVEL if f"{module}.".startswith(f"{name}.")), key=len, default=module)
+
+
+def imports_of(module: str) -> Iterator[Import]:
+    """Yield what a module imports, also within functions, and what it names to be imported."""
+    path = MODULES[module]
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    tree = ast.parse(path.read_text())
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    late = {id(node) for function in functions for node in ast.walk(function)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            above = package.split(".")[: len(package.split(".")) - node.level + 1]
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            for alias in node.names:
+                name = f"{base}.{alias.name}".removeprefix(".")
+                found = name if name in MODULES else base
+                if found:
+                    yield Import(module, found, id(node) in late)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            name = node.value.removeprefix("resizeonce.")
+            if name != node.value and name in MODULES:
+                yield Import(module, name, is_late=False)
+
+
+IMPORTS = [found for module in MODULES for found in imports_of(module)]
+
+
+def test_each_module_has_a_drawer_and_each_drawer_a_module() -> None:
+    empty = {"preprocess.sources"}
+    drawers = {drawer(module) for module in MODULES} - empty
+    assert drawers == set(LEVEL)
+    assert all(module in empty or drawer(module) in LEVEL for module in MODULES)
+
+
+def test_no_module_imports_against_the_order() -> None:
+    wrong = [
+        found
+        for found in IMPORTS
+        if drawer(found.importer) != drawer(found.imported)
+        and LEVEL[drawer(found.imported)] >= LEVEL[drawer(found.importer)]
+    ]
+    assert wrong == []
+
+
+def test_the_loader_imports_nothing_of_the_converter_and_is_imported_by_it_where_both_share() -> None:
+    assert IMPORTS
+    for found in IMPORTS:
+        sides = found.importer.partition(".")[0], found.imported.partition(".")[0]
+        assert sides != ("loader", "preprocess"), found
+        if sides == ("preprocess", "loader"):
+            assert drawer(found.imported) in SHARED, found
+
+
+def test_no_circle_of_modules() -> None:
+    waiting = {
+        module: {found.imported for found in IMPORTS if found.importer == module} for module in MODULES
+    }
+    while free := [module for module, imported in waiting.items() if not imported & set(waiting)]:
+        for module in free:
+            del waiting[module]
+    assert waiting == {}
+
+
+def test_what_is_imported_within_a_function_has_a_reason() -> None:
+    assert {found.importer for found in IMPORTS if found.is_late} == set(LATE)
+
+
+def test_a_source_is_made_of_its_base_readers_and_decoders() -> None:
+    below = {
+        "loader.format",
+        "loader.remote",
+        "preprocess.errors",
+        "preprocess.printable",
+        "preprocess.remote",
+    }
+    below |= {"preprocess.decode"}
+    for found in IMPORTS:
+        if found.importer.startswith("preprocess.sources."):
+            assert drawer(found.imported) in below or found.imported.startswith("preprocess.sources."), found
+
+
+def test_modules_of_the_product_import_each_other_relatively() -> None:
+    for module, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            assert not {name.partition(".")[0] for name in names} & {"resizeonce", *PACKAGES}, module
+
+
+def test_the_private_parts_of_other_libraries_are_used_where_it_is_said() -> None:
+    private = ("numba.core", "zarr.core", "fsspec.asyn", "fsspec.implementations", "multiprocessing.")
+    found: dict[str, str] = {}
+    for module, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            name = ""
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                name = node.module or ""
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                name = node.value if node.value.replace(".", "").isidentifier() else ""
+            for part in private:
+                if name.startswith(part) and name != "multiprocessing.connection":
+                    found[module] = part
+    assert found == PRIVATE_PARTS
+
+
+OPENING = {"open", "read_bytes", "read_text", "write_bytes", "write_text"}
+
+
+@pytest.mark.parametrize("name", ["loader.order", "loader.kernels.passes", "preprocess.tensors"])
+def test_what_computes_opens_no_file(name: str) -> None:
+    # Keys can be given as a file.
+    allowed = {"loader.order.index", "loader.order.subset"}
+    for module in MODULES:
+        if f"{module}.".startswith(f"{name}.") and module not in allowed:
+            for node in ast.walk(ast.parse(MODULES[module].read_text())):
+                if isinstance(node, ast.Call):
+                    called = getattr(node.func, "id", None) or getattr(node.func, "attr", None)
+                    assert called not in OPENING, module
+
+
+@pytest.mark.parametrize("drawer_name", ["order", "kernels", "readahead", "buffers", "store"])
+def test_a_store_and_what_is_below_it_know_no_torch(drawer_name: str) -> None:
+    allowed = {"loader.buffers.dataloader_slots", "loader.buffers.device_copies", "loader.buffers.slots"}
+    for module, path in MODULES.items():
+        if f"{module}.".startswith(f"loader.{drawer_name}.") and module not in allowed:
+            for node in ast.walk(ast.parse(path.read_text())):
+                names = [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+                names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                assert not {name.partition(".")[0] for name in names} & {"torch"}, module
+
+
+def test_a_foreign_package_of_a_names_like_ours_is_never_imported(tmp_path: Path) -> None:
+    for name in ("preprocess", "loader", "store", "configs", "sources", "remote"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError('not ours')\n")
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import resizeonce.loader as loader; "
+        "[getattr(loader, name) for name in dir(loader)]; import resizeonce.preprocess.cli; print(*sys.modules)"
+    )
+    command = [sys.executable, "-c", script, tmp_path]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert "resizeonce.loader.workers.batch_loader" in found
+    assert not {"preprocess", "loader", "store", "configs"} & set(found)
