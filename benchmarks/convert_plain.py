@@ -1,0 +1,98 @@
+"""The plain program that a conversion is compared with: what one would write first, with Pillow and pycocotools."""
+
+import os
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numcodecs import Zstd
+from plain import make_images, make_masks, read_raw, run_lengths
+from pycocotools import mask as coco_mask
+
+from preprocess.layout import TEXT_COLUMNS, ZSTD_LEVEL, TensorSizes, array_specs, part_name
+
+
+def convert_plainly(root: Path, count: int, out: Path) -> None:
+    """Write the arrays of a part as plain files.
+
+    Rows go to one file for each array as they come; compressed mask rows are told apart by `mask_bytes`. Every file is
+    synced to the disk at the end, as in a part.
+    """
+    out.mkdir()
+    codec = Zstd(level=ZSTD_LEVEL)
+    columns: dict[str, list[Any]] = defaultdict(list)
+    files = {name: (out / name).open("wb") for name in ("pixel_values", "g_pixel_values", "masks")}
+    for number, raw in enumerate(read_raw(root, count)):
+        images, size = make_images(raw.path)
+        for name, image in images.items():
+            files[name].write(image.data)
+        columns["scenes/key"].append(raw.key)
+        columns["images/size"].append(size)
+        columns["images/scene"].append(number)
+        columns["images/time"].append(0)
+        columns["images/key"].append(raw.key)
+        columns["images/path"].append(str(raw.path.relative_to(root)))
+        for mask in raw.masks:
+            rle = run_lengths(mask.segmentation, raw.size)
+            prompt, full = (array > 0 for array in make_masks(rle).values())
+            encoded = codec.encode(full)
+            files["masks"].write(encoded)
+            columns["mask_bytes"].append(len(encoded))
+            columns["masks/prompt_masks"].append(prompt)
+            columns["masks/image"].append(number)
+            columns["masks/area"].append(int(coco_mask.area(rle)))
+            columns["masks/prompt_cells"].append(int(prompt.sum()))
+            columns["masks/object_id"].append(mask.object_id)
+            columns["masks/category"].append(mask.category)
+            columns["samples/mask"].append((len(columns["samples/mask"]),))
+    for name, values in columns.items():
+        files[name] = (out / f"{name.replace('/', '-')}.npy").open("wb")
+        np.save(files[name], np.array(values))
+    for file in files.values():
+        with file:
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def assert_same(store: Path, plain: Path, count: int) -> int:
+    """Compare every array of a store of one part with the plain program's; return how many arrays that were."""
+    part = zarr.open_group(store / part_name(0), mode="r")
+    rows = (plain / "masks").read_bytes()
+    ends = np.cumsum(np.load(plain / "mask_bytes.npy"))
+    expected: dict[str, Any] = {
+        "images/pixel_values": np.fromfile(plain / "pixel_values", np.uint8).reshape(count, 3, 448, 448),
+        "images/g_pixel_values": np.fromfile(plain / "g_pixel_values", np.uint8).reshape(
+            count, 3, 1024, 1024
+        ),
+        "masks/masks": [
+            np.frombuffer(Zstd().decode(rows[start:end]), np.bool_).reshape(1024, 1024)
+            for start, end in zip([0, *ends[:-1]], ends, strict=True)
+        ],
+    }
+    texts = {f"{table}/{name}" for table, names in TEXT_COLUMNS.items() for name in names}
+    for path in plain.glob("*-*.npy"):
+        name, values = path.stem.replace("-", "/"), np.load(path)
+        if name in texts:
+            encoded = [text.encode() for text in values]
+            expected[f"{name}_bytes"] = np.frombuffer(b"".join(encoded), np.uint8)
+            expected[f"{name}_offsets"] = np.cumsum([0, *map(len, encoded)])
+        else:
+            expected[name] = values
+    specs = array_specs(TensorSizes(), 1)
+    for spec in specs:
+        array: Any = part[spec.path]
+        if spec.table == "expressions":
+            # Neither dataset has expressions: no rows, and one offset.
+            assert array.size == spec.name.endswith("_offsets"), spec.path
+            continue
+        wanted = expected.pop(spec.path)
+        assert array.shape[0] == len(wanted), spec.path
+        # Row by row where a row is a chunk: the memory of all masks at once is too much.
+        step = 1 if spec.row_chunks else len(wanted)
+        for start in range(0, len(wanted), step):
+            here = slice(start, start + step)
+            assert np.array_equal(array[here], wanted[here]), spec.path
+    assert not expected, sorted(expected)
+    return len(specs)

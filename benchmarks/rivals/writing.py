@@ -1,0 +1,81 @@
+"""The writers of other projects against ours, for `benchmarks/convert.py --rivals`."""
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from case import STORED
+from measure import Times
+from numpy.typing import NDArray
+
+from rivals.write_once import PACKAGES as WRITERS
+from rivals.write_once import digest
+
+__all__ = ["WRITERS", "compare_writers"]
+
+ROUNDS = 3
+
+
+def read_store(store: Path) -> Iterator[list[NDArray[Any]]]:
+    """Yield the four arrays of each sample of a store in which every image has one mask."""
+    for folder in sorted(store.glob("part-*")):
+        part = zarr.open_group(folder, mode="r")
+        arrays: list[Any] = [part[path] for path in STORED.values()]
+        for row in range(arrays[0].shape[0]):
+            yield [np.asarray(array[row]) for array in arrays]
+
+
+def run_rival(name: str, python: str, root: Path, count: int, out: Path, *more: str) -> dict[str, Any]:
+    """Run one rival in its own interpreter; "error" says why it could not."""
+    command = [python, "-m", "rivals.write_once", name, str(root), str(count), str(out), *more]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
+    lines = done.stdout.strip().splitlines()
+    if done.returncode or not lines:
+        return {"error": (done.stderr.strip().splitlines() or ["no output"])[-1]}
+    result: dict[str, Any] = json.loads(lines[-1])
+    return result
+
+
+def compare_writers(
+    ours: Callable[[Path], Any],
+    pythons: dict[str, str],
+    root: Path,
+    count: int,
+    scratch: Path,
+    clean: Callable[[Path], None],
+) -> dict[str, Times]:
+    """Have ours and each rival convert the same images in turns; return the times by name and version.
+
+    Args:
+        ours: converts them to the path that it is given.
+        pythons: interpreters by the name of the rival; one that can't be run is named, and left out.
+        root: the raw dataset, absolute.
+        count: its images.
+        scratch: where to write, absolute.
+        clean: empties that folder.
+    """
+    clean(scratch)
+    expected = digest(read_store(ours(scratch / "store").store))
+    names: dict[str, str] = {}
+    for name, python in pythons.items():
+        clean(scratch)
+        checked = run_rival(name, python, root, count, scratch / name, "--verify")
+        if "error" in checked:
+            print(f"  {name}: not run: {checked['error']}")
+            continue
+        assert checked["digest"] == expected, f"{name} holds other pixels"
+        names[name] = f"{name} {checked['version']}"
+    times = {"ours": Times()} | {label: Times() for label in names.values()}
+    for _ in range(ROUNDS):
+        clean(scratch)
+        times["ours"].add(count, lambda: ours(scratch / "store"))
+        for name, label in names.items():
+            clean(scratch)
+            measured = run_rival(name, pythons[name], root, count, scratch / name)
+            times[label].wall.append(measured["seconds"] / count)
+            times[label].cpu.append(measured["cpu_seconds"] / count)
+    return times
