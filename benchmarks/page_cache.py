@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from loader.memory import available_bytes
+
 _SMALLEST_ROOM = 1 << 30
 _PIECE = 1 << 28
 
@@ -88,12 +90,12 @@ class Ballast:
         would wait for its own libraries otherwise.
         """
         # First what is free; where other files fill the memory, they have to go.
-        for kind in ("MemFree", "MemAvailable"):
-            while _bytes(kind) > _SMALLEST_ROOM + _PIECE:
+        for left in (_free_bytes, available_bytes):
+            while left() > _SMALLEST_ROOM + _PIECE:
                 self._hold()
-            while self._held and _bytes("MemFree") < size:
+            while self._held and _free_bytes() < size:
                 self._held.pop().close()
-            if _bytes("MemFree") >= size:
+            if _free_bytes() >= size:
                 break
 
     def _hold(self) -> None:
@@ -103,6 +105,6 @@ class Ballast:
         self._held.append(piece)
 
 
-def _bytes(kind: str) -> int:
+def _free_bytes() -> int:
     lines = Path("/proc/meminfo").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{kind}:"))
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemFree:"))
