@@ -2,7 +2,7 @@
 
 ::
 
-    python benchmarks/loading_cases.py NAME FOLDER
+    PYTHONPATH=benchmarks python -m loading_cases NAME FOLDER
 
 Each line of standard input is a JSON object, and so is each answer on what was standard output:
 

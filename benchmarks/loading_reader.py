@@ -29,7 +29,8 @@ class Reader:
     def __init__(self, name: str, python: str, folder: Path) -> None:
         self._log = (folder / "log.txt").open("ab")
         self._process = subprocess.Popen(
-            [python, str(Path(__file__).with_name("loading_cases.py")), name, str(folder)],
+            [python, "-m", "loading_cases", name, str(folder)],
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

@@ -2,7 +2,7 @@
 
 ::
 
-    python -m rivals.write_once mds ROOT COUNT OUT [--verify]        in the folder benchmarks
+    PYTHONPATH=benchmarks python -m rivals.write_once mds ROOT COUNT OUT [--verify]
 
 Converts the images below ROOT, each with its first mask, with two worker processes: decoded and resized by Pillow,
 run lengths by pycocotools, as a user of these projects would. Every sample is u8 448, u8 1024, a 16 x 16 prompt mask

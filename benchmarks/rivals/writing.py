@@ -1,6 +1,7 @@
 """The writers of other projects against ours, for `benchmarks/convert.py --rivals`."""
 
 import json
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,7 +33,8 @@ def read_store(store: Path) -> Iterator[list[NDArray[Any]]]:
 def run_rival(name: str, python: str, root: Path, count: int, out: Path, *more: str) -> dict[str, Any]:
     """Run one rival in its own interpreter; "error" says why it could not."""
     command = [python, "-m", "rivals.write_once", name, str(root), str(count), str(out), *more]
-    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines:
         return {"error": (done.stderr.strip().splitlines() or ["no output"])[-1]}
