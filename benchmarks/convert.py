@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 from convert_plain import assert_same, convert_plainly
 from data import DISTINCT, Workload, make_dataset
-from measure import Times, compare, print_bar, ratios, spread
+from measure import Times, compare, print_bar, ratios
 from numpy.typing import NDArray
 from PIL import Image
 from plain import IMAGE_SIZES, MASK_SIZES, read_raw, run_lengths
@@ -223,26 +223,6 @@ def bench_part(folder: Path) -> None:
     print(f"\nA part's own cost (metadata, small arrays, syncs): {times} milliseconds", flush=True)
 
 
-def bench_rivals(
-    workload: Workload, pythons: dict[str, str], folder: Path, images: int, facts: Facts
-) -> Bars:
-    """Time two workers of ours and of each rival in turns, from the call to the finished dataset."""
-    root = folder.absolute() / "raw"
-    make_dataset(root, workload, images)
-    config = workload.config(images, images // 8)
-    ours = partial(convert, config, root, run=RunOptions(workers=2))
-    print(f"\n{workload.name}, {images} images, 2 workers: images per second, start of the workers included")
-    times = compare_writers(ours, pythons, root, images, root.with_name("scratch"), clean)
-    facts[f"{workload.name}, writers"] = {name.split()[0]: 1 / spent.median for name, spent in times.items()}
-    for name, spent in times.items():
-        rate = spread((1 / one for one in spent.wall), 1)
-        print(
-            f"  {name:<28}{rate}; {spent} ms an image; ours / it {compare(spent, times['ours'])}", flush=True
-        )
-    rivals = [(name, ratios(spent, times["ours"])) for name, spent in times.items() if name != "ours"]
-    return [(f"{workload.name}: times {name}", found, RIVAL_BAR) for name, found in rivals]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--folder", type=Path, help="where to write; default: the system's temporary folder")
@@ -263,7 +243,18 @@ def main() -> None:
         if pythons:
             os.sched_setaffinity(0, set(sorted(ALL_CORES)[:2]))
             for workload, images in ((WORKLOADS[1], 512), (WORKLOADS[3], 1024)):
-                bars += bench_rivals(workload, pythons, folder / str(images), images, facts)
+                root = folder.absolute() / str(images) / "raw"
+                make_dataset(root, workload, images)
+                config = workload.config(images, images // 8)
+                ours = partial(convert, config, root, run=RunOptions(workers=2))
+                print(f"\n{workload.name}, {images} images, 2 workers, their start included")
+                times = compare_writers(ours, pythons, root, images, root.with_name("scratch"), clean)
+                facts[f"{workload.name}, writers"] = {name: 1 / one.median for name, one in times.items()}
+                bars += [
+                    (f"{workload.name}: times {name}", ratios(spent, times["ours"]), RIVAL_BAR)
+                    for name, spent in times.items()
+                    if name != "ours"
+                ]
     print("\nbars")
     for what, found, bar in bars:
         print_bar(what, found, bar)

@@ -26,6 +26,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from rivals import READERS
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -54,6 +56,10 @@ def _floor(workers: int, *, processes: bool) -> Entry:
     return Entry("loading_floor", "Floor", {"workers": workers, "processes": processes})
 
 
+def _resize(raw: str) -> Entry:
+    return Entry("loading_plain", "AtTrainTime", TWO | {"raw": raw}, raw)
+
+
 CASES = {
     "floor, 2 processes": _floor(2, processes=True),
     "floor, 2 threads": _floor(2, processes=False),
@@ -65,31 +71,13 @@ CASES = {
     "ours, compact images, 2 threads": _ours(2, "thread", COMPACT_STORE),
     "ours in DataLoader, 2 workers": Entry("loading_ours", "OursInDataLoader", TWO, STORE),
     "ours in DataLoader, no workers": Entry("loading_ours", "OursInDataLoader", NONE, STORE),
-    "FFCV, 2 threads": Entry("rivals.ffcv", "Ffcv", TWO, "ffcv", "ffcv", "ffcv"),
     "np.memmap full, no workers": Entry("loading_plain", "MemmapFull", NONE, "full"),
     "np.memmap compact, no workers": Entry("loading_plain", "MemmapCompact", NONE, "compact"),
     "np.memmap full, 2 workers": Entry("loading_plain", "MemmapFull", TWO, "full"),
     "np.memmap compact, 2 workers": Entry("loading_plain", "MemmapCompact", TWO, "compact"),
-    "TensorStore": Entry("rivals.tensorstore", "TensorStore", {}, STORE, "tensorstore"),
-    "LitData, 2 workers": Entry("rivals.litdata", "LitData", TWO, "litdata", "litdata", "litdata"),
-    "MosaicML Streaming, 2 workers": Entry("rivals.mds", "Mds", TWO, "mds", "mosaicml-streaming", "mds"),
-    "WebDataset, 2 workers": Entry("rivals.webdataset", "WebDataset", TWO, "wds", "webdataset", "webdataset"),
-    "Hugging Face datasets, no workers": Entry(
-        "rivals.huggingface", "HuggingFace", NONE, "hf", "datasets", "huggingface"
-    ),
-    "safetensors, no workers": Entry(
-        "rivals.safetensors", "Safetensors", NONE, "safetensors", "safetensors", "safetensors"
-    ),
-    "Lance": Entry("rivals.lance", "Lance", {}, "lance", "pylance", "lance"),
-    "Grain, 16 threads": Entry("rivals.grain", "Grain", {"threads": 16}, "array_record", "grain", "grain"),
-    "zarr-python, no workers": Entry("rivals.zarr_python", "ZarrPython", NONE, STORE, "zarr"),
-    "zarr-python, 2 workers": Entry("rivals.zarr_python", "ZarrPython", TWO, STORE, "zarr"),
-    "resize at train time, 640 x 480": Entry(
-        "loading_plain", "AtTrainTime", TWO | {"raw": "coco-sized"}, "coco-sized"
-    ),
-    "resize at train time, 2250 x 1500": Entry(
-        "loading_plain", "AtTrainTime", TWO | {"raw": "sa1b-sized"}, "sa1b-sized"
-    ),
+    "resize at train time, 640 x 480": _resize("coco-sized"),
+    "resize at train time, 2250 x 1500": _resize("sa1b-sized"),
+    **{name: Entry(*row) for name, row in READERS.items()},
 }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import zarr
 from case import STORED
-from measure import Times
+from measure import Times, compare, spread
 from numpy.typing import NDArray
 
 from rivals.write_once import PACKAGES as WRITERS
@@ -50,7 +50,7 @@ def compare_writers(
     scratch: Path,
     clean: Callable[[Path], None],
 ) -> dict[str, Times]:
-    """Have ours and each rival convert the same images in turns; return the times by name and version.
+    """Have ours and each rival convert the same images in turns; print the rates, and return the times by name.
 
     Args:
         ours: converts them to the path that it is given.
@@ -62,7 +62,7 @@ def compare_writers(
     """
     clean(scratch)
     expected = digest(read_store(ours(scratch / "store").store))
-    names: dict[str, str] = {}
+    versions = {"ours": ""}
     for name, python in pythons.items():
         clean(scratch)
         checked = run_rival(name, python, root, count, scratch / name, "--verify")
@@ -70,14 +70,18 @@ def compare_writers(
             print(f"  {name}: not run: {checked['error']}")
             continue
         assert checked["digest"] == expected, f"{name} holds other pixels"
-        names[name] = f"{name} {checked['version']}"
-    times = {"ours": Times()} | {label: Times() for label in names.values()}
+        versions[name] = checked["version"]
+    times = {name: Times() for name in versions}
     for _ in range(ROUNDS):
         clean(scratch)
         times["ours"].add(count, lambda: ours(scratch / "store"))
-        for name, label in names.items():
+        for name in list(versions)[1:]:
             clean(scratch)
             measured = run_rival(name, pythons[name], root, count, scratch / name)
-            times[label].wall.append(measured["seconds"] / count)
-            times[label].cpu.append(measured["cpu_seconds"] / count)
+            times[name].wall.append(measured["seconds"] / count)
+            times[name].cpu.append(measured["cpu_seconds"] / count)
+    for name, spent in times.items():
+        rate = f"{spread((1 / one for one in spent.wall), 1)} images/s; {spent} ms an image"
+        ratio = f"; ours / it {compare(spent, times['ours'])}" if name != "ours" else ""
+        print(f"  {f'{name} {versions[name]}'.strip():<18}{rate}{ratio}", flush=True)
     return times
