@@ -37,28 +37,6 @@ RULES = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument(
-        "--folder", type=Path, help="where stores are made and kept; default: a temporary one"
-    )
-    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.measure:
-        print(json.dumps(measure(Path(options.measure[0]), RULES[options.measure[1]])))
-        return
-    print_head("masks", "samples are", *FIGURES)
-    with tempfile.TemporaryDirectory() as temporary:
-        for name, num_parts in PART_COUNTS.items():
-            store = (options.folder or Path(temporary)) / f"{num_parts}.zarr"
-            if not store.exists():
-                make_store(store, num_parts)
-            for rule in RULES:
-                command = [sys.executable, __file__, "--measure", str(store), rule]
-                figures = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-                print_row(name, rule, *(f"{figure:.4g}" for figure in figures))
-
-
 def make_store(store: Path, num_parts: int) -> None:
     """Write a store of tables only, its parts all the same."""
     entry = {"rows": ROWS, "bytes": 0, "sha256": make_part(store / part_name(0))}
@@ -123,6 +101,28 @@ def measure(path: Path, rule: dict[str, object]) -> list[float]:
     last = time.perf_counter()
     resident = [memory("Rss"), memory("Anonymous"), before]
     return [opened - start, indexed - opened, (first - indexed) * 1e3, (last - first) * 10, *resident]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument(
+        "--folder", type=Path, help="where stores are made and kept; default: a temporary one"
+    )
+    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        print(json.dumps(measure(Path(options.measure[0]), RULES[options.measure[1]])))
+        return
+    print_head("masks", "samples are", *FIGURES)
+    with tempfile.TemporaryDirectory() as temporary:
+        for name, num_parts in PART_COUNTS.items():
+            store = (options.folder or Path(temporary)) / f"{num_parts}.zarr"
+            if not store.exists():
+                make_store(store, num_parts)
+            for rule in RULES:
+                command = [sys.executable, __file__, "--measure", str(store), rule]
+                figures = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+                print_row(name, rule, *(f"{figure:.4g}" for figure in figures))
 
 
 if __name__ == "__main__":
