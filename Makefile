@@ -70,17 +70,16 @@ docs: $(STAMP) ## write docs/cli.md from the commands' own help
 	$(BIN)/python tests/support/cli_page.py
 
 bench: $(STAMP) ## the benchmarks of benchmarks/README.md with the other projects that install, and the README's table
-	$(BIN)/python benchmarks/kernels.py
 	$(BIN)/python benchmarks/convert.py --facts $(RIVALS)/convert.json \
-		--rivals $$($(BIN)/python benchmarks/rivals.py $(RIVALS) mds litdata ffcv)
+		--rivals $$($(BIN)/python benchmarks/rivals/environments.py $(RIVALS) mds litdata ffcv)
 	$(BIN)/python benchmarks/compact.py
 	$(BIN)/python benchmarks/loading.py --samples 512 --facts $(RIVALS)/loading.json \
-		--rivals $$($(BIN)/python benchmarks/rivals.py $(RIVALS))
+		--rivals $$($(BIN)/python benchmarks/rivals/environments.py $(RIVALS))
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/index.py
-	$(BIN)/python -m benchmarks.scale
-	$(BIN)/python -m benchmarks.order
-	$(BIN)/python -m benchmarks.fetching
+	$(BIN)/python benchmarks/scale.py
+	$(BIN)/python benchmarks/order.py
+	$(BIN)/python benchmarks/fetching.py
 	$(BIN)/python benchmarks/workers.py
 	$(BIN)/python benchmarks/readme.py $(RIVALS)/convert.json $(RIVALS)/loading.json
 

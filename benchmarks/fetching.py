@@ -1,6 +1,6 @@
 """How often each part of a store at a URL is fetched in an epoch, by the shuffle and the size of the cache.
 
-    python -m benchmarks.fetching
+    python benchmarks/fetching.py
 
 The table of docs/remote.md. Counts of a cache that removes what was used least recently; the same on every machine.
 """
@@ -8,6 +8,7 @@ The table of docs/remote.md. Counts of a cache that removes what was used least 
 from collections import OrderedDict
 
 import numpy as np
+from measure import print_head, print_row
 
 from resizeonce.loader.order.shuffle import Shuffle
 
@@ -20,14 +21,6 @@ SHUFFLES = (
     Shuffle(256 * 40, 1024),
     Shuffle(256 * 200, 1024),
 )
-
-
-def main() -> None:
-    print_row("window", "block", *(f"cache of {size} parts" for size in CACHES))
-    print_row(*["---"] * (2 + len(CACHES)))
-    for shuffle in SHUFFLES:
-        counts = [f"{fetches_of_a_part(shuffle, size):.1f}" for size in CACHES]
-        print_row(shuffle.window or "none", shuffle.block if shuffle.window else "", *counts)
 
 
 def fetches_of_a_part(shuffle: Shuffle, cache_parts: int) -> float:
@@ -49,9 +42,8 @@ def fetches_of_a_part(shuffle: Shuffle, cache_parts: int) -> float:
     return fetches / PARTS
 
 
-def print_row(*cells: object) -> None:
-    print("| " + " | ".join(map(str, cells)) + " |")
-
-
 if __name__ == "__main__":
-    main()
+    print_head("window", "block", *(f"cache of {size} parts" for size in CACHES))
+    for shuffle in SHUFFLES:
+        counts = [f"{fetches_of_a_part(shuffle, size):.1f}" for size in CACHES]
+        print_row(shuffle.window or "none", shuffle.block if shuffle.window else "", *counts)

@@ -7,7 +7,6 @@ import io
 import json
 import pickle
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,45 +27,29 @@ _DISTINCT = 4096
 
 def write_coco(root: Path) -> None:
     """Write instances JSON like train2017's."""
-    _write_instances(root / "annotations/instances_train2017.json", COCO_IMAGES, COCO_ANNOTATIONS, points=17)
+    _write_instances(root / "annotations/instances_train2017.json", COCO_IMAGES, COCO_ANNOTATIONS)
 
 
 def write_refcoco(root: Path) -> None:
     """Write RefCOCO's two index files; every fourth annotation has a ref, with two or three sentences."""
-    _write_instances(root / "refcoco/instances.json", REFCOCO_IMAGES, REFCOCO_ANNOTATIONS, points=17)
+    _write_instances(root / "refcoco/instances.json", REFCOCO_IMAGES, REFCOCO_ANNOTATIONS)
     words = ["man", "woman", "dog", "on", "left", "in", "red", "blue", "shirt", "umbrella", "second", "from"]
     rng = np.random.default_rng(1)
     texts = [" ".join(rng.choice(words, rng.integers(2, 7))) for _ in range(_DISTINCT)]
     image_ids = _image_ids(REFCOCO_IMAGES)
     splits = ("train",) * 17 + ("val", "testA", "testB")
     refs: list[dict[str, Any]] = []
-    sentence = 0
     for number in range(REFS):
-        annotation = 3 * number
-        image_id = int(image_ids[annotation % REFCOCO_IMAGES])
-        count = SENTENCES * (number + 1) // REFS - SENTENCES * number // REFS
-        ids = list(range(sentence, sentence + count))
-        sentence += count
-        refs.append(
-            {
-                "sent_ids": ids,
-                "file_name": f"COCO_train2014_{image_id:012}_{number}.jpg",
-                "ann_id": _annotation_id(annotation),
-                "ref_id": number,
-                "image_id": image_id,
-                "split": splits[number % len(splits)],
-                "sentences": [
-                    {
-                        "tokens": texts[one % _DISTINCT].split(),
-                        "raw": texts[one % _DISTINCT],
-                        "sent_id": one,
-                        "sent": texts[one % _DISTINCT],
-                    }
-                    for one in ids
-                ],
-                "category_id": 1 + number % 90,
-            }
-        )
+        image_id = int(image_ids[3 * number % REFCOCO_IMAGES])
+        ids = list(range(SENTENCES * number // REFS, SENTENCES * (number + 1) // REFS))
+        said = [(one, texts[one % _DISTINCT]) for one in ids]
+        ref = {"sent_ids": ids, "file_name": f"COCO_train2014_{image_id:012}_{number}.jpg"}
+        ref |= {"ann_id": _annotation_id(3 * number), "ref_id": number, "image_id": image_id}
+        ref["split"] = splits[number % len(splits)]
+        ref["sentences"] = [
+            {"tokens": text.split(), "raw": text, "sent_id": one, "sent": text} for one, text in said
+        ]
+        refs.append(ref | {"category_id": 1 + number % 90})
     (root / "refcoco/refs(unc).p").write_bytes(pickle.dumps(refs, protocol=0))
 
 
@@ -96,41 +79,34 @@ def write_openimages(root: Path) -> None:
 
 def write_sa1b_folder(root: Path) -> None:
     """Write empty files in folders as the extracted tars are."""
-    for number, name in _sa1b_names():
-        if number % 11_186 == 1:
-            folder = root / f"sa_{number // 11_186:06}"
-            folder.mkdir(parents=True)
-        (folder / f"{name}.jpg").touch()
-        (folder / f"{name}.json").touch()
+    for number in range(1, SA1B_PAIRS + 1):
+        folder = root / f"sa_{(number - 1) // 11_186:06}"
+        folder.mkdir(parents=True, exist_ok=True)
+        for suffix in ("jpg", "json"):
+            (folder / f"sa_{number}.{suffix}").touch()
 
 
 def write_sa1b_tar(root: Path) -> None:
     """Write as many members into one tar file, each of one block."""
     root.mkdir(parents=True)
     with tarfile.open(root / "sa_000000.tar", "w", format=tarfile.GNU_FORMAT) as tar:
-        for _, name in _sa1b_names():
+        for number in range(1, SA1B_PAIRS + 1):
             for suffix in ("jpg", "json"):
-                info = tarfile.TarInfo(f"{name}.{suffix}")
+                info = tarfile.TarInfo(f"sa_{number}.{suffix}")
                 info.size = 2
                 tar.addfile(info, io.BytesIO(b"{}"))
 
 
-def _sa1b_names() -> Iterator[tuple[int, str]]:
-    for number in range(1, SA1B_PAIRS + 1):
-        yield number, f"sa_{number}"
-
-
-def _write_instances(path: Path, num_images: int, num_annotations: int, points: int) -> None:
+def _write_instances(path: Path, num_images: int, num_annotations: int) -> None:
     """Write an instances JSON, element by element; one annotation in a hundred is a crowd with run lengths."""
     path.parent.mkdir(parents=True)
     rng = np.random.default_rng(0)
     image_ids = _image_ids(num_images)
-    outlines = [json.dumps([_outline(rng, points)]) for _ in range(_DISTINCT)]
+    outlines = [json.dumps([_outline(rng)]) for _ in range(_DISTINCT)]
     crowds = [json.dumps({"counts": _runs(rng), "size": list(SIZE)}) for _ in range(64)]
     with path.open("w") as file:
         file.write('{"info": {"description": "generated"}, "licenses": [], "images": [')
-        for number, image_id in enumerate(image_ids):
-            file.write(f"{', ' if number else ''}{_image_entry(int(image_id))}")
+        file.write(", ".join(_image_entry(int(image_id)) for image_id in image_ids))
         file.write('], "annotations": [')
         for number in range(num_annotations):
             crowd = number % 100 == 99
@@ -147,18 +123,11 @@ def _write_instances(path: Path, num_images: int, num_annotations: int, points: 
 
 def _image_entry(image_id: int) -> str:
     name = f"{image_id:012}.jpg"
-    return json.dumps(
-        {
-            "license": 3,
-            "file_name": name,
-            "coco_url": f"http://images.cocodataset.org/train2017/{name}",
-            "height": SIZE[0],
-            "width": SIZE[1],
-            "date_captured": "2013-11-14 11:18:45",
-            "flickr_url": f"http://farm9.staticflickr.com/8186/{image_id:010}_9dffd562fa_z.jpg",
-            "id": image_id,
-        }
-    )
+    entry: dict[str, Any] = {"license": 3, "file_name": name}
+    entry |= {"coco_url": f"http://images.cocodataset.org/train2017/{name}", "height": SIZE[0]}
+    entry |= {"width": SIZE[1], "date_captured": "2013-11-14 11:18:45"}
+    flickr = f"http://farm9.staticflickr.com/8186/{image_id:010}_9dffd562fa_z.jpg"
+    return json.dumps(entry | {"flickr_url": flickr, "id": image_id})
 
 
 def _image_ids(count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -170,8 +139,8 @@ def _annotation_id(number: int) -> int:
     return 900_100_000_000 + number if number % 100 == 99 else 1 + number
 
 
-def _outline(rng: np.random.Generator, points: int) -> list[float]:
-    count = max(4, int(rng.lognormal(np.log(points), 0.6)))
+def _outline(rng: np.random.Generator) -> list[float]:
+    count = max(4, int(rng.lognormal(np.log(17), 0.6)))
     corners = rng.uniform(0, 1, (count, 2)) * SIZE[::-1]
     return [float(value) for value in corners.round(2).ravel()]
 

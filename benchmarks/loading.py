@@ -12,57 +12,32 @@ See benchmarks/README.md, section "Loading".
 """
 
 import argparse
-import contextlib
 import json
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 
-from loading_case import BUSY_SECONDS, COMPACT_STORE
-from loading_cases import CASES
+from case import BUSY_SECONDS
+from loading_cases import CASES, STORE
 from loading_data import NUM_SMALL, make_inputs
-from loading_reader import ROOM, Ballast, Reader, evict, read_directly, watched
-from loading_report import FLOOR, Result, medians, print_bars, print_table, spread
+from loading_reader import Reader
+from loading_report import FLOOR, Result, medians, print_bars, print_table
+from measure import spread
+from page_cache import Ballast, disk_bytes, evict, read_directly
+from rivals.environments import REQUIREMENTS, parse_rivals
 
-RIVALS = {
-    "ffcv": "FFCV, 2 threads",
-    "litdata": "LitData, 2 workers",
-    "mds": "MosaicML Streaming, 2 workers",
-    "webdataset": "WebDataset, 2 workers",
-    "huggingface": "Hugging Face datasets, no workers",
-    "safetensors": "safetensors, no workers",
-    "lance": "Lance",
-    "grain": "Grain, 16 threads",
-}
 SLOW = ("zarr-python", "resize")
 """Timed in every other round, and not cold."""
 ONLY_WITH_RIVALS = ("np.memmap compact, 2", "zarr-python, 2", "resize at train time, 640")
 BUSY = (FLOOR, "ours, 2", "ours in DataLoader, 2", "FFCV", "np.memmap full")
-"""Timed beside the busy trainer."""
-BUSY_ROUNDS = 3
+"""Timed beside the busy trainer, in the first three rounds."""
 AGAIN = ("FFCV", "ours, 2 threads", "ours, compact images, 2 threads")
 """Read cold for a second time, too: FFCV compiles for seconds in its first epoch, which longer ones would hide."""
-FOLDERS = {
-    "ours, compact images": COMPACT_STORE,
-    "ours": "store.zarr",
-    "TensorStore": "store.zarr",
-    "zarr-python": "store.zarr",
-    "np.memmap full": "full",
-    "np.memmap compact": "compact",
-    "FFCV": "ffcv",
-    "LitData": "litdata",
-    "MosaicML": "mds",
-    "WebDataset": "wds",
-    "Hugging Face": "hf",
-    "safetensors": "safetensors",
-    "Lance": "lance",
-    "Grain": "array_record",
-    "resize at train time, 640": "coco-sized",
-    "resize at train time, 2250": "sa1b-sized",
-}
-"""Where the bytes of a case lie."""
+ROOM = 6 << 30
+"""Bytes of memory that a reader finds free beside what its files take: enough for large pages to be found at once."""
 
 
 class Bench:
@@ -71,7 +46,7 @@ class Bench:
     Args:
         folder: of the datasets.
         names: of the readers.
-        pythons: the interpreters of those that need another one than this.
+        pythons: the interpreters of the rivals.
         seconds: how long whole epochs are timed, at least.
     """
 
@@ -85,25 +60,24 @@ class Bench:
 
     def check(self) -> None:
         """Compare every sample that each reader delivers; drop those that can't run."""
-        for name in list(self.results):
+        for name, result in list(self.results.items()):
             where = self._files(name)
             try:
                 if where and not where.exists():
-                    with contextlib.closing(self._open(name)) as reader:
+                    with closing(self._open(name)) as reader:
                         reader.ask("prepare")
-                with contextlib.closing(self._open(name)) as reader, watched(reader) as seen:
+                with closing(self._open(name)) as reader, reader.watched() as seen:
                     digests = reader.ask("check")["digests"]
-                    memory = max(seen, default=reader.memory())
+                    result.version, result.memory = reader.version, max(seen, default=reader.memory())
             except RuntimeError as err:
                 print(f"  {name}: not run: {err} (see {self._folder / 'log.txt'})")
                 del self.results[name]
                 continue
-            self.results[name].version, self.results[name].memory = reader.version, memory
             self._compare(name, digests)
             if where:
                 count = NUM_SMALL if "640" in name else len(self._expected["sa1b-sized"])
-                self.results[name].disk = disk_bytes(where) / count / 2**20
-            print(f"  {name}: {len(digests)} samples byte-identical, {memory:.0f} MiB", flush=True)
+                result.disk = disk_bytes(where) / count / 2**20
+            print(f"  {name}: {len(digests)} samples byte-identical, {result.memory:.0f} MiB", flush=True)
         evict(self._folder)
 
     def _compare(self, name: str, digests: dict[str, str]) -> None:
@@ -117,7 +91,7 @@ class Bench:
 
     def round(self, number: int) -> None:
         """Time every reader once, beginning with another one each time."""
-        store = (self._folder / "store.zarr").resolve()
+        store = (self._folder / STORE).resolve()
         self.disk_rates.append(read_directly(store) * len(self._expected["sa1b-sized"]) / disk_bytes(store))
         names = list(self.results)
         first = number % len(names)
@@ -132,7 +106,7 @@ class Bench:
         on many machines, and what is warm must be there.
         """
         result, where = self.results[name], self._files(name)
-        with contextlib.closing(self._open(name)) as reader:
+        with closing(self._open(name)) as reader:
             if where:
                 self._forget(name, where)
             if where and not name.startswith(SLOW):
@@ -146,7 +120,7 @@ class Bench:
             warm = reader.time(self._seconds)
             result.note("warm", number, warm.rate)
             result.note("cpu", number, warm.cpu)
-            if name.startswith(BUSY) and number < BUSY_ROUNDS:
+            if name.startswith(BUSY) and number < 3:
                 result.note("busy", number, reader.time(self._seconds, busy=True).rate)
         if where:
             evict(where)
@@ -158,30 +132,16 @@ class Bench:
         self._ballast.leave(disk_bytes(where) + ROOM)
 
     def _open(self, name: str) -> Reader:
-        return Reader(name, self._pythons.get(name, sys.executable), self._folder)
+        return Reader(name, self._pythons.get(CASES[name].rival, sys.executable), self._folder)
 
     def _files(self, name: str) -> Path | None:
-        folders = [folder for start, folder in FOLDERS.items() if name.startswith(start)]
-        return (self._folder / folders[0]).resolve() if folders else None
+        return (self._folder / CASES[name].files).resolve() if CASES[name].files else None
 
 
-def disk_bytes(folder: Path) -> int:
-    """Return what the files of a folder take up."""
-    return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
-
-
-def parse_rivals(options: Sequence[str]) -> dict[str, str]:
-    """Return the interpreter of each rival by the name of its case."""
-    pythons = dict(option.split("=", 1) for option in options)
-    if unknown := pythons.keys() - RIVALS.keys():
-        raise SystemExit(f"unknown rival {sorted(unknown)}; known: {', '.join(RIVALS)}")
-    return {RIVALS[name]: python for name, python in pythons.items()}
-
-
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument(
-        "--rivals", nargs="*", metavar="NAME=PYTHON", help=f"also time these: {', '.join(RIVALS)}"
+        "--rivals", nargs="*", metavar="NAME=PYTHON", help=f"also time these: {', '.join(REQUIREMENTS)}"
     )
     parser.add_argument("--only", nargs="+", metavar="START", help="only cases whose names start so")
     parser.add_argument("--folder", type=Path, help="keep the datasets here, and use them again")
@@ -195,12 +155,12 @@ def main() -> int:
     if options.samples < 128 or options.samples % 64:
         parser.error("--samples is a multiple of 64, and 128 at least: the floor keeps 128 rows in memory")
     pythons = parse_rivals(options.rivals or [])
-    names = [name for name in CASES if name not in RIVALS.values() or name in pythons]
-    if not options.rivals:
+    names = [name for name, entry in CASES.items() if not entry.rival or entry.rival in pythons]
+    if not pythons:
         names = [name for name in names if not name.startswith(ONLY_WITH_RIVALS)]
     if options.only:
         names = [name for name in names if name.startswith(tuple(options.only))]
-    with contextlib.ExitStack() as stack:
+    with ExitStack() as stack:
         folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         started = time.perf_counter()
         make_inputs(folder, options.samples)
@@ -214,15 +174,13 @@ def main() -> int:
             bench.round(number)
             print(f"  round {number + 1} of {options.rounds} at {time.strftime('%H:%M:%S')}", flush=True)
         print_table(bench.results)
-        print(
-            f"\nthe disk, our store's bytes read directly by 4 threads: {spread(bench.disk_rates)} samples/s"
-        )
+        disk = spread(bench.disk_rates)
+        print(f"\nthe disk, our store's bytes read directly by 4 threads: {disk} samples/s")
         print_bars(bench.results)
         if options.facts:
             options.facts.write_text(json.dumps(medians(bench.results), indent=1))
         print(f"\n{time.perf_counter() - started:.0f} s in all")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

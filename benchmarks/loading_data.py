@@ -3,17 +3,17 @@
 import io
 import json
 import multiprocessing
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
-from convert_data import draw_outlines, draw_photo
-from loading_case import COMPACT_STORE, FIRST_NAME, TENSORS, digest_row, expand, raw_name
-from loading_cases import STORED
+from case import FIRST_NAME, STORED, TENSORS, digest_row, raw_name
+from data import draw_outlines, draw_photo, encode_outline
+from loading_cases import COMPACT_STORE, STORE
 from PIL import Image
-from pycocotools import mask as coco_mask
+from torch_case import expand
 
 from resizeonce.preprocess.config import parse_config
 from resizeonce.preprocess.run.convert import RunOptions, convert
@@ -21,55 +21,43 @@ from resizeonce.preprocess.run.convert import RunOptions, convert
 SIZES = {"sa1b-sized": (1500, 2250), "coco-sized": (480, 640)}
 NUM_SMALL = 64
 """Samples of the dataset that only resizing at train time reads."""
+_PHOTOS = 8
+
+_photo = cache(lambda number, height, width: np.asarray(draw_photo(number, (height, width))))
 
 
 def draw_sample(number: int, size: tuple[int, int], folder: Path) -> None:
     """Write a crop of a photograph, half of them mirrored, and one mask, as SA-1B has them."""
     rng = np.random.default_rng(number)
     height, width = size
-    photo = _photo(number % 8, (height * 6 // 5, width * 6 // 5))
+    photo = _photo(number % _PHOTOS, height * 6 // 5, width * 6 // 5)
     top, left = (int(rng.integers(0, full - part)) for full, part in zip(photo.shape[:2], size, strict=True))
     crop = photo[top : top + height, left : left + width, :: 1 if rng.integers(2) else -1]
     stream = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(crop)).save(stream, "JPEG", quality=90)
     path = folder / raw_name(number)
     path.write_bytes(stream.getvalue())
-    rle = coco_mask.merge(coco_mask.frPyObjects(draw_outlines(number, 1, size), height, width))
-    segmentation = {"size": [height, width], "counts": rle["counts"].decode()}
-    content = {
-        "image": {
-            "image_id": FIRST_NAME + number,
-            "width": width,
-            "height": height,
-            "file_name": path.name,
-        },
-        "annotations": [{"id": number * 100, "segmentation": segmentation}],
-    }
+    mask = encode_outline(draw_outlines(number, 1, size)[0], size)
+    image = {"image_id": FIRST_NAME + number, "width": width, "height": height, "file_name": path.name}
+    content = {"image": image, "annotations": [{"id": number * 100, "segmentation": mask}]}
     path.with_suffix(".json").write_text(json.dumps(content))
 
 
-_photos: dict[tuple[int, tuple[int, int]], Any] = {}
-
-
-def _photo(number: int, size: tuple[int, int]) -> Any:
-    if (number, size) not in _photos:
-        _photos[number, size] = np.asarray(draw_photo(number, size))
-    return _photos[number, size]
-
-
 def make_inputs(folder: Path, count: int) -> None:
-    """Write the raw datasets, our store, the compact arrays and the expected digests."""
+    """Write the raw datasets, our stores, the compact arrays and the expected digests."""
     if (folder / "expected.json").exists():
         return
     for name, size in SIZES.items():
-        raw, number = folder / name, count if name == "sa1b-sized" else NUM_SMALL
+        raw = folder / name
         raw.mkdir(parents=True)
-        for photo in range(8):
-            _photo(photo, (size[0] * 6 // 5, size[1] * 6 // 5))
+        for number in range(_PHOTOS):
+            # Inherited by the processes.
+            _photo(number, size[0] * 6 // 5, size[1] * 6 // 5)
+        numbers = range(1, (count if name == "sa1b-sized" else NUM_SMALL) + 1)
         with multiprocessing.get_context("fork").Pool(2) as pool:
-            pool.map(partial(draw_sample, size=size, folder=raw), range(1, number + 1))
+            pool.map(partial(draw_sample, size=size, folder=raw), numbers)
         write_store(raw, folder / f"{name}.zarr", {})
-    (folder / "store.zarr").symlink_to("sa1b-sized.zarr")
+    (folder / STORE).symlink_to("sa1b-sized.zarr")
     form = {"stored": "compact"}
     write_store(folder / "sa1b-sized", folder / COMPACT_STORE, {"pixel_values": form, "g_pixel_values": form})
     expected = {name: export(folder, name) for name in SIZES}
@@ -89,29 +77,24 @@ def export(folder: Path, name: str) -> dict[str, str]:
 
     The digests are of what plain numpy makes of the stored rows, not of what our loader does.
     """
-    parts: list[Any] = [
-        zarr.open_group(path, mode="r") for path in sorted((folder / f"{name}.zarr").glob("part-*"))
-    ]
-    rows: list[Any] = [{key: part[path] for key, path in STORED.items()} for part in parts]
-    counts = [part["masks"].shape[0] for part in rows]
+    groups = [zarr.open_group(path, mode="r") for path in sorted((folder / f"{name}.zarr").glob("part-*"))]
+    parts: list[Any] = [{key: group[path] for key, path in STORED.items()} for group in groups]
+    counts = [part["masks"].shape[0] for part in parts]
     files: dict[str, Any] = {}
     if name == "sa1b-sized":
         (folder / "places.json").write_text(json.dumps(counts))
         (folder / "compact").mkdir()
     digests: dict[str, str] = {}
-    for part, count in zip(rows, counts, strict=True):
-        prompts = part["prompt_masks"][:]
+    for part, count in zip(parts, counts, strict=True):
+        part["prompt_masks"] = part["prompt_masks"][:]
         for row in range(count):
-            sample = {key: np.asarray(part[key][row]) for key in TENSORS if key != "prompt_masks"}
-            sample["prompt_masks"] = prompts[row].view(np.uint8)
+            sample = {key: np.asarray(part[key][row]).view(np.uint8) for key in TENSORS}
             sample["masks"] = np.packbits(sample["masks"], axis=1)
             if name == "sa1b-sized":
                 for key, array in sample.items():
                     if key not in files:
-                        shape = (sum(counts), *array.shape)
-                        files[key] = np.lib.format.open_memmap(
-                            folder / "compact" / f"{key}.npy", mode="w+", dtype=np.uint8, shape=shape
-                        )
+                        path, shape = folder / "compact" / f"{key}.npy", (sum(counts), *array.shape)
+                        files[key] = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
                     files[key][len(digests)] = array
             tensors = expand(sample)
             digests[str(len(digests) + 1)] = digest_row([tensors[key].numpy() for key in TENSORS])

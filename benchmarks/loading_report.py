@@ -1,15 +1,15 @@
 """What `benchmarks/loading.py` measured: the table, the bars and their ratios, each taken within a round."""
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from measure import print_bar, print_head, print_row, spread
+
 FLOOR = "floor, 2 processes"
 """What the ratios of the table refer to."""
-
 OURS = "ours, 2 processes"
-
 FFCV = "FFCV, 2 threads"
 
 Measure = Literal["warm", "cpu", "busy", "cold", "cold again"]
@@ -50,29 +50,21 @@ def ratios(results: Results, measure: Measure, name: str, base: str) -> list[flo
     return [ours[number] / theirs[number] for number in ours if number in theirs]
 
 
-def spread(values: Iterable[float], digits: int = 0) -> str:
-    """Return the median with the extremes, "" of nothing."""
-    values = list(values)
-    if not values:
-        return ""
-    low, middle, high = (f"{what(values):.{digits}f}" for what in (min, statistics.median, max))
-    return f"{middle} ({low}-{high})"
-
-
 def medians(results: Results) -> dict[str, float]:
     """Return the warm samples per second of each reader."""
     return {name: statistics.median(result.values("warm")) for name, result in results.items()}
 
 
 def print_table(results: Results) -> None:
-    """Print a row for each reader, in Markdown."""
-    print(
-        "\n| reader | samples/s | of the floor | CPU ms | busy trainer | cold samples/s | MiB memory | MiB disk |"
+    """Print a row for each reader."""
+    print()
+    print_head(
+        *("reader", "samples/s", "of the floor", "CPU ms a sample", "busy trainer", "cold samples/s"),
+        *("MiB memory", "MiB disk"),
     )
-    print("|---|---|---|---|---|---|---|---|")
     for name, result in results.items():
         busy = spread(ratios(results, "busy", name, FLOOR), 2)
-        cells = [
+        print_row(
             f"{name} {result.version}".strip(),
             spread(result.values("warm")),
             spread(ratios(results, "warm", name, FLOOR), 2),
@@ -81,8 +73,7 @@ def print_table(results: Results) -> None:
             spread(result.values("cold")),
             f"{result.memory:.0f}",
             f"{result.disk:.2f}" if result.disk else "",
-        ]
-        print(f"| {' | '.join(cells)} |")
+        )
     for name, result in results.items():
         if again := result.values("cold again"):
             print(f"\n{name}, a second cold epoch: {spread(again)}")
@@ -96,31 +87,24 @@ def print_bars(results: Results) -> None:
     memmap = _best(
         results, "warm", [name for name in results if name.startswith("np.memmap") and "2 w" in name]
     )
-    rivals = [name for name in results if not name.startswith("ours")]
-    fastest_cold = _best(results, "cold", rivals)
+    cold = _best(results, "cold", [name for name in results if not name.startswith("ours")])
     for what, found, bar in (
         ("warm, times FFCV", ratios(results, "warm", OURS, FFCV), 2.2),
         ("warm, of the floor with 2 processes", ratios(results, "warm", OURS, FLOOR), 0.95),
         ("warm, of the floor with 2 threads", ratios(results, "warm", threads, "floor, 2 threads"), 0.95),
         (f"in DataLoader, times {memmap}", ratios(results, "warm", in_loader, memmap), 2.5),
         ("busy trainer, of what it can take", ratios(results, "busy", OURS, FLOOR), 0.95),
-        (f"cold, start included, times {fastest_cold}", ratios(results, "cold", OURS, fastest_cold), 2),
+        (f"cold, start included, times {cold}", ratios(results, "cold", OURS, cold), 2),
         ("cold, second epoch, threads, times FFCV", ratios(results, "cold again", threads, FFCV), 2),
         ("the same with compact images", ratios(results, "cold again", compact, FFCV), 2),
     ):
         if found:
-            _print_bar(what, found, bar, is_met=statistics.median(found) >= bar)
+            print_bar(what, found, bar)
     if cpu := ratios(results, "cpu", OURS, FLOOR):
-        _print_bar(
-            "CPU per sample, of the floor's (at most)", cpu, 1.15, is_met=statistics.median(cpu) <= 1.15
-        )
+        print_bar("CPU per sample, of the floor's (at most)", cpu, 1.15, at_most=True)
 
 
 def _best(results: Results, measure: Measure, names: Sequence[str]) -> str:
     """Return the fastest of some readers by the median, "" of none that was measured."""
     found = {name: statistics.median(values) for name in names if (values := results[name].values(measure))}
     return max(found, key=lambda name: found[name], default="")
-
-
-def _print_bar(what: str, found: Sequence[float], bar: float, *, is_met: bool) -> None:
-    print(f"  {'met   ' if is_met else 'MISSED'} {what:<62}{spread(found, 2):>20}  bar {bar}")

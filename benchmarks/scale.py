@@ -1,6 +1,6 @@
 """How opening a store and shuffling it grow from one million masks to those of the whole of SA-1B.
 
-    python -m benchmarks.scale [--folder FOLDER]
+    python benchmarks/scale.py [--folder FOLDER]
 
 Makes stores of tables only: a part has 500 images with 100 masks each, and every part is a link to the first, so the
 largest store (22,000 parts, 11 million images, 1.1 billion masks) takes some 20 MB of disk. To the loader they are as
@@ -17,7 +17,9 @@ import time
 from pathlib import Path
 
 import numpy as np
+from measure import memory, print_head, print_row
 
+from resizeonce.loader import Batching, Order, OrderOptions, SampleIndex, Store, Subset
 from resizeonce.loader.format.layout import ATTRIBUTES_KEY, TensorSizes, array_specs, part_name
 from resizeonce.loader.format.metadata import attributes_digest
 from resizeonce.loader.format.shard import shard_path
@@ -26,6 +28,7 @@ from resizeonce.preprocess.store.shard_writer import ShardWriter
 IMAGES, MASKS = 500, 50_000
 PART_COUNTS = {"1 million": 20, "10 million": 200, "100 million": 2000, "1.1 billion": 22_000}
 ROWS = {"images": IMAGES, "masks": MASKS, "expressions": 0, "samples": MASKS}
+FIGURES = ("open s", "index s", "first batch ms", "batch ms", "RSS MB", "of it anonymous", "before")
 RULES = {
     "every mask": {},
     "one mask an image": {"masks": "one"},
@@ -35,48 +38,9 @@ RULES = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--folder", type=Path, help="where the stores are made and kept; default: a temporary one"
-    )
-    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.measure:
-        print(json.dumps(measure(Path(arguments.measure[0]), RULES[arguments.measure[1]])))
-        return
-    with tempfile.TemporaryDirectory() as temporary:
-        compare(arguments.folder or Path(temporary))
-
-
-def compare(folder: Path) -> None:
-    columns = (
-        "masks",
-        "samples are",
-        "open s",
-        "index s",
-        "first batch ms",
-        "batch ms",
-        "RSS MB",
-        "of it anonymous",
-        "before",
-    )
-    print("| " + " | ".join(columns) + " |\n|" + "---|" * len(columns))
-    for name, num_parts in PART_COUNTS.items():
-        store = folder / f"{num_parts}.zarr"
-        if not store.exists():
-            make_store(store, num_parts)
-        for rule in RULES:
-            command = [sys.executable, "-m", "benchmarks.scale", "--measure", str(store), rule]
-            figures = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-            print(
-                f"| {name} | {rule} | " + " | ".join(f"{figure:.4g}" for figure in figures) + " |", flush=True
-            )
-
-
 def make_store(store: Path, num_parts: int) -> None:
     """Write a store of tables only, its parts all the same."""
-    digest = make_part(store / part_name(0))
+    entry = {"rows": ROWS, "bytes": 0, "sha256": make_part(store / part_name(0))}
     for number in range(1, num_parts):
         (store / part_name(number)).symlink_to(part_name(0))
     sizes = {"pixel_values": 448, "g_pixel_values": 1024, "prompt_masks": 16, "masks": 1024}
@@ -86,10 +50,7 @@ def make_store(store: Path, num_parts: int) -> None:
         "paired": False,
         "recipe": {tensor: {"size": size, "stored": "uint8"} for tensor, size in sizes.items()},
         "fingerprint": "0" * 64,
-        "parts": [
-            {"name": part_name(number), "rows": ROWS, "bytes": 0, "sha256": digest}
-            for number in range(num_parts)
-        ],
+        "parts": [{"name": part_name(number), **entry} for number in range(num_parts)],
         "totals": {table: rows * num_parts for table, rows in ROWS.items()},
     }
     write_metadata(store, attributes | {"sha256": attributes_digest(attributes)})
@@ -127,12 +88,6 @@ def write_metadata(group: Path, attributes: dict[str, object]) -> str:
 
 def measure(path: Path, rule: dict[str, object]) -> list[float]:
     """Return seconds to open and to index, milliseconds of the first and a later batch, and memory."""
-    from resizeonce.loader import Store
-    from resizeonce.loader.order.index import SampleIndex
-    from resizeonce.loader.order.mixture import OrderOptions
-    from resizeonce.loader.order.plan import Batching, Order
-    from resizeonce.loader.order.subset import Subset
-
     before = memory("Rss")
     start = time.perf_counter()
     store = Store(path)
@@ -149,10 +104,26 @@ def measure(path: Path, rule: dict[str, object]) -> list[float]:
     return [opened - start, indexed - opened, (first - indexed) * 1e3, (last - first) * 10, *resident]
 
 
-def memory(kind: str) -> float:
-    """Return memory of this process, in MB."""
-    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) / 1e3 for line in lines if line.startswith(f"{kind}:"))
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument(
+        "--folder", type=Path, help="where stores are made and kept; default: a temporary one"
+    )
+    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        print(json.dumps(measure(Path(options.measure[0]), RULES[options.measure[1]])))
+        return
+    print_head("masks", "samples are", *FIGURES)
+    with tempfile.TemporaryDirectory() as temporary:
+        for name, num_parts in PART_COUNTS.items():
+            store = (options.folder or Path(temporary)) / f"{num_parts}.zarr"
+            if not store.exists():
+                make_store(store, num_parts)
+            for rule in RULES:
+                command = [sys.executable, __file__, "--measure", str(store), rule]
+                figures = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+                print_row(name, rule, *(f"{figure:.4g}" for figure in figures))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What every way to read batches is, for `benchmarks/loading_cases.py`, and what they share."""
+"""What every way to read batches is, for `benchmarks/loading_cases.py`."""
 
 import ctypes
 import hashlib
@@ -7,9 +7,7 @@ import mmap
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property
-from itertools import chain
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +22,7 @@ FIRST_NAME = 1_000_000
 BUSY_SECONDS = 0.02
 """What the busy trainer does with each batch, of processor time."""
 
-TENSORS = ("pixel_values", "g_pixel_values", "prompt_masks", "masks")
-
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
-
 STD = np.array([0.229, 0.224, 0.225], np.float32)
 
 COMPACT_SHAPES = {
@@ -37,18 +32,21 @@ COMPACT_SHAPES = {
     "masks": (1024, 128),
 }
 """Of one sample in compact form, all uint8: the large mask is packed to bits."""
+TENSORS = tuple(COMPACT_SHAPES)
 
-COMPACT_STORE = "compact.zarr"
-"""Our store with images that are stored compact."""
+STORED = {
+    "pixel_values": "images/pixel_values",
+    "g_pixel_values": "images/g_pixel_values",
+    "prompt_masks": "masks/prompt_masks",
+    "masks": "masks/masks",
+}
+"""The array of each tensor in a part of our store."""
 
 Arrays = Mapping[str, Any]
 
 
 class Case(ABC):
-    """A way to read batches. Imports belong into `__init__`: they are not timed."""
-
-    limit: int | None = None
-    """Batches of an epoch, where it is not the whole dataset."""
+    """A way to read batches of the datasets in a folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -59,7 +57,7 @@ class Case(ABC):
 
     def prepare(self) -> None:
         """Write the dataset in this reader's own format, from the compact arrays."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        raise NotImplementedError("it has no format of its own")
 
     def forget(self) -> None:
         """Unmap the pages of the folder's files, which can't be dropped from the page cache while they are mapped."""
@@ -134,72 +132,21 @@ def digest_row(arrays: Sequence[NDArray[Any]]) -> str:
     return digest.hexdigest()
 
 
-def normalize(stored: NDArray[np.uint8]) -> NDArray[np.float32]:
-    out = np.divide(stored, np.float32(255), dtype=np.float32)
-    np.subtract(out, MEAN[:, None, None], out=out)
-    return np.divide(out, STD[:, None, None], out=out)
-
-
-def expand(sample: Mapping[str, NDArray[np.uint8]]) -> dict[str, Any]:
-    """Make what the trainer gets of a sample in compact form, with numpy, as torch tensors."""
-    import torch
-
-    out = {
-        "pixel_values": normalize(sample["pixel_values"]),
-        "g_pixel_values": np.asarray(sample["g_pixel_values"]),
-        "prompt_masks": sample["prompt_masks"].astype(np.float32),
-        "masks": np.unpackbits(sample["masks"], axis=1).astype(np.float32),
-    }
-    if not out["g_pixel_values"].flags.writeable:
-        out["g_pixel_values"] = out["g_pixel_values"].copy()
-    return {name: torch.from_numpy(array) for name, array in out.items()}
+def new_batch() -> dict[str, NDArray[Any]]:
+    shapes = COMPACT_SHAPES | {"masks": (1024, 1024)}
+    dtypes = dict.fromkeys(TENSORS, np.float32) | {"g_pixel_values": np.uint8}
+    return {name: np.empty((BATCH_SIZE, *shape), dtypes[name]) for name, shape in shapes.items()}
 
 
 def compact_arrays(folder: Path) -> dict[str, NDArray[np.uint8]]:
     return {name: np.load(folder / "compact" / f"{name}.npy", mmap_mode="r") for name in TENSORS}
 
 
-class TorchCase(Case):
-    """Anything behind a plain `DataLoader`, with persistent workers that are forked."""
-
-    def __init__(self, folder: Path, workers: int) -> None:
-        import torch.utils.data
-
-        super().__init__(folder)
-        self._workers = workers
-        self._data = torch.utils.data
-
-    @abstractmethod
-    def dataset(self) -> Any:
-        """Return the torch dataset to read."""
-
-    def options(self) -> dict[str, Any]:
-        return {"shuffle": True}
-
-    @cached_property
-    def _loader(self) -> Any:
-        more: dict[str, Any] = (
-            {"persistent_workers": True, "multiprocessing_context": "fork"} if self._workers else {}
-        )
-        return self._data.DataLoader(
-            self.dataset(), batch_size=BATCH_SIZE, num_workers=self._workers, **self.options(), **more
-        )
-
-    def batches(self, epoch: int) -> Iterable[Arrays]:
-        return iter(self._loader)
-
-
-class Rows:
-    """A map-style dataset of a function from a row to the tensors of its sample."""
-
-    def __init__(self, count: int, read: Callable[[int], dict[str, Any]]) -> None:
-        self._count, self._read = count, read
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __getitem__(self, row: int) -> dict[str, Any]:
-        return self._read(row) | {"index": row + 1}
+def compact_rows(folder: Path) -> Iterable[dict[str, NDArray[np.uint8]]]:
+    """Yield the samples in compact form."""
+    stored = compact_arrays(folder)
+    for row in range(count_rows(folder)):
+        yield {name: np.array(array[row]) for name, array in stored.items()}
 
 
 def count_rows(folder: Path) -> int:
@@ -209,4 +156,4 @@ def count_rows(folder: Path) -> int:
 def list_places(folder: Path) -> list[tuple[int, int]]:
     """Return part and row of each sample; here every image has one mask."""
     counts = json.loads((folder / "places.json").read_text())
-    return list(chain.from_iterable([(part, row) for row in range(n)] for part, n in enumerate(counts)))
+    return [(part, row) for part, count in enumerate(counts) for row in range(count)]

@@ -2,7 +2,7 @@
 
 ::
 
-    python benchmarks/rivals.py FOLDER [NAME ...]       all by default
+    python benchmarks/rivals/environments.py FOLDER [NAME ...]       all by default
 
 One that can't be installed here is named, with the reason, on standard error and left out. FFCV is compiled against
 libraries that pip does not bring: OpenCV and libturbojpeg with their headers, and pkg-config.
@@ -12,6 +12,7 @@ import argparse
 import subprocess
 import sys
 import venv
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 FORMATS = ("datasets", "grain", "array-record", "pylance", "safetensors")
@@ -28,7 +29,15 @@ REQUIREMENTS = {
     "grain": FORMATS,
 }
 COMMON = ("torch", "pycocotools", "pillow")
-CONSTRAINTS = Path(__file__).parents[1] / "constraints.txt"
+CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"
+
+
+def parse_rivals(options: Sequence[str], known: Collection[str] = tuple(REQUIREMENTS)) -> dict[str, str]:
+    """Return the interpreter of each rival of `NAME=PYTHON`."""
+    pythons = dict(option.split("=", 1) for option in options)
+    if unknown := pythons.keys() - set(known):
+        raise SystemExit(f"unknown rival {sorted(unknown)}; known: {', '.join(known)}")
+    return pythons
 
 
 def make_environment(folder: Path, requirements: tuple[str, ...]) -> str | None:
@@ -49,7 +58,7 @@ def make_environment(folder: Path, requirements: tuple[str, ...]) -> str | None:
     return None
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(REQUIREMENTS)}")
@@ -64,8 +73,7 @@ def main() -> int:
             print(f"{name}: can't be installed here: {reason}", file=sys.stderr)
         else:
             print(f"{name}={where / 'bin/python'}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

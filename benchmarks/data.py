@@ -26,24 +26,22 @@ class Workload:
     name: str
     size: tuple[int, int]
     masks: int
-    bar: float
-    images: int
+    bar: float = 0
+    images: int = DISTINCT
     """What our pipeline converts: as many as one part holds in real use, so that the cost per part is in proportion."""
-    plain_images: int
+    plain_images: int = DISTINCT
     """What the plain program converts. It has no cost per part; a smaller number saves time."""
-    rounds: int
+    rounds: int = 1
 
     @property
     def source(self) -> str:
         return "sa1b" if self.size[1] > 1000 else "coco"
 
     def config(self, images: int, scenes_per_part: int) -> Config:
-        return parse_config({"source": self._options(images), "store": {"scenes_per_part": scenes_per_part}})
-
-    def _options(self, images: int) -> dict[str, str]:
-        if self.source == "sa1b":
-            return {"name": "sa1b"}
-        return {"name": "coco", "annotations": f"instances_{images}.json", "images": "images"}
+        source = {"name": self.source}
+        if self.source == "coco":
+            source |= {"annotations": f"instances_{images}.json", "images": "images"}
+        return parse_config({"source": source, "store": {"scenes_per_part": scenes_per_part}})
 
 
 def draw_photo(number: int, size: tuple[int, int]) -> Image.Image:
@@ -53,22 +51,14 @@ def draw_photo(number: int, size: tuple[int, int]) -> Image.Image:
     path = Path(skimage.__file__).parent / "data" / PHOTOS[number % len(PHOTOS)]
     picture = Image.open(path).convert("RGB")
     scale = min(picture.width / width, picture.height / height) * rng.uniform(0.7, 1)
-    left, top = (
-        rng.uniform(0, full - part * scale)
-        for full, part in ((picture.width, width), (picture.height, height))
-    )
+    left = rng.uniform(0, picture.width - width * scale)
+    top = rng.uniform(0, picture.height - height * scale)
     box = (left, top, left + width * scale, top + height * scale)
     picture = picture.resize((width, height), Image.Resampling.LANCZOS, box)
     if number // len(PHOTOS) % 2:
         picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     noisy = np.asarray(picture) + rng.normal(0, 4, (height, width, 1)) + rng.normal(0, 2, (height, width, 3))
     return Image.fromarray(noisy.round().clip(0, 255).astype(np.uint8))
-
-
-def encode_photo(number: int, size: tuple[int, int]) -> bytes:
-    stream = io.BytesIO()
-    draw_photo(number, size).save(stream, "JPEG", quality=90 if size[1] > 1000 else 88)
-    return stream.getvalue()
 
 
 def draw_outline(rng: np.random.Generator, size: tuple[int, int]) -> list[float]:
@@ -97,50 +87,46 @@ def draw_outlines(number: int, count: int, size: tuple[int, int]) -> list[list[f
     return outlines
 
 
+def encode_outline(outline: list[float], size: tuple[int, int]) -> dict[str, Any]:
+    """Return an outline as SA-1B has it: compressed run lengths."""
+    counts = coco_mask.merge(coco_mask.frPyObjects([outline], *size))["counts"]
+    return {"size": list(size), "counts": counts.decode()}
+
+
 def make_dataset(root: Path, workload: Workload, images: int) -> None:
     """Write SA-1B pairs with compressed run lengths, or COCO images with polygons, as those datasets have them."""
-    size, (height, width) = workload.size, workload.size
-    root.mkdir(parents=True)
-    folder = root / "images" if workload.source == "coco" else root
-    folder.mkdir(exist_ok=True)
-    photos = [encode_photo(number, size) for number in range(DISTINCT)]
-    files: list[Path] = []
-    outlines = [draw_outlines(number, workload.masks, size) for number in range(DISTINCT)]
+    size, is_coco = workload.size, workload.source == "coco"
+    folder = root / "images" if is_coco else root
+    folder.mkdir(parents=True)
+    masks: list[list[Any]] = []
+    for number in range(DISTINCT):
+        outlines = draw_outlines(number, workload.masks, size)
+        masks.append([[one] if is_coco else encode_outline(one, size) for one in outlines])
     entries: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
+    annotations: list[list[dict[str, Any]]] = []
     for number in range(images):
-        name = f"sa_{number + 1}" if workload.source == "sa1b" else f"{number + 1:012}"
+        name = f"{number + 1:012}" if is_coco else f"sa_{number + 1}"
+        path = folder / f"{name}.jpg"
         if number < DISTINCT:
-            files.append(folder / f"{name}.jpg")
-            files[number].write_bytes(photos[number])
+            stream = io.BytesIO()
+            draw_photo(number, size).save(stream, "JPEG", quality=88 if is_coco else 90)
+            path.write_bytes(stream.getvalue())
         else:
-            (folder / f"{name}.jpg").hardlink_to(files[number % DISTINCT])
-        here: list[dict[str, Any]] = []
-        for place, outline in enumerate(outlines[number % DISTINCT]):
-            about = {
-                "id": (number + 1) * 1000 + place,
-                "image_id": number + 1,
-                "category_id": 1,
-                "iscrowd": 0,
-            }
-            if workload.source == "coco":
-                here.append(about | {"segmentation": [outline]})
-            else:
-                rle = coco_mask.merge(coco_mask.frPyObjects([outline], height, width))
-                counts = rle["counts"].decode()
-                here.append(about | {"segmentation": {"size": [height, width], "counts": counts}})
-        image = {"image_id": number + 1, "width": width, "height": height, "file_name": f"{name}.jpg"}
-        if workload.source == "sa1b":
-            (root / f"{name}.json").write_text(json.dumps({"image": image, "annotations": here}))
+            path.hardlink_to(folder / f"{entries[number % DISTINCT]['file_name']}")
+        about = {"image_id": number + 1, "category_id": 1, "iscrowd": 0}
+        here = [
+            {"id": (number + 1) * 1000 + place, **about, "segmentation": mask}
+            for place, mask in enumerate(masks[number % DISTINCT])
+        ]
+        image = {"image_id": number + 1, "width": size[1], "height": size[0], "file_name": path.name}
+        if not is_coco:
+            path.with_suffix(".json").write_text(json.dumps({"image": image, "annotations": here}))
         entries.append({"id": number + 1, **image})
-        annotations += here
-    if workload.source == "coco":
+        annotations.append(here)
+    if is_coco:
         # One file for each number of images: reading the annotations is in proportion, too.
-        for count in sorted({images, min(workload.plain_images, images), DISTINCT}):
-            kept = [annotation for annotation in annotations if annotation["image_id"] <= count]
-            content = {
-                "images": entries[:count],
-                "annotations": kept,
-                "categories": [{"id": 1, "name": "thing"}],
-            }
+        for count in {images, min(workload.plain_images, images), DISTINCT}:
+            kept = [annotation for here in annotations[:count] for annotation in here]
+            content = {"images": entries[:count], "annotations": kept}
+            content["categories"] = [{"id": 1, "name": "thing"}]
             (root / f"instances_{count}.json").write_text(json.dumps(content))

@@ -1,0 +1,102 @@
+"""The floor that memory sets, for `benchmarks/loading_cases.py`."""
+
+import multiprocessing
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from case import BATCH_SIZE, MEAN, STD, Arrays, Case, compact_arrays, consume, new_batch, work
+from numpy.typing import NDArray
+
+from resizeonce.loader.kernels.native import native_loops
+
+ROWS = 128
+"""Rows kept in memory: many times the processor's caches."""
+PORTION = 8
+"""Batches that a worker fills when it is told to go, at least."""
+
+
+class Floor(Case):
+    """Rows in memory; each worker fills two buffers of its own in turn and reads them as the consumer does.
+
+    Args:
+        folder: as everywhere.
+        workers: how many.
+        processes: whether they are processes or threads.
+    """
+
+    def __init__(self, folder: Path, workers: int, *, processes: bool) -> None:
+        super().__init__(folder)
+        self._loops: Any = native_loops()
+        self._workers, self._processes = workers, processes
+        self._rows = {name: np.array(array[:ROWS]) for name, array in compact_arrays(folder).items()}
+        self._rows["masks"] = np.unpackbits(self._rows["masks"], axis=2)
+        self._pipes: list[Any] = []
+
+    def batches(self, epoch: int) -> Iterator[Arrays]:
+        batch = new_batch()
+        for start in range(0, ROWS, BATCH_SIZE):
+            rows = range(start, start + BATCH_SIZE)
+            self._fill(batch, rows)
+            yield batch | {"index": [row + 1 for row in rows]}
+
+    def time(self, seconds: float, *, busy: bool) -> dict[str, Any]:
+        if busy:
+            return self._time_trainer(seconds)
+        if not self._pipes:
+            self._start()
+        batches, started = 0, time.perf_counter()
+        while (spent := time.perf_counter() - started) < seconds:
+            portion = max(PORTION, int(batches * (seconds / max(spent, 0.1) - 1) / self._workers))
+            for pipe in self._pipes:
+                pipe.send(min(portion, 64))
+            for pipe in self._pipes:
+                batches += pipe.recv()
+        return {"samples": batches * BATCH_SIZE, "seconds": spent}
+
+    def _time_trainer(self, seconds: float) -> dict[str, Any]:
+        """Time the busy trainer alone: it gets the same batch again and again."""
+        batch = next(iter(self.batches(0)))
+        samples, started = 0, time.perf_counter()
+        while (spent := time.perf_counter() - started) < seconds:
+            samples += consume(batch)
+            work()
+        return {"samples": samples, "seconds": spent}
+
+    def _start(self) -> None:
+        start = multiprocessing.get_context("fork").Process if self._processes else threading.Thread
+        for _ in range(self._workers):
+            ours, theirs = multiprocessing.Pipe()
+            start(target=self._serve, args=(theirs,), daemon=True).start()
+            self._pipes.append(ours)
+        for pipe in self._pipes:
+            # The buffers' pages are made here.
+            pipe.send(4)
+            pipe.recv()
+
+    def _serve(self, pipe: Any) -> None:
+        buffers, rng = [new_batch(), new_batch()], np.random.default_rng()
+        with suppress(EOFError):
+            while True:
+                portion = pipe.recv()
+                for number in range(portion):
+                    batch = buffers[number % 2]
+                    self._fill(batch, rng.integers(0, ROWS, BATCH_SIZE).tolist())
+                    consume(batch)
+                pipe.send(portion)
+
+    def _fill(self, batch: Mapping[str, NDArray[Any]], rows: Sequence[int]) -> None:
+        stored, numbers = self._rows, np.array(rows, np.int64)
+
+        def addresses(name: str) -> NDArray[np.int64]:
+            return stored[name].ctypes.data + numbers * stored[name][0].nbytes
+
+        self._loops.normalize_rows(addresses("pixel_values"), MEAN, STD, batch["pixel_values"])
+        self._loops.copy_rows(addresses("g_pixel_values"), batch["g_pixel_values"])
+        batch["prompt_masks"][:] = stored["prompt_masks"][numbers]
+        for row, out in zip(rows, batch["masks"], strict=True):
+            self._loops.widen(stored["masks"][row], out)

@@ -1,0 +1,105 @@
+"""The plain way, which is the oracle of the benchmarks: raw files to arrays with json, Pillow and pycocotools as they come.
+
+What is converted plainly, what other projects' writers are given, and what resizing at train time does. Nothing of this
+project is imported here: the environments of other projects don't have to hold it.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+IMAGE_SIZES = {"pixel_values": 448, "g_pixel_values": 1024}
+MASK_SIZES = {"prompt_masks": 16, "masks": 1024}
+SHAPES = {
+    **{name: (3, size, size) for name, size in IMAGE_SIZES.items()},
+    **{name: (size, size) for name, size in MASK_SIZES.items()},
+}
+"""Of the arrays of a sample."""
+
+
+@dataclass(frozen=True)
+class RawMask:
+    """An annotation as it stands in the file: run lengths or polygons."""
+
+    object_id: str
+    category: str
+    segmentation: Any
+
+
+@dataclass(frozen=True)
+class RawImage:
+    """An image file and its annotations."""
+
+    key: str
+    path: Path
+    size: tuple[int, int]
+    masks: list[RawMask]
+
+
+def read_sa1b(path: Path) -> RawImage:
+    """Read the annotations of an SA-1B pair, whose json this is."""
+    content = json.loads(path.read_bytes())
+    size = content["image"]["height"], content["image"]["width"]
+    masks = [RawMask(str(one["id"]), "", one["segmentation"]) for one in content["annotations"]]
+    return RawImage(f"sa1b/{path.stem}", path.with_suffix(".jpg"), size, masks)
+
+
+def read_coco(path: Path) -> Iterator[RawImage]:
+    """Read an instances file; images lie beside it, in `images`."""
+    content = json.loads(path.read_bytes())
+    names = {category["id"]: category["name"] for category in content["categories"]}
+    by_image: dict[int, list[RawMask]] = {}
+    for one in content["annotations"]:
+        mask = RawMask(str(one["id"]), names[one["category_id"]], one["segmentation"])
+        by_image.setdefault(one["image_id"], []).append(mask)
+    for image in content["images"]:
+        size, file = (image["height"], image["width"]), path.parent / "images" / image["file_name"]
+        yield RawImage(f"coco/{image['id']}", file, size, by_image[image["id"]])
+
+
+def read_raw(root: Path, count: int) -> Iterator[RawImage]:
+    """Yield the first `count` images of a dataset that `data.make_dataset` wrote."""
+    if (root / "images").exists():
+        yield from read_coco(root / f"instances_{count}.json")
+    else:
+        yield from (read_sa1b(root / f"sa_{number}.json") for number in range(1, count + 1))
+
+
+def make_images(path: Path) -> tuple[dict[str, NDArray[np.uint8]], tuple[int, int]]:
+    """Return both images of a file, uint8 [3, S, S], and its height and width."""
+    image = Image.open(path).convert("RGB")
+    resized = {
+        name: np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
+        for name, size in IMAGE_SIZES.items()
+    }
+    arrays = {name: np.ascontiguousarray(array.transpose(2, 0, 1)) for name, array in resized.items()}
+    return arrays, (image.height, image.width)
+
+
+def run_lengths(segmentation: Any, size: tuple[int, int]) -> Any:
+    """Return run lengths as pycocotools takes them."""
+    if isinstance(segmentation, list):
+        return coco_mask.merge(coco_mask.frPyObjects(segmentation, *size))
+    return segmentation
+
+
+def make_masks(rle: Any) -> dict[str, NDArray[np.uint8]]:
+    """Return both masks of an object, uint8 [S, S], 0 or 1."""
+    mask = Image.fromarray(coco_mask.decode(rle))
+    return {
+        name: np.asarray(mask.resize((size, size), Image.Resampling.NEAREST))
+        for name, size in MASK_SIZES.items()
+    }
+
+
+def make_sample(raw: RawImage) -> dict[str, NDArray[np.uint8]]:
+    """Return the four arrays of an image with its first mask, uint8."""
+    images, _ = make_images(raw.path)
+    return images | make_masks(run_lengths(raw.masks[0].segmentation, raw.size))

@@ -1,0 +1,87 @@
+"""The writers of other projects against ours, for `benchmarks/convert.py --rivals`."""
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from case import STORED
+from measure import Times, compare, spread
+from numpy.typing import NDArray
+
+from rivals.write_once import PACKAGES as WRITERS
+from rivals.write_once import digest
+
+__all__ = ["WRITERS", "compare_writers"]
+
+ROUNDS = 3
+
+
+def read_store(store: Path) -> Iterator[list[NDArray[Any]]]:
+    """Yield the four arrays of each sample of a store in which every image has one mask."""
+    for folder in sorted(store.glob("part-*")):
+        part = zarr.open_group(folder, mode="r")
+        arrays: list[Any] = [part[path] for path in STORED.values()]
+        for row in range(arrays[0].shape[0]):
+            yield [np.asarray(array[row]) for array in arrays]
+
+
+def run_rival(name: str, python: str, root: Path, count: int, out: Path, *more: str) -> dict[str, Any]:
+    """Run one rival in its own interpreter; "error" says why it could not."""
+    command = [python, "-m", "rivals.write_once", name, str(root), str(count), str(out), *more]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    lines = done.stdout.strip().splitlines()
+    if done.returncode or not lines:
+        return {"error": (done.stderr.strip().splitlines() or ["no output"])[-1]}
+    result: dict[str, Any] = json.loads(lines[-1])
+    return result
+
+
+def compare_writers(
+    ours: Callable[[Path], Any],
+    pythons: dict[str, str],
+    root: Path,
+    count: int,
+    scratch: Path,
+    clean: Callable[[Path], None],
+) -> dict[str, Times]:
+    """Have ours and each rival convert the same images in turns; print the rates, and return the times by name.
+
+    Args:
+        ours: converts them to the path that it is given.
+        pythons: interpreters by the name of the rival; one that can't be run is named, and left out.
+        root: the raw dataset, absolute.
+        count: its images.
+        scratch: where to write, absolute.
+        clean: empties that folder.
+    """
+    clean(scratch)
+    expected = digest(read_store(ours(scratch / "store").store))
+    versions = {"ours": ""}
+    for name, python in pythons.items():
+        clean(scratch)
+        checked = run_rival(name, python, root, count, scratch / name, "--verify")
+        if "error" in checked:
+            print(f"  {name}: not run: {checked['error']}")
+            continue
+        assert checked["digest"] == expected, f"{name} holds other pixels"
+        versions[name] = checked["version"]
+    times = {name: Times() for name in versions}
+    for _ in range(ROUNDS):
+        clean(scratch)
+        times["ours"].add(count, lambda: ours(scratch / "store"))
+        for name in list(versions)[1:]:
+            clean(scratch)
+            measured = run_rival(name, pythons[name], root, count, scratch / name)
+            times[name].wall.append(measured["seconds"] / count)
+            times[name].cpu.append(measured["cpu_seconds"] / count)
+    for name, spent in times.items():
+        rate = f"{spread((1 / one for one in spent.wall), 1)} images/s; {spent} ms an image"
+        ratio = f"; ours / it {compare(spent, times['ours'])}" if name != "ours" else ""
+        print(f"  {f'{name} {versions[name]}'.strip():<18}{rate}{ratio}", flush=True)
+    return times
