@@ -214,7 +214,8 @@ class _Worker:
             try:
                 executor = ProcessPoolExecutor(1, context, _begin, (self._ticks, self._number))
                 with safe_path():
-                    pid = executor.submit(os.getpid).result()
+                    begun = executor.submit(os.getpid)
+                pid = begun.result()
                 if self._prepare is not None:
                     self._prepared = executor.submit(self._prepare)
             except BrokenProcessPool as err:
