@@ -27,7 +27,7 @@ $(STAMP): pyproject.toml $(CONSTRAINTS)
 demo: $(STAMP) ## write small raw datasets, convert each, read a batch of each through the loader
 	$(BIN)/python tests/support/demo.py $(DEMO)
 
-convert: $(STAMP) ## convert a dataset: make convert CONFIG=configs/coco.toml ROOT=... OUT=... [ARGS=...]
+convert: $(STAMP) ## convert a dataset: make convert CONFIG=coco ROOT=... OUT=... [ARGS=...]
 	$(BIN)/resizeonce convert $(CONFIG) --root $(ROOT) --out $(OUT) $(ARGS)
 
 verify: $(STAMP) ## check a store: make verify STORE=... [ARGS=...]
