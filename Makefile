@@ -25,7 +25,7 @@ $(STAMP): pyproject.toml $(CONSTRAINTS)
 	@touch $@
 
 demo: $(STAMP) ## write small raw datasets, convert each, read a batch of each through the loader
-	$(BIN)/python tests/support/demo.py $(DEMO)
+	$(BIN)/python examples/demo.py $(DEMO)
 
 convert: $(STAMP) ## convert a dataset: make convert CONFIG=coco ROOT=... OUT=... [ARGS=...]
 	$(BIN)/resizeonce convert $(CONFIG) --root $(ROOT) --out $(OUT) $(ARGS)
@@ -56,15 +56,15 @@ test-device: $(STAMP) ## on a machine with a CUDA device, and a torch for it: co
 	$(BIN)/python -m pytest tests/loader/test_device.py tests/loader/test_compact.py -rs
 
 fuzz-store: $(STAMP) ## flip 2,000 bits of small stores, forge 5,000 under right checksums, let servers lie 500 times: each found, harmless or refused
-	PYTHONPATH=tests/support $(BIN)/python tests/fuzz/fuzz_store.py 2000
-	PYTHONPATH=tests/support $(BIN)/python tests/fuzz/fuzz_forged.py 5000
-	PYTHONPATH=tests/support $(BIN)/python tests/fuzz/fuzz_servers.py 500
+	PYTHONPATH=tests/support:examples $(BIN)/python tests/fuzz/fuzz_store.py 2000
+	PYTHONPATH=tests/support:examples $(BIN)/python tests/fuzz/fuzz_forged.py 5000
+	PYTHONPATH=tests/support:examples $(BIN)/python tests/fuzz/fuzz_servers.py 500
 
 fuzz-inputs: $(STAMP) ## convert 2,000 damaged raw datasets; each must give rejects or right samples
-	PYTHONPATH=tests/support $(BIN)/python tests/fuzz/fuzz_inputs.py --count 2000 --seed 0
+	PYTHONPATH=tests/support:examples $(BIN)/python tests/fuzz/fuzz_inputs.py --count 2000 --seed 0
 
 soak: $(STAMP) ## kill conversions of every source 200 times at random moments; the stores must be those of undisturbed runs
-	PYTHONPATH=tests/support $(BIN)/python tests/fuzz/soak.py 200
+	PYTHONPATH=tests/support:examples $(BIN)/python tests/fuzz/soak.py 200
 
 docs: $(STAMP) ## write docs/cli.md from the commands' own help
 	$(BIN)/python tests/support/cli_page.py

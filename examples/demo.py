@@ -28,7 +28,7 @@ from resizeonce.preprocess import RunOptions, convert
 from resizeonce.preprocess.cli_text import format_bytes
 from resizeonce.preprocess.config import load_config
 
-CONFIGS = Path(__file__).parents[2] / "configs"
+CONFIGS = Path(__file__).parents[1] / "configs"
 
 DATASETS = (
     ("SA-V pairs as npz", "npz", "npz", ()),
