@@ -10,7 +10,7 @@ RIVALS ?= .rivals
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo convert verify lint format test test-slow test-frameworks test-device fuzz-store fuzz-inputs soak docs bench clean
+.PHONY: help install demo convert verify lint format test test-slow test-wheel test-frameworks test-device fuzz-store fuzz-inputs soak docs bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ test: $(STAMP) ## the test suite
 
 test-slow: $(STAMP) ## what the suite leaves out of its wide grids, and of compiling
 	$(BIN)/python -m pytest -n 3 --dist worksteal -m slow
+
+test-wheel: $(STAMP) ## build the wheel, install it into a clean environment, convert and train there beside modules of the same names
+	$(BIN)/python -m pytest -m "" tests/test_packaging.py
 
 test-frameworks: $(STAMP) ## install Lightning, accelerate and torchdata, and train with each
 	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[frameworks]'
