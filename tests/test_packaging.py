@@ -198,6 +198,9 @@ def clean_environment(folder: Path, *installed: object) -> Path:
     )
     pip = (sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-index", "--no-deps")
     run(*pip, "--no-build-isolation", "--ignore-installed", *installed, cwd=folder)
+    # Once, and not in each of the workers.
+    for module in ("preprocess.tensors.engine", "loader.kernels.warm"):
+        run(python, "-m", f"resizeonce.{module}", cwd=folder)
     return python
 
 
