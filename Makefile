@@ -10,7 +10,7 @@ RIVALS ?= .rivals
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo convert verify lint format test test-slow test-frameworks test-device fuzz-store fuzz-inputs soak docs bench clean
+.PHONY: help install demo convert verify lint format test test-slow test-wheel test-frameworks test-device fuzz-store fuzz-inputs soak docs bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
@@ -25,9 +25,9 @@ $(STAMP): pyproject.toml $(CONSTRAINTS)
 	@touch $@
 
 demo: $(STAMP) ## write small raw datasets, convert each, read a batch of each through the loader
-	$(BIN)/python tests/support/demo.py $(DEMO)
+	$(BIN)/python examples/demo.py $(DEMO)
 
-convert: $(STAMP) ## convert a dataset: make convert CONFIG=configs/coco.toml ROOT=... OUT=... [ARGS=...]
+convert: $(STAMP) ## convert a dataset: make convert CONFIG=coco ROOT=... OUT=... [ARGS=...]
 	$(BIN)/resizeonce convert $(CONFIG) --root $(ROOT) --out $(OUT) $(ARGS)
 
 verify: $(STAMP) ## check a store: make verify STORE=... [ARGS=...]
@@ -48,6 +48,9 @@ test: $(STAMP) ## the test suite
 test-slow: $(STAMP) ## what the suite leaves out of its wide grids, and of compiling
 	$(BIN)/python -m pytest -n 3 --dist worksteal -m slow
 
+test-wheel: $(STAMP) ## build the wheel, install it into a clean environment, convert and train there beside modules of the same names
+	$(BIN)/python -m pytest -m "" tests/test_packaging.py
+
 test-frameworks: $(STAMP) ## install Lightning, accelerate and torchdata, and train with each
 	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[frameworks]'
 	$(BIN)/python -m pytest tests/loader/test_frameworks.py
@@ -56,15 +59,15 @@ test-device: $(STAMP) ## on a machine with a CUDA device, and a torch for it: co
 	$(BIN)/python -m pytest tests/loader/test_device.py tests/loader/test_compact.py -rs
 
 fuzz-store: $(STAMP) ## flip 2,000 bits of small stores, forge 5,000 under right checksums, let servers lie 500 times: each found, harmless or refused
-	PYTHONPATH=tests/support $(BIN)/python tests/fuzz/fuzz_store.py 2000
-	PYTHONPATH=tests/support $(BIN)/python tests/fuzz/fuzz_forged.py 5000
-	PYTHONPATH=tests/support $(BIN)/python tests/fuzz/fuzz_servers.py 500
+	PYTHONPATH=tests/support:examples $(BIN)/python tests/fuzz/fuzz_store.py 2000
+	PYTHONPATH=tests/support:examples $(BIN)/python tests/fuzz/fuzz_forged.py 5000
+	PYTHONPATH=tests/support:examples $(BIN)/python tests/fuzz/fuzz_servers.py 500
 
 fuzz-inputs: $(STAMP) ## convert 2,000 damaged raw datasets; each must give rejects or right samples
-	PYTHONPATH=tests/support $(BIN)/python tests/fuzz/fuzz_inputs.py --count 2000 --seed 0
+	PYTHONPATH=tests/support:examples $(BIN)/python tests/fuzz/fuzz_inputs.py --count 2000 --seed 0
 
 soak: $(STAMP) ## kill conversions of every source 200 times at random moments; the stores must be those of undisturbed runs
-	PYTHONPATH=tests/support $(BIN)/python tests/fuzz/soak.py 200
+	PYTHONPATH=tests/support:examples $(BIN)/python tests/fuzz/soak.py 200
 
 docs: $(STAMP) ## write docs/cli.md from the commands' own help
 	$(BIN)/python tests/support/cli_page.py

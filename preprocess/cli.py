@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial, wraps
-from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import click
@@ -16,7 +15,7 @@ from ..loader.format.errors import PreprocessError
 from ..loader.format.metadata import read_attributes
 from ..loader.remote.protocol import shown
 from .cli_text import forecast_lines, info_lines, range_lines, report_lines
-from .config import Config, load_config
+from .config import SHIPPED, find_config, load_config
 from .errors import ConfigError
 from .printable import printable
 from .run.convert import convert, convert_range, finish, open_source
@@ -90,7 +89,7 @@ def main() -> None:
 
 
 @main.command("convert")
-@click.argument("config", type=click.Path(path_type=Path))
+@click.argument("config")
 @click.option("--root", required=True, type=click.Path(), help="Folder of the raw dataset, or its URL.")
 @click.option(
     "--out",
@@ -143,7 +142,7 @@ def main() -> None:
 @MAX_REJECTS
 @reporting_errors
 def convert_command(
-    config: Path,
+    config: str,
     root: str,
     out: str,
     overrides: tuple[str, ...],
@@ -155,9 +154,10 @@ def convert_command(
 ) -> None:
     """Convert the raw dataset that CONFIG describes into a store.
 
-    Run again after an interruption, it finishes what is missing.
+    CONFIG is a name that `resizeonce config` lists, or a TOML file. Run again after an interruption, it finishes what
+    is missing.
 
-    Example: resizeonce convert configs/coco.toml --root /data/coco --out coco.zarr --workers 8
+    Example: resizeonce convert coco --root /data/coco --out coco.zarr --workers 8
     """
     effective = load_config(config, overrides)
     if dry_run:
@@ -239,16 +239,28 @@ def info_command(store: str, as_json: bool) -> None:
 
 
 @main.command("config")
-@click.argument("config", type=click.Path(path_type=Path))
+@click.argument("config", required=False)
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a config key.")
+@click.option("--json", "as_json", is_flag=True, help="Print the effective settings, defaults included.")
 @reporting_errors
-def config_command(config: Path, overrides: tuple[str, ...]) -> None:
-    """Print the effective settings of CONFIG, defaults included, as JSON.
+def config_command(config: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
+    """List the configs that come with the package, or print CONFIG, one of them, to edit it.
 
-    Example: resizeonce config configs/coco.toml --set recipe.name=sa2va
+    With --json or --set, or where CONFIG is a file, print its effective settings as JSON, defaults included.
+
+    Example: resizeonce config coco > my.toml
     """
-    effective: Config = load_config(config, overrides)
-    click.echo(msgspec.json.format(msgspec.json.encode(effective.settings()), indent=1).decode())
+    if config is None:
+        for name, path in SHIPPED.items():
+            title = path.read_text("utf-8").partition("\n")[0].removeprefix("# ")
+            click.echo(f"{name:<11} {title}")
+        return
+    path = find_config(config)
+    if as_json or overrides or path != SHIPPED.get(config):
+        settings = load_config(config, overrides).settings()
+        click.echo(msgspec.json.format(msgspec.json.encode(settings), indent=1).decode())
+    else:
+        click.echo(path.read_bytes(), nl=False)
 
 
 @main.command("verify")

@@ -19,6 +19,10 @@ from .tensors.recipe import RECIPES, Recipe
 
 StructT = TypeVar("StructT", bound=msgspec.Struct)
 
+# Beside `preprocess` in a checkout as well as where it is installed.
+SHIPPED = {path.stem: path for path in sorted((Path(__file__).parents[1] / "configs").glob("*.toml"))}
+"""The configs that come with the package, by name."""
+
 
 class StoreOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Options of `[store]`."""
@@ -54,21 +58,35 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         }
 
 
-def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
-    """Read a config file and apply overrides of the form `section.key=value`.
+def find_config(config: Path | str) -> Path:
+    """Return the file that a config's name or path means; a file in the current folder comes before a shipped config of its name."""
+    name = str(config)
+    return SHIPPED[name] if name in SHIPPED and not Path(name).is_file() else Path(name)
+
+
+def load_config(config: Path | str, overrides: Iterable[str] = ()) -> Config:
+    """Read a config and apply overrides of the form `section.key=value`.
+
+    Args:
+        config: the name of one that comes with the package, such as `"refcoco"`, or the path of a TOML file.
+        overrides: what to set on top, each a string.
 
     Raises:
-        ConfigError: the file can't be read, or a key or a value is not one a config may have.
+        ConfigError: there is none, it can't be read, or a key or a value is not one a config may have.
     """
+    path = find_config(config)
     try:
         content = tomllib.loads(path.read_text("utf-8"))
     except OSError as err:
-        raise ConfigError(f"can't read the config {path}: {err.strerror}") from err
+        raise ConfigError(
+            f"can't read the config {path}: {err.strerror}{_nearest(path.stem.lower(), SHIPPED)}; "
+            f"those that come with the package: {', '.join(SHIPPED)}"
+        ) from err
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
-        raise ConfigError(f"{path} is no valid TOML: {err}") from err
+        raise ConfigError(f"{config} is no valid TOML: {err}") from err
     for override in overrides:
         _override(content, override)
-    return parse_config(content, str(path))
+    return parse_config(content, str(config))
 
 
 def parse_config(content: Mapping[str, Any], where: str = "config") -> Config:

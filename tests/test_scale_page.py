@@ -53,10 +53,18 @@ def bash_blocks() -> list[str]:
     return re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)
 
 
+def on_a_smaller_scale(command: str) -> str:
+    """Return a command of the page with the config of the test."""
+    assert "convert sa1b " in command
+    return command.replace("convert sa1b ", "convert configs/sa1b.toml ")
+
+
 def test_the_job_array_works_as_written(tmp_path: Path, dataset: tuple[Path, dict[str, str]]) -> None:
     root, whole = dataset
     script, submission = bash_blocks()
-    (tmp_path / "convert.sbatch").write_text(script.replace("--array=1-64", "--array=1-3"))
+    (tmp_path / "convert.sbatch").write_text(
+        on_a_smaller_scale(script).replace("--array=1-64", "--array=1-3")
+    )
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "sbatch").write_text(SBATCH)
     (tmp_path / "bin" / "sbatch").chmod(0o755)
@@ -102,7 +110,7 @@ def test_the_dask_cluster_works_as_written(tmp_path: Path, dataset: tuple[Path, 
     ]
     try:
         done = subprocess.run(
-            shlex.split(lines[2]),
+            shlex.split(on_a_smaller_scale(lines[2])),
             cwd=tmp_path,
             env=env,
             capture_output=True,

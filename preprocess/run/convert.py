@@ -55,7 +55,7 @@ def convert(
     """Convert a raw dataset into a store.
 
     Args:
-        config: what to build, or the TOML file that says so.
+        config: what to build; or the name of a shipped config, or the TOML file, that says so.
         root: the raw dataset's folder, or the URL of one.
         out: the store's folder or URL; made, resumed if it is unfinished, left alone if it is complete.
         run: how to run it.
@@ -67,7 +67,7 @@ def convert(
     if run.append and run.overwrite:
         raise ConfigError("--append adds to a store, and --overwrite removes it first: give one of them")
     started = time.monotonic()
-    config = config if isinstance(config, Config) else load_config(Path(config))
+    config = config if isinstance(config, Config) else load_config(config)
     root, out = _seen_by_all(root, run), _seen_by_all(out, run)
     destination = open_destination(out, run.scratch)
     out = destination.folder
@@ -121,7 +121,7 @@ def convert_range(
     at once, in any order.
 
     Args:
-        config: what to build, or the TOML file that says so.
+        config: what to build; or the name of a shipped config, or the TOML file, that says so.
         root: the raw dataset's folder.
         out: the store's folder or URL.
         part_range: which share.
@@ -137,7 +137,7 @@ def convert_range(
             "which would remove the others' work"
         )
     started = time.monotonic()
-    config = config if isinstance(config, Config) else load_config(Path(config))
+    config = config if isinstance(config, Config) else load_config(config)
     root, out = _seen_by_all(root, run), _seen_by_all(out, run)
     destination = open_destination(out, run.scratch)
     out = destination.folder

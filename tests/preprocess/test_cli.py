@@ -4,7 +4,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner, Result
-from stores import CONFIGS, coco_root
+from stores import CONFIGS, TINY, coco_root, options_of, tree_digest
 
 from resizeonce.preprocess.cli import main
 
@@ -95,6 +95,33 @@ def test_config_prints_the_effective_settings() -> None:
     settings = json.loads(run("config", CONFIG, "--set", "recipe.name=sa2va").output)
     assert settings["recipe"]["prompt_masks"] == {"filter": "torch-nearest", "size": 16}
     assert settings["source"]["crowds"] is False
+
+
+def test_config_prints_a_shipped_config_as_it_is_and_its_settings_where_they_are_asked_for() -> None:
+    assert run("config", "coco").stdout_bytes == Path(CONFIG).read_bytes()
+    assert run("config", "coco", "--json").output == run("config", CONFIG).output
+    assert run("config", CONFIG, "--json").output == run("config", CONFIG).output
+    assert json.loads(run("config", "coco", "--set", "source.crowds=true").output)["source"]["crowds"] is True
+    unknown = run("config", "cooc")
+    assert unknown.exit_code == 2
+    assert "(did you mean 'coco'?); those that come with the package: coco, grefcoco, npz," in unknown.stderr
+
+
+def test_config_alone_lists_the_shipped_configs() -> None:
+    lines = run("config").output.splitlines()
+    assert [line.split()[0] for line in lines] == [path.stem for path in sorted(CONFIGS.glob("*.toml"))]
+    assert lines[0] == "coco        COCO instances, train2017. Paths are relative to --root."
+
+
+def test_a_store_by_a_configs_name_is_that_by_its_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coco_root(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for config, out in ((CONFIG, "a"), ("coco", "b")):
+        arguments = ("--root", "coco", "--out", out, *options_of(TINY))
+        assert run("convert", config, *arguments).exit_code == 0
+    assert tree_digest(tmp_path / "a") == tree_digest(tmp_path / "b")
 
 
 def test_an_empty_store_says_why_and_gives_exit_code_5(tmp_path: Path) -> None:

@@ -64,6 +64,46 @@ def test_a_file_that_is_no_toml_is_refused(tmp_path: Path) -> None:
         load_config(tmp_path / "y.toml")
 
 
+def test_a_shipped_config_is_found_by_name_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    # A dataset's folder is often called so.
+    (tmp_path / "refcoco").mkdir()
+    for path in CONFIGS.glob("*.toml"):
+        assert load_config(path.stem) == load_config(path)
+    assert load_config("coco", ["source.crowds=true"]) == load_config(
+        CONFIGS / "coco.toml", ["source.crowds=true"]
+    )
+    with pytest.raises(ConfigError, match=r"^coco: unknown key 'source\.crowd'"):
+        load_config("coco", ["source.crowd=true"])
+
+
+def test_a_file_comes_before_the_shipped_config_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("coco", "coco.toml"):
+        Path(name).write_text('[source]\nname = "coco"\nimages = "mine"\n')
+    for config in ("coco", "./coco", "coco.toml", Path("coco")):
+        options = load_config(config).settings()["source"]
+        assert options["images"] == "mine"
+    assert load_config("sa1b").source == "sa1b"
+
+
+@pytest.mark.parametrize("config", ["refcoc", "REFCOCO", "./refcoco", "refcoco.toml", "configs/refcoco.toml"])
+def test_an_unknown_config_is_refused_with_the_nearest_name_and_all_others(
+    config: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError) as caught:
+        load_config(config)
+    assert f"can't read the config {Path(config)}: No such file" in str(caught.value)
+    assert "did you mean 'refcoco'?" in str(caught.value)
+    listed = str(caught.value).partition("come with the package: ")[2]
+    assert listed.split(", ") == [path.stem for path in sorted(CONFIGS.glob("*.toml"))]
+
+
 @pytest.mark.parametrize(
     ("override", "found"),
     [

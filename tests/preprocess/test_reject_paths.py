@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from miniature.bar import VIDEO_ID, write_bar_jpegs, write_bar_pngs
+from bar import VIDEO_ID, write_bar_jpegs, write_bar_pngs
 from miniature.every import WRITERS
 from miniature.npz import write_npz_single
 from miniature.openimages import write_openimages

@@ -1,6 +1,6 @@
 """Makes the golden store of a format version, with the code that brings the version: once, for ever.
 
-    python tests/support/make_golden.py 3
+    PYTHONPATH=examples python tests/support/make_golden.py 3
 
 takes `tests/golden/format-3/config.toml`, which is written by hand before, and writes beside it `raw` (the raw files, by what
 `RAW` has for the version), `store.zarr`, and `golden.json`: the digest of every file of the store, the batch of all of

@@ -43,8 +43,9 @@ def test_the_same_input_and_config_give_the_same_bytes_with_any_number_of_worker
     assert tree_digest(tmp_path / "b") == first
 
 
-def test_convert_is_a_function_of_the_package(tmp_path: Path) -> None:
-    report = preprocess.convert(CONFIGS / "coco.toml", coco_root(tmp_path), tmp_path / "out")
+@pytest.mark.parametrize("config", ["coco", CONFIGS / "coco.toml"])
+def test_convert_is_a_function_of_the_package(config: Path | str, tmp_path: Path) -> None:
+    report = preprocess.convert(config, coco_root(tmp_path), tmp_path / "out")
     assert report.attributes["totals"]["samples"] == 10
     assert report.num_rejects == 0
 

@@ -133,7 +133,8 @@ def run_script(folder: Path, workers: int, *, guard: str) -> subprocess.Complete
     script = folder / "script.py"
     script.write_text(SCRIPT.replace("GUARD", guard))
     command = [sys.executable, str(script), str(folder), str(workers)]
-    path = {"PYTHONPATH": str(Path(__file__).parents[2] / "support")}
+    project = Path(__file__).parents[3]
+    path = {"PYTHONPATH": f"{project / 'tests' / 'support'}:{project / 'examples'}"}
     return subprocess.run(command, check=False, capture_output=True, text=True, env=path, timeout=120)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from miniature.bar import (
+from bar import (
     COUNT,
     HEIGHT,
     VIDEO_ID,

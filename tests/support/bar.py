@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from miniature.sav import rle_of
 from numpy.typing import NDArray
 from PIL import Image
-
-from miniature.sav import rle_of
 
 HEIGHT, WIDTH, STEP = 48, 144, 2
 COUNT = 49

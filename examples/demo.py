@@ -23,12 +23,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from resizeonce import loader
-from resizeonce.preprocess import RunOptions, convert
-from resizeonce.preprocess.cli_text import format_bytes
-from resizeonce.preprocess.config import load_config
-
-CONFIGS = Path(__file__).parents[2] / "configs"
+from resizeonce.loader import SampleDataset, collate
+from resizeonce.preprocess import convert, load_config
 
 DATASETS = (
     ("SA-V pairs as npz", "npz", "npz", ()),
@@ -97,17 +93,15 @@ def main() -> None:
     print(f"raw datasets written to {demo / 'raw'} in {time.monotonic() - started:.1f} s")
     for title, folder, config, overrides in DATASETS:
         store = demo / "stores" / f"{folder}.zarr"
-        report = convert(
-            load_config(CONFIGS / f"{config}.toml", overrides), demo / "raw" / folder, store, RunOptions()
-        )
+        report = convert(load_config(config, overrides), demo / "raw" / folder, store)
         totals = report.attributes["totals"]
         print(f"\n{title}: {store}")
         print(
             f"  {totals['images']} images, {totals['masks']} masks, {totals['samples']} samples, "
-            f"{report.num_rejects} rejects, {format_bytes(totals['bytes'])} in {report.seconds:.1f} s"
+            f"{report.num_rejects} rejects, {totals['bytes'] / 1e6:.1f} MB in {report.seconds:.1f} s"
         )
-        dataset = loader.SampleDataset(store)
-        batch = next(iter(DataLoader(dataset, batch_size=4, shuffle=True, collate_fn=loader.collate)))
+        batches = DataLoader(SampleDataset(store), batch_size=4, shuffle=True, collate_fn=collate)
+        batch = next(iter(batches))
         for key, value in batch.items():
             print("  {:<17} {:<20} {:<14} {}".format(*describe(key, value)))
     print(

@@ -1,0 +1,1 @@
+"""A config for each dataset; `resizeonce config` lists them."""
