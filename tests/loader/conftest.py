@@ -1,4 +1,4 @@
-"""Stores that tests only read, made once."""
+"""Stores that tests only read, made once; and the mailboxes of the datasets that a test makes."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ from miniature.refcoco import write_refcoco
 from miniature.shapes import picture_of
 from stores import CONFIGS, TINY, coco_store
 
+from resizeonce.loader.buffers.dataloader_slots import Mailbox
 from resizeonce.preprocess.config import load_config
 from resizeonce.preprocess.run.convert import convert
 
@@ -26,3 +27,16 @@ def sentences(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_refcoco(folder / "raw", [picture_of(60, 90, seed) for seed in range(8)])
     convert(load_config(CONFIGS / "refcoco.toml", TINY), folder / "raw", folder / "refcoco.zarr")
     return folder / "refcoco.zarr"
+
+
+@pytest.fixture
+def mailboxes(monkeypatch: pytest.MonkeyPatch) -> list[Mailbox]:
+    """Those of the datasets that are made, in their order."""
+    made: list[Mailbox] = []
+
+    def make() -> Mailbox:
+        made.append(Mailbox())
+        return made[-1]
+
+    monkeypatch.setattr(Mailbox, "make", make)
+    return made

@@ -103,7 +103,7 @@ def test_parts_of_one_group_of_samples_are_open_at_once_and_no_more(
     coco_store(tmp_path, "store.scenes_per_part=1")
     store = Store(tmp_path / "coco.zarr")
     expected = store.batch(range(len(store)))
-    monkeypatch.setattr(Store, "_max_open_parts", lambda _: 2)
+    monkeypatch.setattr("resizeonce.loader.store.MAX_OPEN_PARTS", 2)
     opened: list[weakref.ref[Part]] = []
     most = 0
 
@@ -132,7 +132,8 @@ def test_a_column_that_points_nowhere_names_the_sample(
     part, _ = store.locate(1)
     broken = part.column(column).copy()
     broken[:] = 0x7FFFFFF
-    monkeypatch.setitem(part._columns, column, broken)
+    sound = part.column
+    monkeypatch.setattr(part, "column", lambda path: broken if path == column else sound(path))
     with pytest.raises(SampleError, match="sample 1 of"):
         store.batch([1])
 
@@ -146,7 +147,7 @@ def test_every_loop_of_a_batch_is_loaded_with_the_dataset_before_workers_are_for
     script = (
         "import sys; from resizeonce.loader import SampleDataset; from resizeonce.loader.kernels import native, object_code; "
         "dataset = SampleDataset(sys.argv[1]); assert native.native_loops.cache_info().currsize == 1; "
-        "object_code._link = object_code.compiled = None; dataset.__getitems__([0, 1, 2]); "
+        "object_code.link = object_code.compiled = None; dataset.__getitems__([0, 1, 2]); "
         # The compiler itself is not: it takes longer to import than all else.
         "assert 'numba' not in sys.modules"
     )

@@ -60,8 +60,8 @@ def test_a_refused_write_stops_the_run_and_the_next_one_goes_on(
 
     with monkeypatch.context() as refusing:
         if where == "row":
-            write = shard_writer.ShardWriter._write
-            refusing.setattr(shard_writer.ShardWriter, "_write", lambda *a: (refuse_after(90), write(*a))[1])
+            extend = shard_writer.ShardWriter.extend
+            refusing.setattr(shard_writer.ShardWriter, "extend", lambda *a: (refuse_after(45), extend(*a))[1])
         elif where == "sync":
             refusing.setattr("resizeonce.preprocess.store.part_writer.sync", lambda *_: refuse_after(120))
         elif where == "rename":
