@@ -1,5 +1,7 @@
 """Stores that tests only read, made once; and the mailboxes of the datasets that a test makes."""
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,11 +15,22 @@ from resizeonce.preprocess.run.convert import convert
 
 
 @pytest.fixture(scope="session")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def coco_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Gives the COCO store of a recipe's overrides; who changes one copies it before."""
+
+    @cache
+    def make(*overrides: str) -> Path:
+        folder = tmp_path_factory.mktemp("coco")
+        coco_store(folder, *overrides)
+        return folder / "coco.zarr"
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def store(coco_of: Callable[..., Path]) -> Path:
     """A COCO store of ten masks in three parts, of small tensors."""
-    folder = tmp_path_factory.mktemp("tiny")
-    coco_store(folder)
-    return folder / "coco.zarr"
+    return coco_of()
 
 
 @pytest.fixture(scope="session")
