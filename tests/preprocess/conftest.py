@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from stores import coco_store
+from stores import coco_store, tree_digest
 
 
 @pytest.fixture(scope="session")
@@ -13,6 +13,12 @@ def converted_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("converted")
     coco_store(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def whole(converted_once: Path) -> dict[str, str]:
+    """The digest of every file of that store, which an undisturbed run made."""
+    return tree_digest(converted_once / "coco.zarr")
 
 
 @pytest.fixture
