@@ -64,7 +64,8 @@ class Mailbox:
                 os.close(descriptor)
                 raise
         self._descriptor = descriptor
-        self._table = np.frombuffer(mmap.mmap(descriptor, _TABLE_BYTES), _ENTRY, NUM_REGIONS)
+        self.table = np.frombuffer(mmap.mmap(descriptor, _TABLE_BYTES), _ENTRY, NUM_REGIONS)
+        """Of each region, the process that has it and the states of its slots."""
         self._region: tuple[int, int] | None = None
         self._maps: dict[int, NDArray[np.uint8]] = {}
         self.name = name or (os.getpid(), next(_numbers))
@@ -92,7 +93,7 @@ class Mailbox:
         region = self._own_region()
         if region is None:
             return None
-        free = np.flatnonzero(self._table[region]["state"] == FREE)
+        free = np.flatnonzero(self.table[region]["state"] == FREE)
         if not len(free):
             return None
         slot = region * SLOTS_PER_REGION + int(free[0])
@@ -123,7 +124,7 @@ class Mailbox:
         self._set_state(slot, LENT)
 
     def _set_state(self, slot: int, state: int) -> None:
-        self._table["state"][divmod(slot, SLOTS_PER_REGION)] = state
+        self.table["state"][divmod(slot, SLOTS_PER_REGION)] = state
 
     def _own_region(self) -> int | None:
         """Return this process's region, taken when it is first asked for: after a fork, the child's own."""
@@ -133,16 +134,16 @@ class Mailbox:
                 region = next(self._vacant_regions(), None)
                 if region is None:
                     return None
-                self._table[region]["pid"] = pid
-                self._table[region]["started"] = _start_time(pid)
+                self.table[region]["pid"] = pid
+                self.table[region]["started"] = _start_time(pid)
                 # What a dead worker had posted was never received; what the trainer still holds stays lent.
-                states = self._table[region]["state"]
+                states = self.table[region]["state"]
                 states[states == POSTED] = FREE
             self._region = (pid, region)
         return self._region[1]
 
     def _vacant_regions(self) -> Iterator[int]:
-        for region, entry in enumerate(self._table):
+        for region, entry in enumerate(self.table):
             if not entry["pid"] or _start_time(int(entry["pid"])) != entry["started"]:
                 yield region
 

@@ -16,7 +16,7 @@ from ..format.gradient import room_shape
 from .decode_buffers import SCRATCH
 from .object_code import load_functions
 
-_ARGUMENTS = {
+ARGUMENTS = {
     "copy_rows": "anan",
     "normalize_rows": "anaaan",
     "widen": "aan",
@@ -39,7 +39,7 @@ class NativeLoops:
     def __init__(self, addresses: Mapping[str, int]) -> None:
         functions: dict[str, Any] = {
             name: ctypes.CFUNCTYPE(None, *[_KINDS[kind] for kind in kinds])(addresses[name])
-            for name, kinds in _ARGUMENTS.items()
+            for name, kinds in ARGUMENTS.items()
         }
         self._copy_rows = functions["copy_rows"]
         self._normalize_rows = functions["normalize_rows"]

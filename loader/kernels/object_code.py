@@ -102,24 +102,24 @@ class ObjectCode:
 def load_functions() -> Mapping[str, int] | None:
     """Return the addresses of the functions of `loader.kernels.row_loops` by name; None where there is no numba to compile them."""
     try:
-        name = _file_name()
+        name = file_name()
     except (OSError, ImportError) as err:
         warnings.warn(f"batches are filled by numpy, more slowly: {err}", stacklevel=2)
         return None
     if name is None:
         return None
-    for folder in _folders():
+    for folder in folders():
         # Missing, not ours to read, or damaged: then it is made anew.
         with suppress(OSError, ObjectCodeError):
-            return _link(ObjectCode.from_bytes((folder / name).read_bytes()))
+            return link(ObjectCode.from_bytes((folder / name).read_bytes()))
     module = compiled("resizeonce.loader.kernels.row_loops")
     if module is None:
         return None
-    _keep(name, _make(module.FUNCTIONS))
+    _keep(name, make_code(module.FUNCTIONS))
     return {name: function.address for name, function in module.FUNCTIONS.items()}
 
 
-def _file_name() -> str | None:
+def file_name() -> str | None:
     """Return the name of the file that holds object code for this processor, these sources and versions.
 
     Raises:
@@ -152,7 +152,7 @@ def _digest(parts: Iterable[bytes]) -> str:
     return digest.hexdigest()
 
 
-def _folders() -> list[Path]:
+def folders() -> list[Path]:
     """Return where object code may be kept, the best place first."""
     chosen, home = os.environ.get("NUMBA_CACHE_DIR"), os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     folders = [Path(chosen)] if chosen else []
@@ -165,7 +165,7 @@ def _folders() -> list[Path]:
 
 def _keep(name: str, made: ObjectCode) -> None:
     """Write object code to the first place that can be written to."""
-    for folder in _folders():
+    for folder in folders():
         unfinished = folder / f"{name}.{os.getpid()}.{threading.get_ident()}"
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -183,7 +183,7 @@ def _keep(name: str, made: ObjectCode) -> None:
     )
 
 
-def _make(functions: Mapping[str, Any]) -> ObjectCode:
+def make_code(functions: Mapping[str, Any]) -> ObjectCode:
     """Return functions that numba compiled as one piece of object code."""
     llvm: Any = import_module("llvmlite.binding")
     registry: Any = import_module("numba.core.registry")
@@ -205,7 +205,7 @@ def _make(functions: Mapping[str, Any]) -> ObjectCode:
     )
 
 
-def _link(made: ObjectCode) -> dict[str, int]:
+def link(made: ObjectCode) -> dict[str, int]:
     """Load object code into this process, for as long as it runs; return the address of each function by name."""
     llvm: Any = import_module("llvmlite.binding")
     # LLVM ends the process where a name is missing.

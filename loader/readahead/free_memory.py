@@ -3,8 +3,8 @@
 from contextlib import suppress
 from pathlib import Path
 
-_PROC = Path("/proc")
-_CGROUPS = Path("/sys/fs/cgroup")
+PROC = Path("/proc")
+CGROUPS = Path("/sys/fs/cgroup")
 
 
 def available_bytes() -> int:
@@ -13,7 +13,7 @@ def available_bytes() -> int:
     A container's limit counts, whatever the machine has: what is read from files is charged to it as well.
     """
     try:
-        lines = (_PROC / "meminfo").read_text().splitlines()
+        lines = (PROC / "meminfo").read_text().splitlines()
         free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
     except (OSError, StopIteration, ValueError):
         return 0
@@ -24,9 +24,9 @@ def _limits() -> list[int]:
     """Return what the control group of this process has left, and those it is in (cgroup v2, or v1's own mount)."""
     found: list[int] = []
     with suppress(OSError, ValueError):
-        for line in (_PROC / "self/cgroup").read_text().splitlines():
+        for line in (PROC / "self/cgroup").read_text().splitlines():
             _, controllers, name = line.split(":", 2)
-            root = _CGROUPS / "memory" if "memory" in controllers.split(",") else _CGROUPS
+            root = CGROUPS / "memory" if "memory" in controllers.split(",") else CGROUPS
             group = root / name.lstrip("/")
             for folder in (group, *group.parents):
                 for limit, used, cached in (
@@ -37,7 +37,7 @@ def _limits() -> list[int]:
                     with suppress(OSError, ValueError):
                         most, taken = (int((folder / file).read_text()) for file in (limit, used))
                         found.append(max(most - taken + _read_stat(folder, cached), 0))
-                if folder == _CGROUPS:
+                if folder == CGROUPS:
                     break
     return found
 

@@ -28,7 +28,7 @@ from .disk_threads import DISK_THREADS
 _POPULATE_READ = 22
 """MADV_POPULATE_READ, of which Python has no name: fault in, as reading would, and wait until all is there."""
 
-_LARGE_PAGE_SIZE = Path("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size")
+LARGE_PAGE_SIZE = Path("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size")
 
 
 class MappedFile:
@@ -54,7 +54,7 @@ class MappedFile:
         """uint8 [N]."""
         self.address: int = self.bytes.ctypes.data
         self._is_large = (
-            large_pages and _has_large_faults() and self._madvise(0, len(self._map), "MADV_HUGEPAGE")
+            large_pages and has_large_faults() and self._madvise(0, len(self._map), "MADV_HUGEPAGE")
         )
         # Of files that are someone else's, Linux does not tell what is in memory, but says that everything is.
         self._is_ours = owner == os.geteuid() or os.access(path, os.W_OK)
@@ -125,13 +125,13 @@ def _quick_libc() -> Any:
 
 
 @cache
-def _has_large_faults() -> bool:
+def has_large_faults() -> bool:
     """Whether a fault may read a large page of a file: Linux 5.18 or newer, with large pages of the usual size."""
     if sys.platform != "linux":
         return False
     try:
         release = re.match(r"(\d+)\.(\d+)", os.uname().release)
-        size = int(_LARGE_PAGE_SIZE.read_text())
+        size = int(LARGE_PAGE_SIZE.read_text())
     except (OSError, ValueError):
         return False
     return release is not None and (int(release[1]), int(release[2])) >= (5, 18) and size == LARGE_PAGE

@@ -106,7 +106,7 @@ class BatchLoader:
         self._num_workers = workers
         self._pin_memory = pin_memory
         self._timeout = timeout or None
-        self._setup = _make_setup(order, batch_size, self._options, self._prefetch + MAX_LENT)
+        self._setup = make_setup(order, batch_size, self._options, self._prefetch + MAX_LENT)
         self._forget_workers()
 
     def _forget_workers(self) -> None:
@@ -317,7 +317,8 @@ def _as_order(
     return Order([SampleIndex(store) for store in stores], OrderOptions(batches_of="store"))
 
 
-def _make_setup(order: Order, batch_size: int, options: BatchOptions, num_slots: int) -> Setup:
+def make_setup(order: Order, batch_size: int, options: BatchOptions, num_slots: int) -> Setup:
+    """Return what workers need to know, and decide together whether the stores stay in memory."""
     stores = tuple(_store_of(index) for index in order.mixture.indexes)
     stay = stay_in_memory(sum(store.num_bytes for store in set(stores)))
     for store in stores:

@@ -16,7 +16,7 @@ EARLY_BYTES_THAT_STAY = 1 << 32
 MAX_BATCHES = 64
 """That are asked for, however small they are: putting them in order keeps the trainer waiting."""
 
-_MAX_WAITING = 16
+MAX_WAITING = 16
 """Rows that wait for the disk when further ones are asked for."""
 
 _CLOSE_SECONDS = 5
@@ -54,7 +54,7 @@ class EarlyReader:
                 return
             advise(task, setup)
             # Those that wait are not called back.
-            DISK_THREADS.wait(_MAX_WAITING)
+            DISK_THREADS.wait(MAX_WAITING)
             for store in setup.stores:
                 # What was asked for is read all the same, and the trainer may need the descriptors.
                 store.close_parts()

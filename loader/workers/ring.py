@@ -114,7 +114,7 @@ class Ring:
         self._slots.make_pages()
         if self._pin_memory:
             # After that: pages that are pinned stay as they are.
-            new_event = _pin(self._slots)
+            new_event = pin(self._slots)
             self._copies = None if new_event is None else Copies(new_event)
         return tasks
 
@@ -254,7 +254,7 @@ def _rows(plan: EpochPlan) -> Iterator[tuple[tuple[int, int, int], ...]]:
         yield tuple(zip(*columns, strict=True))
 
 
-def _pin(slots: Slots) -> Callable[[], Event] | None:
+def pin(slots: Slots) -> Callable[[], Event] | None:
     """Pin slots for a CUDA device; return what makes events there, None without one."""
     if not torch.cuda.is_available():
         warnings.warn("pin_memory=True without a CUDA device: the buffers are not pinned", stacklevel=5)

@@ -175,7 +175,7 @@ def main(channel_descriptor: int, slots_descriptor: int, stderr_descriptor: int)
     # The map keeps the memory; the descriptor is not needed any more.
     slots.close()
     _print_to(stderr_descriptor)
-    serve(channel, setup, slots, _load_loops)
+    serve(channel, setup, slots, load_loops)
 
 
 def _print_to(descriptor: int) -> None:
@@ -189,7 +189,7 @@ def _print_to(descriptor: int) -> None:
     os.close(descriptor)
 
 
-def _load_loops() -> None:
+def load_loops() -> None:
     """Load the compiled loops; what fills a batch does without them where they can't be loaded or kept."""
     with suppress(OSError):
         native_loops()

@@ -197,13 +197,13 @@ def check_mask_size(height: int, width: int) -> None:
 
 
 def _runs_of(counts: str | bytes) -> NDArray[np.int64]:
-    """Do what `_decompress_counts` does, compiled where the fast engine is in use; what is damaged it leaves to that."""
+    """Do what `decompress_counts` does, compiled where the fast engine is in use; what is damaged it leaves to that."""
     loops = loaded("resizeonce.preprocess.decode.counts_loops")
     runs: NDArray[np.int64] | None = None if loops is None else loops.decompress_counts(counts)
-    return _decompress_counts(counts) if runs is None else runs
+    return decompress_counts(counts) if runs is None else runs
 
 
-def _decompress_counts(counts: str | bytes) -> NDArray[np.int64]:
+def decompress_counts(counts: str | bytes) -> NDArray[np.int64]:
     """Return the run lengths of a compressed counts string, int64 [R]; they are not summed or checked here."""
     try:
         groups = np.frombuffer(counts.encode("ascii") if isinstance(counts, str) else counts, np.uint8)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from miniature.every import WRITERS
 from miniature.shapes import picture_of
+from naive import NaiveReader
 from PIL import Image
 from stores import CONFIGS
 from torch.utils.data import DataLoader
@@ -114,12 +115,9 @@ def test_every_image_equals_pillows_own_resize_of_the_original(
     for number in range(len(dataset)):
         part, masks = dataset.store.locate(number)
         for suffix, mask in zip(dataset.store.suffixes, masks, strict=True):
-            path = root / "raw" / part.text("images/path", int(part.column("masks/image")[mask]))
-            if source == "npz":
-                original = Image.fromarray(np.load(path)[f"image{suffix}"])
-            else:
-                with Image.open(path) as picture:
-                    original = picture.convert("RGB")
+            image = int(part.column("masks/image")[mask])
+            path, key = part.text("images/path", image), part.text("images/key", image)
+            original = next(NaiveReader(root / "raw", source).images(path, key))
             resized = torch.from_numpy(np.array(original.resize((1024, 1024), Image.Resampling.BILINEAR)))
             assert torch.equal(batch[f"g_pixel_values{suffix}"][number], resized.permute(2, 0, 1))
             # 448 pixels from the original, and not from the 1024 image.

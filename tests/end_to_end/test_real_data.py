@@ -1,11 +1,11 @@
 """The real samples, converted, against an independent computation from the raw files, bit for bit.
 
 Images: Pillow reads the file and resizes it, torch does the arithmetic of torchvision's ToTensor and Normalize.
-Masks: pycocotools or Pillow decode them, Pillow's NEAREST or torch's `interpolate` resizes them.
+Masks: pycocotools or Pillow decode them, Pillow's NEAREST or torch's `interpolate` resizes them. `naive.py` reads both.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 from grids import slow
+from naive import Mask, NaiveReader
 from numcodecs.zstd import Zstd
-from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as coco_mask
 from stores import COMPACT_IMAGES, CONFIGS
@@ -26,92 +26,30 @@ from resizeonce.loader.tensors import TENSORS
 from resizeonce.preprocess.config import load_config
 from resizeonce.preprocess.run.convert import Report, RunOptions, convert
 
-Bits = NDArray[np.uint8]
-MaskOf = Callable[[Path, list[str], str], Bits]
-"""Takes the root, the steps of the image's key and the object's id; returns uint8 0/1 [H, W]."""
-
 
 @cache
 def read_json(path: Path) -> dict:
     return json.loads(path.read_text())
 
 
-def decode(segmentation: object, height: int, width: int) -> Bits:
-    if isinstance(segmentation, list):
-        return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width)))
-    if isinstance(segmentation["counts"], list):
-        return coco_mask.decode(coco_mask.frPyObjects(segmentation, height, width))
-    return coco_mask.decode(segmentation)
-
-
-@cache
-def instances(path: Path) -> tuple[dict, dict]:
-    content = read_json(path)
-    images = {image["id"]: image for image in content["images"]}
-    return images, {annotation["id"]: annotation for annotation in content["annotations"]}
-
-
-def mask_of_instances(path: Path, object_id: str) -> Bits:
-    images, annotations = instances(path)
-    annotation = annotations[int(object_id)]
-    image = images[annotation["image_id"]]
-    return decode(annotation["segmentation"], image["height"], image["width"])
-
-
-def coco(root: Path, _: list[str], object_id: str) -> Bits:
-    return mask_of_instances(root / "annotations" / "instances_train2017.json", object_id)
-
-
-def refcoco(root: Path, steps: list[str], object_id: str) -> Bits:
-    path = root / steps[0] / "instances.json"
-    masks = [mask_of_instances(path, part) for part in object_id.split("#")[0].split("+")]
-    return np.bitwise_or.reduce(masks)
-
-
-def sa1b(root: Path, steps: list[str], object_id: str) -> Bits:
-    content = read_json(root / "sa_000000" / f"{steps[1]}.json")
-    (found,) = [annotation for annotation in content["annotations"] if str(annotation["id"]) == object_id]
-    return coco_mask.decode(found["segmentation"])
-
-
-def openimages(root: Path, steps: list[str], object_id: str) -> Bits:
-    name = f"{steps[1]}_{object_id}.png"
-    (path,) = [path for folder in root.glob("*-masks") for path in folder.rglob(name)]
-    with Image.open(path) as picture:
-        return (np.asarray(picture.convert("L")) > 0).astype(np.uint8)
-
-
-def sav_train(root: Path, steps: list[str], object_id: str) -> Bits:
-    kind, _, number = object_id.partition("-")
-    content = read_json(root / "sav_000" / f"{steps[1]}_{kind}.json")
-    place = content["masklet_id"].index(int(number))
-    return coco_mask.decode(content["masklet"][int(steps[2]) // 4][place])
-
-
-def sav_val(root: Path, steps: list[str], object_id: str) -> Bits:
-    with Image.open(root / "Annotations_6fps" / steps[1] / object_id / f"{steps[2]}.png") as picture:
-        return (np.asarray(picture.convert("L")) > 0).astype(np.uint8)
-
-
-# Name: (folder, config, overrides, masks, (images, masks, samples, expressions, rejects)).
-CASES: dict[str, tuple[str, str, list[str], MaskOf, tuple[int, ...]]] = {
-    "coco": ("coco", "coco", [], coco, (98, 932, 932, 0, 0)),
-    "refcoco": ("refcoco", "refcoco", [], refcoco, (7, 7, 7, 8, 1)),
-    "refcoco-testB": ("refcoco", "refcoco", ["source.split=testB"], refcoco, (3, 4, 4, 4, 0)),
-    "refcoco+": ("refcoco", "refcoco+", [], refcoco, (7, 7, 7, 8, 0)),
-    "refcocog": ("refcoco", "refcocog", [], refcoco, (7, 7, 7, 8, 0)),
-    "grefcoco-val": ("refcoco", "grefcoco", ["source.split=val"], refcoco, (2, 2, 2, 2, 0)),
-    "sa1b": ("sa1b", "sa1b", [], sa1b, (12, 172, 172, 0, 0)),
-    "openimages": ("openimages", "openimages", [], openimages, (4, 5, 5, 0, 2)),
+# Name: (folder, config, overrides, (images, masks, samples, expressions, rejects)).
+CASES: dict[str, tuple[str, str, list[str], tuple[int, ...]]] = {
+    "coco": ("coco", "coco", [], (98, 932, 932, 0, 0)),
+    "refcoco": ("refcoco", "refcoco", [], (7, 7, 7, 8, 1)),
+    "refcoco-testB": ("refcoco", "refcoco", ["source.split=testB"], (3, 4, 4, 4, 0)),
+    "refcoco+": ("refcoco", "refcoco+", [], (7, 7, 7, 8, 0)),
+    "refcocog": ("refcoco", "refcocog", [], (7, 7, 7, 8, 0)),
+    "grefcoco-val": ("refcoco", "grefcoco", ["source.split=val"], (2, 2, 2, 2, 0)),
+    "sa1b": ("sa1b", "sa1b", [], (12, 172, 172, 0, 0)),
+    "openimages": ("openimages", "openimages", [], (4, 5, 5, 0, 2)),
     "openimages-validation": (
         "openimages",
         "openimages",
         ["source.split=validation"],
-        openimages,
         (2, 4, 4, 0, 0),
     ),
-    "sav": ("sav/sav_train", "sav", ["source.annotations=both"], sav_train, (61, 79, 44, 0, 0)),
-    "sav-val": ("sav/sav_val", "sav_val", [], sav_val, (28, 37, 24, 0, 0)),
+    "sav": ("sav/sav_train", "sav", ["source.annotations=both"], (61, 79, 44, 0, 0)),
+    "sav-val": ("sav/sav_val", "sav_val", [], (28, 37, 24, 0, 0)),
 }
 
 
@@ -125,15 +63,13 @@ BOTH = [
 
 
 def convert_case(shared_data: Path, case: str, out: Path, *overrides: str) -> tuple[Path, Report]:
-    folder, config, own, _, _ = CASES[case]
+    folder, config, own, _ = CASES[case]
     root = shared_data / folder
     report = convert(load_config(CONFIGS / f"{config}.toml", [*own, *overrides]), root, out, RunOptions())
     return root, report
 
 
-def expected_images(path: Path, resample: Image.Resampling) -> tuple[torch.Tensor, torch.Tensor]:
-    with Image.open(path) as picture:
-        rgb = picture.convert("RGB")
+def expected_images(rgb: Image.Image, resample: Image.Resampling) -> tuple[torch.Tensor, torch.Tensor]:
     small = torch.from_numpy(np.array(rgb.resize((448, 448), resample))).permute(2, 0, 1).contiguous()
     mean = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
     std = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
@@ -141,23 +77,24 @@ def expected_images(path: Path, resample: Image.Resampling) -> tuple[torch.Tenso
     return small.float().div(255).sub_(mean).div_(std), large
 
 
-def pillow_nearest(mask: Bits, size: int) -> torch.Tensor:
-    resized = Image.fromarray(mask * 255).resize((size, size), Image.Resampling.NEAREST)
+def pillow_nearest(mask: Mask, size: int) -> torch.Tensor:
+    resized = Image.fromarray(mask.astype(np.uint8) * 255).resize((size, size), Image.Resampling.NEAREST)
     # 0 and 255 are all there is; torch's division of bytes takes ten times as long.
     return torch.from_numpy((np.asarray(resized) == 255).astype(np.float32))
 
 
-def torch_nearest(mask: Bits, size: int) -> torch.Tensor:
+def torch_nearest(mask: Mask, size: int) -> torch.Tensor:
     return torch.nn.functional.interpolate(torch.from_numpy(mask)[None, None].float(), (size, size))[0, 0]
 
 
-def frames_of(dataset: SampleDataset, number: int) -> Iterator[tuple[str, str, str, Path]]:
-    """Yield suffix, image key, object id and raw path of each frame of a sample."""
+def frames_of(dataset: SampleDataset, number: int) -> Iterator[tuple[str, str, str, str, int]]:
+    """Yield suffix, raw path, image key, object id and time of each frame of a sample."""
     part, masks = dataset.store.locate(number)
     for suffix, mask in zip(dataset.store.suffixes, masks, strict=True):
         image = int(part.column("masks/image")[mask])
-        object_id = part.text("masks/object_id", int(mask))
-        yield suffix, part.text("images/key", image), object_id, Path(part.text("images/path", image))
+        path, key = part.text("images/path", image), part.text("images/key", image)
+        time = int(part.column("images/time")[image])
+        yield suffix, path, key, part.text("masks/object_id", int(mask)), time
 
 
 @pytest.mark.parametrize(("case", "recipe"), BOTH)
@@ -165,13 +102,13 @@ def test_every_tensor_of_every_sample_equals_an_independent_computation(
     shared_data: Path, tmp_path: Path, case: str, recipe: str
 ) -> None:
     root, report = convert_case(shared_data, case, tmp_path / "store.zarr", f"recipe.name={recipe}")
-    mask_of = CASES[case][3]
+    reader = NaiveReader(root, load_config(CONFIGS / f"{CASES[case][1]}.toml").source)
     resample = {"default": Image.Resampling.BILINEAR, "sa2va": Image.Resampling.BICUBIC}[recipe]
     prompt_of = {"default": pillow_nearest, "sa2va": torch_nearest}[recipe]
-    images = cache(lambda path: expected_images(path, resample))
+    images = cache(lambda path, key: expected_images(next(reader.images(path, key)), resample))
     totals = report.attributes["totals"]
     found = tuple(totals[name] for name in ("images", "masks", "samples", "expressions"))
-    assert (*found, report.num_rejects) == CASES[case][4]
+    assert (*found, report.num_rejects) == CASES[case][3]
     # Neighbouring samples share an image: it is read and compared once, by the first of them.
     whole, masks_only = (
         SampleDataset(tmp_path / "store.zarr", tensors=tensors) for tensors in (TENSORS, TENSORS[2:])
@@ -179,12 +116,12 @@ def test_every_tensor_of_every_sample_equals_an_independent_computation(
     seen: set[str] = set()
     for number in range(len(whole)):
         frames = list(frames_of(whole, number))
-        has_new = not seen.issuperset(key for _, key, _, _ in frames)
+        has_new = not seen.issuperset(key for _, _, key, _, _ in frames)
         sample = (whole if has_new else masks_only)[number]
-        for suffix, key, object_id, path in frames:
-            mask = mask_of(root, key.split("/"), object_id)
+        for suffix, path, key, object_id, time in frames:
+            mask = reader.mask(path, key, object_id, time)
             if has_new:
-                pixel_values, g_pixel_values = images(root / path)
+                pixel_values, g_pixel_values = images(path, key)
                 assert torch.equal(sample[f"pixel_values{suffix}"], pixel_values)
                 assert torch.equal(sample[f"g_pixel_values{suffix}"], g_pixel_values)
                 seen.add(key)
@@ -237,26 +174,25 @@ def test_expressions_are_those_of_the_file(shared_data: Path, tmp_path: Path) ->
 
 def test_npz_pairs_of_real_frames_equal_an_independent_computation(shared_data: Path, tmp_path: Path) -> None:
     root = shared_data / "sav" / "sav_train"
+    reader = NaiveReader(root, "sav")
     frames, masks = [], []
     for number in (0, 4):
-        with Image.open(root / "JPEGImages_24fps" / "sav_090001" / f"{number:05d}.jpg") as picture:
-            frames.append(np.asarray(picture.convert("RGB")))
-        masks.append(sav_train(root, ["sav", "sav_090001", f"{number:05d}"], "manual-0"))
+        path, key = f"JPEGImages_24fps/sav_090001/{number:05d}.jpg", f"sav/sav_090001/{number:05d}"
+        frames.append(next(reader.images(path, key)))
+        masks.append(reader.mask(path, key, "manual-0", number))
     (tmp_path / "raw").mkdir()
     np.savez(
         tmp_path / "raw" / "swan.npz",
         image1=frames[0],
         image2=frames[1],
-        mask1=masks[0] * 255,
-        mask2=masks[1] > 0,
+        mask1=masks[0].astype(np.uint8) * 255,
+        mask2=masks[1],
     )
     report = convert(load_config(CONFIGS / "npz.toml"), tmp_path / "raw", tmp_path / "store.zarr")
     assert report.attributes["totals"]["samples"] == 1
     (sample,) = (SampleDataset(tmp_path / "store.zarr")[number] for number in range(1))
     for suffix, frame, mask in zip(("1", "2"), frames, masks, strict=True):
-        path = tmp_path / f"{suffix}.png"
-        Image.fromarray(frame).save(path)
-        pixel_values, g_pixel_values = expected_images(path, Image.Resampling.BILINEAR)
+        pixel_values, g_pixel_values = expected_images(frame, Image.Resampling.BILINEAR)
         assert torch.equal(sample[f"pixel_values{suffix}"], pixel_values)
         assert torch.equal(sample[f"g_pixel_values{suffix}"], g_pixel_values)
         assert torch.equal(sample[f"prompt_masks{suffix}"], pillow_nearest(mask, 16))

@@ -248,7 +248,7 @@ class Converted:
 
 
 @cache
-def _undamaged(name: str, work: Path) -> Converted:
+def undamaged(name: str, work: Path) -> Converted:
     dataset = DATASETS[name]
     raw = work / name / "raw"
     dataset.write(raw)
@@ -307,7 +307,7 @@ def run_case(case: Case, work: Path) -> Outcome:
     """Damage a file, convert, compare; exceptions that are not said on purpose come through."""
     started = time.monotonic()
     name, pattern, form = case.target
-    dataset, base = DATASETS[name], _undamaged(name, work)
+    dataset, base = DATASETS[name], undamaged(name, work)
     chance = Random(f"{case.seed}/{case.number}")
     path = chance.choice(base.files[pattern])
     folder = work / "case"
@@ -328,7 +328,7 @@ def run_case(case: Case, work: Path) -> Outcome:
         totals = report.attributes["totals"]
         quiet = not report.num_rejects and totals["skips"] == base.skips
         reader = NaiveReader(root, dataset.load_config().source, dataset.refs)
-        outcome.problem, outcome.compared = _compare(base, folder / "store.zarr", path, reader, quiet)
+        outcome.problem, outcome.compared = compare(base, folder / "store.zarr", path, reader, quiet)
         if form == "mp4" and not outcome.problem:
             outcome.problem = _find_shift(work / name / "store.zarr", folder / "store.zarr")
     outcome.seconds = time.monotonic() - started
@@ -364,7 +364,7 @@ def _touch(touched: set[str], path: str) -> bool:
     return path in touched or any(one.endswith("/") and path.startswith(one) for one in touched)
 
 
-def _compare(base: Converted, store: Path, path: str, reader: NaiveReader, quiet: bool) -> tuple[str, int]:
+def compare(base: Converted, store: Path, path: str, reader: NaiveReader, quiet: bool) -> tuple[str, int]:
     """Return what is wrong with a store, and how many of its samples were compared with the naive reader's."""
     found = dict(_samples_of(store))
     for key, touched in base.touches.items():
@@ -455,7 +455,7 @@ def _serve(pipe: Connection, work: Path) -> None:
     # Pillow warns of damaged EXIF when the naive reader asks for it.
     warnings.simplefilter("ignore")
     for name in DATASETS:
-        _undamaged(name, work)
+        undamaged(name, work)
     with Path("/proc/self/statm").open() as file:
         taken = int(file.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (taken + MEMORY, taken + MEMORY))

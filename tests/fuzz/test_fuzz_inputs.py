@@ -5,7 +5,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from fuzz_inputs import DATASETS, TARGETS, Case, _compare, _undamaged, fuzz
+from fuzz_inputs import DATASETS, TARGETS, Case, compare, fuzz, undamaged
 from miniature.shapes import picture_of
 from mutations import BYTES, PLACES, STRUCTURE
 from naive import NaiveReader
@@ -37,19 +37,19 @@ def test_every_source_and_every_format_is_damaged() -> None:
 @pytest.mark.parametrize("name", [name for name in DATASETS if name != "sav-mp4"])
 def test_the_naive_reader_reads_what_was_converted(tmp_path: Path, name: str) -> None:
     """So that a finding of the fuzzer is the converter's fault and not the reader's."""
-    base = _undamaged(name, tmp_path)
+    base = undamaged(name, tmp_path)
     dataset = DATASETS[name]
     convert(dataset.load_config(), base.raw, tmp_path / "again.zarr")
     base.samples.clear()
     base.touches.clear()
     reader = NaiveReader(base.raw, dataset.load_config().source, dataset.refs)
-    problem, compared = _compare(base, tmp_path / "again.zarr", "", reader, quiet=True)
+    problem, compared = compare(base, tmp_path / "again.zarr", "", reader, quiet=True)
     assert problem == ""
     assert compared == len(Store(tmp_path / "again.zarr")) > 0
 
 
 def test_a_wrong_picture_a_wrong_mask_and_a_lost_sample_are_findings(tmp_path: Path) -> None:
-    base = _undamaged("coco", tmp_path)
+    base = undamaged("coco", tmp_path)
     dataset = DATASETS["coco"]
     store = tmp_path / "coco" / "store.zarr"
     reader = NaiveReader(base.raw, "coco")
@@ -57,11 +57,11 @@ def test_a_wrong_picture_a_wrong_mask_and_a_lost_sample_are_findings(tmp_path: P
 
     annotations = "annotations/instances_train2017.json"
     base.samples[key] = (b"other",)
-    assert "changed" in _compare(base, store, "elsewhere", reader, quiet=True)[0]
-    assert _compare(base, store, annotations, reader, quiet=True) == ("", 1)
+    assert "changed" in compare(base, store, "elsewhere", reader, quiet=True)[0]
+    assert compare(base, store, annotations, reader, quiet=True) == ("", 1)
     base.samples["coco/1/12"] = (b"never there",)
     reader.listed = lambda: {"coco/1/12"}
-    assert "nothing says so" in _compare(base, store, annotations, reader, quiet=True)[0]
+    assert "nothing says so" in compare(base, store, annotations, reader, quiet=True)[0]
 
     for change, words in (
         (_swap_picture, "pixel_values is not the picture's"),
@@ -71,7 +71,7 @@ def test_a_wrong_picture_a_wrong_mask_and_a_lost_sample_are_findings(tmp_path: P
         dataset.write(raw)
         convert(dataset.load_config(), raw, tmp_path / f"{change.__name__}.zarr")
         change(raw)
-        found = _compare(
+        found = compare(
             base, tmp_path / f"{change.__name__}.zarr", annotations, NaiveReader(raw, "coco"), quiet=False
         )
         assert words in found[0]

@@ -18,6 +18,7 @@ from resizeonce.loader import CacheOptions, SampleIndex, Store, Subset
 from resizeonce.loader.format import metadata
 from resizeonce.loader.format.errors import ConnectionLostError, SourceError, StoreError
 from resizeonce.loader.remote import pace
+from resizeonce.loader.remote.http import Head
 from resizeonce.loader.remote.index_page import parse_index
 from resizeonce.preprocess.errors import RecordError
 from resizeonce.preprocess.remote import path as remote_path
@@ -242,13 +243,11 @@ def test_an_index_page_without_end_is_an_error_that_names_its_limit(
 ) -> None:
     monkeypatch.setattr("resizeonce.loader.remote.web.MAX_PAGE_BYTES", 1 << 20)
     folder.tell(lie, "/raw/$")
-    monkeypatch.setattr("resizeonce.loader.remote.web.WebServer._find_index", lambda *_: _Index())
+    monkeypatch.setattr(
+        "resizeonce.loader.remote.http.WebClient.head", lambda _, url: Head(url, -1, "text/html")
+    )
     with pytest.raises(SourceError, match=r"can't list .*/raw/: it has more than 1,048,576 bytes, the limit"):
         list(scan_folder(open_root(f"{folder.url}/raw")))
-
-
-class _Index:
-    url = "http://host/raw/"
 
 
 def test_an_index_page_of_too_many_names_is_an_error(

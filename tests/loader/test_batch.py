@@ -3,6 +3,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from grids import slow
-from stores import USUAL, coco_store
+from stores import USUAL
 from torch.utils.data import ConcatDataset, DataLoader, Subset
 
 from resizeonce.loader import Batch, SampleDataset, Store, collate
@@ -18,10 +19,8 @@ from resizeonce.loader.format.errors import FormatVersionError, StoreError
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("dataset")
-    coco_store(folder, *USUAL)
-    return folder / "coco.zarr"
+def store(coco_of: Callable[..., Path]) -> Path:
+    return coco_of(*USUAL)
 
 
 def assert_equal(found: Any, expected: Any) -> None:

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 import torch
 from miniature.npz import write_npz_pairs
 from miniature.shapes import picture_of
-from stores import COMPACT_IMAGES, CONFIGS, USUAL, coco_store
+from stores import COMPACT_IMAGES, CONFIGS, USUAL
 
 from resizeonce.loader import BatchLoader, Order, OrderOptions, SampleIndex, Store, to_device
 from resizeonce.loader.compact import CompactBatch
@@ -48,10 +49,9 @@ def assert_completed(store: Path, device: str) -> None:
     ],
 )
 def test_a_compact_batch_becomes_the_same_bits(
-    tmp_path: Path, device: str, overrides: tuple[str, ...]
+    coco_of: Callable[..., Path], device: str, overrides: tuple[str, ...]
 ) -> None:
-    coco_store(tmp_path, *overrides)
-    assert_completed(tmp_path / "coco.zarr", device)
+    assert_completed(coco_of(*overrides), device)
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -75,16 +75,14 @@ def compact_batch(pixel_values: torch.Tensor) -> CompactBatch:
     return CompactBatch({"pixel_values": pixel_values})
 
 
-def test_a_plain_batch_is_only_moved(tmp_path: Path) -> None:
-    coco_store(tmp_path)
-    batch = next(iter(BatchLoader(tmp_path / "coco.zarr", 2, 0)))
+def test_a_plain_batch_is_only_moved(store: Path) -> None:
+    batch = next(iter(BatchLoader(store, 2, 0)))
     moved = to_device(batch, "cpu")
     assert all(torch.equal(moved[k], v) for k, v in batch.items() if isinstance(v, torch.Tensor))
 
 
-def test_a_compact_sample_is_under_4_mb(tmp_path: Path) -> None:
-    coco_store(tmp_path, *USUAL)
-    batch = next(iter(BatchLoader(tmp_path / "coco.zarr", 2, 0, options=BatchOptions(compact=True))))
+def test_a_compact_sample_is_under_4_mb(coco_of: Callable[..., Path]) -> None:
+    batch = next(iter(BatchLoader(coco_of(*USUAL), 2, 0, options=BatchOptions(compact=True))))
     tensors = [v for v in batch.values() if isinstance(v, torch.Tensor)]
     assert sum(v.nbytes for v in tensors) / 2 < 4e6
     assert np.unpackbits(batch["masks"].numpy(), axis=2).shape == (2, 1024, 1024)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from stores import USUAL, coco_store
+from stores import USUAL
 
 from resizeonce.loader import (
     Batch,
@@ -30,11 +30,9 @@ Copy = Callable[[Batch], dict[str, torch.Tensor]]
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(coco_of: Callable[..., Path]) -> Path:
     """A store of ten masks with tensors of the usual sizes: copies of them take their time."""
-    folder = tmp_path_factory.mktemp("device")
-    coco_store(folder, *USUAL)
-    return folder / "coco.zarr"
+    return coco_of(*USUAL)
 
 
 def new_loader(store: Path, mode: Any, **options: Any) -> BatchLoader:

@@ -30,7 +30,7 @@ from resizeonce.loader import (
     Store,
     collate,
 )
-from resizeonce.loader.buffers.dataloader_slots import LENT
+from resizeonce.loader.buffers.dataloader_slots import LENT, Mailbox
 
 # Every other warning is an error here, too; these are a framework's advice, or of what it calls.
 pytestmark = [
@@ -318,11 +318,13 @@ def test_a_stateful_loader_with_its_own_shuffle_goes_on_with_exactly_the_rest(
     assert keys_of(after) == whole[2:]
 
 
-def test_batches_of_a_stateful_loaders_workers_come_through_slots(store: Path, stateful: Any) -> None:
+def test_batches_of_a_stateful_loaders_workers_come_through_slots(
+    store: Path, stateful: Any, mailboxes: list[Mailbox]
+) -> None:
     batches = sampled(store, 2, stateful)
     for batch in batches:
         assert_right(batch, store)
-        assert LENT in batches.dataset._mailbox._table["state"]
+        assert LENT in mailboxes[0].table["state"]
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import tensorstore
 import zarr
 from miniature.every import WRITERS
 from numpy.typing import NDArray
-from stores import COMPACT_IMAGES, CONFIGS, USUAL, coco_store, pictures
+from stores import COMPACT_IMAGES, CONFIGS, USUAL, pictures
 
 from resizeonce.loader.format.layout import TensorSizes, array_specs
 from resizeonce.loader.store import Store
@@ -27,15 +28,16 @@ RECIPES = {
 
 
 @pytest.fixture(scope="module", params=[*RECIPES, "npz", "refcoco"])
-def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def store(
+    request: pytest.FixtureRequest, coco_of: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """Stores of single samples in both stored forms, of pairs, and of samples with expressions."""
-    folder = tmp_path_factory.mktemp("readers")
     if request.param in RECIPES:
-        coco_store(folder, *RECIPES[request.param])
-    else:
-        WRITERS[request.param](folder / "raw", pictures()[:4])
-        config = load_config(CONFIGS / f"{request.param}.toml", ["store.scenes_per_part=2"])
-        convert(config, folder / "raw", folder / "coco.zarr")
+        return coco_of(*RECIPES[request.param])
+    folder = tmp_path_factory.mktemp("readers")
+    WRITERS[request.param](folder / "raw", pictures()[:4])
+    config = load_config(CONFIGS / f"{request.param}.toml", ["store.scenes_per_part=2"])
+    convert(config, folder / "raw", folder / "coco.zarr")
     return folder / "coco.zarr"
 
 
@@ -111,8 +113,8 @@ def test_zarr_python_finds_every_array_of_the_layout_and_no_other(store: Path) -
         assert found == set(PATHS)
 
 
-def test_zarr_python_finds_the_codec_by_the_entry_point(tmp_path: Path) -> None:
-    coco_store(tmp_path, *COMPACT_IMAGES)
+def test_zarr_python_finds_the_codec_by_the_entry_point(coco_of: Callable[..., Path]) -> None:
+    store = coco_of(*COMPACT_IMAGES)
     script = (
         "import sys, zarr\n"
         "images = zarr.open_group('coco.zarr', mode='r')['part-00000/images']\n"
@@ -120,18 +122,15 @@ def test_zarr_python_finds_the_codec_by_the_entry_point(tmp_path: Path) -> None:
         "print('torch' in sys.modules)\n"
     )
     command = [sys.executable, "-c", script]
-    found = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path).stdout.split()
-    expected = Store(tmp_path / "coco.zarr").part(0).array("images/g_pixel_values").row(1).sum()
+    found = subprocess.run(
+        command, check=True, capture_output=True, text=True, cwd=store.parent
+    ).stdout.split()
+    expected = Store(store).part(0).array("images/g_pixel_values").row(1).sum()
     assert found == [str(expected), "False"]
 
 
-def test_stores_of_every_form_give_the_same_batch(tmp_path: Path) -> None:
-    batches = []
-    for name, overrides in RECIPES.items():
-        folder = tmp_path / name
-        folder.mkdir()
-        coco_store(folder, *overrides)
-        batches.append(Store(folder / "coco.zarr").batch(range(10)))
+def test_stores_of_every_form_give_the_same_batch(coco_of: Callable[..., Path]) -> None:
+    batches = [Store(coco_of(*overrides)).batch(range(10)) for overrides in RECIPES.values()]
     for key, value in batches[0].items():
         for other in batches[1:]:
             if isinstance(value, np.ndarray):

@@ -1,16 +1,18 @@
 """Batches filled by tensor, against the same filled row by row."""
 
 import gc
+import shutil
 import subprocess
 import sys
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from grids import slow
-from stores import COMPACT_IMAGES, SIZES, coco_store
+from stores import COMPACT_IMAGES, SIZES
 
 from resizeonce.loader import Store, fill
 from resizeonce.loader.fill import SampleError
@@ -33,10 +35,9 @@ def leave_everything(tensor: str, rows: list[Any], out: Any) -> range:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_batch_is_the_same_as_row_by_row(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+    coco_of: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
-    coco_store(tmp_path, *FORMS[form])
-    store = Store(tmp_path / "coco.zarr")
+    store = Store(coco_of(*FORMS[form]))
     samples = [*range(len(store)), 0, len(store) - 1]
     batch = store.batch(samples)
     monkeypatch.setattr(fill, "fill_rows", leave_everything)
@@ -47,13 +48,11 @@ def test_a_batch_is_the_same_as_row_by_row(
         assert same, key
 
 
-def test_a_batch_of_stores_of_several_forms_is_filled_by_loops_all_the_same(tmp_path: Path) -> None:
+def test_a_batch_of_stores_of_several_forms_is_filled_by_loops_all_the_same(
+    coco_of: Callable[..., Path],
+) -> None:
     pytest.importorskip("numba")
-    stores = []
-    for form, overrides in FORMS.items():
-        folder = tmp_path / form
-        coco_store(folder, *overrides)
-        stores.append(Store(folder / "coco.zarr"))
+    stores = [Store(coco_of(*overrides)) for overrides in FORMS.values()]
     picks = [(store, sample) for sample in (0, 5, 9) for store in stores]
     layout = stores[0].array_layout(len(picks), TENSORS)
     arrays = {name: np.empty(shape, dtype) for name, (shape, dtype) in layout.items()}
@@ -67,11 +66,12 @@ def test_a_batch_of_stores_of_several_forms_is_filled_by_loops_all_the_same(tmp_
 
 
 @pytest.mark.parametrize("form", ["raw", "compact"])
-def test_images_and_masks_leave_nothing_to_be_done_row_by_row(tmp_path: Path, form: str) -> None:
+def test_images_and_masks_leave_nothing_to_be_done_row_by_row(
+    coco_of: Callable[..., Path], form: str
+) -> None:
     pytest.importorskip("numba")
     # In masks much smaller than this, so many pixels differ from those above that libzstd packs them.
-    coco_store(tmp_path, "recipe.masks.size=512", *FORMS[form])
-    store = Store(tmp_path / "coco.zarr")
+    store = Store(coco_of("recipe.masks.size=512", *FORMS[form]))
     located = [store.locate(sample) for sample in range(4)]
     rows = [(part, int(masks[0])) for part, masks in located]
     for tensor in TENSORS:
@@ -81,29 +81,28 @@ def test_images_and_masks_leave_nothing_to_be_done_row_by_row(tmp_path: Path, fo
 
 
 @pytest.mark.parametrize("tensor", ["masks/masks", "images/pixel_values", "images/g_pixel_values"])
-def test_one_damaged_row_is_named_and_nothing_else(tmp_path: Path, tensor: str) -> None:
-    coco_store(tmp_path)
-    store = Store(tmp_path / "coco.zarr", check_rows=True)
-    keys = [store.key(sample) for sample in range(len(store))]
-    part, masks = store.locate(3)
+def test_one_damaged_row_is_named_and_nothing_else(store: Path, tmp_path: Path, tensor: str) -> None:
+    broken = shutil.copytree(store, tmp_path / "broken.zarr")
+    opened = Store(broken, check_rows=True)
+    keys = [opened.key(sample) for sample in range(len(opened))]
+    part, masks = opened.locate(3)
     row = int(masks[0]) if tensor.startswith("masks") else int(part.column("masks/image")[masks[0]])
     start, _ = part.array(tensor).span(row)
     path = part.array(tensor).path
     content = bytearray(path.read_bytes())
     content[start + 8] ^= 255
     path.write_bytes(content)
-    opened = Store(tmp_path / "coco.zarr", check_rows=True)
     with pytest.raises(SampleError, match=f"sample 3 .*{keys[3]}.*checksum"):
-        opened.batch([0, 1, 3, 2])
+        Store(broken, check_rows=True).batch([0, 1, 3, 2])
 
 
 def test_parts_of_one_group_of_samples_are_open_at_once_and_no_more(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    coco_of: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    coco_store(tmp_path, "store.scenes_per_part=1")
-    store = Store(tmp_path / "coco.zarr")
+    path = coco_of("store.scenes_per_part=1")
+    store = Store(path)
     expected = store.batch(range(len(store)))
-    monkeypatch.setattr(Store, "_max_open_parts", lambda _: 2)
+    monkeypatch.setattr("resizeonce.loader.store.MAX_OPEN_PARTS", 2)
     opened: list[weakref.ref[Part]] = []
     most = 0
 
@@ -116,7 +115,7 @@ def test_parts_of_one_group_of_samples_are_open_at_once_and_no_more(
             most = max(most, sum(one() is not None for one in opened))
 
     monkeypatch.setattr("resizeonce.loader.store.Part", Counted)
-    found = Store(tmp_path / "coco.zarr").batch(range(len(store)))
+    found = Store(path).batch(range(len(store)))
     assert len(opened) == len(SIZES)
     # The two of a group, and the one that is just being opened, before the oldest is let go.
     assert most == 3
@@ -125,30 +124,29 @@ def test_parts_of_one_group_of_samples_are_open_at_once_and_no_more(
 
 @pytest.mark.parametrize("column", ["samples/mask", "masks/image"])
 def test_a_column_that_points_nowhere_names_the_sample(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, column: str
+    store: Path, monkeypatch: pytest.MonkeyPatch, column: str
 ) -> None:
-    coco_store(tmp_path)
-    store = Store(tmp_path / "coco.zarr")
-    part, _ = store.locate(1)
+    opened = Store(store)
+    part, _ = opened.locate(1)
     broken = part.column(column).copy()
     broken[:] = 0x7FFFFFF
-    monkeypatch.setitem(part._columns, column, broken)
+    sound = part.column
+    monkeypatch.setattr(part, "column", lambda path: broken if path == column else sound(path))
     with pytest.raises(SampleError, match="sample 1 of"):
-        store.batch([1])
+        opened.batch([1])
 
 
 @pytest.mark.parametrize("form", ["raw", slow("compact")])
 def test_every_loop_of_a_batch_is_loaded_with_the_dataset_before_workers_are_forked(
-    tmp_path: Path, form: str
+    coco_of: Callable[..., Path], form: str
 ) -> None:
     pytest.importorskip("numba")
-    coco_store(tmp_path, *FORMS[form])
     script = (
         "import sys; from resizeonce.loader import SampleDataset; from resizeonce.loader.kernels import native, object_code; "
         "dataset = SampleDataset(sys.argv[1]); assert native.native_loops.cache_info().currsize == 1; "
-        "object_code._link = object_code.compiled = None; dataset.__getitems__([0, 1, 2]); "
+        "object_code.link = object_code.compiled = None; dataset.__getitems__([0, 1, 2]); "
         # The compiler itself is not: it takes longer to import than all else.
         "assert 'numba' not in sys.modules"
     )
     load_functions()
-    subprocess.run([sys.executable, "-c", script, str(tmp_path / "coco.zarr")], check=True)
+    subprocess.run([sys.executable, "-c", script, str(coco_of(*FORMS[form]))], check=True)

@@ -17,9 +17,9 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 from PIL import Image
+from stores import specs_of
 
-from resizeonce.loader.format.layout import ArraySpec, array_specs
-from resizeonce.loader.format.metadata import attributes_digest, sizes_of
+from resizeonce.loader.format.metadata import attributes_digest
 from resizeonce.loader.format.shard import shard_path
 from resizeonce.preprocess.store.shard_writer import ShardWriter
 
@@ -89,8 +89,7 @@ def read_array(part: Path, array: str) -> NDArray[Any]:
 
 def rewrite(part: Path, array: str, values: NDArray[Any] | Sequence[NDArray[Any]]) -> None:
     """Write other values into an array of the same length, and make every digest and sum agree again."""
-    store = part.parent
-    spec = _spec(store, array)
+    spec = specs_of(part.parent)[array]
     path = part / shard_path(spec)
     path.unlink()
     with ShardWriter(path.parent, path.name, spec.codec) as shard:
@@ -128,12 +127,6 @@ def recount_prompts(part: Path) -> None:
         attributes[name] = count
     write_attributes(part.parent, root)
     reseal(part, attributes)
-
-
-def _spec(store: Path, array: str) -> ArraySpec:
-    root = attributes_of(store)
-    specs = array_specs(sizes_of(root["recipe"]), 2 if root["paired"] else 1)
-    return next(spec for spec in specs if spec.path == array)
 
 
 def rewrite_images(root: Path, part: Path, make: Callable[[Image.Image], NDArray[np.uint8]]) -> None:

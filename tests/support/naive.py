@@ -126,8 +126,9 @@ class NaiveReader:
                 self._root / "Annotations_6fps" / video_id / object_id / f"{time:05d}.png"
             ) as picture:
                 return np.asarray(picture) != 0
-        content = self._parse("json", self._root / "sav_000" / f"{video_id}_manual.json")
-        place = [int(number) for number in content["masklet_id"]].index(int(object_id.partition("-")[2]))
+        kind, _, masklet = object_id.partition("-")
+        content = self._parse("json", self._root / "sav_000" / f"{video_id}_{kind}.json")
+        place = [int(number) for number in content["masklet_id"]].index(int(masklet))
         rle = content["masklet"][time // 4][place]
         return _decode(rle, *(int(side) for side in rle["size"]))
 
@@ -138,18 +139,23 @@ class NaiveReader:
         return found
 
     def _mask_openimages(self, path: str, key: str, object_id: str, time: int) -> Mask:
-        image_id = key.split("/")[1]
-        row = next(row for row in self._rows() if row["ImageID"] == image_id and _object_id(row) == object_id)
-        content = (self._root / "train-masks" / row["MaskPath"]).read_bytes()
+        image_id, split = key.split("/")[1], path.split("/")[0]
+        row = next(
+            row for row in self._rows(split) if row["ImageID"] == image_id and _object_id(row) == object_id
+        )
+        folder = self._root / f"{split}-masks"
+        # Archives are unpacked side by side, or each into a folder of the first character of its names.
+        flat = folder / row["MaskPath"]
+        content = (flat if flat.exists() else folder / image_id[0] / row["MaskPath"]).read_bytes()
         with Image.open(io.BytesIO(content)) as picture:
             if picture.format == "PNG":
                 check_png(content)
             array = np.asarray(picture)
         return array.reshape(*array.shape[:2], -1).any(axis=2)
 
-    def _rows(self) -> list[dict[str, str]]:
+    def _rows(self, split: str = "train") -> list[dict[str, str]]:
         rows: list[dict[str, str]] = self._parse(
-            "csv", self._root / "train-annotations-object-segmentation.csv"
+            "csv", self._root / f"{split}-annotations-object-segmentation.csv"
         )
         return rows
 

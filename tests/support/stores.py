@@ -8,7 +8,8 @@ from typing import Any
 from miniature.coco import write_coco
 from miniature.shapes import picture_of
 
-from resizeonce.loader.format.metadata import read_attributes
+from resizeonce.loader.format.layout import ArraySpec, array_specs
+from resizeonce.loader.format.metadata import read_attributes, sizes_of
 from resizeonce.preprocess.config import Config, load_config
 from resizeonce.preprocess.run.convert import Report, RunOptions, convert
 from resizeonce.preprocess.store.plan import Plan, plan_as_json
@@ -63,6 +64,12 @@ def tree_digest(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of every file below a folder, by its relative path."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def specs_of(store: Path) -> dict[str, ArraySpec]:
+    """Return what the layout says of each array of a store, by its path."""
+    root = read_attributes(store)
+    return {spec.path: spec for spec in array_specs(sizes_of(root["recipe"]), 2 if root["paired"] else 1)}
 
 
 def make_unfinished(store: Path, **versions: str) -> None:

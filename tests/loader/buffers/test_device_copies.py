@@ -21,6 +21,7 @@ class Device:
 
     def __init__(self) -> None:
         self.events: list[FakeEvent] = []
+        self.copies: list[Copies] = []
         self.waits = 0
 
     def new_event(self) -> "FakeEvent":
@@ -54,9 +55,15 @@ class FakeEvent:
 
 @pytest.fixture
 def device(monkeypatch: pytest.MonkeyPatch) -> Device:
-    """In place of pinning: what makes events."""
+    """In place of pinning: what makes events, and for each loader what is copied."""
     device = Device()
-    monkeypatch.setattr(ring, "_pin", lambda _: device.new_event)
+
+    def copies(new_event: Any) -> Copies:
+        device.copies.append(Copies(new_event))
+        return device.copies[-1]
+
+    monkeypatch.setattr(ring, "Copies", copies)
+    monkeypatch.setattr(ring, "pin", lambda _: device.new_event)
     return device
 
 
@@ -127,8 +134,7 @@ def test_a_batch_waits_also_for_the_streams_it_was_told_of(store: Path, device: 
     assert not device.events
     del masks
     assert [event.stream for event in device.events] == [None, "side"]
-    copies = loader._ring._copies if loader._ring else None
-    assert copies is not None
+    (copies,) = device.copies
     device.events[0].is_done = True
     assert copies.take() is None
     device.events[1].is_done = True

@@ -29,9 +29,9 @@ carray, cfunc, types = numba.carray, numba.cfunc, numba.types
 def kept_code() -> ObjectCode:
     """What an earlier process compiled from these sources, or this one compiles now."""
     load_functions()
-    name = object_code._file_name()
+    name = object_code.file_name()
     assert name is not None
-    (found, *_) = [folder / name for folder in object_code._folders() if (folder / name).exists()]
+    (found, *_) = [folder / name for folder in object_code.folders() if (folder / name).exists()]
     return ObjectCode.from_bytes(found.read_bytes())
 
 
@@ -43,13 +43,13 @@ SLOW = ["numba", "compiled here"]
 def loops(request: pytest.FixtureRequest) -> Iterator[NativeLoops]:
     if request.param == "kept":
         code = request.getfixturevalue("kept_code")
-        yield NativeLoops(object_code._link(ObjectCode.from_bytes(code.to_bytes())))
+        yield NativeLoops(object_code.link(ObjectCode.from_bytes(code.to_bytes())))
         return
     functions = import_module("resizeonce.loader.kernels.row_loops").FUNCTIONS
     if request.param == "numba":
         yield NativeLoops({name: function.address for name, function in functions.items()})
     else:
-        yield NativeLoops(object_code._link(object_code._make(functions)))
+        yield NativeLoops(object_code.link(object_code.make_code(functions)))
 
 
 def addresses(rows: Iterable[np.ndarray]) -> np.ndarray:
@@ -122,7 +122,7 @@ def few_loops() -> SimpleNamespace:
     def copy_rows(addresses: Any, count: int, out: Any, size: int) -> None:
         copy(carray(addresses, (count,)), carray(out, (count, size)))
 
-    nothing = {name: cfunc(types.void())(lambda: None) for name in native._ARGUMENTS}
+    nothing = {name: cfunc(types.void())(lambda: None) for name in native.ARGUMENTS}
     return SimpleNamespace(FUNCTIONS=nothing | {"copy_rows": copy_rows})
 
 
@@ -136,7 +136,7 @@ def compiled(request: pytest.FixtureRequest, few_loops: SimpleNamespace) -> Call
 def folder(compiled: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where object code is kept in a test, a folder that is not there yet."""
     monkeypatch.setattr(object_code, "compiled", compiled)
-    monkeypatch.setattr(object_code, "_folders", lambda: [tmp_path / "kept"])
+    monkeypatch.setattr(object_code, "folders", lambda: [tmp_path / "kept"])
     return tmp_path / "kept"
 
 
@@ -183,10 +183,10 @@ def test_it_is_kept_in_the_first_place_that_can_be_written_to_and_works_where_th
 ) -> None:
     monkeypatch.setattr(object_code, "compiled", compiled)
     (tmp_path / "file").touch()
-    monkeypatch.setattr(object_code, "_folders", lambda: [tmp_path / "file", tmp_path / "second"])
+    monkeypatch.setattr(object_code, "folders", lambda: [tmp_path / "file", tmp_path / "second"])
     check_copies(load())
     assert len(list((tmp_path / "second").iterdir())) == 1
-    monkeypatch.setattr(object_code, "_folders", lambda: [tmp_path / "file"])
+    monkeypatch.setattr(object_code, "folders", lambda: [tmp_path / "file"])
     with pytest.warns(UserWarning, match="no place to be kept in.*set NUMBA_CACHE_DIR"):
         check_copies(load())
 
@@ -211,12 +211,12 @@ def test_threads_that_come_at_the_same_time_both_get_their_functions(folder: Pat
 
 
 def test_code_of_other_settings_is_another_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    name = object_code._file_name()
+    name = object_code.file_name()
     monkeypatch.setenv("NUMBA_CACHE_DIR", "/somewhere")
-    assert object_code._file_name() == name
-    assert object_code._folders()[0] == Path("/somewhere")
+    assert object_code.file_name() == name
+    assert object_code.folders()[0] == Path("/somewhere")
     monkeypatch.setenv("NUMBA_CPU_NAME", "generic")
-    assert object_code._file_name() != name
+    assert object_code.file_name() != name
 
 
 def test_it_is_kept_beside_the_sources_or_in_the_cache_of_who_may_not_write_there(
@@ -225,7 +225,7 @@ def test_it_is_kept_beside_the_sources_or_in_the_cache_of_who_may_not_write_ther
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     beside = Path(object_code.__file__).parent / "__pycache__"
-    assert object_code._folders() == [beside, tmp_path / "resizeonce"]
+    assert object_code.folders() == [beside, tmp_path / "resizeonce"]
 
 
 def test_without_numba_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,8 +233,11 @@ def test_without_numba_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_functions.__wrapped__() is None
 
 
-def test_without_sources_to_compile_there_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(object_code, "_FOLDER", tmp_path / "loader")
+def test_without_sources_to_compile_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path) -> bytes:
+        raise FileNotFoundError(2, "No such file", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
     with pytest.warns(UserWarning, match="filled by numpy, more slowly: .*gradient.py"):
         assert load_functions.__wrapped__() is None
 
@@ -258,7 +261,7 @@ def test_what_can_not_be_written_whole_leaves_nothing(folder: Path, monkeypatch:
 def test_code_without_one_of_the_functions_is_not_used(kept_code: ObjectCode) -> None:
     other = dataclasses.replace(kept_code, symbols={"copy_rows": "nothing_of_this_name"})
     with pytest.raises(ObjectCodeError):
-        object_code._link(other)
+        object_code.link(other)
 
 
 def test_functions_are_called_with_what_they_take(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,7 +278,7 @@ def test_functions_are_called_with_what_they_take(monkeypatch: pytest.MonkeyPatc
         name: "".join("a" if isinstance(kind, types.CPointer) else "n" for kind in signature.args)
         for name, signature in declared.items()
     }
-    assert found == native._ARGUMENTS
+    assert found == native.ARGUMENTS
 
 
 NUMBA_AFTERWARDS = """

@@ -18,8 +18,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     (tmp_path / "proc/self/cgroup").write_text("0::/user/job\n")
     (tmp_path / "cgroup/user/job").mkdir(parents=True)
-    monkeypatch.setattr(free_memory, "_PROC", tmp_path / "proc")
-    monkeypatch.setattr(free_memory, "_CGROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr(free_memory, "PROC", tmp_path / "proc")
+    monkeypatch.setattr(free_memory, "CGROUPS", tmp_path / "cgroup")
     return tmp_path
 
 

@@ -113,7 +113,7 @@ def test_linux_is_told_of_large_pages_only_where_they_are_wanted(path: Path) -> 
         if "VmFlags" in one
     }
     assert "hg" not in flags[plain.address]
-    assert ("hg" in flags[large.address]) is mapped_file._has_large_faults()
+    assert ("hg" in flags[large.address]) is mapped_file.has_large_faults()
 
 
 @pytest.mark.parametrize(
@@ -131,15 +131,15 @@ def test_large_pages_are_read_where_a_fault_reads_them(
     release: str, size: int, has: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "size").write_text(f"{size}\n")
-    monkeypatch.setattr(mapped_file, "_LARGE_PAGE_SIZE", tmp_path / "size")
+    monkeypatch.setattr(mapped_file, "LARGE_PAGE_SIZE", tmp_path / "size")
     monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(release=release))
-    assert mapped_file._has_large_faults.__wrapped__() is has
+    assert mapped_file.has_large_faults.__wrapped__() is has
 
 
 def test_a_system_without_them_gets_the_usual_advice(
     path: Path, asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mapped_file, "_has_large_faults", lambda: False)
+    monkeypatch.setattr(mapped_file, "has_large_faults", lambda: False)
     evict(path)
     file = MappedFile(path, large_pages=True)
     file.advise(0, 100_000)

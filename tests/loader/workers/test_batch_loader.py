@@ -1,4 +1,3 @@
-import dataclasses
 import gc
 import json
 import os
@@ -24,7 +23,7 @@ from stores import CONFIGS, TINY
 from worker_processes import children
 
 from resizeonce.loader import BatchLoader, Order, OrderOptions, Ranks, SampleIndex, Store
-from resizeonce.loader.buffers.slots import ArrayLayout, Slots
+from resizeonce.loader.buffers.slots import Slots
 from resizeonce.loader.fill import SampleError
 from resizeonce.loader.format.errors import StoreError
 from resizeonce.loader.workers.batch_loader import BatchOptions
@@ -212,11 +211,10 @@ def test_a_damaged_sample_is_an_error_in_the_trainers_thread_with_its_key(
 
 @pytest.mark.parametrize(("workers", "mode"), [(0, "thread"), (2, "thread"), (2, "process")])
 def test_whatever_else_a_worker_raises_is_told_in_the_trainers_thread(
-    store: Path, workers: int, mode: str
+    store: Path, monkeypatch: pytest.MonkeyPatch, workers: int, mode: str
 ) -> None:
+    monkeypatch.setattr(Store, "array_layout", lambda *_, **__: {"unknown": ((1, 3), "uint8")})
     loader = BatchLoader(store, 1, workers, options=BatchOptions(mode=mode))
-    unknown = ArrayLayout.of({"unknown": ((1, 3), "uint8")})
-    loader._setup = dataclasses.replace(loader._setup, layouts=(unknown,))
     # In the trainer's own thread it is what it is: it may come of a signal handler of the trainer's.
     error = RuntimeError if workers else KeyError
     text = r"can't be filled: KeyError\('images/unknown'\)\nTraceback" if workers else "images/unknown"
@@ -237,9 +235,8 @@ def test_after_an_error_memory_goes_with_the_loader(
             made.append(weakref.ref(self))
 
     monkeypatch.setattr("resizeonce.loader.workers.ring.Slots", Seen)
+    monkeypatch.setattr(Store, "array_layout", lambda *_, **__: {"unknown": ((1, 3), "uint8")})
     loader = BatchLoader(store, 1, workers, options=BatchOptions(mode=mode))
-    layout = ArrayLayout.of({"unknown": ((1, 3), "uint8")})
-    loader._setup = dataclasses.replace(loader._setup, layouts=(layout,))
     gc.collect()
     gc.disable()
     try:

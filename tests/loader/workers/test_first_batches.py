@@ -2,7 +2,9 @@
 
 import dataclasses
 import threading
+import weakref
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,13 @@ import pytest
 from stores import coco_store
 
 from resizeonce.loader import BatchLoader, CacheOptions, Order, OrderOptions, SampleIndex, Store
+from resizeonce.loader.buffers.slots import Slots
+from resizeonce.loader.part import Part
 from resizeonce.loader.workers import first_batches
-from resizeonce.loader.workers.batch_loader import BatchOptions
+from resizeonce.loader.workers.batch_loader import BatchOptions, make_setup
 from resizeonce.loader.workers.first_batches import EarlyReader
-from resizeonce.loader.workers.worker import Task
+from resizeonce.loader.workers.launch import Worker
+from resizeonce.loader.workers.worker import Setup, Task
 
 
 class Asked:
@@ -49,9 +54,17 @@ def threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name == "resizeonce-early"]
 
 
+def order_of(store: Store) -> Order:
+    return Order([SampleIndex(store)], OrderOptions(shuffle=None))
+
+
 def make_loader(store: Path | str, **options: Any) -> BatchLoader:
-    order = Order([SampleIndex(Store(store, **options))], OrderOptions(shuffle=None))
-    return BatchLoader(order, 2, workers=1, options=BatchOptions(mode="thread"))
+    return BatchLoader(order_of(Store(store, **options)), 2, workers=1, options=BatchOptions(mode="thread"))
+
+
+def setup_of(store: Path) -> Setup:
+    """Return what the worker of such a loader knows."""
+    return make_setup(order_of(Store(store)), 2, BatchOptions(), 4)
 
 
 @pytest.mark.usefixtures("unended")
@@ -70,7 +83,7 @@ def test_no_more_is_asked_for_than_is_allowed(
 ) -> None:
     asked.may_go_on.set()
     loader = make_loader(store)
-    monkeypatch.setattr(first_batches, "EARLY_BYTES_THAT_STAY", 2 * loader._setup.slot_bytes + 1)
+    monkeypatch.setattr(first_batches, "EARLY_BYTES_THAT_STAY", 2 * setup_of(store).slot_bytes + 1)
     list(loader)
     loader.close()
     assert asked.samples == [[0, 1], [2, 3]]
@@ -90,7 +103,7 @@ def test_the_first_batch_that_comes_ends_it(store: Path, asked: Asked) -> None:
 def test_more_is_read_early_of_stores_that_stay_in_memory(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    setup = dataclasses.replace(make_loader(store)._setup, slot_bytes=first_batches.EARLY_BYTES // 3)
+    setup = dataclasses.replace(setup_of(store), slot_bytes=first_batches.EARLY_BYTES // 3)
     assert first_batches.count_early(setup) == 24
     monkeypatch.setattr(setup.stores[0], "stays_in_memory", False)
     assert first_batches.count_early(setup) == 3
@@ -106,12 +119,12 @@ def test_it_waits_while_much_waits_for_the_disk(
     loader = make_loader(store)
     list(loader)
     loader.close()
-    assert waited == [first_batches._MAX_WAITING] * 5
+    assert waited == [first_batches.MAX_WAITING] * 5
 
 
 def test_closing_ends_it_after_the_batch_that_it_is_at(store: Path, asked: Asked) -> None:
     tasks = [Task(number, -1, ((0, number, 0),)) for number in range(3)]
-    reader = EarlyReader(make_loader(store)._setup, tasks)
+    reader = EarlyReader(setup_of(store), tasks)
     assert asked.came.wait(60)
     assert threads()
     timer = threading.Timer(0.2, asked.may_go_on.set)
@@ -125,12 +138,12 @@ def test_closing_ends_it_after_the_batch_that_it_is_at(store: Path, asked: Asked
 @pytest.mark.usefixtures("unended")
 def test_it_has_a_store_of_its_own(store: Path, asked: Asked) -> None:
     asked.may_go_on.set()
-    loader = make_loader(store)
+    trainers = Store(store)
+    loader = BatchLoader(order_of(trainers), 2, workers=1, options=BatchOptions(mode="thread"))
     list(loader)
     loader.close()
-    trainers = [id(one) for one in loader._setup.stores]
     assert asked.stores
-    assert not any(id(one) in trainers for one in asked.stores)
+    assert not any(one is trainers for one in asked.stores)
 
 
 def test_parts_at_a_url_are_not_fetched_by_it(store: Path, asked: Asked, tmp_path: Path) -> None:
@@ -164,19 +177,24 @@ def test_it_may_be_closed_in_its_own_thread_where_loaders_are_collected_too(
 
     monkeypatch.setattr(first_batches, "advise", close)
     task = Task(0, 0, ((0, 0, 0),))
-    readers.append(EarlyReader(make_loader(store)._setup, [task, task]))
+    readers.append(EarlyReader(setup_of(store), [task, task]))
     is_there.set()
-    readers[0]._thread.join(60)
+    for thread in threading.enumerate():
+        if thread.name == "resizeonce-early":
+            thread.join(60)
     assert closed == [1]
 
 
 def test_a_ring_closes_its_workers_and_memory_whatever_goes_wrong(
-    store: Path, asked: Asked, monkeypatch: pytest.MonkeyPatch
+    store: Path,
+    asked: Asked,
+    started: list[tuple[Slots, Sequence[Worker]]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked.may_go_on.set()
     loader = make_loader(store)
     list(loader)
-    ring, worker = loader._ring, loader._ring._workers[0]
+    ((slots, (worker,)),) = started
 
     def fail(_: EarlyReader) -> None:
         raise RuntimeError("cannot close")
@@ -187,28 +205,36 @@ def test_a_ring_closes_its_workers_and_memory_whatever_goes_wrong(
     with pytest.raises(RuntimeError, match="died"):
         # What had arrived before comes first.
         deque(iter(worker.receive, None), maxlen=0)
-    assert ring._slots.descriptor == -1
+    assert slots.descriptor == -1
     assert "BatchLoader" not in [thread.name for thread in threading.enumerate()]
 
 
 @pytest.mark.usefixtures("unended")
 def test_it_keeps_no_part_open(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[Store] = []
+    opened: list[weakref.ref[Part]] = []
+    seen: list[int] = []
     advise = first_batches.advise
+
+    class Seen(Part):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            if threads() == [threading.current_thread().name]:
+                opened.append(weakref.ref(self))
 
     def spy(task: Any, setup: Any) -> None:
         advise(task, setup)
-        assert setup.stores[0]._open_parts
-        seen.extend(setup.stores)
+        assert opened[-1]() is not None
+        seen.append(task.number)
 
+    monkeypatch.setattr("resizeonce.loader.store.Part", Seen)
     monkeypatch.setattr(first_batches, "advise", spy)
     loader = make_loader(store)
     list(loader)
     loader.close()
     assert len(seen) == 5
-    assert not any(one._open_parts for one in seen)
+    assert not any(part() for part in opened)
 
 
 def test_tiny_batches_do_not_keep_the_trainer_waiting(store: Path) -> None:
-    setup = make_loader(store)._setup
+    setup = setup_of(store)
     assert first_batches.count_early(dataclasses.replace(setup, slot_bytes=4096)) == first_batches.MAX_BATCHES

@@ -9,7 +9,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,11 @@ from grids import pairs, slow
 from worker_processes import children
 
 from resizeonce.loader import BatchLoader, Order, OrderOptions, SampleIndex, Store
+from resizeonce.loader.buffers.slots import Slots
 from resizeonce.loader.fill import SampleError
 from resizeonce.loader.workers.batch_loader import BatchOptions
+from resizeonce.loader.workers.launch import Worker
+from resizeonce.loader.workers.ring import Ring
 
 WAYS = [(0, "thread"), (2, "thread"), (2, "process")]
 
@@ -268,12 +272,14 @@ def iter_epoch(store: Path, epoch: int) -> BatchLoader:
     return loader
 
 
-def test_what_holds_a_loaders_descriptors_can_not_be_copied(store: Path) -> None:
+def test_what_holds_a_loaders_descriptors_can_not_be_copied(
+    store: Path, rings: list[weakref.ref[Ring]], started: list[tuple[Slots, Sequence[Worker]]]
+) -> None:
     loader = new_loader(store, 1)
     iterator = iter(loader)
     next(iterator)
-    assert loader._ring is not None
-    for one in (iterator, loader._ring, loader._ring._slots, loader._ring._workers[0]):
+    ((slots, (worker,)),) = started
+    for one in (iterator, rings[0](), slots, worker):
         with pytest.raises(TypeError, match="can't be copied: copy the BatchLoader"):
             copy.deepcopy(one)
     assert len(keys(iterator)) == 9
@@ -284,6 +290,8 @@ FORK = """
 import os, sys
 from resizeonce.loader import BatchLoader
 from resizeonce.loader.workers.batch_loader import BatchOptions
+from resizeonce.loader.workers.launch import Worker
+from resizeonce.loader.workers.ring import Ring
 
 loader = BatchLoader(sys.argv[1], 1, int(sys.argv[2]), options=BatchOptions(mode=sys.argv[3]))
 running = iter(loader)

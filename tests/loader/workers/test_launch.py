@@ -18,7 +18,8 @@ from worker_processes import children
 from resizeonce.loader import BatchLoader, SampleDataset, Store
 from resizeonce.loader.fill import SampleError
 from resizeonce.loader.workers.batch_loader import BatchOptions
-from resizeonce.loader.workers.launch import FOR_THE_TRAINER, describe_status
+from resizeonce.loader.workers.launch import FOR_THE_TRAINER, Worker, describe_status
+from resizeonce.loader.workers.worker import Reply
 
 
 def run(script: str, *arguments: object, **options: str) -> "subprocess.CompletedProcess[str]":
@@ -144,19 +145,26 @@ def test_a_worker_that_does_not_answer_is_an_error_after_the_timeout(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("resizeonce.loader.workers.launch.SECONDS_TO_END", 0.1)
+    receive = Worker.receive
+    asked: list[float | None] = []
+
+    def receive_sooner(worker: Worker, timeout: float | None = None) -> Reply:
+        asked.append(timeout)
+        return receive(worker, 0.5)
+
     loader = BatchLoader(store, 1, 2, timeout=60)
     iterator = iter(loader)
     next(iterator)
-    assert loader._ring is not None
-    assert loader._ring._timeout == 60
-    # Shorter only now: the start takes its time.
-    loader._ring._timeout = 0.5
     for process in children():
         os.kill(process, signal.SIGSTOP)
-    with pytest.raises(
-        RuntimeError, match=r"timed out: a worker process has not filled a batch within 0\.5 s"
-    ):
-        list(iterator)
+    with monkeypatch.context() as patch:
+        # Only now: the start takes its time.
+        patch.setattr(Worker, "receive", receive_sooner)
+        with pytest.raises(
+            RuntimeError, match=r"timed out: a worker process has not filled a batch within 0\.5 s"
+        ):
+            list(iterator)
+    assert set(asked) == {60}
     # They were killed, and the next iteration has others.
     assert not children()
     assert len(list(loader)) == 10
@@ -236,7 +244,7 @@ def test_a_second_interruption_while_workers_are_ended_leaves_none(
     stopped = children()
     for process in stopped:
         os.kill(process, signal.SIGSTOP)
-    monkeypatch.setattr("resizeonce.loader.workers.launch._Process.join", lambda *_: interrupt(_))
+    monkeypatch.setattr("resizeonce.loader.workers.launch.Worker.join", lambda *_: interrupt(_))
     with pytest.raises(KeyboardInterrupt):
         loader.close()
     assert len(stopped) == 2

@@ -14,10 +14,12 @@ from stores import coco_store
 from resizeonce.loader import BatchLoader, CacheOptions, Order, OrderOptions, SampleIndex, Store
 from resizeonce.loader.buffers.slots import Slots
 from resizeonce.loader.fill import SampleError
+from resizeonce.loader.order.plan import Batching
 from resizeonce.loader.workers import ring
 from resizeonce.loader.workers import worker as workers
-from resizeonce.loader.workers.batch_loader import BatchOptions
+from resizeonce.loader.workers.batch_loader import BatchOptions, make_setup
 from resizeonce.loader.workers.launch import Worker
+from resizeonce.loader.workers.ring import Ring
 from resizeonce.loader.workers.worker import Reply, Setup, Task, fill_slot
 
 WAYS = [(0, "thread"), (2, "thread"), (2, "process")]
@@ -38,20 +40,23 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[Task]:
     return sent
 
 
+def order_of(store: Path | str, **cache: Any) -> Order:
+    return Order([SampleIndex(Store(store, **cache))], OrderOptions(seed=5))
+
+
 def make_loader(store: Path | str, workers: int = 2, mode: Any = "thread", **cache: Any) -> BatchLoader:
-    order = Order([SampleIndex(Store(store, **cache))], OrderOptions(seed=5))
-    return BatchLoader(order, 2, workers, PREFETCH, options=BatchOptions(mode=mode))
+    return BatchLoader(order_of(store, **cache), 2, workers, PREFETCH, options=BatchOptions(mode=mode))
 
 
 def samples(tasks: Sequence[Task]) -> list[list[int]]:
     return [[sample for _, sample, _ in task.rows] for task in tasks]
 
 
-def expected(loader: BatchLoader, epoch: int) -> list[list[str]]:
+def expected(store: Path, epoch: int, batch_size: int = 2) -> list[list[str]]:
     """Return the keys of each batch of an epoch, as the order itself has them."""
-    store = loader._setup.stores[0]
-    plan = loader._plan.order.plan(loader._batching, epoch)
-    return [[store.key(sample) for sample in picks.sample.tolist()] for picks in plan]
+    opened = Store(store)
+    plan = order_of(store).plan(Batching(batch_size=batch_size), epoch)
+    return [[opened.key(sample) for sample in picks.sample.tolist()] for picks in plan]
 
 
 def keys(batches: Any) -> list[list[str]]:
@@ -62,11 +67,12 @@ def test_the_next_epoch_is_filled_while_the_last_batches_are_worked_on(store: Pa
     loader = make_loader(store)
     last = list(loader)[-1]
     assert len(sent) == 5 + PREFETCH
-    ahead = [[loader._setup.stores[0].key(sample) for sample in batch] for batch in samples(sent[5:])]
-    assert ahead == expected(loader, 1)[:PREFETCH]
-    assert last["key"] == expected(loader, 0)[-1]
+    opened = Store(store)
+    ahead = [[opened.key(sample) for sample in batch] for batch in samples(sent[5:])]
+    assert ahead == expected(store, 1)[:PREFETCH]
+    assert last["key"] == expected(store, 0)[-1]
     for epoch in range(1, 4):
-        assert keys(loader) == expected(loader, epoch)
+        assert keys(loader) == expected(store, epoch)
     # Nothing was asked for twice.
     assert len(sent) == 4 * 5 + PREFETCH
     loader.close()
@@ -77,30 +83,29 @@ def test_each_epoch_has_its_own_batches_whatever_was_filled_for_it(
     store: Path, workers: int, mode: str
 ) -> None:
     loader = make_loader(store, workers, mode)
-    assert keys(loader) == expected(loader, 0)
-    assert keys(loader) == expected(loader, 1)
+    assert keys(loader) == expected(store, 0)
+    assert keys(loader) == expected(store, 1)
     # Another epoch than the one that comes.
     loader.set_epoch(7)
-    assert keys(loader) == expected(loader, 7)
+    assert keys(loader) == expected(store, 7)
     # The one that comes, named as Lightning does.
     loader.set_epoch(8)
-    assert keys(loader) == expected(loader, 8)
+    assert keys(loader) == expected(store, 8)
     # The one that comes, broken off.
     iterator = iter(loader)
-    assert [next(iterator)["key"] for _ in range(2)] == expected(loader, 9)[:2]
+    assert [next(iterator)["key"] for _ in range(2)] == expected(store, 9)[:2]
     state = loader.state_dict()
-    assert keys(loader) == expected(loader, 9)
+    assert keys(loader) == expected(store, 9)
     loader.load_state_dict(state)
-    assert keys(loader) == expected(loader, 9)[2:]
-    assert keys(loader) == expected(loader, 10)
+    assert keys(loader) == expected(store, 9)[2:]
+    assert keys(loader) == expected(store, 10)
     loader.close()
 
 
 def test_an_epoch_of_fewer_batches_than_are_filled_ahead(store: Path, sent: list[Task]) -> None:
-    order = Order([SampleIndex(Store(store))], OrderOptions(seed=5))
-    loader = BatchLoader(order, 10, 2, 7, options=BatchOptions(mode="thread"))
+    loader = BatchLoader(order_of(store), 10, 2, 7, options=BatchOptions(mode="thread"))
     for epoch in range(5):
-        assert keys(loader) == expected(loader, epoch)
+        assert keys(loader) == expected(store, epoch, batch_size=10)
         assert len(sent) == epoch + 1 + 7
     loader.close()
 
@@ -111,7 +116,7 @@ def test_an_epoch_left_after_its_last_batch_is_over(store: Path, sent: list[Task
     for _ in range(5):
         next(iterator)
     # Lightning knows the length, and asks for no further batch.
-    assert keys(loader) == expected(loader, 1)
+    assert keys(loader) == expected(store, 1)
     assert len(sent) == 2 * 5 + PREFETCH
     loader.close()
 
@@ -121,7 +126,7 @@ def test_nothing_is_fetched_for_an_epoch_that_may_not_come(
 ) -> None:
     loader = make_loader(store.as_uri(), cache=CacheOptions(folder=tmp_path))
     for epoch in range(3):
-        assert keys(loader) == expected(loader, epoch)
+        assert keys(loader) == expected(store, epoch)
         assert len(sent) == 5 * (epoch + 1)
     loader.close()
 
@@ -147,16 +152,18 @@ def test_closing_while_the_next_epoch_is_filled_leaves_nothing(store: Path) -> N
     list(loader)
     loader.close()
     assert "BatchLoader" not in [thread.name for thread in threading.enumerate()]
-    assert keys(loader) == expected(loader, 1)
+    assert keys(loader) == expected(store, 1)
     loader.close()
 
 
 @pytest.mark.parametrize(("workers", "mode"), WAYS)
-def test_a_closed_loader_lets_go_of_its_memory_at_once(store: Path, workers: int, mode: str) -> None:
+def test_a_closed_loader_lets_go_of_its_memory_at_once(
+    store: Path, rings: list[weakref.ref[Ring]], workers: int, mode: str
+) -> None:
     loader = make_loader(store, workers, mode)
     for batch in loader:
         del batch
-    gone = weakref.ref(loader._ring)
+    (gone,) = rings
     # Without looking for circles, which may take long to happen.
     gc.disable()
     try:
@@ -166,11 +173,13 @@ def test_a_closed_loader_lets_go_of_its_memory_at_once(store: Path, workers: int
         gc.enable()
 
 
-def test_closed_in_mid_epoch_it_lets_go_as_soon_as_nobody_iterates(store: Path) -> None:
+def test_closed_in_mid_epoch_it_lets_go_as_soon_as_nobody_iterates(
+    store: Path, rings: list[weakref.ref[Ring]]
+) -> None:
     loader = make_loader(store)
     iterator = iter(loader)
     next(iterator)
-    gone = weakref.ref(loader._ring)
+    (gone,) = rings
     loader.close()
     del iterator
     gc.collect()
@@ -194,7 +203,7 @@ def test_ctrl_c_while_a_batch_is_waited_for_spoils_nothing(
         with pytest.raises(KeyboardInterrupt):
             next(iterator)
     for epoch in range(2):
-        assert keys(loader) == expected(loader, epoch)
+        assert keys(loader) == expected(store, epoch)
     loader.close()
 
 
@@ -219,7 +228,7 @@ def test_loops_that_can_not_be_loaded_do_not_end_a_worker(monkeypatch: pytest.Mo
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(workers, "native_loops", fail)
-    workers._load_loops()
+    workers.load_loops()
 
 
 class FakeWorker(Worker):
@@ -258,7 +267,7 @@ def test_who_has_least_to_do_fills_the_next(store: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(ring, "start_workers", start)
     loader = make_loader(store)
-    assert keys(loader) == expected(loader, 0)
+    assert keys(loader) == expected(store, 0)
     slow, fast = (worker.filled for worker in workers)
     assert sorted(slow + fast) == list(range(5 + PREFETCH))
     # It gets one whenever it has none; batches come in order all the same.
@@ -267,18 +276,19 @@ def test_who_has_least_to_do_fills_the_next(store: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("mode", ["thread", "process"])
-def test_a_worker_tells_how_many_batches_it_has_not_filled(store: Path, mode: str) -> None:
+def test_a_worker_tells_how_many_batches_it_has_not_filled(
+    store: Path, started: list[tuple[Slots, Sequence[Worker]]], mode: str
+) -> None:
     loader = make_loader(store, 1, mode)
     iterator = iter(loader)
     next(iterator)
-    assert loader._ring is not None
-    worker = loader._ring._workers[0]
+    ((_, (worker,)),) = started
     counts = {worker.count_unfinished() for _ in range(100)}
     assert counts <= {0, 1, 2, 3}
     while worker.count_unfinished():
         threading.Event().wait(0.001)
     # What has arrived by then is delivered none the less, in order.
-    assert keys(iterator) == expected(loader, 0)[1:]
+    assert keys(iterator) == expected(store, 0)[1:]
     loader.close()
 
 
@@ -294,7 +304,7 @@ def test_batches_that_are_always_in_memory_are_looked_for_less_often(
     monkeypatch.setattr(workers, "advise", look)
     monkeypatch.setattr(workers, "SURE_AFTER", 3)
     monkeypatch.setattr(workers, "SKIPPED", 2)
-    ahead = workers.ReadAhead(make_loader(store)._setup)
+    ahead = workers.ReadAhead(make_setup(order_of(store), 2, BatchOptions(), 4))
     for number in range(18):
         ahead.advise(Task(number, 0, ((0, 0, 0),)))
     # After three that were there, every third. Nobody looked for 9; after 11, which was not there, for each again.

@@ -79,15 +79,15 @@ def test_a_limited_store_has_the_same_bytes_with_any_number_of_workers(tmp_path:
     assert tree_digest(tmp_path / "a") == tree_digest(tmp_path / "b")
 
 
+@pytest.mark.usefixtures("converted")
 def test_a_complete_store_is_left_alone(tmp_path: Path) -> None:
-    coco_store(tmp_path)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "coco.zarr").rglob("*")}
     assert coco_store(tmp_path).was_complete
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "coco.zarr").rglob("*")} == before
 
 
+@pytest.mark.usefixtures("converted")
 def test_an_unfinished_store_is_finished_to_the_same_bytes_without_touching_its_parts(tmp_path: Path) -> None:
-    coco_store(tmp_path)
     store = tmp_path / "coco.zarr"
     whole = tree_digest(store)
     make_unfinished(store)
@@ -102,8 +102,8 @@ def test_an_unfinished_store_is_finished_to_the_same_bytes_without_touching_its_
     assert {path: path.stat().st_mtime_ns for path in (store / "part-00000").rglob("*")} == kept
 
 
+@pytest.mark.usefixtures("converted")
 def test_a_store_of_another_command_is_refused_with_what_differs(tmp_path: Path) -> None:
-    coco_store(tmp_path)
     with pytest.raises(
         StoreError, match=r"recipe\.prompt_masks\.filter was 'pillow-nearest', is now 'cover'"
     ):
@@ -116,16 +116,16 @@ def test_a_store_of_another_command_is_refused_with_what_differs(tmp_path: Path)
         coco_store(tmp_path)
 
 
+@pytest.mark.usefixtures("converted")
 def test_an_unfinished_store_is_not_finished_by_other_libraries(tmp_path: Path) -> None:
-    coco_store(tmp_path)
     store = tmp_path / "coco.zarr"
     make_unfinished(store, pillow="12.2.0")
     with pytest.raises(StoreError, match=r"versions\.pillow was '12\.2\.0'"):
         coco_store(tmp_path)
 
 
+@pytest.mark.usefixtures("converted")
 def test_overwrite_makes_a_store_anew_and_removes_nothing_else(tmp_path: Path) -> None:
-    coco_store(tmp_path)
     report = coco_store(tmp_path, "source.crowds=true", overwrite=True)
     assert report.attributes["totals"]["samples"] == 15
     other = tmp_path / "precious"

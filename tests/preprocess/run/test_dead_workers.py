@@ -12,11 +12,10 @@ from pathlib import Path
 
 import pytest
 from grids import slow
-from stores import coco_config, coco_root, coco_store, tree_digest
+from stores import coco_root, coco_store, tree_digest
 from trouble import Harm, crash, harm_scenes, kill, stall
 
 from resizeonce.preprocess.run import processes
-from resizeonce.preprocess.run.convert import convert
 from resizeonce.preprocess.run.processes import WorkerError
 from resizeonce.preprocess.store.root import read_rejects
 from resizeonce.preprocess.verify.check_store import VerifyOptions, verify_store
@@ -25,15 +24,9 @@ Log = pytest.LogCaptureFixture
 Patch = pytest.MonkeyPatch
 
 
-def undisturbed(folder: Path) -> dict[str, str]:
-    convert(coco_config(), coco_root(folder), folder / "undisturbed")
-    return tree_digest(folder / "undisturbed")
-
-
 def test_a_part_whose_worker_was_killed_is_written_again_to_the_same_bytes(
-    tmp_path: Path, monkeypatch: Patch, caplog: Log
+    tmp_path: Path, monkeypatch: Patch, caplog: Log, whole: dict[str, str]
 ) -> None:
-    whole = undisturbed(tmp_path)
     harm_scenes(monkeypatch, {n: Harm(tmp_path / f"harm{n}", kill, times=1) for n in (1, 4)})
     coco_store(tmp_path, engine="pillow", workers=2)
     assert tree_digest(tmp_path / "coco.zarr") == whole
@@ -97,9 +90,8 @@ def test_on_error_fail_stops_at_a_scene_that_kills_twice(tmp_path: Path, monkeyp
 
 
 def test_a_machine_on_which_every_worker_dies_stops_the_run_and_the_next_one_finishes(
-    tmp_path: Path, monkeypatch: Patch
+    tmp_path: Path, monkeypatch: Patch, whole: dict[str, str]
 ) -> None:
-    whole = undisturbed(tmp_path)
     with monkeypatch.context() as broken:
         broken.setattr(processes, "MAX_DEATHS", 2)
         harm_scenes(broken, {n: Harm(tmp_path / f"harm{n}", kill) for n in range(5)})

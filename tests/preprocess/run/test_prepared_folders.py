@@ -75,13 +75,13 @@ def test_what_no_run_named_stays_among_the_attempts(tmp_path: Path) -> None:
     assert (victim / "chapters" / "1.tex").read_text() == "years of work"
 
 
+@pytest.mark.usefixtures("converted")
 @pytest.mark.parametrize("number", [0, 1])
 def test_a_part_that_is_somebody_s_link_is_made_and_what_it_leads_to_stays(
     tmp_path: Path, number: int
 ) -> None:
     victim = thesis(tmp_path)
     before = tree_digest(victim)
-    coco_store(tmp_path)
     whole = tree_digest(tmp_path / "coco.zarr")
     make_unfinished(tmp_path / "coco.zarr")
     part = tmp_path / "coco.zarr" / f"part-{number:05}"
@@ -103,8 +103,8 @@ def test_nothing_is_written_through_a_link_that_has_the_name_of_a_file_half_writ
     assert victim.read_text() == "what I found out"
 
 
+@pytest.mark.usefixtures("converted")
 def test_the_mark_of_a_removal_is_not_made_where_a_link_leads(tmp_path: Path) -> None:
-    coco_store(tmp_path)
     (tmp_path / "coco.zarr" / ".removing").symlink_to(tmp_path / "made")
     overwrite(tmp_path)
     assert not (tmp_path / "made").exists()
@@ -137,6 +137,7 @@ def spoil(path: Path, kind: str) -> None:
         path.mkdir()
 
 
+@pytest.mark.usefixtures("converted")
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
 @pytest.mark.parametrize(
     ("file", "run"),
@@ -153,7 +154,6 @@ def spoil(path: Path, kind: str) -> None:
 def test_what_is_no_file_is_not_read(
     tmp_path: Path, file: str, run: Callable[[Path], object], kind: str
 ) -> None:
-    coco_store(tmp_path)
     if run is append:
         add_scenes(tmp_path)
     else:
@@ -163,8 +163,8 @@ def test_what_is_no_file_is_not_read(
         run(tmp_path)
 
 
+@pytest.mark.usefixtures("converted")
 def test_a_part_that_is_a_file_is_an_error_that_says_what_to_remove(tmp_path: Path) -> None:
-    coco_store(tmp_path)
     make_unfinished(tmp_path / "coco.zarr")
     (tmp_path / "coco.zarr" / "part-00001").rename(tmp_path / "elsewhere")
     (tmp_path / "coco.zarr" / "part-00001").write_text("")
@@ -185,6 +185,7 @@ def test_a_note_without_an_end_is_not_read_to_it(tmp_path: Path) -> None:
     assert len(list((tmp_path / "coco.zarr").glob("part-*/zarr.json"))) == 3
 
 
+@pytest.mark.usefixtures("converted")
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -201,7 +202,6 @@ def test_a_note_without_an_end_is_not_read_to_it(tmp_path: Path) -> None:
 def test_a_plan_that_no_run_wrote_is_not_finished(
     tmp_path: Path, change: Callable[[dict[str, Any]], object], words: str
 ) -> None:
-    coco_store(tmp_path)
     make_unfinished(tmp_path / "coco.zarr")
     file = tmp_path / "coco.zarr" / ".job.json"
     plan = json.loads(file.read_text())
@@ -212,6 +212,7 @@ def test_a_plan_that_no_run_wrote_is_not_finished(
     assert not (tmp_path / "coco.zarr" / "zarr.json").exists()
 
 
+@pytest.mark.usefixtures("converted")
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -224,7 +225,6 @@ def test_a_plan_that_no_run_wrote_is_not_finished(
 def test_a_part_that_no_run_wrote_is_not_taken_into_a_store(
     tmp_path: Path, change: dict[str, Any], words: str
 ) -> None:
-    coco_store(tmp_path)
     make_unfinished(tmp_path / "coco.zarr")
     file = tmp_path / "coco.zarr" / "part-00001" / "zarr.json"
     metadata = json.loads(file.read_text())
@@ -235,8 +235,8 @@ def test_a_part_that_no_run_wrote_is_not_taken_into_a_store(
     assert not (tmp_path / "coco.zarr" / "zarr.json").exists()
 
 
+@pytest.mark.usefixtures("converted")
 def test_a_list_of_rejects_that_is_nobody_s_goes_where_there_are_none(tmp_path: Path) -> None:
-    coco_store(tmp_path)
     whole = tree_digest(tmp_path / "coco.zarr")
     assert "rejects.jsonl" not in whole
     make_unfinished(tmp_path / "coco.zarr")
@@ -245,12 +245,12 @@ def test_a_list_of_rejects_that_is_nobody_s_goes_where_there_are_none(tmp_path: 
     assert tree_digest(tmp_path / "coco.zarr") == whole
 
 
+@pytest.mark.usefixtures("converted")
 @pytest.mark.parametrize(
     "totals",
     [{"skips": 5}, {"skips": None}, {"rejects": 4}, {"bytes": {"a": 1}}, {"masks": {"a": 1}}],
 )
 def test_nothing_is_appended_to_a_store_whose_totals_are_none(tmp_path: Path, totals: dict[str, Any]) -> None:
-    coco_store(tmp_path)
     forgery = Forgery(tmp_path / "coco.zarr")
     forgery.root["totals"] |= totals
     forgery.write(tmp_path / "coco.zarr")
@@ -258,11 +258,11 @@ def test_nothing_is_appended_to_a_store_whose_totals_are_none(tmp_path: Path, to
         append(tmp_path)
 
 
+@pytest.mark.usefixtures("converted")
 @pytest.mark.parametrize("value", [-1, 10**6, 1 << 62])
 def test_scenes_that_are_there_are_not_appended_again_for_offsets_that_lead_elsewhere(
     tmp_path: Path, value: int
 ) -> None:
-    coco_store(tmp_path)
     forgery = Forgery(tmp_path / "coco.zarr")
     path = "part-00000/scenes/key_offsets/c/0"
     offsets = forgery.chunks(path)[0]

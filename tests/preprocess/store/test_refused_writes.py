@@ -20,11 +20,6 @@ from resizeonce.preprocess.store import filesystem, shard_writer
 Patch = pytest.MonkeyPatch
 
 
-def whole_of(folder: Path, *overrides: str) -> dict[str, str]:
-    convert(coco_config(*overrides), coco_root(folder), folder / "whole")
-    return tree_digest(folder / "whole")
-
-
 def assert_not_torn(out: Path, whole: dict[str, str]) -> None:
     """What has a final name is as it has to be; leftovers are gone."""
     found = {name: digest for name, digest in tree_digest(out).items() if not name.startswith(".")}
@@ -46,9 +41,8 @@ REFUSALS = {
 
 @pytest.mark.parametrize(("code", "where"), pairs(REFUSALS, ["row", "sync", "rename", "root"]))
 def test_a_refused_write_stops_the_run_and_the_next_one_goes_on(
-    tmp_path: Path, monkeypatch: Patch, code: int, where: str
+    tmp_path: Path, monkeypatch: Patch, whole: dict[str, str], code: int, where: str
 ) -> None:
-    whole = whole_of(tmp_path)
     out = tmp_path / "coco.zarr"
     calls = 0
 
@@ -60,8 +54,8 @@ def test_a_refused_write_stops_the_run_and_the_next_one_goes_on(
 
     with monkeypatch.context() as refusing:
         if where == "row":
-            write = shard_writer.ShardWriter._write
-            refusing.setattr(shard_writer.ShardWriter, "_write", lambda *a: (refuse_after(90), write(*a))[1])
+            extend = shard_writer.ShardWriter.extend
+            refusing.setattr(shard_writer.ShardWriter, "extend", lambda *a: (refuse_after(45), extend(*a))[1])
         elif where == "sync":
             refusing.setattr("resizeonce.preprocess.store.part_writer.sync", lambda *_: refuse_after(120))
         elif where == "rename":
@@ -110,7 +104,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_real_disk_that_fills_up_is_told_and_the_run_goes_on_when_there_is_space(
     tmp_path: Path, small_disk: Path, workers: int
 ) -> None:
-    whole = whole_of(tmp_path, *USUAL)
+    convert(coco_config(*USUAL), coco_root(tmp_path), tmp_path / "whole")
+    whole = tree_digest(tmp_path / "whole")
     out = small_disk / "out"
     (small_disk / "ballast").write_bytes(bytes(26 << 20))
     with pytest.raises(StoreError, match=r"No space left on device.*free some space"):
@@ -128,8 +123,10 @@ def test_a_real_read_only_disk_is_told(tmp_path: Path, small_disk: Path) -> None
         convert(coco_config(), root, small_disk / "out")
 
 
-def test_a_target_that_vanishes_is_not_made_anew_elsewhere(tmp_path: Path, monkeypatch: Patch) -> None:
-    whole = whole_of(tmp_path)
+def test_a_target_that_vanishes_is_not_made_anew_elsewhere(
+    tmp_path: Path, monkeypatch: Patch, whole: dict[str, str]
+) -> None:
+    coco_root(tmp_path)
     out, away = tmp_path / "disk" / "out", tmp_path / "away"
     out.parent.mkdir()
     harm_scenes_here(monkeypatch, 2, tmp_path, lambda: out.rename(away))
@@ -144,10 +141,9 @@ def test_a_target_that_vanishes_is_not_made_anew_elsewhere(tmp_path: Path, monke
 
 @pytest.mark.parametrize("empty", [True, False])
 def test_a_raw_dataset_that_vanishes_stops_the_run_and_rejects_nothing(
-    tmp_path: Path, monkeypatch: Patch, empty: bool
+    tmp_path: Path, monkeypatch: Patch, whole: dict[str, str], empty: bool
 ) -> None:
-    whole = whole_of(tmp_path)
-    root, away = tmp_path / "coco", tmp_path / "away"
+    root, away = coco_root(tmp_path), tmp_path / "away"
 
     def unmount() -> None:
         root.rename(away)

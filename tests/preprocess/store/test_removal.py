@@ -23,6 +23,7 @@ def refused(folder: Path, words: str) -> None:
     assert {path: path.lstat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
+@pytest.mark.usefixtures("converted")
 @pytest.mark.parametrize(
     "content",
     [
@@ -34,7 +35,6 @@ def refused(folder: Path, words: str) -> None:
     ],
 )
 def test_a_folder_is_no_store_for_the_name_of_a_file_in_it(tmp_path: Path, content: str) -> None:
-    coco_store(tmp_path)
     (tmp_path / "coco.zarr").rename(tmp_path / "elsewhere")
     (tmp_path / "coco.zarr").mkdir()
     (tmp_path / "coco.zarr" / ".job.json").write_text(content)
@@ -45,8 +45,8 @@ def test_a_folder_is_no_store_for_the_name_of_a_file_in_it(tmp_path: Path, conte
     refused(tmp_path, "is no store, so --overwrite does not remove it")
 
 
+@pytest.mark.usefixtures("converted")
 def test_a_stranger_s_files_in_a_store_are_named_and_nothing_is_removed(tmp_path: Path) -> None:
-    coco_store(tmp_path)
     store = tmp_path / "coco.zarr"
     (store / "figures").mkdir()
     (store / "figures" / "a.txt").write_text("1")
@@ -58,30 +58,30 @@ def test_a_stranger_s_files_in_a_store_are_named_and_nothing_is_removed(tmp_path
     )
 
 
+@pytest.mark.usefixtures("converted")
 @pytest.mark.parametrize(
     "name",
     ["part-00001/notes.txt", "part-00001/masks/masks/c/0/0/1", "part-00001/mine/a", "part-1/zarr.json"],
 )
 def test_a_stranger_s_file_in_a_part_is_one_too(tmp_path: Path, name: str) -> None:
-    coco_store(tmp_path)
     file = tmp_path / "coco.zarr" / name
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("what I found out")
     refused(tmp_path, rf"{Path(*Path(name).parts[: 1 if 'part-1/' in name else 2])}")
 
 
+@pytest.mark.usefixtures("converted")
 @pytest.mark.parametrize("place", ["part-00001", "part-00001/images"])
 def test_a_link_to_a_folder_is_not_followed_and_not_taken_for_the_store_s(tmp_path: Path, place: str) -> None:
-    coco_store(tmp_path)
     folder = tmp_path / "coco.zarr" / place
     folder.rename(tmp_path / "elsewhere")
     folder.symlink_to(tmp_path / "elsewhere")
     refused(tmp_path, rf"'{place} -> {tmp_path}/elsewhere'")
 
 
+@pytest.mark.usefixtures("converted")
 def test_row_files_that_are_links_go_and_what_they_lead_to_stays(tmp_path: Path) -> None:
     """As in the caches of DVC and git-annex."""
-    coco_store(tmp_path)
     rows = tmp_path / "coco.zarr" / "part-00000" / "images" / "pixel_values" / "c" / "0" / "0" / "0" / "0"
     content = rows.read_bytes()
     rows.rename(tmp_path / "kept")
@@ -91,11 +91,11 @@ def test_row_files_that_are_links_go_and_what_they_lead_to_stays(tmp_path: Path)
     assert not rows.is_symlink()
 
 
+@pytest.mark.usefixtures("converted")
 @pytest.mark.parametrize("damage", ["", '{"job": ', "{}"])
 def test_an_unfinished_store_whose_plan_is_damaged_is_made_anew_as_its_error_says(
     tmp_path: Path, damage: str
 ) -> None:
-    coco_store(tmp_path)
     make_unfinished(tmp_path / "coco.zarr")
     (tmp_path / "coco.zarr" / ".job.json").write_text(damage)
     with pytest.raises(StoreError, match=r"is damaged, or not of this project .*give --overwrite"):
@@ -104,14 +104,14 @@ def test_an_unfinished_store_whose_plan_is_damaged_is_made_anew_as_its_error_say
     coco_store(tmp_path, "source.crowds=true")
 
 
+@pytest.mark.usefixtures("converted")
 def test_a_store_whose_root_is_damaged_is_known_by_its_parts(tmp_path: Path) -> None:
-    coco_store(tmp_path)
     (tmp_path / "coco.zarr" / "zarr.json").write_text("{")
     overwrite(tmp_path)
 
 
+@pytest.mark.usefixtures("converted")
 def test_what_a_stopped_removal_left_can_be_removed_but_not_with_what_came_since(tmp_path: Path) -> None:
-    coco_store(tmp_path)
     store = tmp_path / "coco.zarr"
     (store / ".removing").touch()
     (store / "zarr.json").unlink()
@@ -123,8 +123,8 @@ def test_what_a_stopped_removal_left_can_be_removed_but_not_with_what_came_since
     assert not (store / ".removing").exists()
 
 
+@pytest.mark.usefixtures("converted")
 def test_what_operating_systems_put_anywhere_is_in_nobody_s_way(tmp_path: Path) -> None:
-    coco_store(tmp_path)
     store = tmp_path / "coco.zarr"
     for folder in (store, store / "part-00000", store / "part-00000" / "images" / "key_bytes" / "c"):
         for name in (".DS_Store", "._part", ".nfs00000001", "Thumbs.db"):
@@ -140,8 +140,8 @@ def test_what_operating_systems_put_anywhere_is_in_nobody_s_way(tmp_path: Path) 
     assert not (store / "part-00000" / ".DS_Store").exists()
 
 
+@pytest.mark.usefixtures("converted")
 def test_a_store_behind_a_link_is_made_anew_in_its_place(tmp_path: Path) -> None:
-    coco_store(tmp_path)
     (tmp_path / "coco.zarr").rename(tmp_path / "disk")
     (tmp_path / "coco.zarr").symlink_to(tmp_path / "disk")
     overwrite(tmp_path)
@@ -149,8 +149,8 @@ def test_a_store_behind_a_link_is_made_anew_in_its_place(tmp_path: Path) -> None
     assert "resizeonce" in json.loads((tmp_path / "disk" / "zarr.json").read_bytes())["attributes"]
 
 
+@pytest.mark.usefixtures("converted")
 def test_a_file_in_the_place_of_the_store_is_refused(tmp_path: Path) -> None:
-    coco_store(tmp_path)
     (tmp_path / "coco.zarr").rename(tmp_path / "elsewhere")
     (tmp_path / "coco.zarr").write_text("a file")
     refused(tmp_path, "is no folder")

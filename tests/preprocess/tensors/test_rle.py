@@ -13,10 +13,10 @@ pytest.importorskip("numba")
 
 from resizeonce.preprocess.decode import segmentation
 from resizeonce.preprocess.decode.counts_loops import decompress_counts
-from resizeonce.preprocess.decode.segmentation import Rle, _decompress_counts, parse_rle
+from resizeonce.preprocess.decode.segmentation import Bitmap, Rle, parse_rle
 from resizeonce.preprocess.errors import SegmentationError
 from resizeonce.preprocess.tensors.rle import cover_runs, sample_runs
-from resizeonce.preprocess.tensors.transforms import _cover, pillow_positions, torch_positions
+from resizeonce.preprocess.tensors.transforms import pillow_positions, resize_mask, torch_positions
 
 SIDES = st.integers(1, 12) | st.integers(1, 90)
 PARTS = st.sampled_from([0.0, 0.02, 0.3, 0.7, 0.98, 1.0])
@@ -57,7 +57,9 @@ def test_samples_are_the_masks_pixels(height: int, width: int, size: int, part: 
 @given(SIDES, SIDES, SIDES, PARTS, st.integers(0, 999))
 def test_cover_is_the_plain_cover(height: int, width: int, size: int, part: float, seed: int) -> None:
     mask = draw(height, width, part, seed)
-    assert np.array_equal(cover_runs(runs_of(mask), height, width, size), _cover(mask, size))
+    assert np.array_equal(
+        cover_runs(runs_of(mask), height, width, size), resize_mask(Bitmap(mask), size, "cover")
+    )
 
 
 def test_cover_of_equally_small_parts_takes_the_first_row_by_row() -> None:
@@ -75,7 +77,7 @@ def test_counts_are_decompressed_as_pycocotools_means_them(
 ) -> None:
     mask = draw(height, width, part, seed)
     counts = encode(mask)
-    assert np.array_equal(runs_of(mask), _decompress_counts(counts))
+    assert np.array_equal(runs_of(mask), segmentation.decompress_counts(counts))
     assert np.array_equal(Rle(height, width, runs_of(mask)).decode(), mask)
 
 
@@ -88,7 +90,7 @@ def test_counts_are_decompressed_as_pycocotools_means_them(
 def test_damaged_counts_are_damaged_for_both(counts: str | bytes) -> None:
     runs = decompress_counts(counts)
     try:
-        expected = _decompress_counts(counts)
+        expected = segmentation.decompress_counts(counts)
     except SegmentationError:
         assert runs is None
     else:
@@ -121,7 +123,7 @@ def test_empty_runs_between_long_ones_change_nothing() -> None:
     mask = Rle(5, 4, runs)
     rows, columns = np.arange(5), np.arange(4)
     assert np.array_equal(sample_runs(runs, 5, 4, rows, columns), mask.decode())
-    assert np.array_equal(cover_runs(runs, 5, 4, 3), _cover(mask.decode(), 3))
+    assert np.array_equal(cover_runs(runs, 5, 4, 3), resize_mask(mask, 3, "cover"))
 
 
 def test_out_is_overwritten_and_returned() -> None:
