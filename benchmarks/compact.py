@@ -25,10 +25,10 @@ from numcodecs.zstd import Zstd
 from numpy.typing import NDArray
 from PIL import Image
 
-from resizeonce.loader.fill import fill_batch
+from resizeonce.loader.fill import BatchRows
 from resizeonce.loader.format.gradient import pack_gradient, unpack_gradient
+from resizeonce.loader.format.layout import TENSORS
 from resizeonce.loader.store import Store
-from resizeonce.loader.tensors import TENSORS
 from resizeonce.preprocess.config import parse_config
 from resizeonce.preprocess.run.convert import convert
 
@@ -157,10 +157,10 @@ def compare_stores(photos: list[Path], folder: Path) -> None:
         for form, store in stores.items():
             layout = store.array_layout(BATCH, TENSORS)
             arrays = batches.setdefault(form, {n: np.empty(shape, t) for n, (shape, t) in layout.items()})
-            picks = [(store, number % len(store)) for number in range(BATCH)]
+            numbers = [number % len(store) for number in range(BATCH)]
             began, count = time.process_time(), 0
             while time.process_time() - began < 1:
-                fill_batch(picks, arrays)
+                BatchRows([store] * BATCH, numbers).fill(arrays)
                 count += 2 * BATCH
             rates[form].append(count / (time.process_time() - began))
     for name, array in batches["uint8"].items():

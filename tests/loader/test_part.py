@@ -10,9 +10,9 @@ from stores import coco_store
 
 from resizeonce.loader import Store
 from resizeonce.loader.format.errors import StoreError
+from resizeonce.loader.format.layout import TENSORS
 from resizeonce.loader.format.shard import shard_path
 from resizeonce.loader.part import INDEX_BYTES, READ_WITH_A_SAMPLE
-from resizeonce.loader.tensors import TENSORS
 
 WHOLE = slice(None)
 
@@ -81,7 +81,7 @@ def test_a_part_is_asked_for_once_and_not_when_it_is_open(
     coco_store(tmp_path)
     store = Store(tmp_path / "coco.zarr")
     asked: list[Path] = []
-    monkeypatch.setattr("resizeonce.loader.store.expect_tables", lambda folder, _: asked.append(folder))
+    monkeypatch.setattr("resizeonce.loader.open_parts.expect_tables", lambda folder, _: asked.append(folder))
     store.part(1)
     first_of_each = [0, *store._sample_ends[:-1]]
     for sample in [*first_of_each, *range(-len(store), len(store)), len(store) + 1]:

@@ -1,4 +1,4 @@
-"""Batches filled by tensor, against the same filled row by row."""
+"""Batches filled by compiled loops, against the same filled row by row."""
 
 import gc
 import subprocess
@@ -13,11 +13,11 @@ from grids import slow
 from stores import COMPACT_IMAGES, SIZES, coco_store
 
 from resizeonce.loader import Store, fill
-from resizeonce.loader.fill import SampleError
+from resizeonce.loader.fill import BatchRows, SampleError
+from resizeonce.loader.format.layout import TENSORS
+from resizeonce.loader.kernels.batch_kernels import batch_kernels, kernels_of
 from resizeonce.loader.kernels.object_code import load_functions
 from resizeonce.loader.part import Part
-from resizeonce.loader.rows import fill_rows
-from resizeonce.loader.tensors import TENSORS
 
 FORMS: dict[str, tuple[str, ...]] = {
     "raw": (),
@@ -26,9 +26,16 @@ FORMS: dict[str, tuple[str, ...]] = {
 }
 
 
-def leave_everything(tensor: str, rows: list[Any], out: Any) -> range:
-    del tensor, out
-    return range(len(rows))
+@pytest.fixture
+def loops_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the compiled loops leave to be done row by row fails the test."""
+    pytest.importorskip("numba")
+
+    def fail(*_: object) -> None:
+        raise AssertionError("a row was left")
+
+    kernels = {form: kernel._replace(finish_row=fail) for form, kernel in batch_kernels().items()}
+    monkeypatch.setattr(fill, "batch_kernels", lambda: kernels)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -39,7 +46,7 @@ def test_a_batch_is_the_same_as_row_by_row(
     store = Store(tmp_path / "coco.zarr")
     samples = [*range(len(store)), 0, len(store) - 1]
     batch = store.batch(samples)
-    monkeypatch.setattr(fill, "fill_rows", leave_everything)
+    monkeypatch.setattr(fill, "batch_kernels", lambda: kernels_of(None))
     expected = store.batch(samples)
     assert batch.keys() == expected.keys()
     for key, value in expected.items():
@@ -47,37 +54,29 @@ def test_a_batch_is_the_same_as_row_by_row(
         assert same, key
 
 
+@pytest.mark.usefixtures("loops_only")
 def test_a_batch_of_stores_of_several_forms_is_filled_by_loops_all_the_same(tmp_path: Path) -> None:
-    pytest.importorskip("numba")
     stores = []
     for form, overrides in FORMS.items():
         folder = tmp_path / form
         coco_store(folder, *overrides)
         stores.append(Store(folder / "coco.zarr"))
     picks = [(store, sample) for sample in (0, 5, 9) for store in stores]
-    layout = stores[0].array_layout(len(picks), TENSORS)
+    images = ("pixel_values", "g_pixel_values")
+    layout = stores[0].array_layout(len(picks), images)
     arrays = {name: np.empty(shape, dtype) for name, (shape, dtype) in layout.items()}
-    fill.fill_batch(picks, arrays)
-    for tensor in ("pixel_values", "g_pixel_values"):
-        located = [store.locate(sample) for store, sample in picks]
-        rows = [(part, int(masks[0])) for part, masks in located]
-        assert list(fill_rows(tensor, rows, np.empty_like(arrays[tensor]))) == []
+    BatchRows([store for store, _ in picks], [sample for _, sample in picks]).fill(arrays)
+    for tensor in images:
         for place, (_, sample) in enumerate(picks):
-            assert np.array_equal(arrays[tensor][place], stores[0].batch([sample])[tensor][0])
+            assert np.array_equal(arrays[tensor][place], stores[0].batch([sample], [tensor])[tensor][0])
 
 
+@pytest.mark.usefixtures("loops_only")
 @pytest.mark.parametrize("form", ["raw", "compact"])
 def test_images_and_masks_leave_nothing_to_be_done_row_by_row(tmp_path: Path, form: str) -> None:
-    pytest.importorskip("numba")
     # In masks much smaller than this, so many pixels differ from those above that libzstd packs them.
     coco_store(tmp_path, "recipe.masks.size=512", *FORMS[form])
-    store = Store(tmp_path / "coco.zarr")
-    located = [store.locate(sample) for sample in range(4)]
-    rows = [(part, int(masks[0])) for part, masks in located]
-    for tensor in TENSORS:
-        shape, dtype = store.array_layout(4, [tensor])[tensor]
-        left = fill_rows(tensor, rows, np.empty(shape, dtype))
-        assert list(left) == []
+    assert set(TENSORS) <= set(Store(tmp_path / "coco.zarr").batch(range(4)))
 
 
 @pytest.mark.parametrize("tensor", ["masks/masks", "images/pixel_values", "images/g_pixel_values"])
@@ -115,7 +114,7 @@ def test_parts_of_one_group_of_samples_are_open_at_once_and_no_more(
             gc.collect()
             most = max(most, sum(one() is not None for one in opened))
 
-    monkeypatch.setattr("resizeonce.loader.store.Part", Counted)
+    monkeypatch.setattr("resizeonce.loader.open_parts.Part", Counted)
     found = Store(tmp_path / "coco.zarr").batch(range(len(store)))
     assert len(opened) == len(SIZES)
     # The two of a group, and the one that is just being opened, before the oldest is let go.
