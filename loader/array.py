@@ -47,6 +47,8 @@ class MappedArray:
     ) -> None:
         self.path = path
         """The shard file."""
+        self.form: tuple[Codec, str, tuple[int, ...]] = (spec.codec, spec.dtype, spec.row_shape)
+        """How rows are stored, and dtype and shape of one."""
         self._spec = spec
         self._length = length
         self._check_rows = check_rows
@@ -60,22 +62,12 @@ class MappedArray:
     def __len__(self) -> int:
         return self._length
 
-    @property
-    def row_shape(self) -> tuple[int, ...]:
-        """Shape of one row."""
-        return self._spec.row_shape
-
     def whole(self) -> NDArray[Any]:
         """Return an array that is one chunk, as a read-only view."""
         shape = (self._length, *self._spec.row_shape)
         if not self._length:
             return np.zeros(shape, self._dtype)
         return self._chunk(0).view(self._dtype).reshape(shape)
-
-    @property
-    def form(self) -> tuple[Codec, str]:
-        """How rows are stored, and the dtype of their values."""
-        return self._spec.codec, self._spec.dtype
 
     @property
     def is_raw(self) -> bool:

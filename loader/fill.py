@@ -43,16 +43,6 @@ class Location(NamedTuple):
     """Rows of its images."""
 
 
-class _Row(NamedTuple):
-    """One frame of a sample whose part is open."""
-
-    part: Part
-    mask: int
-    image: int
-    name: str
-    """Of the sample, for errors."""
-
-
 class BatchRows:
     """The samples of one batch: where each is stored is looked up once, for reading ahead as for filling.
 
@@ -151,11 +141,11 @@ class BatchRows:
         self, group: range, arrays: Mapping[str, NDArray[Any]]
     ) -> list[tuple[str, list[int], list[str]]]:
         """Fill the rows of samples whose parts may be open at once; return key, prompt cells and phrases of each."""
-        described = []
-        frames: list[list[_Row]] = [[] for _ in self._stores[0].suffixes]
+        described: list[tuple[str, list[int], list[str]]] = []
+        parts: list[Part] = []
+        locations: list[Location] = []
         for place in group:
             store = self._stores[place]
-            name = f"sample {self._samples[place]} of {store.name}"
             key = "key unknown"
             if self._locations[place] is None:
                 # Outside of what is told as the sample's fault: a number that the store has not is the caller's.
@@ -168,12 +158,28 @@ class BatchRows:
                 cells = [column.item(mask) for mask in location.masks]
                 described.append((key, cells, part.sample_expressions(location.masks)))
             except _FAULTS as err:
-                raise SampleError(f"{name} ({key}): {err}") from err
-            for rows, mask, image in zip(frames, location.masks, location.images, strict=True):
-                rows.append(_Row(part, mask, image, f"{name} ({key})"))
+                raise self._error(place, key, err) from err
+            parts.append(part)
+            locations.append(location)
         for name, tensor, frame in _name_tensors(arrays, self._stores[0].suffixes):
-            _fill_tensor(tensor, frames[frame], arrays[name][group.start : group.stop])
+            in_masks = tensor in ("prompt_masks", "masks")
+            numbers = [(one.masks if in_masks else one.images)[frame] for one in locations]
+            out = arrays[name][group.start : group.stop]
+            with suppress(*_FAULTS):
+                _fill_tensor(tensor, parts, numbers, out)
+                continue
+            # One of them is damaged or can't be read: which one, batches of one tell.
+            for at, place in enumerate(group):
+                one = slice(at, at + 1)
+                try:
+                    _fill_tensor(tensor, parts[one], numbers[one], out[one])
+                except _FAULTS as err:
+                    raise self._error(place, described[at][0], err) from err
         return described
+
+    def _error(self, place: int, key: str, fault: Exception) -> SampleError:
+        """Return a fault as one that names its sample."""
+        return SampleError(f"sample {self._samples[place]} of {self._stores[place].name} ({key}): {fault}")
 
 
 def check_tensors(tensors: Sequence[str]) -> None:
@@ -192,46 +198,36 @@ def _name_tensors(arrays: Iterable[str], suffixes: Sequence[str]) -> list[tuple[
     ]
 
 
-def _fill_tensor(tensor: str, rows: Sequence[_Row], out: NDArray[Any]) -> None:
-    """Write one tensor of samples into the rows of `out`.
+def _fill_tensor(tensor: str, parts: Sequence[Part], numbers: Sequence[int], out: NDArray[Any]) -> None:
+    """Write one tensor of samples into the rows of `out`; raise any of the faults where one can't be read.
 
-    Raises:
-        SampleError: one can't be read; the first of them is named.
+    Args:
+        tensor: one of `TENSORS`.
+        parts: of each sample.
+        numbers: of each sample, the row of its mask or image there.
+        out: of the tensor's shape and dtype, or those of its compact form, one row for each sample, in C order.
     """
-    try:
-        _fill_rows(tensor, rows, out)
-        return
-    except _FAULTS as err:
-        if len(rows) == 1:
-            raise SampleError(f"{rows[0].name}: {err}") from err
-    # One of them is damaged or can't be read: which one, batches of one tell.
-    for place in range(len(rows)):
-        _fill_tensor(tensor, rows[place : place + 1], out[place : place + 1])
-
-
-def _fill_rows(tensor: str, rows: Sequence[_Row], out: NDArray[Any]) -> None:
-    """Do what `_fill_tensor` does; any of the faults may be raised."""
     path = TENSOR_PATHS[tensor]
     if tensor == "prompt_masks":
-        for room, row in zip(out, rows, strict=True):
-            np.copyto(room, row.part.column(path)[row.mask])
+        for room, part, number in zip(out, parts, numbers, strict=True):
+            np.copyto(room, part.column(path)[number])
         return
-    arrays = [row.part.array(path) for row in rows]
-    (codec, dtype), *others = {array.form for array in arrays}
+    arrays = [part.array(path) for part in parts]
+    (codec, stored, shape), *others = {array.form for array in arrays}
     if others:
         # Of stores of several forms.
-        for place in range(len(rows)):
-            _fill_rows(tensor, rows[place : place + 1], out[place : place + 1])
+        for at in range(len(parts)):
+            one = slice(at, at + 1)
+            _fill_tensor(tensor, parts[one], numbers[one], out[one])
         return
-    kernel = batch_kernels()[Form(tensor, codec, dtype, out.dtype.name)]
-    numbers = [row.mask if tensor == "masks" else row.image for row in rows]
-    left: Iterable[int] = range(len(rows))
-    if out.flags.carray and all(array.row_shape == out.shape[1:] for array in arrays):
+    kernel = batch_kernels()[Form(tensor, codec, stored, out.dtype)]
+    left: Iterable[int] = range(len(parts))
+    if out.flags.carray and shape == out.shape[1:]:
         left = np.flatnonzero(~kernel.fill_rows(*_places(arrays, numbers), out)).tolist()
-    for place in left:
-        array = arrays[place]
-        room = None if array.is_raw else SCRATCH.of(array.row_shape, tensor, dtype)
-        kernel.finish_row(array.row(numbers[place], room), out[place])
+    for at in left:
+        array = arrays[at]
+        room = None if array.is_raw else SCRATCH.of(shape, tensor, stored)
+        kernel.finish_row(array.row(numbers[at], room), out[at])
 
 
 def _places(

@@ -21,8 +21,8 @@ class Form(NamedTuple):
     codec: str
     stored: str
     """dtype, of rows that are decoded."""
-    delivered: str
-    """dtype in the batch; masks as uint8 are 8 pixels a byte."""
+    delivered: np.dtype[Any]
+    """In the batch; masks as uint8 are 8 pixels a byte."""
 
 
 class Kernel(NamedTuple):
@@ -93,15 +93,18 @@ def normalize_into(stored: NDArray[np.uint8], out: NDArray[np.float32]) -> None:
     np.divide(out, STD[:, None, None], out=out)
 
 
+FLOAT = np.dtype(np.float32)
+BYTE = np.dtype(np.uint8)
+
 _TABLE: dict[Form, tuple[str, Callable[[NDArray[Any], NDArray[Any]], None]]] = {
-    Form("pixel_values", "raw", "uint8", "float32"): ("normalize", normalize_into),
-    Form("pixel_values", "raw", "uint8", "uint8"): ("copy", copy_into),
-    Form("pixel_values", "raw", "float32", "float32"): ("copy", copy_into),
-    Form("pixel_values", "gradient", "uint8", "float32"): ("unpack and normalize", normalize_into),
-    Form("pixel_values", "gradient", "uint8", "uint8"): ("unpack", copy_into),
-    Form("g_pixel_values", "raw", "uint8", "uint8"): ("copy", copy_into),
-    Form("g_pixel_values", "gradient", "uint8", "uint8"): ("unpack", copy_into),
-    Form("masks", "zstd", "bool", "float32"): ("expand", widen_into),
-    Form("masks", "zstd", "bool", "uint8"): ("none", pack_into),
+    Form("pixel_values", "raw", "uint8", FLOAT): ("normalize", normalize_into),
+    Form("pixel_values", "raw", "uint8", BYTE): ("copy", copy_into),
+    Form("pixel_values", "raw", "float32", FLOAT): ("copy", copy_into),
+    Form("pixel_values", "gradient", "uint8", FLOAT): ("unpack and normalize", normalize_into),
+    Form("pixel_values", "gradient", "uint8", BYTE): ("unpack", copy_into),
+    Form("g_pixel_values", "raw", "uint8", BYTE): ("copy", copy_into),
+    Form("g_pixel_values", "gradient", "uint8", BYTE): ("unpack", copy_into),
+    Form("masks", "zstd", "bool", FLOAT): ("expand", widen_into),
+    Form("masks", "zstd", "bool", BYTE): ("none", pack_into),
 }
 """Which compiled loop fills rows, and what finishes those that it leaves. Prompt masks are a column: they are copied."""

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from resizeonce.loader.format.gradient import pack_gradient
 from resizeonce.loader.format.layout import IMAGENET_MEAN, IMAGENET_STD
 from resizeonce.loader.kernels.batch_kernels import (
+    BYTE,
+    FLOAT,
     Form,
     batch_kernels,
     copy_into,
@@ -24,8 +26,8 @@ from resizeonce.loader.kernels.native import native_loops
 
 LENGTHS = (0, 1, 3, 15, 16, 17, 63, 64, 65, 200)
 GUARD = 7
-COPIED = Form("g_pixel_values", "raw", "uint8", "uint8")
-NORMALIZED = Form("pixel_values", "raw", "uint8", "float32")
+COPIED = Form("g_pixel_values", "raw", "uint8", BYTE)
+NORMALIZED = Form("pixel_values", "raw", "uint8", FLOAT)
 
 
 def place(shape: tuple[int, ...], dtype: Any, offset: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
