@@ -27,7 +27,7 @@ from rivals.image_codecs import CODECS as OTHERS
 from rivals.image_codecs import Pixels
 
 from resizeonce.loader import Store
-from resizeonce.loader.fill import fill_batch
+from resizeonce.loader.fill import BatchRows
 from resizeonce.loader.format.gradient import pack_gradient, unpack_gradient
 from resizeonce.preprocess.config import parse_config
 from resizeonce.preprocess.run.convert import convert
@@ -85,10 +85,10 @@ def compare_stores(photos: list[Path], folder: Path) -> None:
         for form, store in stores.items():
             layout = store.array_layout(BATCH_SIZE, TENSORS)
             arrays = batches.setdefault(form, {n: np.empty(shape, t) for n, (shape, t) in layout.items()})
-            picks = [(store, number % len(store)) for number in range(BATCH_SIZE)]
+            numbers = [number % len(store) for number in range(BATCH_SIZE)]
             began, count = time.process_time(), 0
             while time.process_time() - began < 1:
-                fill_batch(picks, arrays)
+                BatchRows([store] * BATCH_SIZE, numbers).fill(arrays)
                 count += 2 * BATCH_SIZE
             rates[form].append(count / (time.process_time() - began))
     for name, array in batches["uint8"].items():

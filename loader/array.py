@@ -17,7 +17,6 @@ from .format.gradient import unpack_gradient
 from .format.layout import ArraySpec, Codec
 from .format.limits import describe_limit
 from .format.shard import CHECKSUM_BYTES, INDEX_ENTRY_BYTES
-from .kernels.passes import copy_into
 from .readahead.mapped_file import MappedFile
 
 
@@ -48,6 +47,8 @@ class MappedArray:
     ) -> None:
         self.path = path
         """The shard file."""
+        self.form: tuple[Codec, str, tuple[int, ...]] = (spec.codec, spec.dtype, spec.row_shape)
+        """How rows are stored, and dtype and shape of one."""
         self._spec = spec
         self._length = length
         self._check_rows = check_rows
@@ -61,11 +62,6 @@ class MappedArray:
     def __len__(self) -> int:
         return self._length
 
-    @property
-    def row_shape(self) -> tuple[int, ...]:
-        """Shape of one row."""
-        return self._spec.row_shape
-
     def whole(self) -> NDArray[Any]:
         """Return an array that is one chunk, as a read-only view."""
         shape = (self._length, *self._spec.row_shape)
@@ -74,39 +70,28 @@ class MappedArray:
         return self._chunk(0).view(self._dtype).reshape(shape)
 
     @property
-    def dtype(self) -> np.dtype[Any]:
-        """Of its values."""
-        return self._dtype
-
-    @property
-    def codec(self) -> Codec:
-        """How rows are stored."""
-        return self._spec.codec
-
-    @property
     def is_raw(self) -> bool:
         """Whether rows are views of the file; others are decoded."""
-        return self.codec == "raw"
+        return self._spec.codec == "raw"
 
     def row(self, number: int, room: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Return one row: a read-only view where rows are raw, decoded into `room` or a new array otherwise."""
+        """Return one row: a read-only view where rows are raw, else decoded.
+
+        Args:
+            number: of the row.
+            room: to decode into, of the row's shape and dtype, in C order; None for a new array.
+        """
         if self.is_raw:
             return self._chunk(number).view(self._dtype).reshape(self._spec.row_shape)
         row = np.empty(self._spec.row_shape, self._dtype) if room is None else room
-        self.read_into(number, row)
+        if self._spec.codec == "zstd":
+            self._decompress(number, row)
+            return row
+        try:
+            unpack_gradient(self._chunk(number), row)
+        except ValueError as err:
+            raise self._damage(number, str(err)) from err
         return row
-
-    def read_into(self, number: int, out: NDArray[Any]) -> None:
-        """Write one row into `out`, of the row's shape and dtype, in C order."""
-        if self.is_raw:
-            copy_into(self.row(number), out)
-        elif self._spec.codec == "zstd":
-            self._decompress(number, out)
-        else:
-            try:
-                unpack_gradient(self._chunk(number), out)
-            except ValueError as err:
-                raise self._damage(number, str(err)) from err
 
     def _decompress(self, number: int, out: NDArray[Any]) -> None:
         chunk = self._chunk(number)

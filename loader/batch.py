@@ -15,10 +15,10 @@ from torch.utils.data import Dataset, get_worker_info
 from .buffers.dataloader_slots import Mailbox, receive, tensors_of
 from .buffers.slots import ArrayLayout, Pool
 from .cache.part_cache import CacheOptions
-from .fill import advise_batch, fill_batch
+from .fill import BatchRows, check_tensors
+from .format.layout import TENSORS
 from .kernels.native import native_loops
 from .store import Store, open_store
-from .tensors import TENSORS, check_tensors
 
 MAX_HELD = 2
 """Batches of this process that lie in memory used again: the one that a loop works on, and the next one."""
@@ -204,10 +204,10 @@ class SampleDataset(Dataset[dict[str, Any]]):
         layout = ArrayLayout.of(self.store.array_layout(len(samples), self.tensors))
         batch = self._new_batch(layout, len(samples))
         arrays = {name: batch[name].numpy() for name in layout.arrays}
-        picks = [(self.store, sample) for sample in samples]
+        rows = BatchRows([self.store] * len(samples), samples)
         # The disk reads all of them at once, while the first are filled.
-        advise_batch(picks, self.tensors)
-        others = fill_batch(picks, arrays)
+        rows.prefetch(self.tensors)
+        others = rows.fill(arrays)
         batch.update(
             (key, torch.from_numpy(v) if isinstance(v, np.ndarray) else v) for key, v in others.items()
         )

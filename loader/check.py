@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .format.layout import DATASET_TYPES, IMAGENET_MEAN, IMAGENET_STD
-from .tensors import TENSORS
+from .format.layout import DATASET_TYPES, IMAGENET_MEAN, IMAGENET_STD, TENSORS
 
 GRID = 16
 """Blocks along a side of an image that are compared; fewer where images are small."""

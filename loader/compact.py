@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from .batch import Batch
-from .kernels.passes import normalize_into
+from .kernels.batch_kernels import normalize_into
 
 
 class CompactBatch(Batch):

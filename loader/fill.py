@@ -1,16 +1,24 @@
-"""Fills the arrays of a batch with the samples of one or several stores, and says what else belongs to it."""
+"""The way from stored rows to the arrays of a batch, for a batch of any size, one sample included.
+
+One tensor of all samples is filled at once, in one call of a compiled loop. Between two samples a batch's bytes have driven
+everything else out of the processor's caches: what Python does for each sample then takes four times as long as it does
+for all of them in one go. And a thread gives the interpreter away once for a batch, and not for each row.
+"""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .array import MappedArray
 from .format.errors import StoreError
-from .rows import fill_rows
-from .store import Store
-from .tensors import fill_tensor
+from .format.layout import TENSOR_PATHS, TENSORS
+from .kernels.batch_kernels import Form, batch_kernels
+from .kernels.decode_buffers import SCRATCH
+from .open_parts import OpenParts
+from .part import Part
 
 ChooseExpressions = Callable[[list[str], int], list[str]]
 """Takes the phrases of an object and the place of its sample in the batch; returns those to give."""
@@ -20,85 +28,164 @@ class SampleError(StoreError):
     """Raised when a sample can't be read; names it, and the store."""
 
 
-_FAULTS = (StoreError, OSError, ValueError)
-"""What a sample that can't be read raises. An `IndexError` is one only where columns are read: a number outside the store
-is the caller's mistake."""
+_FAULTS = (StoreError, OSError, ValueError, IndexError)
+"""What a sample that can't be read raises."""
 
 
-def fill_batch(
-    picks: Sequence[tuple[Store, int]],
-    arrays: Mapping[str, NDArray[Any]],
-    choose: ChooseExpressions = lambda phrases, _: phrases,
-) -> dict[str, Any]:
-    """Write samples into the rows of `arrays`; return the other keys of the batch.
+class Location(NamedTuple):
+    """Where a sample is stored."""
+
+    part: int
+    """Number of the part; few parts may be open at a time, so they are not held."""
+    masks: list[int]
+    """Rows of its masks there, one for each frame."""
+    images: list[int]
+    """Rows of its images."""
+
+
+class BatchRows:
+    """The samples of one batch: where each is stored is looked up once, for reading ahead as for filling.
 
     Args:
-        picks: store and number of each sample; all paired or all single, of one set of shapes.
-        arrays: by name with suffix, such as "masks1", each [at least len(picks), ...] in C order.
-        choose: which phrases of an object to give.
-
-    Raises:
-        SampleError: a sample can't be read, for the reason that is its cause.
+        stores: of each sample; all paired or all single, of one set of shapes.
+        samples: number of each in its store.
     """
-    suffixes = picks[0][0].suffixes
-    for store, sample in picks:
+
+    def __init__(self, stores: Sequence[OpenParts], samples: Sequence[int]) -> None:
+        self._stores = stores
+        self._samples = samples
+        self._locations: list[Location | None] = [None] * len(samples)
+
+    def prefetch(self, tensors: Sequence[str]) -> bool:
+        """Ask the system to read ahead, and of stores at a URL to fetch ahead, what `fill` will need.
+
+        Returns:
+            Whether all of it is known to be in memory.
+        """
+        # Filling the batch meets the same fault, and says which sample has it.
+        with suppress(*_FAULTS):
+            is_there = all(store.is_local for store in self._stores)
+            # Locating a sample of a part that has to be fetched would wait for it, and hold up the batches before this one.
+            for place in [place for place, is_near in enumerate(self._expect()) if is_near]:
+                location = self._locate(place)
+                part = self._stores[place].part(location.part)
+                for mask, image in zip(location.masks, location.images, strict=True):
+                    for tensor in tensors:
+                        if tensor != "prompt_masks":
+                            row = mask if tensor == "masks" else image
+                            is_there &= part.array(TENSOR_PATHS[tensor]).advise(row)
+            return is_there
+        return False
+
+    def fill(
+        self,
+        arrays: Mapping[str, NDArray[Any]],
+        choose: ChooseExpressions = lambda phrases, _: phrases,
+    ) -> dict[str, Any]:
+        """Write the samples into the rows of `arrays`; return the other keys of the batch.
+
+        Args:
+            arrays: by name with suffix, such as "masks1", each of at least as many rows as samples, in C order.
+            choose: which phrases of an object to give.
+
+        Raises:
+            IndexError: there is no such sample.
+            SampleError: a sample can't be read, for the reason that is its cause.
+        """
         # Parts at a URL arrive side by side while the first of them are read.
-        store.expect(sample)
-    cells = np.empty((len(suffixes), len(picks)), np.int64)
-    keys: list[str] = []
-    phrases: list[list[str]] = []
-    at_once = min(store.max_at_once() for store in {store for store, _ in picks})
-    for first in range(0, len(picks), at_once):
-        group = picks[first : first + at_once]
-        out = {name: array[first : first + len(group)] for name, array in arrays.items()}
-        # In a function of its own, so that nothing keeps its parts open while those of the next are opened.
-        located = _fill_group(group, out)
-        for place, (key, cells_of_frames, found) in enumerate(located, first):
-            keys.append(key)
-            cells[:, place] = cells_of_frames
-            phrases.append(choose(found, place))
-    types = [store.dataset_type for store, _ in picks]
-    described: dict[str, Any] = {
-        "dataset_type": types[0] if len(set(types)) == 1 else types,
-        "has_paired_frame": picks[0][0].paired,
-    }
-    for suffix, counts in zip(suffixes, cells, strict=True):
-        described[f"prompt_cells{suffix}"] = counts
-    described["key"] = keys
-    if all(store.has_expressions for store, _ in picks):
-        described["expressions"] = phrases
-    return described
+        self._expect()
+        suffixes = self._stores[0].suffixes
+        cells = np.empty((len(suffixes), len(self._samples)), np.int64)
+        keys: list[str] = []
+        phrases: list[list[str]] = []
+        at_once = min(store.max_at_once() for store in set(self._stores))
+        for first in range(0, len(self._samples), at_once):
+            group = range(first, min(first + at_once, len(self._samples)))
+            # In a function of its own, so that nothing keeps its parts open while those of the next are opened.
+            for place, (key, cells_of_frames, found) in zip(
+                group, self._fill_group(group, arrays), strict=True
+            ):
+                keys.append(key)
+                cells[:, place] = cells_of_frames
+                phrases.append(choose(found, place))
+        types = [store.dataset_type for store in self._stores]
+        described: dict[str, Any] = {
+            "dataset_type": types[0] if len(set(types)) == 1 else types,
+            "has_paired_frame": self._stores[0].paired,
+        }
+        for suffix, counts in zip(suffixes, cells, strict=True):
+            described[f"prompt_cells{suffix}"] = counts
+        described["key"] = keys
+        if all(store.has_expressions for store in self._stores):
+            described["expressions"] = phrases
+        return described
 
+    def _expect(self) -> list[bool]:
+        """Begin to read or fetch what is needed of parts; return of each sample whether it waits for a disk at most."""
+        return [store.expect(sample) for store, sample in zip(self._stores, self._samples, strict=True)]
 
-def _fill_group(
-    picks: Sequence[tuple[Store, int]], arrays: Mapping[str, NDArray[Any]]
-) -> list[tuple[str, list[int], list[str]]]:
-    """Fill the rows of samples whose parts may be open at once; return key, prompt cells and phrases of each."""
-    described, placed = [], []
-    for pick in picks:
-        store, sample = pick
-        key = "key unknown"
-        try:
-            part, rows = store.locate(sample)
-        except _FAULTS as err:
-            raise _name(pick, key, err) from err
-        try:
-            masks: list[int] = rows.tolist()
-            key = part.key(masks)
-            column = part.column("masks/prompt_cells")
-            described.append((key, [column.item(mask) for mask in masks], part.sample_expressions(masks)))
-        except (*_FAULTS, IndexError) as err:
-            raise _name(pick, key, err) from err
-        placed.append((part, masks))
-    for name, tensor, frame in _name_tensors(arrays, picks[0][0].suffixes):
-        of_frame = [(part, masks[frame]) for part, masks in placed]
-        for place in fill_rows(tensor, of_frame, arrays[name]):
-            part, mask = of_frame[place]
+    def _locate(self, place: int) -> Location:
+        """Return where a sample is stored, looked up now where it was not before."""
+        location = self._locations[place]
+        if location is None:
+            store = self._stores[place]
+            number, row = store.place_of(self._samples[place])
+            part = store.part(number)
+            masks = part.column("samples/mask")[row].tolist()
+            images = part.column("masks/image")
+            location = Location(number, masks, [images.item(mask) for mask in masks])
+            self._locations[place] = location
+        return location
+
+    def _fill_group(
+        self, group: range, arrays: Mapping[str, NDArray[Any]]
+    ) -> list[tuple[str, list[int], list[str]]]:
+        """Fill the rows of samples whose parts may be open at once; return key, prompt cells and phrases of each."""
+        described: list[tuple[str, list[int], list[str]]] = []
+        parts: list[Part] = []
+        locations: list[Location] = []
+        for place in group:
+            store = self._stores[place]
+            key = "key unknown"
+            if self._locations[place] is None:
+                # Outside of what is told as the sample's fault: a number that the store has not is the caller's.
+                store.place_of(self._samples[place])
             try:
-                fill_tensor(part, tensor, mask, arrays[name][place])
-            except (*_FAULTS, IndexError) as err:
-                raise _name(picks[place], described[place][0], err) from err
-    return described
+                location = self._locate(place)
+                part = store.part(location.part)
+                key = part.key(location.masks)
+                column = part.column("masks/prompt_cells")
+                cells = [column.item(mask) for mask in location.masks]
+                described.append((key, cells, part.sample_expressions(location.masks)))
+            except _FAULTS as err:
+                raise self._error(place, key, err) from err
+            parts.append(part)
+            locations.append(location)
+        for name, tensor, frame in _name_tensors(arrays, self._stores[0].suffixes):
+            in_masks = tensor in ("prompt_masks", "masks")
+            numbers = [(one.masks if in_masks else one.images)[frame] for one in locations]
+            out = arrays[name][group.start : group.stop]
+            with suppress(*_FAULTS):
+                _fill_tensor(tensor, parts, numbers, out)
+                continue
+            # One of them is damaged or can't be read: which one, batches of one tell.
+            for at, place in enumerate(group):
+                one = slice(at, at + 1)
+                try:
+                    _fill_tensor(tensor, parts[one], numbers[one], out[one])
+                except _FAULTS as err:
+                    raise self._error(place, described[at][0], err) from err
+        return described
+
+    def _error(self, place: int, key: str, fault: Exception) -> SampleError:
+        """Return a fault as one that names its sample."""
+        return SampleError(f"sample {self._samples[place]} of {self._stores[place].name} ({key}): {fault}")
+
+
+def check_tensors(tensors: Sequence[str]) -> None:
+    """Raise `ValueError` where a name is not one of `TENSORS`."""
+    if unknown := set(tensors) - set(TENSORS):
+        raise ValueError(f"tensors are {', '.join(TENSORS)}; not {', '.join(sorted(unknown))}")
 
 
 def _name_tensors(arrays: Iterable[str], suffixes: Sequence[str]) -> list[tuple[str, str, int]]:
@@ -111,30 +198,42 @@ def _name_tensors(arrays: Iterable[str], suffixes: Sequence[str]) -> list[tuple[
     ]
 
 
-def _name(pick: tuple[Store, int], key: str, fault: Exception) -> SampleError:
-    """Return a fault as one that names its sample."""
-    store, sample = pick
-    return SampleError(f"sample {sample} of {store.name} ({key}): {fault}")
+def _fill_tensor(tensor: str, parts: Sequence[Part], numbers: Sequence[int], out: NDArray[Any]) -> None:
+    """Write one tensor of samples into the rows of `out`; raise any of the faults where one can't be read.
 
-
-def advise_batch(picks: Sequence[tuple[Store, int]], tensors: Sequence[str]) -> bool:
-    """Ask the system to read ahead, and of stores at a URL to fetch ahead, what `fill_batch` will need.
-
-    Returns:
-        Whether all of it is known to be in memory.
+    Args:
+        tensor: one of `TENSORS`.
+        parts: of each sample.
+        numbers: of each sample, the row of its mask or image there.
+        out: of the tensor's shape and dtype, or those of its compact form, one row for each sample, in C order.
     """
-    # Filling the batch meets the same fault, and says which sample has it.
-    with suppress(*_FAULTS, IndexError):
-        is_there = all(store.is_local for store, _ in picks)
-        # Locating a sample of a part that has to be fetched would wait for it, and hold up the batches before this one.
-        for store, sample in [pick for pick in picks if pick[0].expect(pick[1])]:
-            part, masks = store.locate(sample)
-            for mask in masks.tolist():
-                image = part.column("masks/image").item(mask)
-                for tensor in tensors:
-                    if tensor == "masks":
-                        is_there &= part.array("masks/masks").advise(mask)
-                    elif tensor != "prompt_masks":
-                        is_there &= part.array(f"images/{tensor}").advise(image)
-        return is_there
-    return False
+    path = TENSOR_PATHS[tensor]
+    if tensor == "prompt_masks":
+        for room, part, number in zip(out, parts, numbers, strict=True):
+            np.copyto(room, part.column(path)[number])
+        return
+    arrays = [part.array(path) for part in parts]
+    (codec, stored, shape), *others = {array.form for array in arrays}
+    if others:
+        # Of stores of several forms.
+        for at in range(len(parts)):
+            one = slice(at, at + 1)
+            _fill_tensor(tensor, parts[one], numbers[one], out[one])
+        return
+    kernel = batch_kernels()[Form(tensor, codec, stored, out.dtype)]
+    left: Iterable[int] = range(len(parts))
+    if out.flags.carray and shape == out.shape[1:]:
+        left = np.flatnonzero(~kernel.fill_rows(*_places(arrays, numbers), out)).tolist()
+    for at in left:
+        array = arrays[at]
+        room = None if array.is_raw else SCRATCH.of(shape, tensor, stored)
+        kernel.finish_row(array.row(numbers[at], room), out[at])
+
+
+def _places(
+    arrays: Sequence[MappedArray], numbers: Sequence[int]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return address and size of each row. The arrays have to stay as long as these are used."""
+    places = [array.place(number) for array, number in zip(arrays, numbers, strict=True)]
+    addresses, sizes = zip(*places, strict=True)
+    return np.array(addresses, np.int64), np.array(sizes, np.int64)

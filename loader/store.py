@@ -1,41 +1,21 @@
-"""A store: its parts, and the way from a sample's number to its rows. numpy only."""
+"""A store, read by sample number. numpy only."""
 
 import operator
-import re
-import resource
-from bisect import bisect_right
-from collections import OrderedDict
 from collections.abc import Sequence
-from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .format.errors import StoreError
-from .format.layout import array_specs
-from .format.metadata import Content, read_attributes, sizes_of
-from .part import Part, RemoteTables, expect_tables
-from .readahead.free_memory import available_bytes
-from .tensors import TENSORS, TensorShapes, check_tensors
+from .fill import BatchRows, check_tensors
+from .format.layout import TENSOR_PATHS, TENSORS
+from .open_parts import OpenParts
 
 if TYPE_CHECKING:
-    from .cache.part_cache import CacheOptions, PartCache
-
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::|://)")
-
-MAX_OPEN_PARTS = 1024
-"""How many parts stay mapped: a process may hold 65,530 maps, and reading batches needs about 12 of a part."""
-
-MAPS_OF_A_PART = 14
-"""How many files of a part reading batches maps at most; of one in a cache all are mapped."""
-
-SHARE_OF_MEMORY = 2
-"""What is no larger than this part of the memory that is free stays there once it is read: half."""
+    from .cache.part_cache import CacheOptions
 
 
-class Store:
+class Store(OpenParts):
     """A store, read by sample number.
 
     Opening reads one small file; parts are mapped when they are first read, in each process for itself.
@@ -52,203 +32,9 @@ class Store:
         ValueError: there is a cache for a path.
     """
 
-    def __init__(
-        self, path: str | Path, *, check_rows: bool = False, cache: "CacheOptions | None" = None
-    ) -> None:
-        self._check_rows = check_rows
-        self._cache: PartCache | None = None
-        if isinstance(path, str) and _URL.match(path):
-            self._open_url(path, cache)
-        elif cache is not None:
-            raise ValueError(f"{path} is a path, and only a URL is cached: leave out cache=")
-        else:
-            # Absolute: workers, and whoever changes the working folder, mean the same store.
-            self.path = Path(path).expanduser().absolute()
-            """Where the parts are: the store's folder, or the cache's of a store at a URL."""
-            self.name = str(self.path)
-            """The path, or the URL without a password."""
-            self._read_root(read_attributes(self.path, Content))
-        self._open_parts: OrderedDict[int, Part] = OrderedDict()
-        self._open_tables: OrderedDict[int, Part] = OrderedDict()
-        # Of each part, whether its tables were asked for since it was closed to make room; they stay in memory for a while.
-        self._was_expected = bytearray(len(self._parts))
-
-    def _open_url(self, url: str, options: "CacheOptions | None") -> None:
-        # A store on a disk is read without all that, and workers begin sooner.
-        from .cache.fetch import RemoteFolder
-        from .cache.fetch_ahead import FetchAhead
-        from .cache.part_cache import CacheOptions, PartCache, read_remote_attributes
-
-        options = options or CacheOptions()
-        remote = RemoteFolder(url, options.storage_options)
-        self.name = remote.name
-        self._read_root(read_remote_attributes(remote))
-        self._cache = PartCache(remote, self.attributes, self._specs, options)
-        self._ahead = FetchAhead(self._cache)
-        self.path = self._cache.folder
-
-    def _read_root(self, attributes: dict[str, Any]) -> None:
-        """Take over root attributes, whose types and ranges were looked at when they were read."""
-        self.attributes = attributes
-        """The root attributes (docs/format.md)."""
-        sizes = sizes_of(attributes["recipe"])
-        self.dataset_type: str = attributes["dataset_type"]
-        self.paired: bool = attributes["paired"]
-        """Whether samples are pairs of frames."""
-        self.has_expressions: bool = attributes["totals"]["expressions"] > 0
-        self.shapes = TensorShapes.of(sizes)
-        self._specs = {spec.path: spec for spec in array_specs(sizes, 2 if self.paired else 1)}
-        self._parts: list[tuple[str, str]] = [(part["name"], part["sha256"]) for part in attributes["parts"]]
-        # A list: numpy takes several times as long to look up one number.
-        self._sample_ends = list(accumulate(part["rows"]["samples"] for part in attributes["parts"]))
-        self.num_bytes: int = sum(part["bytes"] for part in attributes["parts"])
-        """Size of all parts."""
-        self.stays_in_memory = stay_in_memory(self.num_bytes)
-        """Whether what is read of it is found in the page cache later, so that more may be read at once. Who reads several
-        stores together sets it for all of them."""
-
-    def __len__(self) -> int:
-        """Return the number of samples."""
-        return self._sample_ends[-1] if self._sample_ends else 0
-
     def __repr__(self) -> str:
         kind = "pairs" if self.paired else "samples"
         return f"Store({self.name!r}, {self.dataset_type}, {len(self):,} {kind}, {len(self._parts)} parts)"
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Maps belong to a process: another one opens its own.
-        return self.__dict__ | {
-            "_open_parts": OrderedDict(),
-            "_open_tables": OrderedDict(),
-            "_was_expected": bytearray(len(self._parts)),
-        }
-
-    @property
-    def is_local(self) -> bool:
-        """Whether all parts are on this machine's disks, or mounted as if they were."""
-        return self._cache is None
-
-    @property
-    def suffixes(self) -> tuple[str, ...]:
-        """What the names of tensors end with, one for each frame of a sample: "1" and "2" for pairs, else nothing."""
-        return ("1", "2") if self.paired else ("",)
-
-    def part(self, number: int) -> Part:
-        """Return one part."""
-        part = self._open_parts.get(number)
-        if part is None:
-            part = self._open_parts[number] = self._open_whole(number)
-            while len(self._open_parts) > self._max_open_parts():
-                closed, _ = self._open_parts.popitem(last=False)
-                self._was_expected[closed] = False
-        else:
-            self._open_parts.move_to_end(number)
-            if self._cache is not None:
-                self._cache.mark(self._parts[number][0])
-        return part
-
-    def tables(self, number: int) -> Part:
-        """Return one part, for its columns only: of a part at a URL that is not in the cache, no more is fetched."""
-        if self._cache is None or number in self._open_parts:
-            return self.part(number)
-        part = self._open_tables.get(number)
-        if part is None:
-            part = self._open_tables[number] = self.open_part(number)
-            if len(self._open_tables) > MAX_OPEN_PARTS:
-                self._open_tables.popitem(last=False)
-        return part
-
-    def open_part(self, number: int) -> Part:
-        """Return one part, for its columns only, opened anew and not kept: for going through all parts once."""
-        name, digest = self._parts[number]
-        if self._cache is not None and not self._cache.has(name):
-            return self._checked(number, RemoteTables(self._cache, name, self._specs, digest))
-        return self._open_whole(number)
-
-    def expect(self, sample: int) -> bool:
-        """Begin to read the tables of the part of a sample that will be read soon; at a URL, to fetch the part.
-
-        Returns:
-            Whether the sample can be read without waiting for more than a disk.
-        """
-        number = bisect_right(self._sample_ends, sample % max(len(self), 1))
-        if number in self._open_parts or not 0 <= number < len(self._parts):
-            return True
-        if self._cache is None:
-            if not self._was_expected[number]:
-                self._was_expected[number] = True
-                expect_tables(self.path / self._parts[number][0], self._specs)
-            return True
-        self._ahead.expect(*self._parts[number])
-        return False
-
-    def _open_whole(self, number: int) -> Part:
-        name, digest = self._parts[number]
-        if self._cache is None:
-            return self._checked(number, self._part_in(self.path / name, digest))
-        with self._cache.hold(name, digest) as folder:
-            part = self._checked(number, self._part_in(folder, digest))
-            # Later another process may remove the part to make room for its own.
-            part.map_all()
-        self._ahead.reached(name)
-        self._close_removed(self._cache)
-        return part
-
-    def _checked(self, number: int, part: Part) -> Part:
-        """Return a part once it has as many rows as the root says: sample numbers are counted by the root."""
-        rows = self.attributes["parts"][number]["rows"]
-        if part.rows != rows:
-            raise StoreError(
-                f"{self._parts[number][0]} of {self.name} has rows {part.rows}, and the root lists {rows}: convert again"
-            )
-        return part
-
-    def _part_in(self, folder: Path, digest: str) -> Part:
-        return Part(
-            folder, self._specs, digest, check_rows=self._check_rows, large_pages=self.stays_in_memory
-        )
-
-    def max_at_once(self) -> int:
-        """Return of how many parts samples may be read at once: as many as may be open, and fit into the cache."""
-        if self._cache is None:
-            return self._max_open_parts()
-        return max(1, min(self._max_open_parts(), self._cache.max_bytes // self._cache.largest))
-
-    def close_parts(self) -> None:
-        """Let go of all parts: each is unmapped when nobody else holds it, and opened again when it is needed."""
-        self._open_parts.clear()
-
-    def _max_open_parts(self) -> int:
-        """Return how many parts may stay mapped: Python keeps a descriptor open for each map."""
-        maps = MAPS_OF_A_PART if self._cache is None else len(self._specs)
-        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if descriptors == resource.RLIM_INFINITY:
-            return MAX_OPEN_PARTS
-        # A quarter stays for everybody else.
-        return max(1, min(MAX_OPEN_PARTS, descriptors * 3 // 4 // maps))
-
-    def _close_removed(self, cache: "PartCache") -> None:
-        """Close parts that are not in the cache any more, so that the disk gets their room back."""
-        for number in list(self._open_parts):
-            if not cache.is_current(self._parts[number][0]):
-                del self._open_parts[number]
-
-    def locate(self, sample: int) -> tuple[Part, NDArray[np.int64]]:
-        """Return the part of a sample and the rows of its masks there, one for each frame.
-
-        Raises:
-            IndexError: there is no such sample.
-            TypeError: it is no whole number.
-        """
-        sample = operator.index(sample)
-        count = len(self)
-        if not -count <= sample < count:
-            raise IndexError(f"sample {sample} of a store of {count} samples")
-        sample %= count
-        number = bisect_right(self._sample_ends, sample)
-        first = self._sample_ends[number - 1] if number else 0
-        part = self.part(number)
-        return part, part.column("samples/mask")[sample - first]
 
     def key(self, sample: int) -> str:
         """Return a sample's stable, human-readable id, such as "refcoco/581857/1719310"."""
@@ -284,34 +70,33 @@ class Store:
             IndexError: there is no such sample.
             SampleError: one can't be read.
         """
-        from .fill import fill_batch
-
         check_tensors(tensors)
         if not len(samples):
             raise IndexError("a batch has at least one sample")
         layout = self.array_layout(len(samples), tensors)
         arrays = {name: np.empty(shape, dtype) for name, (shape, dtype) in layout.items()}
-        return arrays | fill_batch([(self, sample) for sample in samples], arrays)
+        return arrays | BatchRows([self] * len(samples), samples).fill(arrays)
 
     def array_layout(
         self, num_samples: int, tensors: Sequence[str], *, compact: bool = False
     ) -> dict[str, tuple[tuple[int, ...], str]]:
         """Return shape and dtype of each array of a batch, by its name with suffix."""
-        if compact:
-            dtype_of_pixels = self._specs["images/pixel_values"].dtype
-            forms = {tensor: self.shapes.compact(tensor, dtype_of_pixels) for tensor in tensors}
-        else:
-            forms = {tensor: (self.shapes[tensor], self.shapes.dtype(tensor)) for tensor in tensors}
         return {
             f"{tensor}{suffix}": ((num_samples, *shape), dtype)
             for suffix in self.suffixes
-            for tensor, (shape, dtype) in forms.items()
+            for tensor in tensors
+            for shape, dtype in [self._delivered(tensor, compact=compact)]
         }
 
-
-def stay_in_memory(num_bytes: int) -> bool:
-    """Whether so much stays in memory once it is read, as far as can be foreseen now."""
-    return num_bytes <= available_bytes() // SHARE_OF_MEMORY
+    def _delivered(self, tensor: str, *, compact: bool) -> tuple[tuple[int, ...], str]:
+        """Return shape and dtype of one tensor of a sample; compact, images are as they were stored and masks are bits."""
+        spec = self._specs[TENSOR_PATHS[tensor]]
+        if not compact:
+            return spec.row_shape, "uint8" if tensor == "g_pixel_values" else "float32"
+        if tensor == "masks":
+            height, width = spec.row_shape
+            return (height, (width + 7) // 8), "uint8"
+        return spec.row_shape, spec.dtype if tensor == "pixel_values" else "uint8"
 
 
 def open_store(source: Store | str | Path, cache: "CacheOptions | None" = None) -> Store:

@@ -19,6 +19,7 @@ LAYERS = (
     "loader.readahead",
     "loader.array loader.cache",
     "loader.part",
+    "loader.open_parts",
     "loader.fill",
     "loader.store",
     "loader.batch",
@@ -51,7 +52,7 @@ SHARED = {"loader.format", "loader.remote"}
 LATE = {
     "loader.cache.fetch": "fsspec and what asks servers wait for a URL",
     "loader.remote.connection": "each file system and its packages wait for a URL of its kind",
-    "loader.store": "a store at a path needs no cache",
+    "loader.open_parts": "a store at a path needs no cache",
     "preprocess.__main__": "Ctrl-C while modules are being imported ends in order",
     "preprocess.run.destination": "publishing waits for a URL",
     "preprocess.tensors.engine": "numba may be absent",
@@ -196,7 +197,7 @@ def test_the_private_parts_of_other_libraries_are_used_where_it_is_said() -> Non
 OPENING = {"open", "read_bytes", "read_text", "write_bytes", "write_text"}
 
 
-@pytest.mark.parametrize("name", ["loader.order", "loader.kernels.passes", "preprocess.tensors"])
+@pytest.mark.parametrize("name", ["loader.order", "loader.kernels.batch_kernels", "preprocess.tensors"])
 def test_what_computes_opens_no_file(name: str) -> None:
     # Keys can be given as a file.
     allowed = {"loader.order.index", "loader.order.subset"}

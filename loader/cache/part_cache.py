@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial as bind
 from hashlib import sha256
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
@@ -252,7 +252,6 @@ class PartCache:
         metadata = self.read_metadata(part.name, digest)
         attributes = parse_part_attributes(metadata, f"{self._remote.name}/{part.name}")
         files: dict[str, dict[str, Any]] = attributes["files"]
-        self._check_names(part.name, files)
         try:
             partial = self._room.reserve(
                 part, metadata, len(metadata) + sum(file["bytes"] for file in files.values())
@@ -288,12 +287,6 @@ class PartCache:
         if spec is None:
             return None
         return rows[spec.table] if spec.row_chunks else 1
-
-    def _check_names(self, part: str, files: Mapping[str, Any]) -> None:
-        for file in files:
-            path = PurePosixPath(file)
-            if path.is_absolute() or ".." in path.parts or not path.parts:
-                raise StoreError(f"{self._remote.name}/{part}/zarr.json lists {file!r}, outside of the part")
 
     def _missing(self, file: str) -> str:
         return (

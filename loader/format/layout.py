@@ -12,6 +12,17 @@ import numpy as np
 FORMAT_VERSIONS = (1, 2)
 """What this version reads; the newest is the last. A store has the oldest that says all of it."""
 
+TENSOR_PATHS = {
+    "pixel_values": "images/pixel_values",
+    "g_pixel_values": "images/g_pixel_values",
+    "prompt_masks": "masks/prompt_masks",
+    "masks": "masks/masks",
+}
+"""The array of a part that each tensor of a batch is stored in."""
+
+TENSORS = tuple(TENSOR_PATHS)
+"""Names of the four; in pairs each is there twice, with the suffixes 1 and 2."""
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 

@@ -4,7 +4,7 @@ A batch is larger than the caches. An ordinary store first reads the line that i
 non-temporal one writes whole lines, and leaves in the caches what is there. numpy has no such store, and needs four
 passes for the normalisation.
 
-No fast-math: each step rounds as in `loader.kernels.passes.normalize_into`, so the bits are the same. No loop raises anything, not
+No fast-math: each step rounds as in `loader.kernels.batch_kernels.normalize_into`, so the bits are the same. No loop raises anything, not
 even where it divides by zero, and none asks for memory: `loader.kernels.object_code` relies on it, and keeps what is compiled.
 """
 
@@ -200,7 +200,7 @@ def _divide(builder: Any, value: Any, divisor: Any, inverse: Any, rest: Any) -> 
     """Return value / divisor, rounded once, without the slow division.
 
     The inverse comes in two parts, each a float32, and the sum of both products is rounded once. That this is the
-    rounded quotient for all 256 levels of all three channels is what `tests/loader/test_passes.py` goes through.
+    rounded quotient for all 256 levels of all three channels is what `tests/loader/kernels/test_batch_kernels.py` goes through.
     """
     del divisor
     kind = ir.FunctionType(_floats, [_floats] * 3)

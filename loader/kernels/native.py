@@ -48,12 +48,13 @@ class NativeLoops:
         self._unpack_rows = functions["unpack_rows"]
         self._unpack_normalized_rows = functions["unpack_normalized_rows"]
 
-    def copy_rows(self, addresses: NDArray[np.int64], out: NDArray[Any]) -> None:
-        """Copy rows of bytes, given by their addresses, int64 [B], into `out`, [B, ...]."""
+    def copy_rows(self, addresses: NDArray[np.int64], out: NDArray[Any]) -> NDArray[np.bool_]:
+        """Copy rows of bytes, given by their addresses, int64 [B], into `out`, [B, ...]; return bool [B], all True."""
         if addresses.size:
             self._copy_rows(
                 addresses.ctypes.data, addresses.size, out.ctypes.data, out.nbytes // addresses.size
             )
+        return np.ones(addresses.size, np.bool_)
 
     def normalize_rows(
         self,
@@ -61,8 +62,8 @@ class NativeLoops:
         mean: NDArray[np.float32],
         std: NDArray[np.float32],
         out: NDArray[np.float32],
-    ) -> None:
-        """Write (stored / 255 - mean) / std of images of bytes, each step rounded.
+    ) -> NDArray[np.bool_]:
+        """Write (stored / 255 - mean) / std of images of bytes, each step rounded; return bool [B], all True.
 
         Args:
             addresses: int64 [B].
@@ -79,6 +80,7 @@ class NativeLoops:
                 out.ctypes.data,
                 out.size // (3 * addresses.size),
             )
+        return np.ones(addresses.size, np.bool_)
 
     def widen(self, stored: NDArray[np.bool_], out: NDArray[np.float32]) -> None:
         """Write a mask into `out`, of the same shape: 0 where it is 0, else 1."""

@@ -6,6 +6,14 @@ from pathlib import Path
 PROC = Path("/proc")
 CGROUPS = Path("/sys/fs/cgroup")
 
+SHARE_OF_FREE = 2
+"""Of what is no larger than half of the free memory, all that is read is expected to stay in the page cache."""
+
+
+def stay_in_memory(num_bytes: int) -> bool:
+    """Whether so much stays in memory once it is read, as far as can be foreseen now."""
+    return num_bytes <= available_bytes() // SHARE_OF_FREE
+
 
 def available_bytes() -> int:
     """Return how many bytes of memory are free, or are given back when they are needed; 0 where Linux does not tell.

@@ -15,12 +15,13 @@ from typing import Any, Literal
 from ..batch import Batch
 from ..buffers.slots import ArrayLayout
 from ..cache.part_cache import CacheOptions
-from ..fill import SampleError
+from ..fill import SampleError, check_tensors
+from ..format.layout import TENSORS
 from ..order.index import SampleIndex
 from ..order.mixture import OrderOptions
 from ..order.plan import Batching, EpochPlan, Order, Ranks
-from ..store import Store, open_store, stay_in_memory
-from ..tensors import TENSORS, check_tensors
+from ..readahead.free_memory import stay_in_memory
+from ..store import Store, open_store
 from .ring import MAX_LENT, Ring
 from .worker import Setup
 

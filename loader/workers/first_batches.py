@@ -5,7 +5,7 @@ import threading
 from collections.abc import Sequence
 
 from ..readahead.disk_threads import DISK_THREADS
-from .worker import Setup, Task, advise
+from .worker import Setup, Task
 
 EARLY_BYTES = 1 << 29
 """Size of the batches that are asked for at most, in memory."""
@@ -52,12 +52,17 @@ class EarlyReader:
         for task in self._tasks:
             if self._is_over.is_set():
                 return
-            advise(task, setup)
+            prefetch(task, setup)
             # Those that wait are not called back.
             DISK_THREADS.wait(MAX_WAITING)
             for store in setup.stores:
                 # What was asked for is read all the same, and the trainer may need the descriptors.
                 store.close_parts()
+
+
+def prefetch(task: Task, setup: Setup) -> None:
+    """Have what a batch needs read ahead."""
+    setup.rows_of(task).prefetch(setup.tensors)
 
 
 def count_early(setup: Setup) -> int:

@@ -16,11 +16,11 @@ from ..batch import Batch
 from ..buffers.device_copies import Copies, Event
 from ..buffers.slots import Slots
 from ..compact import CompactBatch
-from ..fill import SampleError
+from ..fill import BatchRows, SampleError
 from ..order.plan import EpochPlan
 from .first_batches import EarlyReader, count_early
 from .launch import Worker, end_workers, start_workers
-from .worker import Failure, Setup, Task, advise, fill_slot
+from .worker import Failure, Setup, Task, fill_slot
 
 MAX_LENT = 2
 """Batches of the ring that the trainer may hold at once: the one it works on, and the next while it is handed over."""
@@ -51,7 +51,7 @@ class Ring:
         self._lent: set[object] = set()
         # Of pinned slots that were let go, those that the device may still read.
         self._copies: Copies | None = None
-        self._in_flight: deque[tuple[Task, Worker | None]] = deque()
+        self._in_flight: deque[tuple[Task, Worker | BatchRows]] = deque()
         self._tasks: Iterator[Task] = iter(())
         # The epoch of which batches are filled already, while none is under way.
         self._coming: EpochPlan | None = None
@@ -88,8 +88,8 @@ class Ring:
         numbers = count()
         # A rank may have no batch at all, or none of what is left of an epoch.
         while plan is not None and len(plan):
-            for rows in _rows(plan):
-                yield Task(next(numbers), -1, rows)
+            for picks in plan:
+                yield Task(next(numbers), -1, picks)
             plan = self._after(plan)
 
     def _after(self, plan: EpochPlan) -> EpochPlan | None:
@@ -149,15 +149,17 @@ class Ring:
         while len(self._in_flight) < self._setup.num_slots - MAX_LENT and self._find_slot():
             if (task := next(self._tasks, None)) is None:
                 return
-            task = Task(task.number, self._free.popleft(), task.rows)
+            task = Task(task.number, self._free.popleft(), task.picks)
             # Whoever has least to do: one that shares its core with the trainer fills fewer batches than the others.
             worker = min(self._workers, key=lambda one: one.count_unfinished(), default=None)
-            self._in_flight.append((task, worker))
             if worker is not None:
+                self._in_flight.append((task, worker))
                 worker.send(task)
             else:
                 # It is filled when it is asked for; the disk begins now.
-                advise(task, self._setup)
+                rows = self._setup.rows_of(task)
+                self._in_flight.append((task, rows))
+                rows.prefetch(self._setup.tensors)
 
     def _find_slot(self) -> bool:
         """Whether a slot is free; where none is, and nothing is being filled, after a wait for copies to a device."""
@@ -173,14 +175,14 @@ class Ring:
             SampleError: a sample can't be read.
             RuntimeError: the worker died.
         """
-        task, worker = self._in_flight.popleft()
+        task, filler = self._in_flight.popleft()
         try:
-            others = self._receive(task, worker)
+            others = self._receive(task, filler)
         except SampleError:
             self._free.append(task.slot)
             raise
         slot = self._slots.slot(task.slot)
-        arrays = self._setup.layout_of(task).views(slot, len(task.rows))
+        arrays = self._setup.layout_of(task).views(slot, len(task.picks))
         streams: list[Any] | None = None
         if len(self._lent) < MAX_LENT:
             lent = object()
@@ -200,17 +202,21 @@ class Ring:
         batch.streams = streams
         return batch
 
-    def _receive(self, task: Task, worker: Worker | None) -> dict[str, Any]:
+    def _receive(self, task: Task, filler: Worker | BatchRows) -> dict[str, Any]:
         """Return what belongs to a batch beside its arrays.
+
+        Args:
+            task: the batch.
+            filler: the worker that was asked for it, or the samples that this thread fills it with.
 
         Raises:
             SampleError: a sample can't be read.
             RuntimeError: the worker died, or timed out, or could not fill it for any other reason.
         """
-        if worker is None:
-            return fill_slot(task, self._setup, self._slots)
+        if isinstance(filler, BatchRows):
+            return fill_slot(task, filler, self._setup, self._slots)
         # It fills in the order in which it was asked, so this is the next that comes from it.
-        number, others = worker.receive(self._timeout)
+        number, others = filler.receive(self._timeout)
         if self._early is not None:
             self._early.end()
         if number != task.number:
@@ -239,19 +245,12 @@ class Ring:
     def _drain(self) -> None:
         """Wait for what an iteration that was broken off had asked for."""
         while self._in_flight:
-            task, worker = self._in_flight.popleft()
-            if worker is not None:
+            task, filler = self._in_flight.popleft()
+            if isinstance(filler, Worker):
                 # Whatever was wrong with it, nobody wants it any more.
                 with suppress(SampleError):
-                    self._receive(task, worker)
+                    self._receive(task, filler)
             self._free.append(task.slot)
-
-
-def _rows(plan: EpochPlan) -> Iterator[tuple[tuple[int, int, int], ...]]:
-    """Yield store, sample and lap of each row of each batch."""
-    for picks in plan:
-        columns = (picks.store.tolist(), picks.sample.tolist(), picks.lap.tolist())
-        yield tuple(zip(*columns, strict=True))
 
 
 def pin(slots: Slots) -> Callable[[], Event] | None:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..buffers.slots import ArrayLayout, Slots
-from ..fill import SampleError, advise_batch, fill_batch
+from ..fill import BatchRows, SampleError
 from ..kernels.native import native_loops
-from ..order.mixture import draw_expression
+from ..order.mixture import Picks, draw_expression
 from ..store import Store
 from .channel import Channel, SocketChannel
 
@@ -32,8 +32,7 @@ class Task:
 
     number: int
     slot: int
-    rows: tuple[tuple[int, int, int], ...]
-    """Store, sample, and lap of its store, of each row."""
+    picks: Picks
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +51,11 @@ class Setup:
 
     def layout_of(self, task: Task) -> ArrayLayout:
         """Return where the arrays of a batch lie in its slot."""
-        return self.layouts[task.rows[0][0]]
+        return self.layouts[task.picks.store.item(0)]
 
-    def picks_of(self, task: Task) -> list[tuple[Store, int]]:
-        """Return store and number of each sample of a batch."""
-        return [(self.stores[store], sample) for store, sample, _ in task.rows]
+    def rows_of(self, task: Task) -> BatchRows:
+        """Return the samples of a batch."""
+        return BatchRows([self.stores[n] for n in task.picks.store.tolist()], task.picks.sample.tolist())
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,7 @@ def serve(channel: Channel, setup: Setup, slots: Slots, begin: Callable[[], None
         slots: what is filled.
         begin: done before the first is filled, when what was asked for is being read ahead already.
     """
-    tasks: deque[Task] = deque()
+    tasks: deque[tuple[Task, BatchRows]] = deque()
     ahead = ReadAhead(setup)
     # The trainer is gone, or has closed this loader.
     with suppress(EOFError):
@@ -89,17 +88,18 @@ def serve(channel: Channel, setup: Setup, slots: Slots, begin: Callable[[], None
                 message = channel.receive()
                 if message is None:
                     return
-                tasks.append(message)
-                ahead.advise(message)
+                rows = setup.rows_of(message)
+                tasks.append((message, rows))
+                ahead.prefetch(rows)
             if begin is not None:
                 begin()
                 begin = None
-            task = tasks.popleft()
-            channel.send((task.number, _try_to_fill(task, setup, slots)))
+            task, rows = tasks.popleft()
+            channel.send((task.number, _try_to_fill(task, rows, setup, slots)))
 
 
-def fill_slot(task: Task, setup: Setup, slots: Slots) -> dict[str, Any]:
-    """Fill the slot of a batch; return what else belongs to it.
+def fill_slot(task: Task, rows: BatchRows, setup: Setup, slots: Slots) -> dict[str, Any]:
+    """Fill the slot of a batch with its samples; return what else belongs to it.
 
     Raises:
         SampleError: a sample can't be read.
@@ -110,27 +110,22 @@ def fill_slot(task: Task, setup: Setup, slots: Slots) -> dict[str, Any]:
             return phrases
         if setup.expressions == "first":
             return phrases[:1]
-        _, sample, lap = task.rows[place]
+        lap, sample = task.picks.lap.item(place), task.picks.sample.item(place)
         return [phrases[draw_expression(setup.seed, lap, sample, len(phrases))]]
 
-    arrays = setup.layout_of(task).views(slots.slot(task.slot), len(task.rows))
-    return fill_batch(setup.picks_of(task), arrays, choose)
+    arrays = setup.layout_of(task).views(slots.slot(task.slot), len(task.picks))
+    return rows.fill(arrays, choose)
 
 
-def _try_to_fill(task: Task, setup: Setup, slots: Slots) -> dict[str, Any] | Failure:
+def _try_to_fill(task: Task, rows: BatchRows, setup: Setup, slots: Slots) -> dict[str, Any] | Failure:
     """Do what `fill_slot` does; return whatever it raises."""
     try:
-        return fill_slot(task, setup, slots)
+        return fill_slot(task, rows, setup, slots)
     except SampleError as err:
         return Failure(err)
     except Exception as err:
         # As text: not every exception can be sent, and its frames would keep the slots.
         return Failure(RuntimeError(f"a batch can't be filled: {err!r}\n{traceback.format_exc()}"))
-
-
-def advise(task: Task, setup: Setup) -> bool:
-    """Have what a batch needs read ahead; return whether all of it is known to be in memory."""
-    return advise_batch(setup.picks_of(task), setup.tensors)
 
 
 class ReadAhead:
@@ -140,12 +135,12 @@ class ReadAhead:
         self._setup = setup
         self._num_found = self._num_skipped = 0
 
-    def advise(self, task: Task) -> None:
+    def prefetch(self, rows: BatchRows) -> None:
         """Have what a batch needs read ahead, as far as it is worth the while to look."""
         if self._num_found >= SURE_AFTER and self._num_skipped < SKIPPED:
             self._num_skipped += 1
             return
-        self._num_found = self._num_found + 1 if advise(task, self._setup) else 0
+        self._num_found = self._num_found + 1 if rows.prefetch(self._setup.tensors) else 0
         self._num_skipped = 0
 
 

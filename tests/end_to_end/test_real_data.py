@@ -20,9 +20,9 @@ from pycocotools import mask as coco_mask
 from stores import COMPACT_IMAGES, CONFIGS
 
 from resizeonce.loader import SampleDataset
+from resizeonce.loader.format.layout import TENSORS
 from resizeonce.loader.format.mask_codec import compress_mask
 from resizeonce.loader.format.metadata import read_attributes
-from resizeonce.loader.tensors import TENSORS
 from resizeonce.preprocess.config import load_config
 from resizeonce.preprocess.run.convert import Report, RunOptions, convert
 

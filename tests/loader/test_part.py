@@ -14,10 +14,9 @@ from stores import coco_store, specs_of
 from resizeonce.loader import Store
 from resizeonce.loader.array import MappedArray
 from resizeonce.loader.format.errors import StoreError
-from resizeonce.loader.format.layout import ArraySpec
+from resizeonce.loader.format.layout import TENSORS, ArraySpec
 from resizeonce.loader.format.shard import shard_path
 from resizeonce.loader.part import INDEX_BYTES, READ_WITH_A_SAMPLE
-from resizeonce.loader.tensors import TENSORS
 
 WHOLE = slice(None)
 
@@ -93,7 +92,7 @@ def test_a_part_is_asked_for_once_and_not_when_it_is_open(
 ) -> None:
     opened = Store(store)
     asked: list[Path] = []
-    monkeypatch.setattr("resizeonce.loader.store.expect_tables", lambda folder, _: asked.append(folder))
+    monkeypatch.setattr("resizeonce.loader.open_parts.expect_tables", lambda folder, _: asked.append(folder))
     opened.part(1)
     lengths = [part["rows"]["samples"] for part in opened.attributes["parts"]]
     first_of_each = [0, *accumulate(lengths[:-1])]
@@ -101,7 +100,7 @@ def test_a_part_is_asked_for_once_and_not_when_it_is_open(
         assert opened.expect(sample)
     assert [folder.name for folder in asked] == ["part-00000", "part-00002"]
     # One that was closed to make room is asked for again.
-    monkeypatch.setattr("resizeonce.loader.store.MAX_OPEN_PARTS", 1)
+    monkeypatch.setattr("resizeonce.loader.open_parts.MAX_OPEN_PARTS", 1)
     opened.part(0)
     opened.part(2)
     for sample in first_of_each:

@@ -17,9 +17,9 @@ import pytest
 from resizeonce.loader.format.gradient import pack_gradient
 from resizeonce.loader.format.mask_codec import compress_mask
 from resizeonce.loader.kernels import native, object_code
+from resizeonce.loader.kernels.batch_kernels import MEAN, STD
 from resizeonce.loader.kernels.native import NativeLoops
 from resizeonce.loader.kernels.object_code import ObjectCode, ObjectCodeError, load_functions
-from resizeonce.loader.kernels.passes import MEAN, STD
 
 numba = pytest.importorskip("numba", reason="numba is not installed")
 carray, cfunc, types = numba.carray, numba.cfunc, numba.types

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from resizeonce.loader.format import gradient
 from resizeonce.loader.format.gradient import pack_gradient, unpack_gradient
+from resizeonce.loader.kernels.batch_kernels import MEAN, STD
 from resizeonce.loader.kernels.native import native_loops
-from resizeonce.loader.kernels.passes import MEAN, STD
 from resizeonce.preprocess.verify.packed import unpack_image
 
 LOOPS = native_loops()

@@ -217,7 +217,7 @@ def test_whatever_else_a_worker_raises_is_told_in_the_trainers_thread(
     loader = BatchLoader(store, 1, workers, options=BatchOptions(mode=mode))
     # In the trainer's own thread it is what it is: it may come of a signal handler of the trainer's.
     error = RuntimeError if workers else KeyError
-    text = r"can't be filled: KeyError\('images/unknown'\)\nTraceback" if workers else "images/unknown"
+    text = r"can't be filled: KeyError\('unknown'\)\nTraceback" if workers else "unknown"
     with pytest.raises(error, match=text):
         list(loader)
     loader.close()

@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from stores import coco_store
 
 from resizeonce.loader import BatchLoader, CacheOptions, Order, OrderOptions, SampleIndex, Store
 from resizeonce.loader.buffers.slots import Slots
+from resizeonce.loader.order.mixture import Picks
 from resizeonce.loader.part import Part
 from resizeonce.loader.workers import first_batches
 from resizeonce.loader.workers.batch_loader import BatchOptions, make_setup
@@ -22,7 +24,7 @@ from resizeonce.loader.workers.worker import Setup, Task
 
 
 class Asked:
-    """Stands in for `advise`; waits in each call until it may go on."""
+    """Stands in for `prefetch`; waits in each call until it may go on."""
 
     def __init__(self) -> None:
         self.samples: list[list[int]] = []
@@ -31,7 +33,7 @@ class Asked:
         self.came = threading.Event()
 
     def __call__(self, task: Any, setup: Any) -> None:
-        self.samples.append([sample for _, sample, _ in task.rows])
+        self.samples.append(task.picks.sample.tolist())
         self.stores += setup.stores
         self.came.set()
         self.may_go_on.wait(60)
@@ -40,7 +42,7 @@ class Asked:
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     asked = Asked()
-    monkeypatch.setattr(first_batches, "advise", asked)
+    monkeypatch.setattr(first_batches, "prefetch", asked)
     return asked
 
 
@@ -48,6 +50,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
 def unended(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first batch ends nothing: all that was asked for comes, however fast the workers are."""
     monkeypatch.setattr(EarlyReader, "end", lambda _: None)
+
+
+def one_pick(sample: int) -> Picks:
+    return Picks(*(np.array([number]) for number in (0, sample, 0)))
 
 
 def threads() -> list[str]:
@@ -123,7 +129,7 @@ def test_it_waits_while_much_waits_for_the_disk(
 
 
 def test_closing_ends_it_after_the_batch_that_it_is_at(store: Path, asked: Asked) -> None:
-    tasks = [Task(number, -1, ((0, number, 0),)) for number in range(3)]
+    tasks = [Task(number, -1, one_pick(number)) for number in range(3)]
     reader = EarlyReader(setup_of(store), tasks)
     assert asked.came.wait(60)
     assert threads()
@@ -175,8 +181,8 @@ def test_it_may_be_closed_in_its_own_thread_where_loaders_are_collected_too(
         readers[0].close()
         closed.append(1)
 
-    monkeypatch.setattr(first_batches, "advise", close)
-    task = Task(0, 0, ((0, 0, 0),))
+    monkeypatch.setattr(first_batches, "prefetch", close)
+    task = Task(0, 0, one_pick(0))
     readers.append(EarlyReader(setup_of(store), [task, task]))
     is_there.set()
     for thread in threading.enumerate():
@@ -213,7 +219,7 @@ def test_a_ring_closes_its_workers_and_memory_whatever_goes_wrong(
 def test_it_keeps_no_part_open(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[weakref.ref[Part]] = []
     seen: list[int] = []
-    advise = first_batches.advise
+    prefetch = first_batches.prefetch
 
     class Seen(Part):
         def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -222,12 +228,12 @@ def test_it_keeps_no_part_open(store: Path, monkeypatch: pytest.MonkeyPatch) -> 
                 opened.append(weakref.ref(self))
 
     def spy(task: Any, setup: Any) -> None:
-        advise(task, setup)
+        prefetch(task, setup)
         assert opened[-1]() is not None
         seen.append(task.number)
 
-    monkeypatch.setattr("resizeonce.loader.store.Part", Seen)
-    monkeypatch.setattr(first_batches, "advise", spy)
+    monkeypatch.setattr("resizeonce.loader.open_parts.Part", Seen)
+    monkeypatch.setattr(first_batches, "prefetch", spy)
     loader = make_loader(store)
     list(loader)
     loader.close()

@@ -160,7 +160,7 @@ def test_what_a_handler_raises_while_the_trainers_own_thread_fills_a_batch_is_ra
     loader = new_loader(store, 0)
     iterator = iter(loader)
     got = [next(iterator)["key"][0] for _ in range(2)]
-    monkeypatch.setattr("resizeonce.loader.workers.worker.fill_batch", fail)
+    monkeypatch.setattr("resizeonce.loader.fill.BatchRows.fill", fail)
     with pytest.raises(error):
         next(iterator)
     monkeypatch.undo()
@@ -173,7 +173,7 @@ def test_closing_in_a_signal_handler_ends_the_wait_with_a_reason(
 ) -> None:
     monkeypatch.setattr("resizeonce.loader.workers.launch.SECONDS_TO_END", 0.2)
     if mode == "thread":
-        monkeypatch.setattr("resizeonce.loader.workers.worker.fill_batch", lambda *_: time.sleep(0.5))
+        monkeypatch.setattr("resizeonce.loader.fill.BatchRows.fill", lambda *_: time.sleep(0.5))
     loader = new_loader(store, 1, mode)
     iterator = iter(loader)
     if mode == "process":
@@ -230,7 +230,7 @@ def test_after_an_error_an_iteration_does_not_just_end(store: Path, monkeypatch:
     loader = new_loader(store, 0)
     iterator = iter(loader)
     next(iterator)
-    monkeypatch.setattr("resizeonce.loader.workers.worker.fill_batch", fail)
+    monkeypatch.setattr("resizeonce.loader.fill.BatchRows.fill", fail)
     with pytest.raises(SampleError):
         next(iterator)
     monkeypatch.undo()

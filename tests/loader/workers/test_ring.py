@@ -13,7 +13,7 @@ from stores import coco_store
 
 from resizeonce.loader import BatchLoader, CacheOptions, Order, OrderOptions, SampleIndex, Store
 from resizeonce.loader.buffers.slots import Slots
-from resizeonce.loader.fill import SampleError
+from resizeonce.loader.fill import BatchRows, SampleError
 from resizeonce.loader.order.plan import Batching
 from resizeonce.loader.workers import ring
 from resizeonce.loader.workers import worker as workers
@@ -49,7 +49,7 @@ def make_loader(store: Path | str, workers: int = 2, mode: Any = "thread", **cac
 
 
 def samples(tasks: Sequence[Task]) -> list[list[int]]:
-    return [[sample for _, sample, _ in task.rows] for task in tasks]
+    return [task.picks.sample.tolist() for task in tasks]
 
 
 def expected(store: Path, epoch: int, batch_size: int = 2) -> list[list[str]]:
@@ -213,11 +213,11 @@ def test_stores_that_are_read_together_stay_in_memory_together(
     stores = [Store(store), Store(store)]
     assert all(one.stays_in_memory for one in stores)
     free = 2 * stores[0].num_bytes
-    monkeypatch.setattr("resizeonce.loader.store.available_bytes", lambda: free)
+    monkeypatch.setattr("resizeonce.loader.readahead.free_memory.available_bytes", lambda: free)
     assert Store(store).stays_in_memory
     loader = BatchLoader(stores, 2, 0)
     assert not any(one.stays_in_memory for one in stores)
-    monkeypatch.setattr("resizeonce.loader.store.available_bytes", lambda: 2 * free)
+    monkeypatch.setattr("resizeonce.loader.readahead.free_memory.available_bytes", lambda: 2 * free)
     BatchLoader(stores, 2, 0)
     assert all(one.stays_in_memory for one in stores)
     loader.close()
@@ -248,7 +248,7 @@ class FakeWorker(Worker):
 
     def receive(self, timeout: float | None = None) -> Reply:
         task = self.tasks.popleft()
-        return task.number, fill_slot(task, self._setup, self._slots)
+        return task.number, fill_slot(task, self._setup.rows_of(task), self._setup, self._slots)
 
     def ask_to_end(self) -> None:
         self.tasks.clear()
@@ -297,15 +297,18 @@ def test_batches_that_are_always_in_memory_are_looked_for_less_often(
 ) -> None:
     looked: list[int] = []
 
-    def look(task: Task, _: Setup) -> bool:
-        looked.append(task.number)
-        return task.number not in (9, 11)
+    class Looked(BatchRows):
+        def __init__(self, number: int) -> None:
+            self.number = number
 
-    monkeypatch.setattr(workers, "advise", look)
+        def prefetch(self, _: Sequence[str]) -> bool:
+            looked.append(self.number)
+            return self.number not in (9, 11)
+
     monkeypatch.setattr(workers, "SURE_AFTER", 3)
     monkeypatch.setattr(workers, "SKIPPED", 2)
     ahead = workers.ReadAhead(make_setup(order_of(store), 2, BatchOptions(), 4))
     for number in range(18):
-        ahead.advise(Task(number, 0, ((0, 0, 0),)))
+        ahead.prefetch(Looked(number))
     # After three that were there, every third. Nobody looked for 9; after 11, which was not there, for each again.
     assert looked == [0, 1, 2, 5, 8, 11, 12, 13, 14, 17]

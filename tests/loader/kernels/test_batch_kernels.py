@@ -1,4 +1,4 @@
-"""The passes that fill a batch, at every alignment and length, against numpy's own arithmetic."""
+"""The kernels that fill a batch, at every alignment and length, against numpy's own arithmetic."""
 
 import os
 import subprocess
@@ -12,11 +12,22 @@ from numpy.typing import NDArray
 
 from resizeonce.loader.format.gradient import pack_gradient
 from resizeonce.loader.format.layout import IMAGENET_MEAN, IMAGENET_STD
+from resizeonce.loader.kernels.batch_kernels import (
+    BYTE,
+    FLOAT,
+    Form,
+    batch_kernels,
+    copy_into,
+    kernels_of,
+    normalize_into,
+    widen_into,
+)
 from resizeonce.loader.kernels.native import native_loops
-from resizeonce.loader.kernels.passes import copy_into, normalize_into, widen_into
 
 LENGTHS = (0, 1, 3, 15, 16, 17, 63, 64, 65, 200)
 GUARD = 7
+COPIED = Form("g_pixel_values", "raw", "uint8", BYTE)
+NORMALIZED = Form("pixel_values", "raw", "uint8", FLOAT)
 
 
 def place(shape: tuple[int, ...], dtype: Any, offset: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
@@ -33,12 +44,21 @@ def assert_guarded(array: NDArray[Any], memory: NDArray[np.uint8]) -> None:
     assert (memory[start + array.nbytes :] == GUARD).all()
 
 
+def fill(form: Form, stored: NDArray[Any], out: NDArray[Any]) -> None:
+    """Fill a batch of one: from where the row lies, or where that is left from the row itself."""
+    kernel = batch_kernels()[form]
+    place = np.array([stored.ctypes.data]), np.array([stored.nbytes])
+    (is_done,) = kernel.fill_rows(*place, out[None])
+    if not is_done:
+        kernel.finish_row(stored, out)
+
+
 @pytest.mark.parametrize("length", LENGTHS)
 def test_rows_are_copied_wherever_they_lie(length: int) -> None:
     stored = np.random.default_rng(length).integers(0, 256, length, dtype=np.uint8)
     for offset in range(0, 66, 3):
         out, memory = place((length,), np.uint8, offset)
-        copy_into(stored, out)
+        fill(COPIED, stored, out)
         assert np.array_equal(out, stored)
         assert_guarded(out, memory)
 
@@ -64,7 +84,7 @@ def test_every_level_of_every_channel_is_normalized_to_the_last_bit() -> None:
     levels = np.broadcast_to(np.arange(256, dtype=np.uint8).reshape(16, 16), (3, 16, 16)).copy()
     for offset in (*range(0, 64, 4), 2):
         out, memory = place((3, 16, 16), np.float32, offset)
-        normalize_into(levels, out)
+        fill(NORMALIZED, levels, out)
         assert np.array_equal(out.view(np.uint32), normalize_with_numpy(levels).view(np.uint32))
         assert_guarded(out, memory)
 
@@ -73,7 +93,7 @@ def test_every_level_of_every_channel_is_normalized_to_the_last_bit() -> None:
 def test_images_are_normalized_whatever_their_size(width: int) -> None:
     stored = np.random.default_rng(width).integers(0, 256, (3, 1, width), dtype=np.uint8)
     out, memory = place((3, 1, width), np.float32, 4)
-    normalize_into(stored, out)
+    fill(NORMALIZED, stored, out)
     assert np.array_equal(out, normalize_with_numpy(stored))
     assert_guarded(out, memory)
 
@@ -96,13 +116,14 @@ def test_simple_processors_give_the_same() -> None:
         test_every_level_of_every_channel_is_normalized_to_the_last_bit,
         test_an_image_that_is_stored_compact_is_unpacked,
     )
-    code = "".join(f"from test_passes import {test.__name__} as check; check();" for test in tests)
+    code = "".join(f"from test_batch_kernels import {test.__name__} as check; check();" for test in tests)
     plain = os.environ | {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
     subprocess.run([sys.executable, "-c", code], check=True, env=plain, cwd=Path(__file__).parent)
 
 
 def test_without_numba_numpy_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("resizeonce.loader.kernels.passes.native_loops", lambda: None)
+    monkeypatch.setattr("resizeonce.loader.kernels.batch_kernels.native_loops", lambda: None)
+    monkeypatch.setitem(globals(), "batch_kernels", lambda: kernels_of(None))
     test_every_level_of_every_channel_is_normalized_to_the_last_bit()
     test_masks_are_widened_wherever_they_lie(65)
     test_rows_are_copied_wherever_they_lie(65)

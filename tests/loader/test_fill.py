@@ -1,4 +1,4 @@
-"""Batches filled by tensor, against the same filled row by row."""
+"""Batches filled by compiled loops, against the same filled row by row."""
 
 import gc
 import shutil
@@ -15,11 +15,11 @@ from grids import slow
 from stores import COMPACT_IMAGES, SIZES
 
 from resizeonce.loader import Store, fill
-from resizeonce.loader.fill import SampleError
+from resizeonce.loader.fill import BatchRows, SampleError
+from resizeonce.loader.format.layout import TENSORS
+from resizeonce.loader.kernels.batch_kernels import batch_kernels, kernels_of
 from resizeonce.loader.kernels.object_code import load_functions
 from resizeonce.loader.part import Part
-from resizeonce.loader.rows import fill_rows
-from resizeonce.loader.tensors import TENSORS
 
 FORMS: dict[str, tuple[str, ...]] = {
     "raw": (),
@@ -28,9 +28,16 @@ FORMS: dict[str, tuple[str, ...]] = {
 }
 
 
-def leave_everything(tensor: str, rows: list[Any], out: Any) -> range:
-    del tensor, out
-    return range(len(rows))
+@pytest.fixture
+def loops_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the compiled loops leave to be done row by row fails the test."""
+    pytest.importorskip("numba")
+
+    def fail(*_: object) -> None:
+        raise AssertionError("a row was left")
+
+    kernels = {form: kernel._replace(finish_row=fail) for form, kernel in batch_kernels().items()}
+    monkeypatch.setattr(fill, "batch_kernels", lambda: kernels)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -40,7 +47,7 @@ def test_a_batch_is_the_same_as_row_by_row(
     store = Store(coco_of(*FORMS[form]))
     samples = [*range(len(store)), 0, len(store) - 1]
     batch = store.batch(samples)
-    monkeypatch.setattr(fill, "fill_rows", leave_everything)
+    monkeypatch.setattr(fill, "batch_kernels", lambda: kernels_of(None))
     expected = store.batch(samples)
     assert batch.keys() == expected.keys()
     for key, value in expected.items():
@@ -48,36 +55,29 @@ def test_a_batch_is_the_same_as_row_by_row(
         assert same, key
 
 
+@pytest.mark.usefixtures("loops_only")
 def test_a_batch_of_stores_of_several_forms_is_filled_by_loops_all_the_same(
     coco_of: Callable[..., Path],
 ) -> None:
-    pytest.importorskip("numba")
     stores = [Store(coco_of(*overrides)) for overrides in FORMS.values()]
     picks = [(store, sample) for sample in (0, 5, 9) for store in stores]
-    layout = stores[0].array_layout(len(picks), TENSORS)
+    images = ("pixel_values", "g_pixel_values")
+    layout = stores[0].array_layout(len(picks), images)
     arrays = {name: np.empty(shape, dtype) for name, (shape, dtype) in layout.items()}
-    fill.fill_batch(picks, arrays)
-    for tensor in ("pixel_values", "g_pixel_values"):
-        located = [store.locate(sample) for store, sample in picks]
-        rows = [(part, int(masks[0])) for part, masks in located]
-        assert list(fill_rows(tensor, rows, np.empty_like(arrays[tensor]))) == []
+    BatchRows([store for store, _ in picks], [sample for _, sample in picks]).fill(arrays)
+    for tensor in images:
         for place, (_, sample) in enumerate(picks):
-            assert np.array_equal(arrays[tensor][place], stores[0].batch([sample])[tensor][0])
+            assert np.array_equal(arrays[tensor][place], stores[0].batch([sample], [tensor])[tensor][0])
 
 
+@pytest.mark.usefixtures("loops_only")
 @pytest.mark.parametrize("form", ["raw", "compact"])
 def test_images_and_masks_leave_nothing_to_be_done_row_by_row(
     coco_of: Callable[..., Path], form: str
 ) -> None:
-    pytest.importorskip("numba")
     # In masks much smaller than this, so many pixels differ from those above that libzstd packs them.
     store = Store(coco_of("recipe.masks.size=512", *FORMS[form]))
-    located = [store.locate(sample) for sample in range(4)]
-    rows = [(part, int(masks[0])) for part, masks in located]
-    for tensor in TENSORS:
-        shape, dtype = store.array_layout(4, [tensor])[tensor]
-        left = fill_rows(tensor, rows, np.empty(shape, dtype))
-        assert list(left) == []
+    assert set(TENSORS) <= set(store.batch(range(4)))
 
 
 @pytest.mark.parametrize("tensor", ["masks/masks", "images/pixel_values", "images/g_pixel_values"])
@@ -102,7 +102,7 @@ def test_parts_of_one_group_of_samples_are_open_at_once_and_no_more(
     path = coco_of("store.scenes_per_part=1")
     store = Store(path)
     expected = store.batch(range(len(store)))
-    monkeypatch.setattr("resizeonce.loader.store.MAX_OPEN_PARTS", 2)
+    monkeypatch.setattr("resizeonce.loader.open_parts.MAX_OPEN_PARTS", 2)
     opened: list[weakref.ref[Part]] = []
     most = 0
 
@@ -114,7 +114,7 @@ def test_parts_of_one_group_of_samples_are_open_at_once_and_no_more(
             gc.collect()
             most = max(most, sum(one() is not None for one in opened))
 
-    monkeypatch.setattr("resizeonce.loader.store.Part", Counted)
+    monkeypatch.setattr("resizeonce.loader.open_parts.Part", Counted)
     found = Store(path).batch(range(len(store)))
     assert len(opened) == len(SIZES)
     # The two of a group, and the one that is just being opened, before the oldest is let go.
