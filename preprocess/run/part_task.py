@@ -12,13 +12,13 @@ from ..config import Config
 from ..decode.images import CountingDecoder, OnDamage
 from ..shortage import ADVICE
 from ..sources.base import Scene, Source
-from ..sources.records import DAMAGE_ACCEPTED, Reject, Skip
+from ..sources.records import DAMAGE_ACCEPTED, Frame, Reject, Skip
 from ..store.filesystem import writing
 from ..store.part_writer import PartSummary, PartWriter
 from ..store.plan import Plan
 from ..store.root import digest_of
 from ..tensors.engine import EngineName, open_engine
-from ..tensors.recipe import Recipe
+from ..tensors.recipe import Recipe, make_tensors
 from .processes import tick as tick_of_process
 from .raw_data_guard import Presence
 
@@ -139,13 +139,12 @@ def write_part(task: PartTask, tick: Callable[[], None] = tick_of_process) -> Pa
 
 
 def _write_part(task: PartTask, tick: Callable[[], None], shortages: Counter[int]) -> PartSummary:
-    engine = open_engine(task.engine)
+    recipe, engine = task.recipe, open_engine(task.engine)
     with PartWriter(
         task.store,
         task.part,
-        task.recipe,
+        recipe.sizes,
         paired=task.paired,
-        engine=engine,
         max_samples=task.max_samples,
         stop_on_reject=task.stop_on_reject,
         run=task.run,
@@ -157,15 +156,17 @@ def _write_part(task: PartTask, tick: Callable[[], None], shortages: Counter[int
             if writer.is_full:
                 break
             writer.start_scene(number, scene.key)
-            if deaths[number] >= MAX_DEATHS_OF_SCENE:
-                writer.add(_deadly(scene, deaths[number]))
-            elif shortages[number] >= MAX_DEATHS_OF_SCENE:
-                writer.add(_short(scene))
+            if reason := _reason_against(deaths[number], shortages[number]):
+                writer.add(Reject(scene.key, "", "worker", reason))
             else:
                 decode = CountingDecoder(engine.decoder(task.damaged))
                 try:
                     for record in scene.read(decode):
-                        writer.add(record)
+                        if isinstance(record, Frame):
+                            views = make_tensors(record.image, record.segmentations, recipe, engine)
+                            writer.add_frame(record, views)
+                        else:
+                            writer.add(record)
                 except MemoryError as err:
                     raise _SceneMemoryError(number) from err
                 if decode.num_damaged:
@@ -177,22 +178,21 @@ def _write_part(task: PartTask, tick: Callable[[], None], shortages: Counter[int
         return writer.commit()
 
 
+def _reason_against(num_deaths: int, num_shortages: int) -> str | None:
+    """Return why a scene is not tried once more, None where it is."""
+    if num_deaths >= MAX_DEATHS_OF_SCENE:
+        return (
+            f"{num_deaths} worker processes died while they converted this scene: killed for memory, crashed in a decoder, "
+            "or stalled; look at its files, or try it with fewer --workers"
+        )
+    if num_shortages >= MAX_DEATHS_OF_SCENE:
+        return (
+            f"memory ran out {MAX_DEATHS_OF_SCENE} times while this scene was converted: look at its files, or raise the "
+            "limit (ulimit -v, or the container's), remove the folder of this part and run the command again"
+        )
+    return None
+
+
 def _digest_of_plan(store: Path) -> str:
     with writing(store):
         return digest_of((store / JOB_FILE).read_bytes())
-
-
-def _short(scene: Scene) -> Reject:
-    reason = (
-        f"memory ran out {MAX_DEATHS_OF_SCENE} times while this scene was converted: look at its files, or raise the limit "
-        "(ulimit -v, or the container's), remove the folder of this part and run the command again"
-    )
-    return Reject(scene.key, "", "worker", reason)
-
-
-def _deadly(scene: Scene, deaths: int) -> Reject:
-    reason = (
-        f"{deaths} worker processes died while they converted this scene: killed for memory, crashed in a decoder, "
-        "or stalled; look at its files, or try it with fewer --workers"
-    )
-    return Reject(scene.key, "", "worker", reason)

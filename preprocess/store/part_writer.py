@@ -1,4 +1,4 @@
-"""Writes one part of a store: records in, a folder out, made visible by one rename.
+"""Writes one part of a store: records and tensors in, a folder out, made visible by one rename.
 
 A part is complete or absent. It is written in a folder of this try alone; `commit` describes the arrays, lists every
 file with its size and digest, syncs all of it to the disk and renames the folder.
@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -20,12 +20,19 @@ import msgspec
 import numpy as np
 
 from ...loader.format.errors import PreprocessError, StoreError
-from ...loader.format.layout import ATTRIBUTES_KEY, REJECTS_FILE, TABLES, Table, array_specs, part_name
+from ...loader.format.layout import (
+    ATTRIBUTES_KEY,
+    REJECTS_FILE,
+    TABLES,
+    Table,
+    TensorSizes,
+    array_specs,
+    part_name,
+)
 from ...loader.format.shard import shard_path
 from ..decode.images import is_same_picture
-from ..sources.records import Frame, Mask, Pair, Record, Reject, Skip
-from ..tensors.engine import PILLOW, Engine
-from ..tensors.recipe import Recipe
+from ..sources.records import Frame, Mask, Pair, Reject, Skip
+from ..tensors.views import Images, Masks, Views
 from .attempts import NO_SCENE, Attempt
 from .columns import Columns
 from .filesystem import make_parents, replace_folder, sync, writing
@@ -69,9 +76,8 @@ class PartWriter:
     Args:
         store: the store's folder.
         part: number of the part.
-        recipe: how the four tensors are made.
+        sizes: sides and stored forms of the four tensors.
         paired: whether samples are pairs of frames.
-        engine: what makes them.
         max_samples: how many samples to take at most; masks of further ones are not written.
         stop_on_reject: whether the first reject is an error.
         run: names the run that this try belongs to.
@@ -81,24 +87,21 @@ class PartWriter:
         self,
         store: Path,
         part: int,
-        recipe: Recipe,
+        sizes: TensorSizes,
         *,
         paired: bool,
-        engine: Engine = PILLOW,
         max_samples: int | None = None,
         stop_on_reject: bool = False,
         run: str = "",
     ) -> None:
         self._store = store
         self._part = part
-        self._recipe = recipe
-        self._engine = engine
         self._paired = paired
         self._max_samples = max_samples
         self._stop_on_reject = stop_on_reject
         self._attempt = Attempt(store, part_name(part), run)
         self._folder = self._attempt.folder
-        self._specs = array_specs(recipe.sizes, 2 if paired else 1)
+        self._specs = array_specs(sizes, 2 if paired else 1)
         self._shards: dict[str, ShardWriter] = {}
         self._columns = Columns(self._specs, self._shards)
         self._prompt_cells: Counter[int] = Counter()
@@ -157,17 +160,31 @@ class PartWriter:
         self._scene_masks.clear()
         self._scene_faults.clear()
 
-    def add(self, record: Record) -> None:
-        """Take one record of the current scene.
+    def add_frame(self, frame: Frame, views: Views) -> None:
+        """Take one frame of the current scene, with its tensors: made here, and not of masks that are left out.
+
+        Raises:
+            RejectedError: one of its masks can't be used, and the first reject is to stop the run.
+            StoreError: the file system refuses to take it.
+        """
+        accepted = self._accept(frame, views)
+        if accepted:
+            with writing(self._store):
+                self._write_image(frame, views.images())
+                for mask, make_masks in accepted:
+                    self._write_mask(mask, make_masks())
+        elif not frame.masks:
+            self._skips["image without masks"] += 1
+
+    def add(self, record: Pair | Reject | Skip) -> None:
+        """Take one record of the current scene that has no tensors.
 
         Raises:
             RejectedError: the record is a reject, or becomes one, and the first reject is to stop the run.
             StoreError: the file system refuses to take it.
         """
         with writing(self._store):
-            if isinstance(record, Frame):
-                self._add_frame(record)
-            elif isinstance(record, Pair):
+            if isinstance(record, Pair):
                 self._add_pair(record)
             elif isinstance(record, Skip):
                 self._skips[record.reason] += record.count
@@ -190,15 +207,16 @@ class PartWriter:
             self._publish(summary.digest)
         return summary
 
-    def _add_frame(self, frame: Frame) -> None:
+    def _accept(self, frame: Frame, views: Views) -> list[tuple[Mask, Callable[[], Masks]]]:
+        """Return those masks of a frame that can be used, with what makes their tensors, and reject the others."""
         height, width = frame.image.shape[:2]
         wanted = (
             None
             if self._max_samples is None or self._paired
             else self._max_samples - self._num_rows("samples")
         )
-        accepted: list[Mask] = []
-        for mask in frame.masks:
+        accepted: list[tuple[Mask, Callable[[], Masks]]] = []
+        for mask, make_masks in zip(frame.masks, views.masks, strict=True):
             if wanted is not None and len(accepted) >= wanted:
                 break
             if reason := self._reason_against(mask, frame, (height, width)):
@@ -207,14 +225,8 @@ class PartWriter:
             else:
                 # The row is claimed at once, so that a second mask of the same object is seen.
                 self._scene_masks[frame.time, mask.object_id] = self._num_rows("masks") + len(accepted)
-                accepted.append(mask)
-        if not accepted:
-            if not frame.masks:
-                self._skips["image without masks"] += 1
-            return
-        self._write_image(frame, (height, width))
-        for mask in accepted:
-            self._write_mask(mask)
+                accepted.append((mask, make_masks))
+        return accepted
 
     def _reason_against(self, mask: Mask, frame: Frame, size: tuple[int, int]) -> str | None:
         """Return why a mask can't be used, None where it can."""
@@ -230,25 +242,25 @@ class PartWriter:
             return "the mask covers no pixel"
         return None
 
-    def _write_image(self, frame: Frame, size: tuple[int, int]) -> None:
-        pixel_values, g_pixel_values = self._recipe.make_images(frame.image, self._engine.resize_images)
+    def _write_image(self, frame: Frame, images: Images) -> None:
+        pixel_values, g_pixel_values = images
         self._shards["images/pixel_values"].append(pixel_values)
         self._shards["images/g_pixel_values"].append(g_pixel_values)
-        self._columns.append("images/size", size)
+        self._columns.append("images/size", frame.image.shape[:2])
         self._columns.append("images/scene", self._scene)
         self._columns.append("images/time", frame.time)
         self._columns.append_text("images/key", frame.key)
         self._columns.append_text("images/path", frame.path)
         self._unsure_turns += frame.unsure_turn
 
-    def _write_mask(self, mask: Mask) -> None:
+    def _write_mask(self, mask: Mask, masks: Masks) -> None:
         row = self._num_rows("masks")
-        prompt, target = self._recipe.make_masks(mask.segmentation, self._engine.resize_mask)
-        self._shards["masks/masks"].append(target)
-        self._columns.append("masks/prompt_masks", prompt)
+        prompt_masks, grounding_masks = masks
+        self._shards["masks/masks"].append(grounding_masks)
+        self._columns.append("masks/prompt_masks", prompt_masks)
         self._columns.append("masks/image", self._num_rows("images") - 1)
         self._columns.append("masks/area", mask.segmentation.area)
-        cells = int(np.count_nonzero(prompt))
+        cells = int(np.count_nonzero(prompt_masks))
         self._prompt_cells[cells] += 1
         self._columns.append("masks/prompt_cells", cells)
         self._columns.append_text("masks/object_id", mask.object_id)

@@ -16,6 +16,8 @@ from resizeonce.preprocess.decode.segmentation import Bitmap
 from resizeonce.preprocess.sources.records import Frame, Mask, Pair, Record, Reject, Skip
 from resizeonce.preprocess.store import columns
 from resizeonce.preprocess.store.part_writer import PartSummary, PartWriter, RejectedError
+from resizeonce.preprocess.tensors.engine import PILLOW
+from resizeonce.preprocess.tensors.recipe import make_tensors
 
 RECIPE = parse_config(
     {
@@ -33,14 +35,21 @@ def frame(*masks: Mask, key: str = "x/1", time: int = 0) -> Frame:
     return Frame(key, f"{key}.jpg", picture_of(30, 40, time), masks, time)
 
 
+def add(writer: PartWriter, record: Record) -> None:
+    if isinstance(record, Frame):
+        writer.add_frame(record, make_tensors(record.image, record.segmentations, RECIPE, PILLOW))
+    else:
+        writer.add(record)
+
+
 def write(
     folder: Path, records: list[Record], **options: Any
 ) -> tuple[PartSummary, Part, list[dict[str, str]]]:
     folder.mkdir(exist_ok=True)
-    with PartWriter(folder, 0, RECIPE, **{"paired": False, **options}) as writer:
+    with PartWriter(folder, 0, RECIPE.sizes, **{"paired": False, **options}) as writer:
         writer.start_scene(7, "x")
         for record in records:
-            writer.add(record)
+            add(writer, record)
         summary = writer.commit()
     specs = {spec.path: spec for spec in array_specs(RECIPE.sizes, 2 if options.get("paired") else 1)}
     part = Part(folder / "part-00000", specs, summary.digest, check_rows=True)
@@ -197,21 +206,21 @@ def test_an_exception_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def test_leaving_without_commit_leaves_nothing_behind(tmp_path: Path) -> None:
-    with PartWriter(tmp_path, 0, RECIPE, paired=False) as writer:
+    with PartWriter(tmp_path, 0, RECIPE.sizes, paired=False) as writer:
         writer.start_scene(0, "x")
-        writer.add(frame(mask("a")))
+        add(writer, frame(mask("a")))
     assert list(tmp_path.rglob("*")) == [tmp_path / ".attempts"]
 
 
 def test_a_part_takes_no_more_memory_with_more_masks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(columns, "BUFFER_BYTES", 1 << 10)
     masks = [mask(f"object {number}") for number in range(100)]
-    with PartWriter(tmp_path, 0, RECIPE, paired=False) as writer:
+    with PartWriter(tmp_path, 0, RECIPE.sizes, paired=False) as writer:
         tracemalloc.start()
         held = []
         for scene in range(40):
             writer.start_scene(scene, f"x/{scene}")
-            writer.add(frame(*masks, key=f"x/{scene}"))
+            add(writer, frame(*masks, key=f"x/{scene}"))
             held.append(tracemalloc.get_traced_memory()[0])
         tracemalloc.stop()
     # 3,500 masks lie between; the index of the file of masks keeps 16 bytes of each, columns in memory kept 800.
