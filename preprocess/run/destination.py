@@ -4,18 +4,28 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
+from concurrent.futures import Executor
 from pathlib import Path
+from typing import Any
 
+from ...loader.format.metadata import read_attributes
 from ..remote.path import local_path
+from ..sources.base import Source
+from ..store.part_writer import PartSummary
+from ..store.plan import Plan, read_plan
+from ..store.root import finish_store
 from .forecast import format_bytes
-
-PublishPart = Callable[[int], None]
+from .options import RunOptions
+from .part_task import Tasks
+from .planning import clean_finished, is_finished, missing_parts, plan_run, start_store, summaries_of_all
+from .schedule import convert_parts
 
 
 class Destination:
-    """A store's folder, in which it is written and stays; what a run calls has nothing to do here.
+    """A store's folder, in which it is written and stays.
+
+    Each of the methods that write raises `StoreError` where the file system refuses.
 
     Args:
         folder: the store's folder.
@@ -27,30 +37,47 @@ class Destination:
         self.store: Path | str = folder
         """What the user calls the store: its folder or its URL."""
 
-    def naming(self) -> AbstractContextManager[None]:
-        """Return a context in which errors name the store as the user does."""
-        return nullcontext()
+    def plan(
+        self, job: dict[str, Any], source: Source, *, overwrite: bool, append: bool
+    ) -> tuple[Plan | None, Source]:
+        """Find out what a command has to write, as `plan_run` does."""
+        return plan_run(self.folder, job, source, overwrite=overwrite, append=append)
 
-    def pull(self, *, append: bool = False, overwrite: bool = False) -> None:
-        """Bring into the folder what the store has already, as far as a run needs it.
+    def start(self, plan: Plan, scenes: Source, *, overwrite: bool) -> None:
+        """Make the store an unfinished one of a plan, if it is not one yet; with `overwrite` it is removed first."""
+        start_store(self.folder, plan, scenes, overwrite=overwrite)
 
-        Args:
-            append: whether scenes are to be appended, for which those of all parts must be known.
-            overwrite: whether the store is to be removed, for which its parts don't matter.
+    def write_parts(
+        self, tasks: Tasks, parts: range, run: RunOptions, executor: Executor
+    ) -> list[PartSummary]:
+        """Write those of `parts` that are not there yet; return what each part holds, in order."""
+        return convert_parts(tasks, parts, self.folder, run, executor)
+
+    def missing_parts(self, plan: Plan) -> list[int]:
+        """Return which parts of a plan are not there yet."""
+        return missing_parts(self.folder, plan)
+
+    def written_parts(self) -> tuple[Plan | None, list[PartSummary]]:
+        """Return the plan of an unfinished store, None where it is finished, and what each of its parts holds.
+
+        Raises:
+            StoreError: some of the parts are missing.
         """
+        plan = read_plan(self.folder)
+        if plan is None or is_finished(self.folder, plan):
+            # Perhaps by a run that was killed just after that.
+            return None, []
+        return plan, summaries_of_all(self.folder, plan)
 
-    def pull_parts(self, names: Iterable[str]) -> None:
-        """Look which of these parts the store has by now."""
+    def finish(self, plan: Plan, summaries: Sequence[PartSummary]) -> dict[str, Any]:
+        """Make a store of the parts, as `finish_store` does, and return its attributes."""
+        return finish_store(self.folder, plan, summaries)
 
-    def start(self, *, overwrite: bool) -> None:
-        """Make the store an unfinished one of the plan in the folder; with `overwrite` it is removed first."""
-
-    def publishing(self) -> AbstractContextManager[PublishPart]:
-        """Return a context that gives what to call with the number of each part that is there to stay."""
-        return nullcontext(_stay)
-
-    def finish(self) -> None:
-        """Make the store the finished one in the folder."""
+    def clean(self) -> dict[str, Any]:
+        """Remove what a run left beside a finished store, and return its attributes."""
+        attributes = read_attributes(self.folder)
+        clean_finished(self.folder)
+        return attributes
 
     def shortage(self, store_bytes: int, num_parts: int, workers: int, present: int) -> str | None:
         """Return what to say of a disk that is too small, None where it is not.
@@ -104,7 +131,3 @@ def _cache_folder() -> Path:
     except RuntimeError:
         # A user without a home, as in some containers.
         return Path(tempfile.gettempdir())
-
-
-def _stay(part: int) -> None:
-    """Leave a part where it is."""

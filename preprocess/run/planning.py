@@ -10,10 +10,12 @@ from ..errors import ConfigError
 from ..sources.base import Source
 from ..store.attempts import sweep_attempts
 from ..store.filesystem import write_whole, writing
+from ..store.part_writer import PartSummary
 from ..store.plan import Plan, check_same, library_versions, plan_as_json, read_plan
 from ..store.removal import REMOVING_FILE, check_removable, is_working_file, remove_store
-from ..store.root import INDEX_REJECTS_FILE, encode_rejects
+from ..store.root import INDEX_REJECTS_FILE, encode_rejects, read_part_summary
 from .append import NewScenes
+from .part_range import describe_numbers
 
 _APPEND_ADVICE = (
     "Choose another --out, give --append to add the scenes it lacks, or give --overwrite to make it anew."
@@ -166,6 +168,27 @@ def _plan(job: dict[str, Any], source: Source, first_part: int = 0, first_scene:
 def _told(plan: Plan) -> dict[str, Any]:
     """Return what a user may have given otherwise."""
     return plan.job | {"versions": plan.versions}
+
+
+def summaries_of_all(out: Path, plan: Plan) -> list[PartSummary]:
+    """Return what each part of a plan holds.
+
+    Raises:
+        StoreError: some are missing.
+    """
+    if plan.job["limit"] is not None:
+        raise StoreError(
+            f"{out} is being made with --limit: run that `resizeonce convert` again to finish it"
+        )
+    summaries = [read_part_summary(out, part) for part in plan.parts]
+    found = [summary for summary in summaries if summary is not None]
+    if len(found) < len(summaries):
+        missing = [part for part, summary in zip(plan.parts, summaries, strict=True) if summary is None]
+        raise StoreError(
+            f"{len(missing)} of {len(summaries)} parts of {out} are missing: {describe_numbers(missing)}; "
+            "run `resizeonce convert` for them, with --part-range or without"
+        )
+    return found
 
 
 def missing_parts(out: Path, plan: Plan) -> list[int]:

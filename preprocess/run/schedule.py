@@ -1,6 +1,7 @@
 """The parts of a run: begun in order, a few at a time, and settled in order."""
 
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,40 +12,39 @@ from ...loader.format.errors import StoreError
 from ..store.attempts import discard_part, sweep_parts
 from ..store.part_writer import PartSummary, RejectedError
 from ..store.root import read_part_summary
-from .destination import Destination, PublishPart
 from .options import RunOptions
 from .part_task import PartTask, Tasks, write_part
 from .pool import Pool, open_pool
 
 PartPool: TypeAlias = Pool[PartTask, PartSummary]
+PublishPart: TypeAlias = Callable[[int], None]
+"""Called with the number of each part that is there to stay, whoever wrote it."""
 
 
 def convert_parts(
-    tasks: Tasks, parts: range, destination: Destination, run: RunOptions, executor: Executor
+    tasks: Tasks,
+    parts: range,
+    out: Path,
+    run: RunOptions,
+    executor: Executor,
+    publish: PublishPart | None = None,
 ) -> list[PartSummary]:
     """Write those of `parts` that are not there yet; return what each part holds, in order."""
     num_scenes = sum(len(tasks.plan.scenes_of(part)) for part in parts)
-    with (
-        open_pool(executor, run.workers, write_part, num_scenes, progress=run.progress) as pool,
-        destination.publishing() as publish,
-    ):
+    with open_pool(executor, run.workers, write_part, num_scenes, progress=run.progress) as pool:
         try:
-            return _write_parts(tasks, parts, destination.folder, run.limit, pool, publish)
+            return _write_parts(tasks, parts, out, run.limit, pool, publish)
         except BaseException:
             # On an executor that goes on after this run, nothing of it may be begun any more.
             pool.cancel()
             with suppress(OSError, StoreError):
-                sweep_parts(destination.folder, parts)
+                sweep_parts(out, parts)
             raise
 
 
 def _write_parts(
-    tasks: Tasks, parts: range, out: Path, limit: int | None, pool: PartPool, publish: PublishPart
+    tasks: Tasks, parts: range, out: Path, limit: int | None, pool: PartPool, publish: PublishPart | None
 ) -> list[PartSummary]:
-    """Write the parts that are not there yet; return what each part holds, in order.
-
-    `publish` is called with the number of each part that is there to stay, whoever wrote it.
-    """
     summaries: list[PartSummary] = []
     num_samples = 0
     window: deque[_Started] = deque()
@@ -57,7 +57,8 @@ def _write_parts(
             break
         part = window[0].part
         summary = _settle_part(tasks, out, window.popleft(), missing, pool)
-        publish(part)
+        if publish is not None:
+            publish(part)
         summaries.append(summary)
         num_samples += summary.rows["samples"]
     for started in window:

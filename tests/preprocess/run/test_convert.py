@@ -286,7 +286,7 @@ def test_a_store_that_lost_a_part_is_unfinished_also_when_its_plan_is_there_alre
     (store / "zarr.json").write_bytes(root)
     shutil.rmtree(store / "part-00001")
     with monkeypatch.context() as stopped:
-        stopped.setattr("resizeonce.preprocess.run.convert.finish_store", interrupt)
+        stopped.setattr("resizeonce.preprocess.run.destination.finish_store", interrupt)
         with pytest.raises(KeyboardInterrupt):
             coco_store(tmp_path)
     assert not (store / "zarr.json").exists()
