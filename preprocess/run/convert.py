@@ -32,14 +32,14 @@ from ..store.root import sum_summaries
 from ..tensors.engine import EngineName, default_engine
 from ..tensors.recipe import Recipe
 from .destination import Destination, open_destination
-from .executors import early_executor, engine_of, run_executor
+from .executors import engine_of, run_executor, started_executor
 from .forecast import SceneSize, forecast, measure_scene, measure_scenes
 from .options import RunOptions
 from .part_range import PartRange
 from .part_task import Tasks
 from .planning import plan_run
 from .processes import DeadWorkerError, ProcessExecutor
-from .raw_data_guard import Presence
+from .raw_data_guard import RawDataGuard
 from .report import RangeReport, Report
 
 __all__ = ["RangeReport", "Report", "RunOptions", "convert", "convert_range", "finish", "open_source"]
@@ -74,7 +74,7 @@ def convert(
                 check_removable(folder)
         with locked(folder):
             died = sweep_attempts(folder)
-            plan, scenes = conversion.plan()
+            plan, scenes = destination.plan(conversion.job, conversion.source, run)
             if plan is None:
                 return _report(destination, destination.clean(), conversion.started, "", was_complete=True)
             try:
@@ -119,14 +119,12 @@ def convert_range(
     with _open_conversion(config, root, out, run) as conversion:
         destination = conversion.destination
         folder = destination.folder
-        if (folder / "zarr.json").exists():
-            # Looked at before there is a lock, whose file would stay in a store that is finished.
-            plan, _ = plan_run(folder, conversion.job, conversion.source, overwrite=False, append=run.append)
-            if plan is None:
-                return _nothing_to_do(conversion)
+        # Looked at before there is a lock, whose file would stay in a store that is finished.
+        if (folder / "zarr.json").exists() and conversion.is_complete():
+            return _nothing_to_do(conversion)
         with locked(folder, shared=True):
             with preparing(folder):
-                plan, scenes = conversion.plan()
+                plan, scenes = destination.plan(conversion.job, conversion.source, run)
             if plan is None:
                 return _nothing_to_do(conversion)
             parts = part_range.of(plan.parts)
@@ -181,7 +179,7 @@ class _Conversion:
 
     config: Config
     source: Source
-    presence: Presence
+    raw_data: RawDataGuard
     job: dict[str, Any]
     destination: Destination
     run: RunOptions
@@ -189,11 +187,10 @@ class _Conversion:
     """Where to run, None where that is known later."""
     started: float
 
-    def plan(self) -> tuple[Plan | None, Source]:
-        """Return the plan, None where there is nothing to do, and the scenes to convert."""
-        return self.destination.plan(
-            self.job, self.source, overwrite=self.run.overwrite, append=self.run.append
-        )
+    def is_complete(self) -> bool:
+        """Whether the folder has all that the command asks for, as far as is known there."""
+        folder, append = self.destination.folder, self.run.append
+        return plan_run(folder, self.job, self.source, overwrite=False, append=append)[0] is None
 
     def write_parts(
         self, plan: Plan, scenes: Source, parts: range, *, isolated: bool
@@ -216,7 +213,7 @@ class _Conversion:
                 scenes,
                 self.config,
                 folder,
-                self.presence,
+                self.raw_data,
                 run.engine or default_engine(),
                 stop_on_reject=run.on_error == "fail",
             )
@@ -256,13 +253,13 @@ def _open_conversion(
     config = config if isinstance(config, Config) else load_config(Path(config))
     root = _seen_by_all(root, run)
     destination = open_destination(_seen_by_all(out, run), run.scratch)
-    with early_executor(run) as executor:
+    with started_executor(run) as executor:
         source = open_source(config, root)
         if run.on_error == "fail" and source.rejects:
             first = source.rejects[0]
             raise RejectedError(f"{first.key} ({first.path}), stage {first.stage}: {first.reason}")
-        presence, job = Presence.of(open_root(root)), describe_job(config, source, run.limit)
-        yield _Conversion(config, source, presence, job, destination, run, executor, started)
+        raw_data, job = RawDataGuard.of(open_root(root)), describe_job(config, source, run.limit)
+        yield _Conversion(config, source, raw_data, job, destination, run, executor, started)
 
 
 def _seen_by_all(path: Path | str, run: RunOptions) -> Path | str:

@@ -9,16 +9,22 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
+from ...loader.format.errors import StoreError
+from ...loader.format.layout import JOB_FILE, part_name
 from ...loader.format.metadata import read_attributes
 from ..remote.path import local_path
 from ..sources.base import Source
+from ..store.attempts import sweep_attempts
+from ..store.filesystem import write_whole, writing
 from ..store.part_writer import PartSummary
-from ..store.plan import Plan, read_plan
-from ..store.root import finish_store
+from ..store.plan import Plan, plan_as_json, read_plan
+from ..store.removal import remove_store
+from ..store.root import INDEX_REJECTS_FILE, encode_rejects, finish_store, read_part_summary
 from .forecast import format_bytes
 from .options import RunOptions
+from .part_range import describe_numbers
 from .part_task import Tasks
-from .planning import clean_finished, is_finished, missing_parts, plan_run, start_store, summaries_of_all
+from .planning import is_finished, plan_run
 from .schedule import convert_parts
 
 
@@ -37,15 +43,22 @@ class Destination:
         self.store: Path | str = folder
         """What the user calls the store: its folder or its URL."""
 
-    def plan(
-        self, job: dict[str, Any], source: Source, *, overwrite: bool, append: bool
-    ) -> tuple[Plan | None, Source]:
+    def plan(self, job: dict[str, Any], source: Source, run: RunOptions) -> tuple[Plan | None, Source]:
         """Find out what a command has to write, as `plan_run` does."""
-        return plan_run(self.folder, job, source, overwrite=overwrite, append=append)
+        return plan_run(self.folder, job, source, overwrite=run.overwrite, append=run.append)
 
     def start(self, plan: Plan, scenes: Source, *, overwrite: bool) -> None:
         """Make the store an unfinished one of a plan, if it is not one yet; with `overwrite` it is removed first."""
-        start_store(self.folder, plan, scenes, overwrite=overwrite)
+        with writing(self.folder):
+            if overwrite:
+                remove_store(self.folder)
+            if read_plan(self.folder) != plan:
+                # The plan comes last: what it needs is there as soon as it is.
+                write_whole(self.folder / INDEX_REJECTS_FILE, encode_rejects(scenes.rejects))
+                write_whole(self.folder / JOB_FILE, plan_as_json(plan))
+            if plan.first_part == 0:
+                # Of a store that lost a part, which is made again.
+                (self.folder / "zarr.json").unlink(missing_ok=True)
 
     def write_parts(
         self, tasks: Tasks, parts: range, run: RunOptions, executor: Executor
@@ -55,7 +68,7 @@ class Destination:
 
     def missing_parts(self, plan: Plan) -> list[int]:
         """Return which parts of a plan are not there yet."""
-        return missing_parts(self.folder, plan)
+        return [part for part in plan.parts if not (self.folder / part_name(part)).exists()]
 
     def written_parts(self) -> tuple[Plan | None, list[PartSummary]]:
         """Return the plan of an unfinished store, None where it is finished, and what each of its parts holds.
@@ -67,7 +80,18 @@ class Destination:
         if plan is None or is_finished(self.folder, plan):
             # Perhaps by a run that was killed just after that.
             return None, []
-        return plan, summaries_of_all(self.folder, plan)
+        if plan.job["limit"] is not None:
+            raise StoreError(
+                f"{self.folder} is being made with --limit: run that `resizeonce convert` again to finish it"
+            )
+        found = [read_part_summary(self.folder, part) for part in plan.parts]
+        missing = [part for part, summary in zip(plan.parts, found, strict=True) if summary is None]
+        if missing:
+            raise StoreError(
+                f"{len(missing)} of {len(found)} parts of {self.folder} are missing: {describe_numbers(missing)}; "
+                "run `resizeonce convert` for them, with --part-range or without"
+            )
+        return plan, [summary for summary in found if summary is not None]
 
     def finish(self, plan: Plan, summaries: Sequence[PartSummary]) -> dict[str, Any]:
         """Make a store of the parts, as `finish_store` does, and return its attributes."""
@@ -76,7 +100,10 @@ class Destination:
     def clean(self) -> dict[str, Any]:
         """Remove what a run left beside a finished store, and return its attributes."""
         attributes = read_attributes(self.folder)
-        clean_finished(self.folder)
+        with writing(self.folder):
+            for name in (JOB_FILE, INDEX_REJECTS_FILE):
+                (self.folder / name).unlink(missing_ok=True)
+            sweep_attempts(self.folder)
         return attributes
 
     def shortage(self, store_bytes: int, num_parts: int, workers: int, present: int) -> str | None:

@@ -12,7 +12,7 @@ from .processes import ProcessExecutor
 
 
 @contextmanager
-def early_executor(run: RunOptions) -> Iterator[Executor | None]:
+def started_executor(run: RunOptions) -> Iterator[Executor | None]:
     """Yield where to run, None where that is one process: which one is known later.
 
     Several processes begin to start here, while this one opens the dataset.

@@ -20,7 +20,7 @@ from ..store.root import digest_of
 from ..tensors.engine import EngineName, open_engine
 from ..tensors.recipe import Recipe, make_tensors
 from .processes import tick as tick_of_process
-from .raw_data_guard import Presence
+from .raw_data_guard import RawDataGuard
 
 MAX_DEATHS_OF_SCENE = 2
 """A scene in which so many processes died is rejected. One death may be chance: another process may take the memory."""
@@ -58,7 +58,7 @@ class PartTask:
     max_samples: int | None
     stop_on_reject: bool
     engine: EngineName
-    presence: Presence
+    raw_data: RawDataGuard
     skips: tuple[Skip, ...]
     """What the dataset's index leaves out; counted in the first part of a plan."""
     plan_digest: str
@@ -70,47 +70,40 @@ class PartTask:
             raise StoreError(f"{self.store} is being made by another command by now: this one ends")
 
 
+@dataclass
 class Tasks:
     """The parts of a plan, as tasks; scenes are taken from the source only when a task is made."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        source: Source,
-        config: Config,
-        store: Path,
-        presence: Presence,
-        engine: EngineName,
-        *,
-        stop_on_reject: bool,
-    ) -> None:
-        self.plan = plan
-        self._source = source
-        self._config = config
-        self._store = store
-        self._presence = presence
-        self._engine = engine
-        self._stop_on_reject = stop_on_reject
+    plan: Plan
+    source: Source
+    config: Config
+    store: Path
+    raw_data: RawDataGuard
+    engine: EngineName
+    stop_on_reject: bool
+
+    def __post_init__(self) -> None:
+        """Name the run, and take down which plan it is of."""
         self._run = secrets.token_hex(4)
-        self._plan_digest = _digest_of_plan(store)
+        self._plan_digest = _digest_of_plan(self.store)
 
     def make(self, part: int, max_samples: int | None) -> PartTask:
         """Return the task that writes a part."""
         numbers = self.plan.scenes_of(part)
         return PartTask(
-            store=self._store,
+            store=self.store,
             part=part,
             run=self._run,
             first_scene=self.plan.first_scene + numbers.start,
-            scenes=tuple(self._source[number] for number in numbers),
-            recipe=self._config.recipe,
-            paired=self._source.paired,
-            damaged=self._config.options.damaged,
+            scenes=tuple(self.source[number] for number in numbers),
+            recipe=self.config.recipe,
+            paired=self.source.paired,
+            damaged=self.config.options.damaged,
             max_samples=max_samples,
-            stop_on_reject=self._stop_on_reject,
-            engine=self._engine,
-            presence=self._presence,
-            skips=tuple(self._source.skips) if part == self.plan.first_part else (),
+            stop_on_reject=self.stop_on_reject,
+            engine=self.engine,
+            raw_data=self.raw_data,
+            skips=tuple(self.source.skips) if part == self.plan.first_part else (),
             plan_digest=self._plan_digest,
         )
 
@@ -173,7 +166,7 @@ def _write_part(task: PartTask, tick: Callable[[], None], shortages: Counter[int
                     writer.add(Skip(DAMAGE_ACCEPTED, decode.num_damaged))
             tick()
         if writer.num_rejects:
-            task.presence.check()
+            task.raw_data.check()
         task.check_plan()
         return writer.commit()
 

@@ -7,7 +7,6 @@ truth: each run first brings the staging folder to its state, so that any machin
 A remote part is there once its `zarr.json` is, which is uploaded last of its files; so is the root's.
 """
 
-import re
 import shutil
 import threading
 from collections import deque
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ...loader.format.errors import StoreError
-from ...loader.format.layout import JOB_FILE, REJECTS_FILE, part_name
+from ...loader.format.layout import JOB_FILE, PART_NAME, REJECTS_FILE, part_name
 from ...loader.format.metadata import (
     MAX_METADATA_BYTES,
     MAX_REJECTS_BYTES,
@@ -77,21 +76,19 @@ class Publication(Destination):
         """Digests of the root's files, as they are published."""
         self._stopped = threading.Event()
 
-    def plan(
-        self, job: dict[str, Any], source: Source, *, overwrite: bool, append: bool
-    ) -> tuple[Plan | None, Source]:
+    def plan(self, job: dict[str, Any], source: Source, run: RunOptions) -> tuple[Plan | None, Source]:
         """Find out what a command has to write, with the staging folder brought to the state of the remote store.
 
         Raises:
             StoreError: there is something else at the URL.
         """
         names = self._pull_root()
-        if overwrite:
+        if run.overwrite:
             self._check_removable(names)
         else:
-            self._pull_all(names, append=append)
+            self._pull_all(names, append=run.append)
         with self._naming():
-            return super().plan(job, source, overwrite=overwrite, append=append)
+            return super().plan(job, source, run)
 
     def start(self, plan: Plan, scenes: Source, *, overwrite: bool) -> None:
         """Start the store in the staging folder and publish its plan; with `overwrite`, the remote one is removed first."""
@@ -141,7 +138,7 @@ class Publication(Destination):
 
     def _pull_all(self, names: Iterable[str], *, append: bool) -> None:
         """Bring the staged parts to the state of the remote store; those that are not uploaded yet stay."""
-        self._pull_parts({name for name in names if _is_part(name)} | set(self._staged()), append=append)
+        self._pull_parts(set(filter(PART_NAME.fullmatch, names)) | set(self._staged()), append=append)
 
     def _pull_root(self) -> list[str]:
         """Bring the root's files, and return what there is in the remote store's folder.
@@ -324,15 +321,11 @@ class Publication(Destination):
             _mirror(file, content)
 
     def _staged(self) -> list[str]:
-        return [path.name for path in self.folder.iterdir() if _is_part(path.name)]
+        return [path.name for path in self.folder.iterdir() if PART_NAME.fullmatch(path.name)]
 
     def _drop_parts(self) -> None:
         for name in self._staged():
             shutil.rmtree(self.folder / name)
-
-
-def _is_part(name: str) -> bool:
-    return re.fullmatch(r"part-\d{5,}", name) is not None
 
 
 def _is_whole(folder: Path) -> bool:
