@@ -119,9 +119,11 @@ def convert_range(
     with _open_conversion(config, root, out, run) as conversion:
         destination = conversion.destination
         folder = destination.folder
-        # Looked at before there is a lock, whose file would stay in a store that is finished.
-        if (folder / "zarr.json").exists() and conversion.is_complete():
-            return _nothing_to_do(conversion)
+        if (folder / "zarr.json").exists():
+            # Looked at before there is a lock, whose file would stay in a store that is finished.
+            plan, _ = plan_run(folder, conversion.job, conversion.source, overwrite=False, append=run.append)
+            if plan is None:
+                return _nothing_to_do(conversion)
         with locked(folder, shared=True):
             with preparing(folder):
                 plan, scenes = destination.plan(conversion.job, conversion.source, run)
@@ -187,11 +189,6 @@ class _Conversion:
     """Where to run, None where that is known later."""
     started: float
 
-    def is_complete(self) -> bool:
-        """Whether the folder has all that the command asks for, as far as is known there."""
-        folder, append = self.destination.folder, self.run.append
-        return plan_run(folder, self.job, self.source, overwrite=False, append=append)[0] is None
-
     def write_parts(
         self, plan: Plan, scenes: Source, parts: range, *, isolated: bool
     ) -> tuple[list[PartSummary], str]:
@@ -208,15 +205,8 @@ class _Conversion:
                     # Before anything is written: a refused command may be given again with other options.
                     self._check_disk(scenes, len(plan.parts), executor)
                 self.destination.start(plan, scenes, overwrite=run.overwrite)
-            tasks = Tasks(
-                plan,
-                scenes,
-                self.config,
-                folder,
-                self.raw_data,
-                run.engine or default_engine(),
-                stop_on_reject=run.on_error == "fail",
-            )
+            name, stop = run.engine or default_engine(), run.on_error == "fail"
+            tasks = Tasks(plan, scenes, self.config, folder, self.raw_data, name, stop_on_reject=stop)
             return self.destination.write_parts(tasks, parts, run, executor), engine
 
     def _check_disk(self, source: Source, num_parts: int, executor: Executor) -> None:

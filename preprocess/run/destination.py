@@ -16,10 +16,10 @@ from ..remote.path import local_path
 from ..sources.base import Source
 from ..store.attempts import sweep_attempts
 from ..store.filesystem import write_whole, writing
-from ..store.part_writer import PartSummary
+from ..store.part_writer import PartSummary, encode_rejects
 from ..store.plan import Plan, plan_as_json, read_plan
 from ..store.removal import remove_store
-from ..store.root import INDEX_REJECTS_FILE, encode_rejects, finish_store, read_part_summary
+from ..store.root import INDEX_REJECTS_FILE, finish_store, read_part_summary
 from .forecast import format_bytes
 from .options import RunOptions
 from .part_range import describe_numbers

@@ -3,6 +3,7 @@
 import secrets
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,11 +36,7 @@ class ShortageError(PreprocessError):
 
 
 class _SceneMemoryError(MemoryError):
-    """Raised when memory runs out in a scene."""
-
-    def __init__(self, scene: int) -> None:
-        super().__init__(scene)
-        self.scene = scene
+    """Raised when memory runs out in a scene, once that is counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +118,8 @@ def write_part(task: PartTask, tick: Callable[[], None] = tick_of_process) -> Pa
     """
     shortages: Counter[int] = Counter()
     while len(shortages) <= MAX_SHORT_SCENES:
-        try:
+        with suppress(_SceneMemoryError):
             return _write_part(task, tick, shortages)
-        except _SceneMemoryError as err:
-            shortages[err.scene] += 1
     keys = ", ".join(task.scenes[scene - task.first_scene].key for scene in shortages)
     raise ShortageError(
         f"memory ran out in {len(shortages)} scenes of {part_name(task.part)} ({keys}): {ADVICE}"
@@ -161,7 +156,8 @@ def _write_part(task: PartTask, tick: Callable[[], None], shortages: Counter[int
                         else:
                             writer.add(record)
                 except MemoryError as err:
-                    raise _SceneMemoryError(number) from err
+                    shortages[number] += 1
+                    raise _SceneMemoryError from err
                 if decode.num_damaged:
                     writer.add(Skip(DAMAGE_ACCEPTED, decode.num_damaged))
             tick()

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -42,8 +42,6 @@ SMALL_PROMPT_CELLS = 4
 """Sa2VA drops samples whose prompt has fewer set cells than this."""
 
 SYNC_THREADS = 8
-
-_JSON = msgspec.json.Encoder(order="deterministic")
 
 
 class RejectedError(PreprocessError):
@@ -317,8 +315,7 @@ class PartWriter:
 
     def _write_rejects(self) -> Iterator[str]:
         if self._rejects:
-            lines = (_JSON.encode(reject) + b"\n" for reject in self._rejects)
-            (self._folder / REJECTS_FILE).write_bytes(b"".join(lines))
+            (self._folder / REJECTS_FILE).write_bytes(encode_rejects(self._rejects))
             yield REJECTS_FILE
 
     def _summarize(self, files: Mapping[str, FileDigest]) -> PartSummary:
@@ -353,6 +350,12 @@ class PartWriter:
                 f"{target} was written by another run meanwhile: see that none runs, then begin again"
             )
         sync(self._store)
+
+
+def encode_rejects(rejects: Iterable[Reject]) -> bytes:
+    """Return rejects as lines of JSON."""
+    encoder = msgspec.json.Encoder(order="deterministic")
+    return b"".join(encoder.encode(reject) + b"\n" for reject in rejects)
 
 
 def _digest_of(path: Path) -> FileDigest:
