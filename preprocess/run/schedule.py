@@ -135,7 +135,6 @@ class _Pool:
     def __init__(self, executor: Executor, workers: int, bar: Any) -> None:
         self._executor = executor
         self._bar = bar
-        self._skipped = 0
         self._counted = 0
         self._submitted: list[Future[PartSummary]] = []
         # A task of this process is done when it is submitted; elsewhere the next one should be waiting already.
@@ -156,7 +155,7 @@ class _Pool:
 
     def skip(self, num_scenes: int) -> None:
         """Count scenes as done that were converted before."""
-        self._skipped += num_scenes
+        self._counted += num_scenes
         if not self._bar.disable:
             # The rate is of this run's work.
             self._bar.initial += num_scenes
@@ -187,5 +186,5 @@ class _Pool:
         self._refresh()
 
     def _refresh(self) -> None:
-        ticks = self._executor.ticks if isinstance(self._executor, ProcessExecutor) else self._counted
-        self._bar.update(self._skipped + ticks - self._bar.n)
+        ticks = self._executor.ticks if isinstance(self._executor, ProcessExecutor) else 0
+        self._bar.update(self._counted + ticks - self._bar.n)

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -109,19 +109,18 @@ class PartWriter:
         self._scene = NO_SCENE
         self._scene_masks: dict[tuple[int, str], int] = {}
         self._scene_faults: dict[str, str] = {}
-        self._stack = ExitStack()
+        self._open_shards = ExitStack()
 
     def __enter__(self) -> "PartWriter":
-        self._attempt.__enter__()
-        try:
+        with ExitStack() as stack:
+            stack.enter_context(self._attempt)
             with writing(self._store):
                 self._folder.mkdir()
-        except StoreError as err:
-            self._attempt.__exit__(StoreError, err, None)
-            raise
-        for spec in self._specs:
-            shard = ShardWriter(self._folder, shard_path(spec), spec.codec)
-            self._shards[spec.path] = self._stack.enter_context(shard)
+            stack.push(self._open_shards)
+            for spec in self._specs:
+                shard = ShardWriter(self._folder, shard_path(spec), spec.codec)
+                self._shards[spec.path] = self._open_shards.enter_context(shard)
+            self._exit = stack.pop_all()
         return self
 
     def __exit__(
@@ -130,10 +129,7 @@ class PartWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        try:
-            self._stack.__exit__(kind, error, trace)
-        finally:
-            self._attempt.__exit__(kind, error, trace)
+        self._exit.__exit__(kind, error, trace)
 
     def deaths(self) -> Counter[int]:
         """Return how many processes of this run died at this part, by the number of the scene they died in."""
@@ -197,9 +193,7 @@ class PartWriter:
         """
         self._attempt.enter_scene(NO_SCENE)
         with writing(self._store):
-            files = self._finish_arrays()
-            for path in [*self._describe_arrays(), *self._write_rejects()]:
-                files[path] = _digest_of(self._folder / path)
+            files = self._finish_arrays() | self._write_documents()
             summary = self._summarize(files)
             self._write_metadata(summary, files)
             self._publish(summary.digest)
@@ -299,24 +293,21 @@ class PartWriter:
     def _finish_arrays(self) -> dict[str, FileDigest]:
         """Close every shard file; return the files' digests by their path below the part."""
         self._columns.flush()
-        self._stack.close()
+        self._open_shards.close()
         digests = {shard_path(spec): self._shards[spec.path].digest for spec in self._specs}
         return {path: digest for path, digest in digests.items() if digest}
 
-    def _describe_arrays(self) -> Iterator[str]:
-        """Write the metadata of tables and arrays; return the files' paths below the part."""
+    def _write_documents(self) -> dict[str, FileDigest]:
+        """Write the metadata of tables and arrays, and the rejects; return the digests as `_finish_arrays` does."""
         files = {f"{table}/zarr.json": describe_group() for table in TABLES}
         for spec in self._specs:
             files[f"{spec.path}/zarr.json"] = describe_array(spec, self._columns.length(spec))
+        if self._rejects:
+            files[REJECTS_FILE] = encode_rejects(self._rejects)
         for path, content in files.items():
             make_parents(self._folder, path)
             (self._folder / path).write_bytes(content)
-        return iter(files)
-
-    def _write_rejects(self) -> Iterator[str]:
-        if self._rejects:
-            (self._folder / REJECTS_FILE).write_bytes(encode_rejects(self._rejects))
-            yield REJECTS_FILE
+        return {path: _digest_of(content) for path, content in files.items()}
 
     def _summarize(self, files: Mapping[str, FileDigest]) -> PartSummary:
         return PartSummary(
@@ -336,7 +327,7 @@ class PartWriter:
         metadata = {"attributes": {ATTRIBUTES_KEY: attributes}, "zarr_format": 3, "node_type": "group"}
         encoded = json.dumps(metadata, indent=1).encode()
         (self._folder / "zarr.json").write_bytes(encoded)
-        summary.digest = hashlib.sha256(encoded).hexdigest()
+        summary.digest = _digest_of(encoded).sha256
 
     def _publish(self, digest: str) -> None:
         found = [Path(folder, name) for folder, _, names in os.walk(self._folder) for name in ("", *names)]
@@ -345,7 +336,10 @@ class PartWriter:
             list(threads.map(sync, found))
         target = self._store / part_name(self._part)
         # A try on another machine that was believed dead may have been first, with the same bytes.
-        if not replace_folder(self._folder, target) and _digest_of(target / "zarr.json").sha256 != digest:
+        if (
+            not replace_folder(self._folder, target)
+            and _digest_of((target / "zarr.json").read_bytes()).sha256 != digest
+        ):
             raise StoreError(
                 f"{target} was written by another run meanwhile: see that none runs, then begin again"
             )
@@ -358,6 +352,5 @@ def encode_rejects(rejects: Iterable[Reject]) -> bytes:
     return b"".join(encoder.encode(reject) + b"\n" for reject in rejects)
 
 
-def _digest_of(path: Path) -> FileDigest:
-    encoded = path.read_bytes()
+def _digest_of(encoded: bytes) -> FileDigest:
     return FileDigest(len(encoded), hashlib.sha256(encoded).hexdigest())
