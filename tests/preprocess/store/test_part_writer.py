@@ -2,8 +2,9 @@
 
 import json
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -18,6 +19,9 @@ from resizeonce.preprocess.store import columns
 from resizeonce.preprocess.store.part_writer import PartSummary, PartWriter, RejectedError
 from resizeonce.preprocess.tensors.engine import PILLOW
 from resizeonce.preprocess.tensors.recipe import make_tensors
+from resizeonce.preprocess.tensors.views import Views
+
+Made = TypeVar("Made")
 
 RECIPE = parse_config(
     {
@@ -196,6 +200,25 @@ def test_a_mask_that_is_a_file_is_rejected_under_its_own_path(tmp_path: Path, ba
 def test_no_mask_is_written_that_no_sample_may_use(tmp_path: Path) -> None:
     summary, _, _ = write(tmp_path, [frame(mask("a"), mask("b"), mask("c"))], max_samples=2)
     assert summary.rows == {"images": 1, "masks": 2, "expressions": 0, "samples": 2, "scenes": 1}
+
+
+def test_tensors_are_made_as_they_are_written_and_of_no_mask_that_is_left_out(tmp_path: Path) -> None:
+    whole = frame(mask("a"), mask("b", 40, 30), mask("c"))
+    views = make_tensors(whole.image, whole.segmentations, RECIPE, PILLOW)
+    made: list[str] = []
+
+    def noted(name: str, make: Callable[[], Made]) -> Callable[[], Made]:
+        def make_noted() -> Made:
+            made.append(name)
+            return make()
+
+        return make_noted
+
+    masks = [noted(one.object_id, make) for one, make in zip(whole.masks, views.masks, strict=True)]
+    with PartWriter(tmp_path, 0, RECIPE.sizes, paired=False) as writer:
+        writer.start_scene(0, "x")
+        writer.add_frame(whole, Views(noted("images", views.images), masks))
+        assert made == ["images", "a", "c"]
 
 
 def test_an_exception_leaves_nothing_behind(tmp_path: Path) -> None:
