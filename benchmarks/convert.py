@@ -44,12 +44,14 @@ from resizeonce.loader.format.mask_codec import compress_mask
 from resizeonce.preprocess.decode import jpeg
 from resizeonce.preprocess.decode.segmentation import Rle
 from resizeonce.preprocess.run.convert import RunOptions, convert, open_source
+from resizeonce.preprocess.sources.records import Frame
 from resizeonce.preprocess.store.filesystem import sync
 from resizeonce.preprocess.store.part_writer import PartWriter
 from resizeonce.preprocess.store.shard_writer import ShardWriter
 from resizeonce.preprocess.tensors import resample
 from resizeonce.preprocess.tensors import rle as runs
 from resizeonce.preprocess.tensors.engine import open_engine
+from resizeonce.preprocess.tensors.recipe import make_tensors
 
 KERNELS_BAR = 0.85
 WRITER_BAR = 0.8
@@ -217,10 +219,12 @@ def bench_part(folder: Path) -> None:
     engine = open_engine("exact-fast")
     times = Times()
     for part in range(9):
-        with PartWriter(folder, part, config.recipe, paired=False, engine=engine) as writer:
+        with PartWriter(folder, part, config.recipe.sizes, paired=False) as writer:
             writer.start_scene(0, scene.key)
             for record in scene.read(engine.decode_image):
-                writer.add(record)
+                assert isinstance(record, Frame)
+                views = make_tensors(record.image, record.segmentations, config.recipe, engine)
+                writer.add_frame(record, views)
             times.add(1, writer.commit)
     print(f"\nA part's own cost (metadata, small arrays, syncs): {times} milliseconds", flush=True)
 

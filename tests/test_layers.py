@@ -54,7 +54,6 @@ LATE = {
     "loader.remote.connection": "each file system and its packages wait for a URL of its kind",
     "loader.open_parts": "a store at a path needs no cache",
     "preprocess.__main__": "Ctrl-C while modules are being imported ends in order",
-    "preprocess.run.destination": "publishing waits for a URL",
     "preprocess.tensors.engine": "numba may be absent",
 }
 """Modules that import others of this project within a function, and why; the order holds for those as well."""

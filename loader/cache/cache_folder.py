@@ -27,14 +27,14 @@ from pathlib import Path
 from typing import Literal
 
 from ..format.errors import StoreError
+from ..format.layout import PART_NAME
 from ..format.metadata import read_part_attributes
 from .locks import locked, locked_if_free
 
 WAIT_SECONDS = 0.05
 """Between looks whether a part that was held may go now."""
 
-PART = re.compile(r"part-\d{5,}")
-_HIDDEN = re.compile(r"\.(part-\d{5,})\.[0-9a-f]+\.(partial|gone)")
+_HIDDEN = re.compile(rf"\.({PART_NAME.pattern})\.[0-9a-f]+\.(partial|gone)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ class CacheFolder:
                 continue
             for name in names:
                 hidden = _HIDDEN.fullmatch(name)
-                if (hidden or PART.fullmatch(name)) and not (store / name).is_symlink():
+                if (hidden or PART_NAME.fullmatch(name)) and not (store / name).is_symlink():
                     yield _Entry(store / name, store / (hidden[1] if hidden else name))
 
     def _size(self, entry: _Entry) -> int:

@@ -16,13 +16,13 @@ from shutil import rmtree
 from typing import Any
 
 from ..format.errors import FormatVersionError, StoreError
-from ..format.layout import JOB_FILE, ArraySpec, Table
+from ..format.layout import JOB_FILE, PART_NAME, ArraySpec, Table
 from ..format.metadata import Content, parse_attributes, parse_part_attributes
 from ..format.shard import shard_path
 from ..remote.origin import normalized
 from ..remote.side_by_side import run_side_by_side
 from .arrival import check_content, check_digest, check_file
-from .cache_folder import PART, CacheFolder, mark_used, part_lock
+from .cache_folder import CacheFolder, mark_used, part_lock
 from .fetch import DamagedArrivalError, RemoteFolder, listed_bound, part_bound
 from .locks import locked
 
@@ -148,7 +148,7 @@ class PartCache:
         self._inodes: dict[str, int] = {}
         self._marks: dict[str, float] = {}
         for name, size in self.sizes.items():
-            if not PART.fullmatch(name):
+            if not PART_NAME.fullmatch(name):
                 raise StoreError(
                     f"{remote.name}/zarr.json lists a part {name!r}: expected part-00000 or alike"
                 )

@@ -4,6 +4,7 @@ Standard library and numpy only: the loader imports this module at training time
 words; a test compares the two.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -168,6 +169,10 @@ def _text(table: Table, name: str) -> tuple[ArraySpec, ArraySpec]:
         ArraySpec(table, f"{name}_offsets", "int64", (), (f"{table[:-1]}_boundary",)),
         ArraySpec(table, f"{name}_bytes", "uint8", (), (f"{name}_byte",)),
     )
+
+
+PART_NAME = re.compile(r"part-[0-9]{5,}")
+"""What `part_name` gives."""
 
 
 def part_name(part: int) -> str:

@@ -289,7 +289,7 @@ def parse_attributes(encoded: bytes, store: str, kind: type[Content] = Root) -> 
         FormatVersionError: they are of another format version.
     """
     path = f"{store}/zarr.json"
-    attributes = _ours(encoded, path, "or not of this project")
+    attributes = own_attributes(encoded, path, "or not of this project")
     version = attributes.get("format_version")
     if version not in FORMAT_VERSIONS:
         known = " and ".join(map(str, FORMAT_VERSIONS))
@@ -354,7 +354,7 @@ def parse_part_attributes(encoded: bytes, part: str) -> dict[str, Any]:
     Raises:
         StoreError: they are damaged.
     """
-    attributes = _ours(encoded, f"{part}/zarr.json", f"remove {part} and convert again")
+    attributes = own_attributes(encoded, f"{part}/zarr.json", f"remove {part} and convert again")
     try:
         msgspec.convert(attributes, PartAttributes)
     except msgspec.ValidationError as err:
@@ -362,8 +362,12 @@ def parse_part_attributes(encoded: bytes, part: str) -> dict[str, Any]:
     return attributes
 
 
-def _ours(encoded: bytes, path: str, advice: str) -> dict[str, Any]:
-    """Return what stands under the project's key in a `zarr.json`."""
+def own_attributes(encoded: bytes, path: str, advice: str) -> dict[str, Any]:
+    """Return what stands under the project's key in a `zarr.json`.
+
+    Raises:
+        StoreError: nothing does, or it is no JSON; the message names `path` and has the advice.
+    """
     try:
         content = decode_metadata(encoded)
     except ValueError as err:

@@ -5,9 +5,9 @@ Parts that are there already are not touched: the same command run again finishe
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import ExitStack, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,20 +28,20 @@ from ..store.lock import locked, preparing
 from ..store.part_writer import PartSummary, RejectedError
 from ..store.plan import Plan, describe_job, read_plan
 from ..store.removal import check_removable
-from ..store.root import finish_store, read_part_summary, sum_summaries
+from ..store.root import sum_summaries
 from ..tensors.engine import EngineName, default_engine
 from ..tensors.recipe import Recipe
-from .destination import Destination, open_destination
-from .executors import early_executor, engine_of, run_executor
+from .destination import Destination
+from .executors import engine_of, run_executor, started_executor
 from .forecast import SceneSize, forecast, measure_scene, measure_scenes
 from .options import RunOptions
-from .part_range import PartRange, describe_numbers
+from .part_range import PartRange
 from .part_task import Tasks
-from .planning import clean_finished, is_finished, missing_parts, plan_run, start_store
+from .planning import plan_run
 from .processes import DeadWorkerError, ProcessExecutor
-from .raw_data_guard import Presence
+from .publish import open_destination
+from .raw_data_guard import RawDataGuard
 from .report import RangeReport, Report
-from .schedule import convert_parts
 
 __all__ = ["RangeReport", "Report", "RunOptions", "convert", "convert_range", "finish", "open_source"]
 
@@ -66,46 +66,27 @@ def convert(
     run = run or RunOptions()
     if run.append and run.overwrite:
         raise ConfigError("--append adds to a store, and --overwrite removes it first: give one of them")
-    started = time.monotonic()
-    config = config if isinstance(config, Config) else load_config(config)
-    root, out = _seen_by_all(root, run), _seen_by_all(out, run)
-    destination = open_destination(out, run.scratch)
-    out = destination.folder
-    with early_executor(run) as early:
-        job = _open_job(config, root, run)
-        if run.overwrite and destination.store == out:
+    with _open_conversion(config, root, out, run) as conversion:
+        destination = conversion.destination
+        folder = destination.folder
+        if run.overwrite and destination.store == folder:
             # Before there is a lock: in a folder of somebody else nothing is touched.
-            with writing(out):
-                check_removable(out)
-        with locked(out):
-            died = sweep_attempts(out)
-            destination.pull(append=run.append, overwrite=run.overwrite)
-            with destination.naming():
-                plan, scenes = plan_run(
-                    out, job.description, job.source, overwrite=run.overwrite, append=run.append
-                )
+            with writing(folder):
+                check_removable(folder)
+        with locked(folder):
+            died = sweep_attempts(folder)
+            plan, scenes = destination.plan(conversion.job, conversion.source, run)
             if plan is None:
-                clean_finished(out)
-                destination.finish()
-                return _report(destination, read_attributes(out), started, "", was_complete=True)
+                return _report(destination, destination.clean(), conversion.started, "", was_complete=True)
             try:
-                with run_executor(early, run, isolated=died) as executor:
-                    engine = engine_of(executor, run)
-                    if run.overwrite or read_plan(out) is None:
-                        # Before anything is written: a refused command may be given again with other options.
-                        _check_disk(scenes, len(plan.parts), config, destination, run, executor)
-                    start_store(out, plan, scenes, overwrite=run.overwrite)
-                    destination.start(overwrite=run.overwrite)
-                    tasks = job.tasks(plan, scenes, out, run)
-                    summaries = convert_parts(tasks, plan.parts, destination, run, executor)
+                summaries, engine = conversion.write_parts(plan, scenes, plan.parts, isolated=died)
             except BaseException:
                 # On a full disk, what could not be finished must not stay in the way; one that is gone is left alone.
                 with suppress(OSError, StoreError):
-                    sweep_attempts(out)
+                    sweep_attempts(folder)
                 raise
-            attributes = finish_store(out, plan, summaries)
-            destination.finish()
-    return _report(destination, attributes, started, engine, was_complete=False)
+            attributes = destination.finish(plan, summaries)
+        return _report(destination, attributes, conversion.started, engine, was_complete=False)
 
 
 def convert_range(
@@ -136,45 +117,25 @@ def convert_range(
             "--part-range goes neither with --limit, which needs the parts before it, nor with --overwrite, "
             "which would remove the others' work"
         )
-    started = time.monotonic()
-    config = config if isinstance(config, Config) else load_config(config)
-    root, out = _seen_by_all(root, run), _seen_by_all(out, run)
-    destination = open_destination(out, run.scratch)
-    out = destination.folder
-    with ExitStack() as stack:
-        early = stack.enter_context(early_executor(run))
-        job = _open_job(config, root, run)
-        if (out / "zarr.json").exists():
+    with _open_conversion(config, root, out, run) as conversion:
+        destination = conversion.destination
+        folder = destination.folder
+        if (folder / "zarr.json").exists():
             # Looked at before there is a lock, whose file would stay in a store that is finished.
-            plan, _ = plan_run(out, job.description, job.source, overwrite=False, append=run.append)
+            plan, _ = plan_run(folder, conversion.job, conversion.source, overwrite=False, append=run.append)
             if plan is None:
-                return _nothing_to_do(destination, started)
-        stack.enter_context(locked(out, shared=True))
-        with preparing(out), destination.naming():
-            destination.pull(append=run.append)
-            plan, scenes = plan_run(out, job.description, job.source, overwrite=False, append=run.append)
+                return _nothing_to_do(conversion)
+        with locked(folder, shared=True):
+            with preparing(folder):
+                plan, scenes = destination.plan(conversion.job, conversion.source, run)
             if plan is None:
-                return _nothing_to_do(destination, started)
-        parts = part_range.of(plan.parts)
-        died = have_died(out, [FORECAST, *map(part_name, parts)])
-        with run_executor(early, run, isolated=died) as executor:
-            engine = engine_of(executor, run)
-            with preparing(out):
-                if read_plan(out) is None:
-                    _check_disk(scenes, len(plan.parts), config, destination, run, executor)
-                start_store(out, plan, scenes, overwrite=False)
-                destination.start(overwrite=False)
-            summaries = convert_parts(job.tasks(plan, scenes, out, run), parts, destination, run, executor)
-        destination.pull_parts(map(part_name, missing_parts(out, plan)))
-        missing = missing_parts(out, plan)
-    seconds = time.monotonic() - started
-    return RangeReport(destination.store, parts, sum_summaries((), summaries), missing, seconds, engine)
-
-
-def _nothing_to_do(destination: Destination, started: float) -> RangeReport:
-    """Report on a share of a finished store: a task of a job array that is submitted once more has not failed."""
-    totals, seconds = read_attributes(destination.folder)["totals"], time.monotonic() - started
-    return RangeReport(destination.store, range(0), totals, (), seconds, "", was_complete=True)
+                return _nothing_to_do(conversion)
+            parts = part_range.of(plan.parts)
+            died = have_died(folder, [FORECAST, *map(part_name, parts)])
+            summaries, engine = conversion.write_parts(plan, scenes, parts, isolated=died)
+            missing = destination.missing_parts(plan)
+    totals, seconds = sum_summaries((), summaries), time.monotonic() - conversion.started
+    return RangeReport(destination.store, parts, totals, missing, seconds, engine)
 
 
 def finish(out: Path | str, scratch: Path | str | None = None) -> Report:
@@ -193,41 +154,9 @@ def finish(out: Path | str, scratch: Path | str | None = None) -> Report:
     if destination.store == out and not out.is_dir():
         raise StoreError(f"{out} is no store: there is no such folder")
     with locked(out):
-        destination.pull()
-        with destination.naming():
-            plan = read_plan(out)
-            if plan is None or is_finished(out, plan):
-                # Perhaps by a run that was killed just after that.
-                plan = None
-                attributes = read_attributes(out)
-                clean_finished(out)
-            else:
-                summaries = _summaries_of_all(out, plan)
-        if plan is not None:
-            attributes = finish_store(out, plan, summaries)
-        destination.finish()
+        plan, summaries = destination.written_parts()
+        attributes = destination.clean() if plan is None else destination.finish(plan, summaries)
     return _report(destination, attributes, started, "", was_complete=plan is None)
-
-
-def _summaries_of_all(out: Path, plan: Plan) -> list[PartSummary]:
-    """Return what each part of a plan holds.
-
-    Raises:
-        StoreError: some are missing.
-    """
-    if plan.job["limit"] is not None:
-        raise StoreError(
-            f"{out} is being made with --limit: run that `resizeonce convert` again to finish it"
-        )
-    summaries = [read_part_summary(out, part) for part in plan.parts]
-    found = [summary for summary in summaries if summary is not None]
-    if len(found) < len(summaries):
-        missing = [part for part, summary in zip(plan.parts, summaries, strict=True) if summary is None]
-        raise StoreError(
-            f"{len(missing)} of {len(summaries)} parts of {out} are missing: {describe_numbers(missing)}; "
-            "run `resizeonce convert` for them, with --part-range or without"
-        )
-    return found
 
 
 def _report(
@@ -239,27 +168,89 @@ def _report(
     )
 
 
+def _nothing_to_do(conversion: "_Conversion") -> RangeReport:
+    """Report on a share of a finished store: a task of a job array that is submitted once more has not failed."""
+    destination = conversion.destination
+    totals = read_attributes(destination.folder)["totals"]
+    seconds = time.monotonic() - conversion.started
+    return RangeReport(destination.store, range(0), totals, (), seconds, "", was_complete=True)
+
+
 @dataclass(frozen=True, slots=True)
-class _Job:
-    """A command's input, opened."""
+class _Conversion:
+    """What a command converts, opened, and where it goes."""
 
     config: Config
     source: Source
-    presence: Presence
-    description: dict[str, Any]
+    raw_data: RawDataGuard
+    job: dict[str, Any]
+    destination: Destination
+    run: RunOptions
+    executor: Executor | None
+    """Where to run, None where that is known later."""
+    started: float
 
-    def tasks(self, plan: Plan, scenes: Source, out: Path, run: RunOptions) -> Tasks:
-        """Return a plan's parts as tasks; of the source, `scenes` are to be converted."""
-        engine, stop = run.engine or default_engine(), run.on_error == "fail"
-        return Tasks(plan, scenes, self.config, out, self.presence, engine, stop_on_reject=stop)
+    def write_parts(
+        self, plan: Plan, scenes: Source, parts: range, *, isolated: bool
+    ) -> tuple[list[PartSummary], str]:
+        """Write some parts of a plan; return what each holds, and what engine wrote them.
+
+        Raises:
+            PreprocessError: the disk is too small, or the parts can't be written.
+        """
+        run, folder = self.run, self.destination.folder
+        with run_executor(self.executor, run, isolated=isolated) as executor:
+            engine = engine_of(executor, run)
+            with preparing(folder):
+                if run.overwrite or read_plan(folder) is None:
+                    # Before anything is written: a refused command may be given again with other options.
+                    self._check_disk(scenes, len(plan.parts), executor)
+                self.destination.start(plan, scenes, overwrite=run.overwrite)
+            name, stop = run.engine or default_engine(), run.on_error == "fail"
+            tasks = Tasks(plan, scenes, self.config, folder, self.raw_data, name, stop_on_reject=stop)
+            return self.destination.write_parts(tasks, parts, run, executor), engine
+
+    def _check_disk(self, source: Source, num_parts: int, executor: Executor) -> None:
+        """Forecast what the store will take, and refuse to start where the disk can't hold it.
+
+        Raises:
+            StoreError: the disk is too small, and `force` is not given.
+        """
+        config, run, folder = self.config, self.run, self.destination.folder
+        # A scene that kills whoever reads it must not kill each run at its start.
+        with Attempt(folder, FORECAST, ""):
+            engine = run.engine or default_engine()
+            if isinstance(executor, ProcessExecutor):
+                measure = partial(_measure_elsewhere, executor, engine, config.options.damaged)
+            else:
+                measure = partial(measure_scenes, engine_name=engine, damaged=config.options.damaged)
+            expected = forecast(source, config.recipe, FORECAST_SCENES, run.limit, measure)
+        if run.announce is not None:
+            run.announce(expected)
+        present = 0
+        if run.overwrite:
+            present = sum(path.stat().st_size for path in folder.glob("part-*/**/*") if path.is_file())
+        shortage = self.destination.shortage(expected.store_bytes, num_parts, run.workers, present)
+        if shortage is not None and not run.force:
+            raise StoreError(shortage)
 
 
-def _open_job(config: Config, root: Path | str, run: RunOptions) -> _Job:
-    source = open_source(config, root)
-    if run.on_error == "fail" and source.rejects:
-        first = source.rejects[0]
-        raise RejectedError(f"{first.key} ({first.path}), stage {first.stage}: {first.reason}")
-    return _Job(config, source, Presence.of(open_root(root)), describe_job(config, source, run.limit))
+@contextmanager
+def _open_conversion(
+    config: Config | Path | str, root: Path | str, out: Path | str, run: RunOptions
+) -> Iterator[_Conversion]:
+    """Open what a command converts, while the processes that it needs begin to start."""
+    started = time.monotonic()
+    config = config if isinstance(config, Config) else load_config(config)
+    root = _seen_by_all(root, run)
+    destination = open_destination(_seen_by_all(out, run), run.scratch)
+    with started_executor(run) as executor:
+        source = open_source(config, root)
+        if run.on_error == "fail" and source.rejects:
+            first = source.rejects[0]
+            raise RejectedError(f"{first.key} ({first.path}), stage {first.stage}: {first.reason}")
+        raw_data, job = RawDataGuard.of(open_root(root)), describe_job(config, source, run.limit)
+        yield _Conversion(config, source, raw_data, job, destination, run, executor, started)
 
 
 def _seen_by_all(path: Path | str, run: RunOptions) -> Path | str:
@@ -275,38 +266,6 @@ def open_source(config: Config, root: Path | str) -> Source:
         SourceError: it can't be opened.
     """
     return open_dataset(config.source, open_root(root), config.options)
-
-
-def _check_disk(
-    source: Source,
-    num_parts: int,
-    config: Config,
-    destination: Destination,
-    run: RunOptions,
-    executor: Executor,
-) -> None:
-    """Forecast what the store will take, and refuse to start where the disk can't hold it.
-
-    Raises:
-        StoreError: the disk is too small, and `force` is not given.
-    """
-    out = destination.folder
-    # A scene that kills whoever reads it must not kill each run at its start.
-    with Attempt(out, FORECAST, ""):
-        engine = run.engine or default_engine()
-        if isinstance(executor, ProcessExecutor):
-            measure = partial(_measure_elsewhere, executor, engine, config.options.damaged)
-        else:
-            measure = partial(measure_scenes, engine_name=engine, damaged=config.options.damaged)
-        expected = forecast(source, config.recipe, FORECAST_SCENES, run.limit, measure)
-    if run.announce is not None:
-        run.announce(expected)
-    present = 0
-    if run.overwrite:
-        present = sum(path.stat().st_size for path in out.glob("part-*/**/*") if path.is_file())
-    shortage = destination.shortage(expected.store_bytes, num_parts, run.workers, present)
-    if shortage is not None and not run.force:
-        raise StoreError(shortage)
 
 
 def _measure_elsewhere(

@@ -1,21 +1,33 @@
-"""Where a store goes: into the folder it is written in, or, by way of that, to a URL."""
+"""Where a store goes: a folder. `preprocess.run.publish` has those that go on from there to a URL."""
 
-import hashlib
-import os
 import shutil
-import tempfile
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
+from concurrent.futures import Executor
 from pathlib import Path
+from typing import Any
 
-from ..remote.path import local_path
+from ...loader.format.errors import StoreError
+from ...loader.format.layout import JOB_FILE, part_name
+from ...loader.format.metadata import read_attributes
+from ..sources.base import Source
+from ..store.attempts import sweep_attempts
+from ..store.filesystem import write_whole, writing
+from ..store.part_writer import PartSummary, encode_rejects
+from ..store.plan import Plan, plan_as_json, read_plan
+from ..store.removal import remove_store
+from ..store.root import INDEX_REJECTS_FILE, finish_store, read_part_summary
 from .forecast import format_bytes
-
-PublishPart = Callable[[int], None]
+from .options import RunOptions
+from .part_range import describe_numbers
+from .part_task import Tasks
+from .planning import is_finished, plan_run
+from .schedule import convert_parts
 
 
 class Destination:
-    """A store's folder, in which it is written and stays; what a run calls has nothing to do here.
+    """A store's folder, in which it is written and stays.
+
+    Each of the methods that write raises `StoreError` where the file system refuses.
 
     Args:
         folder: the store's folder.
@@ -27,30 +39,68 @@ class Destination:
         self.store: Path | str = folder
         """What the user calls the store: its folder or its URL."""
 
-    def naming(self) -> AbstractContextManager[None]:
-        """Return a context in which errors name the store as the user does."""
-        return nullcontext()
+    def plan(self, job: dict[str, Any], source: Source, run: RunOptions) -> tuple[Plan | None, Source]:
+        """Find out what a command has to write, as `plan_run` does."""
+        return plan_run(self.folder, job, source, overwrite=run.overwrite, append=run.append)
 
-    def pull(self, *, append: bool = False, overwrite: bool = False) -> None:
-        """Bring into the folder what the store has already, as far as a run needs it.
+    def start(self, plan: Plan, scenes: Source, *, overwrite: bool) -> None:
+        """Make the store an unfinished one of a plan, if it is not one yet; with `overwrite` it is removed first."""
+        with writing(self.folder):
+            if overwrite:
+                remove_store(self.folder)
+            if read_plan(self.folder) != plan:
+                # The plan comes last: what it needs is there as soon as it is.
+                write_whole(self.folder / INDEX_REJECTS_FILE, encode_rejects(scenes.rejects))
+                write_whole(self.folder / JOB_FILE, plan_as_json(plan))
+            if plan.first_part == 0:
+                # Of a store that lost a part, which is made again.
+                (self.folder / "zarr.json").unlink(missing_ok=True)
 
-        Args:
-            append: whether scenes are to be appended, for which those of all parts must be known.
-            overwrite: whether the store is to be removed, for which its parts don't matter.
+    def write_parts(
+        self, tasks: Tasks, parts: range, run: RunOptions, executor: Executor
+    ) -> list[PartSummary]:
+        """Write those of `parts` that are not there yet; return what each part holds, in order."""
+        return convert_parts(tasks, parts, self.folder, run, executor)
+
+    def missing_parts(self, plan: Plan) -> list[int]:
+        """Return which parts of a plan are not there yet."""
+        return [part for part in plan.parts if not (self.folder / part_name(part)).exists()]
+
+    def written_parts(self) -> tuple[Plan | None, list[PartSummary]]:
+        """Return the plan of an unfinished store, None where it is finished, and what each of its parts holds.
+
+        Raises:
+            StoreError: some of the parts are missing.
         """
+        plan = read_plan(self.folder)
+        if plan is None or is_finished(self.folder, plan):
+            # Perhaps by a run that was killed just after that.
+            return None, []
+        if plan.job["limit"] is not None:
+            raise StoreError(
+                f"{self.folder} is being made with --limit: run that `resizeonce convert` again to finish it"
+            )
+        found = [read_part_summary(self.folder, part) for part in plan.parts]
+        missing = [part for part, summary in zip(plan.parts, found, strict=True) if summary is None]
+        if missing:
+            raise StoreError(
+                f"{len(missing)} of {len(found)} parts of {self.folder} are missing: {describe_numbers(missing)}; "
+                "run `resizeonce convert` for them, with --part-range or without"
+            )
+        return plan, [summary for summary in found if summary is not None]
 
-    def pull_parts(self, names: Iterable[str]) -> None:
-        """Look which of these parts the store has by now."""
+    def finish(self, plan: Plan, summaries: Sequence[PartSummary]) -> dict[str, Any]:
+        """Make a store of the parts, as `finish_store` does, and return its attributes."""
+        return finish_store(self.folder, plan, summaries)
 
-    def start(self, *, overwrite: bool) -> None:
-        """Make the store an unfinished one of the plan in the folder; with `overwrite` it is removed first."""
-
-    def publishing(self) -> AbstractContextManager[PublishPart]:
-        """Return a context that gives what to call with the number of each part that is there to stay."""
-        return nullcontext(_stay)
-
-    def finish(self) -> None:
-        """Make the store the finished one in the folder."""
+    def clean(self) -> dict[str, Any]:
+        """Remove what a run left beside a finished store, and return its attributes."""
+        attributes = read_attributes(self.folder)
+        with writing(self.folder):
+            for name in (JOB_FILE, INDEX_REJECTS_FILE):
+                (self.folder / name).unlink(missing_ok=True)
+            sweep_attempts(self.folder)
+        return attributes
 
     def shortage(self, store_bytes: int, num_parts: int, workers: int, present: int) -> str | None:
         """Return what to say of a disk that is too small, None where it is not.
@@ -68,43 +118,3 @@ class Destination:
             f"the store will take about {format_bytes(store_bytes)}, and the disk of {self.folder} has "
             f"{format_bytes(free)} free: choose another --out, a --limit, or go on with --force"
         )
-
-
-def open_destination(out: Path | str, scratch: Path | str | None = None) -> Destination:
-    """Return where a store goes.
-
-    Args:
-        out: its folder or its URL.
-        scratch: in which folder the parts of a store with a URL are written before they are published; by default in
-            the user's folder for caches.
-
-    Raises:
-        StoreError: the URL can't be written to.
-    """
-    path = local_path(out)
-    if path is not None:
-        return Destination(path)
-    from .publish import Publication
-
-    return Publication(str(out), staging_folder(str(out), scratch))
-
-
-def staging_folder(url: str, scratch: Path | str | None) -> Path:
-    """Return the folder in which the same command finds again what was staged for a URL."""
-    parent = Path(scratch) if scratch is not None else _cache_folder() / "resizeonce" / "staging"
-    address = url.rstrip("/")
-    return parent / f"{address.rpartition('/')[2]}-{hashlib.sha256(address.encode()).hexdigest()[:16]}"
-
-
-def _cache_folder() -> Path:
-    if caches := os.environ.get("XDG_CACHE_HOME"):
-        return Path(caches)
-    try:
-        return Path.home() / ".cache"
-    except RuntimeError:
-        # A user without a home, as in some containers.
-        return Path(tempfile.gettempdir())
-
-
-def _stay(part: int) -> None:
-    """Leave a part where it is."""

@@ -1,18 +1,31 @@
 """Where a conversion runs: on a given executor, in processes of this machine, or in this very process."""
 
-from collections.abc import Iterator
-from concurrent.futures import Executor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from functools import partial
+from typing import Any, TypeVar
 
 from ..tensors.engine import default_engine, describe_engine
 from .options import RunOptions
-from .pool import SerialExecutor, ending
 from .processes import ProcessExecutor
+
+ResultT = TypeVar("ResultT")
+ExecutorT = TypeVar("ExecutorT", bound=Executor)
+
+
+class SerialExecutor(Executor):
+    """Runs each task at once, in this process."""
+
+    def submit(self, function: Callable[..., ResultT], /, *args: Any, **kwargs: Any) -> Future[ResultT]:
+        """Run `function` and return its finished future; an exception is raised here."""
+        future: Future[ResultT] = Future()
+        future.set_result(function(*args, **kwargs))
+        return future
 
 
 @contextmanager
-def early_executor(run: RunOptions) -> Iterator[Executor | None]:
+def started_executor(run: RunOptions) -> Iterator[Executor | None]:
     """Yield where to run, None where that is one process: which one is known later.
 
     Several processes begin to start here, while this one opens the dataset.
@@ -57,3 +70,14 @@ def engine_of(executor: Executor, run: RunOptions) -> str:
     if isinstance(executor, ProcessExecutor):
         return executor.submit(describe_engine, name).result()
     return describe_engine(name)
+
+
+@contextmanager
+def ending(executor: ExecutorT) -> Iterator[ExecutorT]:
+    """Yield an executor of processes that end with the block; an exception ends them at once."""
+    try:
+        yield executor
+    except BaseException:
+        executor.shutdown(cancel_futures=True)
+        raise
+    executor.shutdown()

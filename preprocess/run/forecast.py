@@ -12,8 +12,9 @@ from ...loader.format.mask_codec import compress_mask
 from ..decode.images import OnDamage
 from ..sources.base import Scene, Source
 from ..sources.records import Frame, Pair, Reject
-from ..tensors.engine import Engine, EngineName, open_engine
-from ..tensors.recipe import Recipe
+from ..tensors.engine import EngineName, open_engine
+from ..tensors.recipe import Recipe, make_tensors
+from ..tensors.views import Views
 
 ROW_OVERHEAD_BYTES = 160
 """About what the columns, offsets, checksums and shard index of one image or mask take."""
@@ -57,11 +58,12 @@ def measure_scene(
     images = masks = pairs = rejects = stored_bytes = image_bytes = 0
     for record in scene.read(engine.decoder(damaged)):
         if isinstance(record, Frame) and record.masks:
+            views = make_tensors(record.image, record.segmentations, recipe, engine)
             # The frames of one video are taken for alike.
-            image_bytes = image_bytes or _image_bytes(record, recipe, engine)
+            image_bytes = image_bytes or _image_bytes(views, recipe)
             images += 1
             masks += len(record.masks)
-            stored_bytes += image_bytes + _mask_bytes(record, recipe, engine)
+            stored_bytes += image_bytes + _mask_bytes(views, recipe)
         pairs += isinstance(record, Pair)
         rejects += isinstance(record, Reject)
     return SceneSize(images, masks, pairs, rejects, stored_bytes)
@@ -130,19 +132,19 @@ def format_bytes(num_bytes: int) -> str:
     return f"{size:.2f} TB"
 
 
-def _image_bytes(frame: Frame, recipe: Recipe, engine: Engine) -> int:
+def _image_bytes(views: Views, recipe: Recipe) -> int:
     """Return what a frame's two images take; those stored compact are made to see."""
     specs = array_specs(recipe.sizes, 1)[:2]
     if all(spec.codec == "raw" for spec in specs):
         return ROW_OVERHEAD_BYTES + sum(spec.row_bytes for spec in specs)
     return ROW_OVERHEAD_BYTES + sum(
         len(pack_gradient(image)) if spec.codec == "gradient" else spec.row_bytes
-        for spec, image in zip(specs, recipe.make_images(frame.image, engine.resize_images), strict=True)
+        for spec, image in zip(specs, views.images(), strict=True)
     )
 
 
-def _mask_bytes(frame: Frame, recipe: Recipe, engine: Engine) -> int:
+def _mask_bytes(views: Views, recipe: Recipe) -> int:
     """Return what a frame's masks take: the first is compressed to see, the others count the same."""
-    _, target = recipe.make_masks(frame.masks[0].segmentation, engine.resize_mask)
-    one = len(compress_mask(target)) + recipe.prompt_masks.size**2 + ROW_OVERHEAD_BYTES
-    return one * len(frame.masks)
+    _, grounding_masks = views.masks[0]()
+    one = len(compress_mask(grounding_masks)) + recipe.prompt_masks.size**2 + ROW_OVERHEAD_BYTES
+    return one * len(views.masks)

@@ -3,6 +3,7 @@
 import secrets
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,15 +13,15 @@ from ..config import Config
 from ..decode.images import CountingDecoder, OnDamage
 from ..shortage import ADVICE
 from ..sources.base import Scene, Source
-from ..sources.records import DAMAGE_ACCEPTED, Reject, Skip
+from ..sources.records import DAMAGE_ACCEPTED, Frame, Reject, Skip
 from ..store.filesystem import writing
 from ..store.part_writer import PartSummary, PartWriter
 from ..store.plan import Plan
 from ..store.root import digest_of
 from ..tensors.engine import EngineName, open_engine
-from ..tensors.recipe import Recipe
+from ..tensors.recipe import Recipe, make_tensors
 from .processes import tick as tick_of_process
-from .raw_data_guard import Presence
+from .raw_data_guard import RawDataGuard
 
 MAX_DEATHS_OF_SCENE = 2
 """A scene in which so many processes died is rejected. One death may be chance: another process may take the memory."""
@@ -35,11 +36,7 @@ class ShortageError(PreprocessError):
 
 
 class _SceneMemoryError(MemoryError):
-    """Raised when memory runs out in a scene."""
-
-    def __init__(self, scene: int) -> None:
-        super().__init__(scene)
-        self.scene = scene
+    """Raised when memory runs out in a scene, once that is counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +55,7 @@ class PartTask:
     max_samples: int | None
     stop_on_reject: bool
     engine: EngineName
-    presence: Presence
+    raw_data: RawDataGuard
     skips: tuple[Skip, ...]
     """What the dataset's index leaves out; counted in the first part of a plan."""
     plan_digest: str
@@ -70,47 +67,40 @@ class PartTask:
             raise StoreError(f"{self.store} is being made by another command by now: this one ends")
 
 
+@dataclass
 class Tasks:
     """The parts of a plan, as tasks; scenes are taken from the source only when a task is made."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        source: Source,
-        config: Config,
-        store: Path,
-        presence: Presence,
-        engine: EngineName,
-        *,
-        stop_on_reject: bool,
-    ) -> None:
-        self.plan = plan
-        self._source = source
-        self._config = config
-        self._store = store
-        self._presence = presence
-        self._engine = engine
-        self._stop_on_reject = stop_on_reject
+    plan: Plan
+    source: Source
+    config: Config
+    store: Path
+    raw_data: RawDataGuard
+    engine: EngineName
+    stop_on_reject: bool
+
+    def __post_init__(self) -> None:
+        """Name the run, and take down which plan it is of."""
         self._run = secrets.token_hex(4)
-        self._plan_digest = _digest_of_plan(store)
+        self._plan_digest = _digest_of_plan(self.store)
 
     def make(self, part: int, max_samples: int | None) -> PartTask:
         """Return the task that writes a part."""
         numbers = self.plan.scenes_of(part)
         return PartTask(
-            store=self._store,
+            store=self.store,
             part=part,
             run=self._run,
             first_scene=self.plan.first_scene + numbers.start,
-            scenes=tuple(self._source[number] for number in numbers),
-            recipe=self._config.recipe,
-            paired=self._source.paired,
-            damaged=self._config.options.damaged,
+            scenes=tuple(self.source[number] for number in numbers),
+            recipe=self.config.recipe,
+            paired=self.source.paired,
+            damaged=self.config.options.damaged,
             max_samples=max_samples,
-            stop_on_reject=self._stop_on_reject,
-            engine=self._engine,
-            presence=self._presence,
-            skips=tuple(self._source.skips) if part == self.plan.first_part else (),
+            stop_on_reject=self.stop_on_reject,
+            engine=self.engine,
+            raw_data=self.raw_data,
+            skips=tuple(self.source.skips) if part == self.plan.first_part else (),
             plan_digest=self._plan_digest,
         )
 
@@ -128,10 +118,8 @@ def write_part(task: PartTask, tick: Callable[[], None] = tick_of_process) -> Pa
     """
     shortages: Counter[int] = Counter()
     while len(shortages) <= MAX_SHORT_SCENES:
-        try:
+        with suppress(_SceneMemoryError):
             return _write_part(task, tick, shortages)
-        except _SceneMemoryError as err:
-            shortages[err.scene] += 1
     keys = ", ".join(task.scenes[scene - task.first_scene].key for scene in shortages)
     raise ShortageError(
         f"memory ran out in {len(shortages)} scenes of {part_name(task.part)} ({keys}): {ADVICE}"
@@ -139,13 +127,12 @@ def write_part(task: PartTask, tick: Callable[[], None] = tick_of_process) -> Pa
 
 
 def _write_part(task: PartTask, tick: Callable[[], None], shortages: Counter[int]) -> PartSummary:
-    engine = open_engine(task.engine)
+    recipe, engine = task.recipe, open_engine(task.engine)
     with PartWriter(
         task.store,
         task.part,
-        task.recipe,
+        recipe.sizes,
         paired=task.paired,
-        engine=engine,
         max_samples=task.max_samples,
         stop_on_reject=task.stop_on_reject,
         run=task.run,
@@ -157,42 +144,44 @@ def _write_part(task: PartTask, tick: Callable[[], None], shortages: Counter[int
             if writer.is_full:
                 break
             writer.start_scene(number, scene.key)
-            if deaths[number] >= MAX_DEATHS_OF_SCENE:
-                writer.add(_deadly(scene, deaths[number]))
-            elif shortages[number] >= MAX_DEATHS_OF_SCENE:
-                writer.add(_short(scene))
+            if reason := _reason_against(deaths[number], shortages[number]):
+                writer.add(Reject(scene.key, "", "worker", reason))
             else:
                 decode = CountingDecoder(engine.decoder(task.damaged))
                 try:
                     for record in scene.read(decode):
-                        writer.add(record)
+                        if isinstance(record, Frame):
+                            views = make_tensors(record.image, record.segmentations, recipe, engine)
+                            writer.add_frame(record, views)
+                        else:
+                            writer.add(record)
                 except MemoryError as err:
-                    raise _SceneMemoryError(number) from err
+                    shortages[number] += 1
+                    raise _SceneMemoryError from err
                 if decode.num_damaged:
                     writer.add(Skip(DAMAGE_ACCEPTED, decode.num_damaged))
             tick()
         if writer.num_rejects:
-            task.presence.check()
+            task.raw_data.check()
         task.check_plan()
         return writer.commit()
+
+
+def _reason_against(num_deaths: int, num_shortages: int) -> str | None:
+    """Return why a scene is not tried once more, None where it is."""
+    if num_deaths >= MAX_DEATHS_OF_SCENE:
+        return (
+            f"{num_deaths} worker processes died while they converted this scene: killed for memory, crashed in a decoder, "
+            "or stalled; look at its files, or try it with fewer --workers"
+        )
+    if num_shortages >= MAX_DEATHS_OF_SCENE:
+        return (
+            f"memory ran out {MAX_DEATHS_OF_SCENE} times while this scene was converted: look at its files, or raise the "
+            "limit (ulimit -v, or the container's), remove the folder of this part and run the command again"
+        )
+    return None
 
 
 def _digest_of_plan(store: Path) -> str:
     with writing(store):
         return digest_of((store / JOB_FILE).read_bytes())
-
-
-def _short(scene: Scene) -> Reject:
-    reason = (
-        f"memory ran out {MAX_DEATHS_OF_SCENE} times while this scene was converted: look at its files, or raise the limit "
-        "(ulimit -v, or the container's), remove the folder of this part and run the command again"
-    )
-    return Reject(scene.key, "", "worker", reason)
-
-
-def _deadly(scene: Scene, deaths: int) -> Reject:
-    reason = (
-        f"{deaths} worker processes died while they converted this scene: killed for memory, crashed in a decoder, "
-        "or stalled; look at its files, or try it with fewer --workers"
-    )
-    return Reject(scene.key, "", "worker", reason)

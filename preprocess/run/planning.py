@@ -8,11 +8,8 @@ from ...loader.format.layout import JOB_FILE, part_name
 from ...loader.format.metadata import MAX_PARTS, read_attributes
 from ..errors import ConfigError
 from ..sources.base import Source
-from ..store.attempts import sweep_attempts
-from ..store.filesystem import write_whole, writing
-from ..store.plan import Plan, check_same, library_versions, plan_as_json, read_plan
-from ..store.removal import REMOVING_FILE, check_removable, is_working_file, remove_store
-from ..store.root import INDEX_REJECTS_FILE, encode_rejects
+from ..store.plan import Plan, check_same, library_versions, read_plan
+from ..store.removal import REMOVING_FILE, check_removable, is_working_file
 from .append import NewScenes
 
 _APPEND_ADVICE = (
@@ -55,38 +52,12 @@ def plan_run(
     return wanted, source
 
 
-def start_store(out: Path, plan: Plan, source: Source, *, overwrite: bool) -> None:
-    """Make a folder an unfinished store of a plan, if it is not one yet.
-
-    Raises:
-        StoreError: the file system refuses.
-    """
-    with writing(out):
-        if overwrite:
-            remove_store(out)
-        if read_plan(out) != plan:
-            # The plan comes last: what it needs is there as soon as it is.
-            write_whole(out / INDEX_REJECTS_FILE, encode_rejects(source.rejects))
-            write_whole(out / JOB_FILE, plan_as_json(plan))
-        if plan.first_part == 0:
-            # Of a store that lost a part, which is made again.
-            (out / "zarr.json").unlink(missing_ok=True)
-
-
 def is_finished(out: Path, plan: Plan) -> bool:
     """Whether a store's root lists the parts of a plan already, and all of its parts are there."""
     if not (out / "zarr.json").exists():
         return False
     listed = [part["name"] for part in read_attributes(out)["parts"]]
     return len(listed) > plan.first_part and all((out / name).exists() for name in listed)
-
-
-def clean_finished(out: Path) -> None:
-    """Remove what a run left that was killed just after it had finished a store."""
-    with writing(out):
-        for name in (JOB_FILE, INDEX_REJECTS_FILE):
-            (out / name).unlink(missing_ok=True)
-        sweep_attempts(out)
 
 
 def _plan_for_store(
@@ -166,8 +137,3 @@ def _plan(job: dict[str, Any], source: Source, first_part: int = 0, first_scene:
 def _told(plan: Plan) -> dict[str, Any]:
     """Return what a user may have given otherwise."""
     return plan.job | {"versions": plan.versions}
-
-
-def missing_parts(out: Path, plan: Plan) -> list[int]:
-    """Return which parts of a plan are not there yet."""
-    return [part for part in plan.parts if not (out / part_name(part)).exists()]

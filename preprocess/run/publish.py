@@ -7,18 +7,21 @@ truth: each run first brings the staging folder to its state, so that any machin
 A remote part is there once its `zarr.json` is, which is uploaded last of its files; so is the root's.
 """
 
-import re
+import hashlib
+import os
 import shutil
+import tempfile
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ...loader.format.errors import StoreError
-from ...loader.format.layout import JOB_FILE, REJECTS_FILE, part_name
+from ...loader.format.layout import JOB_FILE, PART_NAME, REJECTS_FILE, part_name
 from ...loader.format.metadata import (
     MAX_METADATA_BYTES,
     MAX_REJECTS_BYTES,
@@ -29,11 +32,18 @@ from ...loader.format.metadata import (
 )
 from ...loader.remote.connection import side_by_side
 from ..remote.folder import RemoteFolder
+from ..remote.path import local_path
+from ..sources.base import Source
 from ..store.filesystem import write_whole, writing
+from ..store.part_writer import PartSummary
+from ..store.plan import Plan
 from ..store.removal import REMOVING_FILE, attributes_in, check_all_ours, is_passing
 from ..store.root import INDEX_REJECTS_FILE, digest_of
-from .destination import Destination, PublishPart
+from .destination import Destination
 from .forecast import format_bytes
+from .options import RunOptions
+from .part_task import Tasks
+from .schedule import PublishPart, convert_parts
 
 NUM_UPLOADS = 2
 """How many parts are uploaded at a time; the files of each go side by side."""
@@ -70,27 +80,71 @@ class Publication(Destination):
         """Digests of the root's files, as they are published."""
         self._stopped = threading.Event()
 
+    def plan(self, job: dict[str, Any], source: Source, run: RunOptions) -> tuple[Plan | None, Source]:
+        """Find out what a command has to write, with the staging folder brought to the state of the remote store.
+
+        Raises:
+            StoreError: there is something else at the URL.
+        """
+        names = self._pull_root()
+        if run.overwrite:
+            self._check_removable(names)
+        else:
+            self._pull_all(names, append=run.append)
+        with self._naming():
+            return super().plan(job, source, run)
+
+    def start(self, plan: Plan, scenes: Source, *, overwrite: bool) -> None:
+        """Start the store in the staging folder and publish its plan; with `overwrite`, the remote one is removed first."""
+        super().start(plan, scenes, overwrite=overwrite)
+        if overwrite:
+            self._remove_store()
+        self._push_root()
+
+    def write_parts(
+        self, tasks: Tasks, parts: range, run: RunOptions, executor: Executor
+    ) -> list[PartSummary]:
+        """Write those of `parts` that are not there yet, each uploaded as soon as it is there."""
+        with self._publishing() as publish:
+            return convert_parts(tasks, parts, self.folder, run, executor, publish)
+
+    def missing_parts(self, plan: Plan) -> list[int]:
+        """Return which parts of a plan neither the staging folder nor the remote store has by now."""
+        self._pull_parts(map(part_name, super().missing_parts(plan)), append=False)
+        return super().missing_parts(plan)
+
+    def written_parts(self) -> tuple[Plan | None, list[PartSummary]]:
+        """Return the plan of the unfinished remote store, None where it is finished, and what each of its parts holds."""
+        self._pull_all(self._pull_root(), append=False)
+        with self._naming():
+            return super().written_parts()
+
+    def finish(self, plan: Plan, summaries: Sequence[PartSummary]) -> dict[str, Any]:
+        """Make a store of the parts and publish its root; of the staging folder only the root's files stay."""
+        attributes = super().finish(plan, summaries)
+        self._publish_root()
+        return attributes
+
+    def clean(self) -> dict[str, Any]:
+        """Remove what a run left beside a finished store, here and there, and return its attributes."""
+        with self._naming():
+            attributes = super().clean()
+        self._publish_root()
+        return attributes
+
     @contextmanager
-    def naming(self) -> Iterator[None]:
+    def _naming(self) -> Iterator[None]:
         """Yield; errors name the store by its URL, not by the folder in which it is staged."""
         try:
             yield
         except StoreError as err:
             raise type(err)(str(err).replace(str(self.folder), str(self.store))) from err
 
-    def pull(self, *, append: bool = False, overwrite: bool = False) -> None:
-        """Bring the staging folder to the state of the remote store; parts that are not uploaded yet stay.
+    def _pull_all(self, names: Iterable[str], *, append: bool) -> None:
+        """Bring the staged parts to the state of the remote store; those that are not uploaded yet stay."""
+        self._pull_parts(set(filter(PART_NAME.fullmatch, names)) | set(self._staged()), append=append)
 
-        Raises:
-            StoreError: there is something else at the URL.
-        """
-        names = self.pull_root()
-        if overwrite:
-            self._check_removable(names)
-        else:
-            self._pull_parts({name for name in names if _is_part(name)} | set(self._staged()), append=append)
-
-    def pull_root(self) -> list[str]:
+    def _pull_root(self) -> list[str]:
         """Bring the root's files, and return what there is in the remote store's folder.
 
         Raises:
@@ -111,18 +165,8 @@ class Publication(Destination):
                 _mirror(self.folder / name, root.get(name))
         return names
 
-    def pull_parts(self, names: Iterable[str]) -> None:
-        """Look which of these parts the store has by now."""
-        self._pull_parts(names, append=False)
-
-    def start(self, *, overwrite: bool) -> None:
-        """Publish the plan in the staging folder; with `overwrite`, the remote store is removed first."""
-        if overwrite:
-            self._remove_store()
-        self._push_root()
-
     @contextmanager
-    def publishing(self) -> Iterator[PublishPart]:
+    def _publishing(self) -> Iterator[PublishPart]:
         """Yield what uploads a part while others are being written, and waits where too many are under way.
 
         On leaving, all of them are published. After an error no further file is begun.
@@ -143,7 +187,7 @@ class Publication(Destination):
                 self._stopped.set()
                 raise
 
-    def finish(self) -> None:
+    def _publish_root(self) -> None:
         """Publish the root, its `zarr.json` last; of the staging folder only the root's files stay."""
         if JOB_FILE in self._root:
             self._check_plan()
@@ -281,15 +325,11 @@ class Publication(Destination):
             _mirror(file, content)
 
     def _staged(self) -> list[str]:
-        return [path.name for path in self.folder.iterdir() if _is_part(path.name)]
+        return [path.name for path in self.folder.iterdir() if PART_NAME.fullmatch(path.name)]
 
     def _drop_parts(self) -> None:
         for name in self._staged():
             shutil.rmtree(self.folder / name)
-
-
-def _is_part(name: str) -> bool:
-    return re.fullmatch(r"part-\d{5,}", name) is not None
 
 
 def _is_whole(folder: Path) -> bool:
@@ -338,3 +378,37 @@ def _read(file: Path) -> bytes | None:
         return file.read_bytes()
     except FileNotFoundError:
         return None
+
+
+def open_destination(out: Path | str, scratch: Path | str | None = None) -> Destination:
+    """Return where a store goes.
+
+    Args:
+        out: its folder or its URL.
+        scratch: in which folder the parts of a store with a URL are written before they are published; by default in
+            the user's folder for caches.
+
+    Raises:
+        StoreError: the URL can't be written to.
+    """
+    path = local_path(out)
+    if path is not None:
+        return Destination(path)
+    return Publication(str(out), staging_folder(str(out), scratch))
+
+
+def staging_folder(url: str, scratch: Path | str | None) -> Path:
+    """Return the folder in which the same command finds again what was staged for a URL."""
+    parent = Path(scratch) if scratch is not None else _cache_folder() / "resizeonce" / "staging"
+    address = url.rstrip("/")
+    return parent / f"{address.rpartition('/')[2]}-{hashlib.sha256(address.encode()).hexdigest()[:16]}"
+
+
+def _cache_folder() -> Path:
+    if caches := os.environ.get("XDG_CACHE_HOME"):
+        return Path(caches)
+    try:
+        return Path.home() / ".cache"
+    except RuntimeError:
+        # A user without a home, as in some containers.
+        return Path(tempfile.gettempdir())

@@ -16,14 +16,14 @@ MAX_WITNESSES = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Presence:
+class RawDataGuard:
     """Some names below a dataset's root that were there when it was opened."""
 
     root: RawPath
     witnesses: tuple[Path, ...]
 
     @classmethod
-    def of(cls, root: RawPath) -> "Presence":
+    def of(cls, root: RawPath) -> "RawDataGuard":
         """Take down a few names: of the root's entries, and the first of what lies in each.
 
         Of a remote root none: there a server that is gone is not mistaken for a file that is.

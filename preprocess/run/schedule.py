@@ -1,50 +1,57 @@
 """The parts of a run: begun in order, a few at a time, and settled in order."""
 
 from collections import deque
-from concurrent.futures import Executor, Future
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor, Executor, Future, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
+
+from tqdm import tqdm
 
 from ...loader.format.errors import StoreError
 from ..store.attempts import discard_part, sweep_parts
 from ..store.part_writer import PartSummary, RejectedError
 from ..store.root import read_part_summary
-from .destination import Destination, PublishPart
+from .executors import SerialExecutor
 from .options import RunOptions
 from .part_task import PartTask, Tasks, write_part
-from .pool import Pool, open_pool
+from .processes import ProcessExecutor, WorkerError
 
-PartPool: TypeAlias = Pool[PartTask, PartSummary]
+_REFRESH_SECONDS = 0.2
+
+PublishPart: TypeAlias = Callable[[int], None]
+"""Called with the number of each part that is there to stay, whoever wrote it."""
 
 
 def convert_parts(
-    tasks: Tasks, parts: range, destination: Destination, run: RunOptions, executor: Executor
+    tasks: Tasks,
+    parts: range,
+    out: Path,
+    run: RunOptions,
+    executor: Executor,
+    publish: PublishPart | None = None,
 ) -> list[PartSummary]:
     """Write those of `parts` that are not there yet; return what each part holds, in order."""
     num_scenes = sum(len(tasks.plan.scenes_of(part)) for part in parts)
-    with (
-        open_pool(executor, run.workers, write_part, num_scenes, progress=run.progress) as pool,
-        destination.publishing() as publish,
-    ):
+    with tqdm(
+        total=num_scenes, unit="scene", disable=not run.progress, smoothing=0.05, dynamic_ncols=True
+    ) as bar:
+        pool = _Pool(executor, run.workers, bar)
         try:
-            return _write_parts(tasks, parts, destination.folder, run.limit, pool, publish)
+            return _write_parts(tasks, parts, out, run.limit, pool, publish)
         except BaseException:
             # On an executor that goes on after this run, nothing of it may be begun any more.
             pool.cancel()
             with suppress(OSError, StoreError):
-                sweep_parts(destination.folder, parts)
+                sweep_parts(out, parts)
             raise
 
 
 def _write_parts(
-    tasks: Tasks, parts: range, out: Path, limit: int | None, pool: PartPool, publish: PublishPart
+    tasks: Tasks, parts: range, out: Path, limit: int | None, pool: "_Pool", publish: PublishPart | None
 ) -> list[PartSummary]:
-    """Write the parts that are not there yet; return what each part holds, in order.
-
-    `publish` is called with the number of each part that is there to stay, whoever wrote it.
-    """
     summaries: list[PartSummary] = []
     num_samples = 0
     window: deque[_Started] = deque()
@@ -57,7 +64,8 @@ def _write_parts(
             break
         part = window[0].part
         summary = _settle_part(tasks, out, window.popleft(), missing, pool)
-        publish(part)
+        if publish is not None:
+            publish(part)
         summaries.append(summary)
         num_samples += summary.rows["samples"]
     for started in window:
@@ -81,7 +89,7 @@ class _Started:
     """How many scenes to count when it is done."""
 
 
-def _start_part(tasks: Tasks, out: Path, part: int, missing: int | None, pool: PartPool) -> _Started:
+def _start_part(tasks: Tasks, out: Path, part: int, missing: int | None, pool: "_Pool") -> _Started:
     """Submit a part, unless it is there already."""
     num_scenes = len(tasks.plan.scenes_of(part))
     found = read_part_summary(out, part)
@@ -96,7 +104,7 @@ def _start_part(tasks: Tasks, out: Path, part: int, missing: int | None, pool: P
 
 
 def _settle_part(
-    tasks: Tasks, out: Path, started: _Started, missing: int | None, pool: PartPool
+    tasks: Tasks, out: Path, started: _Started, missing: int | None, pool: "_Pool"
 ) -> PartSummary:
     """Wait for a part; write it again where it was asked for more samples than were missing, and that mattered.
 
@@ -113,3 +121,70 @@ def _settle_part(
             return summary
         discard_part(out, started.part)
     return pool.result(pool.submit(tasks.make(started.part, missing)), 0)
+
+
+class _Pool:
+    """Writes parts on an executor, and counts the scenes that are done.
+
+    Args:
+        executor: where the tasks run.
+        workers: how many of them it runs at a time.
+        bar: the progress bar.
+    """
+
+    def __init__(self, executor: Executor, workers: int, bar: Any) -> None:
+        self._executor = executor
+        self._bar = bar
+        self._counted = 0
+        self._submitted: list[Future[PartSummary]] = []
+        # A task of this process is done when it is submitted; elsewhere the next one should be waiting already.
+        self.depth = 1 if isinstance(executor, SerialExecutor) else 2 * workers
+
+    def submit(self, task: PartTask) -> Future[PartSummary]:
+        """Start a task."""
+        if isinstance(self._executor, SerialExecutor):
+            return self._executor.submit(write_part, task, self._count_one)
+        self._submitted = [future for future in self._submitted if not future.done()]
+        self._submitted.append(self._executor.submit(write_part, task))
+        return self._submitted[-1]
+
+    def cancel(self) -> None:
+        """Keep tasks that have not begun from beginning."""
+        for future in self._submitted:
+            future.cancel()
+
+    def skip(self, num_scenes: int) -> None:
+        """Count scenes as done that were converted before."""
+        self._counted += num_scenes
+        if not self._bar.disable:
+            # The rate is of this run's work.
+            self._bar.initial += num_scenes
+        self._refresh()
+
+    def result(self, future: Future[PartSummary], num_scenes: int) -> PartSummary:
+        """Wait for a task of `num_scenes` scenes, keeping the progress bar alive.
+
+        Raises:
+            WorkerError: the executor lost the processes that ran it.
+        """
+        while not wait([future], timeout=_REFRESH_SECONDS).done:
+            self._refresh()
+        try:
+            result = future.result()
+        except BrokenExecutor as err:
+            raise WorkerError(
+                f"the executor lost its workers ({err}): run the same command again to go on"
+            ) from err
+        if not isinstance(self._executor, ProcessExecutor | SerialExecutor):
+            # Other processes, perhaps on other machines, can't count for this one.
+            self._counted += num_scenes
+        self._refresh()
+        return result
+
+    def _count_one(self) -> None:
+        self._counted += 1
+        self._refresh()
+
+    def _refresh(self) -> None:
+        ticks = self._executor.ticks if isinstance(self._executor, ProcessExecutor) else 0
+        self._bar.update(self._counted + ticks - self._bar.n)

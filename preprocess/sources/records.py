@@ -94,6 +94,11 @@ class Frame:
     unsure_turn: bool = False
     """Whether EXIF asks for a turn that the annotation can neither confirm nor refute."""
 
+    @property
+    def segmentations(self) -> list[Rle | Bitmap]:
+        """Where each of the masks is."""
+        return [mask.segmentation for mask in self.masks]
+
 
 @dataclass(frozen=True, slots=True)
 class Pair:

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 
 from ...loader.format.errors import StoreError
-from ...loader.format.layout import part_name
+from ...loader.format.layout import PART_NAME, part_name
 from ...loader.format.regular_files import read_document
 from .filesystem import is_partial, writing
 
@@ -35,7 +35,7 @@ NO_SCENE = -1
 
 _NOTE_SUFFIX = ".note"
 _NEW_SUFFIX = ".new"
-_NAME = re.compile(r"(?:part-[0-9]{5,}|forecast)\.[0-9a-f]+(?:\.note|\.new)?")
+_NAME = re.compile(rf"(?:{PART_NAME.pattern}|forecast)\.[0-9a-f]+(?:\.note|\.new)?")
 _MAX_NOTE_BYTES = 256
 
 

@@ -1,4 +1,4 @@
-"""Writes one part of a store: records in, a folder out, made visible by one rename.
+"""Writes one part of a store: records and tensors in, a folder out, made visible by one rename.
 
 A part is complete or absent. It is written in a folder of this try alone; `commit` describes the arrays, lists every
 file with its size and digest, syncs all of it to the disk and renames the folder.
@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -20,12 +20,19 @@ import msgspec
 import numpy as np
 
 from ...loader.format.errors import PreprocessError, StoreError
-from ...loader.format.layout import ATTRIBUTES_KEY, REJECTS_FILE, TABLES, Table, array_specs, part_name
+from ...loader.format.layout import (
+    ATTRIBUTES_KEY,
+    REJECTS_FILE,
+    TABLES,
+    Table,
+    TensorSizes,
+    array_specs,
+    part_name,
+)
 from ...loader.format.shard import shard_path
 from ..decode.images import is_same_picture
-from ..sources.records import Frame, Mask, Pair, Record, Reject, Skip
-from ..tensors.engine import PILLOW, Engine
-from ..tensors.recipe import Recipe
+from ..sources.records import Frame, Mask, Pair, Reject, Skip
+from ..tensors.views import Images, Masks, Views
 from .attempts import NO_SCENE, Attempt
 from .columns import Columns
 from .filesystem import make_parents, replace_folder, sync, writing
@@ -35,8 +42,6 @@ SMALL_PROMPT_CELLS = 4
 """Sa2VA drops samples whose prompt has fewer set cells than this."""
 
 SYNC_THREADS = 8
-
-_JSON = msgspec.json.Encoder(order="deterministic")
 
 
 class RejectedError(PreprocessError):
@@ -69,9 +74,8 @@ class PartWriter:
     Args:
         store: the store's folder.
         part: number of the part.
-        recipe: how the four tensors are made.
+        sizes: sides and stored forms of the four tensors.
         paired: whether samples are pairs of frames.
-        engine: what makes them.
         max_samples: how many samples to take at most; masks of further ones are not written.
         stop_on_reject: whether the first reject is an error.
         run: names the run that this try belongs to.
@@ -81,24 +85,21 @@ class PartWriter:
         self,
         store: Path,
         part: int,
-        recipe: Recipe,
+        sizes: TensorSizes,
         *,
         paired: bool,
-        engine: Engine = PILLOW,
         max_samples: int | None = None,
         stop_on_reject: bool = False,
         run: str = "",
     ) -> None:
         self._store = store
         self._part = part
-        self._recipe = recipe
-        self._engine = engine
         self._paired = paired
         self._max_samples = max_samples
         self._stop_on_reject = stop_on_reject
         self._attempt = Attempt(store, part_name(part), run)
         self._folder = self._attempt.folder
-        self._specs = array_specs(recipe.sizes, 2 if paired else 1)
+        self._specs = array_specs(sizes, 2 if paired else 1)
         self._shards: dict[str, ShardWriter] = {}
         self._columns = Columns(self._specs, self._shards)
         self._prompt_cells: Counter[int] = Counter()
@@ -108,19 +109,18 @@ class PartWriter:
         self._scene = NO_SCENE
         self._scene_masks: dict[tuple[int, str], int] = {}
         self._scene_faults: dict[str, str] = {}
-        self._stack = ExitStack()
+        self._open_shards = ExitStack()
 
     def __enter__(self) -> "PartWriter":
-        self._attempt.__enter__()
-        try:
+        with ExitStack() as stack:
+            stack.enter_context(self._attempt)
             with writing(self._store):
                 self._folder.mkdir()
-        except StoreError as err:
-            self._attempt.__exit__(StoreError, err, None)
-            raise
-        for spec in self._specs:
-            shard = ShardWriter(self._folder, shard_path(spec), spec.codec)
-            self._shards[spec.path] = self._stack.enter_context(shard)
+            stack.push(self._open_shards)
+            for spec in self._specs:
+                shard = ShardWriter(self._folder, shard_path(spec), spec.codec)
+                self._shards[spec.path] = self._open_shards.enter_context(shard)
+            self._exit = stack.pop_all()
         return self
 
     def __exit__(
@@ -129,10 +129,7 @@ class PartWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        try:
-            self._stack.__exit__(kind, error, trace)
-        finally:
-            self._attempt.__exit__(kind, error, trace)
+        self._exit.__exit__(kind, error, trace)
 
     def deaths(self) -> Counter[int]:
         """Return how many processes of this run died at this part, by the number of the scene they died in."""
@@ -157,17 +154,31 @@ class PartWriter:
         self._scene_masks.clear()
         self._scene_faults.clear()
 
-    def add(self, record: Record) -> None:
-        """Take one record of the current scene.
+    def add_frame(self, frame: Frame, views: Views) -> None:
+        """Take one frame of the current scene, with its tensors: made here, and not of masks that are left out.
+
+        Raises:
+            RejectedError: one of its masks can't be used, and the first reject is to stop the run.
+            StoreError: the file system refuses to take it.
+        """
+        accepted = self._accept(frame, views)
+        if accepted:
+            with writing(self._store):
+                self._write_image(frame, views.images())
+                for mask, make_masks in accepted:
+                    self._write_mask(mask, make_masks())
+        elif not frame.masks:
+            self._skips["image without masks"] += 1
+
+    def add(self, record: Pair | Reject | Skip) -> None:
+        """Take one record of the current scene that has no tensors.
 
         Raises:
             RejectedError: the record is a reject, or becomes one, and the first reject is to stop the run.
             StoreError: the file system refuses to take it.
         """
         with writing(self._store):
-            if isinstance(record, Frame):
-                self._add_frame(record)
-            elif isinstance(record, Pair):
+            if isinstance(record, Pair):
                 self._add_pair(record)
             elif isinstance(record, Skip):
                 self._skips[record.reason] += record.count
@@ -182,23 +193,22 @@ class PartWriter:
         """
         self._attempt.enter_scene(NO_SCENE)
         with writing(self._store):
-            files = self._finish_arrays()
-            for path in [*self._describe_arrays(), *self._write_rejects()]:
-                files[path] = _digest_of(self._folder / path)
+            files = self._finish_arrays() | self._write_documents()
             summary = self._summarize(files)
             self._write_metadata(summary, files)
             self._publish(summary.digest)
         return summary
 
-    def _add_frame(self, frame: Frame) -> None:
+    def _accept(self, frame: Frame, views: Views) -> list[tuple[Mask, Callable[[], Masks]]]:
+        """Return those masks of a frame that can be used, with what makes their tensors, and reject the others."""
         height, width = frame.image.shape[:2]
         wanted = (
             None
             if self._max_samples is None or self._paired
             else self._max_samples - self._num_rows("samples")
         )
-        accepted: list[Mask] = []
-        for mask in frame.masks:
+        accepted: list[tuple[Mask, Callable[[], Masks]]] = []
+        for mask, make_masks in zip(frame.masks, views.masks, strict=True):
             if wanted is not None and len(accepted) >= wanted:
                 break
             if reason := self._reason_against(mask, frame, (height, width)):
@@ -207,14 +217,8 @@ class PartWriter:
             else:
                 # The row is claimed at once, so that a second mask of the same object is seen.
                 self._scene_masks[frame.time, mask.object_id] = self._num_rows("masks") + len(accepted)
-                accepted.append(mask)
-        if not accepted:
-            if not frame.masks:
-                self._skips["image without masks"] += 1
-            return
-        self._write_image(frame, (height, width))
-        for mask in accepted:
-            self._write_mask(mask)
+                accepted.append((mask, make_masks))
+        return accepted
 
     def _reason_against(self, mask: Mask, frame: Frame, size: tuple[int, int]) -> str | None:
         """Return why a mask can't be used, None where it can."""
@@ -230,25 +234,25 @@ class PartWriter:
             return "the mask covers no pixel"
         return None
 
-    def _write_image(self, frame: Frame, size: tuple[int, int]) -> None:
-        pixel_values, g_pixel_values = self._recipe.make_images(frame.image, self._engine.resize_images)
+    def _write_image(self, frame: Frame, images: Images) -> None:
+        pixel_values, g_pixel_values = images
         self._shards["images/pixel_values"].append(pixel_values)
         self._shards["images/g_pixel_values"].append(g_pixel_values)
-        self._columns.append("images/size", size)
+        self._columns.append("images/size", frame.image.shape[:2])
         self._columns.append("images/scene", self._scene)
         self._columns.append("images/time", frame.time)
         self._columns.append_text("images/key", frame.key)
         self._columns.append_text("images/path", frame.path)
         self._unsure_turns += frame.unsure_turn
 
-    def _write_mask(self, mask: Mask) -> None:
+    def _write_mask(self, mask: Mask, masks: Masks) -> None:
         row = self._num_rows("masks")
-        prompt, target = self._recipe.make_masks(mask.segmentation, self._engine.resize_mask)
-        self._shards["masks/masks"].append(target)
-        self._columns.append("masks/prompt_masks", prompt)
+        prompt_masks, grounding_masks = masks
+        self._shards["masks/masks"].append(grounding_masks)
+        self._columns.append("masks/prompt_masks", prompt_masks)
         self._columns.append("masks/image", self._num_rows("images") - 1)
         self._columns.append("masks/area", mask.segmentation.area)
-        cells = int(np.count_nonzero(prompt))
+        cells = int(np.count_nonzero(prompt_masks))
         self._prompt_cells[cells] += 1
         self._columns.append("masks/prompt_cells", cells)
         self._columns.append_text("masks/object_id", mask.object_id)
@@ -289,25 +293,21 @@ class PartWriter:
     def _finish_arrays(self) -> dict[str, FileDigest]:
         """Close every shard file; return the files' digests by their path below the part."""
         self._columns.flush()
-        self._stack.close()
+        self._open_shards.close()
         digests = {shard_path(spec): self._shards[spec.path].digest for spec in self._specs}
         return {path: digest for path, digest in digests.items() if digest}
 
-    def _describe_arrays(self) -> Iterator[str]:
-        """Write the metadata of tables and arrays; return the files' paths below the part."""
+    def _write_documents(self) -> dict[str, FileDigest]:
+        """Write the metadata of tables and arrays, and the rejects; return the digests as `_finish_arrays` does."""
         files = {f"{table}/zarr.json": describe_group() for table in TABLES}
         for spec in self._specs:
             files[f"{spec.path}/zarr.json"] = describe_array(spec, self._columns.length(spec))
+        if self._rejects:
+            files[REJECTS_FILE] = encode_rejects(self._rejects)
         for path, content in files.items():
             make_parents(self._folder, path)
             (self._folder / path).write_bytes(content)
-        return iter(files)
-
-    def _write_rejects(self) -> Iterator[str]:
-        if self._rejects:
-            lines = (_JSON.encode(reject) + b"\n" for reject in self._rejects)
-            (self._folder / REJECTS_FILE).write_bytes(b"".join(lines))
-            yield REJECTS_FILE
+        return {path: _digest_of(content) for path, content in files.items()}
 
     def _summarize(self, files: Mapping[str, FileDigest]) -> PartSummary:
         return PartSummary(
@@ -327,7 +327,7 @@ class PartWriter:
         metadata = {"attributes": {ATTRIBUTES_KEY: attributes}, "zarr_format": 3, "node_type": "group"}
         encoded = json.dumps(metadata, indent=1).encode()
         (self._folder / "zarr.json").write_bytes(encoded)
-        summary.digest = hashlib.sha256(encoded).hexdigest()
+        summary.digest = _digest_of(encoded).sha256
 
     def _publish(self, digest: str) -> None:
         found = [Path(folder, name) for folder, _, names in os.walk(self._folder) for name in ("", *names)]
@@ -336,13 +336,21 @@ class PartWriter:
             list(threads.map(sync, found))
         target = self._store / part_name(self._part)
         # A try on another machine that was believed dead may have been first, with the same bytes.
-        if not replace_folder(self._folder, target) and _digest_of(target / "zarr.json").sha256 != digest:
+        if (
+            not replace_folder(self._folder, target)
+            and _digest_of((target / "zarr.json").read_bytes()).sha256 != digest
+        ):
             raise StoreError(
                 f"{target} was written by another run meanwhile: see that none runs, then begin again"
             )
         sync(self._store)
 
 
-def _digest_of(path: Path) -> FileDigest:
-    encoded = path.read_bytes()
+def encode_rejects(rejects: Iterable[Reject]) -> bytes:
+    """Return rejects as lines of JSON."""
+    encoder = msgspec.json.Encoder(order="deterministic")
+    return b"".join(encoder.encode(reject) + b"\n" for reject in rejects)
+
+
+def _digest_of(encoded: bytes) -> FileDigest:
     return FileDigest(len(encoded), hashlib.sha256(encoded).hexdigest())

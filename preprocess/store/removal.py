@@ -4,15 +4,14 @@ A folder is a store for what stands in it, not for a file's name alone. Where an
 nothing is removed at all, and the message names it.
 """
 
-import re
 import shutil
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path, PurePosixPath
 
 from ...loader.format.errors import StoreError
-from ...loader.format.layout import ATTRIBUTES_KEY, JOB_FILE, REJECTS_FILE, TABLES, TensorSizes, array_specs
-from ...loader.format.metadata import MAX_ROOT_BYTES, decode_metadata
+from ...loader.format.layout import JOB_FILE, PART_NAME, REJECTS_FILE, TABLES, TensorSizes, array_specs
+from ...loader.format.metadata import MAX_ROOT_BYTES, own_attributes
 from ...loader.format.regular_files import read_document
 from ...loader.format.shard import shard_path
 from ..sources.files.leftovers import is_system_file
@@ -29,7 +28,6 @@ NUM_NAMED = 5
 """How many foreign names a message has."""
 
 _ROOT_FILES = ("zarr.json", JOB_FILE, INDEX_REJECTS_FILE, REJECTS_FILE, LOCK_FILE, REMOVING_FILE)
-_PART = re.compile(r"part-[0-9]{5,}", re.ASCII)
 
 
 def is_working_file(name: str) -> bool:
@@ -94,7 +92,7 @@ def is_store(out: Path) -> bool:
             return True
     if (out / REMOVING_FILE).is_file() or "format_version" in _attributes_in(out):
         return True
-    return any("files" in _attributes_in(part) for part in out.iterdir() if _PART.fullmatch(part.name))
+    return any("files" in _attributes_in(part) for part in out.iterdir() if PART_NAME.fullmatch(part.name))
 
 
 def is_passing(name: str) -> bool:
@@ -110,10 +108,10 @@ def _is_ours(name: str) -> bool:
         return True
     if not rest:
         known = first in _ROOT_FILES or first == ATTEMPTS_FOLDER or is_partial(first)
-        return known or _PART.fullmatch(first) is not None
+        return known or PART_NAME.fullmatch(first) is not None
     if first == ATTEMPTS_FOLDER:
         return is_attempt(rest[0])
-    return _PART.fullmatch(first) is not None and (
+    return PART_NAME.fullmatch(first) is not None and (
         "/".join(rest) in _names_in_part() or is_partial(path.name)
     )
 
@@ -154,9 +152,6 @@ def _attributes_in(folder: Path) -> dict[str, object]:
 def attributes_in(encoded: bytes) -> dict[str, object]:
     """Return this project's attributes in the bytes of a `zarr.json`, none where there are none."""
     try:
-        content = decode_metadata(encoded)
-    except ValueError:
+        return own_attributes(encoded, "", "")
+    except StoreError:
         return {}
-    group = content.get("attributes") if isinstance(content, dict) else None
-    found = group.get(ATTRIBUTES_KEY) if isinstance(group, dict) else None
-    return found if isinstance(found, dict) else {}

@@ -155,12 +155,6 @@ def digest_of(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def encode_rejects(rejects: Iterable[Reject]) -> bytes:
-    """Return rejects as lines of JSON."""
-    encoder = msgspec.json.Encoder(order="deterministic")
-    return b"".join(encoder.encode(reject) + b"\n" for reject in rejects)
-
-
 def _parse_rejects(lines: Iterable[bytes], path: Path) -> Iterator[Reject]:
     for number, line in enumerate(lines, start=1):
         try:

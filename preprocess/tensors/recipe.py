@@ -1,5 +1,7 @@
 """Recipes: which filter makes which of the four tensors, and at what size. A store spells its recipe out."""
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 import msgspec
@@ -18,15 +20,9 @@ from ...loader.format.layout import (
 )
 from ...loader.format.metadata import Size
 from ..decode.segmentation import Bitmap, Rle
-from .transforms import (
-    ImageFilter,
-    ImagesResizer,
-    MaskFilter,
-    MaskResizer,
-    normalize_image,
-    resize_images,
-    resize_mask,
-)
+from .engine import Engine
+from .transforms import ImageFilter, MaskFilter, normalize_image
+from .views import Images, Masks, Views
 
 
 class PixelRecipe(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,37 +86,6 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
             del spelt["g_pixel_values"]["stored"]
         return spelt | {"mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD)}
 
-    def make_images(
-        self, image: NDArray[np.uint8], resize: ImagesResizer = resize_images
-    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        """Return `pixel_values` in its stored form and `g_pixel_values`, each from the original.
-
-        Args:
-            image: uint8 [H, W, 3], RGB.
-            resize: what `resize_images` does, perhaps faster.
-        """
-        recipes = (self.pixel_values, self.g_pixel_values)
-        pixel_values, g_pixel_values = resize(
-            image, (recipes[0].size, recipes[1].size), (recipes[0].filter, recipes[1].filter)
-        )
-        if self.pixel_values.stored == "float32":
-            return normalize_image(pixel_values), g_pixel_values
-        return pixel_values, g_pixel_values
-
-    def make_masks(
-        self, mask: Rle | Bitmap, resize: MaskResizer = resize_mask
-    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Return `prompt_masks` and `masks` of one object, each from the original.
-
-        Args:
-            mask: the object.
-            resize: what `resize_mask` does, perhaps faster.
-        """
-        return (
-            resize(mask, self.prompt_masks.size, self.prompt_masks.filter),
-            resize(mask, self.masks.size, self.masks.filter),
-        )
-
 
 RECIPES = {
     "default": Recipe(
@@ -139,3 +104,31 @@ RECIPES = {
     ),
 }
 """`default` is what the trainer's own data code does; `sa2va` is what Sa2VA does. They are not the same."""
+
+
+def make_tensors(
+    image: NDArray[np.uint8], masks: Sequence[Rle | Bitmap], recipe: Recipe, engine: Engine
+) -> Views:
+    """Return the tensors of a frame, each straight from the original.
+
+    Args:
+        image: uint8 [H, W, 3], RGB.
+        masks: what lies on it.
+        recipe: filters, sizes and stored forms.
+        engine: what resizes.
+    """
+    pixel, grounding = recipe.pixel_values, recipe.g_pixel_values
+
+    def make_images() -> Images:
+        small, large = engine.resize_images(
+            image, (pixel.size, grounding.size), (pixel.filter, grounding.filter)
+        )
+        return normalize_image(small) if pixel.stored == "float32" else small, large
+
+    def make_masks(mask: Rle | Bitmap) -> Masks:
+        return (
+            engine.resize_mask(mask, recipe.prompt_masks.size, recipe.prompt_masks.filter),
+            engine.resize_mask(mask, recipe.masks.size, recipe.masks.filter),
+        )
+
+    return Views(make_images, [partial(make_masks, mask) for mask in masks])

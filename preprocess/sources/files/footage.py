@@ -89,7 +89,7 @@ def check_video(footage: Footage, length: int, size: Size, times: Sequence[float
         raise RecordError(f"{reason}, {_SHIFTED}. {remedy}")
 
 
-def check_folder(footage: Footage, numbers: Set[int]) -> None:
+def check_frames(footage: Footage, numbers: Set[int]) -> None:
     """Raise `RecordError` if extracted frames are not numbered as those of the video that an annotation is of.
 
     Args:
@@ -140,7 +140,7 @@ def check_masks(footage: Footage, length: int) -> None:
 
 
 def has_usual_difference(footage: Footage, numbers: Set[int]) -> bool:
-    """Whether frames that passed `check_folder` are a few more or less than the annotation says."""
+    """Whether frames that passed `check_frames` are a few more or less than the annotation says."""
     length = max(numbers) + 1
     if _is_every_4th(numbers) and length < footage.at_least:
         # Up to three more frames may follow the last one that was extracted.

@@ -25,7 +25,7 @@ from ...remote.scratch import local_file
 from ..records import printable
 from .contents import HEAD_BYTES, check_content
 from .folder_tree import scan_folder
-from .footage import Footage, check_folder, check_video, describe_misfit, has_usual_difference
+from .footage import Footage, check_frames, check_video, describe_misfit, has_usual_difference
 from .leftovers import LeftOut, describe_skips, suffix_of
 from .raw_files import RawPath, check_file, read_file, resolve_inside
 
@@ -123,7 +123,7 @@ class ExtractedFrames:
 
     def compare(self, footage: Footage) -> bool:
         """Compare the files' numbers with those of an annotated video's frames."""
-        check_folder(footage, self._numbers)
+        check_frames(footage, self._numbers)
         return not has_usual_difference(footage, self._numbers)
 
     def __contains__(self, number: int) -> bool:

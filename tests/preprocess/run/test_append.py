@@ -104,7 +104,7 @@ def test_an_append_that_was_stopped_goes_on_and_the_old_store_is_read_until_then
     append(root, tmp_path / "b")
     out = tmp_path / "a"
     with monkeypatch.context() as stopped:
-        stopped.setattr("resizeonce.preprocess.run.convert.finish_store", interrupt)
+        stopped.setattr("resizeonce.preprocess.run.destination.finish_store", interrupt)
         with pytest.raises(KeyboardInterrupt):
             append(root, out)
     assert len(loader.SampleDataset(out)) == 4
@@ -124,7 +124,7 @@ def test_a_dataset_that_grew_during_an_append_is_told_and_what_to_remove(
     before = tree_digest(out)
     root = grown(tmp_path, 4)
     with monkeypatch.context() as stopped:
-        stopped.setattr("resizeonce.preprocess.run.convert.finish_store", interrupt)
+        stopped.setattr("resizeonce.preprocess.run.destination.finish_store", interrupt)
         with pytest.raises(KeyboardInterrupt):
             append(root, out)
     root = grown(tmp_path, 5)

@@ -19,9 +19,10 @@ from resizeonce import preprocess
 from resizeonce.loader.format.errors import StoreError
 from resizeonce.preprocess.errors import ConfigError
 from resizeonce.preprocess.run.convert import RunOptions, convert, open_source
+from resizeonce.preprocess.run.destination import Destination
 from resizeonce.preprocess.run.part_task import Tasks, write_part
-from resizeonce.preprocess.run.planning import plan_run, start_store
-from resizeonce.preprocess.run.raw_data_guard import Presence
+from resizeonce.preprocess.run.planning import plan_run
+from resizeonce.preprocess.run.raw_data_guard import RawDataGuard
 from resizeonce.preprocess.store.part_writer import RejectedError
 from resizeonce.preprocess.store.plan import describe_job
 
@@ -287,7 +288,7 @@ def test_a_store_that_lost_a_part_is_unfinished_also_when_its_plan_is_there_alre
     (store / "zarr.json").write_bytes(root)
     shutil.rmtree(store / "part-00001")
     with monkeypatch.context() as stopped:
-        stopped.setattr("resizeonce.preprocess.run.convert.finish_store", interrupt)
+        stopped.setattr("resizeonce.preprocess.run.destination.finish_store", interrupt)
         with pytest.raises(KeyboardInterrupt):
             coco_store(tmp_path)
     assert not (store / "zarr.json").exists()
@@ -314,8 +315,10 @@ def test_a_task_that_outlives_its_run_writes_nothing_into_the_next_ones_store(tm
     plan, scenes = plan_run(out, describe_job(config, source, None), source, overwrite=False, append=False)
     assert plan is not None
     out.mkdir()
-    start_store(out, plan, scenes, overwrite=False)
-    task = Tasks(plan, scenes, config, out, Presence.of(root), "pillow", stop_on_reject=False).make(0, None)
+    Destination(out).start(plan, scenes, overwrite=False)
+    task = Tasks(plan, scenes, config, out, RawDataGuard.of(root), "pillow", stop_on_reject=False).make(
+        0, None
+    )
     other = coco_config("recipe.masks.size=512")
     convert(other, root, out, RunOptions(overwrite=True))
     whole = tree_digest(out)

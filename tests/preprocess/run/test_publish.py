@@ -26,8 +26,8 @@ from resizeonce.loader.format.errors import StoreError
 from resizeonce.loader.remote import connection
 from resizeonce.preprocess.cli import main
 from resizeonce.preprocess.run.convert import Report, RunOptions, convert, convert_range, finish
-from resizeonce.preprocess.run.destination import open_destination, staging_folder
 from resizeonce.preprocess.run.part_range import PartRange
+from resizeonce.preprocess.run.publish import open_destination, staging_folder
 from resizeonce.preprocess.store.root import read_rejects
 
 SMALL = [

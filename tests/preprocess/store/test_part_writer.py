@@ -2,8 +2,9 @@
 
 import json
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -16,6 +17,11 @@ from resizeonce.preprocess.decode.segmentation import Bitmap
 from resizeonce.preprocess.sources.records import Frame, Mask, Pair, Record, Reject, Skip
 from resizeonce.preprocess.store import columns
 from resizeonce.preprocess.store.part_writer import PartSummary, PartWriter, RejectedError
+from resizeonce.preprocess.tensors.engine import PILLOW
+from resizeonce.preprocess.tensors.recipe import make_tensors
+from resizeonce.preprocess.tensors.views import Views
+
+Made = TypeVar("Made")
 
 RECIPE = parse_config(
     {
@@ -33,14 +39,21 @@ def frame(*masks: Mask, key: str = "x/1", time: int = 0) -> Frame:
     return Frame(key, f"{key}.jpg", picture_of(30, 40, time), masks, time)
 
 
+def add(writer: PartWriter, record: Record) -> None:
+    if isinstance(record, Frame):
+        writer.add_frame(record, make_tensors(record.image, record.segmentations, RECIPE, PILLOW))
+    else:
+        writer.add(record)
+
+
 def write(
     folder: Path, records: list[Record], **options: Any
 ) -> tuple[PartSummary, Part, list[dict[str, str]]]:
     folder.mkdir(exist_ok=True)
-    with PartWriter(folder, 0, RECIPE, **{"paired": False, **options}) as writer:
+    with PartWriter(folder, 0, RECIPE.sizes, **{"paired": False, **options}) as writer:
         writer.start_scene(7, "x")
         for record in records:
-            writer.add(record)
+            add(writer, record)
         summary = writer.commit()
     specs = {spec.path: spec for spec in array_specs(RECIPE.sizes, 2 if options.get("paired") else 1)}
     part = Part(folder / "part-00000", specs, summary.digest, check_rows=True)
@@ -189,6 +202,25 @@ def test_no_mask_is_written_that_no_sample_may_use(tmp_path: Path) -> None:
     assert summary.rows == {"images": 1, "masks": 2, "expressions": 0, "samples": 2, "scenes": 1}
 
 
+def test_tensors_are_made_as_they_are_written_and_of_no_mask_that_is_left_out(tmp_path: Path) -> None:
+    whole = frame(mask("a"), mask("b", 40, 30), mask("c"))
+    views = make_tensors(whole.image, whole.segmentations, RECIPE, PILLOW)
+    made: list[str] = []
+
+    def noted(name: str, make: Callable[[], Made]) -> Callable[[], Made]:
+        def make_noted() -> Made:
+            made.append(name)
+            return make()
+
+        return make_noted
+
+    masks = [noted(one.object_id, make) for one, make in zip(whole.masks, views.masks, strict=True)]
+    with PartWriter(tmp_path, 0, RECIPE.sizes, paired=False) as writer:
+        writer.start_scene(0, "x")
+        writer.add_frame(whole, Views(noted("images", views.images), masks))
+        assert made == ["images", "a", "c"]
+
+
 def test_an_exception_leaves_nothing_behind(tmp_path: Path) -> None:
     records: list[Record] = [frame(mask("a")), Reject("x/2", "2.jpg", "read", "gone")]
     with pytest.raises(RejectedError, match="gone"):
@@ -197,21 +229,21 @@ def test_an_exception_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def test_leaving_without_commit_leaves_nothing_behind(tmp_path: Path) -> None:
-    with PartWriter(tmp_path, 0, RECIPE, paired=False) as writer:
+    with PartWriter(tmp_path, 0, RECIPE.sizes, paired=False) as writer:
         writer.start_scene(0, "x")
-        writer.add(frame(mask("a")))
+        add(writer, frame(mask("a")))
     assert list(tmp_path.rglob("*")) == [tmp_path / ".attempts"]
 
 
 def test_a_part_takes_no_more_memory_with_more_masks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(columns, "BUFFER_BYTES", 1 << 10)
     masks = [mask(f"object {number}") for number in range(100)]
-    with PartWriter(tmp_path, 0, RECIPE, paired=False) as writer:
+    with PartWriter(tmp_path, 0, RECIPE.sizes, paired=False) as writer:
         tracemalloc.start()
         held = []
         for scene in range(40):
             writer.start_scene(scene, f"x/{scene}")
-            writer.add(frame(*masks, key=f"x/{scene}"))
+            add(writer, frame(*masks, key=f"x/{scene}"))
             held.append(tracemalloc.get_traced_memory()[0])
         tracemalloc.stop()
     # 3,500 masks lie between; the index of the file of masks keeps 16 bytes of each, columns in memory kept 800.
