@@ -7,6 +7,7 @@ Here each process is such an executor of its own, fed by a thread.
 import logging
 import multiprocessing
 import multiprocessing.connection
+import multiprocessing.process
 import multiprocessing.resource_tracker
 import os
 import queue
@@ -204,7 +205,7 @@ class _Worker:
         Raises:
             WorkerError: one after the other died before it could begin a task, or the system allows no more.
         """
-        if self._process is not None and not self._process.is_alive():
+        if self._process is not None and _is_gone(self._process):
             # It died while it had nothing to do: of no task.
             self._executor = None
         starts = 0
@@ -265,6 +266,17 @@ class _Worker:
         name = signal.Signals(-code).name
         causes = {"SIGKILL": "killed, perhaps for memory", "SIGSEGV": "a crash in a decoder"}
         return f"died of {name} ({causes.get(name, 'a crash or a signal from outside')})"
+
+
+def _is_gone(process: multiprocessing.process.BaseProcess) -> bool:
+    if not process.is_alive():
+        return True
+    try:
+        os.kill(process.pid or 0, 0)
+    except ProcessLookupError:
+        # Another thread has just waited for it, and has yet to write down how it ended.
+        return True
+    return False
 
 
 _own_ticks: Any = None
