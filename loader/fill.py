@@ -16,7 +16,7 @@ from .array import MappedArray
 from .format.errors import StoreError
 from .format.layout import TENSOR_PATHS, TENSORS
 from .kernels.batch_kernels import Form, batch_kernels
-from .kernels.decode_buffers import SCRATCH
+from .kernels.decode_buffers import DECODE_BUFFERS
 from .open_parts import OpenParts
 from .part import Part
 
@@ -226,7 +226,7 @@ def _fill_tensor(tensor: str, parts: Sequence[Part], numbers: Sequence[int], out
         left = np.flatnonzero(~kernel.fill_rows(*_places(arrays, numbers), out)).tolist()
     for at in left:
         array = arrays[at]
-        room = None if array.is_raw else SCRATCH.of(shape, tensor, stored)
+        room = None if array.is_raw else DECODE_BUFFERS.of(shape, tensor, stored)
         kernel.finish_row(array.row(numbers[at], room), out[at])
 
 

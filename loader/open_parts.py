@@ -56,12 +56,12 @@ class OpenParts:
 
     def _open_url(self, url: str, options: "CacheOptions | None") -> None:
         # A store on a disk is read without all that, and workers begin sooner.
-        from .cache.fetch import RemoteFolder
+        from .cache.fetch import RemoteFiles
         from .cache.fetch_ahead import FetchAhead
         from .cache.part_cache import CacheOptions, PartCache, read_remote_attributes
 
         options = options or CacheOptions()
-        remote = RemoteFolder(url, options.storage_options)
+        remote = RemoteFiles(url, options.storage_options)
         self.name = remote.name
         self._read_root(read_remote_attributes(remote))
         self._cache = PartCache(remote, self.attributes, self._specs, options)

@@ -1,4 +1,4 @@
-"""A folder at a URL, read through fsspec, which is imported when the first URL is opened."""
+"""The files of a store at a URL, read through fsspec, which is imported when the first URL is opened."""
 
 import io
 import os
@@ -61,7 +61,7 @@ def part_bound() -> Bound:
     return document_bound(MAX_METADATA_BYTES, "a part's zarr.json")
 
 
-class RemoteFolder:
+class RemoteFiles:
     """The files below a URL. Each process, also a forked one, connects for itself.
 
     No more is taken of a file than it may have and a byte, nor waited for longer than the least rate allows

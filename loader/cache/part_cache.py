@@ -23,7 +23,7 @@ from ..remote.origin import normalized
 from ..remote.side_by_side import run_side_by_side
 from .arrival import check_content, check_digest, check_file
 from .cache_folder import CacheFolder, mark_used, part_lock
-from .fetch import DamagedArrivalError, RemoteFolder, listed_bound, part_bound
+from .fetch import DamagedArrivalError, RemoteFiles, listed_bound, part_bound
 from .locks import locked
 
 DEFAULT_MAX_BYTES = 100_000_000_000
@@ -78,7 +78,7 @@ class CacheOptions:
             ) from err
 
 
-def read_remote_attributes(remote: RemoteFolder) -> dict[str, Any]:
+def read_remote_attributes(remote: RemoteFiles) -> dict[str, Any]:
     """Return the root attributes of a complete store at a URL.
 
     Raises:
@@ -102,7 +102,7 @@ def read_remote_attributes(remote: RemoteFolder) -> dict[str, Any]:
     return found[0]
 
 
-def _nothing_there(remote: RemoteFolder) -> str:
+def _nothing_there(remote: RemoteFiles) -> str:
     try:
         remote.read(JOB_FILE)
     except (FileNotFoundError, StoreError):
@@ -127,7 +127,7 @@ class PartCache:
 
     def __init__(
         self,
-        remote: RemoteFolder,
+        remote: RemoteFiles,
         attributes: Mapping[str, Any],
         specs: Mapping[str, ArraySpec],
         options: CacheOptions,

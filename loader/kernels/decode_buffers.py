@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 
-class Scratch(threading.local):
+class DecodeBuffers(threading.local):
     """Arrays that a thread uses again and again."""
 
     def __init__(self) -> None:
@@ -21,4 +21,4 @@ class Scratch(threading.local):
         return room
 
 
-SCRATCH = Scratch()
+DECODE_BUFFERS = DecodeBuffers()

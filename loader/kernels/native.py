@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..format.gradient import room_shape
-from .decode_buffers import SCRATCH
+from .decode_buffers import DECODE_BUFFERS
 from .object_code import load_functions
 
 ARGUMENTS = {
@@ -117,7 +117,7 @@ class NativeLoops:
         Returns:
             bool [B], whether it was a packed image of that size.
         """
-        room = SCRATCH.of(room_shape(out.shape[3]), "packed rows")
+        room = DECODE_BUFFERS.of(room_shape(out.shape[3]), "packed rows")
         lines = room.ctypes.data, room.shape[1]
         return _decode(self._unpack_rows, addresses, sizes, *lines, out.ctypes.data, *out.shape[2:])
 
@@ -133,7 +133,7 @@ class NativeLoops:
 
         Else as `unpack_rows`.
         """
-        room = SCRATCH.of(room_shape(out.shape[3]), "packed rows")
+        room = DECODE_BUFFERS.of(room_shape(out.shape[3]), "packed rows")
         lines = room.ctypes.data, room.shape[1]
         scale = mean.ctypes.data, std.ctypes.data
         whole = out.ctypes.data, *out.shape[2:]
