@@ -61,11 +61,11 @@ class NaiveReader:
         return found
 
     def expressions(self, key: str, object_id: str) -> set[str]:
-        """Return all that is said about an object."""
+        """Return all that is said about an object; half a character, which no store can hold, as a question mark."""
         image_id = int(key.split("/")[1])
         targets = [int(number) for number in object_id.partition("#")[0].split("+")]
         return {
-            sentence["raw"]
+            str(sentence["raw"]).encode("utf-8", "replace").decode()
             for ref in self._parse("refs", self._root / self._refs)
             if isinstance(ref, dict) and ref.get("image_id") == image_id
             and ref.get("ann_id") in (targets, targets[0])
