@@ -3,7 +3,7 @@
 ::
 
     python benchmarks/kernels.py --prove 5000        compare that many random cases of each, bit for bit
-    python benchmarks/kernels.py --write-selfcheck   write preprocess/selfcheck/*.jpg again
+    python benchmarks/kernels.py --write-selfcheck   write preprocess/decode/selfcheck/*.jpg again
 
 `benchmarks/convert.py` times them.
 """

@@ -37,7 +37,7 @@ BUSY = (FLOOR, "ours, 2", "ours in DataLoader, 2", "FFCV", "np.memmap full")
 AGAIN = ("FFCV", "ours, 2 threads", "ours, compact images, 2 threads")
 """Read cold for a second time, too: FFCV compiles for seconds in its first epoch, which longer ones would hide."""
 ROOM = 6 << 30
-"""Bytes of memory that a reader finds free beside what its files take: enough for large pages to be found at once."""
+"""Bytes of memory that a reader finds free beside what its files take: enough for huge pages to be found at once."""
 
 
 class Bench:

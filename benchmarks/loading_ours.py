@@ -13,7 +13,7 @@ from resizeonce.loader.workers.batch_loader import BatchOptions
 
 
 class Ours(Case):
-    """`loader.BatchLoader`."""
+    """`resizeonce.loader.BatchLoader`."""
 
     def __init__(self, folder: Path, workers: int, mode: Any, store: str) -> None:
         super().__init__(folder)
@@ -33,7 +33,7 @@ class Ours(Case):
 
 
 class OursInDataLoader(TorchCase):
-    """`loader.SampleDataset` with `loader.collate`."""
+    """`resizeonce.loader.SampleDataset` with `resizeonce.loader.collate`."""
 
     def dataset(self) -> Any:
         return SampleDataset(self.folder / "store.zarr")

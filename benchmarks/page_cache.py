@@ -75,7 +75,7 @@ def read_directly(folder: Path) -> float:
 class Ballast:
     """Memory that is held so that little is free.
 
-    A virtual machine tells its host which large pages are free (free page reporting), and the host takes them away.
+    A virtual machine tells its host which huge pages are free (free page reporting), and the host takes them away.
     Touching them again is ten times slower than memory is. A machine that trains has its memory full of files, and
     nothing to give away; on one that is empty, whoever takes new memory for each batch is ten times slower than it is.
     """

@@ -28,7 +28,7 @@ class MappedArray:
         spec: what the layout says of the array.
         length: number of rows.
         check_rows: whether each row's checksum is compared whenever it is read.
-        large_pages: whether to ask for large pages where the file is mapped.
+        huge_pages: whether to ask for huge pages where the file is mapped.
         content: the file's bytes where they are in memory, so that nothing is mapped.
 
     Raises:
@@ -42,7 +42,7 @@ class MappedArray:
         length: int,
         *,
         check_rows: bool = False,
-        large_pages: bool = False,
+        huge_pages: bool = False,
         content: bytes | None = None,
     ) -> None:
         self.path = path
@@ -53,7 +53,7 @@ class MappedArray:
         self._length = length
         self._check_rows = check_rows
         self._dtype = np.dtype(spec.dtype)
-        self._file = _map(path, large_pages=large_pages) if length and content is None else None
+        self._file = _map(path, huge_pages=huge_pages) if length and content is None else None
         self._bytes = self._file.bytes if self._file else np.frombuffer(content or b"", np.uint8)
         self._address: int = self._bytes.ctypes.data
         num_chunks = length if spec.row_chunks else min(length, 1)
@@ -196,9 +196,9 @@ def _content_bytes(frame: NDArray[np.uint8]) -> int:
     return -1 if width == 0 else size + 256 if width == 2 else size
 
 
-def _map(path: Path, *, large_pages: bool) -> MappedFile:
+def _map(path: Path, *, huge_pages: bool) -> MappedFile:
     try:
-        return MappedFile(path, large_pages=large_pages)
+        return MappedFile(path, huge_pages=huge_pages)
     except (OSError, ValueError) as err:
         limit = describe_limit(err) if isinstance(err, OSError) else None
         raise StoreError(f"can't map {path}: {err}; {limit or _ADVICE}") from err

@@ -1,4 +1,4 @@
-"""A torch map-style dataset over a store, for a plain `DataLoader`."""
+"""`Batch`, `SampleDataset` and `collate`: batches of a store for a plain `DataLoader`."""
 
 import copy
 import operator
@@ -78,7 +78,9 @@ class Batch(dict[str, Any]):
 
     def __missing__(self, key: object) -> Any:
         if key == 0:
-            raise KeyError("this is a batch already: give the DataLoader collate_fn=loader.collate")
+            raise KeyError(
+                "this is a batch already: give the DataLoader collate_fn=resizeonce.loader.collate"
+            )
         raise KeyError(key)
 
 
@@ -136,7 +138,7 @@ def _unpost(
 class SampleDataset(Dataset[dict[str, Any]]):
     """The samples of a store as torch tensors.
 
-    With a `DataLoader`, give it `collate_fn=loader.collate`: whole batches are read in one pass.
+    With a `DataLoader`, give it `collate_fn=resizeonce.loader.collate`: whole batches are read in one pass.
 
     Args:
         store: a store, or the path or URL of one.
@@ -144,7 +146,7 @@ class SampleDataset(Dataset[dict[str, Any]]):
         cache: where parts of a URL are kept, and how many; None for the defaults.
 
     Raises:
-        StoreError: as `loader.Store` does.
+        StoreError: as `resizeonce.loader.Store` does.
         ValueError: `tensors` names something else, or there is a cache for what is no URL.
     """
 

@@ -180,9 +180,7 @@ class OpenParts:
         return part
 
     def _part_in(self, folder: Path, digest: str) -> Part:
-        return Part(
-            folder, self._specs, digest, check_rows=self._check_rows, large_pages=self.stays_in_memory
-        )
+        return Part(folder, self._specs, digest, check_rows=self._check_rows, huge_pages=self.stays_in_memory)
 
     def max_at_once(self) -> int:
         """Return of how many parts samples may be read at once: as many as may be open, and fit into the cache."""

@@ -84,7 +84,7 @@ class Part:
         specs: what the layout says of each array, by its path.
         digest: of its attributes, as the store's root lists it.
         check_rows: whether each row's checksum is compared whenever it is read.
-        large_pages: whether rows stay in memory once they are read, and are worth large pages.
+        huge_pages: whether rows stay in memory once they are read, and are worth huge pages.
 
     Raises:
         StoreError: the part is missing, or not the one that the store's root lists.
@@ -97,12 +97,12 @@ class Part:
         digest: str,
         *,
         check_rows: bool = False,
-        large_pages: bool = False,
+        huge_pages: bool = False,
     ) -> None:
         self._folder = folder
         self._specs = specs
         self._check_rows = check_rows
-        self._large_pages = large_pages
+        self._huge_pages = huge_pages
         attributes = self._read_attributes(digest)
         self.rows: dict[Table, int] = attributes["rows"]
         self._files: dict[str, dict[str, Any]] = attributes["files"]
@@ -183,7 +183,7 @@ class Part:
             length,
             check_rows=self._check_rows,
             # Tables are read once, and as a whole.
-            large_pages=self._large_pages and spec.row_chunks,
+            huge_pages=self._huge_pages and spec.row_chunks,
             content=content,
         )
 

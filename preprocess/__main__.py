@@ -1,4 +1,4 @@
-"""The command line's entry: `resizeonce`, and `python -m preprocess`."""
+"""The command line's entry: `resizeonce`, and `python -m resizeonce.preprocess`."""
 
 import os
 import sys

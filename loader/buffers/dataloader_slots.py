@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .huge_pages import LARGE_PAGE, make_pages, map_shared, new_array
+from .huge_pages import HUGE_PAGE, make_pages, map_shared, new_array
 from .slots import ArrayLayout
 
 FREE, POSTED, LENT = 0, 1, 2
@@ -39,7 +39,7 @@ SLOTS_PER_REGION = 8
 SLOT_STRIDE = 1 << 33
 """Distance of slots in the sparse file: a larger batch goes torch's way."""
 
-_TABLE_BYTES = LARGE_PAGE
+_TABLE_BYTES = HUGE_PAGE
 _ENTRY = np.dtype([("pid", "<i8"), ("started", "<i8"), ("state", "u1", SLOTS_PER_REGION)])
 
 _numbers = count()

@@ -1,6 +1,6 @@
-"""Shared memory in large pages, where Linux gives them: each small one costs a walk through tables whenever it is reached.
+"""Shared memory in huge pages, where Linux gives them: each small one costs a walk through tables whenever it is reached.
 
-Memory of one process gets large pages on request. For shared memory there is a setting of its own, which mostly says
+Memory of one process gets huge pages on request. For shared memory there is a setting of its own, which mostly says
 never, and counts only for pages that are made by a fault: those that are put together afterwards (MADV_COLLAPSE, since
 Linux 6.1) it leaves alone. That takes an address that is a multiple of their size, in every process that maps them.
 """
@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-LARGE_PAGE = 1 << 21
-"""Bytes of a large page, on x86 and on ARM with small pages of 4 KiB. Others get small ones."""
+HUGE_PAGE = 1 << 21
+"""Bytes of a huge page, on x86 and on ARM with small pages of 4 KiB. Others get small ones."""
 
 _MADV_COLLAPSE = 25
 _MAP_FIXED = 0x10
@@ -23,12 +23,12 @@ _FAILED = ctypes.c_void_p(-1).value
 
 
 def map_shared(descriptor: int, size: int, offset: int = 0) -> NDArray[np.uint8]:
-    """Map a file, on Linux at a multiple of `LARGE_PAGE`; it stays mapped as long as a view of the result lives.
+    """Map a file, on Linux at a multiple of `HUGE_PAGE`; it stays mapped as long as a view of the result lives.
 
     Args:
         descriptor: of the file.
         size: how many bytes.
-        offset: where they begin, a multiple of `LARGE_PAGE`.
+        offset: where they begin, a multiple of `HUGE_PAGE`.
 
     Raises:
         OSError: it can't be mapped.
@@ -37,9 +37,9 @@ def map_shared(descriptor: int, size: int, offset: int = 0) -> NDArray[np.uint8]
         return np.frombuffer(mmap.mmap(descriptor, size, offset=offset), np.uint8)
     # Python has no way to say where: the file is mapped over a part of other memory, and goes together with it.
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
-    room = mmap.mmap(-1, size + LARGE_PAGE, flags=flags)
+    room = mmap.mmap(-1, size + HUGE_PAGE, flags=flags)
     whole = np.frombuffer(room, np.uint8)
-    start = -whole.ctypes.data % LARGE_PAGE
+    start = -whole.ctypes.data % HUGE_PAGE
     memory = whole[start : start + size]
     libc: Any = ctypes.CDLL(None, use_errno=True)
     libc.mmap.restype = ctypes.c_void_p
@@ -67,12 +67,12 @@ def make_pages(memory: NDArray[np.uint8]) -> None:
 
     Where it can't, for want of memory in one piece or because it is older, small ones are made when they are reached.
     """
-    if sys.platform != "linux" or memory.size < LARGE_PAGE:
+    if sys.platform != "linux" or memory.size < HUGE_PAGE:
         return
-    # A large page is put together around a small one.
-    memory[::LARGE_PAGE] = 0
+    # A huge page is put together around a small one.
+    memory[::HUGE_PAGE] = 0
     ctypes.CDLL(None).madvise(
         ctypes.c_void_p(memory.ctypes.data),
-        ctypes.c_size_t(memory.size // LARGE_PAGE * LARGE_PAGE),
+        ctypes.c_size_t(memory.size // HUGE_PAGE * HUGE_PAGE),
         ctypes.c_int(_MADV_COLLAPSE),
     )

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..format.limits import describe_limit
-from .huge_pages import LARGE_PAGE, make_pages, map_shared, new_array
+from .huge_pages import HUGE_PAGE, make_pages, map_shared, new_array
 
 MAX_STANDARD = 2
 """Highest descriptor of standard input, output and errors."""
@@ -73,7 +73,7 @@ class Slots:
     ) -> None:
         self.num_slots = num_slots
         self.slot_bytes = slot_bytes
-        size = max(-(-num_slots * slot_bytes // LARGE_PAGE), 1) * LARGE_PAGE
+        size = max(-(-num_slots * slot_bytes // HUGE_PAGE), 1) * HUGE_PAGE
         self.descriptor = -1
         if shared:
             self.descriptor = _shared_file(size) if descriptor is None else descriptor
@@ -81,7 +81,7 @@ class Slots:
         else:
             private = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
             if hasattr(mmap, "MADV_HUGEPAGE"):
-                # A kernel without large pages refuses: the small ones will do.
+                # A kernel without huge pages refuses: the small ones will do.
                 with suppress(OSError):
                     private.madvise(mmap.MADV_HUGEPAGE)
             self._memory = np.frombuffer(private, np.uint8)

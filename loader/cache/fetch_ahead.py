@@ -60,7 +60,7 @@ class FetchAhead:
             if self._num_threads == PARTS_AT_ONCE:
                 return
             self._num_threads += 1
-        threading.Thread(target=self._work, name="resizeonce-ahead", daemon=True).start()
+        threading.Thread(target=self._work, name="resizeonce-fetch-ahead", daemon=True).start()
 
     def reached(self, name: str) -> None:
         """Forget a part that is open now, and those before it: parts are reached in the order in which they are expected.

@@ -4,7 +4,6 @@ Any number of processes share a cache folder. A part is fetched by one of them w
 visible by one rename, when each of its files has been found to be the one that was published.
 """
 
-import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -19,6 +18,7 @@ from ..format.errors import FormatVersionError, StoreError
 from ..format.layout import JOB_FILE, PART_NAME, ArraySpec, Table
 from ..format.metadata import Content, parse_attributes, parse_part_attributes
 from ..format.shard import shard_path
+from ..format.user_cache import user_cache
 from ..remote.origin import normalized
 from ..remote.side_by_side import run_side_by_side
 from .arrival import check_content, check_digest, check_file
@@ -68,9 +68,8 @@ class CacheOptions:
         Raises:
             StoreError: none is given, and this user has no home directory.
         """
-        home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
         try:
-            return Path(self.folder or Path(home) / "resizeonce").expanduser().absolute()
+            return Path(self.folder or user_cache()).expanduser().absolute()
         except RuntimeError as err:
             raise StoreError(
                 "this user has no home directory for the cache of a store at a URL: give CacheOptions(folder=...), or "

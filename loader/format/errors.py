@@ -13,7 +13,7 @@
     └── StoreError               a store is missing, incomplete, damaged or another one
         └── FormatVersionError   a store of a format this version does not read
 
-Only the command line catches `PreprocessError`.
+Only the command line reports `PreprocessError` to a user.
 """
 
 

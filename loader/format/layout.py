@@ -171,7 +171,7 @@ def _text(table: Table, name: str) -> tuple[ArraySpec, ArraySpec]:
     )
 
 
-PART_NAME = re.compile(r"part-[0-9]{5,}")
+PART_NAME = re.compile("part-[0-9]{5}")
 """What `part_name` gives."""
 
 

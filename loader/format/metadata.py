@@ -14,7 +14,16 @@ from typing import Annotated, Any
 import msgspec
 
 from .errors import FormatVersionError, StoreError
-from .layout import ATTRIBUTES_KEY, FORMAT_VERSIONS, JOB_FILE, DatasetType, ImageForm, PixelForm, TensorSizes
+from .layout import (
+    ATTRIBUTES_KEY,
+    FORMAT_VERSIONS,
+    JOB_FILE,
+    PART_NAME,
+    DatasetType,
+    ImageForm,
+    PixelForm,
+    TensorSizes,
+)
 from .regular_files import TooLargeError, read_document
 
 MAX_ROOT_BYTES = 32 << 20
@@ -38,7 +47,6 @@ Rows = Annotated[int, msgspec.Meta(ge=0, le=1 << 24)]
 Bytes = Annotated[int, msgspec.Meta(ge=0, le=1 << 50)]
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 
-_PART_NAME = re.compile("part-[0-9]{5}")
 _FILE_NAME = re.compile(r"[a-z0-9_]+(?:\.[a-z0-9_]+)*")
 """Bare: it leads to no other folder."""
 _FILE_PATH = re.compile(r"[a-z0-9_]+(?:[./][a-z0-9_]+)*")
@@ -71,7 +79,7 @@ class PartEntry(msgspec.Struct, frozen=True):
     sha256: Sha256
 
     def __post_init__(self) -> None:
-        if not _PART_NAME.fullmatch(self.name):
+        if not PART_NAME.fullmatch(self.name):
             raise ValueError(f"it lists a part {self.name!r:.100}, expected a name such as 'part-00000'")
 
 

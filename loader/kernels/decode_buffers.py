@@ -1,4 +1,4 @@
-"""Room for what is decoded on its way into a batch, one for each thread and use: it stays in the processor's cache."""
+"""Buffers for rows that are decoded on their way into a batch, one for each thread and use: they stay in the processor's cache."""
 
 import threading
 from typing import Any

@@ -2,7 +2,7 @@
 
 To import numba and have it load what it keeps itself takes 0.4 s of each process that reads batches, and 30 MiB; this
 takes 25 ms. Object code is made by the first process that finds none for this processor, these sources
-and these versions, which takes some ten seconds, or by `python -m loader.kernels.warm`. It is kept where numba would keep it:
+and these versions, which takes some ten seconds, or by `python -m resizeonce.loader.kernels.warm`. It is kept where numba would keep it:
 in `NUMBA_CACHE_DIR`, else in `__pycache__` beside the sources, else in the user's cache. numba's own cache is not used: it
 notices changes only in the file of a caller.
 
@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from ..format.compiled import compiled
+from ..format.user_cache import user_cache
 
 _SOURCES = (
     "format/gradient.py",
@@ -154,12 +155,12 @@ def _digest(parts: Iterable[bytes]) -> str:
 
 def folders() -> list[Path]:
     """Return where object code may be kept, the best place first."""
-    chosen, home = os.environ.get("NUMBA_CACHE_DIR"), os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    chosen = os.environ.get("NUMBA_CACHE_DIR")
     folders = [Path(chosen)] if chosen else []
     folders.append(_FOLDER / "__pycache__")
     # Where there is no home, nothing is kept there.
     with suppress(RuntimeError):
-        folders.append(Path(home).expanduser() / "resizeonce")
+        folders.append(user_cache())
     return folders
 
 

@@ -1,6 +1,6 @@
 """The compiled loops of a batch, made where that was never done on this machine.
 
-`python -m loader.kernels.warm` does so once for all later runs, which takes some ten seconds.
+`python -m resizeonce.loader.kernels.warm` does so once for all later runs, which takes some ten seconds.
 """
 
 from .native import native_loops

@@ -25,7 +25,7 @@ Masks = Literal["every", "one"]
 
 
 class SampleStore(Protocol):
-    """What an order needs of a store; `loader.Store` is one."""
+    """What an order needs of a store; `resizeonce.loader.Store` is one."""
 
     @property
     def attributes(self) -> Mapping[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..format.layout import TENSORS
 from .index import SampleIndex
 from .interleave import Interleaving
 from .shuffle import Shuffle, hash_words
@@ -21,8 +22,6 @@ _SHUFFLE, _IMAGE, _EXPRESSION = 1, 2, 3
 
 _STRETCH = 4096
 """Positions computed at a time: a batch alone would cost nearly as much."""
-
-_TENSORS = ("pixel_values", "g_pixel_values", "prompt_masks", "masks")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +161,7 @@ class Mixture:
 def _kind(index: SampleIndex) -> tuple[object, ...]:
     """Return what samples of one batch have in common."""
     recipe = index.store.attributes["recipe"]
-    return (index.store.paired, *(recipe[tensor]["size"] for tensor in _TENSORS))
+    return (index.store.paired, *(recipe[tensor]["size"] for tensor in TENSORS))
 
 
 def _share(options: OrderOptions, sizes: Sequence[int]) -> list[int]:

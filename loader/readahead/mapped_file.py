@@ -21,14 +21,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..buffers.huge_pages import LARGE_PAGE
+from ..buffers.huge_pages import HUGE_PAGE
 from ..format.regular_files import open_regular
 from .disk_threads import DISK_THREADS
 
 _POPULATE_READ = 22
 """MADV_POPULATE_READ, of which Python has no name: fault in, as reading would, and wait until all is there."""
 
-LARGE_PAGE_SIZE = Path("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size")
+HUGE_PAGE_SIZE = Path("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size")
 
 
 class MappedFile:
@@ -36,14 +36,14 @@ class MappedFile:
 
     Args:
         path: the file, not empty.
-        large_pages: whether to ask for large pages: for files that stay in memory once they are read.
+        huge_pages: whether to ask for huge pages: for files that stay in memory once they are read.
 
     Raises:
         OSError: it can't be mapped, or is no regular file.
         ValueError: it is empty.
     """
 
-    def __init__(self, path: Path, *, large_pages: bool = False) -> None:
+    def __init__(self, path: Path, *, huge_pages: bool = False) -> None:
         descriptor = open_regular(path)
         try:
             self._map = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
@@ -54,12 +54,12 @@ class MappedFile:
         """uint8 [N]."""
         self.address: int = self.bytes.ctypes.data
         self._is_large = (
-            large_pages and has_large_faults() and self._madvise(0, len(self._map), "MADV_HUGEPAGE")
+            huge_pages and has_large_faults() and self._madvise(0, len(self._map), "MADV_HUGEPAGE")
         )
         # Of files that are someone else's, Linux does not tell what is in memory, but says that everything is.
         self._is_ours = owner == os.geteuid() or os.access(path, os.W_OK)
         self._answer = ctypes.create_string_buffer(1)
-        self._was_asked = bytearray(-(-len(self._map) // LARGE_PAGE))
+        self._was_asked = bytearray(-(-len(self._map) // HUGE_PAGE))
 
     def has_shrunk(self) -> bool:
         """Whether the file is shorter than it was when it was mapped: reading beyond its end kills the process (SIGBUS)."""
@@ -92,7 +92,7 @@ class MappedFile:
 
     def _was_asked_for(self, start: int, size: int) -> bool:
         """Whether all pages of a range were asked for before by this process; now they are."""
-        first, end = start // LARGE_PAGE, (start + size - 1) // LARGE_PAGE + 1
+        first, end = start // HUGE_PAGE, (start + size - 1) // HUGE_PAGE + 1
         was_asked = self._was_asked.find(0, first, end) < 0
         self._was_asked[first:end] = b"\1" * (end - first)
         return was_asked
@@ -126,12 +126,12 @@ def _quick_libc() -> Any:
 
 @cache
 def has_large_faults() -> bool:
-    """Whether a fault may read a large page of a file: Linux 5.18 or newer, with large pages of the usual size."""
+    """Whether a fault may read a huge page of a file: Linux 5.18 or newer, with huge pages of the usual size."""
     if sys.platform != "linux":
         return False
     try:
         release = re.match(r"(\d+)\.(\d+)", os.uname().release)
-        size = int(LARGE_PAGE_SIZE.read_text())
+        size = int(HUGE_PAGE_SIZE.read_text())
     except (OSError, ValueError):
         return False
-    return release is not None and (int(release[1]), int(release[2])) >= (5, 18) and size == LARGE_PAGE
+    return release is not None and (int(release[1]), int(release[2])) >= (5, 18) and size == HUGE_PAGE

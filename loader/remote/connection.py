@@ -8,8 +8,7 @@ import errno
 import functools
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -22,9 +21,6 @@ RETRY_SECONDS = (0.5, 2.0, 8.0)
 
 SLOW_ATTEMPTS = 2
 """How often what comes too slowly is asked for: each time it was waited for a minute."""
-
-NUM_SIDE_BY_SIDE = 16
-"""How many small questions are asked at a time: each is mostly waiting."""
 
 MISSING_FSSPEC = "a URL needs fsspec: pip install 'resizeonce[remote]'"
 
@@ -146,12 +142,6 @@ def persist(ask: Callable[[], ResultT], url: str) -> ResultT:
                 ) from err
             time.sleep(seconds)
     raise AssertionError("the last attempt returns or raises")
-
-
-def side_by_side(ask: Callable[[ItemT], ResultT], items: Iterable[ItemT]) -> Iterator[ResultT]:
-    """Yield `ask` of each item, in order; several are under way at a time."""
-    with ThreadPoolExecutor(NUM_SIDE_BY_SIDE) as pool:
-        yield from pool.map(ask, items)
 
 
 def _says_absent(err: BaseException) -> bool:

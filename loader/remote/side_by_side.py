@@ -1,12 +1,26 @@
-"""Runs actions in a few threads that never keep a process from ending."""
+"""Several questions to a server at a time: each is mostly waiting."""
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+NUM_SIDE_BY_SIDE = 16
+"""How many small questions are asked at a time: each is mostly waiting."""
+
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+
+
+def side_by_side(ask: Callable[[ItemT], ResultT], items: Iterable[ItemT]) -> Iterator[ResultT]:
+    """Yield `ask` of each item, in order; several are under way at a time."""
+    with ThreadPoolExecutor(NUM_SIDE_BY_SIDE) as pool:
+        yield from pool.map(ask, items)
 
 
 def run_side_by_side(actions: Iterable[Callable[[], None]], num_threads: int) -> None:
-    """Run actions in threads and wait for all of them; after an error no further one is begun.
+    """Run actions in threads that keep no process from ending, and wait for all; after an error no further one is begun.
 
     Raises:
         BaseException: the first error of an action.

@@ -342,5 +342,5 @@ def make_setup(order: Order, batch_size: int, options: BatchOptions, num_slots: 
 
 def _store_of(index: SampleIndex) -> Store:
     if not isinstance(index.store, Store):
-        raise ValueError(f"batches are read from a loader.Store, not from {index.store!r}")
+        raise ValueError(f"batches are read from a resizeonce.loader.Store, not from {index.store!r}")
     return index.store

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from ..readahead.disk_threads import DISK_THREADS
 from .worker import Setup, Task
 
-EARLY_BYTES = 1 << 29
+FIRST_BYTES = 1 << 29
 """Size of the batches that are asked for at most, in memory."""
 
-EARLY_BYTES_THAT_STAY = 1 << 32
+FIRST_BYTES_THAT_STAY = 1 << 32
 """The same for stores that stay in memory once they are read; a fast disk reads about as much meanwhile."""
 
 MAX_BATCHES = 64
@@ -22,7 +22,7 @@ MAX_WAITING = 16
 _CLOSE_SECONDS = 5
 
 
-class EarlyReader:
+class FirstBatchesReader:
     """Asks the system for the rows of some batches, in their order, in a thread of its own.
 
     Args:
@@ -34,7 +34,9 @@ class EarlyReader:
         self._tasks = tasks
         self._is_over = threading.Event()
         own: Setup = pickle.loads(pickle.dumps(setup))
-        self._thread = threading.Thread(target=self._read, args=(own,), name="resizeonce-early", daemon=True)
+        self._thread = threading.Thread(
+            target=self._read, args=(own,), name="resizeonce-first-batches", daemon=True
+        )
         self._thread.start()
 
     def end(self) -> None:
@@ -65,10 +67,10 @@ def prefetch(task: Task, setup: Setup) -> None:
     setup.rows_of(task).prefetch(setup.tensors)
 
 
-def count_early(setup: Setup) -> int:
+def count_first_batches(setup: Setup) -> int:
     """Return how many batches to read early, 0 where a store is not on this machine: its parts are fetched ahead."""
     if not all(store.is_local for store in setup.stores):
         return 0
     stay = all(store.stays_in_memory for store in setup.stores)
     # A batch is larger in memory than on disk, so this is a little less than is allowed.
-    return min((EARLY_BYTES_THAT_STAY if stay else EARLY_BYTES) // setup.slot_bytes, MAX_BATCHES)
+    return min((FIRST_BYTES_THAT_STAY if stay else FIRST_BYTES) // setup.slot_bytes, MAX_BATCHES)

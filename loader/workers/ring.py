@@ -18,7 +18,7 @@ from ..buffers.slots import Slots
 from ..compact import CompactBatch
 from ..fill import BatchRows, SampleError
 from ..order.plan import EpochPlan
-from .first_batches import EarlyReader, count_early
+from .first_batches import FirstBatchesReader, count_first_batches
 from .launch import Worker, end_workers, start_workers
 from .worker import Failure, Setup, Task, fill_slot
 
@@ -55,7 +55,7 @@ class Ring:
         self._tasks: Iterator[Task] = iter(())
         # The epoch of which batches are filled already, while none is under way.
         self._coming: EpochPlan | None = None
-        self._early: EarlyReader | None = None
+        self._early: FirstBatchesReader | None = None
         self._is_new = True
         self._pin_memory = pin_memory
         self.is_closed = False
@@ -107,8 +107,8 @@ class Ring:
         self._workers = self._start_workers()
         tasks = self._all_tasks(plan)
         if self._workers:
-            first = list(islice(tasks, min(count_early(self._setup), len(plan))))
-            self._early = EarlyReader(self._setup, first)
+            first = list(islice(tasks, min(count_first_batches(self._setup), len(plan))))
+            self._early = FirstBatchesReader(self._setup, first)
             tasks = chain(first, tasks)
         # Here, while workers start: when they read, free memory is no longer in one piece.
         self._slots.make_pages()

@@ -34,7 +34,6 @@ from PIL import Image
 
 from ..errors import RecordError
 
-_START_OF_IMAGE = 0xD8
 _START_OF_SCAN = 0xDA
 _END_OF_IMAGE = 0xD9
 _QUANTISATION = 0xDB

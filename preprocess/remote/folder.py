@@ -1,7 +1,7 @@
 """A folder that can be written to, in any of fsspec's file systems; what a store is published to.
 
 No rename is relied on: object stores have none. What is written is asked for its size afterwards, and everything is
-tried again after trouble, as in `connection`; there an error is of a raw dataset, here of a store.
+tried again after trouble, as in `loader.remote.connection`; there an error is of a raw dataset, here of a store.
 """
 
 import base64

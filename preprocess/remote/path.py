@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from ...loader.format.errors import SourceError
-from ...loader.remote.connection import Connection, connect, persist, side_by_side
+from ...loader.remote.connection import Connection, connect, persist
 from ...loader.remote.protocol import NoRangesError, Sink, Status, shown
+from ...loader.remote.side_by_side import side_by_side
 from ..errors import MissingFileError, RecordError
 
 BLOCK_BYTES = 1 << 24

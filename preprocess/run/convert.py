@@ -24,7 +24,7 @@ from ..sources.base import Scene, Source
 from ..sources.registry import open_dataset
 from ..store.attempts import FORECAST, Attempt, have_died, sweep_attempts
 from ..store.filesystem import writing
-from ..store.lock import locked, preparing
+from ..store.lock import held, preparing
 from ..store.part_writer import PartSummary, RejectedError
 from ..store.plan import Plan, describe_job, read_plan
 from ..store.removal import check_removable
@@ -73,7 +73,7 @@ def convert(
             # Before there is a lock: in a folder of somebody else nothing is touched.
             with writing(folder):
                 check_removable(folder)
-        with locked(folder):
+        with held(folder):
             died = sweep_attempts(folder)
             plan, scenes = destination.plan(conversion.job, conversion.source, run)
             if plan is None:
@@ -125,7 +125,7 @@ def convert_range(
             plan, _ = plan_run(folder, conversion.job, conversion.source, overwrite=False, append=run.append)
             if plan is None:
                 return _nothing_to_do(conversion)
-        with locked(folder, shared=True):
+        with held(folder, shared=True):
             with preparing(folder):
                 plan, scenes = destination.plan(conversion.job, conversion.source, run)
             if plan is None:
@@ -153,7 +153,7 @@ def finish(out: Path | str, scratch: Path | str | None = None) -> Report:
     out = destination.folder
     if destination.store == out and not out.is_dir():
         raise StoreError(f"{out} is no store: there is no such folder")
-    with locked(out):
+    with held(out):
         plan, summaries = destination.written_parts()
         attributes = destination.clean() if plan is None else destination.finish(plan, summaries)
     return _report(destination, attributes, started, "", was_complete=plan is None)

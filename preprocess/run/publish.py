@@ -8,7 +8,6 @@ A remote part is there once its `zarr.json` is, which is uploaded last of its fi
 """
 
 import hashlib
-import os
 import shutil
 import tempfile
 import threading
@@ -30,7 +29,8 @@ from ...loader.format.metadata import (
     parse_part_attributes,
     read_part_attributes,
 )
-from ...loader.remote.connection import side_by_side
+from ...loader.format.user_cache import user_cache
+from ...loader.remote.side_by_side import side_by_side
 from ..remote.folder import RemoteFolder
 from ..remote.path import local_path
 from ..sources.base import Source
@@ -399,16 +399,14 @@ def open_destination(out: Path | str, scratch: Path | str | None = None) -> Dest
 
 def staging_folder(url: str, scratch: Path | str | None) -> Path:
     """Return the folder in which the same command finds again what was staged for a URL."""
-    parent = Path(scratch) if scratch is not None else _cache_folder() / "resizeonce" / "staging"
+    parent = Path(scratch) if scratch is not None else _cache_folder() / "staging"
     address = url.rstrip("/")
     return parent / f"{address.rpartition('/')[2]}-{hashlib.sha256(address.encode()).hexdigest()[:16]}"
 
 
 def _cache_folder() -> Path:
-    if caches := os.environ.get("XDG_CACHE_HOME"):
-        return Path(caches)
     try:
-        return Path.home() / ".cache"
+        return user_cache()
     except RuntimeError:
         # A user without a home, as in some containers.
-        return Path(tempfile.gettempdir())
+        return Path(tempfile.gettempdir()) / "resizeonce"

@@ -39,7 +39,7 @@ from .files.names import name_advice
 from .files.openimages_csv import Row, Rows, read_classes
 from .files.picture_folder import check_folder, list_if_possible
 from .files.raw_files import RawPath, describe_absent, file_digest, read_file, resolve_inside
-from .records import Frame, Mask, Record, Reject, Skip, printable
+from .records import Frame, Mask, Record, Reject, Skip, encodable
 
 MAX_BITMAP_PIXELS = 1 << 30
 """How many pixels the masks of one image may have together: each takes a byte while the image is converted."""
@@ -199,9 +199,9 @@ class OpenImagesSource:
         for entry in list_if_possible(self._root / images):
             path = f"{images}/{entry.name}"
             if kind := kind_anywhere(entry.name):
-                unread.add(kind, printable(path))
+                unread.add(kind, encodable(path))
             elif is_folder(entry):
-                unread.add(_NESTED, printable(path))
+                unread.add(_NESTED, encodable(path))
         known = set(self._rows.mask_names())
         masks = self._options.path(self._options.masks)
         folders = [masks]
@@ -211,9 +211,9 @@ class OpenImagesSource:
                 if folder == masks and len(entry.name) == 1 and is_folder(entry):
                     folders.append(path)
                 elif not is_system_file(entry.name) and is_folder(entry):
-                    unread.add(_NESTED, printable(path))
+                    unread.add(_NESTED, encodable(path))
                 elif entry.name not in known or is_system_file(entry.name):
-                    unread.look_at(entry.name, printable(path))
+                    unread.look_at(entry.name, encodable(path))
         return unread
 
     def fingerprint(self) -> dict[str, str]:

@@ -15,7 +15,7 @@ from ..decode.segmentation import Bitmap, Rle
 from ..errors import RecordError
 
 
-def printable(text: str) -> str:
+def encodable(text: str) -> str:
     """Return a text with bytes that are no UTF-8 spelt out, as a file's name may have them, so that it can be written."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
@@ -54,7 +54,7 @@ class Reject:
     def __post_init__(self) -> None:
         # Names on disk need be no UTF-8, and a reason may quote one: the list of rejects must be writable all the same.
         for name in ("key", "path", "reason"):
-            object.__setattr__(self, name, printable(getattr(self, name)))
+            object.__setattr__(self, name, encodable(getattr(self, name)))
 
     @classmethod
     def from_error(cls, error: RecordError, key: str, path: str) -> "Reject":
@@ -71,7 +71,7 @@ class Skip:
     count: int = 1
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "reason", printable(self.reason))
+        object.__setattr__(self, "reason", encodable(self.reason))
 
 
 DAMAGE_ACCEPTED = "damage of pictures that were accepted"

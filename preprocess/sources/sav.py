@@ -53,7 +53,7 @@ from .files.leftovers import ARCHIVE, LeftOut, archive_stem, describe_skips, suf
 from .files.mp4_frames import MISSING_DECODER, ExtractedFrames, Frames, VideoFile, can_decode_video
 from .files.raw_files import RawPath, file_digest, is_folder_there, listing_digest, read_file
 from .files.sav_masklets import Masklet, frame_key, read_folders, read_json
-from .records import Frame, Mask, Pair, Record, Reject, Skip, printable
+from .records import Frame, Mask, Pair, Record, Reject, Skip, encodable
 
 _KINDS = {"manual": "_manual.json", "auto": "_auto.json", "mp4": ".mp4"}
 
@@ -372,7 +372,7 @@ class SavSource:
                 # The fingerprint says so.
                 continue
             for name in names:
-                path = printable(f"{folder}/{name}")
+                path = encodable(f"{folder}/{name}")
                 if not self._unread.look_at(name, path) and name not in known:
                     self._unread.add(f"entry of {folder} that belongs to no video here, not read", path)
 

@@ -14,7 +14,7 @@ LOCK_FILE = ".lock"
 
 
 @contextmanager
-def locked(store: Path, *, shared: bool = False) -> Iterator[None]:
+def held(store: Path, *, shared: bool = False) -> Iterator[None]:
     """Hold a store, which is made if need be; the lock of a dead run is gone with its process.
 
     Args:

@@ -4,7 +4,7 @@ Engines differ in speed only, so a store does not say which one made it. Whether
 bytes on this machine, with these builds, is looked at before it is used; what fails falls back to Pillow, and
 `Engine.description` says so.
 
-`python -m preprocess.tensors.engine` does that look, which also compiles the loops once for all later runs.
+`python -m resizeonce.preprocess.tensors.engine` does that look, which also compiles the loops once for all later runs.
 """
 
 from collections.abc import Callable

@@ -50,46 +50,19 @@ def make_grid(height: int, width: int, rows: NDArray[np.int64], columns: NDArray
     return Grid(height, np.searchsorted(rows, np.arange(height + 1)), _read_only(columns))
 
 
-def sample_grid(
-    runs: NDArray[np.int64], grid: Grid, out: NDArray[np.bool_] | None = None
-) -> NDArray[np.bool_]:
+def sample_grid(runs: NDArray[np.int64], grid: Grid) -> NDArray[np.bool_]:
     """Return the mask at a grid of pixels, as `Rle.sample` does; grids are worth keeping, images have few sizes.
 
     Args:
         runs: int64 [R], each >= 0, together as many as the grid's mask has pixels.
         grid: M rows and N columns of it.
-        out: bool [M, N], contiguous, to write the result to.
 
     Returns:
-        bool [M, N]; `out` if it was given.
+        bool [M, N].
     """
-    sampled = _check_out(out, (int(grid.first_sample[-1]), grid.columns.size))
+    sampled = np.zeros((int(grid.first_sample[-1]), grid.columns.size), np.bool_)
     _sample(_read_only(runs), grid.height, grid.first_sample, grid.columns, sampled.view(np.uint8))
     return sampled
-
-
-def sample_runs(
-    runs: NDArray[np.int64],
-    height: int,
-    width: int,
-    rows: NDArray[np.int64],
-    columns: NDArray[np.int64],
-    out: NDArray[np.bool_] | None = None,
-) -> NDArray[np.bool_]:
-    """Return the mask at a grid of pixels, as `Rle.sample` does.
-
-    Args:
-        runs: int64 [R], each >= 0, together height x width.
-        height: rows of the mask.
-        width: columns of the mask.
-        rows: int64 [M], ascending, 0..height - 1; may repeat.
-        columns: int64 [N], ascending, 0..width - 1; may repeat.
-        out: bool [M, N], contiguous, to write the result to.
-
-    Returns:
-        bool [M, N]; `out` if it was given.
-    """
-    return sample_grid(runs, make_grid(height, width, rows, columns), out)
 
 
 def cover_runs(
@@ -97,7 +70,6 @@ def cover_runs(
     height: int,
     width: int,
     size: int,
-    out: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.bool_]:
     """Return the cells of which at least half is covered, or else the most covered one, if any is.
 
@@ -108,23 +80,13 @@ def cover_runs(
         height: rows of the mask.
         width: columns of the mask.
         size: cells along each side.
-        out: bool [size, size], contiguous, to write the result to.
 
     Returns:
-        bool [size, size]; `out` if it was given.
+        bool [size, size].
     """
-    cells = _check_out(out, (size, size))
+    cells = np.zeros((size, size), np.bool_)
     _cover(_read_only(runs), height, width, cells.view(np.uint8))
     return cells
-
-
-def _check_out(out: NDArray[np.bool_] | None, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    if out is None:
-        return np.zeros(shape, np.bool_)
-    if out.shape != shape or out.dtype != np.bool_ or not out.flags.carray:
-        raise ValueError(f"out must be writeable, contiguous bool {shape}, found {out.dtype} {out.shape}")
-    out.fill(False)
-    return out
 
 
 def _read_only(array: NDArray[np.int64]) -> NDArray[np.int64]:

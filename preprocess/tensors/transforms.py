@@ -1,7 +1,7 @@
 """The four tensors of a sample, each made directly from the original: pure functions, arrays in, arrays out.
 
 No function here takes the output of another one that resizes: that is the bug this project exists to make
-impossible. Which filter makes which tensor is the recipe's choice (`preprocess.config`).
+impossible. Which filter makes which tensor is the recipe's choice (`preprocess.tensors.recipe`).
 
 Filters for masks, by the pixel of an H x W mask that cell (i, j) of an S x S grid shows:
 

@@ -16,7 +16,7 @@ from pycocotools import mask as coco_mask
 from ...loader.format.layout import IMAGENET_MEAN, IMAGENET_STD
 from ..decode.segmentation import Bitmap, Rle
 from ..errors import RecordError
-from ..remote.scratch import local_file
+from ..remote.local_copies import local_file
 from ..sources.files.raw_files import RawPath
 
 FILTERS = {

@@ -1,4 +1,4 @@
-"""Damaged raw datasets give a reject, a right sample or an error said on purpose. The long form is `make fuzz`."""
+"""Damaged raw datasets give a reject, a right sample or an error said on purpose. The long form is `make fuzz-inputs`."""
 
 from pathlib import Path
 from random import Random

@@ -222,7 +222,7 @@ def test_importing_the_loader_pulls_in_no_converter() -> None:
 def test_what_needs_only_numpy_does_not_wait_for_torch() -> None:
     command = "import sys, resizeonce.loader as loader; loader.Store; loader.Order; loader.SampleIndex; print(*sorted(sys.modules))"
     found = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
-    assert not {name.partition(".")[0] for name in found.stdout.split()} & {"torch", "numba"}
+    assert not {name.partition(".")[0] for name in found.stdout.split()} & {"torch", "numba", "fsspec"}
 
 
 def test_reading_a_batch_imports_no_zarr(store: Path) -> None:

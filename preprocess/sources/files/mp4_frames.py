@@ -21,8 +21,8 @@ import numpy as np
 
 from ...decode.images import MAX_IMAGE_PIXELS, ImageDecoder, Picture, Size
 from ...errors import MisfitError, RecordError
-from ...remote.scratch import local_file
-from ..records import printable
+from ...remote.local_copies import local_file
+from ..records import encodable
 from .contents import HEAD_BYTES, check_content
 from .folder_tree import scan_folder
 from .footage import Footage, check_frames, check_video, describe_misfit, has_usual_difference
@@ -103,7 +103,7 @@ class ExtractedFrames:
         self._numbers = {number for number in numbers if f"{number:05d}.jpg" in names}
         unread = LeftOut(_kind_of)
         for name in names - {f"{number:05d}.jpg" for number in self._numbers}:
-            unread.look_at(name, printable(name))
+            unread.look_at(name, encodable(name))
         self.skips = unread.skips
         """What lies in the folder and is not read."""
 

@@ -20,7 +20,7 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from ...errors import RecordError
-from ...remote.scratch import local_file
+from ...remote.local_copies import local_file
 from .contents import HEAD_BYTES, check_content
 from .raw_files import RawPath, check_file
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from ....loader.format.errors import SourceError
 from ...errors import RecordError
-from ...remote.scratch import local_file
+from ...remote.local_copies import local_file
 from ..records import Reject
 from .contents import HEAD_BYTES, check_content, check_text
 from .raw_files import RawPath, check_file, read_file

@@ -9,8 +9,8 @@ from typing import TypeAlias
 from ....loader.format.errors import SourceError
 from ...decode.images import MAX_IMAGE_BYTES
 from ...errors import MissingFileError, RecordError
+from ...remote.local_copies import local_file
 from ...remote.path import RemotePath
-from ...remote.scratch import local_file
 from .contents import check_content
 
 RawPath: TypeAlias = Path | RemotePath

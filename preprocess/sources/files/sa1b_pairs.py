@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....loader.format.errors import SourceError
-from ....loader.remote.connection import side_by_side
+from ....loader.remote.side_by_side import side_by_side
 from ...errors import RecordError
 from ...remote.path import RemotePath
-from ..records import Reject, printable
+from ..records import Reject, encodable
 from .folder_tree import Folders, is_folder, scan_folder
 from .leftovers import (
     COMPRESSED_SUFFIXES,
@@ -51,7 +51,7 @@ class RawFile:
     @property
     def path(self) -> str:
         """Path to print, such as "sa_000000.tar/sa_1.jpg"."""
-        return printable(f"{self.tar}/{self.name}" if self.tar else self.name)
+        return encodable(f"{self.tar}/{self.name}" if self.tar else self.name)
 
     def read(self, root: RawPath, limit: int) -> bytes:
         """Return its bytes.
@@ -123,7 +123,7 @@ class Pairs:
                     name = f"{prefix}{entry.name}"
                     is_link = entry.is_symlink() and is_folder(entry)
                     if is_link or entry.is_dir(follow_symlinks=False):
-                        if self.unread.look_at_folder(entry.name, printable(name)):
+                        if self.unread.look_at_folder(entry.name, encodable(name)):
                             continue
                         if reason := folders.add(name, depth + 1, is_link):
                             self._reject("sa1b", name, reason)
@@ -160,7 +160,7 @@ class Pairs:
         for path in archives:
             folder, slash, name = path.rpartition("/")
             if f"{folder}{slash}{archive_stem(name)}" in read:
-                self.unread.add(_UNPACKED, printable(path))
+                self.unread.add(_UNPACKED, encodable(path))
             else:
                 self._reject("sa1b", path, _why_unreadable(name))
 
@@ -179,14 +179,14 @@ class Pairs:
         for member in members:
             folder, _, name = member.name.rpartition("/")
             if any(is_system_file(part) for part in member.name.split("/")):
-                self.unread.add(SYSTEM_FILE, printable(f"{tar}/{member.name}"))
+                self.unread.add(SYSTEM_FILE, encodable(f"{tar}/{member.name}"))
             elif not _is_ours(name) and archive_stem(name):
                 reason = (
                     "an archive within a tar, which is not looked into: extract the outer tar, then this one"
                 )
                 self._reject("sa1b", f"{tar}/{member.name}", reason)
             elif not _is_ours(name):
-                path = printable(f"{tar}/{member.name}")
+                path = encodable(f"{tar}/{member.name}")
                 if not self.unread.look_at(name, path):
                     # Tars are published with pairs alone: it may be one whose name is damaged.
                     self.unread.add(_UNKNOWN, path)
@@ -213,10 +213,10 @@ class Pairs:
                 column.append(value)
         elif _is_ours(name):
             self._reject(
-                f"sa1b/{printable(name)}", path, "the name is not sa_<image id>.jpg or .json, a plain number"
+                f"sa1b/{encodable(name)}", path, "the name is not sa_<image id>.jpg or .json, a plain number"
             )
         else:
-            self.unread.look_at(name, printable(path))
+            self.unread.look_at(name, encodable(path))
 
     def _sort(self, table: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the rows by image id, place, suffix and offset; the same whatever order the disk lists."""
@@ -265,7 +265,7 @@ class Pairs:
         self._reject(f"sa1b/sa_{row[0]}", self._file(row).path, reason)
 
     def _reject(self, key: str, path: str, reason: str) -> None:
-        self.rejects.append(Reject(printable(key), printable(path), "index", reason))
+        self.rejects.append(Reject(encodable(key), encodable(path), "index", reason))
 
 
 def _find_apart(alone: NDArray[np.int64], paired: NDArray[np.int64]) -> NDArray[np.bool_]:

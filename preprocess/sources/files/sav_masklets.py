@@ -15,7 +15,7 @@ import msgspec
 from ...decode.images import Size, decode_bitmap
 from ...decode.segmentation import Bitmap, Rle, parse_rle
 from ...errors import RecordError, SegmentationError
-from ..records import Reject, Skip, printable
+from ..records import Reject, Skip, encodable
 from .folder_tree import scan_folder
 from .footage import FRAMES_PER_ANNOTATION, USUAL_DIFFERENCE, Footage, is_turned, num_annotated
 from .json_files import decode_json
@@ -122,7 +122,7 @@ def read_folders(root: RawPath, path: str, key: str) -> Iterator[Footage | Maskl
             continue
         if not is_text(object_id):
             reason = "the folder's name is no UTF-8, so it can't stand in a store: rename it"
-            objects.append(Reject(f"{key}/{printable(object_id)}", printable(folder), "mask", reason))
+            objects.append(Reject(f"{key}/{encodable(object_id)}", encodable(folder), "mask", reason))
             continue
         masks: dict[int, Callable[[], Rle | Bitmap]] = {}
         try:
@@ -142,7 +142,7 @@ def read_folders(root: RawPath, path: str, key: str) -> Iterator[Footage | Maskl
                 numbers.add(number)
             if not is_number or number % FRAMES_PER_ANNOTATION:
                 reason = "expected a mask named by its video frame, 00000.png, 00004.png, ..."
-                objects.append(Reject(f"{key}/{object_id}", printable(f"{folder}/{name}"), "mask", reason))
+                objects.append(Reject(f"{key}/{object_id}", encodable(f"{folder}/{name}"), "mask", reason))
             else:
                 masks[number // FRAMES_PER_ANNOTATION] = partial(_decode_png, root, f"{folder}/{name}")
         objects.append(Masklet(object_id, folder, masks, in_folder=True))

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 import pytest
 
-from resizeonce.loader.buffers.huge_pages import LARGE_PAGE, make_pages, map_shared, new_array
+from resizeonce.loader.buffers.huge_pages import HUGE_PAGE, make_pages, map_shared, new_array
 from resizeonce.loader.buffers.slots import ArrayLayout, Pool, Slots
 
 LAYOUT = {"image": ((4, 3, 5, 5), "uint8"), "mask": ((4, 7, 9), "float32")}
@@ -35,27 +35,27 @@ def test_arrays_lie_apart_and_begin_at_pages() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems map files where they like")
 def test_another_process_sees_what_is_written_at_an_offset_and_both_are_aligned() -> None:
     descriptor = os.memfd_create("test")
-    os.ftruncate(descriptor, 4 * LARGE_PAGE)
-    memory = map_shared(descriptor, 2 * LARGE_PAGE, LARGE_PAGE)
+    os.ftruncate(descriptor, 4 * HUGE_PAGE)
+    memory = map_shared(descriptor, 2 * HUGE_PAGE, HUGE_PAGE)
     make_pages(memory)
     memory[:] = np.arange(memory.size) % 251
     script = (
-        "import sys, numpy as np; from resizeonce.loader.buffers.huge_pages import LARGE_PAGE, map_shared; "
-        "m = map_shared(int(sys.argv[1]), 2 * LARGE_PAGE, LARGE_PAGE); "
-        "assert m.ctypes.data % LARGE_PAGE == 0 and (m == np.arange(m.size) % 251).all(); m[5] = 255"
+        "import sys, numpy as np; from resizeonce.loader.buffers.huge_pages import HUGE_PAGE, map_shared; "
+        "m = map_shared(int(sys.argv[1]), 2 * HUGE_PAGE, HUGE_PAGE); "
+        "assert m.ctypes.data % HUGE_PAGE == 0 and (m == np.arange(m.size) % 251).all(); m[5] = 255"
     )
     subprocess.run([sys.executable, "-c", script, str(descriptor)], pass_fds=[descriptor], check=True)
-    assert memory.ctypes.data % LARGE_PAGE == 0
+    assert memory.ctypes.data % HUGE_PAGE == 0
     assert memory[5] == 255
-    assert os.pread(descriptor, 6, LARGE_PAGE)[5] == 255
+    assert os.pread(descriptor, 6, HUGE_PAGE)[5] == 255
     os.close(descriptor)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone has large pages on request")
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone has huge pages on request")
 def test_memory_whose_pages_were_made_is_empty_also_after_its_file_is_closed() -> None:
     descriptor = os.memfd_create("test")
-    os.ftruncate(descriptor, 3 * LARGE_PAGE)
-    memory = map_shared(descriptor, 3 * LARGE_PAGE)
+    os.ftruncate(descriptor, 3 * HUGE_PAGE)
+    memory = map_shared(descriptor, 3 * HUGE_PAGE)
     os.close(descriptor)
     make_pages(memory)
     assert not memory.any()
@@ -63,7 +63,7 @@ def test_memory_whose_pages_were_made_is_empty_also_after_its_file_is_closed() -
 
 def test_memory_that_can_not_be_mapped_is_an_error() -> None:
     with pytest.raises(OSError, match=r"map|descriptor"):
-        map_shared(-1, LARGE_PAGE)
+        map_shared(-1, HUGE_PAGE)
 
 
 @pytest.mark.parametrize("shared", [True, False])

@@ -18,7 +18,7 @@ from resizeonce.loader.order.mixture import Picks
 from resizeonce.loader.part import Part
 from resizeonce.loader.workers import first_batches
 from resizeonce.loader.workers.batch_loader import BatchOptions, make_setup
-from resizeonce.loader.workers.first_batches import EarlyReader
+from resizeonce.loader.workers.first_batches import FirstBatchesReader
 from resizeonce.loader.workers.launch import Worker
 from resizeonce.loader.workers.worker import Setup, Task
 
@@ -49,7 +49,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
 @pytest.fixture
 def unended(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first batch ends nothing: all that was asked for comes, however fast the workers are."""
-    monkeypatch.setattr(EarlyReader, "end", lambda _: None)
+    monkeypatch.setattr(FirstBatchesReader, "end", lambda _: None)
 
 
 def one_pick(sample: int) -> Picks:
@@ -57,7 +57,7 @@ def one_pick(sample: int) -> Picks:
 
 
 def threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name == "resizeonce-early"]
+    return [thread.name for thread in threading.enumerate() if thread.name == "resizeonce-first-batches"]
 
 
 def order_of(store: Store) -> Order:
@@ -89,7 +89,7 @@ def test_no_more_is_asked_for_than_is_allowed(
 ) -> None:
     asked.may_go_on.set()
     loader = make_loader(store)
-    monkeypatch.setattr(first_batches, "EARLY_BYTES_THAT_STAY", 2 * setup_of(store).slot_bytes + 1)
+    monkeypatch.setattr(first_batches, "FIRST_BYTES_THAT_STAY", 2 * setup_of(store).slot_bytes + 1)
     list(loader)
     loader.close()
     assert asked.samples == [[0, 1], [2, 3]]
@@ -109,10 +109,10 @@ def test_the_first_batch_that_comes_ends_it(store: Path, asked: Asked) -> None:
 def test_more_is_read_early_of_stores_that_stay_in_memory(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    setup = dataclasses.replace(setup_of(store), slot_bytes=first_batches.EARLY_BYTES // 3)
-    assert first_batches.count_early(setup) == 24
+    setup = dataclasses.replace(setup_of(store), slot_bytes=first_batches.FIRST_BYTES // 3)
+    assert first_batches.count_first_batches(setup) == 24
     monkeypatch.setattr(setup.stores[0], "stays_in_memory", False)
-    assert first_batches.count_early(setup) == 3
+    assert first_batches.count_first_batches(setup) == 3
 
 
 @pytest.mark.usefixtures("unended")
@@ -130,7 +130,7 @@ def test_it_waits_while_much_waits_for_the_disk(
 
 def test_closing_ends_it_after_the_batch_that_it_is_at(store: Path, asked: Asked) -> None:
     tasks = [Task(number, -1, one_pick(number)) for number in range(3)]
-    reader = EarlyReader(setup_of(store), tasks)
+    reader = FirstBatchesReader(setup_of(store), tasks)
     assert asked.came.wait(60)
     assert threads()
     timer = threading.Timer(0.2, asked.may_go_on.set)
@@ -173,7 +173,7 @@ def test_a_damaged_part_is_met_by_who_reads_it(tmp_path: Path) -> None:
 def test_it_may_be_closed_in_its_own_thread_where_loaders_are_collected_too(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    readers: list[EarlyReader] = []
+    readers: list[FirstBatchesReader] = []
     is_there, closed = threading.Event(), []
 
     def close(*_: object) -> None:
@@ -183,10 +183,10 @@ def test_it_may_be_closed_in_its_own_thread_where_loaders_are_collected_too(
 
     monkeypatch.setattr(first_batches, "prefetch", close)
     task = Task(0, 0, one_pick(0))
-    readers.append(EarlyReader(setup_of(store), [task, task]))
+    readers.append(FirstBatchesReader(setup_of(store), [task, task]))
     is_there.set()
     for thread in threading.enumerate():
-        if thread.name == "resizeonce-early":
+        if thread.name == "resizeonce-first-batches":
             thread.join(60)
     assert closed == [1]
 
@@ -202,10 +202,10 @@ def test_a_ring_closes_its_workers_and_memory_whatever_goes_wrong(
     list(loader)
     ((slots, (worker,)),) = started
 
-    def fail(_: EarlyReader) -> None:
+    def fail(_: FirstBatchesReader) -> None:
         raise RuntimeError("cannot close")
 
-    monkeypatch.setattr(EarlyReader, "close", fail)
+    monkeypatch.setattr(FirstBatchesReader, "close", fail)
     with pytest.raises(RuntimeError, match="cannot close"):
         loader.close()
     with pytest.raises(RuntimeError, match="died"):
@@ -243,4 +243,7 @@ def test_it_keeps_no_part_open(store: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_tiny_batches_do_not_keep_the_trainer_waiting(store: Path) -> None:
     setup = setup_of(store)
-    assert first_batches.count_early(dataclasses.replace(setup, slot_bytes=4096)) == first_batches.MAX_BATCHES
+    assert (
+        first_batches.count_first_batches(dataclasses.replace(setup, slot_bytes=4096))
+        == first_batches.MAX_BATCHES
+    )

@@ -16,7 +16,7 @@ from resizeonce.preprocess.cli_text import range_lines
 from resizeonce.preprocess.errors import ConfigError
 from resizeonce.preprocess.run.convert import RunOptions, convert, convert_range, finish
 from resizeonce.preprocess.run.part_range import PartRange, describe_numbers
-from resizeonce.preprocess.store.lock import locked
+from resizeonce.preprocess.store.lock import held
 
 
 @given(st.integers(0, 300), st.integers(0, 300), st.integers(1, 50))
@@ -112,12 +112,12 @@ def test_shares_keep_a_whole_run_and_finish_out_while_they_last(tmp_path: Path) 
     root = coco_root(tmp_path)
     out = tmp_path / "out"
     convert_range(coco_config(), root, out, PartRange(1, 2))
-    with locked(out, shared=True):
+    with held(out, shared=True):
         for run in (lambda: convert(coco_config(), root, out), lambda: finish(out)):
             with pytest.raises(StoreError, match="another run is writing"):
                 run()
         convert_range(coco_config(), root, out, PartRange(2, 2))
-    with locked(out), pytest.raises(StoreError, match="another run is writing"):
+    with held(out), pytest.raises(StoreError, match="another run is writing"):
         convert_range(coco_config(), root, out, PartRange(2, 2))
     assert finish(out).attributes["totals"]["images"] == 5
 

@@ -15,7 +15,7 @@ from resizeonce.preprocess.decode import segmentation
 from resizeonce.preprocess.decode.counts_loops import decompress_counts
 from resizeonce.preprocess.decode.segmentation import Bitmap, Rle, parse_rle
 from resizeonce.preprocess.errors import SegmentationError
-from resizeonce.preprocess.tensors.rle import cover_runs, sample_runs
+from resizeonce.preprocess.tensors.rle import cover_runs, make_grid, sample_grid
 from resizeonce.preprocess.tensors.transforms import pillow_positions, resize_mask, torch_positions
 
 SIDES = st.integers(1, 12) | st.integers(1, 90)
@@ -48,7 +48,7 @@ def test_samples_are_the_masks_pixels(height: int, width: int, size: int, part: 
     runs = runs_of(mask)
     for positions in (pillow_positions, torch_positions):
         rows, columns = positions(height, size), positions(width, size)
-        sampled = sample_runs(runs, height, width, rows, columns)
+        sampled = sample_grid(runs, make_grid(height, width, rows, columns))
         assert np.array_equal(sampled, mask[rows[:, None], columns])
         assert np.array_equal(sampled, Rle(height, width, runs).sample(rows, columns))
 
@@ -122,22 +122,12 @@ def test_empty_runs_between_long_ones_change_nothing() -> None:
     runs = np.array([0, 0, 5, 3, 0, 4, 0, 0, 8])
     mask = Rle(5, 4, runs)
     rows, columns = np.arange(5), np.arange(4)
-    assert np.array_equal(sample_runs(runs, 5, 4, rows, columns), mask.decode())
+    assert np.array_equal(sample_grid(runs, make_grid(5, 4, rows, columns)), mask.decode())
     assert np.array_equal(cover_runs(runs, 5, 4, 3), resize_mask(mask, 3, "cover"))
-
-
-def test_out_is_overwritten_and_returned() -> None:
-    mask = draw(50, 60, 0.3, 1)
-    rows, columns = pillow_positions(50, 32), pillow_positions(60, 32)
-    out = np.ones((32, 32), np.bool_)
-    assert sample_runs(runs_of(mask), 50, 60, rows, columns, out) is out
-    assert np.array_equal(out, mask[rows[:, None], columns])
-    with pytest.raises(ValueError, match="out must be"):
-        sample_runs(runs_of(mask), 50, 60, rows, columns, out[:, ::2])
 
 
 @pytest.mark.parametrize("rows", [[-1, 0], [0, 5], [3, 2], [4, 0, 1]])
 def test_positions_outside_or_out_of_order_are_refused(rows: list[int]) -> None:
     runs = np.array([0, 20])
     with pytest.raises(ValueError, match=r"ascending within 0\.\.4"):
-        sample_runs(runs, 5, 4, np.array(rows), np.arange(4))
+        sample_grid(runs, make_grid(5, 4, np.array(rows), np.arange(4)))

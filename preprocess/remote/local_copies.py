@@ -13,7 +13,7 @@ MAX_COPY_BYTES = 1 << 33
 """Largest file that is copied."""
 
 
-class _Scratch:
+class _LocalCopies:
     """A file to write to; that the disk is full is the fault neither of a record nor of the connection."""
 
     def __init__(self, file: io.FileIO) -> None:
@@ -50,7 +50,7 @@ def local_file(path: Path | RemotePath) -> Iterator[Path]:
         with _faults_reported():
             # It has no name, so that a killed process leaves nothing behind, but can be opened by its number.
             file = stack.enter_context(tempfile.TemporaryFile(buffering=0))
-        path.copy_to(_Scratch(file), MAX_COPY_BYTES)
+        path.copy_to(_LocalCopies(file), MAX_COPY_BYTES)
         yield Path(f"/dev/fd/{file.fileno()}")
 
 

@@ -10,7 +10,7 @@ import pytest
 from resizeonce.loader import Order, OrderOptions, SampleIndex, Store
 from resizeonce.loader.order.plan import Batching
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
 @pytest.fixture(scope="module")
