@@ -87,7 +87,7 @@ def test_only_the_tensors_asked_for_are_read(store: Path) -> None:
 
 
 def test_a_dataloader_without_collate_says_what_is_missing(store: Path) -> None:
-    with pytest.raises(KeyError, match=r"collate_fn=loader\.collate"):
+    with pytest.raises(KeyError, match=r"collate_fn=resizeonce\.loader\.collate"):
         next(iter(DataLoader(SampleDataset(store), batch_size=2)))
 
 

@@ -19,6 +19,7 @@ from resizeonce.loader.format.metadata import read_attributes
 from resizeonce.preprocess.config import load_config
 from resizeonce.preprocess.errors import ConfigError
 from resizeonce.preprocess.run.convert import Report, RunOptions, convert, finish
+from resizeonce.preprocess.store.filesystem import write_whole
 from resizeonce.preprocess.store.plan import Plan, plan_as_json
 from resizeonce.preprocess.verify.check_store import VerifyOptions, verify_store
 
@@ -219,7 +220,7 @@ def test_an_append_that_was_killed_at_its_very_end_is_finished_once(
     append(root, tmp_path / "b")
     out = tmp_path / "a"
     # Before the root, where the list of rejects is the new one already; and after it, before the plan is removed.
-    write = root.write_whole
+    write = write_whole
     with monkeypatch.context() as stopped:
         stopped.setattr(
             "resizeonce.preprocess.store.root.write_whole",
