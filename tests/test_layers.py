@@ -27,7 +27,7 @@ LAYERS = (
     "loader.workers",
     "loader",
     "preprocess.errors preprocess.printable preprocess.safe_path preprocess.shortage preprocess.signals",
-    "preprocess.remote preprocess.decode",
+    "preprocess.remote preprocess.decode preprocess.kernels",
     "preprocess.sources.records preprocess.tensors",
     "preprocess.sources.files",
     "preprocess.sources.base",
