@@ -17,7 +17,6 @@ from .buffers.slots import ArrayLayout, Pool
 from .cache.part_cache import CacheOptions
 from .fill import BatchRows, check_tensors
 from .format.layout import TENSORS
-from .kernels.native import native_loops
 from .store import Store, open_store
 
 MAX_HELD = 2
@@ -160,8 +159,6 @@ class SampleDataset(Dataset[dict[str, Any]]):
         self.store = open_store(store, cache)
         check_tensors(tensors)
         self.tensors = tuple(tensors)
-        # Loaded here, they are there already in workers that are forked.
-        native_loops()
         self._pool = Pool(MAX_HELD)
         self._mailbox = Mailbox.make()
 

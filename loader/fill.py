@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from .array import MappedArray
 from .format.errors import StoreError
 from .format.layout import TENSOR_PATHS, TENSORS
-from .kernels.batch_kernels import Form, batch_kernels
+from .kernels.batch_kernels import Form, Rows, batch_kernels
+from .kernels.core import DAMAGED, DONE, LEFT
 from .kernels.decode_buffers import DECODE_BUFFERS
 from .open_parts import OpenParts
 from .part import Part
@@ -213,7 +214,7 @@ def _fill_tensor(tensor: str, parts: Sequence[Part], numbers: Sequence[int], out
             np.copyto(room, part.column(path)[number])
         return
     arrays = [part.array(path) for part in parts]
-    (codec, stored, shape), *others = {array.form for array in arrays}
+    (codec, stored, shape, is_checked), *others = {array.form for array in arrays}
     if others:
         # Of stores of several forms.
         for at in range(len(parts)):
@@ -221,19 +222,23 @@ def _fill_tensor(tensor: str, parts: Sequence[Part], numbers: Sequence[int], out
             _fill_tensor(tensor, parts[one], numbers[one], out[one])
         return
     kernel = batch_kernels()[Form(tensor, codec, stored, out.dtype)]
-    left: Iterable[int] = range(len(parts))
-    if out.flags.carray and shape == out.shape[1:]:
-        left = np.flatnonzero(~kernel.fill_rows(*_places(arrays, numbers), out)).tolist()
-    for at in left:
-        array = arrays[at]
-        room = None if array.is_raw else DECODE_BUFFERS.of(shape, tensor, stored)
-        kernel.finish_row(array.row(numbers[at], room), out[at])
+    done = bytes([LEFT]) * len(arrays)
+    # Masks may be delivered as bits: then only their height is that of a row.
+    if out.flags.carray and shape[:-1] == out.shape[1:-1]:
+        done = kernel.fill_rows(_rows(arrays, numbers, is_checked), out)
+    if done.count(DONE) == len(done):
+        return
+    for array, number, room, state in zip(arrays, numbers, out, done, strict=True):
+        if state == DAMAGED:
+            raise array.damage(number)
+        if state == LEFT:
+            decoded = None if array.is_raw else DECODE_BUFFERS.of(shape, tensor, stored)
+            kernel.finish_row(array.row(number, decoded), room)
 
 
-def _places(
-    arrays: Sequence[MappedArray], numbers: Sequence[int]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return address and size of each row. The arrays have to stay as long as these are used."""
-    places = [array.place(number) for array, number in zip(arrays, numbers, strict=True)]
-    addresses, sizes = zip(*places, strict=True)
-    return np.array(addresses, np.int64), np.array(sizes, np.int64)
+def _rows(arrays: Sequence[MappedArray], numbers: Sequence[int], is_checked: bool) -> Rows:
+    """Return where rows are stored, after a look at whether their files still hold them."""
+    for array in arrays:
+        array.check_size()
+    spans = [array.span(number) for array, number in zip(arrays, numbers, strict=True)]
+    return Rows([array.content for array in arrays], np.array(spans, np.int64), is_checked)

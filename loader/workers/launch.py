@@ -23,7 +23,6 @@ from typing import IO, Protocol
 
 from ..buffers.slots import MAX_STANDARD, Slots, above_standard, unnamed_file
 from ..format.limits import describe_limit
-from ..kernels.native import native_loops
 from .channel import Channel, QueueChannel, SocketChannel
 from .worker import Reply, Setup, Task, serve
 
@@ -250,9 +249,6 @@ def start_workers(count: int, mode: str, setup: Setup, slots: Slots) -> Sequence
         RuntimeError: the system refuses; none is left.
     """
     start = start_process if mode == "process" else start_thread
-    if count and mode == "thread":
-        # Not in the threads: a process that is forked meanwhile would find locks of LLVM held for ever.
-        native_loops()
     workers: list[Worker] = []
     try:
         workers.extend(start(setup, slots) for _ in range(count))

@@ -7,14 +7,12 @@ import os
 import resource
 import traceback
 from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from ..buffers.slots import ArrayLayout, Slots
 from ..fill import BatchRows, SampleError
-from ..kernels.native import native_loops
 from ..order.mixture import Picks, draw_expression
 from ..store import Store
 from .channel import Channel, SocketChannel
@@ -69,14 +67,13 @@ Reply = tuple[int, dict[str, Any] | Failure]
 """Number of the batch, and what belongs to it beside its arrays."""
 
 
-def serve(channel: Channel, setup: Setup, slots: Slots, begin: Callable[[], None] | None = None) -> None:
+def serve(channel: Channel, setup: Setup, slots: Slots) -> None:
     """Fill what is asked for, in order, until the other end closes the channel.
 
     Args:
         channel: to the trainer.
         setup: what there is to know.
         slots: what is filled.
-        begin: done before the first is filled, when what was asked for is being read ahead already.
     """
     tasks: deque[tuple[Task, BatchRows]] = deque()
     ahead = ReadAhead(setup)
@@ -91,9 +88,6 @@ def serve(channel: Channel, setup: Setup, slots: Slots, begin: Callable[[], None
                 rows = setup.rows_of(message)
                 tasks.append((message, rows))
                 ahead.prefetch(rows)
-            if begin is not None:
-                begin()
-                begin = None
             task, rows = tasks.popleft()
             channel.send((task.number, _try_to_fill(task, rows, setup, slots)))
 
@@ -170,7 +164,7 @@ def main(channel_descriptor: int, slots_descriptor: int, stderr_descriptor: int)
     # The map keeps the memory; the descriptor is not needed any more.
     slots.close()
     _print_to(stderr_descriptor)
-    serve(channel, setup, slots, load_loops)
+    serve(channel, setup, slots)
 
 
 def _print_to(descriptor: int) -> None:
@@ -182,9 +176,3 @@ def _print_to(descriptor: int) -> None:
     with suppress(OSError):
         os.write(2, printed)
     os.close(descriptor)
-
-
-def load_loops() -> None:
-    """Load the compiled loops; what fills a batch does without them where they can't be loaded or kept."""
-    with suppress(OSError):
-        native_loops()

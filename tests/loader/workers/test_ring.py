@@ -223,14 +223,6 @@ def test_stores_that_are_read_together_stay_in_memory_together(
     loader.close()
 
 
-def test_loops_that_can_not_be_loaded_do_not_end_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail() -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(workers, "native_loops", fail)
-    workers.load_loops()
-
-
 class FakeWorker(Worker):
     """Fills a batch only when it is waited for; says of a share of them only that they are not filled."""
 
