@@ -128,6 +128,11 @@ class MappedArray:
         chunk, stored = self._chunk_and_checksum(number)
         return bool(crc32c(chunk) == int.from_bytes(stored.tobytes(), "little"))
 
+    @property
+    def is_mapped(self) -> bool:
+        """Whether rows are read from a mapped file; others were read already, or are none."""
+        return self._file is not None
+
     def check_length(self) -> None:
         """Raise `DamageError` where the file is shorter than it was when it was mapped: reading it kills the process (SIGBUS)."""
         if self._file is not None and self._file.has_shrunk():

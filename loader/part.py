@@ -113,12 +113,15 @@ class Part:
         self.rows: dict[Table, int] = attributes["rows"]
         self._files: dict[str, dict[str, Any]] = attributes["files"]
         self._arrays: dict[str, MappedArray] = {}
+        self._mapped: list[MappedArray] = []
         self._columns: dict[str, NDArray[Any]] = {}
 
     def array(self, path: str) -> MappedArray:
         """Return an array."""
         if path not in self._arrays:
-            self._arrays[path] = self._open(self._specs[path])
+            array = self._arrays[path] = self._open(self._specs[path])
+            if array.is_mapped:
+                self._mapped.append(array)
         return self._arrays[path]
 
     def map_all(self) -> None:
@@ -128,7 +131,7 @@ class Part:
 
     def check_lengths(self) -> None:
         """Raise `DamageError` where a mapped file is shorter by now: one system call for each."""
-        for array in self._arrays.values():
+        for array in self._mapped:
             array.check_length()
 
     def column(self, path: str) -> NDArray[Any]:
