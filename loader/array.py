@@ -137,8 +137,8 @@ class MappedArray:
         """Raise `DamageError` where the file is shorter than it was when it was mapped: reading it kills the process (SIGBUS)."""
         if self._file is not None and self._file.has_shrunk():
             raise DamageError(
-                f"{self.path} shrank while it was mapped: something writes over the store (let it finish, then begin anew; a "
-                "store that is in use is replaced by renaming another folder to its name)"
+                f"{self.path} shrank while it was mapped: something writes over the store (replace one that is in use by "
+                "renaming another folder to its name)"
             )
 
     def _chunk(self, number: int) -> NDArray[np.uint8]:

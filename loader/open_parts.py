@@ -188,7 +188,7 @@ class OpenParts:
         if self._cache is not None:
             return f"remove {self._cache.folder / name}, and it is fetched again"
         return (
-            f"`resizeonce verify {self.name}` says what else is: remove {self.path / name} and run the same `resizeonce "
+            f"`resizeonce verify {self.name}` lists all that is; remove {self.path / name} and run the same `resizeonce "
             "convert` again, which makes that part anew"
         )
 

@@ -71,7 +71,8 @@ class BatchLoader:
     is iterated. So has the loader itself in a process that was forked. One thread at a time iterates.
 
     Args:
-        source: a store, its path or URL, several of these, or an `Order` of them with its own seed and options.
+        source: a store, its path or URL, several of these, or an `Order` of them with its own seed and options. A
+            `Store(path, check_rows=False)` leaves out checksums.
         batch_size: samples in a batch.
         workers: how many fill batches; 0 fills each when it is asked for, in the trainer's thread.
         prefetch: batches filled ahead; by default two for each worker.

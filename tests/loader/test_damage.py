@@ -161,7 +161,7 @@ def test_an_error_of_a_sample_names_it_in_one_line_and_to_programs(store: Path, 
     assert str(error) == str(caught.value)
     assert str(error) == (
         f"sample 4 of {broken} (coco/3/30): {path}: row 0 is damaged (its checksum is wrong); `resizeonce verify {broken}` "
-        f"says what else is: remove {broken}/part-00001 and run the same `resizeonce convert` again, which makes that part "
+        f"lists all that is; remove {broken}/part-00001 and run the same `resizeonce convert` again, which makes that part "
         "anew"
     )
     assert (error.store, error.sample, error.part) == (str(broken), 4, "part-00001")
