@@ -233,7 +233,7 @@ class BatchRows:
         return SampleError(
             f"sample {sample} of {store.name} ({key or 'key unknown'}): {finding}",
             store=store.name,
-            sample=int(sample),
+            sample=int(sample) % len(store),
             part=store.part_name(number),
             key=key,
             place=place,

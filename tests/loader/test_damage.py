@@ -156,11 +156,11 @@ def test_an_error_of_a_sample_names_it_in_one_line_and_to_programs(store: Path, 
     path = file_of(broken, 1, "masks/masks")
     flip_bit(path, 8 * 8)
     with pytest.raises(SampleError) as caught:
-        Store(broken).batch([0, 4, 1])
+        Store(broken).batch([0, -6, 1])
     error: SampleError = pickle.loads(pickle.dumps(caught.value))
     assert str(error) == str(caught.value)
     assert str(error) == (
-        f"sample 4 of {broken} (coco/3/30): {path}: row 0 is damaged (its checksum is wrong); `resizeonce verify {broken}` "
+        f"sample -6 of {broken} (coco/3/30): {path}: row 0 is damaged (its checksum is wrong); `resizeonce verify {broken}` "
         f"lists all that is; remove {broken}/part-00001 and run the same `resizeonce convert` again, which makes that part "
         "anew"
     )
