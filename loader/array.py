@@ -12,7 +12,7 @@ import numpy as np
 from google_crc32c import value as crc32c
 from numpy.typing import NDArray
 
-from .format.errors import StoreError
+from .format.errors import DamageError, StoreError
 from .format.layout import ArraySpec, Codec
 from .format.limits import describe_limit
 from .format.shard import CHECKSUM_BYTES, INDEX_ENTRY_BYTES
@@ -27,12 +27,13 @@ class MappedArray:
         path: the shard file; it need not exist where `length` is 0.
         spec: what the layout says of the array.
         length: number of rows.
-        check_rows: whether each row's checksum is compared whenever it is read.
+        check_rows: whether each chunk's checksum is compared whenever it is read.
         huge_pages: whether to ask for huge pages where the file is mapped.
         content: the file's bytes where they are in memory, so that nothing is mapped.
 
     Raises:
-        StoreError: the file is missing, cut short, or its index is damaged.
+        DamageError: the file is cut short, or its index is damaged.
+        StoreError: it can't be mapped.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class MappedArray:
         spec: ArraySpec,
         length: int,
         *,
-        check_rows: bool = False,
+        check_rows: bool = True,
         huge_pages: bool = False,
         content: bytes | None = None,
     ) -> None:
@@ -121,22 +122,26 @@ class MappedArray:
         chunk, stored = self._chunk_and_checksum(number)
         return bool(crc32c(chunk) == int.from_bytes(stored.tobytes(), "little"))
 
+    @property
+    def is_mapped(self) -> bool:
+        """Whether rows are read from a mapped file; others were read already, or are none."""
+        return self._file is not None
+
+    def check_length(self) -> None:
+        """Raise `DamageError` where the file is shorter than it was when it was mapped: reading it kills the process (SIGBUS)."""
+        if self._file is not None and self._file.has_shrunk():
+            raise DamageError(
+                f"{self.path} shrank while it was mapped: something writes over the store (replace one that is in use by "
+                "renaming another folder to its name)"
+            )
+
     def _chunk(self, number: int) -> NDArray[np.uint8]:
         self._check(number)
         return self._chunk_and_checksum(number)[0]
 
     def _check(self, number: int) -> None:
-        self.check_size()
         if self._check_rows and not self.check(number):
             raise self.damage(number)
-
-    def check_size(self) -> None:
-        """Raise `StoreError` where the file shrank: whoever reads what it does not hold any more is ended by the system."""
-        if self._file is not None and self._file.has_shrunk():
-            raise StoreError(
-                f"{self.path} shrank while it was mapped: something writes over the store. Let it finish, then begin anew; "
-                "a store that is in use is replaced by renaming another folder to its name"
-            )
 
     def _chunk_and_checksum(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         start, size = int(self._offsets[number]), int(self._sizes[number])
@@ -150,12 +155,10 @@ class MappedArray:
         index_bytes = num_chunks * INDEX_ENTRY_BYTES + CHECKSUM_BYTES
         start = len(self.content) - index_bytes
         if start < 0:
-            raise StoreError(
-                f"{self.path} has {len(self.content)} bytes, too few for {num_chunks} chunks; {_ADVICE}"
-            )
+            raise DamageError(f"{self.path} has {len(self.content)} bytes, too few for {num_chunks} chunks")
         index = self.content[start:-CHECKSUM_BYTES]
         if crc32c(index) != int.from_bytes(self.content[-CHECKSUM_BYTES:].tobytes(), "little"):
-            raise StoreError(f"{self.path}: the index of the shard is damaged; {_ADVICE}")
+            raise DamageError(f"{self.path}: the index of the shard is damaged")
         pairs = index.view("<u8").reshape(num_chunks, 2)
         offsets, sizes = pairs[:, 0].astype(np.int64), pairs[:, 1].astype(np.int64)
         inside = (offsets >= 0) & (sizes > CHECKSUM_BYTES) & (offsets <= start) & (sizes <= start - offsets)
@@ -164,15 +167,12 @@ class MappedArray:
             inside &= sizes == rows * self._spec.row_bytes + CHECKSUM_BYTES
         if not inside.all():
             bad = int(np.flatnonzero(~inside)[0])
-            raise StoreError(f"{self.path}: chunk {bad} of the index can't be where it says; {_ADVICE}")
+            raise DamageError(f"{self.path}: chunk {bad} of the index can't be where it says")
         return offsets, sizes
 
-    def damage(self, number: int, reason: str = "its checksum is wrong") -> StoreError:
+    def damage(self, number: int, reason: str = "its checksum is wrong") -> DamageError:
         """Return the error that says of a row what is wrong with it."""
-        return StoreError(f"{self.path}: row {number} is damaged ({reason}); {_ADVICE}")
-
-
-_ADVICE = "run `resizeonce verify` on the store, then convert the part again"
+        return DamageError(f"{self.path}: row {number} is damaged ({reason})")
 
 
 @cache
@@ -198,6 +198,9 @@ def _content_bytes(frame: NDArray[np.uint8]) -> int:
 def _map(path: Path, *, huge_pages: bool) -> MappedFile:
     try:
         return MappedFile(path, huge_pages=huge_pages)
-    except (OSError, ValueError) as err:
-        limit = describe_limit(err) if isinstance(err, OSError) else None
-        raise StoreError(f"can't map {path}: {err}; {limit or _ADVICE}") from err
+    except FileNotFoundError as err:
+        raise DamageError(f"{path} is missing") from err
+    except ValueError as err:
+        raise DamageError(f"{path} can't be mapped ({err})") from err
+    except OSError as err:
+        raise StoreError(f"can't map {path}: {describe_limit(err) or err}") from err

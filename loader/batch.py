@@ -140,7 +140,7 @@ class SampleDataset(Dataset[dict[str, Any]]):
     With a `DataLoader`, give it `collate_fn=resizeonce.loader.collate`: whole batches are read in one pass.
 
     Args:
-        store: a store, or the path or URL of one.
+        store: a store, or the path or URL of one; a `Store(path, check_rows=False)` leaves out checksums.
         tensors: which of the four tensors to read; a loop that needs no segmenter image saves its 3 MiB a sample.
         cache: where parts of a URL are kept, and how many; None for the defaults.
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .array import MappedArray
-from .format.errors import StoreError
+from .format.errors import DamageError, StoreError
 from .format.layout import TENSOR_PATHS, TENSORS
 from .kernels.batch_kernels import Form, Rows, batch_kernels
 from .kernels.core import DAMAGED, DONE, LEFT
@@ -26,7 +26,32 @@ ChooseExpressions = Callable[[list[str], int], list[str]]
 
 
 class SampleError(StoreError):
-    """Raised when a sample can't be read; names it, and the store."""
+    """Raised when a sample can't be read; names it, the store, the row and what to do.
+
+    Attributes:
+        store: the store's path, or its URL without a password.
+        sample: its number there.
+        part: the name of its part, such as "part-00003".
+        key: its id, None where the part's tables can't be read.
+        place: where it stands in the batch.
+        is_damage: whether bytes of the store are not those that were written, or are gone. A part that can't be fetched for
+            now, or a limit of the system, is no damage.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        store: str = "",
+        sample: int = -1,
+        part: str = "",
+        key: str | None = None,
+        place: int = 0,
+        is_damage: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.store, self.sample, self.part = store, sample, part
+        self.key, self.place, self.is_damage = key, place, is_damage
 
 
 _FAULTS = (StoreError, OSError, ValueError, IndexError)
@@ -56,6 +81,17 @@ class BatchRows:
         self._stores = stores
         self._samples = samples
         self._locations: list[Location | None] = [None] * len(samples)
+        # Parts of which the lengths of files were compared for this batch.
+        self._checked: set[tuple[OpenParts, int]] = set()
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def with_samples_of(self, places: Sequence[int]) -> "BatchRows":
+        """Return a batch of these samples, by their places in this one."""
+        return BatchRows(
+            [self._stores[place] for place in places], [self._samples[place] for place in places]
+        )
 
     def prefetch(self, tensors: Sequence[str]) -> bool:
         """Ask the system to read ahead, and of stores at a URL to fetch ahead, what `fill` will need.
@@ -63,13 +99,14 @@ class BatchRows:
         Returns:
             Whether all of it is known to be in memory.
         """
+        self._checked.clear()
         # Filling the batch meets the same fault, and says which sample has it.
         with suppress(*_FAULTS):
             is_there = all(store.is_local for store in self._stores)
             # Locating a sample of a part that has to be fetched would wait for it, and hold up the batches before this one.
             for place in [place for place, is_near in enumerate(self._expect()) if is_near]:
                 location = self._locate(place)
-                part = self._stores[place].part(location.part)
+                part = self._part(place, location.part)
                 for mask, image in zip(location.masks, location.images, strict=True):
                     for tensor in tensors:
                         if tensor != "prompt_masks":
@@ -93,6 +130,7 @@ class BatchRows:
             IndexError: there is no such sample.
             SampleError: a sample can't be read, for the reason that is its cause.
         """
+        self._checked.clear()
         # Parts at a URL arrive side by side while the first of them are read.
         self._expect()
         suffixes = self._stores[0].suffixes
@@ -125,13 +163,21 @@ class BatchRows:
         """Begin to read or fetch what is needed of parts; return of each sample whether it waits for a disk at most."""
         return [store.expect(sample) for store, sample in zip(self._stores, self._samples, strict=True)]
 
+    def _part(self, place: int, number: int) -> Part:
+        """Return the part of a sample; once for a batch it is looked whether its files are as long as they were."""
+        store = self._stores[place]
+        part = store.part(number)
+        if (store, number) not in self._checked:
+            part.check_lengths()
+            self._checked.add((store, number))
+        return part
+
     def _locate(self, place: int) -> Location:
         """Return where a sample is stored, looked up now where it was not before."""
         location = self._locations[place]
         if location is None:
-            store = self._stores[place]
-            number, row = store.place_of(self._samples[place])
-            part = store.part(number)
+            number, row = self._stores[place].place_of(self._samples[place])
+            part = self._part(place, number)
             masks = part.column("samples/mask")[row].tolist()
             images = part.column("masks/image")
             location = Location(number, masks, [images.item(mask) for mask in masks])
@@ -147,13 +193,13 @@ class BatchRows:
         locations: list[Location] = []
         for place in group:
             store = self._stores[place]
-            key = "key unknown"
+            key = None
             if self._locations[place] is None:
                 # Outside of what is told as the sample's fault: a number that the store has not is the caller's.
                 store.place_of(self._samples[place])
             try:
                 location = self._locate(place)
-                part = store.part(location.part)
+                part = self._part(place, location.part)
                 key = part.key(location.masks)
                 column = part.column("masks/prompt_cells")
                 cells = [column.item(mask) for mask in location.masks]
@@ -178,9 +224,22 @@ class BatchRows:
                     raise self._error(place, described[at][0], err) from err
         return described
 
-    def _error(self, place: int, key: str, fault: Exception) -> SampleError:
+    def _error(self, place: int, key: str | None, fault: Exception) -> SampleError:
         """Return a fault as one that names its sample."""
-        return SampleError(f"sample {self._samples[place]} of {self._stores[place].name} ({key}): {fault}")
+        store, sample = self._stores[place], self._samples[place]
+        number, _ = store.place_of(sample)
+        finding = str(fault)
+        if isinstance(fault, DamageError):
+            finding = f"{fault.finding}; {store.describe_mending(number)}"
+        return SampleError(
+            f"sample {sample} of {store.name} ({key or 'key unknown'}): {finding}",
+            store=store.name,
+            sample=int(sample) % len(store),
+            part=store.part_name(number),
+            key=key,
+            place=place,
+            is_damage=isinstance(fault, DamageError),
+        )
 
 
 def check_tensors(tensors: Sequence[str]) -> None:
@@ -237,8 +296,6 @@ def _fill_tensor(tensor: str, parts: Sequence[Part], numbers: Sequence[int], out
 
 
 def _rows(arrays: Sequence[MappedArray], numbers: Sequence[int], is_checked: bool) -> Rows:
-    """Return where rows are stored, after a look at whether their files still hold them."""
-    for array in arrays:
-        array.check_size()
+    """Return where rows are stored."""
     spans = [array.span(number) for array, number in zip(arrays, numbers, strict=True)]
     return Rows([array.content for array in arrays], np.array(spans, np.int64), is_checked)

@@ -9,13 +9,14 @@ import traceback
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..buffers.slots import ArrayLayout, Slots
 from ..fill import BatchRows, SampleError
 from ..order.mixture import Picks, draw_expression
 from ..store import Store
 from .channel import Channel, SocketChannel
+from .damage import fill_readable
 
 SURE_AFTER = 64
 """Batches in a row that were in memory, before some are not looked for there."""
@@ -43,6 +44,7 @@ class Setup:
     tensors: tuple[str, ...]
     expressions: str
     compact: bool
+    skip_damage: bool
     seed: int
     num_slots: int
     slot_bytes: int
@@ -63,8 +65,17 @@ class Failure:
     error: Exception
 
 
-Reply = tuple[int, dict[str, Any] | Failure]
-"""Number of the batch, and what belongs to it beside its arrays."""
+class Filled(NamedTuple):
+    """What belongs to a batch beside its arrays."""
+
+    others: dict[str, Any]
+    """Its other keys."""
+    damaged: list[SampleError]
+    """Of the samples that others of the batch stand in for."""
+
+
+Reply = tuple[int, Filled | Failure]
+"""Number of the batch, and what became of it."""
 
 
 def serve(channel: Channel, setup: Setup, slots: Slots) -> None:
@@ -92,7 +103,7 @@ def serve(channel: Channel, setup: Setup, slots: Slots) -> None:
             channel.send((task.number, _try_to_fill(task, rows, setup, slots)))
 
 
-def fill_slot(task: Task, rows: BatchRows, setup: Setup, slots: Slots) -> dict[str, Any]:
+def fill_slot(task: Task, rows: BatchRows, setup: Setup, slots: Slots) -> Filled:
     """Fill the slot of a batch with its samples; return what else belongs to it.
 
     Raises:
@@ -108,10 +119,12 @@ def fill_slot(task: Task, rows: BatchRows, setup: Setup, slots: Slots) -> dict[s
         return [phrases[draw_expression(setup.seed, lap, sample, len(phrases))]]
 
     arrays = setup.layout_of(task).views(slots.slot(task.slot), len(task.picks))
-    return rows.fill(arrays, choose)
+    if setup.skip_damage:
+        return Filled(*fill_readable(rows, arrays, choose))
+    return Filled(rows.fill(arrays, choose), [])
 
 
-def _try_to_fill(task: Task, rows: BatchRows, setup: Setup, slots: Slots) -> dict[str, Any] | Failure:
+def _try_to_fill(task: Task, rows: BatchRows, setup: Setup, slots: Slots) -> Filled | Failure:
     """Do what `fill_slot` does; return whatever it raises."""
     try:
         return fill_slot(task, rows, setup, slots)

@@ -81,7 +81,7 @@ def test_images_and_masks_leave_nothing_to_be_done_row_by_row(
 @pytest.mark.parametrize("tensor", ["masks/masks", "images/pixel_values", "images/g_pixel_values"])
 def test_one_damaged_row_is_named_and_nothing_else(store: Path, tmp_path: Path, tensor: str) -> None:
     broken = shutil.copytree(store, tmp_path / "broken.zarr")
-    opened = Store(broken, check_rows=True)
+    opened = Store(broken)
     keys = [opened.key(sample) for sample in range(len(opened))]
     part, masks = opened.locate(3)
     row = int(masks[0]) if tensor.startswith("masks") else int(part.column("masks/image")[masks[0]])
@@ -91,7 +91,7 @@ def test_one_damaged_row_is_named_and_nothing_else(store: Path, tmp_path: Path, 
     content[start + 8] ^= 255
     path.write_bytes(content)
     with pytest.raises(SampleError, match=f"sample 3 .*{keys[3]}.*checksum"):
-        Store(broken, check_rows=True).batch([0, 1, 3, 2])
+        Store(broken).batch([0, 1, 3, 2])
 
 
 def test_parts_of_one_group_of_samples_are_open_at_once_and_no_more(
