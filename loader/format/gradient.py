@@ -43,17 +43,9 @@ def pack_gradient(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """
     if image.ndim != 3 or image.shape[0] != 3 or image.dtype != np.uint8 or not image.size:
         raise ValueError(f"image must be uint8 [3, H, W], found {image.dtype} {image.shape}")
-    loops = compiled("resizeonce.loader.format.gradient_loops")
-    if loops is None:
-        values = _take_gradient(image)
-        bits = _BIT_LENGTHS[np.bitwise_or.reduce(values, axis=1)]
-        payload = _pack_groups(values, bits)
-    else:
-        bits = np.empty(image.shape[1] * _groups_of_row(image.shape[2]), np.uint8)
-        payload = np.zeros(bits.size * GROUP + SLACK_BYTES, np.uint8)
-        used = loops.pack(np.ascontiguousarray(image), bits, payload)
-        payload = payload[: used + SLACK_BYTES]
-    return np.concatenate([bits[0::2] | bits[1::2] << 4, payload])
+    values = _take_gradient(image)
+    bits = _BIT_LENGTHS[np.bitwise_or.reduce(values, axis=1)]
+    return np.concatenate([bits[0::2] | bits[1::2] << 4, _pack_groups(values, bits)])
 
 
 def unpack_gradient(packed: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:

@@ -139,55 +139,6 @@ _sum_bytes: Any = intrinsic(_sum_bytes_code)
 _spread_bits: Any = intrinsic(_spread_bits_code)
 
 
-@_entry
-def pack(image: NDArray[np.uint8], widths: NDArray[np.uint8], payload: NDArray[np.uint8]) -> int:
-    """Take the gradient of an image and pack it; return how many bytes of `payload` are used.
-
-    Args:
-        image: uint8 [3, H, W].
-        widths: uint8 [H * groups of a row], to write the bits of each group to.
-        payload: uint8, zero, with 8 bytes more than all groups can take.
-    """
-    height, width = image.shape[1:]
-    groups = (3 * width + 15) // 16 * 2
-    line = np.zeros(groups, np.uint64)
-    values = line.view(np.uint8)
-    difference = np.zeros((3, width), np.uint8)
-    bits_of = _bit_lengths()
-    at = 0
-    for y in range(height):
-        for channel in range(3):
-            for x in range(width):
-                difference[channel, x] = image[channel, y, x] - (
-                    image[channel, y - 1, x] if y else np.uint8(0)
-                )
-        for channel in range(3):
-            green_left = left = np.uint8(0)
-            for x in range(width):
-                value = np.uint8(difference[channel, x] - left)
-                left = difference[channel, x]
-                if channel != 1:
-                    value = np.uint8(value - np.uint8(difference[1, x] - green_left))
-                    green_left = difference[1, x]
-                # Small numbers of either sign become small ones: 0, -1, 1, -2, ... are 0, 1, 2, 3, ...
-                values[channel * width + x] = np.uint8(value << 1) ^ np.uint8(255 if value & 128 else 0)
-        for group in range(groups):
-            word = line[group]
-            used = word | word >> _U(32)
-            used |= used >> _U(16)
-            used |= used >> _U(8)
-            bits = bits_of[used & _U(255)]
-            widths[y * groups + group] = bits
-            w = _U(bits)
-            word = (word & _U(0x00FF00FF00FF00FF)) | (word & _U(0xFF00FF00FF00FF00)) >> (_U(8) - w)
-            word = (word & _U(0x0000FFFF0000FFFF)) | (word & _U(0xFFFF0000FFFF0000)) >> _U(2) * (_U(8) - w)
-            word = (word & _U(0x00000000FFFFFFFF)) | (word & _U(0xFFFFFFFF00000000)) >> _U(4) * (_U(8) - w)
-            for byte in range(8):
-                payload[at + byte] = np.uint8(word >> _U(8 * byte))
-            at += bits
-    return at
-
-
 @_loop
 def _signed(number: Any) -> int:
     """Return a number without sign as one that a compiler takes for an index: both kinds together become floats."""
@@ -211,15 +162,6 @@ def _payload_bytes(pairs: NDArray[np.uint8]) -> int:
         carried |= (lower + _U(7)) | (upper + _U(7))
         total += _signed(lower + upper)
     return -1 if carried & _U(0x1010101010101010) else total
-
-
-@_entry
-def _bit_lengths() -> NDArray[np.uint8]:
-    """Return how many bits each value of a byte needs, uint8 [256]."""
-    lengths = np.zeros(256, np.uint8)
-    for value in range(1, 256):
-        lengths[value] = lengths[value >> 1] + 1
-    return lengths
 
 
 @_entry

@@ -19,8 +19,11 @@ places = getattr(caching, "CacheImpl", None) or caching._CacheImpl
 places._locator_classes = [place for place in places._locator_classes if "UserProvided" in place.__name__]
 import numpy as np
 from numba import config
-from resizeonce.loader.format.mask_codec import compress_mask
-print(len(compress_mask(np.zeros((64, 64), np.bool_))), config.CACHE_DIR)
+from resizeonce.loader.format.gradient import pack_gradient, unpack_gradient
+image = np.zeros((3, 1, 1), np.uint8)
+packed = pack_gradient(image)
+unpack_gradient(packed, image)
+print(len(packed), config.CACHE_DIR)
 """
 
 

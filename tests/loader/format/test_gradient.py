@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from resizeonce.loader.format import gradient
 from resizeonce.loader.format.gradient import pack_gradient, unpack_gradient
-from resizeonce.loader.format.zarr_codec import GradientCodec
+from resizeonce.loader.zarr_codec import GradientCodec
 from resizeonce.preprocess.verify.packed import unpack_image
 
 Image = NDArray[np.uint8]
@@ -60,11 +60,10 @@ def images(draw: st.DrawFn) -> Image:
 
 @settings(max_examples=150, deadline=None)
 @given(images())
-def test_every_way_of_packing_gives_the_same_bytes_and_every_way_of_unpacking_the_image(image: Image) -> None:
+def test_every_way_of_unpacking_gives_the_image(image: Image) -> None:
     packed = pack_gradient(image)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gradient, "compiled", lambda _: None)
-        assert pack_gradient(image).tobytes() == packed.tobytes()
         assert np.array_equal(unpacked(packed, image.shape), image)
     assert np.array_equal(unpacked(packed, image.shape), image)
     assert np.array_equal(unpack_image(packed, image.shape), image)

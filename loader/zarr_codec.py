@@ -14,8 +14,8 @@ from zarr.core.buffer import Buffer, NDBuffer
 from zarr.core.common import JSON, parse_named_configuration
 from zarr.registry import register_codec
 
-from .gradient import pack_gradient, unpack_gradient
-from .layout import GRADIENT_CODEC
+from .format.gradient import pack_gradient, unpack_gradient
+from .format.layout import GRADIENT_CODEC
 
 
 @dataclass(frozen=True)
