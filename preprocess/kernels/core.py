@@ -31,7 +31,7 @@ class Core(Protocol):
         columns: NDArray[np.int64],
         out: NDArray[np.bool_],
     ) -> None:
-        """Write a mask at a grid of its pixels.
+        """Write where a mask covers a grid of its pixels; the rest stays.
 
         Args:
             runs: int64 [R].
@@ -39,7 +39,7 @@ class Core(Protocol):
             width: columns of the mask.
             rows: int64 [M], ascending within the mask; they may repeat.
             columns: int64 [N], ascending within the mask; they may repeat.
-            out: bool [M, N].
+            out: bool [M, N], zero.
 
         Raises:
             ValueError: the runs do not fill the mask, a position is outside of it, or they are not ascending.

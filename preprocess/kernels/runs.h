@@ -27,16 +27,19 @@ static inline int64_t number_at(Numbers numbers, int64_t place)
     return number;
 }
 
-/* Whether no run is negative and all of them together are so many pixels. */
+/* Whether no run is negative and all of them together are so many pixels, or else too many to be added up. */
 static int fills(Numbers runs, int64_t pixels)
 {
+    if (pixels && runs.count > INT64_MAX / pixels)
+        return 0;
+    uint64_t sum = 0, wrong = 0;
     for (int64_t at = 0; at < runs.count; at++) {
-        int64_t run = number_at(runs, at);
-        if (run < 0 || run > pixels)
-            return 0;
-        pixels -= run;
+        uint64_t run = (uint64_t)number_at(runs, at);
+        /* The top bit of either: negative, or longer than the mask. */
+        wrong |= run | ((uint64_t)pixels - run);
+        sum += run;
     }
-    return pixels == 0;
+    return !(wrong >> 63) && sum == (uint64_t)pixels;
 }
 
 static const char *const NOT_FILLED = "runs must be >= 0, and together as many as the mask has pixels";
@@ -104,7 +107,8 @@ static void find_first_samples(Numbers rows, int64_t height, int32_t *first_samp
    The result goes by rows and runs go by columns: of 64 columns at a time it is noted at which rows they change between
    background and foreground, a bit each; then one pass down the rows undoes that.
 
-   `height` * `width` is a number. `first_sample`: [height + 1]. `changes`: a word for each of the rows and one more, zero. */
+   `height` * `width` is a number. `first_sample`: [height + 1]. `changes`: a word for each of the rows and one more, zero.
+   `out`: what is covered is written, the rest stays. */
 static const char *sample_runs(Numbers runs, int64_t height, int64_t width, Numbers rows, Numbers columns,
                                int32_t *first_sample, uint64_t *changes, uint8_t *out)
 {
@@ -115,30 +119,32 @@ static const char *sample_runs(Numbers runs, int64_t height, int64_t width, Numb
     find_first_samples(rows, height, first_sample);
     int64_t num_rows = rows.count;
     Pair pair = {0, 0};
-    memset(out, 0, (size_t)(num_rows * columns.count));
     for (int64_t left = 0; left < columns.count; left += TILE) {
-        int64_t count = columns.count - left < TILE ? columns.count - left : TILE;
+        int64_t count = columns.count - left < TILE ? columns.count - left : TILE, top = num_rows, bottom = 0;
         for (int64_t x = 0; x < count; x++) {
             int64_t head = number_at(columns, left + x) * height;
             pair = reach(runs, pair, head);
-            int64_t start = pair.start;
+            int64_t start = pair.start - head;
             for (int64_t at = pair.place; at + 1 < runs.count; at += 2) {
-                int64_t from = start + number_at(runs, at) - head, to = from + number_at(runs, at + 1);
+                int64_t from = start + number_at(runs, at), to = from + number_at(runs, at + 1);
                 if (from >= height)
                     break;
-                changes[first_sample[from > 0 ? from : 0]] ^= UINT64_C(1) << x;
-                changes[first_sample[to < height ? to : height]] ^= UINT64_C(1) << x;
-                start = to + head;
+                int64_t first = first_sample[from > 0 ? from : 0], stop = first_sample[to < height ? to : height];
+                changes[first] ^= UINT64_C(1) << x;
+                changes[stop] ^= UINT64_C(1) << x;
+                top = first < top ? first : top;
+                bottom = stop > bottom ? stop : bottom;
+                start = to;
             }
         }
         uint64_t covered = 0;
-        for (int64_t y = 0; y < num_rows; y++) {
+        for (int64_t y = top; y < bottom; y++) {
             covered ^= changes[y];
             changes[y] = 0;
             if (covered)
                 write_bits(covered, out + y * columns.count + left, count);
         }
-        changes[num_rows] = 0;
+        changes[bottom] = 0;
     }
     return NULL;
 }
@@ -174,7 +180,6 @@ static const char *cover_runs(Numbers runs, int64_t height, int64_t width, int64
         return NOT_FILLED;
     int64_t most = 0, most_row = 0, most_column = 0;
     Pair pair = {0, 0};
-    memset(out, 0, (size_t)(size * size));
     for (int64_t x = 0; x < size; x++) {
         memset(covered, 0, (size_t)size * sizeof *covered);
         for (int64_t column = x * width / size; column * size < (x + 1) * width; column++) {
@@ -215,8 +220,7 @@ static int64_t decompress_counts(const uint8_t *counts, int64_t length, uint8_t 
         value |= (int64_t)(bits & 31) << 5 * groups++;
         if (bits & 32)
             continue;
-        if (bits & 16)
-            value -= INT64_C(1) << 5 * groups;
+        value -= (int64_t)(bits >> 4 & 1) << 5 * groups;
         /* From the fourth run on, the difference to the run two places earlier is written. No sum of two can overflow:
            a difference has 50 bits, and runs are refused beyond 62. */
         if (found > 2)

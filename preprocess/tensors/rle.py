@@ -18,7 +18,7 @@ def resize_mask(core: Core, mask: Rle | Bitmap, size: int, mask_filter: MaskFilt
     if isinstance(mask, Bitmap):
         return transforms.resize_mask(mask, size, mask_filter)
     runs = np.ascontiguousarray(mask.runs, np.int64)
-    resized = np.empty((size, size), np.bool_)
+    resized = np.zeros((size, size), np.bool_)
     if mask_filter == "cover":
         core.cover_runs(runs, mask.height, mask.width, size, resized)
     else:

@@ -44,14 +44,14 @@ def decompress(counts: bytes) -> Runs:
 
 
 def sample(runs: Runs, height: int, width: int, rows: Any, columns: Any) -> NDArray[np.bool_]:
-    # Whatever the memory holds, all of it is written.
-    out = np.full((len(rows), len(columns)), 7, np.uint8)
+    out = np.zeros((len(rows), len(columns)), np.uint8)
     CORE.sample_runs(runs, height, width, np.asarray(rows, np.int64), np.asarray(columns, np.int64), out)
     assert out.max(initial=0) <= 1
     return out.view(np.bool_)
 
 
 def cover(runs: Runs, height: int, width: int, size: int) -> NDArray[np.bool_]:
+    # Whatever the memory holds, all of it is written.
     out = np.full((size, size), 7, np.uint8)
     CORE.cover_runs(runs, height, width, size, out)
     assert out.max() <= 1
