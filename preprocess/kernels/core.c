@@ -9,22 +9,6 @@
 #include "processor.h"
 #include "runs.h"
 
-#define LEVEL(name) JOIN_NAMES(name, PLAIN)
-#include "mask_changes.h"
-#undef LEVEL
-#if HAS_LEVELS
-BEGIN_TARGET(AVX2_TARGET)
-#define LEVEL(name) JOIN_NAMES(name, AVX2)
-#include "mask_changes.h"
-#undef LEVEL
-END_LEVEL
-BEGIN_TARGET(AVX512_TARGET)
-#define LEVEL(name) JOIN_NAMES(name, AVX512)
-#include "mask_changes.h"
-#undef LEVEL
-END_LEVEL
-#endif
-
 static int level;
 
 static PyObject *use(PyObject *self, PyObject *name)
@@ -48,16 +32,6 @@ static PyObject *current_level(PyObject *self, PyObject *nothing)
 }
 
 /* Run lengths, mask frames, compact images. */
-
-typedef int64_t (*FindChanges)(const uint8_t *, int64_t, int64_t, int64_t, uint32_t *);
-
-static const FindChanges FIND_CHANGES[NUM_LEVELS] = {
-    find_changes_PLAIN,
-#if HAS_LEVELS
-    find_changes_AVX2,
-    find_changes_AVX512,
-#endif
-};
 
 static Numbers numbers_of(const Py_buffer *view)
 {
@@ -160,11 +134,10 @@ static PyObject *make_frame(const uint8_t *pixels, int64_t size, int64_t width, 
 {
     PyObject *done = NULL;
     Encoder *encoder = malloc(sizeof *encoder);
-    uint32_t *changes = malloc((size_t)(most + 64) * sizeof *changes);
+    uint32_t *changes = malloc((size_t)(most + COMPARED) * sizeof *changes);
     uint8_t *frame = malloc((size_t)frame_bound(size));
     if (encoder && changes && frame) {
         int64_t used = 0;
-        FindChanges find_changes = FIND_CHANGES[level];
         Py_BEGIN_ALLOW_THREADS
         int64_t found = find_changes(pixels, size, width, most, changes);
         if (found <= most)

@@ -9,8 +9,46 @@
 
 #include "codecs.h"
 
-/* Each copy is of SHORTEST pixels at least, of a block's own. */
-enum { MAX_SEQUENCES = BLOCK / SHORTEST };
+enum {
+    MAX_SEQUENCES = BLOCK / SHORTEST, /* each copy is of SHORTEST pixels at least, of a block's own */
+    COMPARED = 256,                   /* pixels that are compared with those above at once */
+};
+
+static inline uint64_t differing_bytes(const uint8_t *one, const uint8_t *other)
+{
+    uint64_t word, other_word;
+    memcpy(&word, one, 8);
+    memcpy(&other_word, other, 8);
+    return word ^ other_word;
+}
+
+/* Writes which pixels differ from those above, and all of the first row; returns how many there are.
+
+   Once there are more than `most`, the rest is not looked at. `changes`: [most + COMPARED]; `most` >= width. */
+static int64_t find_changes(const uint8_t *pixels, int64_t size, int64_t width, int64_t most, uint32_t *changes)
+{
+    int64_t found = 0, at = width;
+    for (; found < width; found++)
+        changes[found] = (uint32_t)found;
+    for (; at + COMPARED <= size && found <= most; at += COMPARED) {
+        const uint8_t *now = pixels + at, *above = now - width;
+        uint64_t differing = 0;
+        for (int i = 0; i < COMPARED; i += 8)
+            differing |= differing_bytes(now + i, above + i);
+        if (!differing)
+            continue;
+        for (int i = 0; i < COMPARED; i += 8)
+            for (uint64_t word = differing_bytes(now + i, above + i); word;) {
+                int byte = __builtin_ctzll(word) / 8;
+                changes[found++] = (uint32_t)(at + i + byte);
+                word &= ~(UINT64_C(255) << 8 * byte);
+            }
+    }
+    for (; at < size && found <= most; at++)
+        if (pixels[at] != pixels[at - width])
+            changes[found++] = (uint32_t)at;
+    return found;
+}
 
 /* Single pixels, then a copy. */
 typedef struct {
