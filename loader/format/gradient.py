@@ -140,6 +140,11 @@ def _pack_groups(values: NDArray[np.uint8], bits: NDArray[np.uint8]) -> NDArray[
     return payload
 
 
+def packed_bound(height: int, width: int) -> int:
+    """Return how many bytes an image may take: all of its values and as many as make up the groups, none in fewer bits."""
+    return height * _groups_of_row(width) * (2 * GROUP + 1) // 2 + SLACK_BYTES
+
+
 def room_shape(width: int) -> tuple[int, int]:
     """Return the shape of the room, uint8, that compiled loops need to unpack images of a width."""
     return LINES, _groups_of_row(width) * GROUP

@@ -181,28 +181,26 @@ static Py_ssize_t packed_bound(Py_ssize_t height, Py_ssize_t width)
 static PyObject *py_pack_image(PyObject *self, PyObject *arguments)
 {
     (void)self;
-    Py_buffer image;
+    Py_buffer image, out;
     Py_ssize_t height, width;
-    if (!PyArg_ParseTuple(arguments, "y*nn", &image, &height, &width))
+    if (!PyArg_ParseTuple(arguments, "y*nnw*", &image, &height, &width, &out))
         return NULL;
-    PyObject *packed = NULL;
+    int64_t used = -1;
     uint8_t *line = NULL, *values = NULL;
     Py_ssize_t bound = packed_bound(height, width);
     if (height < 1 || width < 1 || bound < 0 || image.len != times(3, times(height, width))) {
         PyErr_SetString(PyExc_ValueError, "image must be uint8 [3, height, width], of at least one pixel");
-    } else if ((line = take_room(width, 1)) && (values = take_room(pairs_of_row(width), 2 * GROUP)) &&
-               (packed = PyBytes_FromStringAndSize(NULL, bound))) {
-        int64_t used;
-        uint8_t *out = (uint8_t *)PyBytes_AsString(packed);
+    } else if (out.len < bound) {
+        PyErr_Format(PyExc_ValueError, "out must have the %zd bytes that an image may take", bound);
+    } else if ((line = take_room(width, 1)) && (values = take_room(pairs_of_row(width), 2 * GROUP))) {
         Py_BEGIN_ALLOW_THREADS
-        used = pack_image(image.buf, height, width, line, values, out);
+        used = pack_image(image.buf, height, width, line, values, out.buf);
         Py_END_ALLOW_THREADS
-        _PyBytes_Resize(&packed, used);
     }
     free(line);
     free(values);
-    PyBuffer_Release(&image);
-    return packed;
+    PyBuffer_Release(&image), PyBuffer_Release(&out);
+    return used < 0 ? NULL : PyLong_FromLongLong(used);
 }
 
 static PyMethodDef methods[] = {

@@ -86,16 +86,17 @@ class Core(Protocol):
             ValueError: it is not whole rows of such a width.
         """
 
-    def pack_image(self, image: NDArray[np.uint8], height: int, width: int) -> bytes:
-        """Return an image as `loader.format.gradient.pack_gradient` does.
+    def pack_image(self, image: NDArray[np.uint8], height: int, width: int, out: NDArray[np.uint8]) -> int:
+        """Write an image as `loader.format.gradient.pack_gradient` packs it; return how many bytes that takes.
 
         Args:
             image: uint8 [3, height, width].
             height: at least 1.
             width: at least 1.
+            out: uint8, `loader.format.gradient.packed_bound` at least; it shares no memory with `image`.
 
         Raises:
-            ValueError: it is of another size.
+            ValueError: it is of another size, or `out` too small.
         """
 
 

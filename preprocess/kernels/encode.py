@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...loader.format import mask_codec
-from ...loader.format.gradient import pack_gradient
+from ...loader.format.gradient import pack_gradient, packed_bound
 from .core import CORE
 
 
@@ -19,4 +19,5 @@ def pack_image(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if CORE is None or image.ndim != 3 or image.shape[0] != 3 or image.dtype != np.uint8 or not image.size:
         return pack_gradient(image)
     _, height, width = image.shape
-    return np.frombuffer(CORE.pack_image(np.ascontiguousarray(image), height, width), np.uint8)
+    packed = np.empty(packed_bound(height, width), np.uint8)
+    return packed[: CORE.pack_image(np.ascontiguousarray(image), height, width, packed)]

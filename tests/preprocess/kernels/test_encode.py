@@ -12,7 +12,7 @@ from numcodecs.zstd import Zstd
 from numpy.typing import NDArray
 
 from resizeonce.loader.format import mask_codec
-from resizeonce.loader.format.gradient import pack_gradient
+from resizeonce.loader.format.gradient import pack_gradient, packed_bound
 from resizeonce.loader.format.mask_sequences import _find_sequences, make_frame
 from resizeonce.loader.format.zstd_tables import LITERAL_LENGTHS, MATCH_LENGTHS, OFFSETS
 from resizeonce.preprocess.decode.segmentation import parse_segmentation
@@ -201,7 +201,20 @@ def test_only_images_are_packed(image: Any) -> None:
 @pytest.mark.parametrize("size", [(4, 5), (0, 4), (-4, -4), (1 << 62, 1 << 62), (16, 0), (1, 1 << 62)])
 def test_images_of_another_size_are_refused(size: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match=r"image must be uint8 \[3, height, width\]"):
-        CORE.pack_image(np.zeros((3, 4, 4), np.uint8), *size)
+        CORE.pack_image(np.zeros((3, 4, 4), np.uint8), *size, np.empty(1000, np.uint8))
+
+
+@pytest.mark.skipif(CORE is None, reason="there is no core here")
+@pytest.mark.parametrize("shape", [(3, 1, 1), (3, 5, 16), (3, 7, 33)])
+def test_no_image_takes_more_than_the_bound_and_less_room_is_refused(shape: tuple[int, int, int]) -> None:
+    # Columns by turns 0 and 128 differ by what takes eight bits.
+    image = np.zeros(shape, np.uint8)
+    image[:, ::2, ::2] = image[:, 1::2, 1::2] = 128
+    bound = packed_bound(*shape[1:])
+    out = np.empty(bound - 1, np.uint8)
+    with pytest.raises(ValueError, match=f"out must have the {bound} bytes"):
+        CORE.pack_image(image, *shape[1:], out)
+    assert CORE.pack_image(image, *shape[1:], np.empty(bound, np.uint8)) <= bound
 
 
 def test_without_a_core_the_bytes_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
