@@ -174,7 +174,7 @@ static PyObject *py_make_frame(PyObject *self, PyObject *arguments)
 /* How many bytes an image may take packed, -1 for too many: of two groups a byte for their numbers of bits, and eight each. */
 static Py_ssize_t packed_bound(Py_ssize_t height, Py_ssize_t width)
 {
-    Py_ssize_t groups = width > PY_SSIZE_T_MAX / 4 ? -1 : times(1 + 2 * GROUP, times(height, pairs_of_row(width)));
+    Py_ssize_t groups = width < 1 || width > PY_SSIZE_T_MAX / 4 ? -1 : times(1 + 2 * GROUP, times(height, pairs_of_row(width)));
     return groups < 0 || groups > PY_SSIZE_T_MAX - SLACK_BYTES ? -1 : groups + SLACK_BYTES;
 }
 
@@ -188,7 +188,7 @@ static PyObject *py_pack_image(PyObject *self, PyObject *arguments)
     int64_t used = -1;
     uint8_t *line = NULL, *values = NULL;
     Py_ssize_t bound = packed_bound(height, width);
-    if (height < 1 || width < 1 || bound < 0 || image.len != times(3, times(height, width))) {
+    if (height < 1 || bound < 0 || image.len != times(3, times(height, width))) {
         PyErr_SetString(PyExc_ValueError, "image must be uint8 [3, height, width], of at least one pixel");
     } else if (out.len < bound) {
         PyErr_Format(PyExc_ValueError, "out must have the %zd bytes that an image may take", bound);
