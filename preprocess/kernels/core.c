@@ -67,7 +67,7 @@ static PyObject *py_sample_runs(PyObject *self, PyObject *arguments)
     int32_t *first_sample = NULL;
     uint64_t *changes = NULL;
     if (times(height, width) < 0 || rows.len / 8 >= INT32_MAX || out.len != times(rows.len / 8, columns.len / 8)) {
-        PyErr_SetString(PyExc_ValueError, "out must be rows x columns");
+        PyErr_SetString(PyExc_ValueError, "height x width must be a number, and out rows x columns");
     } else if ((first_sample = take_room(height, sizeof *first_sample)) &&
                (changes = take_room(rows.len / 8, sizeof *changes))) {
         const char *fault;
@@ -171,10 +171,13 @@ static PyObject *py_make_frame(PyObject *self, PyObject *arguments)
     return done;
 }
 
-/* How many bytes an image may take packed, -1 for too many: of two groups a byte for their numbers of bits, and eight each. */
+/* How many bytes an image may take packed, -1 for no number: of two groups a byte for their numbers of bits, and eight
+   for each. */
 static Py_ssize_t packed_bound(Py_ssize_t height, Py_ssize_t width)
 {
-    Py_ssize_t groups = width < 1 || width > PY_SSIZE_T_MAX / 4 ? -1 : times(1 + 2 * GROUP, times(height, pairs_of_row(width)));
+    if (width < 1 || width > PY_SSIZE_T_MAX / 4)
+        return -1;
+    Py_ssize_t groups = times(1 + 2 * GROUP, times(height, pairs_of_row(width)));
     return groups < 0 || groups > PY_SSIZE_T_MAX - SLACK_BYTES ? -1 : groups + SLACK_BYTES;
 }
 

@@ -1,4 +1,6 @@
-/* Images packed to be stored compact: what loader/format/gradient.py says, a row at a time, all of it in the cache. */
+/* Images packed to be stored compact, a row at a time, all of it in the cache: what loader/format/gradient.py says.
+
+   Words are stored as they are: processors are little-endian. */
 
 #ifndef RESIZEONCE_GRADIENT_H
 #define RESIZEONCE_GRADIENT_H

@@ -1,4 +1,6 @@
-/* Masks as Zstandard frames (RFC 8878), made with the row above in mind: what loader/format/mask_sequences.py says. */
+/* Masks as Zstandard frames (RFC 8878), made with the row above in mind: what loader/format/mask_sequences.py says.
+
+   Words are stored as they are: processors are little-endian. */
 
 #ifndef RESIZEONCE_MASK_FRAMES_H
 #define RESIZEONCE_MASK_FRAMES_H
@@ -106,7 +108,7 @@ static int64_t end_of_edges(Encoder *encoder, int64_t end, int64_t stop)
     return stop - end < SHORTEST ? stop : end;
 }
 
-/* Takes pixels `at` to `stop`, a block, apart: copies of the row above, copies of the pixel before, and single pixels. */
+/* Takes pixels `at` to `stop`, a block, apart: copies of the row above, copies of the pixel before, single pixels. */
 static void find_sequences(Encoder *encoder, int64_t at, int64_t stop)
 {
     const uint8_t *pixels = encoder->pixels;
@@ -251,7 +253,7 @@ static uint8_t *write_block(const Encoder *encoder, uint8_t *out, const uint8_t 
         *out++ = 0;
         return out;
     }
-    /* Their number in two bytes, enough for copies of SHORTEST pixels; then, that all tables are the predefined ones. */
+    /* Their number in two bytes, enough for copies of SHORTEST pixels; then, that all tables are predefined ones. */
     *out++ = (uint8_t)((encoder->num_sequences >> 8) + 128);
     *out++ = (uint8_t)encoder->num_sequences;
     *out++ = 0;

@@ -1,6 +1,6 @@
 /* Masks from run lengths, without a bitmap of their full size: sampled on a grid, or averaged over cells.
 
-   Runs go down the columns, background first, and fill the mask (cocodataset/cocoapi, common/maskApi.c). Each result is
+   Runs go down the columns, background first, and fill the mask (cocodataset/cocoapi, common/maskApi.c). A result is
    exactly that of its plain counterpart in preprocess/decode/segmentation.py and preprocess/tensors/transforms.py. */
 
 #ifndef RESIZEONCE_RUNS_H
@@ -104,11 +104,11 @@ static void find_first_samples(Numbers rows, int64_t height, int32_t *first_samp
 
 /* Samples a mask at rows x columns; returns what is wrong with them, NULL for nothing.
 
-   The result goes by rows and runs go by columns: of 64 columns at a time it is noted at which rows they change between
-   background and foreground, a bit each; then one pass down the rows undoes that.
+   The result goes by rows and runs go by columns: of 64 columns at a time it is noted at which rows they change
+   between background and foreground, a bit each; then one pass down the rows undoes that.
 
-   `height` * `width` is a number. `first_sample`: [height + 1]. `changes`: a word for each of the rows and one more, zero.
-   `out`: what is covered is written, the rest stays. */
+   `height` * `width` is a number. `first_sample`: [height + 1]. `changes`: zero, a word for each of the rows
+   and one more. `out`: what is covered is written, the rest stays. */
 static const char *sample_runs(Numbers runs, int64_t height, int64_t width, Numbers rows, Numbers columns,
                                int32_t *first_sample, uint64_t *changes, uint8_t *out)
 {
@@ -174,7 +174,8 @@ static void cover_column(Numbers runs, Pair pair, int64_t head, int64_t height, 
 
    All is counted in units of 1 / size of a pixel each way, in whole numbers: a cell has height x width of them, twice
    which is a number, as are size times the sides. `covered`: [size]. */
-static const char *cover_runs(Numbers runs, int64_t height, int64_t width, int64_t size, int64_t *covered, uint8_t *out)
+static const char *cover_runs(Numbers runs, int64_t height, int64_t width, int64_t size, int64_t *covered,
+                              uint8_t *out)
 {
     if (!fills(runs, height * width))
         return NOT_FILLED;
