@@ -198,7 +198,9 @@ def test_only_images_are_packed(image: Any) -> None:
 
 
 @pytest.mark.skipif(CORE is None, reason="there is no core here")
-@pytest.mark.parametrize("size", [(4, 5), (0, 4), (-4, -4), (1 << 62, 1 << 62), (16, 0), (1, 1 << 62), (1, -(1 << 63))])
+@pytest.mark.parametrize(
+    "size", [(4, 5), (0, 4), (-4, -4), (1 << 62, 1 << 62), (16, 0), (1, 1 << 62), (1, -(1 << 63))]
+)
 def test_images_of_another_size_are_refused(size: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match=r"image must be uint8 \[3, height, width\]"):
         CORE.pack_image(np.zeros((3, 4, 4), np.uint8), *size, np.empty(1000, np.uint8))

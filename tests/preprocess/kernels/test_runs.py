@@ -188,7 +188,7 @@ def test_impossible_sizes_are_refused(size: tuple[int, int]) -> None:
 def test_results_that_do_not_fit_are_refused() -> None:
     runs, places = np.array([0, 20]), np.arange(4)
     for out in (np.zeros(15, np.bool_), np.zeros(17, np.bool_)):
-        with pytest.raises(ValueError, match="out must be rows x columns"):
+        with pytest.raises(ValueError, match="out rows x columns"):
             CORE.sample_runs(runs, 5, 4, places, places, out)
         with pytest.raises(ValueError, match="out size x size"):
             CORE.cover_runs(runs, 5, 4, 4, out)
