@@ -17,7 +17,7 @@ LAYERS = (
     "loader.remote",
     "loader.order loader.kernels loader.buffers",
     "loader.readahead",
-    "loader.array loader.cache",
+    "loader.array loader.cache loader.zarr_codec",
     "loader.part",
     "loader.open_parts",
     "loader.fill",
@@ -27,7 +27,8 @@ LAYERS = (
     "loader.workers",
     "loader",
     "preprocess.errors preprocess.printable preprocess.safe_path preprocess.shortage preprocess.signals",
-    "preprocess.remote preprocess.decode preprocess.kernels",
+    "preprocess.kernels",
+    "preprocess.remote preprocess.decode",
     "preprocess.sources.records preprocess.tensors",
     "preprocess.sources.files",
     "preprocess.sources.base",
@@ -62,7 +63,7 @@ LATE = {
 
 PRIVATE_PARTS = {
     "loader.format.compiled": "numba.core",
-    "loader.format.zarr_codec": "zarr.core",
+    "loader.zarr_codec": "zarr.core",
     "loader.remote.http": "fsspec.asyn",
     "preprocess.run.processes": "multiprocessing.",
     "preprocess.tensors.resample_loops": "numba.core",

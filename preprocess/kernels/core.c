@@ -4,7 +4,10 @@
 
 #include "arguments.h"
 #include "codecs.h"
+#include "gradient.h"
+#include "mask_frames.h"
 #include "processor.h"
+#include "runs.h"
 
 static int level;
 
@@ -28,7 +31,187 @@ static PyObject *current_level(PyObject *self, PyObject *nothing)
     return PyUnicode_FromString(LEVEL_NAMES[level]);
 }
 
+/* Run lengths, mask frames, compact images. */
+
+static Numbers numbers_of(const Py_buffer *view)
+{
+    return (Numbers){view->buf, view->len / 8};
+}
+
+/* Room for so many items, zero. There is some for none as well. */
+static void *take_room(Py_ssize_t count, size_t size)
+{
+    void *room = count < 0 ? NULL : calloc((size_t)count + 1, size);
+    if (!room)
+        PyErr_NoMemory();
+    return room;
+}
+
+/* None, or as an exception why runs could not be taken. */
+static PyObject *none_unless(const char *fault)
+{
+    if (!fault)
+        Py_RETURN_NONE;
+    PyErr_SetString(PyExc_ValueError, fault);
+    return NULL;
+}
+
+static PyObject *py_sample_runs(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    Py_ssize_t height, width;
+    Py_buffer runs, rows, columns, out;
+    if (!PyArg_ParseTuple(arguments, "y*nny*y*w*", &runs, &height, &width, &rows, &columns, &out))
+        return NULL;
+    PyObject *done = NULL;
+    int32_t *first_sample = NULL;
+    uint64_t *changes = NULL;
+    if (times(height, width) < 0 || rows.len / 8 >= INT32_MAX || out.len != times(rows.len / 8, columns.len / 8)) {
+        PyErr_SetString(PyExc_ValueError, "height x width must be a number, and out rows x columns");
+    } else if ((first_sample = take_room(height, sizeof *first_sample)) &&
+               (changes = take_room(rows.len / 8, sizeof *changes))) {
+        const char *fault;
+        Py_BEGIN_ALLOW_THREADS
+        fault = sample_runs(numbers_of(&runs), height, width, numbers_of(&rows), numbers_of(&columns), first_sample,
+                            changes, out.buf);
+        Py_END_ALLOW_THREADS
+        done = none_unless(fault);
+    }
+    free(first_sample);
+    free(changes);
+    PyBuffer_Release(&runs), PyBuffer_Release(&rows), PyBuffer_Release(&columns), PyBuffer_Release(&out);
+    return done;
+}
+
+static PyObject *py_cover_runs(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    Py_ssize_t height, width, size;
+    Py_buffer runs, out;
+    if (!PyArg_ParseTuple(arguments, "y*nnnw*", &runs, &height, &width, &size, &out))
+        return NULL;
+    PyObject *done = NULL;
+    int64_t *covered = NULL;
+    /* What is counted reaches twice the units of a cell, and the units of each side. */
+    int is_sane = height > 0 && width > 0 && size > 0 && times(times(height, width), 2) >= 0 &&
+                  times(height, size) >= 0 && times(width, size) >= 0 && out.len == times(size, size);
+    if (!is_sane) {
+        PyErr_SetString(PyExc_ValueError, "height, width and size must be at least 1, and out size x size");
+    } else if ((covered = take_room(size, sizeof *covered))) {
+        const char *fault;
+        Py_BEGIN_ALLOW_THREADS
+        fault = cover_runs(numbers_of(&runs), height, width, size, covered, out.buf);
+        Py_END_ALLOW_THREADS
+        done = none_unless(fault);
+    }
+    free(covered);
+    PyBuffer_Release(&runs), PyBuffer_Release(&out);
+    return done;
+}
+
+static PyObject *py_decompress_counts(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    Py_buffer counts, runs;
+    if (!PyArg_ParseTuple(arguments, "y*w*", &counts, &runs))
+        return NULL;
+    int64_t found = -1;
+    if (runs.len / 8 < counts.len) {
+        PyErr_SetString(PyExc_ValueError, "runs must be as many as counts has characters");
+    } else {
+        Py_BEGIN_ALLOW_THREADS
+        found = decompress_counts(counts.buf, counts.len, runs.buf);
+        Py_END_ALLOW_THREADS
+        if (found < 0)
+            PyErr_SetString(PyExc_ValueError, "the counts are damaged");
+    }
+    PyBuffer_Release(&counts), PyBuffer_Release(&runs);
+    return found < 0 ? NULL : PyLong_FromLongLong(found);
+}
+
+/* The frame of a mask of fewer than 2**32 pixels; None where there is no good one. */
+static PyObject *make_frame(const uint8_t *pixels, int64_t size, int64_t width, int64_t most)
+{
+    PyObject *done = NULL;
+    Encoder *encoder = malloc(sizeof *encoder);
+    uint32_t *changes = malloc((size_t)(most + COMPARED) * sizeof *changes);
+    uint8_t *frame = malloc((size_t)frame_bound(size));
+    if (encoder && changes && frame) {
+        int64_t used = 0;
+        Py_BEGIN_ALLOW_THREADS
+        int64_t found = find_changes(pixels, size, width, most, changes);
+        if (found <= most)
+            used = write_frame(pixels, size, width, changes, found, encoder, frame);
+        Py_END_ALLOW_THREADS
+        done = used ? PyBytes_FromStringAndSize((char *)frame, (Py_ssize_t)used) : Py_NewRef(Py_None);
+    } else {
+        PyErr_NoMemory();
+    }
+    free(encoder);
+    free(changes);
+    free(frame);
+    return done;
+}
+
+static PyObject *py_make_frame(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    Py_buffer mask;
+    Py_ssize_t width, most_changes;
+    if (!PyArg_ParseTuple(arguments, "y*nn", &mask, &width, &most_changes))
+        return NULL;
+    PyObject *done = NULL;
+    if (width < SHORTEST || width > WINDOW || mask.len < width || mask.len % width || mask.len > UINT32_MAX)
+        PyErr_SetString(PyExc_ValueError, "mask must be rows of 6 to 2**23 pixels, fewer than 2**32 together");
+    else if (most_changes < 0 || most_changes > mask.len)
+        PyErr_SetString(PyExc_ValueError, "no less than 0 pixels, and no more than there are, can differ");
+    else
+        done = make_frame(mask.buf, mask.len, width, width + most_changes);
+    PyBuffer_Release(&mask);
+    return done;
+}
+
+/* How many bytes an image may take packed, -1 for no number: of two groups a byte for their numbers of bits, and eight
+   for each. */
+static Py_ssize_t packed_bound(Py_ssize_t height, Py_ssize_t width)
+{
+    if (width < 1 || width > PY_SSIZE_T_MAX / 4)
+        return -1;
+    Py_ssize_t groups = times(1 + 2 * GROUP, times(height, pairs_of_row(width)));
+    return groups < 0 || groups > PY_SSIZE_T_MAX - SLACK_BYTES ? -1 : groups + SLACK_BYTES;
+}
+
+static PyObject *py_pack_image(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    Py_buffer image, out;
+    Py_ssize_t height, width;
+    if (!PyArg_ParseTuple(arguments, "y*nnw*", &image, &height, &width, &out))
+        return NULL;
+    int64_t used = -1;
+    uint8_t *line = NULL, *values = NULL;
+    Py_ssize_t bound = packed_bound(height, width);
+    if (height < 1 || bound < 0 || image.len != times(3, times(height, width))) {
+        PyErr_SetString(PyExc_ValueError, "image must be uint8 [3, height, width], of at least one pixel");
+    } else if (out.len < bound) {
+        PyErr_Format(PyExc_ValueError, "out must have the %zd bytes that an image may take", bound);
+    } else if ((line = take_room(width, 1)) && (values = take_room(pairs_of_row(width), 2 * GROUP))) {
+        Py_BEGIN_ALLOW_THREADS
+        used = pack_image(image.buf, height, width, line, values, out.buf);
+        Py_END_ALLOW_THREADS
+    }
+    free(line);
+    free(values);
+    PyBuffer_Release(&image), PyBuffer_Release(&out);
+    return used < 0 ? NULL : PyLong_FromLongLong(used);
+}
+
 static PyMethodDef methods[] = {
+    {"sample_runs", py_sample_runs, METH_VARARGS, "Write a mask at a grid of pixels."},
+    {"cover_runs", py_cover_runs, METH_VARARGS, "Write which cells a mask covers."},
+    {"decompress_counts", py_decompress_counts, METH_VARARGS, "Write the runs of compressed counts."},
+    {"make_frame", py_make_frame, METH_VARARGS, "Return a mask as a Zstandard frame, or None."},
+    {"pack_image", py_pack_image, METH_VARARGS, "Write an image packed."},
     {"use", use, METH_O, "Take instructions up to a level."},
     {"level", current_level, METH_NOARGS, "Return the level of instructions that are taken."},
     {NULL, NULL, 0, NULL},

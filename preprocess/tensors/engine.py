@@ -9,8 +9,8 @@ bytes on this machine, with these builds, is looked at before it is used; what f
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, lru_cache, partial
-from typing import TYPE_CHECKING, Literal
+from functools import cache, partial
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +21,9 @@ from ...loader.format.gradient import pack_gradient, unpack_gradient
 from ...loader.format.mask_codec import compress_mask
 from ..decode.images import ImageDecoder, OnDamage, decode_image
 from ..decode.segmentation import Bitmap, Rle
-from .transforms import ImagesResizer, MaskFilter, MaskResizer, nearest_positions, resize_images, resize_mask
-
-if TYPE_CHECKING:
-    from .rle import Grid
+from ..kernels.core import CORE
+from . import rle
+from .transforms import ImagesResizer, MaskFilter, MaskResizer, resize_images, resize_mask
 
 EngineName = Literal["exact-fast", "pillow"]
 
@@ -58,7 +57,6 @@ def open_engine(name: EngineName) -> Engine:
     """
     if name == "pillow":
         return PILLOW
-    compiled("resizeonce.preprocess.decode.counts_loops")
     compiled("resizeonce.preprocess.tensors.resample_loops")
     try:
         from ..decode import jpeg
@@ -81,7 +79,7 @@ def open_engine(name: EngineName) -> Engine:
         partial(decode_image, fast_jpeg=fast_jpeg),
         partial(decode_image, fast_jpeg=fast_jpeg, accept_damage=True),
         resample.resize_image_twice if fast_resize else resize_images,
-        _resize_mask,
+        resize_mask if CORE is None else partial(rle.resize_mask, CORE),
     )
 
 
@@ -103,27 +101,6 @@ def default_engine() -> EngineName:
 
 class EngineError(PreprocessError):
     """Raised when an engine can't be had on this machine."""
-
-
-def _resize_mask(mask: Rle | Bitmap, size: int, mask_filter: MaskFilter) -> NDArray[np.bool_]:
-    """Do what `preprocess.tensors.transforms.resize_mask` does, from the runs."""
-    from . import rle
-
-    if isinstance(mask, Bitmap):
-        return resize_mask(mask, size, mask_filter)
-    if mask_filter == "cover":
-        return rle.cover_runs(mask.runs, mask.height, mask.width, size)
-    return rle.sample_grid(mask.runs, _make_grid(mask.height, mask.width, size, mask_filter))
-
-
-@lru_cache(maxsize=256)
-def _make_grid(
-    height: int, width: int, size: int, mask_filter: Literal["pillow-nearest", "torch-nearest"]
-) -> "Grid":
-    from .rle import make_grid
-
-    rows, columns = (nearest_positions(length, size, mask_filter) for length in (height, width))
-    return make_grid(height, width, rows, columns)
 
 
 def main() -> None:
