@@ -1,0 +1,563 @@
+/* Pillow's resampling of 8-bit images, bit for bit (libImaging/Resample.c); `preprocess.tensors.resample` says its rules.
+
+   Sixteen rows at a time are turned: of each column of pixels come sixteen bytes of R, of G, and of B, so that a weighted
+   sum of columns is one of vectors, as is the vertical pass over planar rows. Rows that went through the horizontal pass
+   wait in a ring, just as long as the vertical pass needs them, and the result is planar.
+
+   Sums wrap around at 32 bits, so that the digits into which weights are split need no room of their own. */
+
+#ifndef RESIZEONCE_RESAMPLE_H
+#define RESIZEONCE_RESAMPLE_H
+
+#include "processor.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    PRECISION_BITS = 22, /* of a weight behind the point: 32, less 8 for the pixel and 2 for filters that overshoot */
+    WEIGHT_LIMIT = (1 << 23) - (1 << 16), /* three balanced digits of 8 bits hold a little more */
+    BLOCK_ROWS = 16,                      /* source rows that are resized horizontally at once */
+    STEP = 4,                             /* columns of pixels that are turned at once, */
+    STEP_BYTES = 3 * STEP,                /* which are so many bytes of a row, */
+    LOADED_BYTES = 16,                    /* of which so many are read */
+    MOST_LANES = 64,
+    MOST_TARGETS = 2,
+};
+
+/* How one side of an image is resized. A group is the taps that one instruction takes. */
+typedef struct {
+    int64_t size, groups;
+    int64_t *first;   /* [size]: the source pixel that the groups of an output pixel begin with */
+    int32_t *weights; /* [size, groups, digits]: in each, the digits of a group's weights side by side */
+} Axis;
+
+/* The loops of a level, and the form in which they take their data. */
+typedef struct {
+    int taps;         /* of a group: each weight is split into balanced digits of 32 / taps bits */
+    int digits;       /* of a weight */
+    int border;       /* groups begin at multiples of so many pixels, and so many waiting rows are interleaved */
+    int column_bytes; /* of a turned column of pixels */
+    int lanes;        /* bytes that the vertical pass makes at once */
+    /* Turns the first `steps` x STEP columns of sixteen rows; reads LOADED_BYTES - STEP_BYTES bytes more of each. */
+    void (*turn)(const uint8_t *const *rows, int64_t steps, uint8_t *block);
+    /* Resizes a turned block horizontally. Its rows go to `lines`, each for `border` rows: 3 x padded x border bytes. */
+    void (*weigh_columns)(const Axis *axis, const uint8_t *block, int64_t padded, uint8_t *const *lines);
+    /* Makes `lanes` bytes of one output row from those of the source rows that stand at `at` in `lines`. */
+    void (*weigh_rows)(const uint8_t *const *lines, int64_t at, const int32_t *weights, int64_t groups, uint8_t *out);
+} ResampleLoops;
+
+static void turn_plain(const uint8_t *const *rows, int64_t steps, uint8_t *block)
+{
+    for (int64_t at = 0; at < steps * STEP_BYTES; at++)
+        for (int row = 0; row < BLOCK_ROWS; row++)
+            block[at * BLOCK_ROWS + row] = rows[row][at];
+}
+
+static inline void add_plain(uint32_t *restrict sums, const uint8_t *restrict pixels, int32_t weight)
+{
+    for (int lane = 0; lane < BLOCK_ROWS; lane++)
+        sums[lane] += pixels[lane] * (uint32_t)weight;
+}
+
+static inline void round_plain(const uint32_t *restrict sums, uint8_t *restrict out)
+{
+    for (int lane = 0; lane < BLOCK_ROWS; lane++) {
+        int32_t value = (int32_t)(sums[lane] + (1u << (PRECISION_BITS - 1))) >> PRECISION_BITS;
+        out[lane] = (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
+    }
+}
+
+static void weigh_columns_plain(const Axis *axis, const uint8_t *block, int64_t padded, uint8_t *const *lines)
+{
+    enum { COLUMN = 3 * BLOCK_ROWS };
+    uint8_t tile[3][BLOCK_ROWS][BLOCK_ROWS] = {{{0}}};
+    for (int64_t left = 0; left < axis->size; left += BLOCK_ROWS) {
+        for (int64_t x = left; x < axis->size && x < left + BLOCK_ROWS; x++)
+            for (int channel = 0; channel < 3; channel++) {
+                const uint8_t *pixels = block + axis->first[x] * COLUMN + channel * BLOCK_ROWS;
+                uint32_t sums[BLOCK_ROWS] = {0};
+                for (int64_t tap = 0; tap < axis->groups; tap++)
+                    add_plain(sums, pixels + tap * COLUMN, axis->weights[x * axis->groups + tap]);
+                round_plain(sums, tile[channel][x - left]);
+            }
+        for (int channel = 0; channel < 3; channel++)
+            for (int row = 0; row < BLOCK_ROWS; row++)
+                for (int x = 0; x < BLOCK_ROWS; x++)
+                    lines[row][channel * padded + left + x] = tile[channel][x][row];
+    }
+}
+
+static void weigh_rows_plain(const uint8_t *const *lines, int64_t at, const int32_t *weights, int64_t groups,
+                             uint8_t *out)
+{
+    uint32_t sums[BLOCK_ROWS] = {0};
+    for (int64_t tap = 0; tap < groups; tap++)
+        add_plain(sums, lines[tap] + at, weights[tap]);
+    round_plain(sums, out);
+}
+
+#if HAS_LEVELS
+
+/* Sixteen bit lanes are multiplied and added up in pairs, in half the time of eight products of 32 bits. A turned column
+   holds the bytes of the next one beside its own, so that a pair of taps may begin at any. */
+
+BEGIN_TARGET(AVX2_TARGET)
+
+/* Sums of sixteen lanes: those of the low digit and of the high one, for lanes 0-3 and 8-11, and for the others. */
+typedef struct {
+    __m256i even[2], odd[2];
+} SumsAvx2;
+
+static inline SumsAvx2 no_sums_avx2(void)
+{
+    const __m256i half = _mm256_set1_epi32(1 << (PRECISION_BITS - 1)), zero = _mm256_setzero_si256();
+    return (SumsAvx2){{half, zero}, {half, zero}};
+}
+
+static inline void add_pairs_avx2(SumsAvx2 *sums, __m256i pixels, __m256i low, __m256i high)
+{
+    __m256i even = _mm256_unpacklo_epi8(pixels, _mm256_setzero_si256());
+    __m256i odd = _mm256_unpackhi_epi8(pixels, _mm256_setzero_si256());
+    sums->even[0] = _mm256_add_epi32(sums->even[0], _mm256_madd_epi16(even, low));
+    sums->even[1] = _mm256_add_epi32(sums->even[1], _mm256_madd_epi16(even, high));
+    sums->odd[0] = _mm256_add_epi32(sums->odd[0], _mm256_madd_epi16(odd, low));
+    sums->odd[1] = _mm256_add_epi32(sums->odd[1], _mm256_madd_epi16(odd, high));
+}
+
+/* Rounds to 16 bits; packing clips them to 8. */
+static inline __m256i round_avx2(const SumsAvx2 *sums)
+{
+    __m256i even = _mm256_add_epi32(sums->even[0], _mm256_slli_epi32(sums->even[1], 16));
+    __m256i odd = _mm256_add_epi32(sums->odd[0], _mm256_slli_epi32(sums->odd[1], 16));
+    return _mm256_packs_epi32(_mm256_srai_epi32(even, PRECISION_BITS), _mm256_srai_epi32(odd, PRECISION_BITS));
+}
+
+static inline __m256i load_avx2(const uint8_t *bytes)
+{
+    return _mm256_loadu_si256((const __m256i *)bytes);
+}
+
+/* The sixteen bytes of a turned column in one channel. */
+static inline void round_column_avx2(const SumsAvx2 *sums, uint8_t *out)
+{
+    __m256i rounded = round_avx2(sums);
+    __m256i bytes = _mm256_permute4x64_epi64(_mm256_packus_epi16(rounded, rounded), 0x08);
+    _mm_storeu_si128((__m128i *)out, _mm256_castsi256_si128(bytes));
+}
+
+static inline __m256i load_two_avx2(const uint8_t *low, const uint8_t *high)
+{
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)low)),
+                                   _mm_loadu_si128((const __m128i *)high), 1);
+}
+
+static void turn_avx2(const uint8_t *const *rows, int64_t steps, uint8_t *block)
+{
+    const __m256i pairs[2] = {
+        _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 3, 1, 4, 2, 5, 6, 9, 7, 10, 8, 11, -1, -1, -1, -1)),
+        _mm256_broadcastsi128_si256(_mm_setr_epi8(3, 6, 4, 7, 5, 8, 9, 12, 10, 13, 11, 14, -1, -1, -1, -1)),
+    };
+    for (int64_t step = 0; step < steps; step++, block += STEP * 96)
+        for (int odd = 0; odd < 2; odd++) {
+            __m256i lines[8], merged[8];
+            for (int row = 0; row < 8; row++)
+                lines[row] = _mm256_shuffle_epi8(
+                    load_two_avx2(rows[row] + step * STEP_BYTES, rows[row + 8] + step * STEP_BYTES), pairs[odd]);
+            /* Merging each line with the one half the lines later, three times over, is the transpose. */
+            for (int round = 0; round < 3; round++) {
+                for (int line = 0; line < 4; line++) {
+                    merged[2 * line] = _mm256_unpacklo_epi16(lines[line], lines[line + 4]);
+                    merged[2 * line + 1] = _mm256_unpackhi_epi16(lines[line], lines[line + 4]);
+                }
+                memcpy(lines, merged, sizeof lines);
+            }
+            for (int line = 0; line < 6; line++)
+                _mm256_storeu_si256((__m256i *)(block + (line / 3 * 2 + odd) * 96 + line % 3 * 32), lines[line]);
+        }
+}
+
+static void weigh_columns_avx2(const Axis *axis, const uint8_t *block, int64_t padded, uint8_t *const *lines)
+{
+    uint8_t tile[3][32][16] = {{{0}}};
+    for (int64_t left = 0; left < axis->size; left += 32) {
+        for (int64_t x = left; x < axis->size && x < left + 32; x++) {
+            const uint8_t *pixels = block + axis->first[x] * 96;
+            const int32_t *weights = axis->weights + x * axis->groups * 2;
+            SumsAvx2 red = no_sums_avx2(), green = red, blue = red;
+            for (int64_t group = 0; group < axis->groups; group++, pixels += 2 * 96, weights += 2) {
+                const __m256i low = _mm256_set1_epi32(weights[0]), high = _mm256_set1_epi32(weights[1]);
+                add_pairs_avx2(&red, load_avx2(pixels), low, high);
+                add_pairs_avx2(&green, load_avx2(pixels + 32), low, high);
+                add_pairs_avx2(&blue, load_avx2(pixels + 64), low, high);
+            }
+            round_column_avx2(&red, tile[0][x - left]);
+            round_column_avx2(&green, tile[1][x - left]);
+            round_column_avx2(&blue, tile[2][x - left]);
+        }
+        for (int channel = 0; channel < 3; channel++) {
+            __m256i turned[16], merged[16];
+            for (int x = 0; x < 16; x++)
+                turned[x] = load_two_avx2(tile[channel][x], tile[channel][x + 16]);
+            for (int round = 0; round < 4; round++) {
+                for (int line = 0; line < 8; line++) {
+                    merged[2 * line] = _mm256_unpacklo_epi8(turned[line], turned[line + 8]);
+                    merged[2 * line + 1] = _mm256_unpackhi_epi8(turned[line], turned[line + 8]);
+                }
+                memcpy(turned, merged, sizeof turned);
+            }
+            for (int row = 0; row < 16; row++)
+                _mm256_storeu_si256((__m256i *)(lines[row] + channel * padded + left), turned[row]);
+        }
+    }
+}
+
+static void weigh_rows_avx2(const uint8_t *const *lines, int64_t at, const int32_t *weights, int64_t groups,
+                            uint8_t *out)
+{
+    SumsAvx2 left = no_sums_avx2(), right = left;
+    for (int64_t group = 0; group < groups; group++, lines += 2, weights += 2) {
+        const __m256i low = _mm256_set1_epi32(weights[0]), high = _mm256_set1_epi32(weights[1]);
+        __m256i one = load_avx2(lines[0] + at), other = load_avx2(lines[1] + at);
+        add_pairs_avx2(&left, _mm256_unpacklo_epi8(one, other), low, high);
+        add_pairs_avx2(&right, _mm256_unpackhi_epi8(one, other), low, high);
+    }
+    _mm256_storeu_si256((__m256i *)out, _mm256_packus_epi16(round_avx2(&left), round_avx2(&right)));
+}
+
+END_LEVEL
+
+/* Four pixels are multiplied by four weights of 8 bits, and added up, in each of 16 lanes. So four columns of a turned
+   block and four waiting rows stand side by side. */
+
+BEGIN_TARGET(AVX512_TARGET)
+
+/* Sums of sixteen lanes, for each digit. */
+typedef struct {
+    __m512i low, middle, high;
+} SumsAvx512;
+
+/* The digits of a group's weights, in each lane. */
+typedef struct {
+    __m512i low, middle, high;
+} WeightsAvx512;
+
+static inline SumsAvx512 no_sums_avx512(void)
+{
+    const __m512i half = _mm512_set1_epi32(1 << (PRECISION_BITS - 1)), zero = _mm512_setzero_si512();
+    return (SumsAvx512){half, zero, zero};
+}
+
+static inline WeightsAvx512 spread_avx512(const int32_t *group)
+{
+    return (WeightsAvx512){_mm512_set1_epi32(group[0]), _mm512_set1_epi32(group[1]), _mm512_set1_epi32(group[2])};
+}
+
+static inline void add_fours_avx512(SumsAvx512 *sums, const uint8_t *bytes, const WeightsAvx512 *weights)
+{
+    __m512i pixels = _mm512_loadu_si512(bytes);
+    sums->low = _mm512_dpbusd_epi32(sums->low, pixels, weights->low);
+    sums->middle = _mm512_dpbusd_epi32(sums->middle, pixels, weights->middle);
+    sums->high = _mm512_dpbusd_epi32(sums->high, pixels, weights->high);
+}
+
+static inline __m512i round_avx512(const SumsAvx512 *sums)
+{
+    __m512i upper = _mm512_add_epi32(sums->middle, _mm512_slli_epi32(sums->high, 8));
+    return _mm512_srai_epi32(_mm512_add_epi32(sums->low, _mm512_slli_epi32(upper, 8)), PRECISION_BITS);
+}
+
+/* Four times 16 numbers, clipped to bytes: each 16 bytes hold four of the first, of the second, of the third, ... */
+static inline __m512i clip_avx512(const __m512i *rounded)
+{
+    return _mm512_packus_epi16(_mm512_packs_epi32(rounded[0], rounded[1]), _mm512_packs_epi32(rounded[2], rounded[3]));
+}
+
+static void turn_avx512(const uint8_t *const *rows, int64_t steps, uint8_t *block)
+{
+    const __m512i order = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11, -1, -1, -1, -1));
+    for (int64_t step = 0; step < steps; step++, block += STEP * 48) {
+        __m512i fours[4];
+        for (int i = 0; i < 4; i++) {
+            __m512i line = _mm512_setzero_si512();
+            for (int lane = 0; lane < 4; lane++)
+                line = _mm512_mask_broadcast_i32x4(
+                    line, (__mmask16)(15 << 4 * lane),
+                    _mm_loadu_si128((const __m128i *)(rows[4 * lane + i] + step * STEP_BYTES)));
+            fours[i] = _mm512_shuffle_epi8(line, order);
+        }
+        __m512i red_green[2] = {_mm512_unpacklo_epi32(fours[0], fours[1]), _mm512_unpacklo_epi32(fours[2], fours[3])};
+        __m512i blue[2] = {_mm512_unpackhi_epi32(fours[0], fours[1]), _mm512_unpackhi_epi32(fours[2], fours[3])};
+        _mm512_storeu_si512(block, _mm512_unpacklo_epi64(red_green[0], red_green[1]));
+        _mm512_storeu_si512(block + 64, _mm512_unpackhi_epi64(red_green[0], red_green[1]));
+        _mm512_storeu_si512(block + 128, _mm512_unpacklo_epi64(blue[0], blue[1]));
+    }
+}
+
+static void weigh_columns_avx512(const Axis *axis, const uint8_t *block, int64_t padded, uint8_t *const *lines)
+{
+    for (int64_t left = 0; left < axis->size; left += 4) {
+        __m512i rounded[3][4] = {{_mm512_setzero_si512()}};
+        for (int i = 0; i < 4; i++) {
+            int64_t x = left + i < axis->size ? left + i : axis->size - 1;
+            const uint8_t *pixels = block + axis->first[x] * 48;
+            const int32_t *weights = axis->weights + x * axis->groups * 3;
+            SumsAvx512 red = no_sums_avx512(), green = red, blue = red;
+            for (int64_t group = 0; group < axis->groups; group++, pixels += STEP * 48, weights += 3) {
+                const WeightsAvx512 fours = spread_avx512(weights);
+                add_fours_avx512(&red, pixels, &fours);
+                add_fours_avx512(&green, pixels + 64, &fours);
+                add_fours_avx512(&blue, pixels + 128, &fours);
+            }
+            rounded[0][i] = round_avx512(&red);
+            rounded[1][i] = round_avx512(&green);
+            rounded[2][i] = round_avx512(&blue);
+        }
+        for (int channel = 0; channel < 3; channel++) {
+            __m512i bytes = clip_avx512(rounded[channel]);
+            int64_t at = (channel * padded + left) * 4;
+            _mm_storeu_si128((__m128i *)(lines[0] + at), _mm512_castsi512_si128(bytes));
+            _mm_storeu_si128((__m128i *)(lines[1] + at), _mm512_extracti32x4_epi32(bytes, 1));
+            _mm_storeu_si128((__m128i *)(lines[2] + at), _mm512_extracti32x4_epi32(bytes, 2));
+            _mm_storeu_si128((__m128i *)(lines[3] + at), _mm512_extracti32x4_epi32(bytes, 3));
+        }
+    }
+}
+
+static void weigh_rows_avx512(const uint8_t *const *lines, int64_t at, const int32_t *weights, int64_t groups,
+                              uint8_t *out)
+{
+    SumsAvx512 first = no_sums_avx512(), second = first, third = first, fourth = first;
+    for (int64_t group = 0; group < groups; group++, weights += 3) {
+        const WeightsAvx512 fours = spread_avx512(weights);
+        const uint8_t *pixels = lines[group] + at;
+        add_fours_avx512(&first, pixels, &fours);
+        add_fours_avx512(&second, pixels + 64, &fours);
+        add_fours_avx512(&third, pixels + 128, &fours);
+        add_fours_avx512(&fourth, pixels + 192, &fours);
+    }
+    const __m512i rounded[4] = {round_avx512(&first), round_avx512(&second), round_avx512(&third), round_avx512(&fourth)};
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    _mm512_storeu_si512(out, _mm512_permutexvar_epi32(order, clip_avx512(rounded)));
+}
+
+END_LEVEL
+
+#endif
+
+static const ResampleLoops RESAMPLE_LOOPS[NUM_LEVELS] = {
+    [PLAIN] = {1, 1, 1, 48, 16, turn_plain, weigh_columns_plain, weigh_rows_plain},
+#if HAS_LEVELS
+    [AVX2] = {2, 2, 1, 96, 32, turn_avx2, weigh_columns_avx2, weigh_rows_avx2},
+    [AVX512] = {4, 3, 4, 48, 64, turn_avx512, weigh_columns_avx512, weigh_rows_avx512},
+#endif
+};
+
+/* Lines that wait for the vertical pass, each of `border` rows. */
+typedef struct {
+    int64_t num_lines, line_bytes;
+    uint8_t *memory;
+    const uint8_t **window; /* the lines that make an output row */
+} Ring;
+
+/* One resized image: uint8 [3, size, size]. */
+typedef struct {
+    Axis columns, rows;
+    Ring ring;
+    int64_t padded;   /* columns of a waiting row: whole vectors */
+    int64_t finished; /* output rows */
+    uint8_t *out;
+} Target;
+
+static void free_axis(Axis *axis)
+{
+    free(axis->first);
+    free(axis->weights);
+}
+
+static void free_ring(Ring *ring)
+{
+    free(ring->memory);
+    free(ring->window);
+}
+
+static void free_target(Target *target)
+{
+    free_axis(&target->columns);
+    free_axis(&target->rows);
+    free_ring(&target->ring);
+}
+
+/* Writes a weight as digits of 32 / taps bits, each from minus half the base on, to its place in a group. */
+static void split_weight(const ResampleLoops *loops, int64_t weight, int64_t place, int32_t *group)
+{
+    const int bits = 32 / loops->taps;
+    const int64_t half = (int64_t)1 << (bits - 1);
+    for (int digit = 0; digit < loops->digits; digit++) {
+        uint32_t written = (uint32_t)weight & (uint32_t)(2 * half - 1);
+        group[digit] = (int32_t)((uint32_t)group[digit] | written << (place * bits));
+        weight = (weight + half) >> bits;
+    }
+}
+
+/* Takes the tables of an axis, int64 [size] and int32 [size, taps], in the form that a level needs them.
+
+   Returns 1; 0 where there is no memory; -1 where a window begins before the one above it or leaves the `length` pixels,
+   or where a weight is too large. `axis` is to be freed in each case. */
+static int make_axis(const ResampleLoops *loops, Axis *axis, const char *first, const char *weights, int64_t size,
+                     int64_t taps, int64_t length)
+{
+    axis->size = size;
+    axis->first = calloc((size_t)size, sizeof *axis->first);
+    if (!axis->first)
+        return 0;
+    for (int64_t i = 0, before = 0; i < size; i++) {
+        int64_t start, groups;
+        memcpy(&start, first + 8 * i, 8);
+        if (start < before || start > length - taps)
+            return -1;
+        before = axis->first[i] = start;
+        groups = (start % loops->border + taps + loops->taps - 1) / loops->taps;
+        axis->groups = groups > axis->groups ? groups : axis->groups;
+    }
+    axis->weights = calloc((size_t)size, (size_t)(axis->groups * loops->digits) * sizeof *axis->weights);
+    if (!axis->weights)
+        return 0;
+    for (int64_t i = 0; i < size; i++) {
+        int32_t *groups = axis->weights + i * axis->groups * loops->digits;
+        int64_t skipped = axis->first[i] % loops->border;
+        axis->first[i] -= skipped;
+        for (int64_t tap = 0; tap < taps; tap++) {
+            int32_t weight;
+            memcpy(&weight, weights + 4 * (i * taps + tap), 4);
+            if (weight > WEIGHT_LIMIT || weight < -WEIGHT_LIMIT)
+                return -1;
+            int64_t place = skipped + tap;
+            split_weight(loops, weight, place % loops->taps, groups + place / loops->taps * loops->digits);
+        }
+    }
+    return 1;
+}
+
+/* Returns whether there was memory for the windows of an axis, and `more` rows of `bytes` bytes each. */
+static int make_ring(const ResampleLoops *loops, Ring *ring, const Axis *rows, int64_t more, int64_t bytes)
+{
+    int64_t window = rows->groups * loops->taps / loops->border;
+    ring->num_lines = window + more / loops->border;
+    ring->line_bytes = bytes * loops->border;
+    ring->memory = calloc((size_t)(ring->num_lines * loops->border), (size_t)bytes);
+    ring->window = calloc((size_t)window, sizeof *ring->window);
+    return ring->memory && ring->window;
+}
+
+static uint8_t *ring_line(const Ring *ring, int64_t line)
+{
+    return ring->memory + line % ring->num_lines * ring->line_bytes;
+}
+
+/* How many source rows an output row waits for. Its last group may reach beyond the last of them, with weights of 0. */
+static int64_t rows_needed(const ResampleLoops *loops, const Axis *rows, int64_t y, int64_t height)
+{
+    int64_t end = rows->first[y] + rows->groups * loops->taps;
+    return end < height ? end : height;
+}
+
+/* Finds the lines of an output row. */
+static void open_window(const ResampleLoops *loops, const Ring *ring, const Axis *rows, int64_t y)
+{
+    for (int64_t line = 0; line < rows->groups * loops->taps / loops->border; line++)
+        ring->window[line] = ring_line(ring, rows->first[y] / loops->border + line);
+}
+
+/* Makes `count` bytes of an output row from those that stand at `from` in the rows of the window. */
+static void weigh_window(const ResampleLoops *loops, const Ring *ring, const Axis *rows, int64_t y, int64_t from,
+                         int64_t count, uint8_t *out)
+{
+    const int32_t *weights = rows->weights + y * rows->groups * loops->digits;
+    int64_t x = 0;
+    for (; x + loops->lanes <= count; x += loops->lanes)
+        loops->weigh_rows(ring->window, (from + x) * loops->border, weights, rows->groups, out + x);
+    if (x < count) {
+        uint8_t last[MOST_LANES];
+        loops->weigh_rows(ring->window, (from + x) * loops->border, weights, rows->groups, last);
+        memcpy(out + x, last, (size_t)(count - x));
+    }
+}
+
+/* Turns sixteen rows; the last columns, beyond which nothing may be read, from a copy. */
+static void turn_block(const ResampleLoops *loops, const uint8_t *const *rows, int64_t line, uint8_t *block)
+{
+    int64_t whole = line < LOADED_BYTES ? 0 : (line - LOADED_BYTES) / STEP_BYTES + 1, rest = line - whole * STEP_BYTES;
+    uint8_t ends[BLOCK_ROWS][STEP_BYTES + LOADED_BYTES] = {{0}};
+    const uint8_t *end_rows[BLOCK_ROWS];
+    for (int row = 0; row < BLOCK_ROWS; row++) {
+        memcpy(ends[row], rows[row] + whole * STEP_BYTES, (size_t)rest);
+        end_rows[row] = ends[row];
+    }
+    loops->turn(rows, whole, block);
+    loops->turn(end_rows, (rest + STEP_BYTES - 1) / STEP_BYTES, block + whole * STEP * loops->column_bytes);
+}
+
+/* Takes in the turned rows from `top` on, and finishes every output row that now can be. */
+static void advance(const ResampleLoops *loops, Target *target, const uint8_t *block, int64_t top, int64_t height)
+{
+    const int64_t size = target->rows.size, below = top + BLOCK_ROWS < height ? top + BLOCK_ROWS : height;
+    uint8_t *lines[BLOCK_ROWS];
+    if (target->finished == size)
+        return;
+    for (int line = 0; line < BLOCK_ROWS / loops->border; line++)
+        lines[line] = ring_line(&target->ring, top / loops->border + line);
+    loops->weigh_columns(&target->columns, block, target->padded, lines);
+    for (; target->finished < size; target->finished++) {
+        int64_t y = target->finished;
+        if (rows_needed(loops, &target->rows, y, height) > below)
+            return;
+        open_window(loops, &target->ring, &target->rows, y);
+        for (int channel = 0; channel < 3; channel++)
+            weigh_window(loops, &target->ring, &target->rows, y, channel * target->padded, size,
+                         target->out + (channel * size + y) * size);
+    }
+}
+
+/* Resizes uint8 [height, width, 3] to each target. `block` is as long as `block_bytes` says. */
+static void resample(const ResampleLoops *loops, const uint8_t *pixels, int64_t height, int64_t width, uint8_t *block,
+                     Target *targets, int num_targets)
+{
+    for (int64_t top = 0; top < height; top += BLOCK_ROWS) {
+        const uint8_t *rows[BLOCK_ROWS];
+        /* Rows that the last block lacks are read as its last one; their weights are 0. */
+        for (int64_t row = 0; row < BLOCK_ROWS; row++)
+            rows[row] = pixels + (top + row < height ? top + row : height - 1) * 3 * width;
+        turn_block(loops, rows, 3 * width, block);
+        for (int target = 0; target < num_targets; target++)
+            advance(loops, &targets[target], block, top, height);
+    }
+}
+
+/* Memory for sixteen turned rows. One step more: groups of the last columns may begin in the last but one. */
+static uint8_t *make_block(const ResampleLoops *loops, int64_t width)
+{
+    return calloc((size_t)(width + STEP - 1) / STEP + 1, (size_t)(STEP * loops->column_bytes));
+}
+
+/* Resizes lines of `line` bytes vertically, whatever they hold, to `rows->size` of them. */
+static void weigh_lines(const ResampleLoops *loops, const uint8_t *pixels, int64_t height, int64_t line,
+                        const Axis *rows, const Ring *ring, uint8_t *out)
+{
+    const int border = loops->border;
+    int64_t taken = 0;
+    for (int64_t y = 0; y < rows->size; y++) {
+        for (; taken < rows_needed(loops, rows, y, height); taken += border)
+            for (int row = 0; row < border; row++) {
+                const uint8_t *from = pixels + (taken + row < height ? taken + row : height - 1) * line;
+                uint8_t *to = ring_line(ring, taken / border) + row;
+                for (int64_t x = 0; x < line; x++)
+                    to[x * border] = from[x];
+            }
+        open_window(loops, ring, rows, y);
+        weigh_window(loops, ring, rows, y, 0, line, out + y * line);
+    }
+}
+
+#endif
