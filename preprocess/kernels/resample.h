@@ -35,7 +35,7 @@ typedef struct {
 
 /* The loops of a level, and the form in which they take their data. */
 typedef struct {
-    int taps;         /* of a group: each weight is split into balanced digits of 32 / taps bits */
+    int log_taps;     /* of a group of 1, 2 or 4: digits of weights have 32, 16 or 8 bits */
     int digits;       /* of a weight */
     int border;       /* groups begin at multiples of so many pixels, and so many waiting rows are interleaved */
     int column_bytes; /* of a turned column of pixels */
@@ -44,8 +44,9 @@ typedef struct {
     void (*turn)(const uint8_t *const *rows, int64_t steps, uint8_t *block);
     /* Resizes a turned block horizontally. Its rows go to `lines`, each for `border` rows: 3 x padded x border bytes. */
     void (*weigh_columns)(const Axis *axis, const uint8_t *block, int64_t padded, uint8_t *const *lines);
-    /* Makes `lanes` bytes of one output row from those of the source rows that stand at `at` in `lines`. */
-    void (*weigh_rows)(const uint8_t *const *lines, int64_t at, const int32_t *weights, int64_t groups, uint8_t *out);
+    /* Makes vectors of `lanes` bytes of one output row, from those that stand at `at` in the `lines` of its window. */
+    void (*weigh_rows)(const uint8_t *const *lines, int64_t at, const int32_t *weights, int64_t groups, int64_t vectors,
+                       uint8_t *out);
 } ResampleLoops;
 
 static void turn_plain(const uint8_t *const *rows, int64_t steps, uint8_t *block)
@@ -90,12 +91,14 @@ static void weigh_columns_plain(const Axis *axis, const uint8_t *block, int64_t 
 }
 
 static void weigh_rows_plain(const uint8_t *const *lines, int64_t at, const int32_t *weights, int64_t groups,
-                             uint8_t *out)
+                             int64_t vectors, uint8_t *out)
 {
-    uint32_t sums[BLOCK_ROWS] = {0};
-    for (int64_t tap = 0; tap < groups; tap++)
-        add_plain(sums, lines[tap] + at, weights[tap]);
-    round_plain(sums, out);
+    for (int64_t x = 0; x < vectors * BLOCK_ROWS; x += BLOCK_ROWS) {
+        uint32_t sums[BLOCK_ROWS] = {0};
+        for (int64_t tap = 0; tap < groups; tap++)
+            add_plain(sums, lines[tap] + at + x, weights[tap]);
+        round_plain(sums, out + x);
+    }
 }
 
 #if HAS_LEVELS
@@ -105,33 +108,32 @@ static void weigh_rows_plain(const uint8_t *const *lines, int64_t at, const int3
 
 BEGIN_TARGET(AVX2_TARGET)
 
-/* Sums of sixteen lanes: those of the low digit and of the high one, for lanes 0-3 and 8-11, and for the others. */
+/* Sums of sixteen lanes, in two halves: those of the low digit, and of the high one. */
 typedef struct {
-    __m256i even[2], odd[2];
+    __m256i low[2], high[2];
 } SumsAvx2;
 
 static inline SumsAvx2 no_sums_avx2(void)
 {
     const __m256i half = _mm256_set1_epi32(1 << (PRECISION_BITS - 1)), zero = _mm256_setzero_si256();
-    return (SumsAvx2){{half, zero}, {half, zero}};
+    return (SumsAvx2){{half, half}, {zero, zero}};
 }
 
-static inline void add_pairs_avx2(SumsAvx2 *sums, __m256i pixels, __m256i low, __m256i high)
+/* Adds eight pairs of pixels to each half, times a group's digits. */
+static inline void add_pairs_avx2(SumsAvx2 *sums, __m256i first, __m256i second, __m256i low, __m256i high)
 {
-    __m256i even = _mm256_unpacklo_epi8(pixels, _mm256_setzero_si256());
-    __m256i odd = _mm256_unpackhi_epi8(pixels, _mm256_setzero_si256());
-    sums->even[0] = _mm256_add_epi32(sums->even[0], _mm256_madd_epi16(even, low));
-    sums->even[1] = _mm256_add_epi32(sums->even[1], _mm256_madd_epi16(even, high));
-    sums->odd[0] = _mm256_add_epi32(sums->odd[0], _mm256_madd_epi16(odd, low));
-    sums->odd[1] = _mm256_add_epi32(sums->odd[1], _mm256_madd_epi16(odd, high));
+    sums->low[0] = _mm256_add_epi32(sums->low[0], _mm256_madd_epi16(first, low));
+    sums->high[0] = _mm256_add_epi32(sums->high[0], _mm256_madd_epi16(first, high));
+    sums->low[1] = _mm256_add_epi32(sums->low[1], _mm256_madd_epi16(second, low));
+    sums->high[1] = _mm256_add_epi32(sums->high[1], _mm256_madd_epi16(second, high));
 }
 
-/* Rounds to 16 bits; packing clips them to 8. */
+/* Rounds to 16 bits, four of each half in turn; packing clips them to 8. */
 static inline __m256i round_avx2(const SumsAvx2 *sums)
 {
-    __m256i even = _mm256_add_epi32(sums->even[0], _mm256_slli_epi32(sums->even[1], 16));
-    __m256i odd = _mm256_add_epi32(sums->odd[0], _mm256_slli_epi32(sums->odd[1], 16));
-    return _mm256_packs_epi32(_mm256_srai_epi32(even, PRECISION_BITS), _mm256_srai_epi32(odd, PRECISION_BITS));
+    __m256i first = _mm256_add_epi32(sums->low[0], _mm256_slli_epi32(sums->high[0], 16));
+    __m256i second = _mm256_add_epi32(sums->low[1], _mm256_slli_epi32(sums->high[1], 16));
+    return _mm256_packs_epi32(_mm256_srai_epi32(first, PRECISION_BITS), _mm256_srai_epi32(second, PRECISION_BITS));
 }
 
 static inline __m256i load_avx2(const uint8_t *bytes)
@@ -139,11 +141,18 @@ static inline __m256i load_avx2(const uint8_t *bytes)
     return _mm256_loadu_si256((const __m256i *)bytes);
 }
 
-/* The sixteen bytes of a turned column in one channel. */
-static inline void round_column_avx2(const SumsAvx2 *sums, uint8_t *out)
+/* Makes an output column of one channel; sums of more than one would not stay in registers. */
+static inline void weigh_column_avx2(const uint8_t *pixels, const int32_t *weights, int64_t groups, uint8_t *out)
 {
-    __m256i rounded = round_avx2(sums);
-    __m256i bytes = _mm256_permute4x64_epi64(_mm256_packus_epi16(rounded, rounded), 0x08);
+    SumsAvx2 sums = no_sums_avx2();
+    for (int64_t group = 0; group < groups; group++, pixels += 2 * 96) {
+        __m256i first = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)pixels));
+        __m256i second = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(pixels + 16)));
+        add_pairs_avx2(&sums, first, second, _mm256_set1_epi32(weights[2 * group]),
+                       _mm256_set1_epi32(weights[2 * group + 1]));
+    }
+    __m256i bytes = _mm256_packus_epi16(round_avx2(&sums), _mm256_setzero_si256());
+    bytes = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 2, 2, 2));
     _mm_storeu_si128((__m128i *)out, _mm256_castsi256_si128(bytes));
 }
 
@@ -153,29 +162,39 @@ static inline __m256i load_two_avx2(const uint8_t *low, const uint8_t *high)
                                    _mm_loadu_si128((const __m128i *)high), 1);
 }
 
+/* Turns pairs of bytes, from the places in each half of a line that `pairs` says, to every other column of a block. */
+static inline void turn_pairs_avx2(const __m256i *lines, __m256i pairs, uint8_t *block)
+{
+    __m256i turned[8], merged[8];
+    for (int row = 0; row < 8; row++)
+        turned[row] = _mm256_shuffle_epi8(lines[row], pairs);
+    /* Merging each line with the one half the lines later, three times over, is the transpose. */
+    for (int round = 0; round < 3; round++) {
+        for (int line = 0; line < 4; line++) {
+            merged[2 * line] = _mm256_unpacklo_epi16(turned[line], turned[line + 4]);
+            merged[2 * line + 1] = _mm256_unpackhi_epi16(turned[line], turned[line + 4]);
+        }
+        memcpy(turned, merged, sizeof turned);
+    }
+    for (int line = 0; line < 3; line++) {
+        _mm256_storeu_si256((__m256i *)(block + line * 32), turned[line]);
+        _mm256_storeu_si256((__m256i *)(block + 2 * 96 + line * 32), turned[line + 3]);
+    }
+}
+
 static void turn_avx2(const uint8_t *const *rows, int64_t steps, uint8_t *block)
 {
-    const __m256i pairs[2] = {
-        _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 3, 1, 4, 2, 5, 6, 9, 7, 10, 8, 11, -1, -1, -1, -1)),
-        _mm256_broadcastsi128_si256(_mm_setr_epi8(3, 6, 4, 7, 5, 8, 9, 12, 10, 13, 11, 14, -1, -1, -1, -1)),
-    };
-    for (int64_t step = 0; step < steps; step++, block += STEP * 96)
-        for (int odd = 0; odd < 2; odd++) {
-            __m256i lines[8], merged[8];
-            for (int row = 0; row < 8; row++)
-                lines[row] = _mm256_shuffle_epi8(
-                    load_two_avx2(rows[row] + step * STEP_BYTES, rows[row + 8] + step * STEP_BYTES), pairs[odd]);
-            /* Merging each line with the one half the lines later, three times over, is the transpose. */
-            for (int round = 0; round < 3; round++) {
-                for (int line = 0; line < 4; line++) {
-                    merged[2 * line] = _mm256_unpacklo_epi16(lines[line], lines[line + 4]);
-                    merged[2 * line + 1] = _mm256_unpackhi_epi16(lines[line], lines[line + 4]);
-                }
-                memcpy(lines, merged, sizeof lines);
-            }
-            for (int line = 0; line < 6; line++)
-                _mm256_storeu_si256((__m256i *)(block + (line / 3 * 2 + odd) * 96 + line % 3 * 32), lines[line]);
-        }
+    const __m256i even = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(0, 3, 1, 4, 2, 5, 6, 9, 7, 10, 8, 11, -1, -1, -1, -1));
+    const __m256i odd = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(3, 6, 4, 7, 5, 8, 9, 12, 10, 13, 11, 14, -1, -1, -1, -1));
+    for (int64_t step = 0; step < steps; step++, block += STEP * 96) {
+        __m256i lines[8];
+        for (int row = 0; row < 8; row++)
+            lines[row] = load_two_avx2(rows[row] + step * STEP_BYTES, rows[row + 8] + step * STEP_BYTES);
+        turn_pairs_avx2(lines, even, block);
+        turn_pairs_avx2(lines, odd, block + 96);
+    }
 }
 
 static void weigh_columns_avx2(const Axis *axis, const uint8_t *block, int64_t padded, uint8_t *const *lines)
@@ -185,16 +204,8 @@ static void weigh_columns_avx2(const Axis *axis, const uint8_t *block, int64_t p
         for (int64_t x = left; x < axis->size && x < left + 32; x++) {
             const uint8_t *pixels = block + axis->first[x] * 96;
             const int32_t *weights = axis->weights + x * axis->groups * 2;
-            SumsAvx2 red = no_sums_avx2(), green = red, blue = red;
-            for (int64_t group = 0; group < axis->groups; group++, pixels += 2 * 96, weights += 2) {
-                const __m256i low = _mm256_set1_epi32(weights[0]), high = _mm256_set1_epi32(weights[1]);
-                add_pairs_avx2(&red, load_avx2(pixels), low, high);
-                add_pairs_avx2(&green, load_avx2(pixels + 32), low, high);
-                add_pairs_avx2(&blue, load_avx2(pixels + 64), low, high);
-            }
-            round_column_avx2(&red, tile[0][x - left]);
-            round_column_avx2(&green, tile[1][x - left]);
-            round_column_avx2(&blue, tile[2][x - left]);
+            for (int channel = 0; channel < 3; channel++)
+                weigh_column_avx2(pixels + 32 * channel, weights, axis->groups, tile[channel][x - left]);
         }
         for (int channel = 0; channel < 3; channel++) {
             __m256i turned[16], merged[16];
@@ -214,16 +225,21 @@ static void weigh_columns_avx2(const Axis *axis, const uint8_t *block, int64_t p
 }
 
 static void weigh_rows_avx2(const uint8_t *const *lines, int64_t at, const int32_t *weights, int64_t groups,
-                            uint8_t *out)
+                            int64_t vectors, uint8_t *out)
 {
-    SumsAvx2 left = no_sums_avx2(), right = left;
-    for (int64_t group = 0; group < groups; group++, lines += 2, weights += 2) {
-        const __m256i low = _mm256_set1_epi32(weights[0]), high = _mm256_set1_epi32(weights[1]);
-        __m256i one = load_avx2(lines[0] + at), other = load_avx2(lines[1] + at);
-        add_pairs_avx2(&left, _mm256_unpacklo_epi8(one, other), low, high);
-        add_pairs_avx2(&right, _mm256_unpackhi_epi8(one, other), low, high);
+    const __m256i zero = _mm256_setzero_si256();
+    for (int64_t x = 0; x < vectors * 32; x += 32) {
+        SumsAvx2 even = no_sums_avx2(), odd = even;
+        for (int64_t group = 0; group < groups; group++) {
+            const __m256i low = _mm256_set1_epi32(weights[2 * group]), high = _mm256_set1_epi32(weights[2 * group + 1]);
+            __m256i one = load_avx2(lines[2 * group] + at + x), other = load_avx2(lines[2 * group + 1] + at + x);
+            __m256i pairs = _mm256_unpacklo_epi8(one, other);
+            add_pairs_avx2(&even, _mm256_unpacklo_epi8(pairs, zero), _mm256_unpackhi_epi8(pairs, zero), low, high);
+            pairs = _mm256_unpackhi_epi8(one, other);
+            add_pairs_avx2(&odd, _mm256_unpacklo_epi8(pairs, zero), _mm256_unpackhi_epi8(pairs, zero), low, high);
+        }
+        _mm256_storeu_si256((__m256i *)(out + x), _mm256_packus_epi16(round_avx2(&even), round_avx2(&odd)));
     }
-    _mm256_storeu_si256((__m256i *)out, _mm256_packus_epi16(round_avx2(&left), round_avx2(&right)));
 }
 
 END_LEVEL
@@ -269,9 +285,16 @@ static inline __m512i round_avx512(const SumsAvx512 *sums)
 }
 
 /* Four times 16 numbers, clipped to bytes: each 16 bytes hold four of the first, of the second, of the third, ... */
-static inline __m512i clip_avx512(const __m512i *rounded)
+static inline __m512i clip_avx512(__m512i first, __m512i second, __m512i third, __m512i fourth)
 {
-    return _mm512_packus_epi16(_mm512_packs_epi32(rounded[0], rounded[1]), _mm512_packs_epi32(rounded[2], rounded[3]));
+    return _mm512_packus_epi16(_mm512_packs_epi32(first, second), _mm512_packs_epi32(third, fourth));
+}
+
+/* Sixteen bytes each of four rows. */
+static inline __m512i load_four_avx512(const uint8_t *const *rows, int64_t at)
+{
+    return _mm512_inserti64x4(_mm512_castsi256_si512(load_two_avx2(rows[0] + at, rows[4] + at)),
+                              load_two_avx2(rows[8] + at, rows[12] + at), 1);
 }
 
 static void turn_avx512(const uint8_t *const *rows, int64_t steps, uint8_t *block)
@@ -279,14 +302,8 @@ static void turn_avx512(const uint8_t *const *rows, int64_t steps, uint8_t *bloc
     const __m512i order = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11, -1, -1, -1, -1));
     for (int64_t step = 0; step < steps; step++, block += STEP * 48) {
         __m512i fours[4];
-        for (int i = 0; i < 4; i++) {
-            __m512i line = _mm512_setzero_si512();
-            for (int lane = 0; lane < 4; lane++)
-                line = _mm512_mask_broadcast_i32x4(
-                    line, (__mmask16)(15 << 4 * lane),
-                    _mm_loadu_si128((const __m128i *)(rows[4 * lane + i] + step * STEP_BYTES)));
-            fours[i] = _mm512_shuffle_epi8(line, order);
-        }
+        for (int row = 0; row < 4; row++)
+            fours[row] = _mm512_shuffle_epi8(load_four_avx512(rows + row, step * STEP_BYTES), order);
         __m512i red_green[2] = {_mm512_unpacklo_epi32(fours[0], fours[1]), _mm512_unpacklo_epi32(fours[2], fours[3])};
         __m512i blue[2] = {_mm512_unpackhi_epi32(fours[0], fours[1]), _mm512_unpackhi_epi32(fours[2], fours[3])};
         _mm512_storeu_si512(block, _mm512_unpacklo_epi64(red_green[0], red_green[1]));
@@ -295,51 +312,68 @@ static void turn_avx512(const uint8_t *const *rows, int64_t steps, uint8_t *bloc
     }
 }
 
+/* One output column of a turned block: sixteen rows of each channel. */
+typedef struct {
+    __m512i red, green, blue;
+} ColumnAvx512;
+
+static inline ColumnAvx512 weigh_column_avx512(const Axis *axis, int64_t x, const uint8_t *block)
+{
+    SumsAvx512 red = no_sums_avx512(), green = red, blue = red;
+    const uint8_t *pixels = block + axis->first[x] * 48;
+    const int32_t *weights = axis->weights + x * axis->groups * 3;
+    for (int64_t group = 0; group < axis->groups; group++, pixels += STEP * 48, weights += 3) {
+        const WeightsAvx512 fours = spread_avx512(weights);
+        add_fours_avx512(&red, pixels, &fours);
+        add_fours_avx512(&green, pixels + 64, &fours);
+        add_fours_avx512(&blue, pixels + 128, &fours);
+    }
+    return (ColumnAvx512){round_avx512(&red), round_avx512(&green), round_avx512(&blue)};
+}
+
+/* Writes four columns of a channel, clipped, to four lines of four interleaved rows. */
+static inline void store_columns_avx512(__m512i first, __m512i second, __m512i third, __m512i fourth,
+                                        uint8_t *const *lines, int64_t at)
+{
+    __m512i bytes = clip_avx512(first, second, third, fourth);
+    _mm_storeu_si128((__m128i *)(lines[0] + at), _mm512_castsi512_si128(bytes));
+    _mm_storeu_si128((__m128i *)(lines[1] + at), _mm512_extracti32x4_epi32(bytes, 1));
+    _mm_storeu_si128((__m128i *)(lines[2] + at), _mm512_extracti32x4_epi32(bytes, 2));
+    _mm_storeu_si128((__m128i *)(lines[3] + at), _mm512_extracti32x4_epi32(bytes, 3));
+}
+
 static void weigh_columns_avx512(const Axis *axis, const uint8_t *block, int64_t padded, uint8_t *const *lines)
 {
-    for (int64_t left = 0; left < axis->size; left += 4) {
-        __m512i rounded[3][4] = {{_mm512_setzero_si512()}};
-        for (int i = 0; i < 4; i++) {
-            int64_t x = left + i < axis->size ? left + i : axis->size - 1;
-            const uint8_t *pixels = block + axis->first[x] * 48;
-            const int32_t *weights = axis->weights + x * axis->groups * 3;
-            SumsAvx512 red = no_sums_avx512(), green = red, blue = red;
-            for (int64_t group = 0; group < axis->groups; group++, pixels += STEP * 48, weights += 3) {
-                const WeightsAvx512 fours = spread_avx512(weights);
-                add_fours_avx512(&red, pixels, &fours);
-                add_fours_avx512(&green, pixels + 64, &fours);
-                add_fours_avx512(&blue, pixels + 128, &fours);
-            }
-            rounded[0][i] = round_avx512(&red);
-            rounded[1][i] = round_avx512(&green);
-            rounded[2][i] = round_avx512(&blue);
-        }
-        for (int channel = 0; channel < 3; channel++) {
-            __m512i bytes = clip_avx512(rounded[channel]);
-            int64_t at = (channel * padded + left) * 4;
-            _mm_storeu_si128((__m128i *)(lines[0] + at), _mm512_castsi512_si128(bytes));
-            _mm_storeu_si128((__m128i *)(lines[1] + at), _mm512_extracti32x4_epi32(bytes, 1));
-            _mm_storeu_si128((__m128i *)(lines[2] + at), _mm512_extracti32x4_epi32(bytes, 2));
-            _mm_storeu_si128((__m128i *)(lines[3] + at), _mm512_extracti32x4_epi32(bytes, 3));
-        }
+    const int64_t last = axis->size - 1;
+    for (int64_t x = 0; x < axis->size; x += 4) {
+        ColumnAvx512 first = weigh_column_avx512(axis, x, block);
+        ColumnAvx512 second = weigh_column_avx512(axis, x + 1 < last ? x + 1 : last, block);
+        ColumnAvx512 third = weigh_column_avx512(axis, x + 2 < last ? x + 2 : last, block);
+        ColumnAvx512 fourth = weigh_column_avx512(axis, x + 3 < last ? x + 3 : last, block);
+        store_columns_avx512(first.red, second.red, third.red, fourth.red, lines, x * 4);
+        store_columns_avx512(first.green, second.green, third.green, fourth.green, lines, (padded + x) * 4);
+        store_columns_avx512(first.blue, second.blue, third.blue, fourth.blue, lines, (2 * padded + x) * 4);
     }
 }
 
 static void weigh_rows_avx512(const uint8_t *const *lines, int64_t at, const int32_t *weights, int64_t groups,
-                              uint8_t *out)
+                              int64_t vectors, uint8_t *out)
 {
-    SumsAvx512 first = no_sums_avx512(), second = first, third = first, fourth = first;
-    for (int64_t group = 0; group < groups; group++, weights += 3) {
-        const WeightsAvx512 fours = spread_avx512(weights);
-        const uint8_t *pixels = lines[group] + at;
-        add_fours_avx512(&first, pixels, &fours);
-        add_fours_avx512(&second, pixels + 64, &fours);
-        add_fours_avx512(&third, pixels + 128, &fours);
-        add_fours_avx512(&fourth, pixels + 192, &fours);
-    }
-    const __m512i rounded[4] = {round_avx512(&first), round_avx512(&second), round_avx512(&third), round_avx512(&fourth)};
     const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    _mm512_storeu_si512(out, _mm512_permutexvar_epi32(order, clip_avx512(rounded)));
+    for (int64_t x = 0; x < vectors * 64; x += 64) {
+        SumsAvx512 first = no_sums_avx512(), second = first, third = first, fourth = first;
+        for (int64_t group = 0; group < groups; group++) {
+            const WeightsAvx512 fours = spread_avx512(weights + 3 * group);
+            const uint8_t *pixels = lines[group] + at + 4 * x;
+            add_fours_avx512(&first, pixels, &fours);
+            add_fours_avx512(&second, pixels + 64, &fours);
+            add_fours_avx512(&third, pixels + 128, &fours);
+            add_fours_avx512(&fourth, pixels + 192, &fours);
+        }
+        __m512i bytes = clip_avx512(round_avx512(&first), round_avx512(&second), round_avx512(&third),
+                                    round_avx512(&fourth));
+        _mm512_storeu_si512(out + x, _mm512_permutexvar_epi32(order, bytes));
+    }
 }
 
 END_LEVEL
@@ -347,10 +381,10 @@ END_LEVEL
 #endif
 
 static const ResampleLoops RESAMPLE_LOOPS[NUM_LEVELS] = {
-    [PLAIN] = {1, 1, 1, 48, 16, turn_plain, weigh_columns_plain, weigh_rows_plain},
+    [PLAIN] = {0, 1, 1, 48, 16, turn_plain, weigh_columns_plain, weigh_rows_plain},
 #if HAS_LEVELS
-    [AVX2] = {2, 2, 1, 96, 32, turn_avx2, weigh_columns_avx2, weigh_rows_avx2},
-    [AVX512] = {4, 3, 4, 48, 64, turn_avx512, weigh_columns_avx512, weigh_rows_avx512},
+    [AVX2] = {1, 2, 1, 96, 32, turn_avx2, weigh_columns_avx2, weigh_rows_avx2},
+    [AVX512] = {2, 3, 4, 48, 64, turn_avx512, weigh_columns_avx512, weigh_rows_avx512},
 #endif
 };
 
@@ -389,15 +423,15 @@ static void free_target(Target *target)
     free_ring(&target->ring);
 }
 
-/* Writes a weight as digits of 32 / taps bits, each from minus half the base on, to its place in a group. */
-static void split_weight(const ResampleLoops *loops, int64_t weight, int64_t place, int32_t *group)
+/* Writes the weight of a tap as balanced digits, into those of its group. */
+static inline void split_weight(const ResampleLoops *loops, int64_t weight, int64_t tap, int32_t *groups)
 {
-    const int bits = 32 / loops->taps;
-    const int64_t half = (int64_t)1 << (bits - 1);
+    const int bits = 32 >> loops->log_taps, place = (int)(tap & ((1 << loops->log_taps) - 1));
+    const uint32_t mask = UINT32_MAX >> (32 - bits);
+    int32_t *group = groups + (tap >> loops->log_taps) * loops->digits;
     for (int digit = 0; digit < loops->digits; digit++) {
-        uint32_t written = (uint32_t)weight & (uint32_t)(2 * half - 1);
-        group[digit] = (int32_t)((uint32_t)group[digit] | written << (place * bits));
-        weight = (weight + half) >> bits;
+        group[digit] = (int32_t)((uint32_t)group[digit] | ((uint32_t)weight & mask) << (place * bits));
+        weight = (weight + ((int64_t)1 << (bits - 1))) >> bits;
     }
 }
 
@@ -418,7 +452,7 @@ static int make_axis(const ResampleLoops *loops, Axis *axis, const char *first, 
         if (start < before || start > length - taps)
             return -1;
         before = axis->first[i] = start;
-        groups = (start % loops->border + taps + loops->taps - 1) / loops->taps;
+        groups = ((start & (loops->border - 1)) + taps + (1 << loops->log_taps) - 1) >> loops->log_taps;
         axis->groups = groups > axis->groups ? groups : axis->groups;
     }
     axis->weights = calloc((size_t)size, (size_t)(axis->groups * loops->digits) * sizeof *axis->weights);
@@ -426,15 +460,14 @@ static int make_axis(const ResampleLoops *loops, Axis *axis, const char *first, 
         return 0;
     for (int64_t i = 0; i < size; i++) {
         int32_t *groups = axis->weights + i * axis->groups * loops->digits;
-        int64_t skipped = axis->first[i] % loops->border;
+        int64_t skipped = axis->first[i] & (loops->border - 1);
         axis->first[i] -= skipped;
         for (int64_t tap = 0; tap < taps; tap++) {
             int32_t weight;
             memcpy(&weight, weights + 4 * (i * taps + tap), 4);
             if (weight > WEIGHT_LIMIT || weight < -WEIGHT_LIMIT)
                 return -1;
-            int64_t place = skipped + tap;
-            split_weight(loops, weight, place % loops->taps, groups + place / loops->taps * loops->digits);
+            split_weight(loops, weight, skipped + tap, groups);
         }
     }
     return 1;
@@ -443,7 +476,7 @@ static int make_axis(const ResampleLoops *loops, Axis *axis, const char *first, 
 /* Returns whether there was memory for the windows of an axis, and `more` rows of `bytes` bytes each. */
 static int make_ring(const ResampleLoops *loops, Ring *ring, const Axis *rows, int64_t more, int64_t bytes)
 {
-    int64_t window = rows->groups * loops->taps / loops->border;
+    int64_t window = (rows->groups << loops->log_taps) / loops->border;
     ring->num_lines = window + more / loops->border;
     ring->line_bytes = bytes * loops->border;
     ring->memory = calloc((size_t)(ring->num_lines * loops->border), (size_t)bytes);
@@ -459,14 +492,14 @@ static uint8_t *ring_line(const Ring *ring, int64_t line)
 /* How many source rows an output row waits for. Its last group may reach beyond the last of them, with weights of 0. */
 static int64_t rows_needed(const ResampleLoops *loops, const Axis *rows, int64_t y, int64_t height)
 {
-    int64_t end = rows->first[y] + rows->groups * loops->taps;
+    int64_t end = rows->first[y] + (rows->groups << loops->log_taps);
     return end < height ? end : height;
 }
 
 /* Finds the lines of an output row. */
 static void open_window(const ResampleLoops *loops, const Ring *ring, const Axis *rows, int64_t y)
 {
-    for (int64_t line = 0; line < rows->groups * loops->taps / loops->border; line++)
+    for (int64_t line = 0; line < (rows->groups << loops->log_taps) / loops->border; line++)
         ring->window[line] = ring_line(ring, rows->first[y] / loops->border + line);
 }
 
@@ -475,13 +508,12 @@ static void weigh_window(const ResampleLoops *loops, const Ring *ring, const Axi
                          int64_t count, uint8_t *out)
 {
     const int32_t *weights = rows->weights + y * rows->groups * loops->digits;
-    int64_t x = 0;
-    for (; x + loops->lanes <= count; x += loops->lanes)
-        loops->weigh_rows(ring->window, (from + x) * loops->border, weights, rows->groups, out + x);
-    if (x < count) {
-        uint8_t last[MOST_LANES];
-        loops->weigh_rows(ring->window, (from + x) * loops->border, weights, rows->groups, last);
-        memcpy(out + x, last, (size_t)(count - x));
+    const int64_t vectors = count / loops->lanes, whole = vectors * loops->lanes;
+    uint8_t last[MOST_LANES];
+    loops->weigh_rows(ring->window, from * loops->border, weights, rows->groups, vectors, out);
+    if (whole < count) {
+        loops->weigh_rows(ring->window, (from + whole) * loops->border, weights, rows->groups, 1, last);
+        memcpy(out + whole, last, (size_t)(count - whole));
     }
 }
 
