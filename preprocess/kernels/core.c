@@ -76,7 +76,7 @@ static int take_target(Target *target, PyObject *given, Py_ssize_t height, Py_ss
         !take_axis(&target->columns, columns, size, width) || !take_axis(&target->rows, rows, size, height))
         return 0;
     target->out = out->buf;
-    target->padded = (size + loops->lanes - 1) / loops->lanes * loops->lanes;
+    target->padded = pad_line(loops, size);
     if (!make_ring(loops, &target->ring, &target->rows, BLOCK_ROWS, 3 * target->padded)) {
         PyErr_NoMemory();
         return 0;
@@ -136,7 +136,7 @@ static PyObject *resize_lines(PyObject *self, PyObject *args)
     Ring ring = {0};
     int taken = take_buffer(image, &pixels, READ, times(height, line), "image") &&
                 take_buffer(written, &out, WRITE, times(size, line), "out") && take_axis(&rows, tables, size, height);
-    if (taken && !make_ring(loops, &ring, &rows, loops->border, (line + loops->lanes - 1) / loops->lanes * loops->lanes)) {
+    if (taken && !make_ring(loops, &ring, &rows, loops->border, pad_line(loops, line))) {
         PyErr_NoMemory();
         taken = 0;
     }

@@ -30,6 +30,7 @@ enum {
 typedef struct {
     int64_t size, groups;
     int64_t *first;   /* [size]: the source pixel that the groups of an output pixel begin with */
+    int64_t *used;    /* [size]: how many of its groups have weights */
     int32_t *weights; /* [size, groups, digits]: in each, the digits of a group's weights side by side */
 } Axis;
 
@@ -40,6 +41,9 @@ typedef struct {
     int border;       /* groups begin at multiples of so many pixels, and so many waiting rows are interleaved */
     int column_bytes; /* of a turned column of pixels */
     int lanes;        /* bytes that the vertical pass makes at once */
+    /* Writes weights as digits, from tap `skipped` of the first group on; returns how many groups have any, -1 where a
+       weight is too large. */
+    int64_t (*split)(const char *weights, int64_t taps, int64_t skipped, int32_t *groups);
     /* Turns the first `steps` x STEP columns of sixteen rows; reads LOADED_BYTES - STEP_BYTES bytes more of each. */
     void (*turn)(const uint8_t *const *rows, int64_t steps, uint8_t *block);
     /* Resizes a turned block horizontally. Its rows go to `lines`, each for `border` rows: 3 x padded x border bytes. */
@@ -48,6 +52,33 @@ typedef struct {
     void (*weigh_rows)(const uint8_t *const *lines, int64_t at, const int32_t *weights, int64_t groups, int64_t vectors,
                        uint8_t *out);
 } ResampleLoops;
+
+/* What `split` does. Digits go from minus half their base on, so that each fits into a signed number. */
+static inline int64_t split_weights(const char *weights, int64_t taps, int64_t skipped, int32_t *groups, int log_taps,
+                                    int digits)
+{
+    const int bits = 32 >> log_taps;
+    int64_t end = 0;
+    for (int64_t tap = skipped; tap < skipped + taps; tap++) {
+        int32_t *group = groups + (tap >> log_taps) * digits, weight;
+        const int place = bits * (int)(tap & ((1 << log_taps) - 1));
+        memcpy(&weight, weights + 4 * (tap - skipped), 4);
+        if (weight > WEIGHT_LIMIT || weight < -WEIGHT_LIMIT)
+            return -1;
+        end = weight ? tap + 1 : end;
+        int64_t rest = weight;
+        for (int digit = 0; digit < digits; digit++) {
+            group[digit] = (int32_t)((uint32_t)group[digit] | ((uint32_t)rest & UINT32_MAX >> (32 - bits)) << place);
+            rest = (rest + ((int64_t)1 << (bits - 1))) >> bits;
+        }
+    }
+    return (end + (1 << log_taps) - 1) >> log_taps;
+}
+
+static int64_t split_plain(const char *weights, int64_t taps, int64_t skipped, int32_t *groups)
+{
+    return split_weights(weights, taps, skipped, groups, 0, 1);
+}
 
 static void turn_plain(const uint8_t *const *rows, int64_t steps, uint8_t *block)
 {
@@ -79,7 +110,7 @@ static void weigh_columns_plain(const Axis *axis, const uint8_t *block, int64_t 
             for (int channel = 0; channel < 3; channel++) {
                 const uint8_t *pixels = block + axis->first[x] * COLUMN + channel * BLOCK_ROWS;
                 uint32_t sums[BLOCK_ROWS] = {0};
-                for (int64_t tap = 0; tap < axis->groups; tap++)
+                for (int64_t tap = 0; tap < axis->used[x]; tap++)
                     add_plain(sums, pixels + tap * COLUMN, axis->weights[x * axis->groups + tap]);
                 round_plain(sums, tile[channel][x - left]);
             }
@@ -107,6 +138,11 @@ static void weigh_rows_plain(const uint8_t *const *lines, int64_t at, const int3
    holds the bytes of the next one beside its own, so that a pair of taps may begin at any. */
 
 BEGIN_TARGET(AVX2_TARGET)
+
+static int64_t split_avx2(const char *weights, int64_t taps, int64_t skipped, int32_t *groups)
+{
+    return split_weights(weights, taps, skipped, groups, 1, 2);
+}
 
 /* Sums of sixteen lanes, in two halves: those of the low digit, and of the high one. */
 typedef struct {
@@ -141,19 +177,18 @@ static inline __m256i load_avx2(const uint8_t *bytes)
     return _mm256_loadu_si256((const __m256i *)bytes);
 }
 
-/* Makes an output column of one channel; sums of more than one would not stay in registers. */
-static inline void weigh_column_avx2(const uint8_t *pixels, const int32_t *weights, int64_t groups, uint8_t *out)
+/* One output column of one channel, 16 bits each: sums of more than one channel would not stay in registers. */
+static inline __m256i weigh_column_avx2(const Axis *axis, int64_t x, const uint8_t *channel)
 {
     SumsAvx2 sums = no_sums_avx2();
-    for (int64_t group = 0; group < groups; group++, pixels += 2 * 96) {
+    const uint8_t *pixels = channel + axis->first[x] * 96;
+    const int32_t *weights = axis->weights + x * axis->groups * 2;
+    for (int64_t group = 0; group < axis->used[x]; group++, pixels += 2 * 96, weights += 2) {
         __m256i first = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)pixels));
         __m256i second = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(pixels + 16)));
-        add_pairs_avx2(&sums, first, second, _mm256_set1_epi32(weights[2 * group]),
-                       _mm256_set1_epi32(weights[2 * group + 1]));
+        add_pairs_avx2(&sums, first, second, _mm256_set1_epi32(weights[0]), _mm256_set1_epi32(weights[1]));
     }
-    __m256i bytes = _mm256_packus_epi16(round_avx2(&sums), _mm256_setzero_si256());
-    bytes = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 2, 2, 2));
-    _mm_storeu_si128((__m128i *)out, _mm256_castsi256_si128(bytes));
+    return round_avx2(&sums);
 }
 
 static inline __m256i load_two_avx2(const uint8_t *low, const uint8_t *high)
@@ -199,29 +234,29 @@ static void turn_avx2(const uint8_t *const *rows, int64_t steps, uint8_t *block)
 
 static void weigh_columns_avx2(const Axis *axis, const uint8_t *block, int64_t padded, uint8_t *const *lines)
 {
-    uint8_t tile[3][32][16] = {{{0}}};
-    for (int64_t left = 0; left < axis->size; left += 32) {
-        for (int64_t x = left; x < axis->size && x < left + 32; x++) {
-            const uint8_t *pixels = block + axis->first[x] * 96;
-            const int32_t *weights = axis->weights + x * axis->groups * 2;
-            for (int channel = 0; channel < 3; channel++)
-                weigh_column_avx2(pixels + 32 * channel, weights, axis->groups, tile[channel][x - left]);
-        }
+    const int64_t last = axis->size - 1;
+    __m256i tile[8] = {_mm256_setzero_si256()}, merged[8];
+    for (int64_t left = 0; left < axis->size; left += 16)
         for (int channel = 0; channel < 3; channel++) {
-            __m256i turned[16], merged[16];
-            for (int x = 0; x < 16; x++)
-                turned[x] = load_two_avx2(tile[channel][x], tile[channel][x + 16]);
+            for (int64_t x = left; x <= last && x < left + 16; x += 2)
+                tile[(x - left) / 2] = _mm256_packus_epi16(
+                    weigh_column_avx2(axis, x, block + 32 * channel),
+                    weigh_column_avx2(axis, x < last ? x + 1 : last, block + 32 * channel));
             for (int round = 0; round < 4; round++) {
-                for (int line = 0; line < 8; line++) {
-                    merged[2 * line] = _mm256_unpacklo_epi8(turned[line], turned[line + 8]);
-                    merged[2 * line + 1] = _mm256_unpackhi_epi8(turned[line], turned[line + 8]);
+                for (int line = 0; line < 4; line++) {
+                    merged[2 * line] = _mm256_unpacklo_epi8(tile[line], tile[line + 4]);
+                    merged[2 * line + 1] = _mm256_unpackhi_epi8(tile[line], tile[line + 4]);
                 }
-                memcpy(turned, merged, sizeof turned);
+                memcpy(tile, merged, sizeof tile);
             }
-            for (int row = 0; row < 16; row++)
-                _mm256_storeu_si256((__m256i *)(lines[row] + channel * padded + left), turned[row]);
+            /* Packing has put rows 0-3 and 8-11 into the lower half. */
+            for (int line = 0; line < 8; line++) {
+                const int row = (line & 3) + 2 * (line & 4);
+                _mm_storeu_si128((__m128i *)(lines[row] + channel * padded + left), _mm256_castsi256_si128(tile[line]));
+                _mm_storeu_si128((__m128i *)(lines[row + 4] + channel * padded + left),
+                                 _mm256_extracti128_si256(tile[line], 1));
+            }
         }
-    }
 }
 
 static void weigh_rows_avx2(const uint8_t *const *lines, int64_t at, const int32_t *weights, int64_t groups,
@@ -248,6 +283,11 @@ END_LEVEL
    block and four waiting rows stand side by side. */
 
 BEGIN_TARGET(AVX512_TARGET)
+
+static int64_t split_avx512(const char *weights, int64_t taps, int64_t skipped, int32_t *groups)
+{
+    return split_weights(weights, taps, skipped, groups, 2, 3);
+}
 
 /* Sums of sixteen lanes, for each digit. */
 typedef struct {
@@ -322,7 +362,7 @@ static inline ColumnAvx512 weigh_column_avx512(const Axis *axis, int64_t x, cons
     SumsAvx512 red = no_sums_avx512(), green = red, blue = red;
     const uint8_t *pixels = block + axis->first[x] * 48;
     const int32_t *weights = axis->weights + x * axis->groups * 3;
-    for (int64_t group = 0; group < axis->groups; group++, pixels += STEP * 48, weights += 3) {
+    for (int64_t group = 0; group < axis->used[x]; group++, pixels += STEP * 48, weights += 3) {
         const WeightsAvx512 fours = spread_avx512(weights);
         add_fours_avx512(&red, pixels, &fours);
         add_fours_avx512(&green, pixels + 64, &fours);
@@ -381,10 +421,10 @@ END_LEVEL
 #endif
 
 static const ResampleLoops RESAMPLE_LOOPS[NUM_LEVELS] = {
-    [PLAIN] = {0, 1, 1, 48, 16, turn_plain, weigh_columns_plain, weigh_rows_plain},
+    [PLAIN] = {0, 1, 1, 48, 16, split_plain, turn_plain, weigh_columns_plain, weigh_rows_plain},
 #if HAS_LEVELS
-    [AVX2] = {1, 2, 1, 96, 32, turn_avx2, weigh_columns_avx2, weigh_rows_avx2},
-    [AVX512] = {2, 3, 4, 48, 64, turn_avx512, weigh_columns_avx512, weigh_rows_avx512},
+    [AVX2] = {1, 2, 1, 96, 32, split_avx2, turn_avx2, weigh_columns_avx2, weigh_rows_avx2},
+    [AVX512] = {2, 3, 4, 48, 64, split_avx512, turn_avx512, weigh_columns_avx512, weigh_rows_avx512},
 #endif
 };
 
@@ -407,6 +447,7 @@ typedef struct {
 static void free_axis(Axis *axis)
 {
     free(axis->first);
+    free(axis->used);
     free(axis->weights);
 }
 
@@ -423,18 +464,6 @@ static void free_target(Target *target)
     free_ring(&target->ring);
 }
 
-/* Writes the weight of a tap as balanced digits, into those of its group. */
-static inline void split_weight(const ResampleLoops *loops, int64_t weight, int64_t tap, int32_t *groups)
-{
-    const int bits = 32 >> loops->log_taps, place = (int)(tap & ((1 << loops->log_taps) - 1));
-    const uint32_t mask = UINT32_MAX >> (32 - bits);
-    int32_t *group = groups + (tap >> loops->log_taps) * loops->digits;
-    for (int digit = 0; digit < loops->digits; digit++) {
-        group[digit] = (int32_t)((uint32_t)group[digit] | ((uint32_t)weight & mask) << (place * bits));
-        weight = (weight + ((int64_t)1 << (bits - 1))) >> bits;
-    }
-}
-
 /* Takes the tables of an axis, int64 [size] and int32 [size, taps], in the form that a level needs them.
 
    Returns 1; 0 where there is no memory; -1 where a window begins before the one above it or leaves the `length` pixels,
@@ -444,7 +473,8 @@ static int make_axis(const ResampleLoops *loops, Axis *axis, const char *first, 
 {
     axis->size = size;
     axis->first = calloc((size_t)size, sizeof *axis->first);
-    if (!axis->first)
+    axis->used = calloc((size_t)size, sizeof *axis->used);
+    if (!axis->first || !axis->used)
         return 0;
     for (int64_t i = 0, before = 0; i < size; i++) {
         int64_t start, groups;
@@ -462,15 +492,19 @@ static int make_axis(const ResampleLoops *loops, Axis *axis, const char *first, 
         int32_t *groups = axis->weights + i * axis->groups * loops->digits;
         int64_t skipped = axis->first[i] & (loops->border - 1);
         axis->first[i] -= skipped;
-        for (int64_t tap = 0; tap < taps; tap++) {
-            int32_t weight;
-            memcpy(&weight, weights + 4 * (i * taps + tap), 4);
-            if (weight > WEIGHT_LIMIT || weight < -WEIGHT_LIMIT)
-                return -1;
-            split_weight(loops, weight, skipped + tap, groups);
-        }
+        axis->used[i] = loops->split(weights + 4 * i * taps, taps, skipped, groups);
+        if (axis->used[i] < 0)
+            return -1;
     }
     return 1;
+}
+
+/* Bytes of a line of `bytes`, for each row: whole vectors. Lines that lie a power of two apart would fall into the same few
+   places of the cache. */
+static int64_t pad_line(const ResampleLoops *loops, int64_t bytes)
+{
+    int64_t padded = (bytes + loops->lanes - 1) / loops->lanes * loops->lanes;
+    return padded * loops->border % 1024 ? padded : padded + loops->lanes;
 }
 
 /* Returns whether there was memory for the windows of an axis, and `more` rows of `bytes` bytes each. */
@@ -510,9 +544,9 @@ static void weigh_window(const ResampleLoops *loops, const Ring *ring, const Axi
     const int32_t *weights = rows->weights + y * rows->groups * loops->digits;
     const int64_t vectors = count / loops->lanes, whole = vectors * loops->lanes;
     uint8_t last[MOST_LANES];
-    loops->weigh_rows(ring->window, from * loops->border, weights, rows->groups, vectors, out);
+    loops->weigh_rows(ring->window, from * loops->border, weights, rows->used[y], vectors, out);
     if (whole < count) {
-        loops->weigh_rows(ring->window, (from + whole) * loops->border, weights, rows->groups, 1, last);
+        loops->weigh_rows(ring->window, (from + whole) * loops->border, weights, rows->used[y], 1, last);
         memcpy(out + whole, last, (size_t)(count - whole));
     }
 }
