@@ -87,15 +87,18 @@ static void turn_plain(const uint8_t *const *rows, int64_t steps, uint8_t *block
             block[at * BLOCK_ROWS + row] = rows[row][at];
 }
 
+/* A column, or as much of a row. Compilers take shorter loops apart before they think of vectors. */
+enum { PLAIN_LANES = 3 * BLOCK_ROWS };
+
 static inline void add_plain(uint32_t *restrict sums, const uint8_t *restrict pixels, int32_t weight)
 {
-    for (int lane = 0; lane < BLOCK_ROWS; lane++)
+    for (int lane = 0; lane < PLAIN_LANES; lane++)
         sums[lane] += pixels[lane] * (uint32_t)weight;
 }
 
 static inline void round_plain(const uint32_t *restrict sums, uint8_t *restrict out)
 {
-    for (int lane = 0; lane < BLOCK_ROWS; lane++) {
+    for (int lane = 0; lane < PLAIN_LANES; lane++) {
         int32_t value = (int32_t)(sums[lane] + (1u << (PRECISION_BITS - 1))) >> PRECISION_BITS;
         out[lane] = (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
     }
@@ -103,29 +106,24 @@ static inline void round_plain(const uint32_t *restrict sums, uint8_t *restrict 
 
 static void weigh_columns_plain(const Axis *axis, const uint8_t *block, int64_t padded, uint8_t *const *lines)
 {
-    enum { COLUMN = 3 * BLOCK_ROWS };
-    uint8_t tile[3][BLOCK_ROWS][BLOCK_ROWS] = {{{0}}};
-    for (int64_t left = 0; left < axis->size; left += BLOCK_ROWS) {
-        for (int64_t x = left; x < axis->size && x < left + BLOCK_ROWS; x++)
-            for (int channel = 0; channel < 3; channel++) {
-                const uint8_t *pixels = block + axis->first[x] * COLUMN + channel * BLOCK_ROWS;
-                uint32_t sums[BLOCK_ROWS] = {0};
-                for (int64_t tap = 0; tap < axis->used[x]; tap++)
-                    add_plain(sums, pixels + tap * COLUMN, axis->weights[x * axis->groups + tap]);
-                round_plain(sums, tile[channel][x - left]);
-            }
+    for (int64_t x = 0; x < axis->size; x++) {
+        const uint8_t *pixels = block + axis->first[x] * PLAIN_LANES;
+        uint32_t sums[PLAIN_LANES] = {0};
+        uint8_t column[PLAIN_LANES];
+        for (int64_t tap = 0; tap < axis->used[x]; tap++)
+            add_plain(sums, pixels + tap * PLAIN_LANES, axis->weights[x * axis->groups + tap]);
+        round_plain(sums, column);
         for (int channel = 0; channel < 3; channel++)
             for (int row = 0; row < BLOCK_ROWS; row++)
-                for (int x = 0; x < BLOCK_ROWS; x++)
-                    lines[row][channel * padded + left + x] = tile[channel][x][row];
+                lines[row][channel * padded + x] = column[channel * BLOCK_ROWS + row];
     }
 }
 
 static void weigh_rows_plain(const uint8_t *const *lines, int64_t at, const int32_t *weights, int64_t groups,
                              int64_t vectors, uint8_t *out)
 {
-    for (int64_t x = 0; x < vectors * BLOCK_ROWS; x += BLOCK_ROWS) {
-        uint32_t sums[BLOCK_ROWS] = {0};
+    for (int64_t x = 0; x < vectors * PLAIN_LANES; x += PLAIN_LANES) {
+        uint32_t sums[PLAIN_LANES] = {0};
         for (int64_t tap = 0; tap < groups; tap++)
             add_plain(sums, lines[tap] + at + x, weights[tap]);
         round_plain(sums, out + x);
@@ -421,7 +419,7 @@ END_LEVEL
 #endif
 
 static const ResampleLoops RESAMPLE_LOOPS[NUM_LEVELS] = {
-    [PLAIN] = {0, 1, 1, 48, 16, split_plain, turn_plain, weigh_columns_plain, weigh_rows_plain},
+    [PLAIN] = {0, 1, 1, PLAIN_LANES, PLAIN_LANES, split_plain, turn_plain, weigh_columns_plain, weigh_rows_plain},
 #if HAS_LEVELS
     [AVX2] = {1, 2, 1, 96, 32, split_avx2, turn_avx2, weigh_columns_avx2, weigh_rows_avx2},
     [AVX512] = {2, 3, 4, 48, 64, split_avx512, turn_avx512, weigh_columns_avx512, weigh_rows_avx512},
