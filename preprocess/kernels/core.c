@@ -35,7 +35,7 @@ typedef struct {
 } AxisTables;
 
 /* Takes the tables of an axis; returns whether they could be taken, else an exception is set. */
-static int take_axis(Axis *axis, AxisTables tables, Py_ssize_t size, Py_ssize_t length)
+static int take_axis(const ResampleLoops *loops, Axis *axis, AxisTables tables, Py_ssize_t size, Py_ssize_t length)
 {
     Py_buffer first = {0}, weights = {0};
     int made = -1;
@@ -43,7 +43,7 @@ static int take_axis(Axis *axis, AxisTables tables, Py_ssize_t size, Py_ssize_t 
         take_buffer(tables.weights, &weights, READ, -1, "weights")) {
         Py_ssize_t taps = weights.len / 4 / size;
         if (taps > 0 && weights.len == 4 * size * taps)
-            made = make_axis(&RESAMPLE_LOOPS[level], axis, first.buf, weights.buf, size, taps, length);
+            made = make_axis(loops, axis, first.buf, weights.buf, size, taps, length);
         if (made == 0)
             PyErr_NoMemory();
         if (made < 0)
@@ -56,9 +56,9 @@ static int take_axis(Axis *axis, AxisTables tables, Py_ssize_t size, Py_ssize_t 
 }
 
 /* Takes (size, columns, column weights, rows, row weights, out). */
-static int take_target(Target *target, PyObject *given, Py_ssize_t height, Py_ssize_t width, Py_buffer *out)
+static int take_target(const ResampleLoops *loops, Target *target, PyObject *given, Py_ssize_t height, Py_ssize_t width,
+                       Py_buffer *out)
 {
-    const ResampleLoops *loops = &RESAMPLE_LOOPS[level];
     AxisTables columns, rows;
     PyObject *written;
     Py_ssize_t size;
@@ -66,17 +66,19 @@ static int take_target(Target *target, PyObject *given, Py_ssize_t height, Py_ss
         PyErr_SetString(PyExc_ValueError, "a target must be a tuple");
         return 0;
     }
-    if (!PyArg_ParseTuple(given, "nOOOOO", &size, &columns.first, &columns.weights, &rows.first, &rows.weights, &written))
+    if (!PyArg_ParseTuple(given, "nOOOOO", &size, &columns.first, &columns.weights, &rows.first, &rows.weights,
+                          &written))
         return 0;
     if (size < 1 || times(3, times(size, size)) < 0) {
         PyErr_Format(PyExc_ValueError, "size must be positive, and not too large, found %zd", size);
         return 0;
     }
     if (!take_buffer(written, out, WRITE, times(3, times(size, size)), "out") ||
-        !take_axis(&target->columns, columns, size, width) || !take_axis(&target->rows, rows, size, height))
+        !take_axis(loops, &target->columns, columns, size, width) ||
+        !take_axis(loops, &target->rows, rows, size, height))
         return 0;
     target->out = out->buf;
-    target->padded = pad_line(loops, size);
+    target->padded = pad_row(loops, size);
     if (!make_ring(loops, &target->ring, &target->rows, BLOCK_ROWS, 3 * target->padded)) {
         PyErr_NoMemory();
         return 0;
@@ -97,11 +99,12 @@ static PyObject *resize(PyObject *self, PyObject *args)
         return NULL;
     const Py_ssize_t num_targets = PyTuple_Size(given);
     if (height < 1 || width < 1 || times(3, times(height, width)) < 0 || num_targets > MOST_TARGETS)
-        return PyErr_Format(PyExc_ValueError, "an image of %zd x %zd pixels and %zd targets", height, width, num_targets);
+        return PyErr_Format(PyExc_ValueError, "an image of %zd x %zd pixels and %zd targets", height, width,
+                            num_targets);
     uint8_t *block = NULL;
     int taken = take_buffer(image, &pixels, READ, times(3, times(height, width)), "image");
     for (Py_ssize_t i = 0; taken && i < num_targets; i++)
-        taken = take_target(&targets[i], PyTuple_GetItem(given, i), height, width, &outs[i]);
+        taken = take_target(loops, &targets[i], PyTuple_GetItem(given, i), height, width, &outs[i]);
     if (taken && !(block = make_block(loops, width))) {
         PyErr_NoMemory();
         taken = 0;
@@ -135,8 +138,9 @@ static PyObject *resize_lines(PyObject *self, PyObject *args)
     Axis rows = {0};
     Ring ring = {0};
     int taken = take_buffer(image, &pixels, READ, times(height, line), "image") &&
-                take_buffer(written, &out, WRITE, times(size, line), "out") && take_axis(&rows, tables, size, height);
-    if (taken && !make_ring(loops, &ring, &rows, loops->border, pad_line(loops, line))) {
+                take_buffer(written, &out, WRITE, times(size, line), "out") &&
+                take_axis(loops, &rows, tables, size, height);
+    if (taken && !make_ring(loops, &ring, &rows, loops->interleaved, pad_row(loops, line))) {
         PyErr_NoMemory();
         taken = 0;
     }
