@@ -97,66 +97,33 @@ def test_any_windows_within_the_image_are_summed_as_they_stand(loops: Core, heig
         assert np.array_equal(out, (sums >> 22).clip(0, 255))
 
 
-def shifted(first: NDArray[np.int64], by: int) -> NDArray[np.int64]:
-    return first + by
-
-
-REFUSED = {
-    "an image that is too short": lambda image, target: (image[:-1], target),
-    "out of another size": lambda image, target: (image, target._replace(out=target.out[:2])),
-    "a window that ends behind the image": lambda image, target: (
-        image,
-        target._replace(first_rows=target.first_rows + 1),
-    ),
-    "a window that begins before the image": lambda image, target: (
-        image,
-        target._replace(first_columns=target.first_columns - 1),
-    ),
-    "windows that go back": lambda image, target: (
-        image,
-        target._replace(first_rows=target.first_rows[::-1].copy()),
-    ),
-    "a first of the largest number": lambda image, target: (
-        image,
-        target._replace(first_rows=np.full_like(target.first_rows, 2**63 - 1)),
-    ),
-    "a table for fewer rows": lambda image, target: (
-        image,
-        target._replace(first_rows=target.first_rows[:-1]),
-    ),
-    "weights that are no table": lambda image, target: (
-        image,
-        target._replace(row_weights=target.row_weights.ravel()[:-1].copy()),
-    ),
-    "no weights": lambda image, target: (image, target._replace(row_weights=target.row_weights[:0])),
-    "more weights than the image has rows": lambda image, target: (
-        image,
-        target._replace(row_weights=np.zeros((8, 13), np.int32)),
-    ),
-    "a weight that is too large": lambda image, target: (
-        image,
-        target._replace(row_weights=np.where(target.row_weights, WEIGHT_LIMIT + 1, 0).astype(np.int32)),
-    ),
-    "a weight that is too small": lambda image, target: (
-        image,
-        target._replace(column_weights=np.full_like(target.column_weights, -(2**31))),
-    ),
-    "a size of 0": lambda image, target: (image, target._replace(size=0)),
-    "a size below 0": lambda image, target: (image, target._replace(size=-8)),
-    "a size whose square is too large": lambda image, target: (image, target._replace(size=1 << 32)),
+TABLE = make_target(12, 9, 8)
+REFUSED: dict[str, dict[str, Any]] = {
+    "out of another size": {"out": np.zeros((3, 8, 7), np.uint8)},
+    "a window that ends behind the image": {"first_rows": TABLE.first_rows + 1},
+    "a window that begins before the image": {"first_columns": TABLE.first_columns - 1},
+    "windows that go back": {"first_rows": TABLE.first_rows[::-1].copy()},
+    "a window at the largest number": {"first_rows": np.full_like(TABLE.first_rows, 2**63 - 1)},
+    "windows for fewer rows": {"first_rows": TABLE.first_rows[:-1]},
+    "weights that are no table": {"row_weights": TABLE.row_weights.ravel()[:-1].copy()},
+    "no weights": {"row_weights": TABLE.row_weights[:0]},
+    "more weights than the image has rows": {"row_weights": np.zeros((8, 13), np.int32)},
+    "a weight that is too large": {"row_weights": np.full_like(TABLE.row_weights, WEIGHT_LIMIT + 1)},
+    "a weight that is too small": {"column_weights": np.full_like(TABLE.column_weights, -(2**31))},
+    "a size of 0": {"size": 0},
+    "a size below 0": {"size": -8},
+    "a size whose square is too large": {"size": 1 << 32},
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_does_not_fit_is_refused_and_nothing_is_written(loops: Core, case: str) -> None:
     image = np.full((12, 9, 3), 200, np.uint8)
-    good = make_target(12, 9, 8)
-    bad_image, bad = REFUSED[case](image, good)
-    first = make_target(12, 9, 5)
+    good, bad = make_target(12, 9, 5), make_target(12, 9, 8)._replace(**REFUSED[case])
     with pytest.raises(ValueError, match=r"bytes, expected|no table|size must"):
-        loops.resize(bad_image, 12, 9, (first, bad))
+        loops.resize(image, 12, 9, (good, bad))
     assert not good.out.any()
-    assert not first.out.any()
+    assert not bad.out.any()
 
 
 @pytest.mark.parametrize(
