@@ -3,6 +3,7 @@
 import ctypes
 import mmap
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -162,3 +163,13 @@ def test_more_than_two_targets_are_refused(loops: Core) -> None:
     target = make_target(12, 9, 8)
     with pytest.raises(ValueError, match="3 targets"):
         loops.resize(np.zeros((12, 9, 3), np.uint8), 12, 9, (target,) * 3)
+
+
+def test_threads_resize_at_once(loops: Core) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (300, 200, 3), dtype=np.uint8)
+    targets = [make_target(300, 200, size) for size in (64, 64, 65, 65) * 4]
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda target: loops.resize(image, 300, 200, (target,)), targets))
+    for target in targets:
+        resized = Image.fromarray(image).resize((target.size, target.size), Image.Resampling.BICUBIC)
+        assert np.array_equal(target.out, np.asarray(resized).transpose(2, 0, 1))

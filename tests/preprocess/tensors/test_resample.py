@@ -173,6 +173,7 @@ def test_installed_pillow_is_matched() -> None:
     assert matches_pillow.__wrapped__()
 
 
+@pytest.mark.usefixtures("level")
 def test_mismatch_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resample, "VERTICAL_FIRST", not resample.VERTICAL_FIRST)
     assert not matches_pillow.__wrapped__()
