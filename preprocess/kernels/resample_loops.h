@@ -101,8 +101,10 @@ static inline void add_plain(uint32_t *restrict sums, const uint8_t *restrict pi
 static inline void round_plain(const uint32_t *restrict sums, uint8_t *restrict out)
 {
     for (int lane = 0; lane < PLAIN_LANES; lane++) {
-        int32_t value = (int32_t)(sums[lane] + (1u << (PRECISION_BITS - 1))) >> PRECISION_BITS;
-        out[lane] = (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
+        /* Ten bits are left, and twice as many lanes of 16 bits are clipped at once. */
+        int16_t value = (int16_t)((int32_t)(sums[lane] + (1u << (PRECISION_BITS - 1))) >> PRECISION_BITS);
+        value = value < 0 ? 0 : value;
+        out[lane] = (uint8_t)(value > 255 ? 255 : value);
     }
 }
 
