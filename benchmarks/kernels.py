@@ -3,6 +3,8 @@
 ::
 
     python benchmarks/kernels.py --prove 5000        compare that many random cases of each, bit for bit
+    RESIZEONCE_CORE=avx2 python benchmarks/kernels.py --prove 5000
+                                                     with the loops for older processors; also `plain`
     python benchmarks/kernels.py --write-selfcheck   write preprocess/decode/selfcheck/*.jpg again
 
 `benchmarks/convert.py` times them.
@@ -25,6 +27,7 @@ from resizeonce.loader.format.mask_codec import compress_mask
 from resizeonce.preprocess.decode import jpeg
 from resizeonce.preprocess.decode.segmentation import parse_rle
 from resizeonce.preprocess.kernels import encode
+from resizeonce.preprocess.kernels.core import CORE
 from resizeonce.preprocess.tensors.engine import open_engine
 
 SELFCHECK = Path(jpeg.__file__).parent / "selfcheck"
@@ -146,7 +149,9 @@ def main() -> int:
             picture = draw_picture(height, width, len(name))
             (SELFCHECK / f"{name}.jpg").write_bytes(encode_jpeg(picture, mode, **how))
         return 0
-    rng = np.random.default_rng(time.time_ns())
+    seed = time.time_ns()
+    print(f"instructions: {'none' if CORE is None else CORE.level()}, seed {seed}")
+    rng = np.random.default_rng(seed)
     different = 0
     for proof in (prove_resize, prove_mask, prove_frame, prove_packed, prove_jpeg):
         wrong = sum(not proof(rng) for _ in range(options.prove))

@@ -57,16 +57,13 @@ LATE = {
     "loader.remote.connection": "each file system and its packages wait for a URL of its kind",
     "loader.open_parts": "a store at a path needs no cache",
     "preprocess.__main__": "Ctrl-C while modules are being imported ends in order",
-    "preprocess.tensors.engine": "numba may be absent",
 }
 """Modules that import others of this project within a function, and why; the order holds for those as well."""
 
 PRIVATE_PARTS = {
-    "loader.format.compiled": "numba.core",
     "loader.zarr_codec": "zarr.core",
     "loader.remote.http": "fsspec.asyn",
     "preprocess.run.processes": "multiprocessing.",
-    "preprocess.tensors.resample_loops": "numba.core",
 }
 """Modules that use a part of another library which that does not promise to keep."""
 

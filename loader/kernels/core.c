@@ -3,7 +3,7 @@
    Every shape and bound is looked at here, before the interpreter is released and a loop runs. */
 
 #include "arguments.h"
-#include "codecs.h"
+#include "row_codecs.h"
 #include "processor.h"
 
 #include "crc32c.h"

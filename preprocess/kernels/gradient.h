@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "codecs.h"
+#include "row_codecs.h"
 
 /* Small numbers of either sign become small ones: 0, -1, 1, -2, ... are 0, 1, 2, 3, ... */
 static inline uint8_t fold(uint8_t value)

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "codecs.h"
+#include "row_codecs.h"
 
 enum {
     MAX_SEQUENCES = BLOCK / SHORTEST, /* each copy is of SHORTEST pixels at least, of a block's own */

@@ -109,7 +109,7 @@ def draw_stretches(size: int, width: int, rng: np.random.Generator) -> NDArray[n
 
 
 def test_each_code_and_state_is_encoded_as_the_python_form_does() -> None:
-    """The tables of codecs.h are those of zstd_tables.py: every code that a mask can need comes up."""
+    """The tables of row_codecs.h are those of zstd_tables.py: every code that a mask can need comes up."""
     rng = np.random.default_rng(1)
     seen: list[set[int]] = [set(), set(), set()]
     for width in np.geomspace(6, 300_000, 60).astype(int).tolist():
