@@ -1,6 +1,7 @@
 """What is built and installed: one name that is ours, whatever a trainer's own folder holds. `make test-wheel` runs all of it."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -44,6 +45,8 @@ for mode in ("process", "thread"):
         print(mode, len(batch["key"]))
 print(resizeonce.__file__)
 """
+
+PLATFORM = sysconfig.get_platform().replace("-", "_").replace(".", "_")
 
 STEPS = ["process 2"] * 3 + ["thread 2"] * 3
 
@@ -98,6 +101,30 @@ def test_the_packages_of_the_project_file_are_the_folders_that_are_packages() ->
     }
 
 
+def included(source: Path) -> set[Path]:
+    """Return the files of this project that a C source includes, and those that they include."""
+    found: set[Path] = set()
+    waiting = [source]
+    while waiting:
+        path = waiting.pop()
+        for name in re.findall(r'^\s*#\s*include "([^"]+)"', path.read_text(), re.MULTILINE):
+            folders = path.parent, source.parent, ROOT / "loader" / "format"
+            header = next(folder / name for folder in folders if (folder / name).exists()).resolve()
+            if header not in found:
+                found.add(header)
+                waiting.append(header)
+    return found
+
+
+def test_each_extension_depends_on_the_headers_that_it_includes() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    for extension in settings["ext-modules"]:
+        (source,) = extension["sources"]
+        headers = {str(path.relative_to(ROOT)) for path in included(ROOT / source)}
+        # A change of any other would not build anew, and the source distribution would lack it.
+        assert set(extension["depends"]) == headers, extension["name"]
+
+
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what git tracks, so that nothing is built from what is left of an earlier build."""
@@ -144,12 +171,15 @@ def test_the_wheel_holds_each_file_of_the_folders_below_one_name(checkout: Path,
         f"resizeonce/{path.relative_to(checkout)}"
         for name in FOLDERS
         for path in (checkout / name).rglob("*")
-        if path.is_file()
+        if path.is_file() and path.suffix not in {".c", ".h"}
     }
     found = contents(wheel)
+    assert wheel.name == f"resizeonce-{resizeonce.__version__}-cp311-abi3-{PLATFORM}.whl"
+    cores = {name for name in found if name.endswith(".so")}
+    assert cores == {f"resizeonce/{name}/kernels/_core.abi3.so" for name in ("loader", "preprocess")}
     metadata = f"resizeonce-{resizeonce.__version__}.dist-info"
     assert {name.partition("/")[0] for name in found} == {"resizeonce", metadata}
-    assert {name for name in found if not name.startswith(metadata)} == files
+    assert {name for name in found if not name.startswith(metadata)} == files | cores
     for name in files - {"resizeonce/__init__.py", "resizeonce/py.typed"}:
         assert found[name] == (checkout / name.removeprefix("resizeonce/")).read_bytes()
 
@@ -168,10 +198,12 @@ def test_the_source_distribution_holds_nothing_twice_and_builds_the_same_wheel(
     assert not [
         name for name in names if name.startswith(tuple(f"resizeonce/{folder}" for folder in FOLDERS))
     ]
-    packaged = sum(name.startswith(tuple(f"{folder}/" for folder in FOLDERS)) for name in names)
-    assert packaged == sum(
-        name.startswith(tuple(f"resizeonce/{folder}/" for folder in FOLDERS)) for name in contents(wheel)
-    )
+    assert {name for name in names if name.startswith(tuple(f"{folder}/" for folder in FOLDERS))} == {
+        str(path.relative_to(checkout))
+        for name in FOLDERS
+        for path in (checkout / name).rglob("*")
+        if path.is_file()
+    }
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/"))]
     again = build("wheel", tmp_path / sdist.name.removesuffix(".tar.gz"), tmp_path)
     assert contents(again) == contents(wheel)
