@@ -1,8 +1,11 @@
 """The compiled core of the loader, where there is one."""
 
+import os
+import warnings
+from functools import cache
 from typing import Protocol
 
-from ..format.core import load_core
+from ..format.core import VARIABLE, load_core, why_missing
 
 
 class Core(Protocol):
@@ -16,3 +19,15 @@ class Core(Protocol):
 
 
 CORE: Core | None = load_core(__package__)
+
+
+@cache
+def warn_without_core() -> None:
+    """Warn once in a process that training is slower than it could be, unless `RESIZEONCE_CORE` asks for that."""
+    if CORE is None and os.environ.get(VARIABLE) != "off":
+        reason = why_missing(__package__)
+        warnings.warn(
+            f"batches are filled by numpy, to the same bytes but more slowly, for want of the compiled core: {reason}",
+            # Where the trainer makes its loader.
+            stacklevel=3,
+        )
