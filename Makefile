@@ -9,19 +9,19 @@ RIVALS ?= .rivals
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# What the compiled cores are built of; where there is no compiler, the install goes on without them.
+SOURCES := $(wildcard loader/*/*.[ch] preprocess/*/*.[ch])
 
-.PHONY: help install demo convert verify lint format test test-slow test-wheel test-frameworks test-device fuzz-store fuzz-inputs soak docs bench clean
+.PHONY: help install demo convert verify lint format test test-slow wheel test-wheel test-frameworks test-device fuzz-store fuzz-inputs soak docs bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
 
 install: $(STAMP) ## make the environment in .venv, with all that the other targets need
 
-$(STAMP): pyproject.toml $(CONSTRAINTS)
+$(STAMP): pyproject.toml $(CONSTRAINTS) $(SOURCES)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[demo,test,lint]'
-	$(BIN)/python -m resizeonce.preprocess.tensors.engine
-	$(BIN)/python -m resizeonce.loader.kernels.warm
 	@touch $@
 
 demo: $(STAMP) ## write small raw datasets, convert each, read a batch of each through the loader
@@ -48,7 +48,15 @@ test: $(STAMP) ## the test suite
 test-slow: $(STAMP) ## what the suite leaves out of its wide grids, and of compiling
 	$(BIN)/python -m pytest -n 3 --dist worksteal -m slow
 
-test-wheel: $(STAMP) ## build the wheel, install it into a clean environment, convert and train there beside modules of the same names
+wheel: $(STAMP) ## build dist/: the source distribution, and of that alone a wheel for each Linux that auditwheel says it runs on
+	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[wheel]'
+	rm -rf dist
+	$(BIN)/python -m build --quiet --outdir dist
+	PATH=$(abspath $(BIN)):$$PATH $(BIN)/auditwheel repair --wheel-dir dist dist/*-linux_*.whl
+	rm dist/*-linux_*.whl
+
+test-wheel: $(STAMP) ## install each form of the wheel, and none of the compiled cores, into clean environments, convert and train there
+	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[wheel]'
 	$(BIN)/python -m pytest -m "" tests/test_packaging.py
 
 test-frameworks: $(STAMP) ## install Lightning, accelerate and torchdata, and train with each
