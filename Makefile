@@ -7,12 +7,15 @@ DEMO ?= demo
 # Where `make bench` keeps the environments of other projects, about 8 GB, and what it measured.
 RIVALS ?= .rivals
 
+# Where `make sanitize` builds.
+SANITIZED ?= .sanitized
+
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # What the compiled cores are built of; where there is no compiler, the install goes on without them.
 SOURCES := $(wildcard loader/*/*.[ch] preprocess/*/*.[ch])
 
-.PHONY: help install demo convert verify lint format test test-slow wheel test-wheel test-frameworks test-device fuzz-store fuzz-inputs soak docs bench clean
+.PHONY: help install demo convert verify lint format test test-slow wheel test-wheel test-frameworks test-device fuzz-store fuzz-inputs sanitize soak docs bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
@@ -45,7 +48,7 @@ format: $(STAMP) ## let ruff mend what it can
 test: $(STAMP) ## the test suite
 	$(BIN)/python -m pytest -n 3 --dist worksteal
 
-test-slow: $(STAMP) ## what the suite leaves out of its wide grids, and of compiling
+test-slow: $(STAMP) ## what the suite leaves out: wide grids, and installs
 	$(BIN)/python -m pytest -n 3 --dist worksteal -m slow
 
 wheel: $(STAMP) ## build dist/: the source distribution, and of that alone a wheel for each Linux that auditwheel says it runs on
@@ -74,6 +77,19 @@ fuzz-store: $(STAMP) ## flip 2,000 bits of small stores, forge 5,000 under right
 fuzz-inputs: $(STAMP) ## convert 2,000 damaged raw datasets; each must give rejects or right samples
 	PYTHONPATH=tests/support:examples $(BIN)/python tests/fuzz/fuzz_inputs.py --count 2000 --seed 0
 
+sanitize: $(STAMP) ## build the compiled cores with AddressSanitizer and UndefinedBehaviorSanitizer in a copy, and test and fuzz them there
+	rm -rf $(SANITIZED)
+	mkdir $(SANITIZED)
+	cp -a loader preprocess configs resizeonce docs tests examples pyproject.toml $(SANITIZED)
+	for core in loader preprocess; do \
+		$(CC) -shared -fPIC -std=c11 -g -O1 -Wall -Wextra -Werror -fno-omit-frame-pointer \
+			-fsanitize=address,undefined -fno-sanitize-recover=all \
+			-DPy_LIMITED_API=0x030B0000 -I loader/format \
+			-I $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))') \
+			-o $(SANITIZED)/$$core/kernels/_core.abi3.so $$core/kernels/core.c || exit; \
+	done
+	cd $(SANITIZED) && PYTHON=$(abspath $(BIN))/python CC=$(CC) sh tests/support/sanitized.sh
+
 soak: $(STAMP) ## kill conversions of every source 200 times at random moments; the stores must be those of undisturbed runs
 	PYTHONPATH=tests/support:examples $(BIN)/python tests/fuzz/soak.py 200
 
@@ -95,5 +111,5 @@ bench: $(STAMP) ## the benchmarks of benchmarks/README.md with the other project
 	$(BIN)/python benchmarks/readme.py $(RIVALS)/convert.json $(RIVALS)/loading.json
 
 clean: ## remove what the targets made
-	rm -rf $(VENV) $(DEMO) $(RIVALS) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(DEMO) $(RIVALS) $(SANITIZED) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
