@@ -57,6 +57,7 @@ wheel: $(STAMP) ## build dist/: the source distribution, and of that alone a whe
 	$(BIN)/python -m build --quiet --outdir dist
 	PATH=$(abspath $(BIN)):$$PATH $(BIN)/auditwheel repair --wheel-dir dist dist/*-linux_*.whl
 	rm dist/*-linux_*.whl
+	$(BIN)/abi3audit --strict --verbose dist/*.whl
 
 test-wheel: $(STAMP) ## install each form of the wheel, and none of the compiled cores, into clean environments, convert and train there
 	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[wheel]'
