@@ -87,7 +87,7 @@ sanitize: $(STAMP) ## build the compiled cores with AddressSanitizer and Undefin
 			-fsanitize=address,undefined -fno-sanitize-recover=all \
 			-DPy_LIMITED_API=0x030B0000 -I loader/format \
 			-I $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))') \
-			-o $(SANITIZED)/$$core/kernels/_core.abi3.so $$core/kernels/core.c || exit; \
+			-o $(SANITIZED)/$$core/kernels/_core.abi3.so $$core/kernels/core.c -lm || exit; \
 	done
 	cd $(SANITIZED) && PYTHON=$(abspath $(BIN))/python CC=$(CC) sh tests/support/sanitized.sh
 

@@ -12,11 +12,11 @@ import numpy as np
 from google_crc32c import value as crc32c
 from numpy.typing import NDArray
 
-from .format.errors import StoreError
-from .format.gradient import unpack_gradient
+from .format.errors import DamageError, StoreError
 from .format.layout import ArraySpec, Codec
 from .format.limits import describe_limit
 from .format.shard import CHECKSUM_BYTES, INDEX_ENTRY_BYTES
+from .kernels.images import unpack_image
 from .readahead.mapped_file import MappedFile
 
 
@@ -27,12 +27,13 @@ class MappedArray:
         path: the shard file; it need not exist where `length` is 0.
         spec: what the layout says of the array.
         length: number of rows.
-        check_rows: whether each row's checksum is compared whenever it is read.
+        check_rows: whether each chunk's checksum is compared whenever it is read.
         huge_pages: whether to ask for huge pages where the file is mapped.
         content: the file's bytes where they are in memory, so that nothing is mapped.
 
     Raises:
-        StoreError: the file is missing, cut short, or its index is damaged.
+        DamageError: the file is cut short, or its index is damaged.
+        StoreError: it can't be mapped.
     """
 
     def __init__(
@@ -41,21 +42,26 @@ class MappedArray:
         spec: ArraySpec,
         length: int,
         *,
-        check_rows: bool = False,
+        check_rows: bool = True,
         huge_pages: bool = False,
         content: bytes | None = None,
     ) -> None:
         self.path = path
         """The shard file."""
-        self.form: tuple[Codec, str, tuple[int, ...]] = (spec.codec, spec.dtype, spec.row_shape)
-        """How rows are stored, and dtype and shape of one."""
+        self.form: tuple[Codec, str, tuple[int, ...], bool] = (
+            spec.codec,
+            spec.dtype,
+            spec.row_shape,
+            check_rows,
+        )
+        """How rows are stored, dtype and shape of one, and whether checksums are compared."""
         self._spec = spec
         self._length = length
         self._check_rows = check_rows
         self._dtype = np.dtype(spec.dtype)
         self._file = _map(path, huge_pages=huge_pages) if length and content is None else None
-        self._bytes = self._file.bytes if self._file else np.frombuffer(content or b"", np.uint8)
-        self._address: int = self._bytes.ctypes.data
+        self.content = self._file.bytes if self._file else np.frombuffer(content or b"", np.uint8)
+        """The file's bytes, uint8 [N], read-only."""
         num_chunks = length if spec.row_chunks else min(length, 1)
         self._offsets, self._sizes = self._read_index(num_chunks)
 
@@ -88,35 +94,24 @@ class MappedArray:
             self._decompress(number, row)
             return row
         try:
-            unpack_gradient(self._chunk(number), row)
+            unpack_image(self._chunk(number), row)
         except ValueError as err:
-            raise self._damage(number, str(err)) from err
+            raise self.damage(number, str(err)) from err
         return row
 
     def _decompress(self, number: int, out: NDArray[Any]) -> None:
         chunk = self._chunk(number)
         # The decoder leaves the rest of a larger `out` as it was, which may be an earlier batch.
         if (found := _content_bytes(chunk)) != out.nbytes:
-            raise self._damage(number, f"it holds {found} bytes, expected {out.nbytes}")
+            raise self.damage(number, f"it holds {found} bytes, expected {out.nbytes}")
         try:
             _zstd().decode(chunk, out)
         except (RuntimeError, ValueError) as err:
-            raise self._damage(number, str(err)) from err
+            raise self.damage(number, str(err)) from err
 
     def span(self, number: int) -> tuple[int, int]:
         """Return where a row lies in the file: (offset, bytes), checksum included."""
         return self._offsets.item(number), self._sizes.item(number)
-
-    def place(self, number: int) -> tuple[int, int]:
-        """Return where a row's bytes are in memory, for compiled loops: (address, bytes), without its checksum.
-
-        The array has to stay as long as they are read.
-
-        Raises:
-            StoreError: the row is damaged, where that is looked at.
-        """
-        self._check(number)
-        return self._address + self._offsets.item(number), self._sizes.item(number) - CHECKSUM_BYTES
 
     def advise(self, number: int) -> bool:
         """Ask the system to read a row ahead of its use; return whether it is known to be in memory."""
@@ -127,37 +122,43 @@ class MappedArray:
         chunk, stored = self._chunk_and_checksum(number)
         return bool(crc32c(chunk) == int.from_bytes(stored.tobytes(), "little"))
 
+    @property
+    def is_mapped(self) -> bool:
+        """Whether rows are read from a mapped file; others were read already, or are none."""
+        return self._file is not None
+
+    def check_length(self) -> None:
+        """Raise `DamageError` where the file is shorter than it was when it was mapped: reading it kills the process (SIGBUS)."""
+        if self._file is not None and self._file.has_shrunk():
+            raise DamageError(
+                f"{self.path} shrank while it was mapped: something writes over the store (replace one that is in use by "
+                "renaming another folder to its name)"
+            )
+
     def _chunk(self, number: int) -> NDArray[np.uint8]:
         self._check(number)
         return self._chunk_and_checksum(number)[0]
 
     def _check(self, number: int) -> None:
-        if self._file is not None and self._file.has_shrunk():
-            raise StoreError(
-                f"{self.path} shrank while it was mapped: something writes over the store. Let it finish, then begin anew; "
-                "a store that is in use is replaced by renaming another folder to its name"
-            )
         if self._check_rows and not self.check(number):
-            raise self._damage(number, "its checksum is wrong")
+            raise self.damage(number)
 
     def _chunk_and_checksum(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         start, size = int(self._offsets[number]), int(self._sizes[number])
         end = start + size - CHECKSUM_BYTES
-        return self._bytes[start:end], self._bytes[end : end + CHECKSUM_BYTES]
+        return self.content[start:end], self.content[end : end + CHECKSUM_BYTES]
 
     def _read_index(self, num_chunks: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return offset and size of each chunk, after checking that they can be true."""
         if num_chunks == 0:
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
         index_bytes = num_chunks * INDEX_ENTRY_BYTES + CHECKSUM_BYTES
-        start = len(self._bytes) - index_bytes
+        start = len(self.content) - index_bytes
         if start < 0:
-            raise StoreError(
-                f"{self.path} has {len(self._bytes)} bytes, too few for {num_chunks} chunks; {_ADVICE}"
-            )
-        index = self._bytes[start:-CHECKSUM_BYTES]
-        if crc32c(index) != int.from_bytes(self._bytes[-CHECKSUM_BYTES:].tobytes(), "little"):
-            raise StoreError(f"{self.path}: the index of the shard is damaged; {_ADVICE}")
+            raise DamageError(f"{self.path} has {len(self.content)} bytes, too few for {num_chunks} chunks")
+        index = self.content[start:-CHECKSUM_BYTES]
+        if crc32c(index) != int.from_bytes(self.content[-CHECKSUM_BYTES:].tobytes(), "little"):
+            raise DamageError(f"{self.path}: the index of the shard is damaged")
         pairs = index.view("<u8").reshape(num_chunks, 2)
         offsets, sizes = pairs[:, 0].astype(np.int64), pairs[:, 1].astype(np.int64)
         inside = (offsets >= 0) & (sizes > CHECKSUM_BYTES) & (offsets <= start) & (sizes <= start - offsets)
@@ -166,14 +167,12 @@ class MappedArray:
             inside &= sizes == rows * self._spec.row_bytes + CHECKSUM_BYTES
         if not inside.all():
             bad = int(np.flatnonzero(~inside)[0])
-            raise StoreError(f"{self.path}: chunk {bad} of the index can't be where it says; {_ADVICE}")
+            raise DamageError(f"{self.path}: chunk {bad} of the index can't be where it says")
         return offsets, sizes
 
-    def _damage(self, number: int, reason: str) -> StoreError:
-        return StoreError(f"{self.path}: row {number} is damaged ({reason}); {_ADVICE}")
-
-
-_ADVICE = "run `resizeonce verify` on the store, then convert the part again"
+    def damage(self, number: int, reason: str = "its checksum is wrong") -> DamageError:
+        """Return the error that says of a row what is wrong with it."""
+        return DamageError(f"{self.path}: row {number} is damaged ({reason})")
 
 
 @cache
@@ -199,6 +198,9 @@ def _content_bytes(frame: NDArray[np.uint8]) -> int:
 def _map(path: Path, *, huge_pages: bool) -> MappedFile:
     try:
         return MappedFile(path, huge_pages=huge_pages)
-    except (OSError, ValueError) as err:
-        limit = describe_limit(err) if isinstance(err, OSError) else None
-        raise StoreError(f"can't map {path}: {err}; {limit or _ADVICE}") from err
+    except FileNotFoundError as err:
+        raise DamageError(f"{path} is missing") from err
+    except ValueError as err:
+        raise DamageError(f"{path} can't be mapped ({err})") from err
+    except OSError as err:
+        raise StoreError(f"can't map {path}: {describe_limit(err) or err}") from err

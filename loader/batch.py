@@ -18,7 +18,6 @@ from .cache.part_cache import CacheOptions
 from .fill import BatchRows, check_tensors
 from .format.layout import TENSORS
 from .kernels.core import warn_without_core
-from .kernels.native import native_loops
 from .store import Store, open_store
 
 MAX_HELD = 2
@@ -142,7 +141,7 @@ class SampleDataset(Dataset[dict[str, Any]]):
     With a `DataLoader`, give it `collate_fn=resizeonce.loader.collate`: whole batches are read in one pass.
 
     Args:
-        store: a store, or the path or URL of one.
+        store: a store, or the path or URL of one; a `Store(path, check_rows=False)` leaves out checksums.
         tensors: which of the four tensors to read; a loop that needs no segmenter image saves its 3 MiB a sample.
         cache: where parts of a URL are kept, and how many; None for the defaults.
 
@@ -162,8 +161,6 @@ class SampleDataset(Dataset[dict[str, Any]]):
         self.store = open_store(store, cache)
         check_tensors(tensors)
         self.tensors = tuple(tensors)
-        # Loaded here, they are there already in workers that are forked.
-        native_loops()
         self._pool = Pool(MAX_HELD)
         self._mailbox = Mailbox.make()
 

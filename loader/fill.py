@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .array import MappedArray
-from .format.errors import StoreError
+from .format.errors import DamageError, StoreError
 from .format.layout import TENSOR_PATHS, TENSORS
-from .kernels.batch_kernels import Form, batch_kernels
+from .kernels.batch_kernels import Form, Rows, batch_kernels
+from .kernels.core import DAMAGED, DONE, LEFT
 from .kernels.decode_buffers import DECODE_BUFFERS
 from .open_parts import OpenParts
 from .part import Part
@@ -25,7 +26,32 @@ ChooseExpressions = Callable[[list[str], int], list[str]]
 
 
 class SampleError(StoreError):
-    """Raised when a sample can't be read; names it, and the store."""
+    """Raised when a sample can't be read; names it, the store, the row and what to do.
+
+    Attributes:
+        store: the store's path, or its URL without a password.
+        sample: its number there.
+        part: the name of its part, such as "part-00003".
+        key: its id, None where the part's tables can't be read.
+        place: where it stands in the batch.
+        is_damage: whether bytes of the store are not those that were written, or are gone. A part that can't be fetched for
+            now, or a limit of the system, is no damage.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        store: str = "",
+        sample: int = -1,
+        part: str = "",
+        key: str | None = None,
+        place: int = 0,
+        is_damage: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.store, self.sample, self.part = store, sample, part
+        self.key, self.place, self.is_damage = key, place, is_damage
 
 
 _FAULTS = (StoreError, OSError, ValueError, IndexError)
@@ -55,6 +81,17 @@ class BatchRows:
         self._stores = stores
         self._samples = samples
         self._locations: list[Location | None] = [None] * len(samples)
+        # Parts of which the lengths of files were compared for this batch.
+        self._checked: set[tuple[OpenParts, int]] = set()
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def with_samples_of(self, places: Sequence[int]) -> "BatchRows":
+        """Return a batch of these samples, by their places in this one."""
+        return BatchRows(
+            [self._stores[place] for place in places], [self._samples[place] for place in places]
+        )
 
     def prefetch(self, tensors: Sequence[str]) -> bool:
         """Ask the system to read ahead, and of stores at a URL to fetch ahead, what `fill` will need.
@@ -62,13 +99,14 @@ class BatchRows:
         Returns:
             Whether all of it is known to be in memory.
         """
+        self._checked.clear()
         # Filling the batch meets the same fault, and says which sample has it.
         with suppress(*_FAULTS):
             is_there = all(store.is_local for store in self._stores)
             # Locating a sample of a part that has to be fetched would wait for it, and hold up the batches before this one.
             for place in [place for place, is_near in enumerate(self._expect()) if is_near]:
                 location = self._locate(place)
-                part = self._stores[place].part(location.part)
+                part = self._part(place, location.part)
                 for mask, image in zip(location.masks, location.images, strict=True):
                     for tensor in tensors:
                         if tensor != "prompt_masks":
@@ -92,6 +130,7 @@ class BatchRows:
             IndexError: there is no such sample.
             SampleError: a sample can't be read, for the reason that is its cause.
         """
+        self._checked.clear()
         # Parts at a URL arrive side by side while the first of them are read.
         self._expect()
         suffixes = self._stores[0].suffixes
@@ -124,13 +163,21 @@ class BatchRows:
         """Begin to read or fetch what is needed of parts; return of each sample whether it waits for a disk at most."""
         return [store.expect(sample) for store, sample in zip(self._stores, self._samples, strict=True)]
 
+    def _part(self, place: int, number: int) -> Part:
+        """Return the part of a sample; once for a batch it is looked whether its files are as long as they were."""
+        store = self._stores[place]
+        part = store.part(number)
+        if (store, number) not in self._checked:
+            part.check_lengths()
+            self._checked.add((store, number))
+        return part
+
     def _locate(self, place: int) -> Location:
         """Return where a sample is stored, looked up now where it was not before."""
         location = self._locations[place]
         if location is None:
-            store = self._stores[place]
-            number, row = store.place_of(self._samples[place])
-            part = store.part(number)
+            number, row = self._stores[place].place_of(self._samples[place])
+            part = self._part(place, number)
             masks = part.column("samples/mask")[row].tolist()
             images = part.column("masks/image")
             location = Location(number, masks, [images.item(mask) for mask in masks])
@@ -146,13 +193,13 @@ class BatchRows:
         locations: list[Location] = []
         for place in group:
             store = self._stores[place]
-            key = "key unknown"
+            key = None
             if self._locations[place] is None:
                 # Outside of what is told as the sample's fault: a number that the store has not is the caller's.
                 store.place_of(self._samples[place])
             try:
                 location = self._locate(place)
-                part = store.part(location.part)
+                part = self._part(place, location.part)
                 key = part.key(location.masks)
                 column = part.column("masks/prompt_cells")
                 cells = [column.item(mask) for mask in location.masks]
@@ -177,9 +224,22 @@ class BatchRows:
                     raise self._error(place, described[at][0], err) from err
         return described
 
-    def _error(self, place: int, key: str, fault: Exception) -> SampleError:
+    def _error(self, place: int, key: str | None, fault: Exception) -> SampleError:
         """Return a fault as one that names its sample."""
-        return SampleError(f"sample {self._samples[place]} of {self._stores[place].name} ({key}): {fault}")
+        store, sample = self._stores[place], self._samples[place]
+        number, _ = store.place_of(sample)
+        finding = str(fault)
+        if isinstance(fault, DamageError):
+            finding = f"{fault.finding}; {store.describe_mending(number)}"
+        return SampleError(
+            f"sample {sample} of {store.name} ({key or 'key unknown'}): {finding}",
+            store=store.name,
+            sample=int(sample) % len(store),
+            part=store.part_name(number),
+            key=key,
+            place=place,
+            is_damage=isinstance(fault, DamageError),
+        )
 
 
 def check_tensors(tensors: Sequence[str]) -> None:
@@ -213,7 +273,7 @@ def _fill_tensor(tensor: str, parts: Sequence[Part], numbers: Sequence[int], out
             np.copyto(room, part.column(path)[number])
         return
     arrays = [part.array(path) for part in parts]
-    (codec, stored, shape), *others = {array.form for array in arrays}
+    (codec, stored, shape, is_checked), *others = {array.form for array in arrays}
     if others:
         # Of stores of several forms.
         for at in range(len(parts)):
@@ -221,19 +281,21 @@ def _fill_tensor(tensor: str, parts: Sequence[Part], numbers: Sequence[int], out
             _fill_tensor(tensor, parts[one], numbers[one], out[one])
         return
     kernel = batch_kernels()[Form(tensor, codec, stored, out.dtype)]
-    left: Iterable[int] = range(len(parts))
-    if out.flags.carray and shape == out.shape[1:]:
-        left = np.flatnonzero(~kernel.fill_rows(*_places(arrays, numbers), out)).tolist()
-    for at in left:
-        array = arrays[at]
-        room = None if array.is_raw else DECODE_BUFFERS.of(shape, tensor, stored)
-        kernel.finish_row(array.row(numbers[at], room), out[at])
+    done = bytes([LEFT]) * len(arrays)
+    # Masks may be delivered as bits: then only their height is that of a row.
+    if out.flags.carray and shape[:-1] == out.shape[1:-1]:
+        done = kernel.fill_rows(_rows(arrays, numbers, is_checked), out)
+    if done.count(DONE) == len(done):
+        return
+    for array, number, room, state in zip(arrays, numbers, out, done, strict=True):
+        if state == DAMAGED:
+            raise array.damage(number)
+        if state == LEFT:
+            decoded = None if array.is_raw else DECODE_BUFFERS.of(shape, tensor, stored)
+            kernel.finish_row(array.row(number, decoded), room)
 
 
-def _places(
-    arrays: Sequence[MappedArray], numbers: Sequence[int]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return address and size of each row. The arrays have to stay as long as these are used."""
-    places = [array.place(number) for array, number in zip(arrays, numbers, strict=True)]
-    addresses, sizes = zip(*places, strict=True)
-    return np.array(addresses, np.int64), np.array(sizes, np.int64)
+def _rows(arrays: Sequence[MappedArray], numbers: Sequence[int], is_checked: bool) -> Rows:
+    """Return where rows are stored."""
+    spans = [array.span(number) for array, number in zip(arrays, numbers, strict=True)]
+    return Rows([array.content for array in arrays], np.array(spans, np.int64), is_checked)

@@ -34,7 +34,7 @@ class OpenParts:
     """What a store's root says, and its parts, of which as many stay mapped as may; arguments and errors are those of `Store`."""
 
     def __init__(
-        self, path: str | Path, *, check_rows: bool = False, cache: "CacheOptions | None" = None
+        self, path: str | Path, *, check_rows: bool = True, cache: "CacheOptions | None" = None
     ) -> None:
         self._check_rows = check_rows
         self._cache: PartCache | None = None
@@ -182,6 +182,16 @@ class OpenParts:
     def _part_in(self, folder: Path, digest: str) -> Part:
         return Part(folder, self._specs, digest, check_rows=self._check_rows, huge_pages=self.stays_in_memory)
 
+    def describe_mending(self, number: int) -> str:
+        """Return what to do about a part that is damaged, as a command's user is told."""
+        name, _ = self._parts[number]
+        if self._cache is not None:
+            return f"remove {self._cache.folder / name}, and it is fetched again"
+        return (
+            f"`resizeonce verify {self.name}` lists all that is; remove {self.path / name} and run the same `resizeonce "
+            "convert` again, which makes that part anew"
+        )
+
     def max_at_once(self) -> int:
         """Return of how many parts samples may be read at once: as many as may be open, and fit into the cache."""
         if self._cache is None:
@@ -207,6 +217,10 @@ class OpenParts:
             if not cache.is_current(self._parts[number][0]):
                 del self._open_parts[number]
 
+    def part_name(self, number: int) -> str:
+        """Return the name of a part's folder."""
+        return self._parts[number][0]
+
     def place_of(self, sample: int) -> tuple[int, int]:
         """Return the number of a sample's part, and its row there.
 
@@ -226,4 +240,5 @@ class OpenParts:
         """Return the part of a sample and the rows of its masks there, one for each frame; errors as of `place_of`."""
         number, row = self.place_of(sample)
         part = self.part(number)
+        part.check_lengths()
         return part, part.column("samples/mask")[row]

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .array import MappedArray
-from .format.errors import StoreError
+from .format.errors import DamageError, StoreError
 from .format.layout import ArraySpec, Table
 from .format.limits import describe_limit
-from .format.metadata import parse_part_attributes, read_part_attributes
-from .format.regular_files import open_regular
+from .format.metadata import MAX_METADATA_BYTES, parse_part_attributes
+from .format.regular_files import TooLargeError, open_binary, open_regular, read_document
 from .format.shard import shard_path
 
 if TYPE_CHECKING:
@@ -40,6 +41,10 @@ _JOINS: dict[str, Table] = {"samples/mask": "masks", "masks/image": "images", "e
 
 INDEX_BYTES = 1 << 16
 """At the end of a file of rows: in them is the index, of up to 4,095 rows at least."""
+
+COPIED_BYTES = 1 << 16
+"""Tables up to this size are read instead of mapped, that is all of a usual part but its prompt masks: what is read can't
+vanish with the file, takes no descriptor, and need not be looked at before each batch."""
 
 MOST_BYTES = 1 << 22
 """Of a table that is read as a whole. Of a larger one, the prompt masks of many masks, a sample needs a small part."""
@@ -83,11 +88,12 @@ class Part:
         folder: where it is.
         specs: what the layout says of each array, by its path.
         digest: of its attributes, as the store's root lists it.
-        check_rows: whether each row's checksum is compared whenever it is read.
+        check_rows: whether each row's checksum is compared whenever it is read, and that of a table when it is opened.
         huge_pages: whether rows stay in memory once they are read, and are worth huge pages.
 
     Raises:
-        StoreError: the part is missing, or not the one that the store's root lists.
+        DamageError: the part is missing, or not the one that the store's root lists.
+        StoreError: it can't be read.
     """
 
     def __init__(
@@ -96,7 +102,7 @@ class Part:
         specs: Mapping[str, ArraySpec],
         digest: str,
         *,
-        check_rows: bool = False,
+        check_rows: bool = True,
         huge_pages: bool = False,
     ) -> None:
         self._folder = folder
@@ -107,18 +113,26 @@ class Part:
         self.rows: dict[Table, int] = attributes["rows"]
         self._files: dict[str, dict[str, Any]] = attributes["files"]
         self._arrays: dict[str, MappedArray] = {}
+        self._mapped: list[MappedArray] = []
         self._columns: dict[str, NDArray[Any]] = {}
 
     def array(self, path: str) -> MappedArray:
         """Return an array."""
         if path not in self._arrays:
-            self._arrays[path] = self._open(self._specs[path])
+            array = self._arrays[path] = self._open(self._specs[path])
+            if array.is_mapped:
+                self._mapped.append(array)
         return self._arrays[path]
 
     def map_all(self) -> None:
         """Map every array now: what is mapped can be read also after its files are removed."""
         for path in self._specs:
             self.array(path)
+
+    def check_lengths(self) -> None:
+        """Raise `DamageError` where a mapped file is shorter by now: one system call for each."""
+        for array in self._mapped:
+            array.check_length()
 
     def column(self, path: str) -> NDArray[Any]:
         """Return a whole array that is one chunk, as a read-only view."""
@@ -135,7 +149,9 @@ class Part:
         try:
             return str(encoded, "utf-8")
         except UnicodeDecodeError as err:
-            raise StoreError(f"{self._folder}/{path}_bytes is damaged: row {row} is no text ({err})") from err
+            raise DamageError(
+                f"{self._folder}/{path}_bytes is damaged: row {row} is no text ({err})"
+            ) from err
 
     def expressions(self, mask: int) -> list[str]:
         """Return the phrases that refer to a mask."""
@@ -158,16 +174,18 @@ class Part:
 
     def _read_attributes(self, digest: str) -> dict[str, Any]:
         try:
-            attributes, found = read_part_attributes(self._folder)
+            encoded = read_document(self._folder / "zarr.json", MAX_METADATA_BYTES)
         except FileNotFoundError as err:
-            raise StoreError(f"{self._folder} is missing: convert again to make it") from err
+            raise DamageError(f"{self._folder} is missing") from err
+        except TooLargeError as err:
+            raise DamageError(f"{self._folder}/zarr.json is damaged ({err.strerror})") from err
         except OSError as err:
             raise StoreError(f"can't read {self._folder}: {describe_limit(err) or err}") from err
-        if found != digest:
-            raise StoreError(
-                f"{self._folder} is not the part that the store's root lists: it was changed or swapped; convert again"
+        if sha256(encoded).hexdigest() != digest:
+            raise DamageError(
+                f"{self._folder} is not the part that the store's root lists: it was changed or swapped"
             )
-        return attributes
+        return parse_part_attributes(encoded, str(self._folder))
 
     def _open(self, spec: ArraySpec) -> MappedArray:
         name = shard_path(spec)
@@ -175,8 +193,8 @@ class Part:
         if not length:
             return MappedArray(path, spec, 0)
         if listed is None:
-            raise StoreError(f"{path} is not listed by its part, expected {length} rows: convert again")
-        content = self._read_file(path, listed)
+            raise DamageError(f"{path} is not listed by its part, expected {length} rows")
+        content = self._read_file(path, spec, listed)
         return MappedArray(
             path,
             spec,
@@ -187,18 +205,19 @@ class Part:
             content=content,
         )
 
-    def _read_file(self, path: Path, listed: Mapping[str, Any]) -> bytes | None:
-        """Return the bytes of a file that is to be read rather than mapped; a part on a disk has none."""
-        found = _size_of(path)
-        if found != listed["bytes"]:
+    def _read_file(self, path: Path, spec: ArraySpec, listed: Mapping[str, Any]) -> bytes | None:
+        """Return the bytes of a file that is to be read rather than mapped, None where it is to be mapped."""
+        expected: int = listed["bytes"]
+        is_copied = not spec.row_chunks and expected <= COPIED_BYTES
+        content = _read(path, expected + 1) if is_copied else None
+        found = len(content) if content is not None else _size_of(path)
+        if found != expected:
             found_text = "is missing" if found is None else f"has {found} bytes"
-            raise StoreError(
-                f"{path} {found_text}, expected {listed['bytes']} bytes: convert again to make the part anew"
-            )
-        return None
+            raise DamageError(f"{path} {found_text}, expected {expected} bytes")
+        return content
 
     def _check_column(self, path: str, column: NDArray[Any]) -> None:
-        """Raise `StoreError` where numbers of a column lead out of what they point into."""
+        """Raise `DamageError` where numbers of a column lead out of what they point into."""
         if path.endswith("_offsets"):
             fault = bool(column[0] != 0 or (column[1:] < column[:-1]).any())
             wanted = "numbers that ascend from 0"
@@ -209,9 +228,7 @@ class Part:
         else:
             return
         if fault:
-            raise StoreError(
-                f"{self._folder}/{path} is damaged: it holds other numbers than {wanted}; convert again"
-            )
+            raise DamageError(f"{self._folder}/{path} is damaged: it holds other numbers than {wanted}")
 
     def _length(self, spec: ArraySpec) -> int:
         if spec.name.endswith("_offsets"):
@@ -219,6 +236,21 @@ class Part:
         if spec.name.endswith("_bytes"):
             return int(self.column(spec.path.removesuffix("_bytes") + "_offsets")[-1])
         return self.rows[spec.table]
+
+
+def _read(path: Path, num_bytes: int) -> bytes | None:
+    """Return the first bytes of a file, None where there is none.
+
+    Raises:
+        StoreError: it can't be read.
+    """
+    try:
+        with open_binary(path) as file:
+            return file.read(num_bytes)
+    except FileNotFoundError:
+        return None
+    except OSError as err:
+        raise StoreError(f"can't read {path}: {describe_limit(err) or err}") from err
 
 
 def _size_of(path: Path) -> int | None:
@@ -244,6 +276,6 @@ class RemoteTables(Part):
     def _read_attributes(self, digest: str) -> dict[str, Any]:
         return parse_part_attributes(self._cache.read_metadata(self._name, digest), self._name)
 
-    def _read_file(self, path: Path, listed: Mapping[str, Any]) -> bytes | None:
+    def _read_file(self, path: Path, spec: ArraySpec, listed: Mapping[str, Any]) -> bytes | None:
         file = path.relative_to(self._folder).as_posix()
         return self._cache.read_file(self._name, file, listed, self.rows)

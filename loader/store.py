@@ -23,7 +23,8 @@ class Store(OpenParts):
     Args:
         path: the store's folder, or the URL where it is published. Parts of a URL are fetched whole into a local cache
             when they are first read, and checked as they arrive (docs/remote.md).
-        check_rows: whether each row's checksum is compared whenever it is read (about 0.15 ms a sample).
+        check_rows: whether the checksum of each row is compared whenever it is read, and that of each table when its part is
+            opened, so that nothing damaged is delivered. A trainer that reads from memory it trusts may do without.
         cache: where parts of a URL are kept, and how many; None for the defaults. Of no use with a path.
 
     Raises:

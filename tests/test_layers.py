@@ -63,8 +63,6 @@ LATE = {
 PRIVATE_PARTS = {
     "loader.format.compiled": "numba.core",
     "loader.format.zarr_codec": "zarr.core",
-    "loader.kernels.loops": "numba.core",
-    "loader.kernels.object_code": "numba.core",
     "loader.remote.http": "fsspec.asyn",
     "preprocess.run.processes": "multiprocessing.",
     "preprocess.tensors.resample_loops": "numba.core",

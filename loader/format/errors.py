@@ -11,6 +11,7 @@
     │   ├── MissingFileError     a raw file that a record names is not there
     │   └── SegmentationError    a mask as written can't be a mask
     └── StoreError               a store is missing, incomplete, damaged or another one
+        ├── DamageError          its bytes are not those that were written
         └── FormatVersionError   a store of a format this version does not read
 
 Only the command line reports `PreprocessError` to a user.
@@ -31,6 +32,23 @@ class ConnectionLostError(SourceError):
 
 class StoreError(PreprocessError):
     """Raised when a store is missing, incomplete, damaged, or not the one a command made."""
+
+
+class DamageError(StoreError):
+    """Raised when bytes of a part are not those that were written, or are gone.
+
+    What can't be fetched, opened or mapped for now is no damage.
+
+    Attributes:
+        finding: which file, and what is wrong with it.
+    """
+
+    def __init__(self, finding: str) -> None:
+        super().__init__(finding)
+        self.finding = finding
+
+    def __str__(self) -> str:
+        return f"{self.finding}; run `resizeonce verify` on the store, then convert the part again"
 
 
 class FormatVersionError(StoreError):

@@ -19,14 +19,10 @@ decide for each pixel; this one is linear, so it is undone by two cumulative sum
 import numpy as np
 from numpy.typing import NDArray
 
-from .compiled import compiled
 from .layout import SLACK_BYTES
 
 GROUP = 8
 """Values that share a number of bits."""
-
-LINES = 3
-"""Lines of room, each as long as a row's groups, that compiled loops need to unpack an image."""
 
 
 def pack_gradient(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -43,16 +39,9 @@ def pack_gradient(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """
     if image.ndim != 3 or image.shape[0] != 3 or image.dtype != np.uint8 or not image.size:
         raise ValueError(f"image must be uint8 [3, H, W], found {image.dtype} {image.shape}")
-    loops = compiled("resizeonce.loader.format.gradient_loops")
-    if loops is None:
-        values = _take_gradient(image)
-        bits = _BIT_LENGTHS[np.bitwise_or.reduce(values, axis=1)]
-        payload = _pack_groups(values, bits)
-    else:
-        bits = np.empty(image.shape[1] * _groups_of_row(image.shape[2]), np.uint8)
-        payload = np.zeros(bits.size * GROUP + SLACK_BYTES, np.uint8)
-        used = loops.pack(np.ascontiguousarray(image), bits, payload)
-        payload = payload[: used + SLACK_BYTES]
+    values = _take_gradient(image)
+    bits = _BIT_LENGTHS[np.bitwise_or.reduce(values, axis=1)]
+    payload = _pack_groups(values, bits)
     return np.concatenate([bits[0::2] | bits[1::2] << 4, payload])
 
 
@@ -70,27 +59,12 @@ def unpack_gradient(packed: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
         raise ValueError(f"out must be writeable, contiguous uint8 [3, H, W], found {out.dtype} {out.shape}")
     if packed.ndim != 1 or packed.dtype != np.uint8:
         raise ValueError(f"packed must be uint8 [N], found {packed.dtype} {packed.shape}")
-    loops = compiled("resizeonce.loader.format.gradient_loops")
-    if loops is None:
-        is_whole = _unpack_plainly(packed, out)
-    else:
-        # One type for numba, whether it is a view of a file or not.
-        packed = np.ascontiguousarray(packed).view()
-        packed.flags.writeable = False
-        is_whole = loops.unpack(packed, np.zeros(room_shape(out.shape[2]), np.uint8), out)
-    if not is_whole:
-        raise ValueError(f"{len(packed)} bytes are no packed image of {out.shape[1]} x {out.shape[2]}")
-
-
-def _unpack_plainly(packed: NDArray[np.uint8], out: NDArray[np.uint8]) -> bool:
-    """Do what the loops do; return whether it was an image of that size."""
     num_pairs = out.shape[1] * _groups_of_row(out.shape[2]) // 2
     pairs, payload = packed[:num_pairs], packed[num_pairs:]
     num_bytes = payload_bytes(pairs)
     if len(pairs) < num_pairs or num_bytes < 0 or len(payload) != num_bytes + SLACK_BYTES:
-        return False
+        raise ValueError(f"{len(packed)} bytes are no packed image of {out.shape[1]} x {out.shape[2]}")
     out[...] = undo_gradient(unpack_groups(pairs, payload), out.shape)
-    return True
 
 
 def payload_bytes(pairs: NDArray[np.uint8]) -> int:
@@ -146,11 +120,6 @@ def _pack_groups(values: NDArray[np.uint8], bits: NDArray[np.uint8]) -> NDArray[
         places = starts[groups][:, None] + np.arange(number)
         payload[places] = np.packbits(single.reshape(-1, GROUP * number), axis=1, bitorder="little")
     return payload
-
-
-def room_shape(width: int) -> tuple[int, int]:
-    """Return the shape of the room, uint8, that compiled loops need to unpack images of a width."""
-    return LINES, _groups_of_row(width) * GROUP
 
 
 def _groups_of_row(width: int) -> int:

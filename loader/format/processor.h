@@ -20,7 +20,9 @@ static const char *const LEVEL_NAMES[NUM_LEVELS] = {"plain", "avx2", "avx512"};
 
 #define HAS_LEVELS 1
 #define AVX2_TARGET "avx2,fma,bmi,bmi2,sse4.2,popcnt"
-#define AVX512_TARGET AVX2_TARGET ",avx512f,avx512bw,avx512vl,avx512dq,avx512vnni"
+/* What Ice Lake and Zen 4, and all after them, have. */
+#define AVX512_TARGET                                                                                              \
+    AVX2_TARGET ",avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,avx512vbmi2,avx512vnni,gfni,vpclmulqdq"
 #define DO_PRAGMA(text) _Pragma(#text)
 #if defined(__clang__)
 #define BEGIN_TARGET(features) DO_PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
@@ -38,7 +40,9 @@ static inline int best_level(void)
                __builtin_cpu_supports("bmi") && __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt");
     int avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                  __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-                 __builtin_cpu_supports("avx512vnni");
+                 __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vbmi2") &&
+                 __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("gfni") &&
+                 __builtin_cpu_supports("vpclmulqdq");
     return avx2 && avx512 ? AVX512 : avx2 ? AVX2 : PLAIN;
 }
 

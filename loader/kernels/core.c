@@ -6,7 +6,517 @@
 #include "codecs.h"
 #include "processor.h"
 
+#include "crc32c.h"
+#include "mask_reading.h"
+#include "packing.h"
+#include "scale.h"
+
+enum {
+    LINE = 64,    /* bytes of a cache line */
+    FLOATS = 16,  /* float32 values of one */
+    AHEAD = 2048, /* bytes that are asked for before they are read: the processor itself stops at the end of each page */
+    CHECKSUM_BYTES = 4,
+};
+
+enum { LEFT, DONE, DAMAGED }; /* what became of a row */
+
+static inline int64_t bytes_to_line(const void *out, int64_t count)
+{
+    int64_t head = (int64_t)(-(uintptr_t)out % LINE);
+    return head < count ? head : count;
+}
+
+static inline int64_t floats_to_line(const float *out, int64_t count)
+{
+    int64_t head = (int64_t)(-(uintptr_t)out % LINE / sizeof(float));
+    return head < count ? head : count;
+}
+
+/* The loops, once for each level. */
+
+#define LEVEL(name) JOIN_NAMES(name, plain)
+#define HAS_AVX2 0
+#define HAS_AVX512 0
+#include "lines.h"
+#include "mask_frames.h"
+#include "packed_images.h"
+#undef LEVEL
+#undef HAS_AVX2
+#undef HAS_AVX512
+
+#if HAS_LEVELS
+
+BEGIN_TARGET(AVX2_TARGET)
+#define LEVEL(name) JOIN_NAMES(name, avx2)
+#define HAS_AVX2 1
+#define HAS_AVX512 0
+#include "lines.h"
+#include "mask_frames.h"
+#include "packed_images.h"
+#undef LEVEL
+#undef HAS_AVX2
+#undef HAS_AVX512
+END_LEVEL
+
+BEGIN_TARGET(AVX512_TARGET)
+#define LEVEL(name) JOIN_NAMES(name, avx512)
+#define HAS_AVX2 1
+#define HAS_AVX512 1
+#include "lines.h"
+#include "mask_frames.h"
+#include "packed_images.h"
+#undef LEVEL
+#undef HAS_AVX2
+#undef HAS_AVX512
+END_LEVEL
+
+#endif
+
+typedef struct {
+    uint32_t (*add_bytes)(uint32_t, const uint8_t *, int64_t);
+    void (*copy)(const uint8_t *restrict, uint8_t *restrict, int64_t);
+    uint32_t (*copy_checked)(uint32_t, const uint8_t *restrict, uint8_t *restrict, int64_t);
+    uint32_t (*normalize_image)(uint32_t, const uint8_t *, float *, int64_t, const Scale *, int);
+    void (*widen)(const uint8_t *restrict, float *restrict, int64_t);
+    void (*widen_bits)(const uint8_t *restrict, float *restrict, int64_t);
+    int (*expand)(const uint8_t *, int64_t, Row *);
+    int (*unpack)(const Packed *, Lines *, void *, const Scale *, uint32_t *);
+} Loops;
+
+#define LOOPS(level)                                                                                        \
+    {                                                                                                       \
+        add_bytes_##level, copy_##level, copy_checked_##level, normalize_image_##level, widen_##level,      \
+            widen_bits_##level, expand_##level, unpack_##level                                              \
+    }
+
+static const Loops LOOPS_OF[NUM_LEVELS] = {
+    LOOPS(plain),
+#if HAS_LEVELS
+    LOOPS(avx2),
+    LOOPS(avx512),
+#endif
+};
+
 static int level;
+
+/* Lets every streamed line arrive in memory before anything that is stored later: another thread is told of it. */
+static inline void finish_lines(void)
+{
+#if HAS_LEVELS
+    _mm_sfence();
+#endif
+}
+
+/* A stored row: its bytes, without the checksum that follows them. */
+typedef struct {
+    const uint8_t *bytes;
+    int64_t size;
+    uint32_t checksum;
+} Stored;
+
+/* The rows of one call, and where they go. */
+typedef struct {
+    Py_ssize_t count;
+    Py_buffer *files; /* [count] */
+    Stored *stored;   /* [count] */
+    Py_buffer out;
+    PyObject *done; /* bytes [count] */
+    int is_checked;
+} Rows;
+
+static void release_rows(Rows *rows)
+{
+    for (Py_ssize_t i = 0; rows->files && i < rows->count; i++)
+        PyBuffer_Release(&rows->files[i]);
+    PyMem_Free(rows->files);
+    PyMem_Free(rows->stored);
+    PyBuffer_Release(&rows->out);
+}
+
+/* Takes the rows that Python hands over; returns whether all of them are within their files. Else an exception is set. */
+static int take_stored(Rows *rows, PyObject *files, const Py_buffer *spans)
+{
+    for (Py_ssize_t i = 0; i < rows->count; i++) {
+        PyObject *file = PySequence_GetItem(files, i);
+        int is_taken = file && take_buffer(file, &rows->files[i], READ, -1, "a file");
+        Py_XDECREF(file);
+        if (!is_taken)
+            return 0;
+        int64_t span[2];
+        memcpy(span, (const char *)spans->buf + i * (Py_ssize_t)sizeof span, sizeof span);
+        const int64_t length = rows->files[i].len;
+        if (span[1] < CHECKSUM_BYTES || span[0] < 0 || span[0] > length || span[1] > length - span[0]) {
+            PyErr_Format(PyExc_ValueError, "row %zd, %lld bytes at %lld, is not within its file of %lld bytes", i,
+                         (long long)span[1], (long long)span[0], (long long)length);
+            return 0;
+        }
+        const uint8_t *bytes = (const uint8_t *)rows->files[i].buf + span[0];
+        rows->stored[i] = (Stored){bytes, span[1] - CHECKSUM_BYTES, 0};
+    }
+    return 1;
+}
+
+/* Takes rows and out; returns whether they could be taken. Else an exception is set, and nothing need be released.
+
+   `row_bytes` is how many bytes of `out` a row has, -1 where it is too large to be told. */
+static int take_rows(Rows *rows, PyObject *files, PyObject *spans, PyObject *out, Py_ssize_t row_bytes, int is_checked)
+{
+    Py_buffer places;
+    *rows = (Rows){.count = PySequence_Size(files), .is_checked = is_checked};
+    if (rows->count < 0)
+        return 0;
+    if (!take_buffer(spans, &places, READ, times(rows->count, 16), "spans"))
+        return 0;
+    int is_taken = 0;
+    Py_ssize_t size = times(rows->count, row_bytes);
+    rows->files = PyMem_Calloc((size_t)rows->count, sizeof *rows->files);
+    rows->stored = PyMem_Calloc((size_t)rows->count, sizeof *rows->stored);
+    if (!rows->files || !rows->stored)
+        PyErr_NoMemory();
+    else if (size < 0)
+        PyErr_SetString(PyExc_ValueError, "the shape of a row is too large, or negative");
+    else if (take_stored(rows, files, &places) && take_buffer(out, &rows->out, WRITE, size, "out")) {
+        rows->done = PyBytes_FromStringAndSize(NULL, rows->count);
+        is_taken = rows->done != NULL;
+    }
+    PyBuffer_Release(&places);
+    if (!is_taken)
+        release_rows(rows);
+    return is_taken;
+}
+
+/* Releases what was taken; returns what became of each row. */
+static PyObject *finish_rows(Rows *rows)
+{
+    PyObject *done = rows->done;
+    release_rows(rows);
+    return done;
+}
+
+/* Whether `out` holds float32 where they may be written; else an exception is set. */
+static int has_floats(const Py_buffer *out)
+{
+    if ((uintptr_t)out->buf % sizeof(float) == 0)
+        return 1;
+    PyErr_SetString(PyExc_ValueError, "out is not aligned");
+    return 0;
+}
+
+/* Whether each row has so many bytes; else an exception is set. */
+static int have_bytes(const Rows *rows, int64_t size)
+{
+    for (Py_ssize_t i = 0; i < rows->count; i++)
+        if (rows->stored[i].size != size) {
+            PyErr_Format(PyExc_ValueError, "row %zd has %lld bytes, expected %lld", i, (long long)rows->stored[i].size,
+                         (long long)size);
+            return 0;
+        }
+    return 1;
+}
+
+/* What became of a row that was read whole, with this remainder. */
+static char compare(const Rows *rows, const Stored *stored, uint32_t crc)
+{
+    if (!rows->is_checked)
+        return DONE;
+    /* The lowest byte first; read here, for a file may shrink until then. */
+    const uint8_t *bytes = stored->bytes + stored->size;
+    uint32_t expected = bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
+    return ~crc == expected ? DONE : DAMAGED;
+}
+
+static int take_scales(PyObject *mean, PyObject *std, Scale *scales)
+{
+    Py_buffer means, stds;
+    if (!take_buffer(mean, &means, READ, 3 * sizeof(float), "mean"))
+        return 0;
+    int is_taken = take_buffer(std, &stds, READ, 3 * sizeof(float), "std");
+    if (is_taken) {
+        for (int channel = 0; channel < 3; channel++) {
+            float values[2];
+            memcpy(&values[0], (const float *)means.buf + channel, sizeof(float));
+            memcpy(&values[1], (const float *)stds.buf + channel, sizeof(float));
+            scales[channel] = make_scale(values[0], values[1]);
+        }
+        PyBuffer_Release(&stds);
+    }
+    PyBuffer_Release(&means);
+    return is_taken;
+}
+
+static PyObject *copy_rows(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    PyObject *files, *spans, *out;
+    Py_ssize_t row_bytes;
+    int is_checked;
+    Rows rows;
+    if (!PyArg_ParseTuple(arguments, "OOOnp", &files, &spans, &out, &row_bytes, &is_checked) ||
+        !take_rows(&rows, files, spans, out, row_bytes, is_checked))
+        return NULL;
+    if (!have_bytes(&rows, row_bytes)) {
+        Py_DECREF(finish_rows(&rows));
+        return NULL;
+    }
+    const Loops *loops = &LOOPS_OF[level];
+    char *done = PyBytes_AsString(rows.done);
+    Py_BEGIN_ALLOW_THREADS
+    for (Py_ssize_t i = 0; i < rows.count; i++) {
+        const Stored *stored = &rows.stored[i];
+        uint8_t *place = (uint8_t *)rows.out.buf + i * row_bytes;
+        uint32_t crc = ~0u;
+        if (is_checked)
+            crc = loops->copy_checked(crc, stored->bytes, place, stored->size);
+        else
+            loops->copy(stored->bytes, place, stored->size);
+        done[i] = compare(&rows, stored, crc);
+    }
+    finish_lines();
+    Py_END_ALLOW_THREADS
+    return finish_rows(&rows);
+}
+
+static PyObject *normalize_rows(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    PyObject *files, *spans, *mean, *std, *out;
+    Py_ssize_t pixels;
+    int is_checked;
+    Scale scales[3];
+    Rows rows;
+    if (!PyArg_ParseTuple(arguments, "OOOOOnp", &files, &spans, &mean, &std, &out, &pixels, &is_checked) ||
+        !take_scales(mean, std, scales) || !take_rows(&rows, files, spans, out, times(pixels, 3 * sizeof(float)), is_checked))
+        return NULL;
+    if (!have_bytes(&rows, 3 * pixels) || !has_floats(&rows.out)) {
+        Py_DECREF(finish_rows(&rows));
+        return NULL;
+    }
+    char *done = PyBytes_AsString(rows.done);
+    Py_BEGIN_ALLOW_THREADS
+    for (Py_ssize_t i = 0; i < rows.count; i++) {
+        float *place = (float *)rows.out.buf + i * 3 * pixels;
+        uint32_t crc = LOOPS_OF[level].normalize_image(~0u, rows.stored[i].bytes, place, pixels, scales, is_checked);
+        done[i] = compare(&rows, &rows.stored[i], crc);
+    }
+    finish_lines();
+    Py_END_ALLOW_THREADS
+    return finish_rows(&rows);
+}
+
+static PyObject *expand_rows(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    PyObject *files, *spans, *out;
+    Py_ssize_t height, width;
+    int is_bits, is_checked;
+    Rows rows;
+    if (!PyArg_ParseTuple(arguments, "OOOnnpp", &files, &spans, &out, &height, &width, &is_bits, &is_checked))
+        return NULL;
+    const Py_ssize_t line = is_bits ? width / 8 + (width % 8 > 0) : times(width, sizeof(float));
+    if (!take_rows(&rows, files, spans, out, width > 0 ? times(height, line) : -1, is_checked))
+        return NULL;
+    uint8_t *pixels = calloc((size_t)width, 1);
+    if (!pixels)
+        PyErr_NoMemory();
+    if (!pixels || (!is_bits && !has_floats(&rows.out))) {
+        free(pixels);
+        Py_DECREF(finish_rows(&rows));
+        return NULL;
+    }
+    const Loops *loops = &LOOPS_OF[level];
+    char *done = PyBytes_AsString(rows.done);
+    Py_BEGIN_ALLOW_THREADS
+    for (Py_ssize_t i = 0; i < rows.count; i++) {
+        const Stored *stored = &rows.stored[i];
+        uint8_t *place = (uint8_t *)rows.out.buf + i * height * line;
+        Row row = {.pixels = pixels, .width = width, .size = height * width};
+        if (is_bits)
+            row.bits = place;
+        else
+            row.floats = (float *)place;
+        done[i] = LEFT;
+        /* A frame is small: its sum comes first, and nothing is made of a damaged one. */
+        if (!is_checked || compare(&rows, stored, loops->add_bytes(~0u, stored->bytes, stored->size)) == DONE)
+            done[i] = loops->expand(stored->bytes, stored->size, &row) ? DONE : LEFT;
+        else
+            done[i] = DAMAGED;
+    }
+    finish_lines();
+    Py_END_ALLOW_THREADS
+    free(pixels);
+    return finish_rows(&rows);
+}
+
+/* How many values an image has; -1 where there is no such image. */
+static Py_ssize_t num_values(Py_ssize_t height, Py_ssize_t width)
+{
+    const Py_ssize_t most = 1 << 24;
+    return width > 0 && height > 0 && width <= most && height <= most ? 3 * height * width : -1;
+}
+
+/* Unpacks rows, and normalises them where there are scales. */
+static PyObject *unpack_all(PyObject *files, PyObject *spans, PyObject *out, const Py_ssize_t shape[2], const Scale *scales,
+                            int is_checked)
+{
+    const Py_ssize_t height = shape[0], width = shape[1];
+    const Py_ssize_t row_bytes = times(num_values(height, width), scales ? sizeof(float) : 1);
+    Rows rows;
+    Lines lines;
+    if (!take_rows(&rows, files, spans, out, row_bytes, is_checked))
+        return NULL;
+    if ((scales && !has_floats(&rows.out)) || !take_lines(&lines, width)) {
+        if (!PyErr_Occurred())
+            PyErr_NoMemory();
+        Py_DECREF(finish_rows(&rows));
+        return NULL;
+    }
+    char *done = PyBytes_AsString(rows.done);
+    Py_BEGIN_ALLOW_THREADS
+    for (Py_ssize_t i = 0; i < rows.count; i++) {
+        const Stored *stored = &rows.stored[i];
+        const Packed packed = {stored->bytes, stored->size, height, width};
+        uint32_t crc = ~0u;
+        int is_whole_image = LOOPS_OF[level].unpack(&packed, &lines, (char *)rows.out.buf + i * row_bytes, scales,
+                                                    is_checked ? &crc : NULL);
+        done[i] = is_whole_image ? compare(&rows, stored, crc) : LEFT;
+    }
+    finish_lines();
+    Py_END_ALLOW_THREADS
+    free(lines.values);
+    return finish_rows(&rows);
+}
+
+static PyObject *unpack_rows(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    PyObject *files, *spans, *out;
+    Py_ssize_t shape[2];
+    int is_checked;
+    if (!PyArg_ParseTuple(arguments, "OOOnnp", &files, &spans, &out, &shape[0], &shape[1], &is_checked))
+        return NULL;
+    return unpack_all(files, spans, out, shape, NULL, is_checked);
+}
+
+static PyObject *unpack_normalized_rows(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    PyObject *files, *spans, *mean, *std, *out;
+    Py_ssize_t shape[2];
+    int is_checked;
+    Scale scales[3];
+    if (!PyArg_ParseTuple(arguments, "OOOOOnnp", &files, &spans, &mean, &std, &out, &shape[0], &shape[1], &is_checked) ||
+        !take_scales(mean, std, scales))
+        return NULL;
+    return unpack_all(files, spans, out, shape, scales, is_checked);
+}
+
+static PyObject *unpack(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    PyObject *packed, *out;
+    Py_ssize_t height, width;
+    Py_buffer in, target;
+    Lines lines;
+    if (!PyArg_ParseTuple(arguments, "OOnn", &packed, &out, &height, &width))
+        return NULL;
+    const Py_ssize_t values = num_values(height, width);
+    if (values < 0)
+        return PyErr_Format(PyExc_ValueError, "%zd x %zd is no size of an image", height, width);
+    if (!take_buffer(packed, &in, READ, -1, "packed"))
+        return NULL;
+    int is_image = 0;
+    if (take_buffer(out, &target, WRITE, values, "out")) {
+        if (take_lines(&lines, width)) {
+            Py_BEGIN_ALLOW_THREADS
+            const Packed image = {in.buf, in.len, height, width};
+            is_image = LOOPS_OF[level].unpack(&image, &lines, target.buf, NULL, NULL);
+            finish_lines();
+            Py_END_ALLOW_THREADS
+            free(lines.values);
+        } else
+            PyErr_NoMemory();
+        PyBuffer_Release(&target);
+    }
+    PyBuffer_Release(&in);
+    return PyErr_Occurred() ? NULL : PyBool_FromLong(is_image);
+}
+
+static PyObject *normalize(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    PyObject *images, *mean, *std, *out;
+    Py_ssize_t pixels;
+    Py_buffer in, target;
+    Scale scales[3];
+    if (!PyArg_ParseTuple(arguments, "OOOOn", &images, &mean, &std, &out, &pixels) || !take_scales(mean, std, scales))
+        return NULL;
+    if (!take_buffer(images, &in, READ, -1, "images"))
+        return NULL;
+    const Py_ssize_t image = times(pixels, 3);
+    int is_taken = 0;
+    if (image <= 0 || in.len % image)
+        PyErr_SetString(PyExc_ValueError, "images are not of three channels of so many pixels");
+    else
+        is_taken = take_buffer(out, &target, WRITE, times(in.len, sizeof(float)), "out");
+    if (is_taken && has_floats(&target)) {
+        Py_BEGIN_ALLOW_THREADS
+        for (Py_ssize_t at = 0; at < in.len; at += image)
+            LOOPS_OF[level].normalize_image(0, (const uint8_t *)in.buf + at, (float *)target.buf + at, pixels, scales, 0);
+        finish_lines();
+        Py_END_ALLOW_THREADS
+    }
+    if (is_taken)
+        PyBuffer_Release(&target);
+    PyBuffer_Release(&in);
+    return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+}
+
+static PyObject *widen(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    PyObject *pixels, *out;
+    Py_buffer in, target;
+    if (!PyArg_ParseTuple(arguments, "OO", &pixels, &out) || !take_buffer(pixels, &in, READ, -1, "pixels"))
+        return NULL;
+    if (take_buffer(out, &target, WRITE, times(in.len, sizeof(float)), "out")) {
+        if (has_floats(&target)) {
+            Py_BEGIN_ALLOW_THREADS
+            LOOPS_OF[level].widen(in.buf, target.buf, in.len);
+            finish_lines();
+            Py_END_ALLOW_THREADS
+        }
+        PyBuffer_Release(&target);
+    }
+    PyBuffer_Release(&in);
+    return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+}
+
+static PyObject *widen_bits(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    PyObject *packed, *out;
+    Py_ssize_t width;
+    Py_buffer in, target;
+    if (!PyArg_ParseTuple(arguments, "OOn", &packed, &out, &width) || !take_buffer(packed, &in, READ, -1, "packed"))
+        return NULL;
+    const Py_ssize_t line = width / 8 + (width % 8 > 0);
+    int is_taken = 0;
+    if (width <= 0 || in.len % line)
+        PyErr_SetString(PyExc_ValueError, "packed is not of whole rows of so many pixels");
+    else
+        is_taken = take_buffer(out, &target, WRITE, times(times(in.len / line, width), sizeof(float)), "out");
+    if (is_taken && has_floats(&target)) {
+        Py_BEGIN_ALLOW_THREADS
+        for (Py_ssize_t row = 0; row < in.len / line; row++)
+            LOOPS_OF[level].widen_bits((const uint8_t *)in.buf + row * line, (float *)target.buf + row * width, width);
+        finish_lines();
+        Py_END_ALLOW_THREADS
+    }
+    if (is_taken)
+        PyBuffer_Release(&target);
+    PyBuffer_Release(&in);
+    return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+}
 
 static PyObject *use(PyObject *self, PyObject *name)
 {
@@ -29,8 +539,17 @@ static PyObject *current_level(PyObject *self, PyObject *nothing)
 }
 
 static PyMethodDef methods[] = {
-    {"use", use, METH_O, "Take instructions up to a level."},
-    {"level", current_level, METH_NOARGS, "Return the level of instructions that are taken."},
+    {"copy_rows", copy_rows, METH_VARARGS, NULL},
+    {"normalize_rows", normalize_rows, METH_VARARGS, NULL},
+    {"expand_rows", expand_rows, METH_VARARGS, NULL},
+    {"unpack_rows", unpack_rows, METH_VARARGS, NULL},
+    {"unpack_normalized_rows", unpack_normalized_rows, METH_VARARGS, NULL},
+    {"unpack", unpack, METH_VARARGS, NULL},
+    {"normalize", normalize, METH_VARARGS, NULL},
+    {"widen", widen, METH_VARARGS, NULL},
+    {"widen_bits", widen_bits, METH_VARARGS, NULL},
+    {"use", use, METH_O, NULL},
+    {"level", current_level, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
@@ -38,6 +557,12 @@ static int prepare(PyObject *module)
 {
     (void)module;
     make_tables();
+    make_steps(LL_STEPS, &LITERAL_LENGTHS);
+    make_steps(ML_STEPS, &MATCH_LENGTHS);
+    make_steps(OF_STEPS, &OFFSETS);
+    make_crc_tables();
+    make_packing_tables();
+    LEVELS = make_divisor(255);
     level = best_level();
     return 0;
 }

@@ -1,15 +1,106 @@
-"""The compiled core of the loader, where there is one."""
+"""The compiled core of the loader, where there is one (`loader/kernels/core.c`)."""
 
 import os
 import warnings
+from collections.abc import Sequence
 from functools import cache
-from typing import Protocol
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..format.core import VARIABLE, load_core, why_missing
 
+LEFT, DONE, DAMAGED = range(3)
+"""What becomes of a row: it is of a kind that the core does not know, or not whole; it is written; its checksum is wrong."""
+
 
 class Core(Protocol):
-    """What `loader/kernels/core.c` offers. Every shape and bound is looked at, and other threads run meanwhile."""
+    """What fills a batch: one tensor of several samples a call.
+
+    Stored rows are given by the files that they lie in, uint8 [N] each, and by their places there, int64 [B, 2]: offset, and
+    bytes with the four of the CRC-32C that follows them. It is computed in the pass that reads a row, and compared where
+    `is_checked`. All arrays are in C order. Shapes are looked at, and `ValueError` is raised before anything is written where one
+    does not fit. Other threads of Python run meanwhile. What becomes of each row is returned, `bytes` [B]; of one that is not
+    `DONE`, anything may be written.
+    """
+
+    def copy_rows(
+        self,
+        files: Sequence[NDArray[np.uint8]],
+        spans: NDArray[np.int64],
+        out: NDArray[Any],
+        row_bytes: int,
+        is_checked: bool,
+    ) -> bytes:
+        """Copy rows into `out`, [B, ...] of `row_bytes` each."""
+
+    def normalize_rows(
+        self,
+        files: Sequence[NDArray[np.uint8]],
+        spans: NDArray[np.int64],
+        mean: NDArray[np.float32],
+        std: NDArray[np.float32],
+        out: NDArray[np.float32],
+        num_pixels: int,
+        is_checked: bool,
+    ) -> bytes:
+        """Write (level / 255 - mean) / std of images uint8 [3, H * W] into `out`, float32 [B, 3, H, W], each step rounded."""
+
+    def expand_rows(
+        self,
+        files: Sequence[NDArray[np.uint8]],
+        spans: NDArray[np.int64],
+        out: NDArray[Any],
+        height: int,
+        width: int,
+        is_packed: bool,
+        is_checked: bool,
+    ) -> bytes:
+        """Write masks of the frames of `loader.format.mask_codec`: float32 [B, H, W] of 0 and 1, or bits uint8 [B, H, (W + 7) // 8]."""
+
+    def unpack_rows(
+        self,
+        files: Sequence[NDArray[np.uint8]],
+        spans: NDArray[np.int64],
+        out: NDArray[np.uint8],
+        height: int,
+        width: int,
+        is_checked: bool,
+    ) -> bytes:
+        """Write images that are stored compact into `out`, uint8 [B, 3, H, W]."""
+
+    def unpack_normalized_rows(
+        self,
+        files: Sequence[NDArray[np.uint8]],
+        spans: NDArray[np.int64],
+        mean: NDArray[np.float32],
+        std: NDArray[np.float32],
+        out: NDArray[np.float32],
+        height: int,
+        width: int,
+        is_checked: bool,
+    ) -> bytes:
+        """Write images that are stored compact as `normalize_rows` does raw ones."""
+
+    def unpack(self, packed: NDArray[np.uint8], out: NDArray[np.uint8], height: int, width: int) -> bool:
+        """Write an image that is stored compact, uint8 [N], into `out`, uint8 [3, H, W]; return whether it was one of that size."""
+
+    def normalize(
+        self,
+        images: NDArray[np.uint8],
+        mean: NDArray[np.float32],
+        std: NDArray[np.float32],
+        out: NDArray[np.float32],
+        num_pixels: int,
+    ) -> None:
+        """Write (level / 255 - mean) / std of images uint8 [B, 3, H * W] into `out`, of the same shape."""
+
+    def widen(self, pixels: NDArray[Any], out: NDArray[np.float32]) -> None:
+        """Write bytes into `out`, of as many values: 0 where they are 0, else 1."""
+
+    def widen_bits(self, packed: NDArray[np.uint8], out: NDArray[np.float32], width: int) -> None:
+        """Write bits uint8 [..., (W + 7) // 8], the first in the highest bit, into `out`, float32 [..., W]."""
 
     def level(self) -> str:
         """Return the instructions that are taken: "plain", "avx2" or "avx512"."""

@@ -23,6 +23,7 @@ from ..order.mixture import OrderOptions
 from ..order.plan import Batching, EpochPlan, Order, Ranks
 from ..readahead.free_memory import stay_in_memory
 from ..store import Store, open_store
+from .damage import SkippedSamples
 from .ring import MAX_LENT, Ring
 from .worker import Setup
 
@@ -44,12 +45,19 @@ class BatchOptions:
     """Which phrases of an object to give; "drawn" is one, by seed, epoch and sample."""
     compact: bool = False
     """Whether batches are `CompactBatch`es, for `to_device`."""
+    on_damage: Literal["raise", "skip"] = "raise"
+    """What becomes of a sample whose row or part is damaged: an error, or the next sample of its batch that can be read stands
+    in for it, so that the batch has it twice. That is warned of once for each part, and counted (`BatchLoader.skipped`)."""
     mode: Literal["process", "thread"] = "process"
     """Threads start at once and take less memory, but wait for the trainer's Python code."""
 
     def __post_init__(self) -> None:
         check_tensors(self.tensors)
-        for name, allowed in (("mode", ("process", "thread")), ("expressions", ("all", "first", "drawn"))):
+        for name, allowed in (
+            ("mode", ("process", "thread")),
+            ("expressions", ("all", "first", "drawn")),
+            ("on_damage", ("raise", "skip")),
+        ):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} is one of {', '.join(allowed)}; not {getattr(self, name)!r}")
 
@@ -64,7 +72,8 @@ class BatchLoader:
     is iterated. So has the loader itself in a process that was forked. One thread at a time iterates.
 
     Args:
-        source: a store, its path or URL, several of these, or an `Order` of them with its own seed and options.
+        source: a store, its path or URL, several of these, or an `Order` of them with its own seed and options. A
+            `Store(path, check_rows=False)` leaves out checksums.
         batch_size: samples in a batch.
         workers: how many fill batches; 0 fills each when it is asked for, in the trainer's thread.
         prefetch: batches filled ahead; by default two for each worker.
@@ -110,6 +119,7 @@ class BatchLoader:
         self._pin_memory = pin_memory
         self._timeout = timeout or None
         self._setup = make_setup(order, batch_size, self._options, self._prefetch + MAX_LENT)
+        self._skipped = SkippedSamples()
         self._forget_workers()
 
     def _forget_workers(self) -> None:
@@ -122,11 +132,12 @@ class BatchLoader:
         self._running: Callable[[], _Iteration | None] = lambda: None
 
     def __getstate__(self) -> dict[str, Any]:
-        own = ("_ring", "_end", "_process", "_has_begun", "_running")
+        own = ("_ring", "_end", "_process", "_has_begun", "_running", "_skipped")
         return {name: value for name, value in self.__dict__.items() if name not in own}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         self.__dict__.update(state)
+        self._skipped = SkippedSamples()
         self._forget_workers()
 
     def __len__(self) -> int:
@@ -138,11 +149,22 @@ class BatchLoader:
         """The coming, or running, epoch."""
         return self._plan.epoch
 
+    @property
+    def skipped(self) -> int:
+        """How many damaged samples others stood in for since the loader was made, with `on_damage="skip"`."""
+        return self._skipped.count
+
+    @property
+    def skipped_samples(self) -> list[SampleError]:
+        """Those samples, each once, as the errors that they would have been."""
+        return list(self._skipped.samples.values())
+
     def __iter__(self) -> Iterator[Batch]:
         """Go through the coming epoch; an iteration that is still under way raises when it is asked for its next batch.
 
         Raises:
-            SampleError: a sample can't be read, in the trainer's thread.
+            SampleError: a sample can't be read; with `on_damage="skip"`, none of its batch can, or not for damage. Raised in
+                the trainer's thread.
             RuntimeError: a worker died or timed out, another iteration began or the loader was closed meanwhile; or, at the
                 beginning, which rank this is can't be told, or it is another one than before.
         """
@@ -158,6 +180,7 @@ class BatchLoader:
         if self._ring is None:
             ring = Ring(
                 self._setup,
+                self._skipped,
                 self._num_workers,
                 self._options.mode,
                 pin_memory=self._pin_memory,
@@ -336,6 +359,7 @@ def make_setup(order: Order, batch_size: int, options: BatchOptions, num_slots: 
         tensors=options.tensors,
         expressions=options.expressions,
         compact=options.compact,
+        skip_damage=options.on_damage == "skip",
         seed=order.mixture.options.seed,
         num_slots=num_slots,
         slot_bytes=max(layout.slot_bytes for layout in layouts),

@@ -23,7 +23,6 @@ from typing import IO, Protocol
 
 from ..buffers.slots import MAX_STANDARD, Slots, above_standard, unnamed_file
 from ..format.limits import describe_limit
-from ..kernels.native import native_loops
 from .channel import Channel, QueueChannel, SocketChannel
 from .worker import Reply, Setup, Task, serve
 
@@ -167,15 +166,16 @@ class Worker:
 class _Process:
     what = "process"
 
-    def __init__(self, process: "subprocess.Popen[bytes]", printed: IO[bytes]) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", printed: IO[bytes], stores: Sequence[str]) -> None:
         self._process = process
         self._printed = printed
+        self._stores = stores
 
     def describe_death(self) -> str:
         with suppress(subprocess.TimeoutExpired):
             # Its end of the channel is closed a moment before.
             self._process.wait(SECONDS_TO_END)
-        return describe_status(self._process.returncode) + self._describe_printed()
+        return describe_status(self._process.returncode, self._stores) + self._describe_printed()
 
     def _describe_printed(self) -> str:
         self._printed.seek(0)
@@ -224,10 +224,10 @@ class _Thread:
         pass
 
 
-def describe_status(status: int | None) -> str:
-    """Return how a process ended, by its exit status as `subprocess` has it, as the end of a sentence.
+def describe_status(status: int | None, stores: Sequence[str]) -> str:
+    """Return how a process that read stores ended, by its exit status as `subprocess` has it, as the end of a sentence.
 
-    >>> describe_status(-9)
+    >>> describe_status(-9, ["coco.zarr"])
     ': killed by SIGKILL; for memory?'
     """
     if status is None:
@@ -236,7 +236,8 @@ def describe_status(status: int | None) -> str:
         return f": it ended with exit status {status}"
     advice = {
         signal.SIGKILL: "; for memory?",
-        signal.SIGBUS: ": a file of the store shrank while it was read, or its disk failed. Was the store written over?",
+        signal.SIGBUS: f": a file of {' or '.join(stores)} shrank while it was read, or its disk failed. Was it written "
+        "over? `resizeonce verify` tells which file it is",
     }
     known = -status in set(signal.Signals)
     name = signal.Signals(-status).name if known else f"signal {-status}"
@@ -250,9 +251,6 @@ def start_workers(count: int, mode: str, setup: Setup, slots: Slots) -> Sequence
         RuntimeError: the system refuses; none is left.
     """
     start = start_process if mode == "process" else start_thread
-    if count and mode == "thread":
-        # Not in the threads: a process that is forked meanwhile would find locks of LLVM held for ever.
-        native_loops()
     workers: list[Worker] = []
     try:
         workers.extend(start(setup, slots) for _ in range(count))
@@ -308,7 +306,9 @@ def _start_process(setup: Setup, slots: Slots) -> Worker:
     with suppress(EOFError):
         # One that is gone already is found when it is asked for a batch.
         channel.send(setup)
-    return Worker(channel, _Process(process, printed))
+    return Worker(
+        channel, _Process(process, printed, list(dict.fromkeys(store.name for store in setup.stores)))
+    )
 
 
 def _stderr() -> int:

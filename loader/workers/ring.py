@@ -18,9 +18,10 @@ from ..buffers.slots import Slots
 from ..compact import CompactBatch
 from ..fill import BatchRows, SampleError
 from ..order.plan import EpochPlan
+from .damage import SkippedSamples
 from .first_batches import FirstBatchesReader, count_first_batches
 from .launch import Worker, end_workers, start_workers
-from .worker import Failure, Setup, Task, fill_slot
+from .worker import Failure, Filled, Setup, Task, fill_slot
 
 MAX_LENT = 2
 """Batches of the ring that the trainer may hold at once: the one it works on, and the next while it is handed over."""
@@ -31,6 +32,7 @@ class Ring:
 
     Args:
         setup: what the workers need to know.
+        skipped: where damaged samples are counted that others stand in for.
         num_workers: how many; with 0, the trainer's thread fills each batch when it asks for it.
         mode: "process" or "thread".
         pin_memory: whether the slots are pinned for a CUDA device.
@@ -38,9 +40,17 @@ class Ring:
     """
 
     def __init__(
-        self, setup: Setup, num_workers: int, mode: str, *, pin_memory: bool, timeout: float | None = None
+        self,
+        setup: Setup,
+        skipped: SkippedSamples,
+        num_workers: int,
+        mode: str,
+        *,
+        pin_memory: bool,
+        timeout: float | None = None,
     ) -> None:
         self._setup = setup
+        self._skipped = skipped
         self._process = os.getpid()
         self._timeout = timeout
         # Pinned memory stays where it is in a process that forks only if it is shared.
@@ -177,7 +187,7 @@ class Ring:
         """
         task, filler = self._in_flight.popleft()
         try:
-            others = self._receive(task, filler)
+            others, damaged = self._receive(task, filler)
         except SampleError:
             self._free.append(task.slot)
             raise
@@ -200,9 +210,10 @@ class Ring:
         kind = CompactBatch if self._setup.compact else Batch
         batch = kind(tensors | others)
         batch.streams = streams
+        self._skipped.add(damaged)
         return batch
 
-    def _receive(self, task: Task, filler: Worker | BatchRows) -> dict[str, Any]:
+    def _receive(self, task: Task, filler: Worker | BatchRows) -> Filled:
         """Return what belongs to a batch beside its arrays.
 
         Args:
@@ -216,18 +227,18 @@ class Ring:
         if isinstance(filler, BatchRows):
             return fill_slot(task, filler, self._setup, self._slots)
         # It fills in the order in which it was asked, so this is the next that comes from it.
-        number, others = filler.receive(self._timeout)
+        number, filled = filler.receive(self._timeout)
         if self._early is not None:
             self._early.end()
         if number != task.number:
             raise RuntimeError(f"a worker of the BatchLoader sent batch {number}, not {task.number}")
-        if isinstance(others, Failure):
+        if isinstance(filled, Failure):
             try:
-                raise others.error
+                raise filled.error
             finally:
                 # Its traceback holds this frame, and with it all memory of the ring.
-                del others
-        return others
+                del filled
+        return filled
 
     def _give_back(self, slot: int, lent: object, streams: Sequence[Any] | None) -> None:
         """Take a slot that the trainer let go of, in whichever thread that was."""

@@ -7,17 +7,16 @@ import os
 import resource
 import traceback
 from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..buffers.slots import ArrayLayout, Slots
 from ..fill import BatchRows, SampleError
-from ..kernels.native import native_loops
 from ..order.mixture import Picks, draw_expression
 from ..store import Store
 from .channel import Channel, SocketChannel
+from .damage import fill_readable
 
 SURE_AFTER = 64
 """Batches in a row that were in memory, before some are not looked for there."""
@@ -45,6 +44,7 @@ class Setup:
     tensors: tuple[str, ...]
     expressions: str
     compact: bool
+    skip_damage: bool
     seed: int
     num_slots: int
     slot_bytes: int
@@ -65,18 +65,26 @@ class Failure:
     error: Exception
 
 
-Reply = tuple[int, dict[str, Any] | Failure]
-"""Number of the batch, and what belongs to it beside its arrays."""
+class Filled(NamedTuple):
+    """What belongs to a batch beside its arrays."""
+
+    others: dict[str, Any]
+    """Its other keys."""
+    damaged: list[SampleError]
+    """Of the samples that others of the batch stand in for."""
 
 
-def serve(channel: Channel, setup: Setup, slots: Slots, begin: Callable[[], None] | None = None) -> None:
+Reply = tuple[int, Filled | Failure]
+"""Number of the batch, and what became of it."""
+
+
+def serve(channel: Channel, setup: Setup, slots: Slots) -> None:
     """Fill what is asked for, in order, until the other end closes the channel.
 
     Args:
         channel: to the trainer.
         setup: what there is to know.
         slots: what is filled.
-        begin: done before the first is filled, when what was asked for is being read ahead already.
     """
     tasks: deque[tuple[Task, BatchRows]] = deque()
     ahead = ReadAhead(setup)
@@ -91,14 +99,11 @@ def serve(channel: Channel, setup: Setup, slots: Slots, begin: Callable[[], None
                 rows = setup.rows_of(message)
                 tasks.append((message, rows))
                 ahead.prefetch(rows)
-            if begin is not None:
-                begin()
-                begin = None
             task, rows = tasks.popleft()
             channel.send((task.number, _try_to_fill(task, rows, setup, slots)))
 
 
-def fill_slot(task: Task, rows: BatchRows, setup: Setup, slots: Slots) -> dict[str, Any]:
+def fill_slot(task: Task, rows: BatchRows, setup: Setup, slots: Slots) -> Filled:
     """Fill the slot of a batch with its samples; return what else belongs to it.
 
     Raises:
@@ -114,10 +119,12 @@ def fill_slot(task: Task, rows: BatchRows, setup: Setup, slots: Slots) -> dict[s
         return [phrases[draw_expression(setup.seed, lap, sample, len(phrases))]]
 
     arrays = setup.layout_of(task).views(slots.slot(task.slot), len(task.picks))
-    return rows.fill(arrays, choose)
+    if setup.skip_damage:
+        return Filled(*fill_readable(rows, arrays, choose))
+    return Filled(rows.fill(arrays, choose), [])
 
 
-def _try_to_fill(task: Task, rows: BatchRows, setup: Setup, slots: Slots) -> dict[str, Any] | Failure:
+def _try_to_fill(task: Task, rows: BatchRows, setup: Setup, slots: Slots) -> Filled | Failure:
     """Do what `fill_slot` does; return whatever it raises."""
     try:
         return fill_slot(task, rows, setup, slots)
@@ -170,7 +177,7 @@ def main(channel_descriptor: int, slots_descriptor: int, stderr_descriptor: int)
     # The map keeps the memory; the descriptor is not needed any more.
     slots.close()
     _print_to(stderr_descriptor)
-    serve(channel, setup, slots, load_loops)
+    serve(channel, setup, slots)
 
 
 def _print_to(descriptor: int) -> None:
@@ -182,9 +189,3 @@ def _print_to(descriptor: int) -> None:
     with suppress(OSError):
         os.write(2, printed)
     os.close(descriptor)
-
-
-def load_loops() -> None:
-    """Load the compiled loops; what fills a batch does without them where they can't be loaded or kept."""
-    with suppress(OSError):
-        native_loops()

@@ -26,7 +26,7 @@ def convert_odd(root: Path, config: str, out: Path, *overrides: str) -> Report:
 
 def rows_of(store: Path) -> Iterator[tuple[str, str, str]]:
     """Yield the image key, object id and raw path of every mask that a sample uses."""
-    opened = Store(store, check_rows=True)
+    opened = Store(store)
     for sample in range(len(opened)):
         part, masks = opened.locate(sample)
         for mask in masks:

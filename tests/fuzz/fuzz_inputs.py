@@ -270,7 +270,7 @@ def undamaged(name: str, work: Path) -> Converted:
 
 def _samples_of(store: Path) -> Iterator[tuple[str, Sample]]:
     """Yield each sample's key, and its tensors and texts as bytes."""
-    opened = Store(store, check_rows=True)
+    opened = Store(store)
     for number in range(len(opened)):
         sample = opened[number]
         arrays = [value.tobytes() for name, value in sorted(sample.items()) if isinstance(value, np.ndarray)]

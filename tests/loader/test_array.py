@@ -57,7 +57,7 @@ def test_rows_are_found_by_the_index_and_not_by_arithmetic(raw: Path) -> None:
     index = b"".join(struct.pack("<QQ", 19 * row, 19) for row in (3, 1, 0, 2))
     content[76:] = index + struct.pack("<I", crc32c(index))
     raw.write_bytes(content)
-    array = MappedArray(raw, RAW, 4, check_rows=True)
+    array = MappedArray(raw, RAW, 4)
     assert [int(array.row(number)[0, 0]) for number in range(4)] == [45, 15, 0, 30]
 
 
@@ -101,11 +101,11 @@ def test_an_index_that_points_elsewhere_is_refused(raw: Path, entry: tuple[int, 
 
 
 @pytest.mark.parametrize("byte", range(19, 38))
-def test_a_changed_byte_of_a_row_is_found_when_rows_are_checked(raw: Path, byte: int) -> None:
+def test_a_changed_byte_of_a_row_is_found(raw: Path, byte: int) -> None:
     content = bytearray(raw.read_bytes())
     content[byte] ^= 1
     raw.write_bytes(content)
-    array = MappedArray(raw, RAW, 4, check_rows=True)
+    array = MappedArray(raw, RAW, 4)
     array.row(0)
     assert not array.check(1)
     with pytest.raises(StoreError, match="row 1 is damaged"):
@@ -129,9 +129,9 @@ def test_a_damaged_compressed_row_is_an_error_and_not_a_crash(packed: Path) -> N
         content[byte] ^= 0x55
         packed.write_bytes(content)
         with pytest.raises(StoreError, match="row 1 is damaged"):
-            MappedArray(packed, PACKED, 3, check_rows=True).row(1)
-        try:
             MappedArray(packed, PACKED, 3).row(1)
+        try:
+            MappedArray(packed, PACKED, 3, check_rows=False).row(1)
         except StoreError:
             errors += 1
     assert errors > 10

@@ -61,6 +61,14 @@ def test_pairs_are_completed_too(tmp_path: Path, device: str) -> None:
     assert_completed(tmp_path / "pairs.zarr", device)
 
 
+@pytest.mark.parametrize("overrides", [USUAL, ("recipe.masks.size=77", "recipe.name=sa2va")])
+def test_without_a_compiled_core_and_on_other_devices_the_bits_are_the_same(
+    coco_of: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, overrides: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr("resizeonce.loader.compact.CORE", None)
+    assert_completed(coco_of(*overrides), "cpu")
+
+
 def test_all_256_levels_are_those_of_torchvisions_arithmetic() -> None:
     batch = to_device(
         compact_batch(torch.arange(256, dtype=torch.uint8).expand(1, 3, 1, 256).contiguous()), "cpu"

@@ -115,5 +115,5 @@ def test_a_part_that_is_not_there_is_told_where_it_is_opened(
     opened = Store(shutil.copytree(store, tmp_path / "coco.zarr"))
     (opened.path / "part-00000" / missing).unlink()
     assert opened.expect(0)
-    with pytest.raises(StoreError, match=r"is missing.*convert again"):
+    with pytest.raises(StoreError, match=r"is missing.*`resizeonce convert` again"):
         opened.batch([0], TENSORS)

@@ -43,7 +43,7 @@ def store(
 
 def mapped(store: Path, path: str) -> list[NDArray[Any]]:
     """Return an array of each part, read row by row through the loader."""
-    opened = Store(store, check_rows=True)
+    opened = Store(store)
     parts = [opened.part(number) for number in range(len(opened.attributes["parts"]))]
     arrays = [part.array(path) for part in parts]
     if path.endswith(("/pixel_values", "/g_pixel_values", "/masks")):

@@ -57,15 +57,17 @@ def test_what_is_in_the_cache_is_not_fetched_again(web: Publisher, cache: CacheO
     assert dict(web.parts_sent()) == dict.fromkeys(PARTS, 1)
 
 
-def test_rows_can_be_checked_whenever_they_are_read(store: Path, web: Publisher, cache: CacheOptions) -> None:
-    opened = Store(web.url, check_rows=True, cache=cache)
+def test_rows_in_the_cache_are_checked_whenever_they_are_read(
+    store: Path, web: Publisher, cache: CacheOptions
+) -> None:
+    opened = Store(web.url, cache=cache)
     assert_same(opened.batch([3]), Store(store).batch([3]))
     spoilt = opened.path / "part-00000" / PIXELS
     content = bytearray(spoilt.read_bytes())
     content[5] ^= 1
     spoilt.write_bytes(content)
     with pytest.raises(SampleError, match="checksum"):
-        Store(web.url, check_rows=True, cache=cache).batch(range(10))
+        Store(web.url, cache=cache).batch(range(10))
 
 
 def test_a_filter_fetches_columns_and_no_parts(store: Path, web: Publisher, cache: CacheOptions) -> None:

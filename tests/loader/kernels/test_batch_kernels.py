@@ -1,134 +1,239 @@
-"""The kernels that fill a batch, at every alignment and length, against numpy's own arithmetic."""
+"""The kernels that fill a batch, at every level, alignment and length, against numpy's own arithmetic."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
+from google_crc32c import value as crc32c
+from levels import at_level, levels_of
 from numpy.typing import NDArray
+from rows import assert_guarded, place, rows_of, with_bit_flipped
 
-from resizeonce.loader.format.gradient import pack_gradient
 from resizeonce.loader.format.layout import IMAGENET_MEAN, IMAGENET_STD
 from resizeonce.loader.kernels.batch_kernels import (
     BYTE,
     FLOAT,
+    MEAN,
+    STD,
     Form,
-    batch_kernels,
     copy_into,
     kernels_of,
     normalize_into,
     widen_into,
 )
-from resizeonce.loader.kernels.native import native_loops
+from resizeonce.loader.kernels.core import CORE, DAMAGED, DONE, LEFT
 
-LENGTHS = (0, 1, 3, 15, 16, 17, 63, 64, 65, 200)
-GUARD = 7
+LENGTHS = (1, 3, 15, 16, 17, 63, 64, 65, 200, 511, 512, 513, 768, 3071, 3072, 3073, 9500)
 COPIED = Form("g_pixel_values", "raw", "uint8", BYTE)
 NORMALIZED = Form("pixel_values", "raw", "uint8", FLOAT)
+LEVELS = levels_of(CORE)
 
 
-def place(shape: tuple[int, ...], dtype: Any, offset: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-    """Return an array that begins `offset` bytes after a cache line does, and the memory around it, all `GUARD`."""
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    memory = np.full(size + 256, GUARD, np.uint8)
-    start = -memory.ctypes.data % 64 + 64 + offset
-    return memory[start : start + size].view(dtype).reshape(shape), memory
+@pytest.fixture(params=LEVELS)
+def compiled(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """The compiled core at one of its levels."""
+    with at_level(CORE, request.param) as core:
+        yield core
 
 
-def assert_guarded(array: NDArray[Any], memory: NDArray[np.uint8]) -> None:
-    start = array.ctypes.data - memory.ctypes.data
-    assert (memory[:start] == GUARD).all()
-    assert (memory[start + array.nbytes :] == GUARD).all()
+@pytest.fixture(params=[*LEVELS, "numpy"])
+def core(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The compiled core at one of its levels, None for numpy."""
+    if request.param == "numpy":
+        monkeypatch.setattr("resizeonce.loader.kernels.batch_kernels.CORE", None)
+        yield None
+    else:
+        with at_level(CORE, request.param) as core:
+            yield core
 
 
-def fill(form: Form, stored: NDArray[Any], out: NDArray[Any]) -> None:
+def fill(core: Any, form: Form, stored: NDArray[Any], out: NDArray[Any], *, is_checked: bool = True) -> None:
     """Fill a batch of one: from where the row lies, or where that is left from the row itself."""
-    kernel = batch_kernels()[form]
-    place = np.array([stored.ctypes.data]), np.array([stored.nbytes])
-    (is_done,) = kernel.fill_rows(*place, out[None])
-    if not is_done:
+    kernel = kernels_of(core)[form]
+    (state,) = kernel.fill_rows(rows_of(stored, before=3, is_checked=is_checked), out[None])
+    assert state == (LEFT if core is None else DONE)
+    if state == LEFT:
         kernel.finish_row(stored, out)
 
 
+@pytest.mark.parametrize("is_checked", [False, True])
 @pytest.mark.parametrize("length", LENGTHS)
-def test_rows_are_copied_wherever_they_lie(length: int) -> None:
+def test_rows_are_copied_wherever_they_lie(core: Any, length: int, is_checked: bool) -> None:
     stored = np.random.default_rng(length).integers(0, 256, length, dtype=np.uint8)
-    for offset in range(0, 66, 3):
+    for offset in (0, 1, 9, 32, 63):
         out, memory = place((length,), np.uint8, offset)
-        fill(COPIED, stored, out)
+        fill(core, COPIED, stored, out, is_checked=is_checked)
         assert np.array_equal(out, stored)
         assert_guarded(out, memory)
 
 
-@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("length", [0, *LENGTHS])
+@pytest.mark.usefixtures("core")
 def test_masks_are_widened_wherever_they_lie(length: int) -> None:
     stored = np.random.default_rng(length).integers(0, 2, length, dtype=np.uint8).view(np.bool_)
-    for offset in (*range(0, 64, 4), 1, 63):
+    for offset in (0, 4, 36, 60, 1, 63):
         out, memory = place((length,), np.float32, offset)
         widen_into(stored, out)
         assert np.array_equal(out, stored.astype(np.float32))
         assert_guarded(out, memory)
 
 
-def normalize_with_numpy(stored: NDArray[np.uint8]) -> NDArray[np.float32]:
+def normalize_with_numpy(
+    stored: NDArray[np.uint8],
+    means: tuple[float, ...] = IMAGENET_MEAN,
+    stds: tuple[float, ...] = IMAGENET_STD,
+) -> NDArray[np.float32]:
     """Return torchvision's steps one by one; IEEE 754 rounds each."""
-    mean, std = (np.array(values, np.float32)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
+    mean, std = (np.array(values, np.float32)[:, None, None] for values in (means, stds))
     scaled = stored.astype(np.float32) / np.float32(255)
     return (scaled - mean) / std
 
 
-def test_every_level_of_every_channel_is_normalized_to_the_last_bit() -> None:
-    levels = np.broadcast_to(np.arange(256, dtype=np.uint8).reshape(16, 16), (3, 16, 16)).copy()
-    for offset in (*range(0, 64, 4), 2):
+LEVELS_OF_A_BYTE = np.broadcast_to(np.arange(256, dtype=np.uint8).reshape(16, 16), (3, 16, 16)).copy()
+
+
+@pytest.mark.parametrize("is_checked", [False, True])
+def test_every_level_of_every_channel_is_normalized_to_the_last_bit(core: Any, is_checked: bool) -> None:
+    for offset in (0, 4, 36, 60):
         out, memory = place((3, 16, 16), np.float32, offset)
-        fill(NORMALIZED, levels, out)
-        assert np.array_equal(out.view(np.uint32), normalize_with_numpy(levels).view(np.uint32))
+        fill(core, NORMALIZED, LEVELS_OF_A_BYTE, out, is_checked=is_checked)
+        assert np.array_equal(out.view(np.uint32), normalize_with_numpy(LEVELS_OF_A_BYTE).view(np.uint32))
         assert_guarded(out, memory)
 
 
+def test_any_mean_and_std_are_exact_for_the_inverse_is_taken_only_where_it_is(compiled: Any) -> None:
+    rng = np.random.default_rng(0)
+    # Those of CLIP and of InternVL's siblings, powers of two, and what chance gives.
+    cases = [
+        ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
+        ((0.5,) * 3, (0.5,) * 3),
+    ]
+    cases += [(tuple(rng.random(3)), tuple(rng.random(3) + 1e-3)) for _ in range(200)]
+    for means, stds in cases:
+        out = np.empty((1, 3, 16, 16), np.float32)
+        compiled.normalize(
+            LEVELS_OF_A_BYTE, *(np.array(values, np.float32) for values in (means, stds)), out, 256
+        )
+        expected = normalize_with_numpy(LEVELS_OF_A_BYTE, means, stds)
+        assert np.array_equal(out[0].view(np.uint32), expected.view(np.uint32)), (means, stds)
+
+
 @pytest.mark.parametrize("width", LENGTHS)
-def test_images_are_normalized_whatever_their_size(width: int) -> None:
+def test_images_are_normalized_whatever_their_size(core: Any, width: int) -> None:
     stored = np.random.default_rng(width).integers(0, 256, (3, 1, width), dtype=np.uint8)
     out, memory = place((3, 1, width), np.float32, 4)
-    fill(NORMALIZED, stored, out)
+    fill(core, NORMALIZED, stored, out)
     assert np.array_equal(out, normalize_with_numpy(stored))
     assert_guarded(out, memory)
 
 
-def test_an_image_that_is_stored_compact_is_unpacked() -> None:
-    pytest.importorskip("numba")
-    stored = np.random.default_rng(6).integers(0, 40, (1, 3, 7, 200), dtype=np.uint8)
-    packed = pack_gradient(stored[0])
-    out = np.zeros_like(stored)
-    loops = native_loops()
-    assert loops is not None
-    loops.unpack_rows(np.array([packed.ctypes.data]), np.array([packed.size]), out)
-    assert np.array_equal(out, stored)
+@pytest.mark.parametrize("width", [1, 7, 8, 9, 63, 64, 65, 513, 1000])
+def test_bits_are_widened(compiled: Any, width: int) -> None:
+    masks = np.random.default_rng(width).random((2, 3, width)) < 0.5
+    out, memory = place(masks.shape, np.float32, 4)
+    compiled.widen_bits(np.packbits(masks, axis=2), out, width)
+    assert np.array_equal(out, masks)
+    assert_guarded(out, memory)
 
 
-def test_simple_processors_give_the_same() -> None:
-    """They neither multiply and add with one rounding, nor spread bits, and their vectors are a quarter as long."""
-    pytest.importorskip("numba")
-    tests = (
-        test_every_level_of_every_channel_is_normalized_to_the_last_bit,
-        test_an_image_that_is_stored_compact_is_unpacked,
+@pytest.mark.parametrize("form", [COPIED, NORMALIZED])
+def test_a_flipped_bit_in_a_row_or_its_checksum_is_seen_and_the_other_rows_are_written(
+    compiled: Any, form: Form
+) -> None:
+    rng = np.random.default_rng(1)
+    stored = rng.integers(0, 256, (3, 3, 40, 31), dtype=np.uint8)
+    sound = rows_of(*stored, before=5)
+    for bit in (
+        0,
+        7,
+        8,
+        *rng.integers(0, 8 * (stored[0].nbytes + 4), 30).tolist(),
+        8 * stored[0].nbytes + 31,
+    ):
+        out = np.zeros(stored.shape, form.delivered)
+        rows = with_bit_flipped(sound, 1, bit)
+        assert kernels_of(compiled)[form].fill_rows(rows, out) == bytes([DONE, DAMAGED, DONE])
+        unchecked = rows._replace(is_checked=False)
+        assert kernels_of(compiled)[form].fill_rows(unchecked, out) == bytes([DONE] * 3)
+        for row in (0, 2):
+            expected = stored[row] if form is COPIED else normalize_with_numpy(stored[row])
+            assert np.array_equal(out[row], expected)
+
+
+def test_checksums_are_those_of_rfc_3720_and_of_its_library(compiled: Any) -> None:
+    # RFC 3720, B.4: 32 bytes of zeros, of ones, and counting up.
+    vectors = {bytes(32): 0x8A9136AA, b"\xff" * 32: 0x62A8AB43, bytes(range(32)): 0x46DD794E}
+    rng = np.random.default_rng(2)
+    for length in (*LENGTHS, 10_000, 100_001):
+        message = rng.bytes(length)
+        vectors[message] = crc32c(message)
+    for message, expected in vectors.items():
+        for checksum, state in ((expected, DONE), (expected ^ 1, DAMAGED)):
+            file = np.frombuffer(message + checksum.to_bytes(4, "little"), np.uint8)
+            out, _ = place((1, len(message)), np.uint8, len(message) % 64)
+            assert compiled.copy_rows([file], np.array([[0, file.size]]), out, len(message), True)[0] == state
+
+
+def bad_calls() -> dict[str, tuple[str, tuple[Any, ...]]]:
+    """Return calls that would lead out of their arrays, by what is wrong with them."""
+    file = np.zeros(100, np.uint8)
+    floats, spans = np.zeros(96, np.float32), np.array([[0, 100]])
+    frozen = np.zeros(96, np.uint8)
+    frozen.flags.writeable = False
+    strided = np.zeros(192, np.uint8)[::2]
+    most = np.iinfo(np.int64).max
+    copied = {
+        "a span that ends outside": ([file], np.array([[1, 100]]), np.zeros(96, np.uint8), 96),
+        "a span that begins before": ([file], np.array([[-1, 100]]), np.zeros(96, np.uint8), 96),
+        "a span without a checksum": ([file], np.array([[0, 3]]), np.zeros(96, np.uint8), 96),
+        "an offset beyond numbers": ([file], np.array([[most, 100]]), np.zeros(96, np.uint8), 96),
+        "a size beyond numbers": ([file], np.array([[0, most]]), np.zeros(96, np.uint8), 96),
+        "fewer spans than files": ([file, file], spans, np.zeros(192, np.uint8), 96),
+        "a row of another size": ([file], spans, np.zeros(90, np.uint8), 90),
+        "too little room": ([file], spans, np.zeros(95, np.uint8), 96),
+        "a negative size": ([file], spans, np.zeros(96, np.uint8), -1),
+        "sizes beyond numbers": ([file, file], np.tile(spans, (2, 1)), np.zeros(96, np.uint8), most),
+        "no room that may be written": ([file], spans, frozen, 96),
+        "room that is strided": ([file], spans, strided, 96),
+        "a file that is strided": ([np.zeros(200, np.uint8)[::2]], spans, np.zeros(96, np.uint8), 96),
+    }
+    calls = {what: ("copy_rows", (*arguments, True)) for what, arguments in copied.items()}
+    calls["an image of other channels"] = ("normalize_rows", ([file], spans, MEAN, STD, floats, 31, True))
+    calls["four means"] = ("normalize_rows", ([file], spans, np.zeros(4, np.float32), STD, floats, 32, True))
+    calls["floats that are not aligned"] = (
+        "normalize_rows",
+        ([file], spans, MEAN, STD, np.zeros(385, np.uint8)[1:], 32, True),
     )
-    code = "".join(f"from test_batch_kernels import {test.__name__} as check; check();" for test in tests)
-    plain = os.environ | {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
-    subprocess.run([sys.executable, "-c", code], check=True, env=plain, cwd=Path(__file__).parent)
+    for height, width in ((0, 8), (8, 0), (-8, -8), (most, 2), (1 << 25, 1)):
+        what = f"{height} x {width}"
+        calls[f"a mask of {what}"] = ("expand_rows", ([file], spans, floats, height, width, False, True))
+        calls[f"bits of {what}"] = ("expand_rows", ([file], spans, floats, height, width, True, True))
+        calls[f"a packed image of {what}"] = ("unpack_rows", ([file], spans, floats, height, width, True))
+        calls[f"one packed image of {what}"] = ("unpack", (file, floats, height, width))
+    calls["bits of another width"] = ("widen_bits", (file, floats, 7 * 8 + 1))
+    calls["a mask wider than its room"] = ("widen", (file, floats))
+    calls["images of other channels"] = ("normalize", (file, MEAN, STD, floats, 33))
+    return calls
 
 
-def test_without_numba_numpy_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("resizeonce.loader.kernels.batch_kernels.native_loops", lambda: None)
-    monkeypatch.setitem(globals(), "batch_kernels", lambda: kernels_of(None))
-    test_every_level_of_every_channel_is_normalized_to_the_last_bit()
-    test_masks_are_widened_wherever_they_lie(65)
-    test_rows_are_copied_wherever_they_lie(65)
+@pytest.mark.parametrize("what", bad_calls())
+def test_what_does_not_fit_is_refused_before_anything_is_written(compiled: Any, what: str) -> None:
+    name, arguments = bad_calls()[what]
+    before = [argument.copy() for argument in arguments if isinstance(argument, np.ndarray)]
+    with pytest.raises((ValueError, BufferError)):
+        getattr(compiled, name)(*arguments)
+    after = [argument for argument in arguments if isinstance(argument, np.ndarray)]
+    assert all(np.array_equal(one, other) for one, other in zip(before, after, strict=True))
 
 
+def test_no_rows_at_all_are_none(core: Any) -> None:
+    for form in (COPIED, NORMALIZED, Form("masks", "zstd", "bool", FLOAT)):
+        shape = (0, 4, 4) if form.tensor == "masks" else (0, 3, 4, 4)
+        assert kernels_of(core)[form].fill_rows(rows_of(), np.zeros(shape, form.delivered)) == b""
+
+
+@pytest.mark.usefixtures("core")
 def test_strided_rows_and_other_dtypes_are_copied_too() -> None:
     out = np.zeros((4, 6), np.float32)
     copy_into(np.arange(8, dtype=np.float32).reshape(4, 2), out[:, ::3])
@@ -138,6 +243,7 @@ def test_strided_rows_and_other_dtypes_are_copied_too() -> None:
     assert out[0].tolist() == [0, 1, 2, 3, 4, 5]
 
 
+@pytest.mark.usefixtures("core")
 @pytest.mark.parametrize("dtype", [np.float16, np.float64])
 def test_other_dtypes_of_the_batch_are_numpys(dtype: Any) -> None:
     stored = np.random.default_rng(1).integers(0, 256, (3, 5, 7), np.uint8)
@@ -149,6 +255,7 @@ def test_other_dtypes_of_the_batch_are_numpys(dtype: Any) -> None:
     assert_guarded(out, memory)
 
 
+@pytest.mark.usefixtures("core")
 def test_what_may_not_be_written_is_not() -> None:
     out = np.zeros((4, 4), np.float32)
     out.flags.writeable = False

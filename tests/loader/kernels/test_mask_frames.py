@@ -1,36 +1,49 @@
-"""Masks expanded straight from their frames, against libzstd: the same pixels, or left to it."""
+"""Masks expanded straight from their frames, at every level, against libzstd: the same pixels, or left to it."""
+
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from levels import at_level, levels_of
 from numcodecs.zstd import Zstd
 from numpy.typing import NDArray
+from rows import assert_guarded, place, rows_of, with_bit_flipped
 
 from resizeonce.loader.format.layout import ZSTD_LEVEL
 from resizeonce.loader.format.mask_codec import compress_mask
-from resizeonce.loader.kernels.native import native_loops
+from resizeonce.loader.kernels.core import CORE, DAMAGED, DONE, LEFT
 
-LOOPS = native_loops()
-if LOOPS is None:
-    pytest.skip("numba is not installed", allow_module_level=True)
-
-GUARD = np.float32(7)
+# What a fixture does is the same for each example.
+few = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def expand(frame: NDArray[np.uint8], height: int, width: int, offset: int = 0) -> NDArray[np.float32] | None:
-    """Return what the loop makes of a frame, None where it leaves it to libzstd; nothing around it may be written."""
-    room = np.full(height * width + 48, GUARD, np.float32)
-    start = 16 - room.ctypes.data // 4 % 16 + offset
-    out = room[start : start + height * width]
-    # Of damaged frames, too, only the bytes that there are may be read.
-    frame = np.ascontiguousarray(frame)
-    (is_done,) = LOOPS.expand_rows(
-        np.array([frame.ctypes.data]), np.array([frame.size]), out.reshape(1, height, width)
-    )
-    assert (room[:start] == GUARD).all()
-    assert (room[start + out.size :] == GUARD).all()
-    return out.reshape(height, width).copy() if is_done else None
+@pytest.fixture(params=levels_of(CORE), autouse=True)
+def core(request: pytest.FixtureRequest) -> Iterator[Any]:
+    with at_level(CORE, request.param) as core:
+        yield core
+
+
+def expand(
+    frame: NDArray[np.uint8], height: int, width: int, offset: int = 0, *, is_checked: bool = False
+) -> NDArray[np.bool_] | None:
+    """Return what the core makes of a frame, None where it leaves it to libzstd; nothing around it may be touched."""
+    assert CORE is not None
+    rows = rows_of(frame, before=offset, is_checked=is_checked)
+    out, memory = place((1, height, width), np.float32, 4 * offset)
+    (state,) = CORE.expand_rows(*rows[:2], out, height, width, False, is_checked)
+    assert_guarded(out, memory)
+    bits, memory = place((1, height, (width + 7) // 8), np.uint8, offset)
+    assert CORE.expand_rows(*rows[:2], bits, height, width, True, is_checked) == bytes([state])
+    assert_guarded(bits, memory)
+    if state == LEFT:
+        return None
+    assert state == DONE
+    assert np.array_equal(bits[0], np.packbits(out[0] != 0, axis=1))
+    assert set(np.unique(out)) <= {0, 1}
+    return np.asarray(out[0] != 0)
 
 
 def draw(height: int, width: int, seed: int) -> NDArray[np.bool_]:
@@ -44,7 +57,7 @@ def draw(height: int, width: int, seed: int) -> NDArray[np.bool_]:
     return mask
 
 
-@settings(max_examples=200, deadline=None)
+@few
 @given(
     st.integers(1, 40) | st.sampled_from([64, 300, 512]),
     st.integers(6, 40) | st.sampled_from([64, 300, 512]),
@@ -55,7 +68,7 @@ def test_own_frames_become_the_mask_wherever_it_lies(height: int, width: int, se
     frame = compress_mask(mask)
     is_own = frame.tobytes() != Zstd(ZSTD_LEVEL).encode(mask.reshape(-1).view(np.uint8))
     for offset in (0, 3):
-        found = expand(frame, height, width, offset)
+        found = expand(frame, height, width, offset, is_checked=bool(seed % 2))
         # libzstd's own frames, of noise or of few pixels, may be left to it.
         assert np.array_equal(found, mask) if is_own else found is None or np.array_equal(found, mask)
 
@@ -72,7 +85,7 @@ def test_frames_of_libzstd_are_left_to_it() -> None:
     assert expand(np.frombuffer(Zstd().encode(mask), np.uint8), 64, 64) is None
 
 
-@settings(max_examples=300, deadline=None)
+@few
 @given(st.integers(0, 9999), st.data())
 def test_a_damaged_frame_is_left_to_libzstd_or_means_the_same(seed: int, data: st.DataObject) -> None:
     mask = draw(48, 64, seed)
@@ -86,6 +99,14 @@ def test_a_damaged_frame_is_left_to_libzstd_or_means_the_same(seed: int, data: s
         pixels = np.empty((48, 64), np.uint8)
         Zstd().decode(frame, pixels)
         assert np.array_equal(found, pixels != 0)
+
+
+def test_a_flipped_bit_of_a_frame_or_its_checksum_is_seen(core: Any) -> None:
+    frame = compress_mask(draw(48, 64, 8))
+    out = np.empty((1, 48, 64), np.float32)
+    for bit in range(8 * (frame.size + 4)):
+        rows = with_bit_flipped(rows_of(frame), 0, bit)
+        assert core.expand_rows(*rows[:2], out, 48, 64, False, True) == bytes([DAMAGED])
 
 
 def test_a_mask_beyond_the_window_is_expanded_and_another_window_is_left_to_libzstd() -> None:

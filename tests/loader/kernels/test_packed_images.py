@@ -1,58 +1,46 @@
-"""Compact images unpacked straight into a batch, against numpy: the same pixels, or left to it."""
+"""Compact images unpacked straight into a batch, at every level, against numpy: the same pixels, or left to it."""
 
-import ctypes
-import mmap
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from levels import at_level, levels_of
 from numpy.typing import NDArray
+from rows import assert_guarded, place, rows_of, with_bit_flipped
 
-from resizeonce.loader.format import gradient
 from resizeonce.loader.format.gradient import pack_gradient, unpack_gradient
+from resizeonce.loader.kernels import images
 from resizeonce.loader.kernels.batch_kernels import MEAN, STD
-from resizeonce.loader.kernels.native import native_loops
+from resizeonce.loader.kernels.core import CORE, DAMAGED, DONE, LEFT
 from resizeonce.preprocess.verify.packed import unpack_image
-
-LOOPS = native_loops()
-if LOOPS is None:
-    pytest.skip("numba is not installed", allow_module_level=True)
 
 Image = NDArray[np.uint8]
 
-GUARD = 7
+# What a fixture does is the same for each example.
+few = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def before_a_hole(content: Image) -> tuple[Image, mmap.mmap]:
-    """Return a copy behind which no byte may be read: the process would end."""
-    size = -(-content.size // mmap.PAGESIZE) * mmap.PAGESIZE
-    memory = mmap.mmap(-1, size + mmap.PAGESIZE)
-    everything = np.frombuffer(memory, np.uint8)
-    copy = everything[size - content.size : size]
-    copy[:] = content
-    hole = ctypes.c_void_p(everything.ctypes.data + size)
-    assert ctypes.CDLL(None).mprotect(hole, ctypes.c_size_t(mmap.PAGESIZE), 0) == 0
-    return copy, memory
+@pytest.fixture(params=levels_of(CORE), autouse=True)
+def core(request: pytest.FixtureRequest) -> Iterator[Any]:
+    with at_level(CORE, request.param) as core:
+        yield core
 
 
 def unpack(packed: Image, shape: tuple[int, ...], dtype: Any = np.uint8, offset: int = 0) -> Any:
-    """Return what the loop makes of a packed image, None where it leaves it; nothing around it may be touched."""
-    itemsize = np.dtype(dtype).itemsize
-    size = int(np.prod(shape)) * itemsize
-    memory = np.full(size + 256, GUARD, np.uint8)
-    start = -memory.ctypes.data % 64 + 64 + offset * itemsize
-    out = memory[start : start + size].view(dtype).reshape(1, *shape)
-    packed, _kept = before_a_hole(packed)
-    places = np.array([packed.ctypes.data]), np.array([packed.size])
+    """Return what the core makes of a packed image, None where it leaves it; nothing around it may be touched."""
+    assert CORE is not None
+    out, memory = place((1, *shape), dtype, offset * np.dtype(dtype).itemsize)
+    files, spans, _ = rows_of(packed, before=offset)
     if dtype == np.uint8:
-        (is_done,) = LOOPS.unpack_rows(*places, out)
+        (state,) = CORE.unpack_rows(files, spans, out, *shape[1:], True)
     else:
-        (is_done,) = LOOPS.unpack_normalized_rows(*places, MEAN, STD, out)
-    assert (memory[:start] == GUARD).all()
-    assert (memory[start + size :] == GUARD).all()
-    return out[0].copy() if is_done else None
+        (state,) = CORE.unpack_normalized_rows(files, spans, MEAN, STD, out, *shape[1:], True)
+    assert_guarded(out, memory)
+    assert state in (LEFT, DONE)
+    return out[0].copy() if state == DONE else None
 
 
 def normalize(image: Image) -> NDArray[np.float32]:
@@ -66,7 +54,7 @@ def draw(height: int, width: int, levels: int, seed: int) -> Image:
     return (noise + np.arange(width) * (seed % 7) + np.arange(height)[:, None] * (seed % 5)).astype(np.uint8)
 
 
-@settings(max_examples=150, deadline=None)
+@few
 @given(
     st.integers(1, 20),
     st.integers(1, 80) | st.sampled_from([128, 192, 200, 448]),
@@ -84,7 +72,7 @@ def test_images_are_unpacked_wherever_they_lie(
     assert np.array_equal(found.view(np.uint32), normalize(image).view(np.uint32))
 
 
-@settings(max_examples=300, deadline=None)
+@few
 @given(st.integers(0, 9999), st.data())
 def test_a_damaged_image_is_left_or_means_the_same(seed: int, data: st.DataObject) -> None:
     image = draw(6, 70, 40, seed)
@@ -95,12 +83,10 @@ def test_a_damaged_image_is_left_or_means_the_same(seed: int, data: st.DataObjec
         packed[place] ^= data.draw(st.integers(1, 255))
     packed = packed[: data.draw(st.just(packed.size) | st.integers(0, packed.size))]
     expected: Image | None = np.empty_like(image)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gradient, "compiled", lambda _: None)
-        try:
-            unpack_gradient(packed, expected)
-        except ValueError:
-            expected = None
+    try:
+        unpack_gradient(packed, expected)
+    except ValueError:
+        expected = None
     found, normalized = unpack(packed, image.shape), unpack(packed, image.shape, np.float32)
     assert (found is None) == (normalized is None) == (expected is None)
     if expected is not None:
@@ -114,10 +100,8 @@ def test_numbers_of_bits_that_trade_places_are_believed_and_others_are_not() -> 
     swapped = packed.copy()
     swapped[0] = swapped[0] >> 4 | swapped[0] << 4 & 0xF0
     assert swapped[0] != packed[0]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gradient, "compiled", lambda _: None)
-        expected = np.empty_like(image)
-        unpack_gradient(swapped, expected)
+    expected = np.empty_like(image)
+    unpack_gradient(swapped, expected)
     assert np.array_equal(unpack(swapped, image.shape), expected)
     # One group of nine bits, and one that has as many fewer: the sum is right.
     nine = packed.copy()
@@ -142,3 +126,33 @@ def test_an_image_of_the_trainers_size_agrees_with_the_decoder_that_the_page_des
     image = draw(448, 448, 9, 3)
     packed = pack_gradient(image)
     assert np.array_equal(unpack(packed, image.shape), unpack_image(packed, image.shape))
+
+
+def test_a_flipped_bit_of_a_packed_image_or_its_checksum_never_becomes_an_image(core: Any) -> None:
+    image = draw(6, 70, 40, 5)
+    packed = pack_gradient(image)
+    out = np.empty((1, *image.shape), np.uint8)
+    states = set()
+    for bit in range(8 * (packed.size + 4)):
+        files, spans, _ = with_bit_flipped(rows_of(packed), 0, bit)
+        states |= set(core.unpack_rows(files, spans, out, 6, 70, True))
+    # Where the sum of the numbers of bits is wrong, it is left to be read and compared row by row.
+    assert states == {DAMAGED, LEFT}
+
+
+@pytest.mark.parametrize("is_compiled", [True, False])
+def test_a_single_image_is_unpacked_or_refused(monkeypatch: pytest.MonkeyPatch, is_compiled: bool) -> None:
+    if not is_compiled:
+        monkeypatch.setattr(images, "CORE", None)
+    image = draw(6, 70, 40, 6)
+    packed = pack_gradient(image)
+    out = np.empty_like(image)
+    images.unpack_image(packed, out)
+    assert np.array_equal(out, image)
+    for wrong in (packed[:-1], packed[:8], np.append(packed, np.uint8(0))):
+        with pytest.raises(ValueError, match=f"{len(wrong)} bytes are no packed image of 6 x 70"):
+            images.unpack_image(wrong, out)
+    with pytest.raises(ValueError, match="out must be writeable"):
+        images.unpack_image(packed, out[:, ::2])
+    with pytest.raises(ValueError, match="packed must be uint8"):
+        images.unpack_image(packed[None], out)

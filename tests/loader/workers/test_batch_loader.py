@@ -200,7 +200,7 @@ def test_a_damaged_sample_is_an_error_in_the_trainers_thread_with_its_key(
     content = bytearray(path.read_bytes())
     content[8] ^= 0xFF
     path.write_bytes(content)
-    order = Order([SampleIndex(Store(broken, check_rows=True))], OrderOptions(shuffle=None))
+    order = Order([SampleIndex(Store(broken))], OrderOptions(shuffle=None))
     loader = BatchLoader(order, 1, workers, options=BatchOptions(mode=mode))
     with pytest.raises(SampleError, match=r"coco/3/30.*part-00001.*checksum"):
         list(loader)

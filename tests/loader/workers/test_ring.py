@@ -133,7 +133,7 @@ def test_nothing_is_fetched_for_an_epoch_that_may_not_come(
 
 def test_a_sample_of_the_next_epoch_that_can_not_be_read_is_an_error_there(tmp_path: Path) -> None:
     coco_store(tmp_path)
-    opened = Store(tmp_path / "coco.zarr", check_rows=True)
+    opened = Store(tmp_path / "coco.zarr")
     order = Order([SampleIndex(opened)], OrderOptions(shuffle=None))
     loader = BatchLoader(order, 2, 1, PREFETCH, options=BatchOptions(mode="thread"))
     iterator = iter(loader)
@@ -221,14 +221,6 @@ def test_stores_that_are_read_together_stay_in_memory_together(
     BatchLoader(stores, 2, 0)
     assert all(one.stays_in_memory for one in stores)
     loader.close()
-
-
-def test_loops_that_can_not_be_loaded_do_not_end_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail() -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(workers, "native_loops", fail)
-    workers.load_loops()
 
 
 class FakeWorker(Worker):

@@ -56,7 +56,7 @@ def write(
             add(writer, record)
         summary = writer.commit()
     specs = {spec.path: spec for spec in array_specs(RECIPE.sizes, 2 if options.get("paired") else 1)}
-    part = Part(folder / "part-00000", specs, summary.digest, check_rows=True)
+    part = Part(folder / "part-00000", specs, summary.digest)
     path = folder / "part-00000" / "rejects.jsonl"
     rejects = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     return summary, part, rejects

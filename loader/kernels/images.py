@@ -1,0 +1,16 @@
+"""Single images that are stored compact, unpacked by the compiled core where there is one."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..format.gradient import unpack_gradient
+from .core import CORE
+
+
+def unpack_image(packed: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
+    """Do what `loader.format.gradient.unpack_gradient` does; arguments and errors are its own."""
+    fits = out.ndim == 3 and out.shape[0] == 3 and out.size and out.dtype == np.uint8 and out.flags.carray
+    if CORE is None or not fits or packed.ndim != 1 or not packed.flags.c_contiguous:
+        unpack_gradient(packed, out)
+    elif not CORE.unpack(packed, out, *out.shape[1:]):
+        raise ValueError(f"{len(packed)} bytes are no packed image of {out.shape[1]} x {out.shape[2]}")

@@ -1,0 +1,88 @@
+"""Batches with damaged samples: others of the same batch take their places, which are counted and told.
+
+So a batch keeps its size, every rank has as many as before, and order and state know nothing of it.
+"""
+
+import copy
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ..fill import BatchRows, ChooseExpressions, SampleError
+
+
+def fill_readable(
+    rows: BatchRows, arrays: Mapping[str, NDArray[Any]], choose: ChooseExpressions
+) -> tuple[dict[str, Any], list[SampleError]]:
+    """Fill a batch, for each damaged sample with the next one of the batch that can be read, going round.
+
+    Damage is rare, and is found where rows are read anyway: the batch is filled anew for each such sample.
+
+    Args:
+        rows: the samples.
+        arrays: as of `BatchRows.fill`.
+        choose: as of `BatchRows.fill`; a sample that stands in for another is given with its own place.
+
+    Returns:
+        The other keys of the batch, and the errors of damaged samples in the order of their places.
+
+    Raises:
+        IndexError: there is no such sample.
+        SampleError: no sample can be read, or one can't for another reason than damage.
+    """
+    damaged: dict[int, SampleError] = {}
+    places = list(range(len(rows)))
+    while True:
+        try:
+            others = _fill_from(places, rows, arrays, choose)
+        except SampleError as err:
+            err.place = places[err.place]
+            if not err.is_damage or len(damaged) == len(rows) - 1:
+                raise
+            # Without its traceback, which holds the batch's memory.
+            damaged[err.place] = copy.copy(err)
+        else:
+            return others, [damaged[place] for place in sorted(damaged)]
+        places = [_next_readable(place, len(rows), damaged) for place in range(len(rows))]
+
+
+def _fill_from(
+    places: list[int], rows: BatchRows, arrays: Mapping[str, NDArray[Any]], choose: ChooseExpressions
+) -> dict[str, Any]:
+    """Fill a batch with its samples of these places."""
+    # As it came, it knows already where its samples are.
+    chosen = rows if places == list(range(len(rows))) else rows.with_samples_of(places)
+    return chosen.fill(arrays, lambda phrases, place: choose(phrases, places[place]))
+
+
+def _next_readable(place: int, num_samples: int, damaged: Mapping[int, SampleError]) -> int:
+    while place in damaged:
+        place = (place + 1) % num_samples
+    return place
+
+
+class SkippedSamples:
+    """What was left out of the batches of one loader."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        """How often a sample was left out."""
+        self.samples: dict[tuple[str, int], SampleError] = {}
+        """Each of them once, by its store's name and its number there."""
+        self._parts: set[tuple[str, str]] = set()
+
+    def add(self, damaged: list[SampleError]) -> None:
+        """Count the damaged samples of a batch that is handed over; warn of each part once."""
+        self.count += len(damaged)
+        for error in damaged:
+            self.samples.setdefault((error.store, error.sample), error)
+            if (error.store, error.part) not in self._parts:
+                self._parts.add((error.store, error.part))
+                # At the line that asks for the batch.
+                warnings.warn(
+                    f"another sample of its batch stands in for a damaged one, and will for others of {error.part} without "
+                    f"a word (`BatchLoader.skipped` counts them): {error}",
+                    stacklevel=5,
+                )
