@@ -13,9 +13,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from .batch import Batch
+from .batch import MAX_HELD, Batch
+from .buffers.dataloader_slots import tensors_of
+from .buffers.slots import ArrayLayout, Pool
 from .kernels.batch_kernels import MEAN, STD, normalize_into
 from .kernels.core import CORE
+
+_POOL = Pool(MAX_HELD)
+"""Memory for batches that are completed on the CPU: pages of fresh memory cost five times as much as what is written to them."""
 
 _KERNELS = {
     "normalize": """template <typename T> T normalize(T level, T most, T mean, T std) {
@@ -66,18 +71,47 @@ def _move(batch: Batch, device: torch.device | str, *, non_blocking: bool) -> Ba
         (key, value.to(device, non_blocking=non_blocking) if isinstance(value, torch.Tensor) else value)
         for key, value in batch.items()
     )
-    if not isinstance(batch, CompactBatch):
-        return moved
-    for key, value in moved.items():
-        name = key.rstrip("12")
-        # What is float32 in the store is so already.
-        if name == "pixel_values" and value.dtype == torch.uint8:
-            moved[key] = _normalize(value)
-        elif name == "masks":
-            moved[key] = _widen(value)
-        elif name == "prompt_masks":
-            moved[key] = value.float()
+    if isinstance(batch, CompactBatch):
+        incomplete = {key: value for key, value in moved.items() if _is_incomplete(key, value)}
+        on_host = all(value.device.type == "cpu" for value in incomplete.values())
+        moved.update(_complete_on_host(incomplete) if on_host and CORE is not None else _complete(incomplete))
     return moved
+
+
+def _is_incomplete(key: str, value: Any) -> bool:
+    """Whether a value is to become float32; pixel values that are float32 in the store are so already."""
+    is_pixels = isinstance(value, torch.Tensor) and value.dtype == torch.uint8
+    return is_pixels and key.rstrip("12") in ("pixel_values", "prompt_masks", "masks")
+
+
+def _complete_on_host(incomplete: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return float32 tensors by name, in memory that is filled again when nothing of them is left."""
+    assert CORE is not None
+    shapes = {key: _shape_of(key, value) for key, value in incomplete.items()}
+    layout = ArrayLayout.of({key: (shape, "float32") for key, shape in shapes.items()})
+    memory = _POOL.take(layout.slot_bytes)
+    memory = np.empty(layout.slot_bytes, np.uint8) if memory is None else memory
+    arrays = layout.views(memory, max((shape[0] for shape in shapes.values()), default=0))
+    for key, out in arrays.items():
+        stored = incomplete[key].contiguous().numpy()
+        if key.startswith("pixel_values"):
+            CORE.normalize(stored, MEAN, STD, out, out.shape[2] * out.shape[3])
+        elif key.startswith("masks"):
+            CORE.widen_bits(stored, out, out.shape[2])
+        else:
+            CORE.widen(stored, out)
+    return tensors_of(arrays)
+
+
+def _shape_of(key: str, value: torch.Tensor) -> tuple[int, ...]:
+    """Return the shape of a value that is complete: masks are square, and uint8 [B, S, (S + 7) // 8] until then."""
+    return (*value.shape[:2], value.shape[1]) if key.startswith("masks") else tuple(value.shape)
+
+
+def _complete(incomplete: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return float32 tensors by name, on the device of each."""
+    completions = {"pixel_values": _normalize, "masks": _widen, "prompt_masks": torch.Tensor.float}
+    return {key: completions[key.rstrip("12")](value) for key, value in incomplete.items()}
 
 
 def _normalize(image: torch.Tensor) -> torch.Tensor:
@@ -86,11 +120,6 @@ def _normalize(image: torch.Tensor) -> torch.Tensor:
         normalized: torch.Tensor = _kernel("normalize")(image, *_scale(image.device))
         return normalized
     normalized = torch.empty(image.shape, device=image.device)
-    if image.device.type == "cpu" and CORE is not None:
-        CORE.normalize(
-            image.contiguous().numpy(), MEAN, STD, normalized.numpy(), image.shape[2] * image.shape[3]
-        )
-        return normalized
     for channel, values in enumerate(_levels().to(image.device)):
         normalized[:, channel] = values[image[:, channel].int()]
     return normalized
@@ -101,13 +130,9 @@ def _widen(packed: torch.Tensor) -> torch.Tensor:
     size = packed.shape[-2]
     if packed.device.type == "cuda":
         bits: torch.Tensor = _kernel("widen")(packed[..., None], _weights(packed.device))
-        return bits.flatten(-2)[..., :size].contiguous()
-    if packed.device.type == "cpu" and CORE is not None:
-        masks = torch.empty((*packed.shape[:-1], size))
-        CORE.widen_bits(packed.contiguous().numpy(), masks.numpy(), size)
-        return masks
-    weights = _weights(packed.device).to(torch.uint8)
-    return (packed[..., None] & weights).ne(0).flatten(-2)[..., :size].float()
+    else:
+        bits = (packed[..., None] & _weights(packed.device).to(torch.uint8)).ne(0)
+    return bits.flatten(-2)[..., :size].contiguous().float()
 
 
 @cache

@@ -213,17 +213,28 @@ static void LEVEL(widen)(const uint8_t *restrict in, float *restrict out, int64_
         out[at] = in[at] != 0;
 }
 
+#if HAS_AVX2
+
+/* Writes eight floats from the bits of a byte. */
+static inline void LEVEL(widen_byte)(uint8_t byte, float *out)
+{
+    const __m256i weights = _mm256_setr_epi32(128, 64, 32, 16, 8, 4, 2, 1);
+    __m256i is_set = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(byte), weights), weights);
+    _mm256_stream_ps(out, _mm256_and_ps(_mm256_castsi256_ps(is_set), _mm256_set1_ps(1)));
+}
+
+#endif
+
 /* Writes bits as float32, the first in the highest bit of a byte. */
 static void LEVEL(widen_bits)(const uint8_t *restrict in, float *restrict out, int64_t count)
 {
-    uint8_t pixels[8 * LINE];
-    for (int64_t at = 0; at < count; at += 8 * LINE) {
-        int64_t here = count - at < 8 * LINE ? count - at : 8 * LINE;
-        for (int64_t i = 0; i < (here + 7) / 8; i++)
-            for (int bit = 0; bit < 8; bit++)
-                pixels[8 * i + bit] = in[at / 8 + i] >> (7 - bit) & 1;
-        LEVEL(widen)(pixels, out + at, here);
-    }
+    int64_t at = 0;
+#if HAS_AVX2
+    for (; (uintptr_t)out % 32 == 0 && at + 8 <= count; at += 8)
+        LEVEL(widen_byte)(in[at / 8], out + at);
+#endif
+    for (; at < count; at++)
+        out[at] = (float)(in[at / 8] >> (7 - at % 8) & 1);
 }
 
 /* Writes pixels as bits: the other way around. `out` has (count + 7) / 8 bytes. */
