@@ -7,21 +7,24 @@ DEMO ?= demo
 # Where `make bench` keeps the environments of other projects, about 8 GB, and what it measured.
 RIVALS ?= .rivals
 
+# Where `make sanitize` builds.
+SANITIZED ?= .sanitized
+
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# What the compiled cores are built of; where there is no compiler, the install goes on without them.
+SOURCES := $(wildcard loader/*/*.[ch] preprocess/*/*.[ch])
 
-.PHONY: help install demo convert verify lint format test test-slow test-wheel test-frameworks test-device fuzz-store fuzz-inputs soak docs bench clean
+.PHONY: help install demo convert verify lint format test test-slow wheel test-wheel test-frameworks test-device fuzz-store fuzz-inputs sanitize soak docs bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
 
 install: $(STAMP) ## make the environment in .venv, with all that the other targets need
 
-$(STAMP): pyproject.toml $(CONSTRAINTS)
+$(STAMP): pyproject.toml $(CONSTRAINTS) $(SOURCES)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[demo,test,lint]'
-	$(BIN)/python -m resizeonce.preprocess.tensors.engine
-	$(BIN)/python -m resizeonce.loader.kernels.warm
 	@touch $@
 
 demo: $(STAMP) ## write small raw datasets, convert each, read a batch of each through the loader
@@ -45,10 +48,19 @@ format: $(STAMP) ## let ruff mend what it can
 test: $(STAMP) ## the test suite
 	$(BIN)/python -m pytest -n 3 --dist worksteal
 
-test-slow: $(STAMP) ## what the suite leaves out of its wide grids, and of compiling
+test-slow: $(STAMP) ## what the suite leaves out: wide grids, and installs
 	$(BIN)/python -m pytest -n 3 --dist worksteal -m slow
 
-test-wheel: $(STAMP) ## build the wheel, install it into a clean environment, convert and train there beside modules of the same names
+wheel: $(STAMP) ## build dist/: the source distribution, and of that alone a wheel for each Linux that auditwheel says it runs on
+	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[wheel]'
+	rm -rf dist
+	$(BIN)/python -m build --quiet --outdir dist
+	PATH=$(abspath $(BIN)):$$PATH $(BIN)/auditwheel repair --wheel-dir dist dist/*-linux_*.whl
+	rm dist/*-linux_*.whl
+	$(BIN)/abi3audit --strict --verbose dist/*.whl
+
+test-wheel: $(STAMP) ## install each form of the wheel, and none of the compiled cores, into clean environments, convert and train there
+	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[wheel]'
 	$(BIN)/python -m pytest -m "" tests/test_packaging.py
 
 test-frameworks: $(STAMP) ## install Lightning, accelerate and torchdata, and train with each
@@ -65,6 +77,19 @@ fuzz-store: $(STAMP) ## flip 2,000 bits of small stores, forge 5,000 under right
 
 fuzz-inputs: $(STAMP) ## convert 2,000 damaged raw datasets; each must give rejects or right samples
 	PYTHONPATH=tests/support:examples $(BIN)/python tests/fuzz/fuzz_inputs.py --count 2000 --seed 0
+
+sanitize: $(STAMP) ## build the compiled cores with AddressSanitizer and UndefinedBehaviorSanitizer in a copy, and test and fuzz them there
+	rm -rf $(SANITIZED)
+	mkdir $(SANITIZED)
+	cp -a loader preprocess configs resizeonce docs tests examples pyproject.toml $(SANITIZED)
+	for core in loader preprocess; do \
+		$(CC) -shared -fPIC -std=c11 -g -O1 -Wall -Wextra -Werror -fno-omit-frame-pointer \
+			-fsanitize=address,undefined -fno-sanitize-recover=all \
+			-DPy_LIMITED_API=0x030B0000 -I loader/format \
+			-I $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))') \
+			-o $(SANITIZED)/$$core/kernels/_core.abi3.so $$core/kernels/core.c -lm || exit; \
+	done
+	cd $(SANITIZED) && PYTHON=$(abspath $(BIN))/python CC=$(CC) sh tests/support/sanitized.sh
 
 soak: $(STAMP) ## kill conversions of every source 200 times at random moments; the stores must be those of undisturbed runs
 	PYTHONPATH=tests/support:examples $(BIN)/python tests/fuzz/soak.py 200
@@ -87,5 +112,5 @@ bench: $(STAMP) ## the benchmarks of benchmarks/README.md with the other project
 	$(BIN)/python benchmarks/readme.py $(RIVALS)/convert.json $(RIVALS)/loading.json
 
 clean: ## remove what the targets made
-	rm -rf $(VENV) $(DEMO) $(RIVALS) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(DEMO) $(RIVALS) $(SANITIZED) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -13,7 +13,7 @@ import os
 
 if __name__ == "__main__":
     # Before anything is imported: a thread keeps the cores that its maker had when it began.
-    for _library in ("OMP", "MKL", "OPENBLAS", "NUMBA"):
+    for _library in ("OMP", "MKL", "OPENBLAS"):
         os.environ[f"{_library}_NUM_THREADS"] = "1"
     ALL_CORES = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {max(ALL_CORES)})
@@ -127,7 +127,7 @@ def bench_pipeline(workload: Workload, folder: Path, facts: Facts) -> Bars:
         for number in range(1, DISTINCT + 1):
             for suffix in ("jpg", "json"):
                 shutil.copy(root / f"sa_{number}.{suffix}", check_root)
-    # This also warms up: compiled loops, tables, imports and the page cache.
+    # This also warms up: tables, imports and the page cache.
     check_config = workload.config(DISTINCT, DISTINCT)
     report = convert(check_config, check_root, scratch / "store", RunOptions(workers=1))
     convert_plainly(root, DISTINCT, scratch / "plain")

@@ -17,6 +17,7 @@ from .buffers.slots import ArrayLayout, Pool
 from .cache.part_cache import CacheOptions
 from .fill import BatchRows, check_tensors
 from .format.layout import TENSORS
+from .kernels.core import warn_without_core
 from .store import Store, open_store
 
 MAX_HELD = 2
@@ -156,6 +157,7 @@ class SampleDataset(Dataset[dict[str, Any]]):
         *,
         cache: CacheOptions | None = None,
     ) -> None:
+        warn_without_core()
         self.store = open_store(store, cache)
         check_tensors(tensors)
         self.tensors = tuple(tensors)

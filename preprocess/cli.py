@@ -16,6 +16,7 @@ from ..loader.format.metadata import read_attributes
 from ..loader.remote.protocol import shown
 from .cli_text import forecast_lines, info_lines, range_lines, report_lines
 from .config import SHIPPED, find_config, load_config
+from .environment import environment, environment_lines
 from .errors import ConfigError
 from .printable import printable
 from .run.convert import convert, convert_range, finish, open_source
@@ -221,14 +222,31 @@ def _announce(forecast: Forecast) -> None:
 
 
 @main.command("info")
-@click.argument("store", type=click.Path())
-@click.option("--json", "as_json", is_flag=True, help="Print the store's attributes as JSON.")
+@click.argument("store", type=click.Path(), required=False)
+@click.option(
+    "--environment",
+    "of_environment",
+    is_flag=True,
+    help="Print instead which compiled cores are in use, and the versions of libraries.",
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the store's attributes, or all of these, as JSON."
+)
 @reporting_errors
-def info_command(store: str, as_json: bool) -> None:
+def info_command(store: str | None, of_environment: bool, as_json: bool) -> None:
     """Print what is in STORE, a folder or a URL.
 
-    Example: resizeonce info coco.zarr
+    Example: resizeonce info coco.zarr, or resizeonce info --environment
     """
+    if (store is None) != of_environment:
+        raise ConfigError("give a store, or --environment")
+    if store is None:
+        try:
+            found = environment()
+        except ValueError as err:
+            raise ConfigError(str(err)) from err
+        click.echo(json.dumps(found, indent=1) if as_json else "\n".join(environment_lines(found)))
+        return
     with root_folder(store) as root:
         attributes = read_attributes(root)
         if as_json:

@@ -38,7 +38,7 @@ LAYERS = (
     "preprocess.store",
     "preprocess.verify",
     "preprocess.run",
-    "preprocess.cli_text",
+    "preprocess.cli_text preprocess.environment",
     "preprocess.cli",
     "preprocess.__main__ preprocess",
 )

@@ -1,6 +1,7 @@
 """What is built and installed: one name that is ours, whatever a trainer's own folder holds. `make test-wheel` runs all of it."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -45,6 +46,8 @@ for mode in ("process", "thread"):
 print(resizeonce.__file__)
 """
 
+PLATFORM = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+
 STEPS = ["process 2"] * 3 + ["thread 2"] * 3
 
 
@@ -59,13 +62,13 @@ def foreign_folder(folder: Path) -> Path:
     return folder / "train.py"
 
 
-def run(*command: object, cwd: Path) -> list[str]:
-    """Run a command, and return the lines that it prints."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+def run(*command: object, cwd: Path, **variables: str) -> list[str]:
+    """Run a command, with these environment variables besides, and return the lines that it prints."""
+    environment = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "CC"}}
     done = subprocess.run(
         list(map(str, command)),
         cwd=cwd,
-        env=environment,
+        env=environment | variables,
         capture_output=True,
         text=True,
         timeout=300,
@@ -96,6 +99,30 @@ def test_the_packages_of_the_project_file_are_the_folders_that_are_packages() ->
     assert settings["package-dir"] == {"resizeonce": "resizeonce"} | {
         f"resizeonce.{name}": name for name in FOLDERS
     }
+
+
+def included(source: Path) -> set[Path]:
+    """Return the files of this project that a C source includes, and those that they include."""
+    found: set[Path] = set()
+    waiting = [source]
+    while waiting:
+        path = waiting.pop()
+        for name in re.findall(r'^\s*#\s*include "([^"]+)"', path.read_text(), re.MULTILINE):
+            folders = path.parent, source.parent, ROOT / "loader" / "format"
+            header = next(folder / name for folder in folders if (folder / name).exists()).resolve()
+            if header not in found:
+                found.add(header)
+                waiting.append(header)
+    return found
+
+
+def test_each_extension_depends_on_the_headers_that_it_includes() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    for extension in settings["ext-modules"]:
+        (source,) = extension["sources"]
+        headers = {str(path.relative_to(ROOT)) for path in included(ROOT / source)}
+        # A change of any other would not build anew, and the source distribution would lack it.
+        assert set(extension["depends"]) == headers, extension["name"]
 
 
 @pytest.fixture(scope="module")
@@ -144,21 +171,23 @@ def test_the_wheel_holds_each_file_of_the_folders_below_one_name(checkout: Path,
         f"resizeonce/{path.relative_to(checkout)}"
         for name in FOLDERS
         for path in (checkout / name).rglob("*")
-        if path.is_file()
+        if path.is_file() and path.suffix not in {".c", ".h"}
     }
     found = contents(wheel)
+    assert wheel.name == f"resizeonce-{resizeonce.__version__}-cp311-abi3-{PLATFORM}.whl"
+    cores = {name for name in found if name.endswith(".so")}
+    assert cores == {f"resizeonce/{name}/kernels/_core.abi3.so" for name in ("loader", "preprocess")}
     metadata = f"resizeonce-{resizeonce.__version__}.dist-info"
     assert {name.partition("/")[0] for name in found} == {"resizeonce", metadata}
-    assert {name for name in found if not name.startswith(metadata)} == files
+    assert {name for name in found if not name.startswith(metadata)} == files | cores
     for name in files - {"resizeonce/__init__.py", "resizeonce/py.typed"}:
         assert found[name] == (checkout / name.removeprefix("resizeonce/")).read_bytes()
 
 
 @pytest.mark.slow
 def test_the_source_distribution_holds_nothing_twice_and_builds_the_same_wheel(
-    checkout: Path, wheel: Path, tmp_path: Path
+    checkout: Path, sdist: Path, wheel: Path, tmp_path: Path
 ) -> None:
-    sdist = build("sdist", checkout, tmp_path)
     with tarfile.open(sdist) as archive:
         members = [member for member in archive if not member.isdir()]
         assert all(member.isreg() for member in members)
@@ -168,13 +197,20 @@ def test_the_source_distribution_holds_nothing_twice_and_builds_the_same_wheel(
     assert not [
         name for name in names if name.startswith(tuple(f"resizeonce/{folder}" for folder in FOLDERS))
     ]
-    packaged = sum(name.startswith(tuple(f"{folder}/" for folder in FOLDERS)) for name in names)
-    assert packaged == sum(
-        name.startswith(tuple(f"resizeonce/{folder}/" for folder in FOLDERS)) for name in contents(wheel)
-    )
+    assert {name for name in names if name.startswith(tuple(f"{folder}/" for folder in FOLDERS))} == {
+        str(path.relative_to(checkout))
+        for name in FOLDERS
+        for path in (checkout / name).rglob("*")
+        if path.is_file()
+    }
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/"))]
     again = build("wheel", tmp_path / sdist.name.removesuffix(".tar.gz"), tmp_path)
     assert contents(again) == contents(wheel)
+
+
+@pytest.fixture(scope="module")
+def sdist(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build("sdist", checkout, tmp_path_factory.mktemp("sdist"))
 
 
 @pytest.mark.slow
@@ -184,8 +220,8 @@ def test_the_wheel_is_the_same_where_links_cant_be_made(
     assert contents(build("wheel", checkout_without_links, tmp_path)) == contents(wheel)
 
 
-def clean_environment(folder: Path, *installed: object) -> Path:
-    """Make an environment in which only what is given is installed; return its Python.
+def clean_environment(folder: Path, *installed: object, **variables: str) -> Path:
+    """Make an environment in which only what is given is installed, with these environment variables; return its Python.
 
     What the project needs is found where it is installed for this Python; an editable install there has no effect, since
     the `.pth` file that it consists of is not read.
@@ -197,39 +233,94 @@ def clean_environment(folder: Path, *installed: object) -> Path:
         "".join(f"{path}\n" for path in dict.fromkeys(map(sysconfig.get_path, ("purelib", "platlib"))))
     )
     pip = (sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-index", "--no-deps")
-    run(*pip, "--no-build-isolation", "--ignore-installed", *installed, cwd=folder)
-    # Once, and not in each of the workers.
-    for module in ("preprocess.tensors.engine", "loader.kernels.warm"):
-        run(python, "-m", f"resizeonce.{module}", cwd=folder)
+    run(*pip, "--no-build-isolation", "--ignore-installed", *installed, cwd=folder, **variables)
     return python
 
 
-def check_installed(python: Path, folder: Path) -> Path:
+def check_installed(python: Path, folder: Path, core: str = "compiled core, ") -> Path:
     """Convert by a config's name and train, both in a folder with modules and configs of the same names.
+
+    Args:
+        python: of the environment.
+        folder: where to write.
+        core: what is said of the compiled cores of the loader and of the converter.
 
     Returns:
         Where the package is.
     """
+    command = python.parent / "resizeonce"
+    loader, converter, *_ = run(command, "info", "--environment", cwd=folder)
+    assert loader.startswith(f"loader        {core}")
+    assert converter.startswith(f"converter     {core}")
     script = foreign_folder(folder / "trainer")
     write_sa1b(folder / "trainer" / "sa1b", pictures()[:2])
     arguments = ["sa1b", "--root", "sa1b", "--out", "sa1b.zarr", "--workers", 2, *options_of(TINY)]
     assert "samples   10" in run(
         python, "-m", "resizeonce.preprocess", "convert", *arguments, cwd=script.parent
     )
-    info = run(python.parent / "resizeonce", "info", "sa1b.zarr", cwd=script.parent)
-    assert "samples   10" in info
+    assert "samples   10" in run(command, "info", "sa1b.zarr", cwd=script.parent)
     *steps, package = run(python, script, "sa1b.zarr", cwd=script.parent)
     assert steps == STEPS
     return Path(package)
 
 
+@pytest.fixture(scope="module", params=["checkout", "source distribution", "auditwheel"])
+def any_wheel(
+    request: pytest.FixtureRequest, wheel: Path, sdist: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The wheel as it is built here, as it is built from the source distribution, and as `make wheel` makes it of that."""
+    if request.param == "checkout":
+        return wheel
+    folder = tmp_path_factory.mktemp("any")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder, filter="data")
+    built = build("wheel", folder / sdist.name.removesuffix(".tar.gz"), folder)
+    if request.param == "source distribution":
+        return built
+    pytest.importorskip("auditwheel", reason="`make test-wheel` installs it")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    run(
+        sys.executable,
+        "-m",
+        "auditwheel",
+        "repair",
+        "--wheel-dir",
+        folder / "dist",
+        built,
+        cwd=folder,
+        PATH=path,
+    )
+    (repaired,) = (folder / "dist").iterdir()
+    assert "-cp311-abi3-manylinux" in repaired.name
+    return repaired
+
+
 @pytest.mark.slow
-def test_the_wheel_converts_and_trains_beside_foreign_modules(wheel: Path, tmp_path: Path) -> None:
-    python = clean_environment(tmp_path / "environment", wheel)
+def test_the_wheel_converts_and_trains_beside_foreign_modules(any_wheel: Path, tmp_path: Path) -> None:
+    python = clean_environment(tmp_path / "environment", any_wheel)
     package = check_installed(python, tmp_path)
     assert package.is_relative_to(tmp_path / "environment")
     added = {path.name for path in package.parents[1].iterdir()} - {"dependencies.pth", "__pycache__"}
     assert added == {"resizeonce", f"resizeonce-{resizeonce.__version__}.dist-info"}
+
+
+@pytest.mark.slow
+def test_without_a_compiler_it_installs_converts_and_trains_and_says_what_is_missing(
+    sdist: Path, tmp_path: Path
+) -> None:
+    python = clean_environment(tmp_path / "environment", sdist, CC="false")
+    missing = "no compiled core: numpy"
+    package = check_installed(python, tmp_path, missing)
+    assert not list(package.parent.rglob("*.so"))
+    script = "import sys; from resizeonce.loader import BatchLoader; print(len(list(BatchLoader(sys.argv[1], 2, 2))))"
+    store = tmp_path / "trainer" / "sa1b.zarr"
+    said = run("sh", "-c", '"$@" 2>&1', "sh", python, "-c", script, store, cwd=tmp_path)
+    # Once, and not again in each worker.
+    assert (
+        len([line for line in said if "for want of the compiled core: the install had no working C" in line])
+        == 1
+    )
+    assert said[-1] == "5"
 
 
 @pytest.mark.slow

@@ -22,5 +22,21 @@ def load_core(package: str) -> Any:
     except ImportError:
         return None
     if level:
-        core.use(level)
+        try:
+            core.use(level)
+        except ValueError as err:
+            raise ValueError(f"{VARIABLE}: {err}") from None
     return core
+
+
+def why_missing(package: str) -> str:
+    """Return why `load_core` found no compiled core, and what brings it."""
+    if os.environ.get(VARIABLE) == "off":
+        return f'{VARIABLE} is "off"; unset it'
+    try:
+        import_module(f"{package}._core")
+    except ModuleNotFoundError:
+        return "the install had no working C compiler; install one, such as gcc, then resizeonce anew"
+    except ImportError as err:
+        return f"it can't be loaded ({err}); install resizeonce anew"
+    raise AssertionError("there is a core")

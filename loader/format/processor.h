@@ -19,7 +19,7 @@ static const char *const LEVEL_NAMES[NUM_LEVELS] = {"plain", "avx2", "avx512"};
 #include <immintrin.h>
 
 #define HAS_LEVELS 1
-#define AVX2_TARGET "avx2,fma,bmi,bmi2,sse4.2,popcnt"
+#define AVX2_TARGET "avx2,fma,bmi,bmi2,sse4.2,crc32,popcnt"
 /* What Ice Lake and Zen 4, and all after them, have. */
 #define AVX512_TARGET                                                                                              \
     AVX2_TARGET ",avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,avx512vbmi2,avx512vnni,gfni,vpclmulqdq"

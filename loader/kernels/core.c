@@ -20,6 +20,8 @@ enum {
 
 enum { LEFT, DONE, DAMAGED }; /* what became of a row */
 
+#if HAS_LEVELS
+
 static inline int64_t bytes_to_line(const void *out, int64_t count)
 {
     int64_t head = (int64_t)(-(uintptr_t)out % LINE);
@@ -31,6 +33,8 @@ static inline int64_t floats_to_line(const float *out, int64_t count)
     int64_t head = (int64_t)(-(uintptr_t)out % LINE / sizeof(float));
     return head < count ? head : count;
 }
+
+#endif
 
 /* The loops, once for each level. */
 

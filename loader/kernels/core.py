@@ -1,12 +1,15 @@
 """The compiled core of the loader, where there is one (`loader/kernels/core.c`)."""
 
+import os
+import warnings
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..format.core import load_core
+from ..format.core import VARIABLE, load_core, why_missing
 
 LEFT, DONE, DAMAGED = range(3)
 """What becomes of a row: it is of a kind that the core does not know, or not whole; it is written; its checksum is wrong."""
@@ -107,3 +110,15 @@ class Core(Protocol):
 
 
 CORE: Core | None = load_core(__package__)
+
+
+@cache
+def warn_without_core() -> None:
+    """Warn once in a process that training is slower than it could be, unless `RESIZEONCE_CORE` asks for that."""
+    if CORE is None and os.environ.get(VARIABLE) != "off":
+        reason = why_missing(__package__)
+        warnings.warn(
+            f"batches are filled by numpy, to the same bytes but more slowly, for want of the compiled core: {reason}",
+            # Where the trainer makes its loader.
+            stacklevel=3,
+        )

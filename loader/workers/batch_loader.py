@@ -17,6 +17,7 @@ from ..buffers.slots import ArrayLayout
 from ..cache.part_cache import CacheOptions
 from ..fill import SampleError, check_tensors
 from ..format.layout import TENSORS
+from ..kernels.core import warn_without_core
 from ..order.index import SampleIndex
 from ..order.mixture import OrderOptions
 from ..order.plan import Batching, EpochPlan, Order, Ranks
@@ -103,6 +104,7 @@ class BatchLoader:
             raise ValueError(f"workers is at least 0 and prefetch at least 1, not {workers} and {prefetch}")
         if not 0 <= timeout <= MAX_TIMEOUT:
             raise ValueError(f"timeout is from 0 to {MAX_TIMEOUT} seconds, not {timeout}")
+        warn_without_core()
         self._options = options or BatchOptions()
         order = _as_order(source, cache)
         self._batching = Batching(
