@@ -3,34 +3,13 @@
    Every shape and bound is looked at here, before the interpreter is released and a loop runs. */
 
 #include "arguments.h"
-#include "row_codecs.h"
 #include "gradient.h"
+#include "level.h"
 #include "mask_frames.h"
 #include "processor.h"
 #include "resample.h"
+#include "row_codecs.h"
 #include "runs.h"
-
-static int level;
-
-static PyObject *use(PyObject *self, PyObject *name)
-{
-    (void)self;
-    PyObject *text = PyUnicode_AsUTF8String(name);
-    if (!text)
-        return NULL;
-    int found = level_of(PyBytes_AsString(text));
-    Py_DECREF(text);
-    if (found < 0)
-        return PyErr_Format(PyExc_ValueError, "%R is no level of instructions that this processor has", name);
-    level = found;
-    Py_RETURN_NONE;
-}
-
-static PyObject *current_level(PyObject *self, PyObject *nothing)
-{
-    (void)self, (void)nothing;
-    return PyUnicode_FromString(LEVEL_NAMES[level]);
-}
 
 /* Run lengths, mask frames, compact images. */
 
