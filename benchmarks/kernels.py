@@ -17,6 +17,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+from google_crc32c import value as crc32c
 from numcodecs.zstd import Zstd
 from numpy.typing import NDArray
 from PIL import Image
@@ -24,6 +25,9 @@ from pycocotools import mask as coco_mask
 
 from resizeonce.loader.format.gradient import pack_gradient
 from resizeonce.loader.format.mask_codec import compress_mask
+from resizeonce.loader.format.mask_sequences import SHORTEST
+from resizeonce.loader.kernels.core import CORE as LOADER
+from resizeonce.loader.kernels.core import DONE
 from resizeonce.preprocess.decode import jpeg
 from resizeonce.preprocess.decode.segmentation import parse_rle
 from resizeonce.preprocess.kernels import encode
@@ -110,18 +114,40 @@ def prove_mask(rng: np.random.Generator) -> bool:
     )
 
 
+def stored(row: bytes) -> tuple[list[NDArray[np.uint8]], NDArray[np.int64]]:
+    """Return a row as the loader's core takes it: a file, and the row's place there with its checksum."""
+    file = np.frombuffer(row + crc32c(row).to_bytes(4, "little"), np.uint8)
+    return [file], np.array([[0, file.size]], np.int64)
+
+
 def prove_frame(rng: np.random.Generator) -> bool:
-    mask = np.ascontiguousarray(
-        draw_mask(rng, *(int(side) for side in rng.integers(1, rng.choice([9, 40, 150]), 2)))
-    )
-    frame = encode.compress_mask(mask)
-    return frame.tobytes() == compress_mask(mask).tobytes() and Zstd().decode(frame) == mask.tobytes()
+    """Of a mask's frame, and of the frame that it would have if libzstd were not better at it."""
+    height, width = (int(side) for side in rng.integers(1, rng.choice([9, 40, 150]), 2))
+    mask = np.ascontiguousarray(draw_mask(rng, height, width))
+    frame = encode.compress_mask(mask).tobytes()
+    same = frame == compress_mask(mask).tobytes()
+    assert CORE is not None
+    assert LOADER is not None
+    own = CORE.make_frame(mask.reshape(-1).view(np.uint8), width, mask.size) if width >= SHORTEST else None
+    for one in (frame, own):
+        if one is not None:
+            out = np.empty((1, height, width), np.float32)
+            (state,) = LOADER.expand_rows(*stored(one), out, height, width, False, True)
+            same &= Zstd().decode(one) == mask.tobytes()
+            same &= np.array_equal(out[0], mask) if state == DONE else one is not own
+    return same
 
 
 def prove_packed(rng: np.random.Generator) -> bool:
-    image = draw_image(rng, *(int(side) for side in rng.integers(1, 60, 2))).transpose(2, 0, 1)
-    image = image >> np.uint8(rng.integers(8))
-    return encode.pack_image(image).tobytes() == pack_gradient(image).tobytes()
+    image = draw_image(rng, *(int(side) for side in rng.integers(1, rng.choice([60, 300]), 2))).transpose(
+        2, 0, 1
+    )
+    image = np.ascontiguousarray(image >> np.uint8(rng.integers(8)))
+    packed = encode.pack_image(image).tobytes()
+    assert LOADER is not None
+    out = np.empty((1, *image.shape), np.uint8)
+    (state,) = LOADER.unpack_rows(*stored(packed), out, *out.shape[2:], True)
+    return packed == pack_gradient(image).tobytes() and state == DONE and np.array_equal(out[0], image)
 
 
 def prove_jpeg(rng: np.random.Generator) -> bool:
