@@ -28,8 +28,9 @@ from rivals.image_codecs import Pixels
 
 from resizeonce.loader import Store
 from resizeonce.loader.fill import BatchRows
-from resizeonce.loader.format.gradient import pack_gradient, unpack_gradient
+from resizeonce.loader.format.gradient import unpack_gradient
 from resizeonce.preprocess.config import parse_config
+from resizeonce.preprocess.kernels.encode import pack_image
 from resizeonce.preprocess.run.convert import convert
 
 ROUNDS = 5
@@ -41,7 +42,7 @@ def _unpack(encoded: bytes, out: Pixels) -> None:
     unpack_gradient(np.frombuffer(encoded, np.uint8), out)
 
 
-CODECS = {"compact": (lambda image: pack_gradient(image).tobytes(), _unpack), **OTHERS}
+CODECS = {"compact": (lambda image: pack_image(image).tobytes(), _unpack), **OTHERS}
 
 
 def compare_codecs(photos: list[Path]) -> None:

@@ -40,16 +40,15 @@ from rivals.environments import parse_rivals
 from rivals.writing import WRITERS, compare_writers
 from rivals.zarr_python import write_rows as write_zarr
 
-from resizeonce.loader.format.mask_codec import compress_mask
 from resizeonce.preprocess.decode import jpeg
-from resizeonce.preprocess.decode.segmentation import Rle
+from resizeonce.preprocess.decode.segmentation import parse_rle
+from resizeonce.preprocess.kernels.encode import compress_mask
 from resizeonce.preprocess.run.convert import RunOptions, convert, open_source
 from resizeonce.preprocess.sources.records import Frame
 from resizeonce.preprocess.store.filesystem import sync
 from resizeonce.preprocess.store.part_writer import PartWriter
 from resizeonce.preprocess.store.shard_writer import ShardWriter
 from resizeonce.preprocess.tensors import resample
-from resizeonce.preprocess.tensors import rle as runs
 from resizeonce.preprocess.tensors.engine import open_engine
 from resizeonce.preprocess.tensors.recipe import make_tensors
 
@@ -82,9 +81,7 @@ def make_mask_rows(masks: list[Any], size: tuple[int, int]) -> list[NDArray[np.u
     resize_mask = open_engine("exact-fast").resize_mask
     rows = []
     for segmentation in masks:
-        lengths = runs.decompress_counts(run_lengths(segmentation, size)["counts"])
-        assert lengths is not None
-        mask = Rle(*size, lengths)
+        mask = parse_rle(run_lengths(segmentation, size))
         _, full = (resize_mask(mask, side, "pillow-nearest") for side in MASK_SIZES.values())
         rows.append(compress_mask(full))
     return rows

@@ -3,6 +3,8 @@
 ::
 
     python benchmarks/kernels.py --prove 5000        compare that many random cases of each, bit for bit
+    RESIZEONCE_CORE=avx2 python benchmarks/kernels.py --prove 5000
+                                                     with the loops for older processors; also `plain`
     python benchmarks/kernels.py --write-selfcheck   write preprocess/decode/selfcheck/*.jpg again
 
 `benchmarks/convert.py` times them.
@@ -15,12 +17,17 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+from numcodecs.zstd import Zstd
 from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from resizeonce.loader.format.gradient import pack_gradient
+from resizeonce.loader.format.mask_codec import compress_mask
 from resizeonce.preprocess.decode import jpeg
 from resizeonce.preprocess.decode.segmentation import parse_rle
+from resizeonce.preprocess.kernels import encode
+from resizeonce.preprocess.kernels.core import CORE
 from resizeonce.preprocess.tensors.engine import open_engine
 
 SELFCHECK = Path(jpeg.__file__).parent / "selfcheck"
@@ -84,19 +91,37 @@ def prove_resize(rng: np.random.Generator) -> bool:
     return same
 
 
-def prove_mask(rng: np.random.Generator) -> bool:
-    height, width, size = (int(side) for side in rng.integers(1, rng.choice([4, 40, 300]), 3))
+def draw_mask(rng: np.random.Generator, height: int, width: int) -> NDArray[np.bool_]:
+    """Return single pixels, or blobs: there both axes come in stretches."""
     covered = rng.random((height, width)) < rng.choice([0.0, 0.01, 0.5, 0.99, 1.0])
     if rng.random() < 0.5:
-        # Blobs: both axes come in stretches.
-        wide = np.kron(covered, np.ones((7, 5)))[:height, :width]
-        covered = wide > 0
+        covered = np.kron(covered, np.ones((7, 5), np.bool_))[:height, :width]
+    return covered
+
+
+def prove_mask(rng: np.random.Generator) -> bool:
+    height, width, size = (int(side) for side in rng.integers(1, rng.choice([4, 40, 300]), 3))
+    covered = draw_mask(rng, height, width)
     mask = parse_rle(coco_mask.encode(np.asfortranarray(covered, np.uint8)))
     plain, fast = open_engine("pillow").resize_mask, open_engine("exact-fast").resize_mask
     filters = ("pillow-nearest", "torch-nearest", "cover")
     return np.array_equal(mask.decode(), covered) and all(
         np.array_equal(fast(mask, size, name), plain(mask, size, name)) for name in filters
     )
+
+
+def prove_frame(rng: np.random.Generator) -> bool:
+    mask = np.ascontiguousarray(
+        draw_mask(rng, *(int(side) for side in rng.integers(1, rng.choice([9, 40, 150]), 2)))
+    )
+    frame = encode.compress_mask(mask)
+    return frame.tobytes() == compress_mask(mask).tobytes() and Zstd().decode(frame) == mask.tobytes()
+
+
+def prove_packed(rng: np.random.Generator) -> bool:
+    image = draw_image(rng, *(int(side) for side in rng.integers(1, 60, 2))).transpose(2, 0, 1)
+    image = image >> np.uint8(rng.integers(8))
+    return encode.pack_image(image).tobytes() == pack_gradient(image).tobytes()
 
 
 def prove_jpeg(rng: np.random.Generator) -> bool:
@@ -124,9 +149,11 @@ def main() -> int:
             picture = draw_picture(height, width, len(name))
             (SELFCHECK / f"{name}.jpg").write_bytes(encode_jpeg(picture, mode, **how))
         return 0
-    rng = np.random.default_rng(time.time_ns())
+    seed = time.time_ns()
+    print(f"instructions: {'none' if CORE is None else CORE.level()}, seed {seed}")
+    rng = np.random.default_rng(seed)
     different = 0
-    for proof in (prove_resize, prove_mask, prove_jpeg):
+    for proof in (prove_resize, prove_mask, prove_frame, prove_packed, prove_jpeg):
         wrong = sum(not proof(rng) for _ in range(options.prove))
         print(f"{proof.__name__}: {options.prove - wrong} of {options.prove} the same", flush=True)
         different += wrong

@@ -12,7 +12,7 @@ import numpy as np
 from case import BATCH_SIZE, MEAN, STD, Arrays, Case, compact_arrays, consume, new_batch, work
 from numpy.typing import NDArray
 
-from resizeonce.loader.kernels.native import native_loops
+from resizeonce.loader.kernels.core import CORE
 
 ROWS = 128
 """Rows kept in memory: many times the processor's caches."""
@@ -31,10 +31,13 @@ class Floor(Case):
 
     def __init__(self, folder: Path, workers: int, *, processes: bool) -> None:
         super().__init__(folder)
-        self._loops: Any = native_loops()
         self._workers, self._processes = workers, processes
         self._rows = {name: np.array(array[:ROWS]) for name, array in compact_arrays(folder).items()}
         self._rows["masks"] = np.unpackbits(self._rows["masks"], axis=2)
+        # The core's rows are followed by four bytes of a checksum, which is not compared here.
+        self._files = {
+            name: np.append(rows.reshape(-1), np.zeros(4, np.uint8)) for name, rows in self._rows.items()
+        }
         self._pipes: list[Any] = []
 
     def batches(self, epoch: int) -> Iterator[Arrays]:
@@ -90,13 +93,17 @@ class Floor(Case):
                 pipe.send(portion)
 
     def _fill(self, batch: Mapping[str, NDArray[Any]], rows: Sequence[int]) -> None:
-        stored, numbers = self._rows, np.array(rows, np.int64)
+        assert CORE is not None
+        count = len(rows)
 
-        def addresses(name: str) -> NDArray[np.int64]:
-            return stored[name].ctypes.data + numbers * stored[name][0].nbytes
+        def places(name: str) -> tuple[list[NDArray[np.uint8]], NDArray[np.int64]]:
+            size = self._rows[name][0].nbytes
+            return [self._files[name]] * count, np.array([(row * size, size + 4) for row in rows], np.int64)
 
-        self._loops.normalize_rows(addresses("pixel_values"), MEAN, STD, batch["pixel_values"])
-        self._loops.copy_rows(addresses("g_pixel_values"), batch["g_pixel_values"])
-        batch["prompt_masks"][:] = stored["prompt_masks"][numbers]
+        pixels = batch["pixel_values"]
+        CORE.normalize_rows(*places("pixel_values"), MEAN, STD, pixels, pixels[0, 0].size, False)
+        images = batch["g_pixel_values"]
+        CORE.copy_rows(*places("g_pixel_values"), images, images[0].nbytes, False)
+        batch["prompt_masks"][:] = self._rows["prompt_masks"][rows]
         for row, out in zip(rows, batch["masks"], strict=True):
-            self._loops.widen(stored["masks"][row], out)
+            CORE.widen(self._rows["masks"][row], out)

@@ -17,7 +17,7 @@ LAYERS = (
     "loader.remote",
     "loader.order loader.kernels loader.buffers",
     "loader.readahead",
-    "loader.array loader.cache",
+    "loader.array loader.cache loader.zarr_codec",
     "loader.part",
     "loader.open_parts",
     "loader.fill",
@@ -27,7 +27,8 @@ LAYERS = (
     "loader.workers",
     "loader",
     "preprocess.errors preprocess.printable preprocess.safe_path preprocess.shortage preprocess.signals",
-    "preprocess.remote preprocess.decode preprocess.kernels",
+    "preprocess.kernels",
+    "preprocess.remote preprocess.decode",
     "preprocess.sources.records preprocess.tensors",
     "preprocess.sources.files",
     "preprocess.sources.base",
@@ -56,16 +57,13 @@ LATE = {
     "loader.remote.connection": "each file system and its packages wait for a URL of its kind",
     "loader.open_parts": "a store at a path needs no cache",
     "preprocess.__main__": "Ctrl-C while modules are being imported ends in order",
-    "preprocess.tensors.engine": "numba may be absent",
 }
 """Modules that import others of this project within a function, and why; the order holds for those as well."""
 
 PRIVATE_PARTS = {
-    "loader.format.compiled": "numba.core",
-    "loader.format.zarr_codec": "zarr.core",
+    "loader.zarr_codec": "zarr.core",
     "loader.remote.http": "fsspec.asyn",
     "preprocess.run.processes": "multiprocessing.",
-    "preprocess.tensors.resample_loops": "numba.core",
 }
 """Modules that use a part of another library which that does not promise to keep."""
 
@@ -184,7 +182,7 @@ def test_modules_of_the_product_import_each_other_relatively() -> None:
 
 
 def test_the_private_parts_of_other_libraries_are_used_where_it_is_said() -> None:
-    private = ("numba.core", "zarr.core", "fsspec.asyn", "fsspec.implementations", "multiprocessing.")
+    private = ("zarr.core", "fsspec.asyn", "fsspec.implementations", "multiprocessing.")
     public = ("multiprocessing.connection", "multiprocessing.shared_memory")
     found: dict[str, str] = {}
     for module, path in MODULES.items():

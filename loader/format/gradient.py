@@ -41,8 +41,7 @@ def pack_gradient(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         raise ValueError(f"image must be uint8 [3, H, W], found {image.dtype} {image.shape}")
     values = _take_gradient(image)
     bits = _BIT_LENGTHS[np.bitwise_or.reduce(values, axis=1)]
-    payload = _pack_groups(values, bits)
-    return np.concatenate([bits[0::2] | bits[1::2] << 4, payload])
+    return np.concatenate([bits[0::2] | bits[1::2] << 4, _pack_groups(values, bits)])
 
 
 def unpack_gradient(packed: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
@@ -120,6 +119,11 @@ def _pack_groups(values: NDArray[np.uint8], bits: NDArray[np.uint8]) -> NDArray[
         places = starts[groups][:, None] + np.arange(number)
         payload[places] = np.packbits(single.reshape(-1, GROUP * number), axis=1, bitorder="little")
     return payload
+
+
+def packed_bound(height: int, width: int) -> int:
+    """Return how many bytes an image may take: all of its values and as many as make up the groups, none in fewer bits."""
+    return height * _groups_of_row(width) * (2 * GROUP + 1) // 2 + SLACK_BYTES
 
 
 def _groups_of_row(width: int) -> int:

@@ -3,8 +3,9 @@
    Every shape and bound is looked at here, before the interpreter is released and a loop runs. */
 
 #include "arguments.h"
-#include "codecs.h"
+#include "level.h"
 #include "processor.h"
+#include "row_codecs.h"
 
 #include "crc32c.h"
 #include "mask_reading.h"
@@ -100,8 +101,6 @@ static const Loops LOOPS_OF[NUM_LEVELS] = {
     LOOPS(avx512),
 #endif
 };
-
-static int level;
 
 /* Lets every streamed line arrive in memory before anything that is stored later: another thread is told of it. */
 static inline void finish_lines(void)
@@ -520,26 +519,6 @@ static PyObject *widen_bits(PyObject *self, PyObject *arguments)
         PyBuffer_Release(&target);
     PyBuffer_Release(&in);
     return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
-}
-
-static PyObject *use(PyObject *self, PyObject *name)
-{
-    (void)self;
-    PyObject *text = PyUnicode_AsUTF8String(name);
-    if (!text)
-        return NULL;
-    int found = level_of(PyBytes_AsString(text));
-    Py_DECREF(text);
-    if (found < 0)
-        return PyErr_Format(PyExc_ValueError, "%R is no level of instructions that this processor has", name);
-    level = found;
-    Py_RETURN_NONE;
-}
-
-static PyObject *current_level(PyObject *self, PyObject *nothing)
-{
-    (void)self, (void)nothing;
-    return PyUnicode_FromString(LEVEL_NAMES[level]);
 }
 
 static PyMethodDef methods[] = {

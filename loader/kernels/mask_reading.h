@@ -3,7 +3,7 @@
 #ifndef RESIZEONCE_MASK_READING_H
 #define RESIZEONCE_MASK_READING_H
 
-#include "codecs.h"
+#include "row_codecs.h"
 
 /* What a state of one part of a sequence says. */
 typedef struct {

@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-#include "codecs.h"
+#include "row_codecs.h"
 
 /* An image as it is stored. */
 typedef struct {

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from ...loader.format.compiled import loaded
 from ..errors import SegmentationError
+from ..kernels.core import CORE
 
 MAX_MASK_PIXELS = 1 << 28
 """Largest mask that is decoded (16,384 x 16,384); a larger `size` is refused before memory is taken."""
@@ -197,10 +197,15 @@ def check_mask_size(height: int, width: int) -> None:
 
 
 def _runs_of(counts: str | bytes) -> NDArray[np.int64]:
-    """Do what `decompress_counts` does, compiled where the fast engine is in use; what is damaged it leaves to that."""
-    loops = loaded("resizeonce.preprocess.decode.counts_loops")
-    runs: NDArray[np.int64] | None = None if loops is None else loops.decompress_counts(counts)
-    return decompress_counts(counts) if runs is None else runs
+    """Do what `decompress_counts` does, by the core where there is one; what is damaged it leaves to that."""
+    if CORE is None:
+        return decompress_counts(counts)
+    try:
+        encoded = counts.encode("ascii") if isinstance(counts, str) else counts
+        runs = np.empty(len(encoded), np.int64)
+        return runs[: CORE.decompress_counts(encoded, runs)].copy()
+    except ValueError:
+        return decompress_counts(counts)
 
 
 def decompress_counts(counts: str | bytes) -> NDArray[np.int64]:

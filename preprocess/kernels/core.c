@@ -3,32 +3,326 @@
    Every shape and bound is looked at here, before the interpreter is released and a loop runs. */
 
 #include "arguments.h"
-#include "codecs.h"
+#include "gradient.h"
+#include "level.h"
+#include "mask_frames.h"
 #include "processor.h"
+#include "resample.h"
+#include "row_codecs.h"
+#include "runs.h"
 
-static int level;
+/* Run lengths, mask frames, compact images. */
 
-static PyObject *use(PyObject *self, PyObject *name)
+static Numbers numbers_of(const Py_buffer *view)
 {
-    (void)self;
-    PyObject *text = PyUnicode_AsUTF8String(name);
-    if (!text)
-        return NULL;
-    int found = level_of(PyBytes_AsString(text));
-    Py_DECREF(text);
-    if (found < 0)
-        return PyErr_Format(PyExc_ValueError, "%R is no level of instructions that this processor has", name);
-    level = found;
-    Py_RETURN_NONE;
+    return (Numbers){view->buf, view->len / 8};
 }
 
-static PyObject *current_level(PyObject *self, PyObject *nothing)
+/* Room for so many items, zero. There is some for none as well. */
+static void *take_room(Py_ssize_t count, size_t size)
 {
-    (void)self, (void)nothing;
-    return PyUnicode_FromString(LEVEL_NAMES[level]);
+    void *room = count < 0 ? NULL : calloc((size_t)count + 1, size);
+    if (!room)
+        PyErr_NoMemory();
+    return room;
+}
+
+/* None, or as an exception why runs could not be taken. */
+static PyObject *none_unless(const char *fault)
+{
+    if (!fault)
+        Py_RETURN_NONE;
+    PyErr_SetString(PyExc_ValueError, fault);
+    return NULL;
+}
+
+static PyObject *py_sample_runs(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    Py_ssize_t height, width;
+    Py_buffer runs, rows, columns, out;
+    if (!PyArg_ParseTuple(arguments, "y*nny*y*w*", &runs, &height, &width, &rows, &columns, &out))
+        return NULL;
+    PyObject *done = NULL;
+    int32_t *first_sample = NULL;
+    uint64_t *changes = NULL;
+    if (times(height, width) < 0 || rows.len / 8 >= INT32_MAX || out.len != times(rows.len / 8, columns.len / 8)) {
+        PyErr_SetString(PyExc_ValueError, "height x width must be a number, and out rows x columns");
+    } else if ((first_sample = take_room(height, sizeof *first_sample)) &&
+               (changes = take_room(rows.len / 8, sizeof *changes))) {
+        const char *fault;
+        Py_BEGIN_ALLOW_THREADS
+        fault = sample_runs(numbers_of(&runs), height, width, numbers_of(&rows), numbers_of(&columns), first_sample,
+                            changes, out.buf);
+        Py_END_ALLOW_THREADS
+        done = none_unless(fault);
+    }
+    free(first_sample);
+    free(changes);
+    PyBuffer_Release(&runs), PyBuffer_Release(&rows), PyBuffer_Release(&columns), PyBuffer_Release(&out);
+    return done;
+}
+
+static PyObject *py_cover_runs(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    Py_ssize_t height, width, size;
+    Py_buffer runs, out;
+    if (!PyArg_ParseTuple(arguments, "y*nnnw*", &runs, &height, &width, &size, &out))
+        return NULL;
+    PyObject *done = NULL;
+    int64_t *covered = NULL;
+    /* What is counted reaches twice the units of a cell, and the units of each side. */
+    int is_sane = height > 0 && width > 0 && size > 0 && times(times(height, width), 2) >= 0 &&
+                  times(height, size) >= 0 && times(width, size) >= 0 && out.len == times(size, size);
+    if (!is_sane) {
+        PyErr_SetString(PyExc_ValueError, "height, width and size must be at least 1, and out size x size");
+    } else if ((covered = take_room(size, sizeof *covered))) {
+        const char *fault;
+        Py_BEGIN_ALLOW_THREADS
+        fault = cover_runs(numbers_of(&runs), height, width, size, covered, out.buf);
+        Py_END_ALLOW_THREADS
+        done = none_unless(fault);
+    }
+    free(covered);
+    PyBuffer_Release(&runs), PyBuffer_Release(&out);
+    return done;
+}
+
+static PyObject *py_decompress_counts(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    Py_buffer counts, runs;
+    if (!PyArg_ParseTuple(arguments, "y*w*", &counts, &runs))
+        return NULL;
+    int64_t found = -1;
+    if (runs.len / 8 < counts.len) {
+        PyErr_SetString(PyExc_ValueError, "runs must be as many as counts has characters");
+    } else {
+        Py_BEGIN_ALLOW_THREADS
+        found = decompress_counts(counts.buf, counts.len, runs.buf);
+        Py_END_ALLOW_THREADS
+        if (found < 0)
+            PyErr_SetString(PyExc_ValueError, "the counts are damaged");
+    }
+    PyBuffer_Release(&counts), PyBuffer_Release(&runs);
+    return found < 0 ? NULL : PyLong_FromLongLong(found);
+}
+
+/* The frame of a mask of fewer than 2**32 pixels; None where there is no good one. */
+static PyObject *make_frame(const uint8_t *pixels, int64_t size, int64_t width, int64_t most)
+{
+    PyObject *done = NULL;
+    Encoder *encoder = malloc(sizeof *encoder);
+    uint32_t *changes = malloc((size_t)(most + COMPARED) * sizeof *changes);
+    uint8_t *frame = malloc((size_t)frame_bound(size));
+    if (encoder && changes && frame) {
+        int64_t used = 0;
+        Py_BEGIN_ALLOW_THREADS
+        int64_t found = find_changes(pixels, size, width, most, changes);
+        if (found <= most)
+            used = write_frame(pixels, size, width, changes, found, encoder, frame);
+        Py_END_ALLOW_THREADS
+        done = used ? PyBytes_FromStringAndSize((char *)frame, (Py_ssize_t)used) : Py_NewRef(Py_None);
+    } else {
+        PyErr_NoMemory();
+    }
+    free(encoder);
+    free(changes);
+    free(frame);
+    return done;
+}
+
+static PyObject *py_make_frame(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    Py_buffer mask;
+    Py_ssize_t width, most_changes;
+    if (!PyArg_ParseTuple(arguments, "y*nn", &mask, &width, &most_changes))
+        return NULL;
+    PyObject *done = NULL;
+    if (width < SHORTEST || width > WINDOW || mask.len < width || mask.len % width || mask.len > UINT32_MAX)
+        PyErr_SetString(PyExc_ValueError, "mask must be rows of 6 to 2**23 pixels, fewer than 2**32 together");
+    else if (most_changes < 0 || most_changes > mask.len)
+        PyErr_SetString(PyExc_ValueError, "no less than 0 pixels, and no more than there are, can differ");
+    else
+        done = make_frame(mask.buf, mask.len, width, width + most_changes);
+    PyBuffer_Release(&mask);
+    return done;
+}
+
+/* How many bytes an image may take packed, -1 for no number: of two groups a byte for their numbers of bits, and eight
+   for each. */
+static Py_ssize_t packed_bound(Py_ssize_t height, Py_ssize_t width)
+{
+    if (width < 1 || width > PY_SSIZE_T_MAX / 4)
+        return -1;
+    Py_ssize_t groups = times(1 + 2 * GROUP, times(height, pairs_of_row(width)));
+    return groups < 0 || groups > PY_SSIZE_T_MAX - SLACK_BYTES ? -1 : groups + SLACK_BYTES;
+}
+
+static PyObject *py_pack_image(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    Py_buffer image, out;
+    Py_ssize_t height, width;
+    if (!PyArg_ParseTuple(arguments, "y*nnw*", &image, &height, &width, &out))
+        return NULL;
+    int64_t used = -1;
+    uint8_t *line = NULL, *values = NULL;
+    Py_ssize_t bound = packed_bound(height, width);
+    if (height < 1 || bound < 0 || image.len != times(3, times(height, width))) {
+        PyErr_SetString(PyExc_ValueError, "image must be uint8 [3, height, width], of at least one pixel");
+    } else if (out.len < bound) {
+        PyErr_Format(PyExc_ValueError, "out must have the %zd bytes that an image may take", bound);
+    } else if ((line = take_room(width, 1)) && (values = take_room(pairs_of_row(width), 2 * GROUP))) {
+        Py_BEGIN_ALLOW_THREADS
+        used = pack_image(image.buf, height, width, line, values, out.buf);
+        Py_END_ALLOW_THREADS
+    }
+    free(line);
+    free(values);
+    PyBuffer_Release(&image), PyBuffer_Release(&out);
+    return used < 0 ? NULL : PyLong_FromLongLong(used);
+}
+
+/* Resizing. */
+
+/* What one axis of a target is made of, as Python hands it over. */
+typedef struct {
+    PyObject *first, *weights;
+} AxisTables;
+
+/* Takes the tables of an axis; returns whether they could be taken, else an exception is set. */
+static int take_axis(const ResampleLoops *loops, Axis *axis, AxisTables tables, Py_ssize_t size, Py_ssize_t length)
+{
+    Py_buffer first = {0}, weights = {0};
+    int made = -1;
+    if (take_buffer(tables.first, &first, READ, times(8, size), "first") &&
+        take_buffer(tables.weights, &weights, READ, -1, "weights")) {
+        Py_ssize_t taps = weights.len / 4 / size;
+        if (taps > 0 && weights.len == 4 * size * taps)
+            made = make_axis(loops, axis, first.buf, weights.buf, size, taps, length);
+        if (made == 0)
+            PyErr_NoMemory();
+        if (made < 0)
+            PyErr_Format(PyExc_ValueError, "no table of ascending windows within %zd pixels, of weights within +-%d",
+                         length, WEIGHT_LIMIT);
+    }
+    PyBuffer_Release(&first);
+    PyBuffer_Release(&weights);
+    return made > 0;
+}
+
+/* Takes (size, columns, column weights, rows, row weights, out). */
+static int take_target(const ResampleLoops *loops, Target *target, PyObject *given, Py_ssize_t height, Py_ssize_t width,
+                       Py_buffer *out)
+{
+    AxisTables columns, rows;
+    PyObject *written;
+    Py_ssize_t size;
+    if (!PyTuple_Check(given)) {
+        PyErr_SetString(PyExc_ValueError, "a target must be a tuple");
+        return 0;
+    }
+    if (!PyArg_ParseTuple(given, "nOOOOO", &size, &columns.first, &columns.weights, &rows.first, &rows.weights,
+                          &written))
+        return 0;
+    if (size < 1 || times(3, times(size, size)) < 0) {
+        PyErr_Format(PyExc_ValueError, "size must be positive, and not too large, found %zd", size);
+        return 0;
+    }
+    if (!take_buffer(written, out, WRITE, times(3, times(size, size)), "out") ||
+        !take_axis(loops, &target->columns, columns, size, width) ||
+        !take_axis(loops, &target->rows, rows, size, height))
+        return 0;
+    target->out = out->buf;
+    target->padded = pad_row(loops, size);
+    if (!make_ring(loops, &target->ring, &target->rows, BLOCK_ROWS, 3 * target->padded)) {
+        PyErr_NoMemory();
+        return 0;
+    }
+    return 1;
+}
+
+static PyObject *resize(PyObject *self, PyObject *args)
+{
+    (void)self;
+    const ResampleLoops *loops = &RESAMPLE_LOOPS[level];
+    Target targets[MOST_TARGETS];
+    Py_buffer pixels = {0}, outs[MOST_TARGETS] = {{0}};
+    PyObject *image, *given;
+    Py_ssize_t height, width;
+    memset(targets, 0, sizeof targets);
+    if (!PyArg_ParseTuple(args, "OnnO!", &image, &height, &width, &PyTuple_Type, &given))
+        return NULL;
+    const Py_ssize_t num_targets = PyTuple_Size(given);
+    if (height < 1 || width < 1 || times(3, times(height, width)) < 0 || num_targets > MOST_TARGETS)
+        return PyErr_Format(PyExc_ValueError, "an image of %zd x %zd pixels and %zd targets", height, width,
+                            num_targets);
+    uint8_t *block = NULL;
+    int taken = take_buffer(image, &pixels, READ, times(3, times(height, width)), "image");
+    for (Py_ssize_t i = 0; taken && i < num_targets; i++)
+        taken = take_target(loops, &targets[i], PyTuple_GetItem(given, i), height, width, &outs[i]);
+    if (taken && !(block = make_block(loops, width))) {
+        PyErr_NoMemory();
+        taken = 0;
+    }
+    if (taken) {
+        Py_BEGIN_ALLOW_THREADS
+        resample(loops, pixels.buf, height, width, block, targets, (int)num_targets);
+        Py_END_ALLOW_THREADS
+    }
+    free(block);
+    for (int i = 0; i < MOST_TARGETS; i++) {
+        free_target(&targets[i]);
+        PyBuffer_Release(&outs[i]);
+    }
+    PyBuffer_Release(&pixels);
+    return taken ? Py_NewRef(Py_None) : NULL;
+}
+
+static PyObject *resize_lines(PyObject *self, PyObject *args)
+{
+    (void)self;
+    const ResampleLoops *loops = &RESAMPLE_LOOPS[level];
+    Py_buffer pixels = {0}, out = {0};
+    PyObject *image, *written;
+    AxisTables tables;
+    Py_ssize_t height, line, size;
+    if (!PyArg_ParseTuple(args, "OnnnOOO", &image, &height, &line, &size, &tables.first, &tables.weights, &written))
+        return NULL;
+    if (height < 1 || line < 1 || size < 1 || times(height, line) < 0 || times(size, line) < 0)
+        return PyErr_Format(PyExc_ValueError, "no %zd lines of %zd bytes to be made of %zd", size, line, height);
+    Axis rows = {0};
+    Ring ring = {0};
+    int taken = take_buffer(image, &pixels, READ, times(height, line), "image") &&
+                take_buffer(written, &out, WRITE, times(size, line), "out") &&
+                take_axis(loops, &rows, tables, size, height);
+    if (taken && !make_ring(loops, &ring, &rows, loops->interleaved, pad_row(loops, line))) {
+        PyErr_NoMemory();
+        taken = 0;
+    }
+    if (taken) {
+        Py_BEGIN_ALLOW_THREADS
+        weigh_lines(loops, pixels.buf, height, line, &rows, &ring, out.buf);
+        Py_END_ALLOW_THREADS
+    }
+    free_axis(&rows);
+    free_ring(&ring);
+    PyBuffer_Release(&out);
+    PyBuffer_Release(&pixels);
+    return taken ? Py_NewRef(Py_None) : NULL;
 }
 
 static PyMethodDef methods[] = {
+    {"sample_runs", py_sample_runs, METH_VARARGS, "Write a mask at a grid of pixels."},
+    {"cover_runs", py_cover_runs, METH_VARARGS, "Write which cells a mask covers."},
+    {"decompress_counts", py_decompress_counts, METH_VARARGS, "Write the runs of compressed counts."},
+    {"make_frame", py_make_frame, METH_VARARGS, "Return a mask as a Zstandard frame, or None."},
+    {"pack_image", py_pack_image, METH_VARARGS, "Write an image packed."},
+    {"resize", resize, METH_VARARGS, "Resize an image to squares."},
+    {"resize_lines", resize_lines, METH_VARARGS, "Resize lines vertically."},
     {"use", use, METH_O, "Take instructions up to a level."},
     {"level", current_level, METH_NOARGS, "Return the level of instructions that are taken."},
     {NULL, NULL, 0, NULL},

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...loader.format.gradient import pack_gradient
 from ...loader.format.layout import array_specs
-from ...loader.format.mask_codec import compress_mask
 from ..decode.images import OnDamage
+from ..kernels.encode import compress_mask, pack_image
 from ..sources.base import Scene, Source
 from ..sources.records import Frame, Pair, Reject
 from ..tensors.engine import EngineName, open_engine
@@ -138,7 +137,7 @@ def _image_bytes(views: Views, recipe: Recipe) -> int:
     if all(spec.codec == "raw" for spec in specs):
         return ROW_OVERHEAD_BYTES + sum(spec.row_bytes for spec in specs)
     return ROW_OVERHEAD_BYTES + sum(
-        len(pack_gradient(image)) if spec.codec == "gradient" else spec.row_bytes
+        len(pack_image(image)) if spec.codec == "gradient" else spec.row_bytes
         for spec, image in zip(specs, views.images(), strict=True)
     )
 

@@ -29,11 +29,9 @@ from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.storage import MemoryStore
 
-from ...loader.format.gradient import pack_gradient
-from ...loader.format.layout import ZSTD_LEVEL, ArraySpec, Codec
-from ...loader.format.mask_codec import compress_mask
+from ...loader.format.layout import GRADIENT_CODEC, ZSTD_LEVEL, ArraySpec, Codec
 from ...loader.format.shard import CHECKSUM_BYTES
-from ...loader.format.zarr_codec import GradientCodec
+from ..kernels.encode import compress_mask, pack_image
 from .filesystem import begin_sync, make_parents
 
 SYNC_BYTES = 8 << 20
@@ -98,7 +96,7 @@ class ShardWriter:
     def append(self, chunk: NDArray[Any]) -> None:
         """Append one chunk, given as its decoded array in C order."""
         if self._codec == "gradient":
-            encoded = pack_gradient(chunk)
+            encoded = pack_image(chunk)
         elif self._codec == "zstd":
             encoded = compress_mask(np.ascontiguousarray(chunk).view(np.bool_))
         else:
@@ -150,8 +148,12 @@ def describe_array(spec: ArraySpec, length: int) -> bytes:
     shard_length = max(length, 1)
     metadata["shape"][0] = length
     metadata["chunk_grid"]["configuration"]["chunk_shape"][0] = shard_length
+    shard = metadata["codecs"][0]["configuration"]
     if not spec.row_chunks:
-        metadata["codecs"][0]["configuration"]["chunk_shape"][0] = shard_length
+        shard["chunk_shape"][0] = shard_length
+    if spec.codec == "gradient":
+        # In the place of "bytes"; zarr-python need not know it to write the rest.
+        shard["codecs"][0] = {"name": GRADIENT_CODEC}
     return json.dumps(metadata, indent=2).encode()
 
 
@@ -175,7 +177,6 @@ def _describe_one_row(spec: ArraySpec) -> bytes:
         dtype=spec.dtype,
         shards=(1, *spec.row_shape),
         chunks=(1, *spec.row_shape),
-        serializer=GradientCodec() if spec.codec == "gradient" else "auto",
         compressors=[ZstdCodec(level=ZSTD_LEVEL), checksum] if spec.codec == "zstd" else [checksum],
         fill_value=0,
         dimension_names=spec.dims,

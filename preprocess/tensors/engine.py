@@ -3,28 +3,20 @@
 Engines differ in speed only, so a store does not say which one made it. Whether the fast one really gives the same
 bytes on this machine, with these builds, is looked at before it is used; what fails falls back to Pillow, and
 `Engine.description` says so.
-
-`python -m resizeonce.preprocess.tensors.engine` does that look, which also compiles the loops once for all later runs.
 """
 
-from collections.abc import Callable
+import os
 from dataclasses import dataclass
-from functools import cache, lru_cache, partial
-from typing import TYPE_CHECKING, Literal
+from functools import cache, partial
+from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ...loader.format.compiled import compiled
+from ...loader.format.core import VARIABLE
 from ...loader.format.errors import PreprocessError
-from ...loader.format.gradient import pack_gradient, unpack_gradient
-from ...loader.format.mask_codec import compress_mask
+from ..decode import jpeg
 from ..decode.images import ImageDecoder, OnDamage, decode_image
-from ..decode.segmentation import Bitmap, Rle
-from .transforms import ImagesResizer, MaskFilter, MaskResizer, nearest_positions, resize_images, resize_mask
-
-if TYPE_CHECKING:
-    from .rle import Grid
+from ..kernels.core import CORE
+from . import resample, rle
+from .transforms import ImagesResizer, MaskResizer, resize_images, resize_mask
 
 EngineName = Literal["exact-fast", "pillow"]
 
@@ -54,19 +46,12 @@ def open_engine(name: EngineName) -> Engine:
     """Return an engine, looked at once per process.
 
     Raises:
-        EngineError: the fast engine is asked for, but numba is not installed.
+        EngineError: the fast engine is asked for, but this install has no compiled core.
     """
     if name == "pillow":
         return PILLOW
-    compiled("resizeonce.preprocess.decode.counts_loops")
-    compiled("resizeonce.preprocess.tensors.resample_loops")
-    try:
-        from ..decode import jpeg
-        from . import resample
-    except ImportError as err:
-        raise EngineError(
-            f"the engine exact-fast needs numba ({err}): pip install numba, or give --engine pillow"
-        ) from err
+    if CORE is None:
+        raise EngineError(_explain_no_core())
     fast_resize, fast_jpeg = resample.matches_pillow(), jpeg.matches_pillow()
     slow = [
         reason
@@ -81,7 +66,7 @@ def open_engine(name: EngineName) -> Engine:
         partial(decode_image, fast_jpeg=fast_jpeg),
         partial(decode_image, fast_jpeg=fast_jpeg, accept_damage=True),
         resample.resize_image_twice if fast_resize else resize_images,
-        _resize_mask,
+        partial(rle.resize_mask, CORE),
     )
 
 
@@ -95,51 +80,20 @@ def describe_engine(name: EngineName) -> str:
 
 
 def default_engine() -> EngineName:
-    """Return the fast engine where numba is installed, else Pillow."""
-    from importlib.util import find_spec
-
-    return "exact-fast" if find_spec("numba") else "pillow"
+    """Return the fast engine where there is a compiled core, else Pillow."""
+    return "pillow" if CORE is None else "exact-fast"
 
 
 class EngineError(PreprocessError):
     """Raised when an engine can't be had on this machine."""
 
 
-def _resize_mask(mask: Rle | Bitmap, size: int, mask_filter: MaskFilter) -> NDArray[np.bool_]:
-    """Do what `preprocess.tensors.transforms.resize_mask` does, from the runs."""
-    from . import rle
-
-    if isinstance(mask, Bitmap):
-        return resize_mask(mask, size, mask_filter)
-    if mask_filter == "cover":
-        return rle.cover_runs(mask.runs, mask.height, mask.width, size)
-    return rle.sample_grid(mask.runs, _make_grid(mask.height, mask.width, size, mask_filter))
-
-
-@lru_cache(maxsize=256)
-def _make_grid(
-    height: int, width: int, size: int, mask_filter: Literal["pillow-nearest", "torch-nearest"]
-) -> "Grid":
-    from .rle import make_grid
-
-    rows, columns = (nearest_positions(length, size, mask_filter) for length in (height, width))
-    return make_grid(height, width, rows, columns)
-
-
-def main() -> None:
-    """Compile, compare with Pillow, and say what will be used."""
-    print(f"engine: {open_engine(default_engine()).description}")
-    mask = Rle(4, 3, np.array([5, 4, 3], np.int64))
-    filters: tuple[MaskFilter, ...] = ("pillow-nearest", "cover")
-    resize: Callable[[Rle | Bitmap, int, MaskFilter], NDArray[np.bool_]] = open_engine(
-        default_engine()
-    ).resize_mask
-    for mask_filter in filters:
-        resize(mask, 2, mask_filter)
-    compress_mask(np.zeros((64, 64), np.bool_))
-    pixel = np.zeros((3, 1, 1), np.uint8)
-    unpack_gradient(pack_gradient(pixel), pixel)
-
-
-if __name__ == "__main__":
-    main()
+def _explain_no_core() -> str:
+    """Return why there is no compiled core, and what can be done."""
+    if os.environ.get(VARIABLE) == "off":
+        why = f"{VARIABLE} is off in the environment; unset it"
+    else:
+        why = (
+            "no C compiler was found when it was installed; install one (gcc or clang), then resizeonce again"
+        )
+    return f"the engine exact-fast needs the compiled core, which this install has not: {why}, or give --engine pillow"

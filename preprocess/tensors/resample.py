@@ -9,8 +9,7 @@ The rules are those of Pillow's libImaging/Resample.c for 8-bit channels, which 
    (python-pillow/Pillow pull request 9549), so its bytes differ from those of version 12 there.
 3. An axis that keeps its length is left alone. One weight of exactly 1 gives the same, so it needs no branch here.
 
-What differs is the order of the work (`preprocess.tensors.resample_loops`). This module needs numba; it is imported only where the
-fast engine was asked for.
+What differs is the order of the work (`preprocess/kernels/resample.h`). Without a compiled core, Pillow does it.
 """
 
 from functools import cache
@@ -21,8 +20,8 @@ import PIL
 from numpy.typing import NDArray
 from PIL import Image
 
-from .resample_loops import LANES, Target, resample, weigh_lines
-from .resample_weights import freeze, split_axis
+from ..kernels.core import CORE, Core, Target
+from .resample_weights import make_axis
 
 if TYPE_CHECKING:
     from .transforms import ImageFilter
@@ -31,7 +30,7 @@ VERTICAL_FIRST = int(PIL.__version__.split(".")[0]) >= 13
 """Whether the installed Pillow goes vertically first for some images."""
 
 MAX_WIDTH = 1 << 16
-"""Widest image this module takes; the turned block needs 48 bytes for each column."""
+"""Widest image this module takes; sixteen turned rows need up to 96 bytes for each column."""
 
 MAX_WEIGHTS = 1 << 20
 """Longest table of weights this module makes. Whatever is larger goes to Pillow, which is no slower there."""
@@ -56,12 +55,14 @@ def resize_image(
     """
     _check_image(image)
     result = _check_out(out, size)
-    if _needs_pillow(image, size):
+    if CORE is None or _needs_pillow(image, size):
         result[:] = _resize_with_pillow(image, size, image_filter)
         return result
     if _is_vertical_first(image, size):
-        image = _shrink_height(image, size, image_filter)
-    resample(*_flatten(image), _make_target(image, size, image_filter, result), _no_target())
+        image = _shrink_height(CORE, image, size, image_filter)
+    height, width, _ = image.shape
+    target = _make_target(height, width, size, image_filter, result)
+    CORE.resize(np.ascontiguousarray(image), height, width, (target,))
     return result
 
 
@@ -84,15 +85,16 @@ def resize_image_twice(
     """
     _check_image(image)
     results = [_check_out(out, size) for out, size in zip(outs, sizes, strict=True)]
-    if any(_needs_pillow(image, size) or _is_vertical_first(image, size) for size in sizes):
+    if CORE is None or any(_needs_pillow(image, size) or _is_vertical_first(image, size) for size in sizes):
         for result, size, image_filter in zip(results, sizes, image_filters, strict=True):
             resize_image(image, size, image_filter, result)
     else:
-        targets = (
-            _make_target(image, size, image_filter, result)
+        height, width, _ = image.shape
+        targets = tuple(
+            _make_target(height, width, size, image_filter, result)
             for result, size, image_filter in zip(results, sizes, image_filters, strict=True)
         )
-        resample(*_flatten(image), *targets)
+        CORE.resize(np.ascontiguousarray(image), height, width, targets)
     return results[0], results[1]
 
 
@@ -158,18 +160,15 @@ def _is_vertical_first(image: NDArray[np.uint8], size: int) -> bool:
     return VERTICAL_FIRST and height > size and height - size > 2 * (width - size)
 
 
-def _shrink_height(image: NDArray[np.uint8], size: int, image_filter: "ImageFilter") -> NDArray[np.uint8]:
+def _shrink_height(
+    core: Core, image: NDArray[np.uint8], size: int, image_filter: "ImageFilter"
+) -> NDArray[np.uint8]:
     """Return the vertical pass alone, uint8 [size, W, 3]."""
-    pixels, height, width = _flatten(image)
-    line = 3 * width
-    axis = split_axis(height, size, image_filter)
-    if line < LANES or axis.weights.shape[1] > height:
-        # The kernel reads whole vectors, and windows of an even number of lines: here beyond the end of the last.
-        pixels = np.append(pixels, np.zeros(LANES + line, np.uint8))
-        pixels.setflags(write=False)
-    shrunk = np.empty(size * line + LANES, np.uint8)
-    weigh_lines(pixels, line, *axis, shrunk)
-    return shrunk[: size * line].reshape(size, width, 3)
+    height, width, _ = image.shape
+    shrunk = np.empty((size, width, 3), np.uint8)
+    axis = make_axis(height, size, image_filter)
+    core.resize_lines(np.ascontiguousarray(image), height, 3 * width, size, *axis, shrunk)
+    return shrunk
 
 
 def _resize_with_pillow(
@@ -179,23 +178,8 @@ def _resize_with_pillow(
     return np.asarray(resized).transpose(2, 0, 1)
 
 
-def _flatten(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], int, int]:
-    """Return the pixels in a row, read-only so that numba compiles for one type, and the size."""
-    pixels = np.ascontiguousarray(image).reshape(-1).view()
-    pixels.setflags(write=False)
-    return pixels, image.shape[0], image.shape[1]
-
-
 def _make_target(
-    image: NDArray[np.uint8], size: int, image_filter: "ImageFilter", out: NDArray[np.uint8]
+    height: int, width: int, size: int, image_filter: "ImageFilter", out: NDArray[np.uint8]
 ) -> Target:
-    columns = split_axis(image.shape[1], size, image_filter)
-    rows = split_axis(image.shape[0], size, image_filter)
-    return Target(*columns, *rows, out.reshape(-1))
-
-
-@cache
-def _no_target() -> Target:
-    """Return a target without pixels: resizing to one size and to two is one compiled function."""
-    nothing = freeze(np.zeros(0, np.int64), np.zeros((0, 2), np.int32))
-    return Target(*nothing, *nothing, np.zeros(0, np.uint8))
+    columns, rows = make_axis(width, size, image_filter), make_axis(height, size, image_filter)
+    return Target(size, *columns, *rows, out)

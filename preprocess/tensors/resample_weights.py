@@ -20,17 +20,13 @@ PRECISION_BITS = 22
 """Fractional bits of a weight: 32, less 8 for the pixel and 2 for filters that overshoot."""
 
 
-HIGH_BITS = 12
-"""Bits of a weight's lower half. Its upper half has ten, its sign, and one to overshoot: both fit into 16 bits."""
-
-
 class Axis(NamedTuple):
     """How one side of an image is resized."""
 
     first: NDArray[np.int64]
-    """int64 [size]: the first source pixel of each output pixel; first + taps <= length, or length + 1 if it is odd."""
+    """int64 [size], ascending: the first source pixel of each output pixel; first + taps <= length."""
     weights: NDArray[np.int32]
-    """int32 [size, taps]: weights in units of 2**-22, padded with zeros to the longest, and to an even number."""
+    """int32 [size, taps]: weights in units of 2**-22, padded with zeros to the longest."""
 
 
 @lru_cache(maxsize=256)
@@ -43,9 +39,7 @@ def make_axis(length: int, size: int, image_filter: "ImageFilter") -> Axis:
     [[3.0, 3.0, 1.0, 0.0], [0.0, 1.0, 3.0, 3.0]]
     """
     if length == size:
-        start = np.arange(size).clip(max=max(size - 2, 0))
-        itself = np.arange(size)[:, None] == start[:, None] + np.arange(2)
-        return freeze(start, itself * np.int32(1 << PRECISION_BITS))
+        return _freeze(np.arange(size), np.full((size, 1), 1 << PRECISION_BITS, np.int32))
     support, weigh = _FILTERS[image_filter]
     scale = length / size
     widened = max(scale, 1.0)
@@ -55,9 +49,8 @@ def make_axis(length: int, size: int, image_filter: "ImageFilter") -> Axis:
     first = np.maximum((center - support + 0.5).astype(np.int64), 0)
     stop = np.minimum((center + support + 0.5).astype(np.int64), length)
     taps = int((stop - first).max())
-    taps += taps % 2
     # Near the end a window of full width starts earlier, so that it does not leave the image; weights there are 0.
-    start = np.minimum(first, max(length - taps, 0))
+    start = np.minimum(first, length - taps)
     pixel = start[:, None] + np.arange(taps)
     # Pillow multiplies by the reciprocal: a division would round differently.
     weights = weigh((pixel - center[:, None] + 0.5) * (1.0 / widened))
@@ -65,21 +58,7 @@ def make_axis(length: int, size: int, image_filter: "ImageFilter") -> Axis:
     # Pillow adds them up one by one; numpy's sum would go pairwise.
     weights /= np.add.accumulate(weights, axis=1)[:, -1:]
     fixed = weights * (1 << PRECISION_BITS)
-    return freeze(start, np.where(fixed < 0, fixed - 0.5, fixed + 0.5).astype(np.int32))
-
-
-@lru_cache(maxsize=256)
-def split_axis(length: int, size: int, image_filter: "ImageFilter") -> Axis:
-    """Return `make_axis` with the weights in halves: weight = low + (high << 12), low in 0..4095.
-
-    Weights are int32 [size, taps] again: for each two taps a pair of int16 that are low, then a pair that are high, as
-    vector instructions take them.
-    """
-    first, weights = make_axis(length, size, image_filter)
-    pairs = weights.reshape(size, -1, 1, 2)
-    low, high = pairs & ((1 << HIGH_BITS) - 1), pairs >> HIGH_BITS
-    halves = np.concatenate([low, high], axis=2).astype("<i2")
-    return freeze(first, halves.reshape(size, -1).view("<i4"))
+    return _freeze(start, np.where(fixed < 0, fixed - 0.5, fixed + 0.5).astype(np.int32))
 
 
 def _bilinear(x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -118,7 +97,7 @@ _FILTERS: dict[str, tuple[float, _Weigh]] = {
 """Half width in source pixels, and weight by distance."""
 
 
-def freeze(first: NDArray[np.int64], weights: NDArray[np.int32]) -> Axis:
+def _freeze(first: NDArray[np.int64], weights: NDArray[np.int32]) -> Axis:
     """Return the tables read-only: they are shared by every image of the same size."""
     for table in (first, weights):
         table.setflags(write=False)

@@ -21,9 +21,9 @@ from stores import COMPACT_IMAGES, CONFIGS
 
 from resizeonce.loader import SampleDataset
 from resizeonce.loader.format.layout import TENSORS
-from resizeonce.loader.format.mask_codec import compress_mask
 from resizeonce.loader.format.metadata import read_attributes
 from resizeonce.preprocess.config import load_config
+from resizeonce.preprocess.kernels.encode import compress_mask
 from resizeonce.preprocess.run.convert import Report, RunOptions, convert
 
 

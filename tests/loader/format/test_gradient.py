@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from resizeonce.loader.format.gradient import pack_gradient, unpack_gradient
-from resizeonce.loader.format.zarr_codec import GradientCodec
 from resizeonce.loader.kernels.images import unpack_image as unpack_single
+from resizeonce.loader.zarr_codec import GradientCodec
 from resizeonce.preprocess.verify.packed import unpack_image
 
 Image = NDArray[np.uint8]

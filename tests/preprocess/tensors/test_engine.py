@@ -9,10 +9,11 @@ from stores import CONFIGS, pictures, tree_digest
 from resizeonce.preprocess.config import load_config
 from resizeonce.preprocess.decode.segmentation import Bitmap, Rle
 from resizeonce.preprocess.run.convert import RunOptions, convert
-from resizeonce.preprocess.tensors.engine import PILLOW, default_engine, open_engine
+from resizeonce.preprocess.tensors import engine
+from resizeonce.preprocess.tensors.engine import PILLOW, EngineError, default_engine, open_engine
 from resizeonce.preprocess.tensors.transforms import MaskFilter
 
-pytest.importorskip("numba")
+needs_core = pytest.mark.skipif(engine.CORE is None, reason="this install has no compiled core")
 
 RECIPES = {
     "default": (),
@@ -25,6 +26,7 @@ RECIPES = {
 }
 
 
+@needs_core
 @pytest.mark.parametrize(("recipe", "source"), pairs(RECIPES, reversed(WRITERS)))
 def test_both_engines_write_the_same_bytes(tmp_path: Path, source: str, recipe: str) -> None:
     WRITERS[source](tmp_path / "raw", pictures()[:3])
@@ -34,6 +36,7 @@ def test_both_engines_write_the_same_bytes(tmp_path: Path, source: str, recipe: 
     assert tree_digest(tmp_path / "pillow") == tree_digest(tmp_path / "fast")
 
 
+@needs_core
 def test_a_store_made_by_one_engine_is_complete_for_the_other(tmp_path: Path) -> None:
     WRITERS["coco"](tmp_path / "raw", pictures()[:2])
     config = load_config(CONFIGS / "coco.toml")
@@ -41,12 +44,28 @@ def test_a_store_made_by_one_engine_is_complete_for_the_other(tmp_path: Path) ->
     assert convert(config, tmp_path / "raw", tmp_path / "out", RunOptions(engine="exact-fast")).was_complete
 
 
+@needs_core
 def test_the_fast_engine_is_the_default_and_whole_on_this_machine() -> None:
     assert default_engine() == "exact-fast"
     assert open_engine("exact-fast").description == "exact-fast"
     assert open_engine("pillow") is PILLOW
 
 
+def test_without_a_compiled_core_pillow_is_the_default_and_the_fast_engine_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engine, "CORE", None)
+    monkeypatch.delenv("RESIZEONCE_CORE", raising=False)
+    open_engine.cache_clear()
+    assert default_engine() == "pillow"
+    with pytest.raises(EngineError, match="no C compiler was found"):
+        open_engine("exact-fast")
+    monkeypatch.setenv("RESIZEONCE_CORE", "off")
+    with pytest.raises(EngineError, match="RESIZEONCE_CORE is off"):
+        open_engine("exact-fast")
+
+
+@needs_core
 @pytest.mark.parametrize("mask_filter", ["pillow-nearest", "torch-nearest", "cover"])
 def test_both_engines_resize_runs_and_bitmaps_alike(mask_filter: MaskFilter) -> None:
     rng = np.random.default_rng(0)

@@ -2,8 +2,8 @@
 
    `loader.format.gradient` and `loader.format.mask_codec` say the same in words and in numpy; tests compare the two. */
 
-#ifndef RESIZEONCE_CODECS_H
-#define RESIZEONCE_CODECS_H
+#ifndef RESIZEONCE_ROW_CODECS_H
+#define RESIZEONCE_ROW_CODECS_H
 
 #include <stdint.h>
 

@@ -14,8 +14,9 @@ from zarr.core.buffer import Buffer, NDBuffer
 from zarr.core.common import JSON, parse_named_configuration
 from zarr.registry import register_codec
 
-from .gradient import pack_gradient, unpack_gradient
-from .layout import GRADIENT_CODEC
+from .format.gradient import pack_gradient
+from .format.layout import GRADIENT_CODEC
+from .kernels.images import unpack_image
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class GradientCodec(ArrayBytesCodec):
         _check_chunk(chunk_spec)
         image = np.empty(chunk_spec.shape, np.uint8)
         packed = np.ascontiguousarray(chunk_data.as_numpy_array()).view(np.uint8)
-        unpack_gradient(packed, image[0])
+        unpack_image(packed, image[0])
         return chunk_spec.prototype.nd_buffer.from_numpy_array(image)
 
     async def _encode_single(self, chunk_data: NDBuffer, chunk_spec: ArraySpec) -> Buffer:
