@@ -154,7 +154,8 @@ def test_the_command_ends_in_a_sentence_under_a_limit_that_nothing_fits_in(tmp_p
         check=False,
     )
     assert done.returncode == 1
-    assert done.stderr.startswith("error: memory ran out (")
+    # How far it comes before depends on what the libraries take.
+    assert done.stderr.splitlines()[-1].startswith("error: memory ran out (")
     assert "Traceback" not in done.stderr
 
 
