@@ -7,6 +7,8 @@
 
 #include "row_codecs.h"
 
+enum { SUMMED_BYTES = 1 << 13 }; /* what is added to a checksum at once */
+
 /* An image as it is stored. */
 typedef struct {
     const uint8_t *bytes;
