@@ -150,7 +150,7 @@ def _mask_faults(name: str, values: NDArray[np.float32]) -> Iterator[str]:
     if not len(set_values) or (set_values == 1).all():
         return
     highest = float(set_values.max())
-    if len(np.unique(set_values)) == 1:
+    if len(set(set_values.tolist())) == 1:
         hint = (
             ": scaled by 1/255"
             if abs(highest - 1 / 255) < 1e-4

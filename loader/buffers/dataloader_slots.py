@@ -16,6 +16,7 @@ import fcntl
 import mmap
 import os
 import weakref
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
@@ -27,7 +28,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .huge_pages import HUGE_PAGE, make_pages, map_shared, new_array
+from .huge_pages import HUGE_PAGE, join_pages, make_pages, map_shared, new_array
 from .slots import ArrayLayout
 
 FREE, POSTED, LENT = 0, 1, 2
@@ -36,6 +37,8 @@ NUM_REGIONS = 256
 """Worker processes that may use one dataset at the same time."""
 SLOTS_PER_REGION = 8
 """Batches of one worker that may be under way or held; DataLoader's prefetch_factor is 2 by default."""
+JOIN_PAGES_AT = 16
+"""Times that a slot is claimed before its pages are joined to huge ones: short runs do without, since that takes a while."""
 SLOT_STRIDE = 1 << 33
 """Distance of slots in the sparse file: a larger batch goes torch's way."""
 
@@ -68,6 +71,7 @@ class Mailbox:
         """Of each region, the process that has it and the states of its slots."""
         self._region: tuple[int, int] | None = None
         self._maps: dict[int, NDArray[np.uint8]] = {}
+        self._times_claimed: Counter[int] = Counter()
         self.name = name or (os.getpid(), next(_numbers))
         _mailboxes[self.name] = self
         weakref.finalize(self, os.close, descriptor).atexit = False
@@ -102,6 +106,9 @@ class Mailbox:
                 make_pages(self.memory(slot, slot_bytes))
         except OSError:
             return None
+        self._times_claimed[slot] += 1
+        if self._times_claimed[slot] == JOIN_PAGES_AT:
+            join_pages(self.memory(slot, slot_bytes))
         self._set_state(slot, POSTED)
         return slot
 

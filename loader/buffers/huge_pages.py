@@ -63,14 +63,18 @@ def new_array(memory: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def make_pages(memory: NDArray[np.uint8]) -> None:
-    """Make the pages of shared memory that nothing was written to yet, as large ones if the system can.
+    """Make a page in each huge one of shared memory, before anything is written to it: others are put together around it."""
+    if sys.platform == "linux":
+        memory[::HUGE_PAGE] = 0
 
-    Where it can't, for want of memory in one piece or because it is older, small ones are made when they are reached.
+
+def join_pages(memory: NDArray[np.uint8]) -> None:
+    """Put the pages of shared memory together to huge ones if the system can, whatever is written to them meanwhile.
+
+    Where it can't, for want of memory in one piece or because it is older, they stay small ones. It may take a second.
     """
     if sys.platform != "linux" or memory.size < HUGE_PAGE:
         return
-    # A huge page is put together around a small one.
-    memory[::HUGE_PAGE] = 0
     ctypes.CDLL(None).madvise(
         ctypes.c_void_p(memory.ctypes.data),
         ctypes.c_size_t(memory.size // HUGE_PAGE * HUGE_PAGE),

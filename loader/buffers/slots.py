@@ -9,6 +9,7 @@ import math
 import mmap
 import os
 import tempfile
+import threading
 import weakref
 from collections import deque
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..format.limits import describe_limit
-from .huge_pages import HUGE_PAGE, make_pages, map_shared, new_array
+from .huge_pages import HUGE_PAGE, join_pages, make_pages, map_shared, new_array
 
 MAX_STANDARD = 2
 """Highest descriptor of standard input, output and errors."""
@@ -91,9 +92,18 @@ class Slots:
         raise TypeError("slots can't be copied: copy the BatchLoader")
 
     def make_pages(self) -> None:
-        """Make the pages of shared slots now, before anything is written to them."""
+        """Let shared slots have pages that can be joined, before anything is written to them."""
         if self.descriptor >= 0:
             make_pages(self._memory)
+
+    def join_pages(self) -> threading.Thread:
+        """Have the system put the pages of shared slots together to huge ones, in the thread that is returned."""
+        memory = self._memory if self.descriptor >= 0 else self._memory[:0]
+        thread = threading.Thread(
+            target=join_pages, args=(memory,), name="resizeonce-huge-pages", daemon=True
+        )
+        thread.start()
+        return thread
 
     def slot(self, number: int) -> NDArray[np.uint8]:
         """Return a slot as a new array object, which lives as long as any view of it."""

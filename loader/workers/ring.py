@@ -23,6 +23,10 @@ from .first_batches import FirstBatchesReader, count_first_batches
 from .launch import Worker, end_workers, start_workers
 from .worker import Failure, Filled, Setup, Task, fill_slot
 
+JOIN_PAGES_AFTER = 64
+"""Batches: a third more a second come out of huge pages, but making them takes up to a second of a processor, which the first
+batches of a process need for themselves."""
+
 MAX_LENT = 2
 """Batches of the ring that the trainer may hold at once: the one it works on, and the next while it is handed over."""
 
@@ -66,7 +70,10 @@ class Ring:
         # The epoch of which batches are filled already, while none is under way.
         self._coming: EpochPlan | None = None
         self._early: FirstBatchesReader | None = None
+        # Processes take a while to start; threads are there at once.
+        self._reads_early = num_workers > 0 and mode == "process"
         self._is_new = True
+        self._num_filled = 0
         self._pin_memory = pin_memory
         self.is_closed = False
         self._start_workers = partial(start_workers, num_workers, mode, setup, self._slots)
@@ -88,6 +95,9 @@ class Ring:
             # A list gives the batch away: a name would hold it until the next one.
             ready = [self._finish()]
             self._start()
+            self._num_filled += 1
+            if self._num_filled == JOIN_PAGES_AFTER and not self._pin_memory:
+                self._slots.join_pages()
             if not left:
                 # Nobody may ask for more than there is.
                 self._coming = self._after(plan)
@@ -116,14 +126,14 @@ class Ring:
         self._is_new = False
         self._workers = self._start_workers()
         tasks = self._all_tasks(plan)
-        if self._workers:
+        if self._reads_early:
             first = list(islice(tasks, min(count_first_batches(self._setup), len(plan))))
             self._early = FirstBatchesReader(self._setup, first)
             tasks = chain(first, tasks)
-        # Here, while workers start: when they read, free memory is no longer in one piece.
         self._slots.make_pages()
         if self._pin_memory:
-            # After that: pages that are pinned stay as they are.
+            # Before that: pages that are pinned stay as they are.
+            self._slots.join_pages().join()
             new_event = pin(self._slots)
             self._copies = None if new_event is None else Copies(new_event)
         return tasks

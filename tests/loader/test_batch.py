@@ -225,6 +225,17 @@ def test_what_needs_only_numpy_does_not_wait_for_torch() -> None:
     assert not {name.partition(".")[0] for name in found.stdout.split()} & {"torch", "numba", "fsspec"}
 
 
+def test_a_first_batch_loads_nothing_that_takes_longer_than_the_batch(store: Path) -> None:
+    # `np.unique` and its kin load numpy.ma, in a tenth of a second.
+    command = (
+        "import sys; from resizeonce.loader import BatchLoader, BatchOptions, check_batch; "
+        f"loader = BatchLoader({str(store)!r}, 2, 1, options=BatchOptions(mode='thread')); "
+        "check_batch(next(iter(loader))); loader.close(); print(*sorted(sys.modules))"
+    )
+    found = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
+    assert not set(found.stdout.split()) & {"numpy.ma", "zarr", "numcodecs", "PIL"}
+
+
 def test_reading_a_batch_imports_no_zarr(store: Path) -> None:
     command = f"import sys, resizeonce.loader as loader; loader.SampleDataset({str(store)!r})[0]; print(*sorted(sys.modules))"
     found = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 import pytest
 
-from resizeonce.loader.buffers.huge_pages import HUGE_PAGE, make_pages, map_shared, new_array
+from resizeonce.loader.buffers.huge_pages import HUGE_PAGE, join_pages, make_pages, map_shared, new_array
 from resizeonce.loader.buffers.slots import ArrayLayout, Pool, Slots
 
 LAYOUT = {"image": ((4, 3, 5, 5), "uint8"), "mask": ((4, 7, 9), "float32")}
@@ -52,12 +52,34 @@ def test_another_process_sees_what_is_written_at_an_offset_and_both_are_aligned(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux alone has huge pages on request")
+def test_pages_that_are_joined_keep_what_was_written_to_them_and_is_being_written() -> None:
+    slots = Slots(3, 4 << 20)
+    slots.make_pages()
+    memory = slots.slot(0)
+    memory[:] = np.arange(memory.size) % 251
+    thread = slots.join_pages()
+    written = 0
+    while thread.is_alive() or not written:
+        memory[written % 4096 :: 4096] = 255
+        written += 1
+    expected = np.arange(memory.size) % 251
+    for offset in range(min(written, 4096)):
+        expected[offset::4096] = 255
+    assert np.array_equal(memory, expected)
+    slots.close()
+    # Of a file that is closed, and of memory of this process, there is nothing to join.
+    slots.join_pages().join()
+    Slots(1, 4096, shared=False).join_pages().join()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone has huge pages on request")
 def test_memory_whose_pages_were_made_is_empty_also_after_its_file_is_closed() -> None:
     descriptor = os.memfd_create("test")
     os.ftruncate(descriptor, 3 * HUGE_PAGE)
     memory = map_shared(descriptor, 3 * HUGE_PAGE)
     os.close(descriptor)
     make_pages(memory)
+    join_pages(memory)
     assert not memory.any()
 
 
