@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from .fill import SampleError
     from .format.errors import StoreError
     from .order.index import SampleIndex
-    from .order.mixture import OrderOptions, draw_expression
+    from .order.mixture import OrderOptions
+    from .order.picks import draw_expression
     from .order.plan import Batching, Order, Ranks
     from .order.shuffle import Shuffle
     from .order.subset import KeySet, Subset
@@ -69,7 +70,7 @@ _MODULES = {
     "Subset": "order.subset",
     "check_batch": "check",
     "collate": "batch",
-    "draw_expression": "order.mixture",
+    "draw_expression": "order.picks",
     "to_device": "compact",
 }
 

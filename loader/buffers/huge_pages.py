@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 HUGE_PAGE = 1 << 21
 """Bytes of a huge page, on x86 and on ARM with small pages of 4 KiB. Others get small ones."""
 
+_MADV_HUGEPAGE = 14
 _MADV_COLLAPSE = 25
 _MAP_FIXED = 0x10
 _MAP_NORESERVE = 0x4000
@@ -69,14 +70,14 @@ def make_pages(memory: NDArray[np.uint8]) -> None:
 
 
 def join_pages(memory: NDArray[np.uint8]) -> None:
-    """Put the pages of shared memory together to huge ones if the system can, whatever is written to them meanwhile.
+    """Put pages together to huge ones if the system can, whatever is written to them meanwhile.
 
     Where it can't, for want of memory in one piece or because it is older, they stay small ones. It may take a second.
     """
-    if sys.platform != "linux" or memory.size < HUGE_PAGE:
-        return
-    ctypes.CDLL(None).madvise(
-        ctypes.c_void_p(memory.ctypes.data),
-        ctypes.c_size_t(memory.size // HUGE_PAGE * HUGE_PAGE),
-        ctypes.c_int(_MADV_COLLAPSE),
-    )
+    start = -memory.ctypes.data % HUGE_PAGE
+    size = (memory.size - start) // HUGE_PAGE * HUGE_PAGE
+    if sys.platform == "linux" and size > 0:
+        for advice in (_MADV_HUGEPAGE, _MADV_COLLAPSE):
+            ctypes.CDLL(None).madvise(
+                ctypes.c_void_p(memory.ctypes.data + start), ctypes.c_size_t(size), ctypes.c_int(advice)
+            )

@@ -8,12 +8,10 @@ import fcntl
 import math
 import mmap
 import os
-import tempfile
 import threading
 import weakref
 from collections import deque
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +23,10 @@ from .huge_pages import HUGE_PAGE, join_pages, make_pages, map_shared, new_array
 
 MAX_STANDARD = 2
 """Highest descriptor of standard input, output and errors."""
+
+JOIN_PAGES_AFTER = 64
+"""Batches: a third more a second come out of huge pages, but making them takes up to a second of a processor, which the first
+batches of a process need for themselves."""
 
 ALIGNMENT = 4096
 """Arrays in a slot begin at pages."""
@@ -81,10 +83,6 @@ class Slots:
             self._memory = map_shared(self.descriptor, size)
         else:
             private = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-            if hasattr(mmap, "MADV_HUGEPAGE"):
-                # A kernel without huge pages refuses: the small ones will do.
-                with suppress(OSError):
-                    private.madvise(mmap.MADV_HUGEPAGE)
             self._memory = np.frombuffer(private, np.uint8)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -97,10 +95,9 @@ class Slots:
             make_pages(self._memory)
 
     def join_pages(self) -> threading.Thread:
-        """Have the system put the pages of shared slots together to huge ones, in the thread that is returned."""
-        memory = self._memory if self.descriptor >= 0 else self._memory[:0]
+        """Have the system put pages together to huge ones, in the thread that is returned; see `JOIN_PAGES_AFTER`."""
         thread = threading.Thread(
-            target=join_pages, args=(memory,), name="resizeonce-huge-pages", daemon=True
+            target=join_pages, args=(self._memory,), name="resizeonce-huge-pages", daemon=True
         )
         thread.start()
         return thread
@@ -136,6 +133,7 @@ class Pool:
 
     def __init__(self, num_slots: int) -> None:
         self._num_slots = num_slots
+        self._num_taken = 0
         self._current = Slots(0, 0, shared=False), deque[int]()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -153,6 +151,9 @@ class Pool:
             number = free.popleft()
         except IndexError:
             return None
+        self._num_taken += 1
+        if self._num_taken == JOIN_PAGES_AFTER:
+            slots.join_pages()
         slot = slots.slot(number)
         weakref.finalize(slot, free.append, number).atexit = False
         return slot
@@ -162,7 +163,10 @@ def unnamed_file() -> int:
     """Return the descriptor of a new, empty file without a name: it goes with the last process that has it open."""
     if hasattr(os, "memfd_create"):
         return above_standard(os.memfd_create("resizeonce"))
-    with tempfile.TemporaryFile() as file:
+    # Loaded where it is needed: with all that it loads it takes as long as the rest of this module.
+    from tempfile import TemporaryFile
+
+    with TemporaryFile() as file:
         return above_standard(os.dup(file.fileno()))
 
 

@@ -44,13 +44,14 @@ static void make_crc_tables(void)
     for (int k = 1; k < 8; k++)
         for (int byte = 0; byte < 256; byte++)
             CRC_TABLE[k][byte] = CRC_TABLE[k - 1][byte] >> 8 ^ CRC_TABLE[0][CRC_TABLE[k - 1][byte] & 255];
-    for (int k = 0; k < 4; k++)
-        for (uint32_t byte = 0; byte < 256; byte++) {
-            uint32_t crc = byte << 8 * k;
-            for (int zeros = 0; zeros < STRETCH; zeros++)
-                crc = crc >> 8 ^ CRC_TABLE[0][crc & 255];
-            CRC_SHIFT[k][byte] = crc;
-        }
+    /* Of one bit each, then of all: a remainder is the sum of what its bits leave. */
+    for (int bit = 0; bit < 32; bit++) {
+        uint32_t crc = (uint32_t)1 << bit;
+        for (int zeros = 0; zeros < STRETCH; zeros++)
+            crc = crc >> 8 ^ CRC_TABLE[0][crc & 255];
+        for (int byte = 0; byte < 256; byte++)
+            CRC_SHIFT[bit / 8][byte] ^= byte >> bit % 8 & 1 ? crc : 0;
+    }
 }
 
 static inline uint32_t shift_crc(uint32_t crc)

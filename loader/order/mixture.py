@@ -15,10 +15,8 @@ from numpy.typing import NDArray
 from ..format.layout import TENSORS
 from .index import SampleIndex
 from .interleave import Interleaving
+from .picks import IMAGE, SHUFFLE, Picks
 from .shuffle import Shuffle, hash_words
-
-_SHUFFLE, _IMAGE, _EXPRESSION = 1, 2, 3
-"""What a hash is for, so that equal numbers give unrelated draws."""
 
 _STRETCH = 4096
 """Positions computed at a time: a batch alone would cost nearly as much."""
@@ -49,37 +47,6 @@ class OrderOptions:
             "epoch_samples": self.epoch_samples,
             "batches_of": self.batches_of,
         }
-
-
-@dataclass(frozen=True, slots=True)
-class Picks:
-    """Which samples stand at some positions: three int64 [N]."""
-
-    store: NDArray[np.int64]
-    """Number of the store in the mixture."""
-    sample: NDArray[np.int64]
-    """Number of the sample in its store."""
-    lap: NDArray[np.int64]
-    """How often its store had been gone through before; without weights that is the epoch."""
-
-    def __len__(self) -> int:
-        return len(self.store)
-
-    @classmethod
-    def join(cls, picks: Sequence["Picks"]) -> "Picks":
-        """Return some picks as one."""
-        return cls(*(np.concatenate([getattr(one, name) for one in picks]) for name in cls.__slots__))
-
-
-def draw_expression(seed: int, lap: int, sample: int, count: int) -> int:
-    """Return which of `count` phrases of a sample to take in a lap: 0..count - 1.
-
-    Raises:
-        ValueError: there is none.
-    """
-    if count < 1:
-        raise ValueError(f"sample {sample} has no expressions to draw from")
-    return hash_words(_EXPRESSION, seed, lap, sample) * count >> 64
 
 
 class Mixture:
@@ -121,7 +88,7 @@ class Mixture:
 
     def _samples(self, store: int, lap: int, units: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the samples of a lap's units, int64 [N]."""
-        return self.indexes[store].samples(units, hash_words(_IMAGE, self.options.seed, store, lap))
+        return self.indexes[store].samples(units, hash_words(IMAGE, self.options.seed, store, lap))
 
     def _stretch(self, lane: int, epoch: int, number: int) -> NDArray[np.int64]:
         """Return store, unit and lap at each position of a stretch: int64 [3, N]. The last one asked for is kept."""
@@ -154,7 +121,7 @@ class Mixture:
         for lap in sorted(set(laps.tolist())):
             here = laps == lap
             units[here] = shuffle.place(
-                places[here], size, hash_words(_SHUFFLE, self.options.seed, store, lap)
+                places[here], size, hash_words(SHUFFLE, self.options.seed, store, lap)
             )
         return units
 

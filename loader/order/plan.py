@@ -15,7 +15,8 @@ from typing import Any, Literal
 from ..format.errors import StoreError
 from .index import SampleIndex
 from .interleave import Interleaving
-from .mixture import Mixture, OrderOptions, Picks
+from .mixture import Mixture, OrderOptions
+from .picks import Picks
 
 STATE_VERSION = 1
 

@@ -14,7 +14,7 @@ import torch
 
 from ..batch import Batch
 from ..buffers.device_copies import Copies, Event
-from ..buffers.slots import Slots
+from ..buffers.slots import JOIN_PAGES_AFTER, Slots
 from ..compact import CompactBatch
 from ..fill import BatchRows, SampleError
 from ..order.plan import EpochPlan
@@ -22,10 +22,6 @@ from .damage import SkippedSamples
 from .first_batches import FirstBatchesReader, count_first_batches
 from .launch import Worker, end_workers, start_workers
 from .worker import Failure, Filled, Setup, Task, fill_slot
-
-JOIN_PAGES_AFTER = 64
-"""Batches: a third more a second come out of huge pages, but making them takes up to a second of a processor, which the first
-batches of a process need for themselves."""
 
 MAX_LENT = 2
 """Batches of the ring that the trainer may hold at once: the one it works on, and the next while it is handed over."""

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ..buffers.slots import ArrayLayout, Slots
 from ..fill import BatchRows, SampleError
-from ..order.mixture import Picks, draw_expression
+from ..order.picks import Picks, draw_expression
 from ..store import Store
 from .channel import Channel, SocketChannel
 from .damage import fill_readable

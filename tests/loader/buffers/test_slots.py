@@ -52,8 +52,9 @@ def test_another_process_sees_what_is_written_at_an_offset_and_both_are_aligned(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux alone has huge pages on request")
-def test_pages_that_are_joined_keep_what_was_written_to_them_and_is_being_written() -> None:
-    slots = Slots(3, 4 << 20)
+@pytest.mark.parametrize("shared", [True, False])
+def test_pages_that_are_joined_keep_what_was_written_to_them_and_is_being_written(shared: bool) -> None:
+    slots = Slots(3, 4 << 20, shared=shared)
     slots.make_pages()
     memory = slots.slot(0)
     memory[:] = np.arange(memory.size) % 251
@@ -67,9 +68,8 @@ def test_pages_that_are_joined_keep_what_was_written_to_them_and_is_being_writte
         expected[offset::4096] = 255
     assert np.array_equal(memory, expected)
     slots.close()
-    # Of a file that is closed, and of memory of this process, there is nothing to join.
     slots.join_pages().join()
-    Slots(1, 4096, shared=False).join_pages().join()
+    assert np.array_equal(memory, expected)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux alone has huge pages on request")

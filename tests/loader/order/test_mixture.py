@@ -8,7 +8,8 @@ from fakes import fake_store, plain_store
 
 from resizeonce.loader.order.index import SampleIndex
 from resizeonce.loader.order.interleave import Interleaving
-from resizeonce.loader.order.mixture import Mixture, OrderOptions, Picks, draw_expression
+from resizeonce.loader.order.mixture import Mixture, OrderOptions
+from resizeonce.loader.order.picks import Picks, draw_expression
 from resizeonce.loader.order.shuffle import Shuffle
 
 

@@ -15,7 +15,8 @@ from torch.utils.data import ConcatDataset, DataLoader
 from resizeonce.loader import SampleDataset, Store, collate
 from resizeonce.loader.format.errors import StoreError
 from resizeonce.loader.order.index import SampleIndex
-from resizeonce.loader.order.mixture import OrderOptions, Picks
+from resizeonce.loader.order.mixture import OrderOptions
+from resizeonce.loader.order.picks import Picks
 from resizeonce.loader.order.plan import Batching, EpochPlan, Order, Ranks
 from resizeonce.loader.order.shuffle import Shuffle
 from resizeonce.loader.order.subset import Subset

@@ -14,7 +14,7 @@ from worker_processes import children
 
 from resizeonce.loader import BatchLoader, CacheOptions, Order, OrderOptions, SampleIndex, Store
 from resizeonce.loader.buffers.slots import Slots
-from resizeonce.loader.order.mixture import Picks
+from resizeonce.loader.order.picks import Picks
 from resizeonce.loader.part import Part
 from resizeonce.loader.workers import first_batches
 from resizeonce.loader.workers.batch_loader import BatchOptions, make_setup

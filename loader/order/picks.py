@@ -1,0 +1,43 @@
+"""Which samples a batch is of. A module of its own: processes that fill batches load no more of an order."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .shuffle import hash_words
+
+SHUFFLE, IMAGE, EXPRESSION = 1, 2, 3
+"""What a hash is for, so that equal numbers give unrelated draws."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picks:
+    """Which samples stand at some positions: three int64 [N]."""
+
+    store: NDArray[np.int64]
+    """Number of the store in the mixture."""
+    sample: NDArray[np.int64]
+    """Number of the sample in its store."""
+    lap: NDArray[np.int64]
+    """How often its store had been gone through before; without weights that is the epoch."""
+
+    def __len__(self) -> int:
+        return len(self.store)
+
+    @classmethod
+    def join(cls, picks: Sequence["Picks"]) -> "Picks":
+        """Return some picks as one."""
+        return cls(*(np.concatenate([getattr(one, name) for one in picks]) for name in cls.__slots__))
+
+
+def draw_expression(seed: int, lap: int, sample: int, count: int) -> int:
+    """Return which of `count` phrases of a sample to take in a lap: 0..count - 1.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if count < 1:
+        raise ValueError(f"sample {sample} has no expressions to draw from")
+    return hash_words(EXPRESSION, seed, lap, sample) * count >> 64
