@@ -3,6 +3,7 @@
 import os
 import sys
 
+from ..loader.format.errors import PreprocessError
 from .shortage import ADVICE, is_shortage
 from .signals import exit_code, raise_on_termination
 
@@ -16,6 +17,10 @@ def run() -> None:
         main(prog_name="resizeonce")
     except KeyboardInterrupt as err:
         sys.exit(exit_code(err))
+    except PreprocessError as err:
+        # Commands report their own: this is RESIZEONCE_CORE, met where a module loads its core.
+        print(f"error: {err}", file=sys.stderr)
+        sys.exit(2)
     except (MemoryError, OSError, RuntimeError, ImportError) as err:
         if not is_shortage(err):
             raise

@@ -241,10 +241,7 @@ def info_command(store: str | None, of_environment: bool, as_json: bool) -> None
     if (store is None) != of_environment:
         raise ConfigError("give a store, or --environment")
     if store is None:
-        try:
-            found = environment()
-        except ValueError as err:
-            raise ConfigError(str(err)) from err
+        found = environment()
         click.echo(json.dumps(found, indent=1) if as_json else "\n".join(environment_lines(found)))
         return
     with root_folder(store) as root:

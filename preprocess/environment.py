@@ -24,11 +24,7 @@ _CPU_INFO = Path("/proc/cpuinfo")
 
 
 def environment() -> dict[str, Any]:
-    """Return which compiled cores are in use, the versions of libraries, and the processor.
-
-    Raises:
-        ValueError: `RESIZEONCE_CORE` names what this processor has not.
-    """
+    """Return which compiled cores are in use, the versions of libraries, and the processor."""
     versions = library_versions() | {name: version(name) for name in ("simplejpeg", "torch")}
     versions["libjpeg-turbo"] = features.version("libjpeg_turbo") or "none: Pillow has another libjpeg"
     return {name: _describe_core(*where) for name, where in _CORES.items()} | {

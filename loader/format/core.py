@@ -4,6 +4,8 @@ import os
 from importlib import import_module
 from typing import Any
 
+from .errors import PreprocessError
+
 VARIABLE = "RESIZEONCE_CORE"
 """Set to "off", no compiled core is used; to "plain", "avx2" or "avx512", no more than those instructions are."""
 
@@ -12,7 +14,7 @@ def load_core(package: str) -> Any:
     """Return the compiled core of a package; None where its install had no compiler, or where `RESIZEONCE_CORE` is "off".
 
     Raises:
-        ValueError: `RESIZEONCE_CORE` names what this processor has not.
+        PreprocessError: `RESIZEONCE_CORE` names what this processor has not.
     """
     level = os.environ.get(VARIABLE)
     if level == "off":
@@ -25,7 +27,7 @@ def load_core(package: str) -> Any:
         try:
             core.use(level)
         except ValueError as err:
-            raise ValueError(f"{VARIABLE}: {err}") from None
+            raise PreprocessError(f'{VARIABLE} may be "off", "plain", "avx2" or "avx512": {err}') from None
     return core
 
 

@@ -5,13 +5,13 @@ bytes on this machine, with these builds, is looked at before it is used; what f
 `Engine.description` says so.
 """
 
-import os
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Literal
 
-from ...loader.format.core import VARIABLE
+from ...loader.format.core import why_missing
 from ...loader.format.errors import PreprocessError
+from .. import kernels
 from ..decode import jpeg
 from ..decode.images import ImageDecoder, OnDamage, decode_image
 from ..kernels.core import CORE
@@ -51,7 +51,10 @@ def open_engine(name: EngineName) -> Engine:
     if name == "pillow":
         return PILLOW
     if CORE is None:
-        raise EngineError(_explain_no_core())
+        raise EngineError(
+            "the engine exact-fast needs the compiled core, which this install has not: "
+            f"{why_missing(kernels.__name__)}, or give --engine pillow"
+        )
     fast_resize, fast_jpeg = resample.matches_pillow(), jpeg.matches_pillow()
     slow = [
         reason
@@ -86,14 +89,3 @@ def default_engine() -> EngineName:
 
 class EngineError(PreprocessError):
     """Raised when an engine can't be had on this machine."""
-
-
-def _explain_no_core() -> str:
-    """Return why there is no compiled core, and what can be done."""
-    if os.environ.get(VARIABLE) == "off":
-        why = f"{VARIABLE} is off in the environment; unset it"
-    else:
-        why = (
-            "no C compiler was found when it was installed; install one (gcc or clang), then resizeonce again"
-        )
-    return f"the engine exact-fast needs the compiled core, which this install has not: {why}, or give --engine pillow"

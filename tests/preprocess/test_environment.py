@@ -1,6 +1,8 @@
 """What `resizeonce info --environment` says of the compiled cores, and of what else decides bytes and speed."""
 
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from importlib import import_module
@@ -75,13 +77,21 @@ def test_it_says_why_a_core_that_is_there_cant_be_loaded(monkeypatch: pytest.Mon
     assert "it can't be loaded (resizeonce.loader.kernels._core: undefined symbol)" in run()
 
 
-def test_a_level_that_there_is_not_gives_exit_code_2(monkeypatch: pytest.MonkeyPatch) -> None:
-    if core.load_core("resizeonce.loader.kernels") is None:
-        pytest.skip("no compiled core")
-    monkeypatch.setenv("RESIZEONCE_CORE", "avx3")
-    result = CliRunner().invoke(main, ["info", "--environment"])
-    assert result.exit_code == 2
-    assert "RESIZEONCE_CORE: 'avx3' is no level of instructions that this processor has" in result.output
+@pytest.mark.usefixtures("levels")
+def test_a_level_that_there_is_not_gives_exit_code_2_and_no_traceback() -> None:
+    """In a process of its own: the cores are loaded with the command's modules."""
+    done = subprocess.run(
+        [sys.executable, "-m", "resizeonce.preprocess", "info", "--environment"],
+        env=os.environ | {"RESIZEONCE_CORE": "avx3"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr == (
+        'error: RESIZEONCE_CORE may be "off", "plain", "avx2" or "avx512": '
+        "'avx3' is no level of instructions that this processor has\n"
+    )
 
 
 def test_it_says_the_versions_and_the_processor() -> None:

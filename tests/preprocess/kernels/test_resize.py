@@ -8,28 +8,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from levels import at_level, levels_of
 from numpy.typing import NDArray
 from PIL import Image
 
-from resizeonce.preprocess.kernels import core
-from resizeonce.preprocess.kernels.core import Core, Target
+from resizeonce.preprocess.kernels.core import CORE, Core, Target
 from resizeonce.preprocess.tensors.resample_weights import make_axis
-
-pytestmark = pytest.mark.skipif(core.CORE is None, reason="this install has no compiled core")
 
 WEIGHT_LIMIT = (1 << 23) - (1 << 16)
 
 
-@pytest.fixture(params=["plain", "avx2", "avx512"])
+@pytest.fixture(params=levels_of(CORE))
 def loops(request: pytest.FixtureRequest) -> Iterator[Core]:
-    assert core.CORE is not None
-    before = core.CORE.level()
-    try:
-        core.CORE.use(request.param)
-    except ValueError:
-        pytest.skip(f"this processor has no {request.param}")
-    yield core.CORE
-    core.CORE.use(before)
+    with at_level(CORE, request.param) as core:
+        yield core
 
 
 class Fenced:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from levels import at_level, levels_of
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -14,7 +15,6 @@ from resizeonce.preprocess.tensors import resample
 from resizeonce.preprocess.tensors.resample import matches_pillow, resize_image, resize_image_twice
 from resizeonce.preprocess.tensors.resample_weights import make_axis
 
-LEVELS = ("plain", "avx2", "avx512")
 FILTERS = ("bilinear", "bicubic", "lanczos")
 SIDES = st.integers(1, 20) | st.integers(1, 400)
 
@@ -24,17 +24,10 @@ def resize_with_pillow(image: NDArray[np.uint8], size: int, name: str) -> NDArra
     return np.asarray(resized).transpose(2, 0, 1)
 
 
-@pytest.fixture(params=LEVELS)
-def level(request: pytest.FixtureRequest) -> Iterator[str]:
-    if CORE is None:
-        pytest.skip("this install has no compiled core")
-    before = CORE.level()
-    try:
-        CORE.use(request.param)
-    except ValueError:
-        pytest.skip(f"this processor has no {request.param}")
-    yield request.param
-    CORE.use(before)
+@pytest.fixture(params=levels_of(CORE))
+def level(request: pytest.FixtureRequest) -> Iterator[None]:
+    with at_level(CORE, request.param):
+        yield
 
 
 def draw(height: int, width: int, content: str, seed: int = 0) -> NDArray[np.uint8]:
