@@ -80,16 +80,11 @@ class MappedArray:
         """Whether rows are views of the file; others are decoded."""
         return self._spec.codec == "raw"
 
-    def row(self, number: int, room: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Return one row: a read-only view where rows are raw, else decoded.
-
-        Args:
-            number: of the row.
-            room: to decode into, of the row's shape and dtype, in C order; None for a new array.
-        """
+    def row(self, number: int) -> NDArray[Any]:
+        """Return one row: a read-only view where rows are raw, else decoded."""
         if self.is_raw:
             return self._chunk(number).view(self._dtype).reshape(self._spec.row_shape)
-        row = np.empty(self._spec.row_shape, self._dtype) if room is None else room
+        row = np.empty(self._spec.row_shape, self._dtype)
         if self._spec.codec == "zstd":
             self._decompress(number, row)
             return row
@@ -101,7 +96,7 @@ class MappedArray:
 
     def _decompress(self, number: int, out: NDArray[Any]) -> None:
         chunk = self._chunk(number)
-        # The decoder leaves the rest of a larger `out` as it was, which may be an earlier batch.
+        # The decoder leaves the rest of a larger `out` as it was, which is whatever the memory held.
         if (found := _content_bytes(chunk)) != out.nbytes:
             raise self.damage(number, f"it holds {found} bytes, expected {out.nbytes}")
         try:
@@ -136,12 +131,9 @@ class MappedArray:
             )
 
     def _chunk(self, number: int) -> NDArray[np.uint8]:
-        self._check(number)
-        return self._chunk_and_checksum(number)[0]
-
-    def _check(self, number: int) -> None:
         if self._check_rows and not self.check(number):
             raise self.damage(number)
+        return self._chunk_and_checksum(number)[0]
 
     def _chunk_and_checksum(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         start, size = int(self._offsets[number]), int(self._sizes[number])

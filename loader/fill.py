@@ -17,7 +17,6 @@ from .format.errors import DamageError, StoreError
 from .format.layout import TENSOR_PATHS, TENSORS
 from .kernels.batch_kernels import Form, Rows, batch_kernels
 from .kernels.core import DAMAGED, DONE, LEFT
-from .kernels.decode_buffers import DECODE_BUFFERS
 from .open_parts import OpenParts
 from .part import Part
 
@@ -291,8 +290,7 @@ def _fill_tensor(tensor: str, parts: Sequence[Part], numbers: Sequence[int], out
         if state == DAMAGED:
             raise array.damage(number)
         if state == LEFT:
-            decoded = None if array.is_raw else DECODE_BUFFERS.of(shape, tensor, stored)
-            kernel.finish_row(array.row(number, decoded), room)
+            kernel.finish_row(array.row(number), room)
 
 
 def _rows(arrays: Sequence[MappedArray], numbers: Sequence[int], is_checked: bool) -> Rows:

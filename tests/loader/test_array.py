@@ -112,12 +112,9 @@ def test_a_changed_byte_of_a_row_is_found(raw: Path, byte: int) -> None:
         array.row(1)
 
 
-def test_compressed_rows_are_decoded_into_the_callers_array(packed: Path) -> None:
-    array = MappedArray(packed, PACKED, 3)
-    out = np.ones((64, 64), np.bool_)
-    assert array.row(1, out) is out
-    assert np.array_equal(out, np.arange(64 * 64, 2 * 64 * 64).reshape(64, 64) % 7 == 0)
-    assert np.array_equal(array.row(1), out)
+def test_compressed_rows_are_decoded(packed: Path) -> None:
+    row = MappedArray(packed, PACKED, 3).row(1)
+    assert np.array_equal(row, np.arange(64 * 64, 2 * 64 * 64).reshape(64, 64) % 7 == 0)
 
 
 def test_a_damaged_compressed_row_is_an_error_and_not_a_crash(packed: Path) -> None:
