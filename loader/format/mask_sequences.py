@@ -16,9 +16,6 @@ BLOCK = 1 << 17
 SHORTEST = 6
 """Pixels that are worth a copy: a sequence takes about three bytes. The format takes three pixels."""
 
-HEADER_BYTES = 10
-"""The magic number, what the header holds, perhaps a window, and the size in four bytes."""
-
 WINDOW = 1 << 23
 """Pixels within which a decoder must be able to look back: no more than the format lets every decoder refuse."""
 
