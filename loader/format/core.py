@@ -9,6 +9,9 @@ from .errors import PreprocessError
 VARIABLE = "RESIZEONCE_CORE"
 """Set to "off", no compiled core is used; to "plain", "avx2" or "avx512", no more than those instructions are."""
 
+# pip keeps what it built without a compiler, and would take that again.
+_ANEW = "resizeonce anew: pip install --force-reinstall --no-deps --no-cache-dir"
+
 
 def load_core(package: str) -> Any:
     """Return the compiled core of a package; None where its install had no compiler, or where `RESIZEONCE_CORE` is "off".
@@ -38,7 +41,7 @@ def why_missing(package: str) -> str:
     try:
         import_module(f"{package}._core")
     except ModuleNotFoundError:
-        return "the install had no working C compiler; install one, such as gcc, then resizeonce anew"
+        return f"the install had no working C compiler; install one, such as gcc, then {_ANEW}"
     except ImportError as err:
-        return f"it can't be loaded ({err}); install resizeonce anew"
+        return f"it can't be loaded ({err}); install {_ANEW}"
     raise AssertionError("there is a core")

@@ -64,7 +64,8 @@ def test_it_says_what_an_install_without_a_compiler_lacks(monkeypatch: pytest.Mo
     found = json.loads(run("--json"))
     for name in NAMES:
         assert found[name].endswith(
-            "the install had no working C compiler; install one, such as gcc, then resizeonce anew"
+            "the install had no working C compiler; install one, such as gcc, then resizeonce anew: "
+            "pip install --force-reinstall --no-deps --no-cache-dir"
         )
 
 
