@@ -545,7 +545,7 @@ static int prepare(PyObject *module)
     make_steps(OF_STEPS, &OFFSETS);
     make_crc_tables();
     make_packing_tables();
-    LEVELS = make_divisor(255);
+    BY_255 = make_divisor(255);
     level = best_level();
     return 0;
 }

@@ -20,9 +20,9 @@ class Core(Protocol):
 
     Stored rows are given by the files that they lie in, uint8 [N] each, and by their places there, int64 [B, 2]: offset, and
     bytes with the four of the CRC-32C that follows them. It is computed in the pass that reads a row, and compared where
-    `is_checked`. All arrays are in C order. Shapes are looked at, and `ValueError` is raised before anything is written where one
-    does not fit. Other threads of Python run meanwhile. What becomes of each row is returned, `bytes` [B]; of one that is not
-    `DONE`, anything may be written.
+    `is_checked`. All arrays are in C order. Sizes are looked at, and `ValueError` is raised before anything is written where one
+    does not fit; dtypes are not. Other threads of Python run meanwhile. What becomes of each row is returned, `bytes` [B]; of
+    one that is not `DONE`, anything may be written.
     """
 
     def copy_rows(
@@ -54,7 +54,7 @@ class Core(Protocol):
         out: NDArray[Any],
         height: int,
         width: int,
-        is_packed: bool,
+        is_bits: bool,
         is_checked: bool,
     ) -> bytes:
         """Write masks of the frames of `loader.format.mask_codec`: float32 [B, H, W] of 0 and 1, or bits uint8 [B, H, (W + 7) // 8]."""

@@ -156,8 +156,8 @@ static uint32_t LEVEL(copy_checked)(uint32_t crc, const uint8_t *restrict in, ui
 static inline void LEVEL(normalize_eight)(const uint8_t *in, float *out, const Scale *scale)
 {
     __m256 value = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)in)));
-    __m256 small = _mm256_mul_ps(value, _mm256_set1_ps(LEVELS.rest));
-    value = _mm256_fmadd_ps(value, _mm256_set1_ps(LEVELS.inverse), small);
+    __m256 small = _mm256_mul_ps(value, _mm256_set1_ps(BY_255.rest));
+    value = _mm256_fmadd_ps(value, _mm256_set1_ps(BY_255.inverse), small);
     value = _mm256_sub_ps(value, _mm256_set1_ps(scale->mean));
     small = _mm256_mul_ps(value, _mm256_set1_ps(scale->std.rest));
     _mm256_stream_ps(out, _mm256_fmadd_ps(value, _mm256_set1_ps(scale->std.inverse), small));

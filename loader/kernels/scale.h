@@ -18,7 +18,7 @@ typedef struct {
     int by_inverse; /* whether the inverses give the same bits for all 256 levels */
 } Scale;
 
-static Divisor LEVELS; /* 255 */
+static Divisor BY_255;
 
 static inline Divisor make_divisor(float value)
 {
@@ -36,9 +36,9 @@ static inline float divide_by(float value, const Divisor *divisor)
 static inline Scale make_scale(float mean, float std)
 {
     Scale scale = {mean, make_divisor(std), 1};
-    for (int level = 0; level < 256; level++) {
-        float divided = ((float)level / 255.0f - mean) / std;
-        float multiplied = divide_by(divide_by((float)level, &LEVELS) - mean, &scale.std);
+    for (int value = 0; value < 256; value++) {
+        float divided = ((float)value / 255.0f - mean) / std;
+        float multiplied = divide_by(divide_by((float)value, &BY_255) - mean, &scale.std);
         scale.by_inverse &= memcmp(&divided, &multiplied, sizeof divided) == 0;
     }
     return scale;

@@ -26,9 +26,10 @@ class Target(NamedTuple):
 
 
 class Core(Protocol):
-    """What `preprocess/kernels/core.c` offers. Every shape and bound is looked at, and other threads run meanwhile.
+    """What `preprocess/kernels/core.c` offers. Every size and bound is looked at, and other threads run meanwhile.
 
     Arrays are in C order. Of one that is not, or must not be written to, the functions raise `ValueError` or `TypeError`.
+    Dtypes are not looked at: what is of as many bytes is taken.
     """
 
     def level(self) -> str:
@@ -132,7 +133,6 @@ class Core(Protocol):
         Raises:
             ValueError: an array is too short or too long, a window leaves the image or begins before the one above it,
                 or a weight reaches 2**23 - 2**16; then nothing is written.
-            BufferError: an array is not contiguous, or `out` is read-only.
             MemoryError: there is none for the rows that wait.
         """
 
@@ -159,7 +159,7 @@ class Core(Protocol):
             out: uint8 [size, line], contiguous, to write them to.
 
         Raises:
-            ValueError, BufferError, MemoryError: as in `resize`.
+            ValueError, MemoryError: as in `resize`.
         """
 
 

@@ -213,7 +213,6 @@ def test_importing_the_loader_pulls_in_no_converter() -> None:
         "click",
         "zarr",
         "av",
-        "numba",
         "simplejpeg",
     }
     assert not {name for name in modules if name.startswith("resizeonce.preprocess")}
@@ -222,7 +221,7 @@ def test_importing_the_loader_pulls_in_no_converter() -> None:
 def test_what_needs_only_numpy_does_not_wait_for_torch() -> None:
     command = "import sys, resizeonce.loader as loader; loader.Store; loader.Order; loader.SampleIndex; print(*sorted(sys.modules))"
     found = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
-    assert not {name.partition(".")[0] for name in found.stdout.split()} & {"torch", "numba", "fsspec"}
+    assert not {name.partition(".")[0] for name in found.stdout.split()} & {"torch", "fsspec"}
 
 
 def test_a_first_batch_loads_nothing_that_takes_longer_than_the_batch(store: Path) -> None:
