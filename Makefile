@@ -25,6 +25,7 @@ install: $(STAMP) ## make the environment in .venv, with all that the other targ
 $(STAMP): pyproject.toml $(CONSTRAINTS) $(SOURCES)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[demo,test,lint]'
+	@$(BIN)/resizeonce info --environment | head -n 2
 	@touch $@
 
 demo: $(STAMP) ## write small raw datasets, convert each, read a batch of each through the loader
@@ -55,6 +56,7 @@ wheel: $(STAMP) ## build dist/: the source distribution, and of that alone a whe
 	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[wheel]'
 	rm -rf dist
 	$(BIN)/python -m build --quiet --outdir dist
+	@test $$($(BIN)/python -m zipfile --list dist/*.whl | grep -c _core.abi3.so) = 2 || { echo 'error: the wheel lacks a compiled core: is there a C compiler?'; exit 1; }
 	PATH=$(abspath $(BIN)):$$PATH $(BIN)/auditwheel repair --wheel-dir dist dist/*-linux_*.whl
 	rm dist/*-linux_*.whl
 	$(BIN)/abi3audit --strict --verbose dist/*.whl

@@ -116,7 +116,7 @@ def _complete(incomplete: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 def _normalize(image: torch.Tensor) -> torch.Tensor:
     """Return float32 [B, 3, H, W] of levels, uint8."""
-    if image.device.type == "cuda":
+    if _has_kernels(image.device):
         normalized: torch.Tensor = _kernel("normalize")(image, *_scale(image.device))
         return normalized
     normalized = torch.empty(image.shape, device=image.device)
@@ -128,11 +128,16 @@ def _normalize(image: torch.Tensor) -> torch.Tensor:
 def _widen(packed: torch.Tensor) -> torch.Tensor:
     """Return float32 [B, S, S] of bits, uint8 [B, S, (S + 7) // 8], the first pixel in the highest bit."""
     size = packed.shape[-2]
-    if packed.device.type == "cuda":
+    if _has_kernels(packed.device):
         bits: torch.Tensor = _kernel("widen")(packed[..., None], _weights(packed.device))
     else:
         bits = (packed[..., None] & _weights(packed.device).to(torch.uint8)).ne(0)
     return bits.flatten(-2)[..., :size].contiguous().float()
+
+
+def _has_kernels(device: torch.device) -> bool:
+    """Whether PyTorch compiles kernels there; its interface for that is documented, and in beta (tried: 2.11)."""
+    return device.type == "cuda" and hasattr(torch.cuda, "jiterator")
 
 
 @cache

@@ -6,8 +6,10 @@ from typing import Any
 
 from .errors import PreprocessError
 
+LEVELS = ("plain", "avx2", "avx512")
+
 VARIABLE = "RESIZEONCE_CORE"
-"""Set to "off", no compiled core is used; to "plain", "avx2" or "avx512", no more than those instructions are."""
+"""Set to "off", no compiled core is used; to one of `LEVELS`, no more than those instructions are."""
 
 # pip keeps what it built without a compiler, and would take that again.
 _ANEW = "resizeonce anew: pip install --force-reinstall --no-deps --no-cache-dir"
@@ -20,6 +22,8 @@ def load_core(package: str) -> Any:
         PreprocessError: `RESIZEONCE_CORE` names what this processor has not.
     """
     level = os.environ.get(VARIABLE)
+    if level not in (None, "", "off", *LEVELS):
+        raise PreprocessError(f"{VARIABLE} may be off, {', '.join(LEVELS)}, found {level!r}")
     if level == "off":
         return None
     try:
@@ -30,7 +34,7 @@ def load_core(package: str) -> Any:
         try:
             core.use(level)
         except ValueError as err:
-            raise PreprocessError(f'{VARIABLE} may be "off", "plain", "avx2" or "avx512": {err}') from None
+            raise PreprocessError(f"{VARIABLE}: {err}") from None
     return core
 
 

@@ -8,6 +8,10 @@
 
 #include <string.h>
 
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "words are stored as they are: without a core, numpy does the work on such a processor"
+#endif
+
 enum { PLAIN, AVX2, AVX512, NUM_LEVELS };
 
 static const char *const LEVEL_NAMES[NUM_LEVELS] = {"plain", "avx2", "avx512"};

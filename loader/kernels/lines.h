@@ -51,7 +51,7 @@ static uint32_t LEVEL(add_words)(uint32_t crc, const uint8_t *bytes, int64_t cou
 }
 
 /* The remainder after whole blocks of `count` bytes, of which `taken` says how long they are together. Where there is `out`,
-   which begins with a line, they are copied to it as well. */
+   which begins with a line, they are copied to it as well; plain loops have none. */
 static inline uint32_t LEVEL(add_blocks)(uint32_t crc, const uint8_t *in, uint8_t *out, int64_t count, int64_t *taken)
 {
     int64_t at = 0;
