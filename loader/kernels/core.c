@@ -539,6 +539,11 @@ static PyMethodDef methods[] = {
 static int prepare(PyObject *module)
 {
     (void)module;
+    /* Each interpreter of a process makes a module, and so does each new import: of tables there is one set, which is in use. */
+    static int is_prepared;
+    if (is_prepared)
+        return 0;
+    is_prepared = 1;
     make_tables();
     make_steps(LL_STEPS, &LITERAL_LENGTHS);
     make_steps(ML_STEPS, &MATCH_LENGTHS);
