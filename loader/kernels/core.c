@@ -367,7 +367,7 @@ static PyObject *unpack_all(PyObject *files, PyObject *spans, PyObject *out, con
     Lines lines;
     if (!take_rows(&rows, files, spans, out, row_bytes, is_checked))
         return NULL;
-    if ((scales && !has_floats(&rows.out)) || !take_lines(&lines, width)) {
+    if ((scales && !has_floats(&rows.out)) || !take_lines(&lines, height, width)) {
         if (!PyErr_Occurred())
             PyErr_NoMemory();
         Py_DECREF(finish_rows(&rows));
@@ -429,7 +429,7 @@ static PyObject *unpack(PyObject *self, PyObject *arguments)
         return NULL;
     int is_image = 0;
     if (take_buffer(out, &target, WRITE, values, "out")) {
-        if (take_lines(&lines, width)) {
+        if (take_lines(&lines, height, width)) {
             Py_BEGIN_ALLOW_THREADS
             const Packed image = {in.buf, in.len, height, width};
             is_image = LOOPS_OF[level].unpack(&image, &lines, target.buf, NULL, NULL);
@@ -539,6 +539,11 @@ static PyMethodDef methods[] = {
 static int prepare(PyObject *module)
 {
     (void)module;
+    /* Each interpreter of a process makes a module, and so does each new import: of tables there is one set, which is in use. */
+    static int is_prepared;
+    if (is_prepared)
+        return 0;
+    is_prepared = 1;
     make_tables();
     make_steps(LL_STEPS, &LITERAL_LENGTHS);
     make_steps(ML_STEPS, &MATCH_LENGTHS);

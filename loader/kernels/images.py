@@ -10,7 +10,8 @@ from .core import CORE
 def unpack_image(packed: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
     """Do what `loader.format.gradient.unpack_gradient` does; arguments and errors are its own."""
     fits = out.ndim == 3 and out.shape[0] == 3 and out.size and out.dtype == np.uint8 and out.flags.carray
-    if CORE is None or not fits or packed.ndim != 1 or not packed.flags.c_contiguous:
+    fits = fits and packed.ndim == 1 and packed.dtype == np.uint8 and packed.flags.c_contiguous
+    if CORE is None or not fits:
         unpack_gradient(packed, out)
     elif not CORE.unpack(packed, out, *out.shape[1:]):
         raise ValueError(f"{len(packed)} bytes are no packed image of {out.shape[1]} x {out.shape[2]}")

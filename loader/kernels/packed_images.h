@@ -187,13 +187,18 @@ static void LEVEL(sum_row)(const uint8_t *restrict values, uint8_t *restrict row
 static int LEVEL(unpack)(const Packed *packed, Lines *lines, void *out, const Scale *scales, uint32_t *crc)
 {
     const int64_t height = packed->height, width = packed->width, per_row = pairs_of_row(width);
-    if (!is_whole(packed))
+    const int64_t num_pairs = height * per_row;
+    if (packed->size < num_pairs + SLACK_BYTES)
         return 0;
-    const uint8_t *payload = packed->bytes + height * per_row, *const end = packed->bytes + packed->size;
+    /* Looked at and used in a copy: another process may write over the file meanwhile, and no number may lead out of it. */
+    memcpy(lines->pairs, packed->bytes, (size_t)num_pairs);
+    if (!takes_bytes(lines->pairs, num_pairs, packed->size - num_pairs - SLACK_BYTES))
+        return 0;
+    const uint8_t *payload = packed->bytes + num_pairs, *const end = packed->bytes + packed->size;
     const uint8_t *summed = packed->bytes;
     memset(lines->row, 0, (size_t)(3 * width));
     for (int64_t y = 0; y < height; y++) {
-        payload += LEVEL(spread_row)(packed->bytes + y * per_row, per_row, payload, end - payload, lines->values);
+        payload += LEVEL(spread_row)(lines->pairs + y * per_row, per_row, payload, end - payload, lines->values);
         /* Several rows at once, while they are in the nearest cache: of a few bytes each takes longer. */
         if (crc && payload - summed >= SUMMED_BYTES) {
             *crc = LEVEL(add_bytes)(*crc, summed, payload - summed);

@@ -15,9 +15,9 @@ typedef struct {
     int64_t size, height, width;
 } Packed;
 
-/* Room for a row: its values as they are packed, and the row above. */
+/* Room for a row: its values as they are packed, and the row above. And for all of an image's numbers of bits, zeros behind. */
 typedef struct {
-    uint8_t *values, *row;
+    uint8_t *values, *row, *pairs;
 } Lines;
 
 /* By number of bits: where each of eight values of so many bits begins, and a mask of each one's bits within its byte. */
@@ -53,35 +53,31 @@ static void make_packing_tables(void)
 #endif
 }
 
-/* Whether there are as many bytes as the numbers of bits of an image say, each of which there can be. */
-static int is_whole(const Packed *packed)
+/* Whether these numbers of bits, `num_pairs` bytes, take so many bytes, and each of them there can be.
+
+   Whole words are read: `pairs` goes on with zeros. */
+static int takes_bytes(const uint8_t *pairs, int64_t num_pairs, int64_t count)
 {
-    const int64_t num_pairs = packed->height * pairs_of_row(packed->width);
-    if (packed->size < num_pairs + SLACK_BYTES)
-        return 0;
     const uint64_t low = 0x0F0F0F0F0F0F0F0F, ones = 0x0101010101010101;
     uint64_t total = 0, carried = 0;
-    /* Eight bytes at a time, for as many more follow; a number above eight reaches the fifth bit of its byte when seven are
-       added. */
+    /* Eight bytes at a time; a number above eight reaches the fifth bit of its byte when seven are added. */
     for (int64_t at = 0; at < num_pairs; at += 8) {
-        uint64_t word = load_word(packed->bytes + at);
-        if (num_pairs - at < 8)
-            word &= ((uint64_t)1 << 8 * (num_pairs - at)) - 1;
-        const uint64_t first = word & low, second = word >> 4 & low;
+        const uint64_t word = load_word(pairs + at), first = word & low, second = word >> 4 & low;
         carried |= (first + 7 * ones) | (second + 7 * ones);
         total += (first + second) * ones >> 56;
     }
-    return !(carried & 16 * ones) && (int64_t)total == packed->size - num_pairs - SLACK_BYTES;
+    return !(carried & 16 * ones) && (int64_t)total == count;
 }
 
-/* Takes the room for rows of a width; returns whether it could be had. Let go of by `free(lines->values)`. */
-static int take_lines(Lines *lines, int64_t width)
+/* Takes the room for an image; returns whether it could be had. Let go of by `free(lines->values)`. */
+static int take_lines(Lines *lines, int64_t height, int64_t width)
 {
     const int64_t line = 2 * GROUP * pairs_of_row(width);
-    lines->values = calloc(2, (size_t)line);
+    lines->values = calloc((size_t)(2 * line + height * pairs_of_row(width) + 8), 1);
     if (!lines->values)
         return 0;
     lines->row = lines->values + line;
+    lines->pairs = lines->row + line;
     return 1;
 }
 

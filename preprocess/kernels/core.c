@@ -331,6 +331,11 @@ static PyMethodDef methods[] = {
 static int prepare(PyObject *module)
 {
     (void)module;
+    /* As in the loader's core: of tables there is one set, which may be in use. */
+    static int is_prepared;
+    if (is_prepared)
+        return 0;
+    is_prepared = 1;
     make_tables();
     level = best_level();
     return 0;

@@ -1,5 +1,7 @@
 """The kernels that fill a batch, at every level, alignment and length, against numpy's own arithmetic."""
 
+import importlib
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -173,6 +175,20 @@ def test_checksums_are_those_of_rfc_3720_and_of_its_library(compiled: Any) -> No
             file = np.frombuffer(message + checksum.to_bytes(4, "little"), np.uint8)
             out, _ = place((1, len(message)), np.uint8, len(message) % 64)
             assert compiled.copy_rows([file], np.array([[0, file.size]]), out, len(message), True)[0] == state
+
+
+def test_a_second_import_of_the_core_leaves_its_tables_and_level_as_they_are(
+    compiled: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    level = compiled.level()
+    monkeypatch.delitem(sys.modules, compiled.__name__)
+    again = importlib.import_module(compiled.__name__)
+    assert again is not compiled
+    assert again.level() == level
+    row = np.arange(9500, dtype=np.uint32).astype(np.uint8)
+    for core in (compiled, again):
+        out = np.empty((1, 9500), np.uint8)
+        assert core.copy_rows(*rows_of(row)[:2], out, 9500, True) == bytes([DONE])
 
 
 def bad_calls() -> dict[str, tuple[str, tuple[Any, ...]]]:

@@ -1,5 +1,6 @@
 """Compact images unpacked straight into a batch, at every level, against numpy: the same pixels, or left to it."""
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -140,6 +141,30 @@ def test_a_flipped_bit_of_a_packed_image_or_its_checksum_never_becomes_an_image(
     assert states == {DAMAGED, LEFT}
 
 
+def test_an_image_that_is_written_over_while_it_is_unpacked_is_no_image(core: Any) -> None:
+    image = draw(200, 448, 16, 7)
+    files, spans, _ = rows_of(pack_gradient(image))
+    numbers = files[0][: 200 * 84]
+    sound, is_over = numbers.copy(), threading.Event()
+
+    def write_over() -> None:
+        while not is_over.is_set():
+            # So many bits would lead far out of the file.
+            numbers[9000:] = 0x88
+            numbers[9000:] = sound[9000:]
+
+    writer = threading.Thread(target=write_over)
+    writer.start()
+    try:
+        for _ in range(300):
+            out = np.empty((1, *image.shape), np.uint8)
+            (state,) = core.unpack_rows(files, spans, out, *image.shape[1:], True)
+            assert state != DONE or np.array_equal(out[0], image)
+    finally:
+        is_over.set()
+        writer.join()
+
+
 @pytest.mark.parametrize("is_compiled", [True, False])
 def test_a_single_image_is_unpacked_or_refused(monkeypatch: pytest.MonkeyPatch, is_compiled: bool) -> None:
     if not is_compiled:
@@ -156,3 +181,5 @@ def test_a_single_image_is_unpacked_or_refused(monkeypatch: pytest.MonkeyPatch, 
         images.unpack_image(packed, out[:, ::2])
     with pytest.raises(ValueError, match="packed must be uint8"):
         images.unpack_image(packed[None], out)
+    with pytest.raises(ValueError, match="packed must be uint8"):
+        images.unpack_image(packed.view(np.int8), out)
