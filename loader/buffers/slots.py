@@ -12,6 +12,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,11 +96,15 @@ class Slots:
             make_pages(self._memory)
 
     def join_pages(self) -> threading.Thread:
-        """Have the system put pages together to huge ones, in the thread that is returned; see `JOIN_PAGES_AFTER`."""
+        """Have the system put pages together to huge ones, in the thread that is returned; see `JOIN_PAGES_AFTER`.
+
+        Where no thread can be started they stay small: nobody's batch fails for that.
+        """
         thread = threading.Thread(
             target=join_pages, args=(self._memory,), name="resizeonce-huge-pages", daemon=True
         )
-        thread.start()
+        with suppress(RuntimeError):
+            thread.start()
         return thread
 
     def slot(self, number: int) -> NDArray[np.uint8]:
@@ -147,6 +152,7 @@ class Pool:
             # Batches of another size: those that are held keep their memory.
             slots, free = Slots(self._num_slots, slot_bytes, shared=False), deque(range(self._num_slots))
             self._current = slots, free
+            self._num_taken = 0
         try:
             number = free.popleft()
         except IndexError:
