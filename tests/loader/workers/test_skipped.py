@@ -273,6 +273,17 @@ def test_of_a_store_at_a_url_damage_in_the_cache_is_left_out_and_what_can_not_be
     assert loader.skipped == 1
 
 
+def test_of_a_store_that_was_moved_nothing_is_left_out(broken: Path, tmp_path: Path) -> None:
+    loader = new_loader(broken)
+    batches = iter(loader)
+    next(batches)
+    broken.rename(tmp_path / "moved.zarr")
+    with pytest.raises(SampleError, match=r"is missing.*the store was moved, or is not mounted") as caught:
+        next(batches)
+    assert not caught.value.is_damage
+    assert loader.skipped == 0
+
+
 @pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
 def test_what_is_no_fault_of_a_sample_goes_through(
     broken: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
