@@ -70,6 +70,9 @@ class Slots:
         slot_bytes: size of each, a multiple of `ALIGNMENT`.
         descriptor: the file, made by another `Slots`; None makes one.
         shared: whether another process is going to map it.
+
+    Raises:
+        RuntimeError: the system refuses the memory.
     """
 
     def __init__(
@@ -81,10 +84,17 @@ class Slots:
         self.descriptor = -1
         if shared:
             self.descriptor = _shared_file(size) if descriptor is None else descriptor
-            self._memory = map_shared(self.descriptor, size)
-        else:
-            private = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-            self._memory = np.frombuffer(private, np.uint8)
+        try:
+            if shared:
+                self._memory = map_shared(self.descriptor, size)
+            else:
+                private = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+                self._memory = np.frombuffer(private, np.uint8)
+        except OSError as err:
+            self.close()
+            raise RuntimeError(
+                f"the batches can't have {size} bytes of memory: {describe_limit(err) or err}"
+            ) from err
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy would close the descriptor, or fill the memory, of this one.

@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -111,6 +112,15 @@ def test_memory_whose_pages_were_made_is_empty_also_after_its_file_is_closed() -
 def test_memory_that_can_not_be_mapped_is_an_error() -> None:
     with pytest.raises(OSError, match=r"map|descriptor"):
         map_shared(-1, HUGE_PAGE)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_memory_that_the_system_refuses_is_an_error_that_says_which_limit_it_is(shared: bool) -> None:
+    descriptors = len(list(Path("/dev/fd").iterdir()))
+    # More than an address has bits for.
+    with pytest.raises(RuntimeError, match=r"the batches can't have \d+ bytes of memory: .*ulimit -v"):
+        Slots(1, 1 << 50, shared=shared)
+    assert len(list(Path("/dev/fd").iterdir())) == descriptors
 
 
 @pytest.mark.parametrize("shared", [True, False])
