@@ -34,7 +34,7 @@ class SampleError(StoreError):
         key: its id, None where the part's tables can't be read.
         place: where it stands in the batch.
         is_damage: whether bytes of the store are not those that were written, or are gone. A part that can't be fetched for
-            now, or a limit of the system, is no damage.
+            now, a store that is gone as a whole, or a limit of the system, is no damage.
     """
 
     def __init__(
@@ -228,8 +228,10 @@ class BatchRows:
         store, sample = self._stores[place], self._samples[place]
         number, _ = store.place_of(sample)
         finding = str(fault)
+        is_damage = isinstance(fault, DamageError) and store.is_there()
         if isinstance(fault, DamageError):
-            finding = f"{fault.finding}; {store.describe_mending(number)}"
+            remedy = store.describe_mending(number) if is_damage else "the store was moved, or is not mounted"
+            finding = f"{fault.finding}; {remedy}"
         return SampleError(
             f"sample {sample} of {store.name} ({key or 'key unknown'}): {finding}",
             store=store.name,
@@ -237,7 +239,7 @@ class BatchRows:
             part=store.part_name(number),
             key=key,
             place=place,
-            is_damage=isinstance(fault, DamageError),
+            is_damage=is_damage,
         )
 
 

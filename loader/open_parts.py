@@ -182,6 +182,13 @@ class OpenParts:
     def _part_in(self, folder: Path, digest: str) -> Part:
         return Part(folder, self._specs, digest, check_rows=self._check_rows, huge_pages=self.stays_in_memory)
 
+    def is_there(self) -> bool:
+        """Whether the store is where it was: of one that was moved, or is not mounted any more, nothing is damaged."""
+        try:
+            return not self.is_local or (self.path / "zarr.json").exists()
+        except OSError:
+            return False
+
     def describe_mending(self, number: int) -> str:
         """Return what to do about a part that is damaged, as a command's user is told."""
         name, _ = self._parts[number]

@@ -254,11 +254,17 @@ def _read(path: Path, num_bytes: int) -> bytes | None:
 
 
 def _size_of(path: Path) -> int | None:
-    """Return the size of a file in bytes, None where there is none."""
+    """Return the size of a file in bytes, None where there is none.
+
+    Raises:
+        StoreError: that can't be told.
+    """
     try:
         return path.stat().st_size
-    except OSError:
+    except FileNotFoundError:
         return None
+    except OSError as err:
+        raise StoreError(f"can't read {path}: {err}") from err
 
 
 class RemoteTables(Part):

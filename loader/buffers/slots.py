@@ -12,6 +12,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,6 +70,9 @@ class Slots:
         slot_bytes: size of each, a multiple of `ALIGNMENT`.
         descriptor: the file, made by another `Slots`; None makes one.
         shared: whether another process is going to map it.
+
+    Raises:
+        RuntimeError: the system refuses the memory.
     """
 
     def __init__(
@@ -80,10 +84,17 @@ class Slots:
         self.descriptor = -1
         if shared:
             self.descriptor = _shared_file(size) if descriptor is None else descriptor
-            self._memory = map_shared(self.descriptor, size)
-        else:
-            private = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-            self._memory = np.frombuffer(private, np.uint8)
+        try:
+            if shared:
+                self._memory = map_shared(self.descriptor, size)
+            else:
+                private = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+                self._memory = np.frombuffer(private, np.uint8)
+        except OSError as err:
+            self.close()
+            raise RuntimeError(
+                f"the batches can't have {size} bytes of memory: {describe_limit(err) or err}"
+            ) from err
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy would close the descriptor, or fill the memory, of this one.
@@ -95,11 +106,15 @@ class Slots:
             make_pages(self._memory)
 
     def join_pages(self) -> threading.Thread:
-        """Have the system put pages together to huge ones, in the thread that is returned; see `JOIN_PAGES_AFTER`."""
+        """Have the system put pages together to huge ones, in the thread that is returned; see `JOIN_PAGES_AFTER`.
+
+        Where no thread can be started they stay small: nobody's batch fails for that.
+        """
         thread = threading.Thread(
             target=join_pages, args=(self._memory,), name="resizeonce-huge-pages", daemon=True
         )
-        thread.start()
+        with suppress(RuntimeError):
+            thread.start()
         return thread
 
     def slot(self, number: int) -> NDArray[np.uint8]:
@@ -147,6 +162,7 @@ class Pool:
             # Batches of another size: those that are held keep their memory.
             slots, free = Slots(self._num_slots, slot_bytes, shared=False), deque(range(self._num_slots))
             self._current = slots, free
+            self._num_taken = 0
         try:
             number = free.popleft()
         except IndexError:

@@ -5,7 +5,7 @@ So a batch keeps its size, every rank has as many as before, and order and state
 
 import copy
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from numpy.typing import NDArray
@@ -18,7 +18,8 @@ def fill_readable(
 ) -> tuple[dict[str, Any], list[SampleError]]:
     """Fill a batch, for each damaged sample with the next one of the batch that can be read, going round.
 
-    Damage is rare, and is found where rows are read anyway: the batch is filled anew for each such sample.
+    Damage is rare, and is found where rows are read anyway. A batch with some is read thrice, however many samples have it,
+    since a whole part may be gone: once until the first is met, then sample by sample, then with those that stand in.
 
     Args:
         rows: the samples.
@@ -39,10 +40,13 @@ def fill_readable(
             others = _fill_from(places, rows, arrays, choose)
         except SampleError as err:
             err.place = places[err.place]
-            if not err.is_damage or len(damaged) == len(rows) - 1:
+            if not err.is_damage:
                 raise
             # Without its traceback, which holds the batch's memory.
             damaged[err.place] = copy.copy(err)
+            damaged |= _find_damaged(sorted(set(range(len(rows))) - damaged.keys()), rows, arrays)
+            if len(damaged) == len(rows):
+                raise
         else:
             return others, [damaged[place] for place in sorted(damaged)]
         places = [_next_readable(place, len(rows), damaged) for place in range(len(rows))]
@@ -55,6 +59,22 @@ def _fill_from(
     # As it came, it knows already where its samples are.
     chosen = rows if places == list(range(len(rows))) else rows.with_samples_of(places)
     return chosen.fill(arrays, lambda phrases, place: choose(phrases, places[place]))
+
+
+def _find_damaged(
+    places: Iterable[int], rows: BatchRows, arrays: Mapping[str, NDArray[Any]]
+) -> dict[int, SampleError]:
+    """Return the errors of those of these samples that are damaged; what is in `arrays` is lost."""
+    found: dict[int, SampleError] = {}
+    for place in places:
+        try:
+            rows.with_samples_of([place]).fill(arrays)
+        except SampleError as err:
+            err.place = place
+            if not err.is_damage:
+                raise
+            found[place] = copy.copy(err)
+    return found
 
 
 def _next_readable(place: int, num_samples: int, damaged: Mapping[int, SampleError]) -> int:

@@ -129,7 +129,9 @@ class Ring:
         self._slots.make_pages()
         if self._pin_memory:
             # Before that: pages that are pinned stay as they are.
-            self._slots.join_pages().join()
+            joining = self._slots.join_pages()
+            if joining.ident is not None:
+                joining.join()
             new_event = pin(self._slots)
             self._copies = None if new_event is None else Copies(new_event)
         return tasks

@@ -1,5 +1,7 @@
 """Nothing damaged is delivered: a flipped bit, a row or table that is gone, a file that shrinks are errors that name the sample."""
 
+import errno
+import os
 import pickle
 import random
 import shutil
@@ -196,6 +198,22 @@ def test_what_can_not_be_fetched_or_mapped_for_now_is_no_damage(
 
     monkeypatch.setattr("resizeonce.loader.array.MappedFile", refuse)
     with pytest.raises(SampleError, match="raise the limit") as caught:
+        Store(store).batch([0])
+    assert not caught.value.is_damage
+
+
+def test_a_file_that_can_not_be_looked_at_is_not_told_as_missing(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stat = Path.stat
+
+    def lose(path: Path, **options: bool) -> os.stat_result:
+        if "g_pixel_values" in path.parts:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", lose)
+    with pytest.raises(SampleError, match="Stale file handle") as caught:
         Store(store).batch([0])
     assert not caught.value.is_damage
 

@@ -4,15 +4,17 @@ import gc
 import os
 import subprocess
 import sys
+import threading
 import weakref
 from collections import deque
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from resizeonce.loader.buffers.huge_pages import HUGE_PAGE, join_pages, make_pages, map_shared, new_array
-from resizeonce.loader.buffers.slots import ArrayLayout, Pool, Slots
+from resizeonce.loader.buffers.slots import JOIN_PAGES_AFTER, ArrayLayout, Pool, Slots
 
 LAYOUT = {"image": ((4, 3, 5, 5), "uint8"), "mask": ((4, 7, 9), "float32")}
 
@@ -72,6 +74,30 @@ def test_pages_that_are_joined_keep_what_was_written_to_them_and_is_being_writte
     assert np.array_equal(memory, expected)
 
 
+def test_where_no_thread_can_be_started_pages_stay_small_and_memory_is_handed_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert not Slots(1, HUGE_PAGE).join_pages().is_alive()
+    pool = Pool(1)
+    assert all(pool.take(4096) is not None for _ in range(JOIN_PAGES_AFTER + 1))
+
+
+def test_memory_of_a_pool_is_joined_after_as_many_batches_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    joined = []
+    monkeypatch.setattr(Slots, "join_pages", lambda slots: joined.append(slots.slot_bytes))
+    pool = Pool(1)
+    for _epoch in range(2):
+        for _ in range(JOIN_PAGES_AFTER):
+            pool.take(8192)
+        # The last batch, which has fewer samples.
+        pool.take(4096)
+    assert joined == [8192, 8192]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux alone has huge pages on request")
 def test_memory_whose_pages_were_made_is_empty_also_after_its_file_is_closed() -> None:
     descriptor = os.memfd_create("test")
@@ -86,6 +112,15 @@ def test_memory_whose_pages_were_made_is_empty_also_after_its_file_is_closed() -
 def test_memory_that_can_not_be_mapped_is_an_error() -> None:
     with pytest.raises(OSError, match=r"map|descriptor"):
         map_shared(-1, HUGE_PAGE)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_memory_that_the_system_refuses_is_an_error_that_says_which_limit_it_is(shared: bool) -> None:
+    descriptors = len(list(Path("/dev/fd").iterdir()))
+    # More than an address has bits for.
+    with pytest.raises(RuntimeError, match=r"the batches can't have \d+ bytes of memory: .*ulimit -v"):
+        Slots(1, 1 << 50, shared=shared)
+    assert len(list(Path("/dev/fd").iterdir())) == descriptors
 
 
 @pytest.mark.parametrize("shared", [True, False])

@@ -25,6 +25,7 @@ from resizeonce.loader import (
     SampleIndex,
     Store,
 )
+from resizeonce.loader.fill import BatchRows
 from resizeonce.loader.format.shard import shard_path
 from resizeonce.preprocess.config import load_config
 from resizeonce.preprocess.run.convert import convert
@@ -126,6 +127,26 @@ def test_where_no_sample_of_a_batch_can_be_read_it_is_the_error(broken: Path) ->
         next(batches)
     assert caught.value.place == caught.value.sample - 2
     assert loader.skipped == 0
+
+
+@pytest.mark.filterwarnings("ignore:another sample")
+def test_a_batch_is_read_thrice_however_many_of_its_samples_are_damaged(
+    store: Path, broken: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for sample in range(1, 10):
+        damage_mask(broken, sample)
+    filled: list[int] = []
+    fill = BatchRows.fill
+
+    def count(rows: BatchRows, *arguments: Any) -> dict[str, Any]:
+        filled.append(len(rows))
+        return fill(rows, *arguments)
+
+    monkeypatch.setattr(BatchRows, "fill", count)
+    [batch] = new_loader(broken, batch_size=10)
+    assert sum(filled) < 3 * 10
+    [sound] = new_loader(store, batch_size=10)
+    assert_stand_ins([batch], [sound], [[0] * 10])
 
 
 @pytest.mark.parametrize(("workers", "mode"), WAYS)
@@ -250,6 +271,17 @@ def test_of_a_store_at_a_url_damage_in_the_cache_is_left_out_and_what_can_not_be
         with pytest.raises(SampleError, match="503"):
             list(batches)
     assert loader.skipped == 1
+
+
+def test_of_a_store_that_was_moved_nothing_is_left_out(broken: Path, tmp_path: Path) -> None:
+    loader = new_loader(broken)
+    batches = iter(loader)
+    next(batches)
+    broken.rename(tmp_path / "moved.zarr")
+    with pytest.raises(SampleError, match=r"is missing.*the store was moved, or is not mounted") as caught:
+        next(batches)
+    assert not caught.value.is_damage
+    assert loader.skipped == 0
 
 
 @pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
