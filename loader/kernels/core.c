@@ -385,7 +385,7 @@ static PyObject *unpack_all(PyObject *files, PyObject *spans, PyObject *out, con
     }
     finish_lines();
     Py_END_ALLOW_THREADS
-    free(lines.values);
+    free(lines.memory);
     return finish_rows(&rows);
 }
 
@@ -435,7 +435,7 @@ static PyObject *unpack(PyObject *self, PyObject *arguments)
             is_image = LOOPS_OF[level].unpack(&image, &lines, target.buf, NULL, NULL);
             finish_lines();
             Py_END_ALLOW_THREADS
-            free(lines.values);
+            free(lines.memory);
         } else
             PyErr_NoMemory();
         PyBuffer_Release(&target);

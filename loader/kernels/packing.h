@@ -7,7 +7,10 @@
 
 #include "row_codecs.h"
 
-enum { SUMMED_BYTES = 1 << 13 }; /* what is added to a checksum at once */
+enum {
+    LINE_BYTES = 64,        /* of the cache */
+    SUMMED_BYTES = 1 << 13, /* what is added to a checksum at once */
+};
 
 /* An image as it is stored. */
 typedef struct {
@@ -17,7 +20,7 @@ typedef struct {
 
 /* Room for a row: its values as they are packed, and the row above. And for all of an image's numbers of bits, zeros behind. */
 typedef struct {
-    uint8_t *values, *row, *pairs;
+    uint8_t *memory, *values, *row, *pairs;
 } Lines;
 
 /* By number of bits: where each of eight values of so many bits begins, and a mask of each one's bits within its byte. */
@@ -69,13 +72,15 @@ static int takes_bytes(const uint8_t *pairs, int64_t num_pairs, int64_t count)
     return !(carried & 16 * ones) && (int64_t)total == count;
 }
 
-/* Takes the room for an image; returns whether it could be had. Let go of by `free(lines->values)`. */
+/* Takes the room for an image; returns whether it could be had. Let go of by `free(lines->memory)`. */
 static int take_lines(Lines *lines, int64_t height, int64_t width)
 {
     const int64_t line = 2 * GROUP * pairs_of_row(width);
-    lines->values = calloc((size_t)(2 * line + height * pairs_of_row(width) + 8), 1);
-    if (!lines->values)
+    lines->memory = calloc((size_t)(2 * line + height * pairs_of_row(width) + 8 + LINE_BYTES), 1);
+    if (!lines->memory)
         return 0;
+    /* Vectors that begin with a line of the cache take one of them each, and not two. */
+    lines->values = lines->memory + -(uintptr_t)lines->memory % LINE_BYTES;
     lines->row = lines->values + line;
     lines->pairs = lines->row + line;
     return 1;
