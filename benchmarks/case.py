@@ -24,6 +24,7 @@ BUSY_SECONDS = 0.02
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)
+NORM = np.array([*MEAN, *STD, 255], np.float32)
 
 COMPACT_SHAPES = {
     "pixel_values": (3, 448, 448),

@@ -89,7 +89,7 @@ def compare_stores(photos: list[Path], folder: Path) -> None:
             numbers = [number % len(store) for number in range(BATCH_SIZE)]
             began, count = time.process_time(), 0
             while time.process_time() - began < 1:
-                BatchRows([store] * BATCH_SIZE, numbers).fill(arrays)
+                BatchRows([store] * BATCH_SIZE, numbers, TENSORS).fill(arrays)
                 count += 2 * BATCH_SIZE
             rates[form].append(count / (time.process_time() - began))
     for name, array in batches["uint8"].items():

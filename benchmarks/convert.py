@@ -216,7 +216,7 @@ def bench_part(folder: Path) -> None:
     engine = open_engine("exact-fast")
     times = Times()
     for part in range(9):
-        with PartWriter(folder, part, config.recipe.sizes, paired=False) as writer:
+        with PartWriter(folder, part, config.recipe, paired=False) as writer:
             writer.start_scene(0, scene.key)
             for record in scene.read(engine.decode_image):
                 assert isinstance(record, Frame)

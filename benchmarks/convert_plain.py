@@ -11,7 +11,8 @@ from numcodecs import Zstd
 from plain import make_images, make_masks, read_raw, run_lengths
 from pycocotools import mask as coco_mask
 
-from resizeonce.loader.format.layout import TEXT_COLUMNS, ZSTD_LEVEL, TensorSizes, array_specs, part_name
+from resizeonce.loader.format.layout import TEXT_COLUMNS, ZSTD_LEVEL, array_specs, part_name
+from resizeonce.loader.format.recipe import DEFAULT_RECIPE
 
 
 def convert_plainly(root: Path, count: int, out: Path) -> None:
@@ -80,7 +81,7 @@ def assert_same(store: Path, plain: Path, count: int) -> int:
             expected[f"{name}_offsets"] = np.cumsum([0, *map(len, encoded)])
         else:
             expected[name] = values
-    specs = array_specs(TensorSizes(), 1)
+    specs = array_specs(DEFAULT_RECIPE, 1)
     for spec in specs:
         array: Any = part[spec.path]
         if spec.table == "expressions":

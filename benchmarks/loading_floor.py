@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from case import BATCH_SIZE, MEAN, STD, Arrays, Case, compact_arrays, consume, new_batch, work
+from case import BATCH_SIZE, NORM, Arrays, Case, compact_arrays, consume, new_batch, work
 from numpy.typing import NDArray
 
 from resizeonce.loader.kernels.core import CORE
@@ -101,7 +101,7 @@ class Floor(Case):
             return [self._files[name]] * count, np.array([(row * size, size + 4) for row in rows], np.int64)
 
         pixels = batch["pixel_values"]
-        CORE.normalize_rows(*places("pixel_values"), MEAN, STD, pixels, pixels[0, 0].size, False)
+        CORE.normalize_rows(*places("pixel_values"), NORM, None, pixels, *pixels.shape[2:], False)
         images = batch["g_pixel_values"]
         CORE.copy_rows(*places("g_pixel_values"), images, images[0].nbytes, False)
         batch["prompt_masks"][:] = self._rows["prompt_masks"][rows]

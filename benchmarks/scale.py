@@ -20,8 +20,9 @@ import numpy as np
 from measure import memory, print_head, print_row
 
 from resizeonce.loader import Batching, Order, OrderOptions, SampleIndex, Store, Subset
-from resizeonce.loader.format.layout import ATTRIBUTES_KEY, TensorSizes, array_specs, part_name
+from resizeonce.loader.format.layout import ATTRIBUTES_KEY, array_specs, part_name
 from resizeonce.loader.format.metadata import attributes_digest
+from resizeonce.loader.format.recipe import DEFAULT_RECIPE
 from resizeonce.loader.format.shard import shard_path
 from resizeonce.preprocess.store.shard_writer import ShardWriter
 
@@ -70,7 +71,7 @@ def make_part(part: Path) -> str:
     }
     files = {}
     part.mkdir(parents=True)
-    for spec in array_specs(TensorSizes(), 1):
+    for spec in array_specs(DEFAULT_RECIPE, 1):
         if spec.path in columns:
             with ShardWriter(part, shard_path(spec), spec.codec) as shard:
                 shard.append(columns[spec.path])

@@ -15,8 +15,7 @@ from torch.utils.data import Dataset, get_worker_info
 from .buffers.dataloader_slots import Mailbox, receive, tensors_of
 from .buffers.slots import ArrayLayout, Pool
 from .cache.part_cache import CacheOptions
-from .fill import BatchRows, check_tensors
-from .format.layout import TENSORS
+from .fill import BatchRows, choose_views
 from .kernels.core import warn_without_core
 from .store import Store, open_store
 
@@ -142,7 +141,8 @@ class SampleDataset(Dataset[dict[str, Any]]):
 
     Args:
         store: a store, or the path or URL of one; a `Store(path, check_rows=False)` leaves out checksums.
-        tensors: which of the four tensors to read; a loop that needs no segmenter image saves its 3 MiB a sample.
+        tensors: which of the recipe's views to read, None for all; a loop that needs no segmenter image saves its 3 MiB a
+            sample.
         cache: where parts of a URL are kept, and how many; None for the defaults.
 
     Raises:
@@ -153,14 +153,13 @@ class SampleDataset(Dataset[dict[str, Any]]):
     def __init__(
         self,
         store: Store | str | Path,
-        tensors: Sequence[str] = TENSORS,
+        tensors: Sequence[str] | None = None,
         *,
         cache: CacheOptions | None = None,
     ) -> None:
         warn_without_core()
         self.store = open_store(store, cache)
-        check_tensors(tensors)
-        self.tensors = tuple(tensors)
+        self.tensors = choose_views(self.store, tensors)
         self._pool = Pool(MAX_HELD)
         self._mailbox = Mailbox.make()
 
@@ -205,9 +204,9 @@ class SampleDataset(Dataset[dict[str, Any]]):
         layout = ArrayLayout.of(self.store.array_layout(len(samples), self.tensors))
         batch = self._new_batch(layout, len(samples))
         arrays = {name: batch[name].numpy() for name in layout.arrays}
-        rows = BatchRows([self.store] * len(samples), samples)
+        rows = BatchRows([self.store] * len(samples), samples, self.tensors)
         # The disk reads all of them at once, while the first are filled.
-        rows.prefetch(self.tensors)
+        rows.prefetch()
         others = rows.fill(arrays)
         batch.update(
             (key, torch.from_numpy(v) if isinstance(v, np.ndarray) else v) for key, v in others.items()

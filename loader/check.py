@@ -4,6 +4,7 @@ Shapes and dtypes are compared in full. Of the pixels only a thin sample is look
 milliseconds: each mistake named here shows in any part of an image. `resizeonce verify` looks at every pixel of a store.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .format.layout import DATASET_TYPES, IMAGENET_MEAN, IMAGENET_STD, TENSORS
+from .format.recipe import DEFAULT_VIEWS, IMAGENET_MEAN, IMAGENET_STD
 
 GRID = 16
 """Blocks along a side of an image that are compared; fewer where images are small."""
@@ -37,6 +38,9 @@ _STD = np.array(IMAGENET_STD, np.float32)[:, None, None]
 _LOWEST = float(((0 - _MEAN) / _STD).min())
 _HIGHEST = float(((1 - _MEAN) / _STD).max())
 _SLACK = 1e-3
+
+
+TENSORS = tuple(DEFAULT_VIEWS)
 
 
 class BatchError(ValueError):
@@ -75,8 +79,8 @@ def _check_keys(batch: Mapping[str, Any]) -> tuple[str, ...]:
             raise BatchError(f"the batch has no {key!r}; its keys are {', '.join(map(str, batch))}")
     types = batch["dataset_type"]
     for name in [types] if isinstance(types, str) else types:
-        if name not in DATASET_TYPES:
-            raise BatchError(f"dataset_type is {name!r}, expected one of {', '.join(DATASET_TYPES)}")
+        if not isinstance(name, str) or not re.fullmatch("[A-Za-z0-9_-]+", name):
+            raise BatchError(f"dataset_type is {name!r}, expected a name of letters, digits, - and _")
     paired = batch["has_paired_frame"]
     if not isinstance(paired, bool):
         raise BatchError(f"has_paired_frame is {paired!r}, expected True or False for the whole batch")

@@ -1,6 +1,6 @@
 """The compact form of a batch, and its completion on the device: 3.9 MB a sample are moved, and not 9.8.
 
-`BatchOptions(compact=True)` fills the 448 image as uint8 and the masks as bits, which is less work for the workers,
+`BatchOptions(compact=True)` fills normalized images as uint8 and masks as bits, which is less work for the workers,
 too. `to_device` moves a batch and completes it there, each tensor in one pass: on the CPU by the compiled core, on a CUDA
 device by a kernel that PyTorch compiles when it is first needed. The bits are those of an ordinary batch: division and
 subtraction round to nearest on both, and masks are only 0 or 1. Other devices may divide otherwise: there, the 256 values
@@ -8,7 +8,7 @@ that the CPU computed are looked up.
 """
 
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,7 +16,8 @@ import torch
 from .batch import MAX_HELD, Batch
 from .buffers.dataloader_slots import tensors_of
 from .buffers.slots import ArrayLayout, Pool
-from .kernels.batch_kernels import MEAN, STD, normalize_into
+from .format.recipe import DEFAULT_RECIPE, ImageView, MaskView, Recipe, View
+from .kernels.batch_kernels import norm_of, normalize_into
 from .kernels.core import CORE
 
 _POOL = Pool(MAX_HELD)
@@ -32,7 +33,13 @@ _KERNELS = {
 
 
 class CompactBatch(Batch):
-    """A batch whose `pixel_values` are uint8, and whose masks are uint8: cells 0 or 1, and 8 pixels a byte."""
+    """A batch whose normalized images are uint8, and whose masks are uint8: cells 0 or 1, and 8 pixels a byte.
+
+    Attributes:
+        recipe: says what becomes of each.
+    """
+
+    recipe: Recipe = DEFAULT_RECIPE
 
 
 def to_device(
@@ -72,67 +79,103 @@ def _move(batch: Batch, device: torch.device | str, *, non_blocking: bool) -> Ba
         for key, value in batch.items()
     )
     if isinstance(batch, CompactBatch):
-        incomplete = {key: value for key, value in moved.items() if _is_incomplete(key, value)}
-        on_host = all(value.device.type == "cpu" for value in incomplete.values())
+        incomplete = _find_incomplete(moved, batch.recipe)
+        on_host = all(one.stored.device.type == "cpu" for one in incomplete.values())
         moved.update(_complete_on_host(incomplete) if on_host and CORE is not None else _complete(incomplete))
     return moved
 
 
-def _is_incomplete(key: str, value: Any) -> bool:
-    """Whether a value is to become float32; pixel values that are float32 in the store are so already."""
-    is_pixels = isinstance(value, torch.Tensor) and value.dtype == torch.uint8
-    return is_pixels and key.rstrip("12") in ("pixel_values", "prompt_masks", "masks")
+class _Incomplete(NamedTuple):
+    """What is to become float32."""
+
+    view: View
+    stored: torch.Tensor
+    """uint8."""
+    shown: torch.Tensor | None
+    """Of a padded view, int64 [B, 2]: how much of it is picture."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the result."""
+        if isinstance(self.view, MaskView) and self.is_bits:
+            return (*self.stored.shape[:-1], self.view.grid[1])
+        return tuple(self.stored.shape)
+
+    @property
+    def is_bits(self) -> bool:
+        """Whether a byte holds 8 pixels."""
+        return isinstance(self.view, MaskView) and self.view.role != "prompt"
 
 
-def _complete_on_host(incomplete: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return float32 tensors by name, in memory that is filled again when nothing of them is left."""
+def _find_incomplete(batch: Batch, recipe: Recipe) -> dict[str, _Incomplete]:
+    """Return what is to become float32, by its key; images that are float32 in the store are so already."""
+    incomplete = {}
+    for key, value in batch.items():
+        name = key.rstrip("12")
+        view = recipe.views.get(name)
+        is_stored = isinstance(view, ImageView) and view.values == "uint8"
+        if view is None or is_stored or not isinstance(value, torch.Tensor) or value.dtype != torch.uint8:
+            continue
+        shown = batch.get(f"{name}_sizes{key.removeprefix(name)}")
+        incomplete[key] = _Incomplete(view, value, shown)
+    return incomplete
+
+
+def _complete_on_host(incomplete: dict[str, _Incomplete]) -> dict[str, torch.Tensor]:
+    """Return float32 tensors by key, in memory that is filled again when nothing of them is left."""
     assert CORE is not None
-    shapes = {key: _shape_of(key, value) for key, value in incomplete.items()}
+    shapes = {key: one.shape for key, one in incomplete.items()}
     layout = ArrayLayout.of({key: (shape, "float32") for key, shape in shapes.items()})
     memory = _POOL.take(layout.slot_bytes)
     memory = np.empty(layout.slot_bytes, np.uint8) if memory is None else memory
     arrays = layout.views(memory, max((shape[0] for shape in shapes.values()), default=0))
     for key, out in arrays.items():
-        stored = incomplete[key].contiguous().numpy()
-        if key.startswith("pixel_values"):
-            CORE.normalize(stored, MEAN, STD, out, out.shape[2] * out.shape[3])
-        elif key.startswith("masks"):
+        view, tensor, shown = incomplete[key]
+        stored = tensor.contiguous().numpy()
+        if isinstance(view, ImageView):
+            sizes = None if shown is None else shown.contiguous().numpy()
+            CORE.normalize(stored, norm_of(view), sizes, out, *out.shape[2:])
+        elif incomplete[key].is_bits:
             CORE.widen_bits(stored, out, out.shape[2])
         else:
             CORE.widen(stored, out)
     return tensors_of(arrays)
 
 
-def _shape_of(key: str, value: torch.Tensor) -> tuple[int, ...]:
-    """Return the shape of a value that is complete: masks are square, and uint8 [B, S, (S + 7) // 8] until then."""
-    return (*value.shape[:2], value.shape[1]) if key.startswith("masks") else tuple(value.shape)
+def _complete(incomplete: dict[str, _Incomplete]) -> dict[str, torch.Tensor]:
+    """Return float32 tensors by key, on the device of each."""
+    completed = {}
+    for key, one in incomplete.items():
+        if isinstance(one.view, ImageView):
+            completed[key] = _normalize(one.stored, one.view, one.shown)
+        else:
+            completed[key] = _widen(one.stored, one.shape[-1]) if one.is_bits else one.stored.float()
+    return completed
 
 
-def _complete(incomplete: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return float32 tensors by name, on the device of each."""
-    completions = {"pixel_values": _normalize, "masks": _widen, "prompt_masks": torch.Tensor.float}
-    return {key: completions[key.rstrip("12")](value) for key, value in incomplete.items()}
-
-
-def _normalize(image: torch.Tensor) -> torch.Tensor:
+def _normalize(image: torch.Tensor, view: ImageView, shown: torch.Tensor | None) -> torch.Tensor:
     """Return float32 [B, 3, H, W] of levels, uint8."""
     if _has_kernels(image.device):
-        normalized: torch.Tensor = _kernel("normalize")(image, *_scale(image.device))
-        return normalized
-    normalized = torch.empty(image.shape, device=image.device)
-    for channel, values in enumerate(_levels().to(image.device)):
-        normalized[:, channel] = values[image[:, channel].int()]
+        normalized: torch.Tensor = _kernel("normalize")(image, *_scale(image.device, view))
+    else:
+        normalized = torch.empty(image.shape, device=image.device)
+        for channel, values in enumerate(_levels(view).to(image.device)):
+            normalized[:, channel] = values[image[:, channel].int()]
+    if shown is not None:
+        rows, columns = (torch.arange(side, device=image.device) for side in image.shape[2:])
+        height, width = shown.to(image.device)[:, :, None].unbind(1)
+        is_around = (rows >= height)[:, None, :, None] | (columns >= width)[:, None, None]
+        normalized.masked_fill_(is_around, 0)
     return normalized
 
 
-def _widen(packed: torch.Tensor) -> torch.Tensor:
-    """Return float32 [B, S, S] of bits, uint8 [B, S, (S + 7) // 8], the first pixel in the highest bit."""
-    size = packed.shape[-2]
+def _widen(packed: torch.Tensor, width: int) -> torch.Tensor:
+    """Return float32 [B, H, W] of bits, uint8 [B, H, (W + 7) // 8], the first pixel in the highest bit."""
     if _has_kernels(packed.device):
         bits: torch.Tensor = _kernel("widen")(packed[..., None], _weights(packed.device))
     else:
         bits = (packed[..., None] & _weights(packed.device).to(torch.uint8)).ne(0)
-    return bits.flatten(-2)[..., :size].contiguous().float()
+    return bits.flatten(-2)[..., :width].contiguous().float()
 
 
 def _has_kernels(device: torch.device) -> bool:
@@ -146,11 +189,10 @@ def _kernel(name: str) -> Any:
 
 
 @cache
-def _scale(device: torch.device) -> tuple[torch.Tensor, ...]:
-    """Return 255, means and standard deviations as tensors: PyTorch multiplies by the inverse of a divisor that is a number."""
-    return tuple(
-        torch.from_numpy(v[:, None, None]).to(device) for v in (np.full(1, 255, np.float32), MEAN, STD)
-    )
+def _scale(device: torch.device, view: ImageView) -> tuple[torch.Tensor, ...]:
+    """Return scale, means and standard deviations as tensors: PyTorch multiplies by the inverse of a divisor that is a number."""
+    norm = norm_of(view)
+    return tuple(torch.from_numpy(v[:, None, None]).to(device) for v in (norm[6:], norm[:3], norm[3:6]))
 
 
 @cache
@@ -160,9 +202,9 @@ def _weights(device: torch.device) -> torch.Tensor:
 
 
 @cache
-def _levels() -> torch.Tensor:
+def _levels(view: ImageView) -> torch.Tensor:
     """Return what each of the 256 values becomes in each channel, float32 [3, 256]."""
     levels = np.broadcast_to(np.arange(256, dtype=np.uint8), (3, 1, 256))
     table = np.empty((3, 1, 256), np.float32)
-    normalize_into(np.ascontiguousarray(levels), table)
+    normalize_into(np.ascontiguousarray(levels), table, norm_of(view))
     return torch.from_numpy(table[:, 0])

@@ -7,6 +7,7 @@ for all of them in one go. And a thread gives the interpreter away once for a ba
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from itertools import count
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,8 +15,9 @@ from numpy.typing import NDArray
 
 from .array import MappedArray
 from .format.errors import DamageError, StoreError
-from .format.layout import TENSOR_PATHS, TENSORS
-from .kernels.batch_kernels import Form, Rows, batch_kernels
+from .format.layout import view_path
+from .format.recipe import ImageView, MaskView, View, shown_size
+from .kernels.batch_kernels import Delivery, Form, Rows, batch_kernels, norm_of
 from .kernels.core import DAMAGED, DONE, LEFT
 from .open_parts import OpenParts
 from .part import Part
@@ -67,18 +69,24 @@ class Location(NamedTuple):
     images: list[int]
     """Rows of its images."""
 
+    def rows_of(self, view: View) -> list[int]:
+        """Return the rows of a view's table, one for each frame."""
+        return self.images if isinstance(view, ImageView) else self.masks
+
 
 class BatchRows:
     """The samples of one batch: where each is stored is looked up once, for reading ahead as for filling.
 
     Args:
-        stores: of each sample; all paired or all single, of one set of shapes.
+        stores: of each sample; all paired or all single, with views of the same names and delivered forms.
         samples: number of each in its store.
+        views: names of those to read.
     """
 
-    def __init__(self, stores: Sequence[OpenParts], samples: Sequence[int]) -> None:
+    def __init__(self, stores: Sequence[OpenParts], samples: Sequence[int], views: Sequence[str]) -> None:
         self._stores = stores
         self._samples = samples
+        self._views = views
         self._locations: list[Location | None] = [None] * len(samples)
         # Parts of which the lengths of files were compared for this batch.
         self._checked: set[tuple[OpenParts, int]] = set()
@@ -88,11 +96,10 @@ class BatchRows:
 
     def with_samples_of(self, places: Sequence[int]) -> "BatchRows":
         """Return a batch of these samples, by their places in this one."""
-        return BatchRows(
-            [self._stores[place] for place in places], [self._samples[place] for place in places]
-        )
+        stores = [self._stores[place] for place in places]
+        return BatchRows(stores, [self._samples[place] for place in places], self._views)
 
-    def prefetch(self, tensors: Sequence[str]) -> bool:
+    def prefetch(self) -> bool:
         """Ask the system to read ahead, and of stores at a URL to fetch ahead, what `fill` will need.
 
         Returns:
@@ -106,11 +113,11 @@ class BatchRows:
             for place in [place for place, is_near in enumerate(self._expect()) if is_near]:
                 location = self._locate(place)
                 part = self._part(place, location.part)
-                for mask, image in zip(location.masks, location.images, strict=True):
-                    for tensor in tensors:
-                        if tensor != "prompt_masks":
-                            row = mask if tensor == "masks" else image
-                            is_there &= part.array(TENSOR_PATHS[tensor]).advise(row)
+                for name in self._views:
+                    view = self._stores[place].recipe.views[name]
+                    if not _is_column(view):
+                        for row in location.rows_of(view):
+                            is_there &= part.array(view_path(name, view)).advise(row)
             return is_there
         return False
 
@@ -132,30 +139,26 @@ class BatchRows:
         self._checked.clear()
         # Parts at a URL arrive side by side while the first of them are read.
         self._expect()
-        suffixes = self._stores[0].suffixes
-        cells = np.empty((len(suffixes), len(self._samples)), np.int64)
-        keys: list[str] = []
-        phrases: list[list[str]] = []
+        found: list[dict[str, Any]] = []
         at_once = min(store.max_at_once() for store in set(self._stores))
         for first in range(0, len(self._samples), at_once):
             group = range(first, min(first + at_once, len(self._samples)))
             # In a function of its own, so that nothing keeps its parts open while those of the next are opened.
-            for place, (key, cells_of_frames, found) in zip(
-                group, self._fill_group(group, arrays), strict=True
-            ):
-                keys.append(key)
-                cells[:, place] = cells_of_frames
-                phrases.append(choose(found, place))
+            found += self._fill_group(group, arrays)
         types = [store.dataset_type for store in self._stores]
         described: dict[str, Any] = {
             "dataset_type": types[0] if len(set(types)) == 1 else types,
             "has_paired_frame": self._stores[0].paired,
         }
-        for suffix, counts in zip(suffixes, cells, strict=True):
-            described[f"prompt_cells{suffix}"] = counts
-        described["key"] = keys
-        if all(store.has_expressions for store in self._stores):
-            described["expressions"] = phrases
+        for key, value in found[0].items():
+            values = [sample[key] for sample in found if key in sample]
+            # Only some datasets have expressions: a batch has what all of its samples have.
+            if len(values) == len(found):
+                described[key] = np.array(values, np.int64) if isinstance(value, int | tuple) else values
+        if "expressions" in described:
+            described["expressions"] = [
+                choose(*phrases) for phrases in zip(described["expressions"], count())
+            ]
         return described
 
     def _expect(self) -> list[bool]:
@@ -183,44 +186,58 @@ class BatchRows:
             self._locations[place] = location
         return location
 
-    def _fill_group(
-        self, group: range, arrays: Mapping[str, NDArray[Any]]
-    ) -> list[tuple[str, list[int], list[str]]]:
-        """Fill the rows of samples whose parts may be open at once; return key, prompt cells and phrases of each."""
-        described: list[tuple[str, list[int], list[str]]] = []
+    def _fill_group(self, group: range, arrays: Mapping[str, NDArray[Any]]) -> list[dict[str, Any]]:
+        """Fill the rows of samples whose parts may be open at once; return the other keys of each."""
+        described: list[dict[str, Any]] = []
         parts: list[Part] = []
         locations: list[Location] = []
         for place in group:
             store = self._stores[place]
-            key = None
+            known: dict[str, Any] = {}
             if self._locations[place] is None:
                 # Outside of what is told as the sample's fault: a number that the store has not is the caller's.
                 store.place_of(self._samples[place])
             try:
                 location = self._locate(place)
                 part = self._part(place, location.part)
-                key = part.key(location.masks)
-                column = part.column("masks/prompt_cells")
-                cells = [column.item(mask) for mask in location.masks]
-                described.append((key, cells, part.sample_expressions(location.masks)))
+                known["key"] = part.key(location.masks)
+                known |= self._describe(store, part, location)
             except _FAULTS as err:
-                raise self._error(place, key, err) from err
+                raise self._error(place, known.get("key"), err) from err
+            described.append(known)
             parts.append(part)
             locations.append(location)
-        for name, tensor, frame in _name_tensors(arrays, self._stores[0].suffixes):
-            in_masks = tensor in ("prompt_masks", "masks")
-            numbers = [(one.masks if in_masks else one.images)[frame] for one in locations]
-            out = arrays[name][group.start : group.stop]
+        recipes = [self._stores[place].recipe for place in group]
+        for key, name, frame in _name_views(arrays, self._stores[0].suffixes):
+            views = [recipe.views[name] for recipe in recipes]
+            numbers = [one.rows_of(view)[frame] for one, view in zip(locations, views, strict=True)]
+            out = arrays[key][group.start : group.stop]
             with suppress(*_FAULTS):
-                _fill_tensor(tensor, parts, numbers, out)
+                _fill_view(name, views, parts, numbers, out)
                 continue
             # One of them is damaged or can't be read: which one, batches of one tell.
             for at, place in enumerate(group):
                 one = slice(at, at + 1)
                 try:
-                    _fill_tensor(tensor, parts[one], numbers[one], out[one])
+                    _fill_view(name, views[one], parts[one], numbers[one], out[one])
                 except _FAULTS as err:
-                    raise self._error(place, described[at][0], err) from err
+                    raise self._error(place, described[at]["key"], err) from err
+        return described
+
+    def _describe(self, store: OpenParts, part: Part, location: Location) -> dict[str, Any]:
+        """Return what a batch says of a sample beside its views and its key: whole numbers and pairs of them, or lists."""
+        described: dict[str, Any] = {}
+        for frame, suffix in enumerate(store.suffixes):
+            if store.recipe.prompt is not None:
+                cells = part.column("masks/prompt_cells")
+                described[f"prompt_cells{suffix}"] = cells.item(location.masks[frame])
+            for name in self._views:
+                view = store.recipe.views[name]
+                if isinstance(view, ImageView) and view.fit == "pad":
+                    height, width = part.column("images/size")[location.images[frame]].tolist()
+                    described[f"{name}_sizes{suffix}"] = shown_size(view, height, width)
+        if store.has_expressions:
+            described["expressions"] = part.sample_expressions(location.masks)
         return described
 
     def _error(self, place: int, key: str | None, fault: Exception) -> SampleError:
@@ -243,33 +260,49 @@ class BatchRows:
         )
 
 
-def check_tensors(tensors: Sequence[str]) -> None:
-    """Raise `ValueError` where a name is not one of `TENSORS`."""
-    if unknown := set(tensors) - set(TENSORS):
-        raise ValueError(f"tensors are {', '.join(TENSORS)}; not {', '.join(sorted(unknown))}")
+def choose_views(store: OpenParts, tensors: Sequence[str] | None) -> tuple[str, ...]:
+    """Return which views of a store to read: those that are named, or all.
+
+    Raises:
+        ValueError: the recipe has no such view.
+    """
+    views = tuple(store.recipe.views)
+    if tensors is None:
+        return views
+    if unknown := set(tensors) - set(views):
+        raise ValueError(f"tensors of {store.name} are {', '.join(views)}; not {', '.join(sorted(unknown))}")
+    return tuple(tensors)
 
 
-def _name_tensors(arrays: Iterable[str], suffixes: Sequence[str]) -> list[tuple[str, str, int]]:
-    """Return the name in the batch, the tensor and the frame of each array."""
+def _is_column(view: View) -> bool:
+    """Whether rows of a view are not chunks of their own."""
+    return isinstance(view, MaskView) and view.role == "prompt"
+
+
+def _name_views(arrays: Iterable[str], suffixes: Sequence[str]) -> list[tuple[str, str, int]]:
+    """Return the key in the batch, the view and the frame of each array."""
     return [
-        (name, name.removesuffix(suffix), frame)
+        (key, key.removesuffix(suffix), frame)
         for frame, suffix in enumerate(suffixes)
-        for name in arrays
-        if name.endswith(suffix)
+        for key in arrays
+        if key.endswith(suffix)
     ]
 
 
-def _fill_tensor(tensor: str, parts: Sequence[Part], numbers: Sequence[int], out: NDArray[Any]) -> None:
-    """Write one tensor of samples into the rows of `out`; raise any of the faults where one can't be read.
+def _fill_view(
+    name: str, views: Sequence[View], parts: Sequence[Part], numbers: Sequence[int], out: NDArray[Any]
+) -> None:
+    """Write one view of samples into the rows of `out`; raise any of the faults where one can't be read.
 
     Args:
-        tensor: one of `TENSORS`.
+        name: of the view.
+        views: of each sample, what its recipe says of it.
         parts: of each sample.
         numbers: of each sample, the row of its mask or image there.
-        out: of the tensor's shape and dtype, or those of its compact form, one row for each sample, in C order.
+        out: of the view's shape and dtype, or those of its compact form, one row for each sample, in C order.
     """
-    path = TENSOR_PATHS[tensor]
-    if tensor == "prompt_masks":
+    path = view_path(name, views[0])
+    if _is_column(views[0]):
         for room, part, number in zip(out, parts, numbers, strict=True):
             np.copyto(room, part.column(path)[number])
         return
@@ -279,20 +312,32 @@ def _fill_tensor(tensor: str, parts: Sequence[Part], numbers: Sequence[int], out
         # Of stores of several forms.
         for at in range(len(parts)):
             one = slice(at, at + 1)
-            _fill_tensor(tensor, parts[one], numbers[one], out[one])
+            _fill_view(name, views[one], parts[one], numbers[one], out[one])
         return
-    kernel = batch_kernels()[Form(tensor, codec, stored, out.dtype)]
+    kernel = batch_kernels()[Form(codec, stored, out.dtype)]
+    delivery = _delivery_of(views[0], shape, parts, numbers)
     done = bytes([LEFT]) * len(arrays)
     # Masks may be delivered as bits: then only their height is that of a row.
     if out.flags.carray and shape[:-1] == out.shape[1:-1]:
-        done = kernel.fill_rows(_rows(arrays, numbers, is_checked), out)
+        done = kernel.fill_rows(_rows(arrays, numbers, is_checked), out, delivery)
     if done.count(DONE) == len(done):
         return
-    for array, number, room, state in zip(arrays, numbers, out, done, strict=True):
+    for place, (array, number, state) in enumerate(zip(arrays, numbers, done, strict=True)):
         if state == DAMAGED:
             raise array.damage(number)
         if state == LEFT:
-            kernel.finish_row(array.row(number), room)
+            kernel.finish_row(array.row(number), out[place], delivery, place)
+
+
+def _delivery_of(
+    view: View, shape: tuple[int, ...], parts: Sequence[Part], numbers: Sequence[int]
+) -> Delivery:
+    if not isinstance(view, ImageView) or view.values == "uint8":
+        return Delivery(shape)
+    if view.fit != "pad":
+        return Delivery(shape, norm_of(view))
+    sizes = [part.column("images/size")[number].tolist() for part, number in zip(parts, numbers, strict=True)]
+    return Delivery(shape, norm_of(view), np.array([shown_size(view, *size) for size in sizes], np.int64))
 
 
 def _rows(arrays: Sequence[MappedArray], numbers: Sequence[int], is_checked: bool) -> Rows:

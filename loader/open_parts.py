@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from .format.errors import StoreError
 from .format.layout import array_specs
-from .format.metadata import Content, read_attributes, sizes_of
+from .format.metadata import Content, read_attributes
+from .format.recipe import read_recipe
 from .part import Part, RemoteTables, expect_tables
 from .readahead.free_memory import stay_in_memory
 
@@ -76,7 +77,9 @@ class OpenParts:
         self.paired: bool = attributes["paired"]
         """Whether samples are pairs of frames."""
         self.has_expressions: bool = attributes["totals"]["expressions"] > 0
-        specs = array_specs(sizes_of(attributes["recipe"]), 2 if self.paired else 1)
+        self.recipe = read_recipe(attributes["recipe"])
+        """The views: what each key of a batch is made of."""
+        specs = array_specs(self.recipe, 2 if self.paired else 1, attributes.get("columns", ()))
         self._specs = {spec.path: spec for spec in specs}
         self._parts: list[tuple[str, str]] = [(part["name"], part["sha256"]) for part in attributes["parts"]]
         # A list: numpy takes several times as long to look up one number.

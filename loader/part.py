@@ -21,20 +21,20 @@ from .format.shard import shard_path
 if TYPE_CHECKING:
     from .cache.part_cache import PartCache
 
-READ_WITH_A_SAMPLE = (
-    "samples/mask",
-    "masks/image",
-    "masks/prompt_masks",
-    "masks/prompt_cells",
-    "masks/object_id_offsets",
-    "masks/object_id_bytes",
-    "images/key_offsets",
-    "images/key_bytes",
-    "expressions/mask",
-    "expressions/text_offsets",
-    "expressions/text_bytes",
+NOT_READ_WITH_A_SAMPLE = frozenset(
+    {
+        "images/scene",
+        "images/time",
+        "images/path_offsets",
+        "images/path_bytes",
+        "masks/area",
+        "masks/category_offsets",
+        "masks/category_bytes",
+        "scenes/key_offsets",
+        "scenes/key_bytes",
+    }
 )
-"""Tables that reading a sample needs."""
+"""Tables that reading a sample does without."""
 
 _JOINS: dict[str, Table] = {"samples/mask": "masks", "masks/image": "images", "expressions/mask": "masks"}
 """Columns of row numbers, and the table of those rows."""
@@ -62,7 +62,7 @@ def expect_tables(folder: Path, specs: Mapping[str, ArraySpec]) -> None:
     for spec in specs.values():
         if spec.row_chunks:
             _expect(folder / shard_path(spec), at_end=INDEX_BYTES)
-        elif spec.path in READ_WITH_A_SAMPLE:
+        elif spec.path not in NOT_READ_WITH_A_SAMPLE:
             _expect(folder / shard_path(spec))
 
 
@@ -233,8 +233,9 @@ class Part:
     def _length(self, spec: ArraySpec) -> int:
         if spec.name.endswith("_offsets"):
             return self.rows[spec.table] + 1
-        if spec.name.endswith("_bytes"):
-            return int(self.column(spec.path.removesuffix("_bytes") + "_offsets")[-1])
+        for ending in ("_bytes", "_runs"):
+            if spec.name.endswith(ending):
+                return int(self.column(spec.path.removesuffix(ending) + "_offsets")[-1])
         return self.rows[spec.table]
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .fill import BatchRows, check_tensors
-from .format.layout import TENSOR_PATHS, TENSORS
+from .fill import BatchRows, choose_views
+from .format.recipe import ImageView, is_own_size
 from .open_parts import OpenParts
 
 if TYPE_CHECKING:
@@ -60,44 +60,48 @@ class Store(OpenParts):
             for key, value in batch.items()
         }
 
-    def batch(self, samples: Sequence[int], tensors: Sequence[str] = TENSORS) -> dict[str, Any]:
+    def batch(self, samples: Sequence[int], tensors: Sequence[str] | None = None) -> dict[str, Any]:
         """Return samples as one batch of new numpy arrays.
 
         Args:
             samples: their numbers.
-            tensors: which of the four to read.
+            tensors: which of the recipe's views to read; None for all.
 
         Raises:
             IndexError: there is no such sample.
             SampleError: one can't be read.
+            ValueError: the recipe has no such view.
         """
-        check_tensors(tensors)
         if not len(samples):
             raise IndexError("a batch has at least one sample")
-        layout = self.array_layout(len(samples), tensors)
+        views = choose_views(self, tensors)
+        layout = self.array_layout(len(samples), views)
         arrays = {name: np.empty(shape, dtype) for name, (shape, dtype) in layout.items()}
-        return arrays | BatchRows([self] * len(samples), samples).fill(arrays)
+        return arrays | BatchRows([self] * len(samples), samples, views).fill(arrays)
 
     def array_layout(
-        self, num_samples: int, tensors: Sequence[str], *, compact: bool = False
+        self, num_samples: int, views: Sequence[str], *, compact: bool = False
     ) -> dict[str, tuple[tuple[int, ...], str]]:
         """Return shape and dtype of each array of a batch, by its name with suffix."""
         return {
-            f"{tensor}{suffix}": ((num_samples, *shape), dtype)
+            f"{name}{suffix}": ((num_samples, *shape), dtype)
             for suffix in self.suffixes
-            for tensor in tensors
-            for shape, dtype in [self._delivered(tensor, compact=compact)]
+            for name in views
+            if not is_own_size(self.recipe.views[name])
+            for shape, dtype in [self._delivered(name, compact=compact)]
         }
 
-    def _delivered(self, tensor: str, *, compact: bool) -> tuple[tuple[int, ...], str]:
-        """Return shape and dtype of one tensor of a sample; compact, images are as they were stored and masks are bits."""
-        spec = self._specs[TENSOR_PATHS[tensor]]
+    def _delivered(self, name: str, *, compact: bool) -> tuple[tuple[int, ...], str]:
+        """Return shape and dtype of a view of a sample; compact, images are as they were stored and masks are bits."""
+        view = self.recipe.views[name]
+        if isinstance(view, ImageView):
+            height, width = view.size
+            is_stored = view.values == "uint8" or (compact and view.stored != "float32")
+            return (3, height, width), "uint8" if is_stored else "float32"
+        height, width = view.grid
         if not compact:
-            return spec.row_shape, "uint8" if tensor == "g_pixel_values" else "float32"
-        if tensor == "masks":
-            height, width = spec.row_shape
-            return (height, (width + 7) // 8), "uint8"
-        return spec.row_shape, spec.dtype if tensor == "pixel_values" else "uint8"
+            return (height, width), "float32"
+        return (height, width if view.role == "prompt" else (width + 7) // 8), "uint8"
 
 
 def open_store(source: Store | str | Path, cache: "CacheOptions | None" = None) -> Store:

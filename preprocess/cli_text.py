@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ..loader.format.recipe import IMAGENET_MEAN, IMAGENET_STD, ImageView, View, read_recipe
 from .run.convert import RangeReport, Report
 from .run.forecast import Forecast, format_bytes
 from .run.part_range import describe_numbers
@@ -79,21 +80,32 @@ def range_lines(report: RangeReport) -> Iterator[str]:
 
 def info_lines(store: Path | str, attributes: dict[str, Any], rejects: Iterable[Reject]) -> Iterator[str]:
     """Yield what is in a store as lines."""
-    recipe = attributes["recipe"]
+    recipe = read_recipe(attributes["recipe"])
     yield f"store     {store}"
     yield f"dataset   {attributes['dataset']} (dataset_type {attributes['dataset_type']!r})"
     yield f"format    version {attributes['format_version']}, fingerprint {attributes['fingerprint'][:16]}"
-    yield f"recipe    {recipe['name']}"
-    for tensor in ("pixel_values", "g_pixel_values", "prompt_masks", "masks"):
-        settings = recipe[tensor]
-        stored = f", stored as {settings['stored']}" if "stored" in settings else ""
-        yield f"          {tensor:<15} {settings['size']} x {settings['size']}, {settings['filter']}{stored}"
+    yield f"recipe    {recipe.name}" + (f", arithmetic of {recipe.arithmetic}" if recipe.arithmetic else "")
+    for name, view in recipe.views.items():
+        yield f"          {name:<15} {_describe_view(view)}"
     yield f"samples   {'pairs of frames' if attributes['paired'] else 'single frames'}"
     yield f"parts     {len(attributes['parts'])}"
     yield from totals_lines(attributes["totals"])
     yield "made with " + ", ".join(f"{name} {version}" for name, version in attributes["versions"].items())
     yield from reject_lines(rejects)
     yield from warning_lines(attributes["totals"])
+
+
+def _describe_view(view: View) -> str:
+    """Return size, filter and whatever is not as in most recipes."""
+    size = "own size" if view.size == "own" else f"{view.size[0]} x {view.size[1]}"
+    described = [size, view.filter]
+    if isinstance(view, ImageView):
+        described += [view.fit] if view.fit != "squash" else []
+        is_usual = (view.mean, view.std, view.scale) == (IMAGENET_MEAN, IMAGENET_STD, 255.0)
+        if view.values == "normalized" and not is_usual:
+            described.append(f"mean {list(view.mean)}, std {list(view.std)}, scale {view.scale:g}")
+        described.append(f"stored as {view.stored}")
+    return ", ".join(described)
 
 
 def totals_lines(totals: dict[str, Any]) -> Iterator[str]:

@@ -4,20 +4,20 @@ A config says what to build: the source and its options, the recipe, how a store
 (workers, limits, progress) is a flag of the command, since it does not change what is written.
 """
 
-import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import msgspec
 
+from ..loader.format.recipe import Recipe
+from .config_tables import check_keys, convert_table, nearest, table_of
 from .errors import ConfigError
+from .recipe_config import parse_recipe, spell_recipe
 from .sources.base import SourceOptions
 from .sources.registry import SOURCES
-from .tensors.recipe import RECIPES, Recipe
-
-StructT = TypeVar("StructT", bound=msgspec.Struct)
+from .tensors.recipe import RECIPES
 
 # Beside `preprocess` in a checkout as well as where it is installed.
 SHIPPED = {path.stem: path for path in sorted((Path(__file__).parents[1] / "configs").glob("*.toml"))}
@@ -53,7 +53,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         """Return every setting with its value as JSON values, also those that `attributes` leaves out."""
         return {
             "source": {"name": self.source} | msgspec.to_builtins(self.options),
-            "recipe": self.recipe.attributes() | msgspec.to_builtins(self.recipe),
+            "recipe": spell_recipe(self.recipe),
             "store": msgspec.to_builtins(self.store),
         }
 
@@ -79,7 +79,7 @@ def load_config(config: Path | str, overrides: Iterable[str] = ()) -> Config:
         content = tomllib.loads(path.read_text("utf-8"))
     except OSError as err:
         raise ConfigError(
-            f"can't read the config {path}: {err.strerror}{_nearest(path.stem.lower(), SHIPPED)}; "
+            f"can't read the config {path}: {err.strerror}{nearest(path.stem.lower(), SHIPPED)}; "
             f"those that come with the package: {', '.join(SHIPPED)}"
         ) from err
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
@@ -95,73 +95,20 @@ def parse_config(content: Mapping[str, Any], where: str = "config") -> Config:
     Raises:
         ConfigError: a key or a value is not one a config may have.
     """
-    _check_keys(content, ("source", "recipe", "store"), "", where)
-    source = dict(_table(content, "source", where))
+    check_keys(content, ("source", "recipe", "store"), "", where)
+    source = dict(table_of(content, "source", where))
     name = source.pop("name", None)
     if not isinstance(name, str) or name not in SOURCES:
         known = ", ".join(sorted(SOURCES))
         raise ConfigError(
-            f"{where}: source.name is {name!r}{_nearest(name, SOURCES)}; expected one of {known}"
+            f"{where}: source.name is {name!r}{nearest(name, SOURCES)}; expected one of {known}"
         )
     return Config(
         source=name,
-        options=_convert(source, SOURCES[name].options, "source", where),
-        recipe=_parse_recipe(_table(content, "recipe", where), where),
-        store=_convert(_table(content, "store", where), StoreOptions, "store", where),
+        options=convert_table(source, SOURCES[name].options, "source", where),
+        recipe=parse_recipe(table_of(content, "recipe", where), where),
+        store=convert_table(table_of(content, "store", where), StoreOptions, "store", where),
     )
-
-
-def _parse_recipe(table: Mapping[str, Any], where: str) -> Recipe:
-    """Return a named recipe, with single settings replaced where the table has them."""
-    _check_keys(table, Recipe.__struct_fields__, "recipe", where)
-    name = table.get("name", "default")
-    if not isinstance(name, str) or name not in (*RECIPES, "custom"):
-        known = ", ".join([*RECIPES, "custom"])
-        raise ConfigError(
-            f"{where}: recipe.name is {name!r}{_nearest(name, RECIPES)}; expected one of {known}"
-        )
-    base = RECIPES.get(name, RECIPES["default"])
-    spelt = msgspec.to_builtins(base)
-    for tensor, settings in table.items():
-        if tensor == "name":
-            continue
-        if not isinstance(settings, Mapping):
-            raise ConfigError(
-                f"{where}: recipe.{tensor} is {settings!r}, expected a table such as {{ size = 448 }}"
-            )
-        _check_keys(settings, spelt[tensor], f"recipe.{tensor}", where)
-        spelt[tensor] = spelt[tensor] | settings
-    recipe = _convert(spelt | {"name": base.name}, Recipe, "recipe", where)
-    return recipe if recipe == base and name != "custom" else msgspec.structs.replace(recipe, name="custom")
-
-
-def _convert(table: Mapping[str, Any], struct: type[StructT], section: str, where: str) -> StructT:
-    _check_keys(table, struct.__struct_fields__, section, where)
-    try:
-        return msgspec.convert(dict(table), struct)
-    except msgspec.ValidationError as err:
-        message, _, place = str(err).partition(" - at `$")
-        place = place.rstrip("`")
-        found: Any = table
-        for key in place.strip(".").split("."):
-            found = found.get(key, found) if isinstance(found, Mapping) else found
-        raise ConfigError(f"{where}: {section}{place} is {found!r}: {message}") from err
-
-
-def _check_keys(table: Mapping[str, Any], known: Iterable[str], section: str, where: str) -> None:
-    known = list(known)
-    for key in table:
-        if key not in known:
-            full = f"{section}.{key}" if section else key
-            allowed = ", ".join(known) or "none"
-            raise ConfigError(f"{where}: unknown key {full!r}{_nearest(key, known)}; known here: {allowed}")
-
-
-def _table(content: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
-    table = content.get(name, {})
-    if not isinstance(table, Mapping):
-        raise ConfigError(f"{where}: {name} is {table!r}, expected a table [{name}]")
-    return table
 
 
 def _override(content: dict[str, Any], override: str) -> None:
@@ -179,8 +126,3 @@ def _override(content: dict[str, Any], override: str) -> None:
         if not isinstance(content, dict):
             raise ConfigError(f"--set {override!r}: {section!r} is no section")
     content[key] = value
-
-
-def _nearest(key: object, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(str(key), list(known), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""

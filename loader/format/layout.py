@@ -1,38 +1,21 @@
 """The contract between writer and loader: arrays, tables, constants and the format version.
 
-Standard library and numpy only: the loader imports this module at training time. docs/format.md says the same in
-words; a test compares the two.
+The loader imports this module at training time: numpy and msgspec only. docs/format.md says the same in words; a test
+compares the two.
 """
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
+import msgspec
 import numpy as np
 
-FORMAT_VERSIONS = (1, 2)
+from .recipe import ImageView, MaskView, Recipe, View
+
+FORMAT_VERSIONS = (1, 2, 3)
 """What this version reads; the newest is the last. A store has the oldest that says all of it."""
-
-TENSOR_PATHS = {
-    "pixel_values": "images/pixel_values",
-    "g_pixel_values": "images/g_pixel_values",
-    "prompt_masks": "masks/prompt_masks",
-    "masks": "masks/masks",
-}
-"""The array of a part that each tensor of a batch is stored in."""
-
-TENSORS = tuple(TENSOR_PATHS)
-"""Names of the four; in pairs each is there twice, with the suffixes 1 and 2."""
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
-PIXEL_SIZE = 448
-"""Side of the image for the vision-language model, in pixels (InternVL)."""
-GROUNDING_SIZE = 1024
-"""Side of the image and mask for the segmenter, in pixels (SAM2)."""
-PROMPT_SIZE = PIXEL_SIZE // 14 // 2
-"""Side of the prompt mask, in cells: patches of 14 pixels, joined 2 x 2 by pixel shuffle."""
 
 ATTRIBUTES_KEY = "resizeonce"
 """Everything this project writes into Zarr attributes stands under this one key."""
@@ -42,14 +25,12 @@ REJECTS_FILE = "rejects.jsonl"
 JOB_FILE = ".job.json"
 """Stands in the root of a store that is not finished, and says what it is made from."""
 
-DATASET_TYPES = ("sav", "sa1b", "openimage", "refcoco", "coco")
+DatasetType = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_-]{1,64}\Z")]
 """What `dataset_type` may be in a batch."""
-
-DatasetType = Literal["sav", "sa1b", "openimage", "refcoco", "coco"]
 Table = Literal["images", "masks", "expressions", "samples", "scenes"]
 Codec = Literal["raw", "zstd", "gradient"]
-ImageForm = Literal["uint8", "compact"]
-PixelForm = Literal["uint8", "float32", "compact"]
+Column = Literal["boxes", "sources"]
+"""Of those that a store has where its config asks for them."""
 
 ZSTD_LEVEL = 3
 
@@ -99,50 +80,32 @@ TEXT_COLUMNS: dict[Table, tuple[str, ...]] = {
 """Columns of text, each stored as `<name>_offsets` int64 [N + 1] and `<name>_bytes` uint8 (UTF-8), as in Arrow."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TensorSizes:
-    """Sides of the four tensors in pixels or cells, and the stored forms of the images."""
-
-    pixel_values: int = PIXEL_SIZE
-    g_pixel_values: int = GROUNDING_SIZE
-    prompt_masks: int = PROMPT_SIZE
-    masks: int = GROUNDING_SIZE
-    pixel_values_form: PixelForm = "uint8"
-    g_pixel_values_form: ImageForm = "uint8"
-
-    @property
-    def format_version(self) -> int:
-        """The oldest format version that has these forms."""
-        return 2 if "compact" in (self.pixel_values_form, self.g_pixel_values_form) else 1
-
-
-def array_specs(sizes: TensorSizes, frames_per_sample: int) -> tuple[ArraySpec, ...]:
+def array_specs(
+    recipe: Recipe, frames_per_sample: int, columns: Collection[Column] = ()
+) -> tuple[ArraySpec, ...]:
     """Return every array of a part, in the order of the tables.
 
     Args:
-        sizes: sides of the four tensors.
+        recipe: the views.
         frames_per_sample: 1, or 2 where samples are pairs.
+        columns: which columns there are beside those that each store has.
     """
-    pixel, grounding, prompt, mask = (
-        sizes.pixel_values,
-        sizes.g_pixel_values,
-        sizes.prompt_masks,
-        sizes.masks,
-    )
-    mask_dims = ("mask", "y", "x")
     return (
-        _image("pixel_values", sizes.pixel_values_form, pixel),
-        _image("g_pixel_values", sizes.g_pixel_values_form, grounding),
+        *(_image(name, view) for name, view in recipe.images.items()),
         ArraySpec("images", "size", "int32", (2,), ("image", "height_width")),
         ArraySpec("images", "scene", "int64", (), ("image",)),
         ArraySpec("images", "time", "int32", (), ("image",)),
         *_text("images", "key"),
         *_text("images", "path"),
-        ArraySpec("masks", "prompt_masks", "bool", (prompt, prompt), mask_dims),
-        ArraySpec("masks", "masks", "bool", (mask, mask), mask_dims, codec="zstd", row_chunks=True),
+        *(spec for name, view in recipe.masks.items() for spec in _mask(name, view)),
         ArraySpec("masks", "image", "int64", (), ("mask",)),
         ArraySpec("masks", "area", "int64", (), ("mask",)),
-        ArraySpec("masks", "prompt_cells", "int32", (), ("mask",)),
+        *([ArraySpec("masks", "prompt_cells", "int32", (), ("mask",))] if recipe.prompt else []),
+        *(
+            [ArraySpec("masks", "box", "float32", (4,), ("mask", "x0_y0_x1_y1"))]
+            if "boxes" in columns
+            else []
+        ),
         *_text("masks", "object_id"),
         *_text("masks", "category"),
         ArraySpec("expressions", "mask", "int64", (), ("expression",)),
@@ -152,16 +115,34 @@ def array_specs(sizes: TensorSizes, frames_per_sample: int) -> tuple[ArraySpec, 
     )
 
 
-def _image(name: str, form: PixelForm, size: int) -> ArraySpec:
+def view_path(name: str, view: View) -> str:
+    """Return the array of a part that a view is stored in; of one at its own size, what the names of its arrays begin with."""
+    return f"{'images' if isinstance(view, ImageView) else 'masks'}/{name}"
+
+
+def _image(name: str, view: ImageView) -> ArraySpec:
     return ArraySpec(
         "images",
         name,
-        "float32" if form == "float32" else "uint8",
-        (3, size, size),
+        "float32" if view.stored == "float32" else "uint8",
+        (3, *view.size),
         ("image", "channel", "y", "x"),
-        codec="gradient" if form == "compact" else "raw",
+        codec="gradient" if view.stored == "compact" else "raw",
         row_chunks=True,
     )
+
+
+def _mask(name: str, view: MaskView) -> tuple[ArraySpec, ...]:
+    if view.size == "own":
+        return (
+            ArraySpec("masks", f"{name}_size", "int32", (2,), ("mask", "height_width")),
+            ArraySpec("masks", f"{name}_offsets", "int64", (), ("mask_boundary",)),
+            ArraySpec("masks", f"{name}_runs", "uint32", (), (f"{name}_run",)),
+        )
+    dims = ("mask", "y", "x")
+    if view.role == "prompt":
+        return (ArraySpec("masks", name, "bool", view.size, dims),)
+    return (ArraySpec("masks", name, "bool", view.size, dims, codec="zstd", row_chunks=True),)
 
 
 def _text(table: Table, name: str) -> tuple[ArraySpec, ArraySpec]:

@@ -19,11 +19,10 @@ from .layout import (
     FORMAT_VERSIONS,
     JOB_FILE,
     PART_NAME,
+    Column,
     DatasetType,
-    ImageForm,
-    PixelForm,
-    TensorSizes,
 )
+from .recipe import read_recipe
 from .regular_files import TooLargeError, read_document
 
 MAX_ROOT_BYTES = 32 << 20
@@ -38,8 +37,6 @@ MAX_REJECTS_BYTES = 1 << 30
 MAX_PARTS = 100_000
 """Of a store: as many as have names of five digits."""
 
-Size = Annotated[int, msgspec.Meta(ge=1, le=4096)]
-"""Side of a tensor in pixels or cells."""
 Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 PartNumber = Annotated[int, msgspec.Meta(ge=0, lt=MAX_PARTS)]
 Rows = Annotated[int, msgspec.Meta(ge=0, le=1 << 24)]
@@ -104,9 +101,11 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     parts: Annotated[list[PartEntry], msgspec.Meta(max_length=MAX_PARTS)]
     totals: dict[str, Count | dict[str, Count]]
     fingerprint: Sha256
+    columns: list[Column] = []
+    """Those that not every store has; of format version 3."""
 
     def __post_init__(self) -> None:
-        sizes_of(self.recipe)
+        read_recipe(self.recipe)
         if not isinstance(self.totals.get("expressions"), int):
             raise ValueError("the total of expressions is missing")
         if not self.paired and any(part.rows.samples != part.rows.masks for part in self.parts):
@@ -125,7 +124,6 @@ class Root(Content, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        msgspec.convert(self.recipe, _NamedRecipe)
         scenes_per_part(self.job)
         msgspec.convert(self.totals, _Totals)
         for name in self.files:
@@ -162,39 +160,6 @@ class PartAttributes(msgspec.Struct, frozen=True):
         for path in self.files:
             if not _FILE_PATH.fullmatch(path):
                 raise ValueError(f"it lists {path!r:.100}, outside of the part")
-
-
-class _Tensor(msgspec.Struct, frozen=True):
-    size: Size
-
-
-class _Pixels(_Tensor, frozen=True):
-    stored: PixelForm
-
-
-class _Grounding(_Tensor, frozen=True):
-    stored: ImageForm = "uint8"
-
-
-class _Recipe(msgspec.Struct, frozen=True):
-    pixel_values: _Pixels
-    g_pixel_values: _Grounding
-    prompt_masks: _Tensor
-    masks: _Tensor
-
-
-class _NamedTensor(msgspec.Struct, frozen=True):
-    filter: str
-
-
-class _NamedRecipe(msgspec.Struct, frozen=True):
-    """What there is to print; `preprocess.tensors.recipe` knows the filters."""
-
-    name: str
-    pixel_values: _NamedTensor
-    g_pixel_values: _NamedTensor
-    prompt_masks: _NamedTensor
-    masks: _NamedTensor
 
 
 class _Totals(msgspec.Struct, frozen=True):
@@ -237,19 +202,6 @@ def scenes_per_part(job: Mapping[str, Any]) -> int:
         msgspec.ValidationError: it is no job.
     """
     return msgspec.convert(job, _Job).store.scenes_per_part
-
-
-def sizes_of(recipe: Mapping[str, Any]) -> TensorSizes:
-    """Return the sides and stored forms of the tensors that a recipe in root attributes says."""
-    read = msgspec.convert(recipe, _Recipe)
-    return TensorSizes(
-        pixel_values=read.pixel_values.size,
-        g_pixel_values=read.g_pixel_values.size,
-        prompt_masks=read.prompt_masks.size,
-        masks=read.masks.size,
-        pixel_values_form=read.pixel_values.stored,
-        g_pixel_values_form=read.g_pixel_values.stored,
-    )
 
 
 def decode_metadata(encoded: bytes) -> Any:

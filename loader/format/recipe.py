@@ -76,10 +76,15 @@ class MaskView(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=
     role: Literal["", "prompt"] = ""
     """The prompt is what `prompt_cells` counts."""
 
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Height and width in pixels; (0, 0) at its own size."""
+        return (0, 0) if self.size == "own" else self.size
+
 
 View: TypeAlias = ImageView | MaskView
 
-DEFAULT_VIEWS: Mapping[str, View] = {
+DEFAULT_VIEWS: dict[str, View] = {
     "pixel_values": ImageView(size=(PIXEL_SIZE, PIXEL_SIZE)),
     "g_pixel_values": ImageView(size=(GROUNDING_SIZE, GROUNDING_SIZE), values="uint8"),
     "prompt_masks": MaskView(over="pixel_values", size=(PROMPT_SIZE, PROMPT_SIZE), role="prompt"),
@@ -101,7 +106,7 @@ RESERVED_NAMES = frozenset(
 )  # fmt: skip
 """Keys of a batch, columns of a store and keys of a recipe: no view is called so."""
 
-RESERVED_ENDINGS = ("_sizes", "_offsets", "_bytes", "_runs")
+RESERVED_ENDINGS = ("_size", "_sizes", "_offsets", "_bytes", "_runs")
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}(?<![0-9])")
 
@@ -126,7 +131,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
                 )
             if isinstance(view, MaskView) and not isinstance(self.views.get(view.over), ImageView):
                 images = ", ".join(self.images) or "none"
-                raise ValueError(f"{name} lies over {view.over!r:.100}; the recipe's image views are {images}")
+                raise ValueError(
+                    f"{name} lies over {view.over!r:.100}; the recipe's image views are {images}"
+                )
         prompts = [name for name, view in self.masks.items() if view.role == "prompt"]
         if len(prompts) > 1:
             raise ValueError(f"{' and '.join(prompts)} have the role prompt, and one may have it")
@@ -170,10 +177,11 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
             spelt |= {"mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD)}
         else:
             # A list: keys of JSON that is digested are sorted, and the order of views is part of the recipe.
-            spelt["views"] = [
-                {"name": name} | msgspec.to_builtins(view) for name, view in self.views.items()
-            ]
+            spelt["views"] = [{"name": name} | msgspec.to_builtins(view) for name, view in self.views.items()]
         return spelt if self.arithmetic is None else spelt | {"arithmetic": self.arithmetic}
+
+
+DEFAULT_RECIPE = Recipe(name="default", views=DEFAULT_VIEWS)
 
 
 def read_recipe(attributes: Mapping[str, Any]) -> Recipe:
@@ -207,6 +215,19 @@ def shown_size(view: ImageView, height: int, width: int) -> tuple[int, int]:
     tall, wide = view.size
     scale = min(tall * 1.0 / height, wide * 1.0 / width)
     return max(1, min(tall, int(height * scale + 0.5))), max(1, min(wide, int(width * scale + 0.5)))
+
+
+def is_own_size(view: View) -> bool:
+    """Whether a view is a mask at its own resolution: it has no place in the arrays of a batch."""
+    return isinstance(view, MaskView) and view.size == "own"
+
+
+def delivered_form(view: View) -> tuple[object, ...]:
+    """Return what views of several stores must have in common to be in one batch: shape, dtype and normalisation."""
+    if isinstance(view, MaskView):
+        return view.size, view.role
+    norm = (view.mean, view.std, view.scale) if view.values == "normalized" else ()
+    return (view.size, view.values, *norm, view.fit == "pad")
 
 
 def _is_first_form(view: View, default: View) -> bool:

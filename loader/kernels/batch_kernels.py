@@ -7,22 +7,29 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..format.layout import IMAGENET_MEAN, IMAGENET_STD
+from ..format.recipe import ImageView
 from .core import CORE, LEFT, Core
-
-MEAN = np.array(IMAGENET_MEAN, np.float32)
-STD = np.array(IMAGENET_STD, np.float32)
 
 
 class Form(NamedTuple):
     """What a kernel is for."""
 
-    tensor: str
     codec: str
     stored: str
     """dtype, of rows that are decoded."""
     delivered: np.dtype[Any]
     """In the batch; masks as uint8 are 8 pixels a byte."""
+
+
+class Delivery(NamedTuple):
+    """What becomes of the rows of a view."""
+
+    shape: tuple[int, ...]
+    """Of a stored row."""
+    norm: NDArray[np.float32] | None = None
+    """Of a view that is normalized, as `norm_of` returns it."""
+    shown: NDArray[np.int64] | None = None
+    """Of a padded one, int64 [B, 2]: height and width of what is picture, from the top left corner; all of it where None."""
 
 
 class Rows(NamedTuple):
@@ -39,10 +46,14 @@ class Rows(NamedTuple):
 class Kernel(NamedTuple):
     """What fills one tensor."""
 
-    fill_rows: Callable[[Rows, NDArray[Any]], bytes]
+    fill_rows: "FillRows"
     """Takes rows, and where to write them, [B, ...] in C order. Returns what became of each (`loader.kernels.core`)."""
-    finish_row: Callable[[NDArray[Any], NDArray[Any]], None]
-    """Takes a row as it was decoded, and where to write it: for what `fill_rows` leaves."""
+    finish_row: "FinishRow"
+    """Takes a row as it was decoded, where to write it, and its place in the batch: for what `fill_rows` leaves."""
+
+
+FillRows = Callable[[Rows, NDArray[Any], Delivery], bytes]
+FinishRow = Callable[[NDArray[Any], NDArray[Any], Delivery, int], None]
 
 
 @cache
@@ -57,31 +68,38 @@ def kernels_of(core: Core | None) -> Mapping[Form, Kernel]:
     return {form: Kernel(loops.get(loop, _leave_all), finish) for form, (loop, finish) in _TABLE.items()}
 
 
-def _loops_of(core: Core) -> dict[str, Callable[[Rows, NDArray[Any]], bytes]]:
-    def copy(rows: Rows, out: NDArray[Any]) -> bytes:
+def norm_of(view: ImageView) -> NDArray[np.float32]:
+    """Return what normalises a view: its means, its standard deviations, and what levels are divided by, float32 [7]."""
+    return np.array([*view.mean, *view.std, view.scale], np.float32)
+
+
+def _loops_of(core: Core) -> dict[str, FillRows]:
+    def copy(rows: Rows, out: NDArray[Any], delivery: Delivery) -> bytes:
+        del delivery
         return core.copy_rows(rows.files, rows.spans, out, out.nbytes // max(len(out), 1), rows.is_checked)
 
-    def normalize(rows: Rows, out: NDArray[Any]) -> bytes:
-        num_pixels = out.shape[2] * out.shape[3]
-        return core.normalize_rows(rows.files, rows.spans, MEAN, STD, out, num_pixels, rows.is_checked)
+    def normalize(rows: Rows, out: NDArray[Any], delivery: Delivery) -> bytes:
+        (_, height, width), norm, shown = delivery
+        assert norm is not None
+        return core.normalize_rows(rows.files, rows.spans, norm, shown, out, height, width, rows.is_checked)
 
-    def expand(rows: Rows, out: NDArray[Any]) -> bytes:
-        _, height, width = out.shape
+    def expand(rows: Rows, out: NDArray[Any], delivery: Delivery) -> bytes:
+        height, width = delivery.shape
         return core.expand_rows(rows.files, rows.spans, out, height, width, False, rows.is_checked)
 
-    def expand_to_bits(rows: Rows, out: NDArray[Any]) -> bytes:
-        # Masks are square: bits do not say how many of the last byte are pixels.
-        size = out.shape[1]
-        return core.expand_rows(rows.files, rows.spans, out, size, size, True, rows.is_checked)
+    def expand_to_bits(rows: Rows, out: NDArray[Any], delivery: Delivery) -> bytes:
+        height, width = delivery.shape
+        return core.expand_rows(rows.files, rows.spans, out, height, width, True, rows.is_checked)
 
-    def unpack(rows: Rows, out: NDArray[Any]) -> bytes:
-        _, _, height, width = out.shape
+    def unpack(rows: Rows, out: NDArray[Any], delivery: Delivery) -> bytes:
+        _, height, width = delivery.shape
         return core.unpack_rows(rows.files, rows.spans, out, height, width, rows.is_checked)
 
-    def unpack_normalized(rows: Rows, out: NDArray[Any]) -> bytes:
-        _, _, height, width = out.shape
+    def unpack_normalized(rows: Rows, out: NDArray[Any], delivery: Delivery) -> bytes:
+        (_, height, width), norm, shown = delivery
+        assert norm is not None
         files, spans, is_checked = rows
-        return core.unpack_normalized_rows(files, spans, MEAN, STD, out, height, width, is_checked)
+        return core.unpack_normalized_rows(files, spans, norm, shown, out, height, width, is_checked)
 
     return {
         "copy": copy,
@@ -93,14 +111,33 @@ def _loops_of(core: Core) -> dict[str, Callable[[Rows, NDArray[Any]], bytes]]:
     }
 
 
-def _leave_all(rows: Rows, out: NDArray[Any]) -> bytes:
-    del rows
+def _leave_all(rows: Rows, out: NDArray[Any], delivery: Delivery) -> bytes:
+    del rows, delivery
     return bytes([LEFT]) * len(out)
 
 
-def copy_into(stored: NDArray[Any], out: NDArray[Any]) -> None:
-    """Write a row into `out`, of the same shape."""
+def _copy_row(stored: NDArray[Any], out: NDArray[Any], delivery: Delivery, place: int) -> None:
+    del delivery, place
     np.copyto(out, stored)
+
+
+def _widen_row(stored: NDArray[np.bool_], out: NDArray[np.float32], delivery: Delivery, place: int) -> None:
+    del delivery, place
+    widen_into(stored, out)
+
+
+def _pack_row(stored: NDArray[np.bool_], out: NDArray[np.uint8], delivery: Delivery, place: int) -> None:
+    """Write a mask, bool [H, W], into `out`, uint8 [H, (W + 7) // 8], the first pixel in the highest bit."""
+    del delivery, place
+    out[...] = np.packbits(stored, axis=1)
+
+
+def _normalize_row(
+    stored: NDArray[np.uint8], out: NDArray[np.float32], delivery: Delivery, place: int
+) -> None:
+    assert delivery.norm is not None
+    shown = None if delivery.shown is None else delivery.shown[place]
+    normalize_into(stored, out, delivery.norm, shown)
 
 
 def widen_into(stored: NDArray[np.bool_], out: NDArray[np.float32]) -> None:
@@ -109,36 +146,45 @@ def widen_into(stored: NDArray[np.bool_], out: NDArray[np.float32]) -> None:
     if CORE is not None and fits and stored.dtype == np.bool_ and out.dtype == np.float32:
         CORE.widen(stored, out)
     else:
-        copy_into(stored, out)
+        np.copyto(out, stored)
 
 
-def pack_into(stored: NDArray[np.bool_], out: NDArray[np.uint8]) -> None:
-    """Write a mask, bool [H, W], into `out`, uint8 [H, (W + 7) // 8], the first pixel in the highest bit."""
-    out[...] = np.packbits(stored, axis=1)
-
-
-def normalize_into(stored: NDArray[np.uint8], out: NDArray[np.float32]) -> None:
-    """Write (stored / 255 - mean) / std of an image [3, H, W] into `out`, in float32 and in that order.
+def normalize_into(
+    stored: NDArray[np.uint8],
+    out: NDArray[np.float32],
+    norm: NDArray[np.float32],
+    shown: NDArray[np.int64] | None = None,
+) -> None:
+    """Write (stored / scale - mean) / std of an image [3, H, W] into `out`, in float32 and in that order.
 
     Each step rounds as torchvision's `ToTensor` and `Normalize` do, so every bit agrees with them.
+
+    Args:
+        stored: uint8 [3, H, W].
+        out: float32 [3, H, W].
+        norm: as `norm_of` returns it.
+        shown: height and width of what is picture; the rest becomes 0.
     """
-    np.divide(stored, np.float32(255), out=out, dtype=np.float32, casting="unsafe")
-    np.subtract(out, MEAN[:, None, None], out=out)
-    np.divide(out, STD[:, None, None], out=out)
+    mean, std, scale = norm[:3, None, None], norm[3:6, None, None], norm[6]
+    np.divide(stored, scale, out=out, dtype=np.float32, casting="unsafe")
+    np.subtract(out, mean, out=out)
+    np.divide(out, std, out=out)
+    if shown is not None:
+        height, width = shown.tolist()
+        out[:, height:] = 0
+        out[:, :, width:] = 0
 
 
 FLOAT = np.dtype(np.float32)
 BYTE = np.dtype(np.uint8)
 
-_TABLE: dict[Form, tuple[str, Callable[[NDArray[Any], NDArray[Any]], None]]] = {
-    Form("pixel_values", "raw", "uint8", FLOAT): ("normalize", normalize_into),
-    Form("pixel_values", "raw", "uint8", BYTE): ("copy", copy_into),
-    Form("pixel_values", "raw", "float32", FLOAT): ("copy", copy_into),
-    Form("pixel_values", "gradient", "uint8", FLOAT): ("unpack and normalize", normalize_into),
-    Form("pixel_values", "gradient", "uint8", BYTE): ("unpack", copy_into),
-    Form("g_pixel_values", "raw", "uint8", BYTE): ("copy", copy_into),
-    Form("g_pixel_values", "gradient", "uint8", BYTE): ("unpack", copy_into),
-    Form("masks", "zstd", "bool", FLOAT): ("expand", widen_into),
-    Form("masks", "zstd", "bool", BYTE): ("expand to bits", pack_into),
+_TABLE: dict[Form, tuple[str, FinishRow]] = {
+    Form("raw", "uint8", FLOAT): ("normalize", _normalize_row),
+    Form("raw", "uint8", BYTE): ("copy", _copy_row),
+    Form("raw", "float32", FLOAT): ("copy", _copy_row),
+    Form("gradient", "uint8", FLOAT): ("unpack and normalize", _normalize_row),
+    Form("gradient", "uint8", BYTE): ("unpack", _copy_row),
+    Form("zstd", "bool", FLOAT): ("expand", _widen_row),
+    Form("zstd", "bool", BYTE): ("expand to bits", _pack_row),
 }
 """Which loop of the core fills rows, and what finishes those that it leaves. Prompt masks are a column: they are copied."""

@@ -81,7 +81,7 @@ typedef struct {
     uint32_t (*add_bytes)(uint32_t, const uint8_t *, int64_t);
     void (*copy)(const uint8_t *restrict, uint8_t *restrict, int64_t);
     uint32_t (*copy_checked)(uint32_t, const uint8_t *restrict, uint8_t *restrict, int64_t);
-    uint32_t (*normalize_image)(uint32_t, const uint8_t *, float *, int64_t, const Scale *, int);
+    uint32_t (*normalize_image)(uint32_t, const uint8_t *, float *, const Shape *, const Scale *, int);
     void (*widen)(const uint8_t *restrict, float *restrict, int64_t);
     void (*widen_bits)(const uint8_t *restrict, float *restrict, int64_t);
     int (*expand)(const uint8_t *, int64_t, Row *);
@@ -228,23 +228,51 @@ static char compare(const Rows *rows, const Stored *stored, uint32_t crc)
     return ~crc == expected ? DONE : DAMAGED;
 }
 
-static int take_scales(PyObject *mean, PyObject *std, Scale *scales)
+/* How many values an image has; -1 where there is no such image. */
+static Py_ssize_t num_values(Py_ssize_t height, Py_ssize_t width)
 {
-    Py_buffer means, stds;
-    if (!take_buffer(mean, &means, READ, 3 * sizeof(float), "mean"))
+    const Py_ssize_t most = 1 << 24;
+    return width > 0 && height > 0 && width <= most && height <= most ? 3 * height * width : -1;
+}
+
+/* Takes float32 [7]: three means, three standard deviations, and what levels are divided by first. */
+static int take_scales(PyObject *norm, Scale *scales)
+{
+    Py_buffer numbers;
+    float values[7];
+    if (!take_buffer(norm, &numbers, READ, sizeof values, "norm"))
         return 0;
-    int is_taken = take_buffer(std, &stds, READ, 3 * sizeof(float), "std");
-    if (is_taken) {
-        for (int channel = 0; channel < 3; channel++) {
-            float values[2];
-            memcpy(&values[0], (const float *)means.buf + channel, sizeof(float));
-            memcpy(&values[1], (const float *)stds.buf + channel, sizeof(float));
-            scales[channel] = make_scale(values[0], values[1]);
+    memcpy(values, numbers.buf, sizeof values);
+    PyBuffer_Release(&numbers);
+    for (int channel = 0; channel < 3; channel++)
+        scales[channel] = make_scale(values[6], values[channel], values[3 + channel]);
+    return 1;
+}
+
+/* Returns the shapes of images of one size, to be freed: all picture where `shown` is None, else int64 [count, 2] says the
+   height and width of what is. NULL where it does not; then an exception is set. */
+static Shape *take_shapes(PyObject *shown, Py_ssize_t count, Py_ssize_t height, Py_ssize_t width)
+{
+    Py_buffer sizes = {0};
+    if (shown != Py_None && !take_buffer(shown, &sizes, READ, times(count, 16), "shown"))
+        return NULL;
+    Shape *shapes = calloc((size_t)count + 1, sizeof *shapes);
+    if (!shapes)
+        PyErr_NoMemory();
+    for (Py_ssize_t i = 0; shapes && i < count; i++) {
+        int64_t size[2] = {height, width};
+        if (sizes.buf)
+            memcpy(size, (const char *)sizes.buf + i * (Py_ssize_t)sizeof size, sizeof size);
+        shapes[i] = (Shape){height, width, size[0], size[1]};
+        if (size[0] < 0 || size[0] > height || size[1] < 0 || size[1] > width) {
+            PyErr_Format(PyExc_ValueError, "%lld x %lld pixels can't be shown in %zd x %zd", (long long)size[0],
+                         (long long)size[1], height, width);
+            free(shapes);
+            shapes = NULL;
         }
-        PyBuffer_Release(&stds);
     }
-    PyBuffer_Release(&means);
-    return is_taken;
+    PyBuffer_Release(&sizes);
+    return shapes;
 }
 
 static PyObject *copy_rows(PyObject *self, PyObject *arguments)
@@ -282,27 +310,32 @@ static PyObject *copy_rows(PyObject *self, PyObject *arguments)
 static PyObject *normalize_rows(PyObject *self, PyObject *arguments)
 {
     (void)self;
-    PyObject *files, *spans, *mean, *std, *out;
-    Py_ssize_t pixels;
+    PyObject *files, *spans, *norm, *shown, *out;
+    Py_ssize_t height, width;
     int is_checked;
     Scale scales[3];
     Rows rows;
-    if (!PyArg_ParseTuple(arguments, "OOOOOnp", &files, &spans, &mean, &std, &out, &pixels, &is_checked) ||
-        !take_scales(mean, std, scales) || !take_rows(&rows, files, spans, out, times(pixels, 3 * sizeof(float)), is_checked))
+    if (!PyArg_ParseTuple(arguments, "OOOOOnnp", &files, &spans, &norm, &shown, &out, &height, &width, &is_checked) ||
+        !take_scales(norm, scales))
         return NULL;
-    if (!have_bytes(&rows, 3 * pixels) || !has_floats(&rows.out)) {
+    const Py_ssize_t values = num_values(height, width);
+    if (!take_rows(&rows, files, spans, out, times(values, sizeof(float)), is_checked))
+        return NULL;
+    Shape *shapes = NULL;
+    if (!have_bytes(&rows, values) || !has_floats(&rows.out) || !(shapes = take_shapes(shown, rows.count, height, width))) {
         Py_DECREF(finish_rows(&rows));
         return NULL;
     }
     char *done = PyBytes_AsString(rows.done);
     Py_BEGIN_ALLOW_THREADS
     for (Py_ssize_t i = 0; i < rows.count; i++) {
-        float *place = (float *)rows.out.buf + i * 3 * pixels;
-        uint32_t crc = LOOPS_OF[level].normalize_image(~0u, rows.stored[i].bytes, place, pixels, scales, is_checked);
+        float *place = (float *)rows.out.buf + i * values;
+        uint32_t crc = LOOPS_OF[level].normalize_image(~0u, rows.stored[i].bytes, place, &shapes[i], scales, is_checked);
         done[i] = compare(&rows, &rows.stored[i], crc);
     }
     finish_lines();
     Py_END_ALLOW_THREADS
+    free(shapes);
     return finish_rows(&rows);
 }
 
@@ -350,24 +383,20 @@ static PyObject *expand_rows(PyObject *self, PyObject *arguments)
     return finish_rows(&rows);
 }
 
-/* How many values an image has; -1 where there is no such image. */
-static Py_ssize_t num_values(Py_ssize_t height, Py_ssize_t width)
-{
-    const Py_ssize_t most = 1 << 24;
-    return width > 0 && height > 0 && width <= most && height <= most ? 3 * height * width : -1;
-}
-
 /* Unpacks rows, and normalises them where there are scales. */
-static PyObject *unpack_all(PyObject *files, PyObject *spans, PyObject *out, const Py_ssize_t shape[2], const Scale *scales,
-                            int is_checked)
+static PyObject *unpack_all(PyObject *files, PyObject *spans, PyObject *out, const Py_ssize_t size[2], PyObject *shown,
+                            const Scale *scales, int is_checked)
 {
-    const Py_ssize_t height = shape[0], width = shape[1];
+    const Py_ssize_t height = size[0], width = size[1];
     const Py_ssize_t row_bytes = times(num_values(height, width), scales ? sizeof(float) : 1);
     Rows rows;
     Lines lines;
     if (!take_rows(&rows, files, spans, out, row_bytes, is_checked))
         return NULL;
-    if ((scales && !has_floats(&rows.out)) || !take_lines(&lines, height, width)) {
+    Shape *shapes = NULL;
+    if ((scales && !has_floats(&rows.out)) || !(shapes = take_shapes(shown, rows.count, height, width)) ||
+        !take_lines(&lines, height, width)) {
+        free(shapes);
         if (!PyErr_Occurred())
             PyErr_NoMemory();
         Py_DECREF(finish_rows(&rows));
@@ -377,7 +406,7 @@ static PyObject *unpack_all(PyObject *files, PyObject *spans, PyObject *out, con
     Py_BEGIN_ALLOW_THREADS
     for (Py_ssize_t i = 0; i < rows.count; i++) {
         const Stored *stored = &rows.stored[i];
-        const Packed packed = {stored->bytes, stored->size, height, width};
+        const Packed packed = {stored->bytes, stored->size, shapes[i]};
         uint32_t crc = ~0u;
         int is_whole_image = LOOPS_OF[level].unpack(&packed, &lines, (char *)rows.out.buf + i * row_bytes, scales,
                                                     is_checked ? &crc : NULL);
@@ -386,6 +415,7 @@ static PyObject *unpack_all(PyObject *files, PyObject *spans, PyObject *out, con
     finish_lines();
     Py_END_ALLOW_THREADS
     free(lines.memory);
+    free(shapes);
     return finish_rows(&rows);
 }
 
@@ -393,24 +423,24 @@ static PyObject *unpack_rows(PyObject *self, PyObject *arguments)
 {
     (void)self;
     PyObject *files, *spans, *out;
-    Py_ssize_t shape[2];
+    Py_ssize_t size[2];
     int is_checked;
-    if (!PyArg_ParseTuple(arguments, "OOOnnp", &files, &spans, &out, &shape[0], &shape[1], &is_checked))
+    if (!PyArg_ParseTuple(arguments, "OOOnnp", &files, &spans, &out, &size[0], &size[1], &is_checked))
         return NULL;
-    return unpack_all(files, spans, out, shape, NULL, is_checked);
+    return unpack_all(files, spans, out, size, Py_None, NULL, is_checked);
 }
 
 static PyObject *unpack_normalized_rows(PyObject *self, PyObject *arguments)
 {
     (void)self;
-    PyObject *files, *spans, *mean, *std, *out;
-    Py_ssize_t shape[2];
+    PyObject *files, *spans, *norm, *shown, *out;
+    Py_ssize_t size[2];
     int is_checked;
     Scale scales[3];
-    if (!PyArg_ParseTuple(arguments, "OOOOOnnp", &files, &spans, &mean, &std, &out, &shape[0], &shape[1], &is_checked) ||
-        !take_scales(mean, std, scales))
+    if (!PyArg_ParseTuple(arguments, "OOOOOnnp", &files, &spans, &norm, &shown, &out, &size[0], &size[1], &is_checked) ||
+        !take_scales(norm, scales))
         return NULL;
-    return unpack_all(files, spans, out, shape, scales, is_checked);
+    return unpack_all(files, spans, out, size, shown, scales, is_checked);
 }
 
 static PyObject *unpack(PyObject *self, PyObject *arguments)
@@ -431,7 +461,7 @@ static PyObject *unpack(PyObject *self, PyObject *arguments)
     if (take_buffer(out, &target, WRITE, values, "out")) {
         if (take_lines(&lines, height, width)) {
             Py_BEGIN_ALLOW_THREADS
-            const Packed image = {in.buf, in.len, height, width};
+            const Packed image = {in.buf, in.len, {height, width, height, width}};
             is_image = LOOPS_OF[level].unpack(&image, &lines, target.buf, NULL, NULL);
             finish_lines();
             Py_END_ALLOW_THREADS
@@ -447,27 +477,31 @@ static PyObject *unpack(PyObject *self, PyObject *arguments)
 static PyObject *normalize(PyObject *self, PyObject *arguments)
 {
     (void)self;
-    PyObject *images, *mean, *std, *out;
-    Py_ssize_t pixels;
+    PyObject *images, *norm, *shown, *out;
+    Py_ssize_t height, width;
     Py_buffer in, target;
     Scale scales[3];
-    if (!PyArg_ParseTuple(arguments, "OOOOn", &images, &mean, &std, &out, &pixels) || !take_scales(mean, std, scales))
+    if (!PyArg_ParseTuple(arguments, "OOOOnn", &images, &norm, &shown, &out, &height, &width) || !take_scales(norm, scales))
         return NULL;
+    const Py_ssize_t values = num_values(height, width);
     if (!take_buffer(images, &in, READ, -1, "images"))
         return NULL;
-    const Py_ssize_t image = times(pixels, 3);
+    const Py_ssize_t count = values > 0 ? in.len / values : 0;
     int is_taken = 0;
-    if (image <= 0 || in.len % image)
-        PyErr_SetString(PyExc_ValueError, "images are not of three channels of so many pixels");
+    Shape *shapes = NULL;
+    if (values < 0 || in.len % values)
+        PyErr_SetString(PyExc_ValueError, "images are not of three channels of such a size");
     else
         is_taken = take_buffer(out, &target, WRITE, times(in.len, sizeof(float)), "out");
-    if (is_taken && has_floats(&target)) {
+    if (is_taken && has_floats(&target) && (shapes = take_shapes(shown, count, height, width))) {
         Py_BEGIN_ALLOW_THREADS
-        for (Py_ssize_t at = 0; at < in.len; at += image)
-            LOOPS_OF[level].normalize_image(0, (const uint8_t *)in.buf + at, (float *)target.buf + at, pixels, scales, 0);
+        for (Py_ssize_t i = 0; i < count; i++)
+            LOOPS_OF[level].normalize_image(0, (const uint8_t *)in.buf + i * values, (float *)target.buf + i * values,
+                                            &shapes[i], scales, 0);
         finish_lines();
         Py_END_ALLOW_THREADS
     }
+    free(shapes);
     if (is_taken)
         PyBuffer_Release(&target);
     PyBuffer_Release(&in);
@@ -550,7 +584,6 @@ static int prepare(PyObject *module)
     make_steps(OF_STEPS, &OFFSETS);
     make_crc_tables();
     make_packing_tables();
-    BY_255 = make_divisor(255);
     level = best_level();
     return 0;
 }

@@ -39,13 +39,26 @@ class Core(Protocol):
         self,
         files: Sequence[NDArray[np.uint8]],
         spans: NDArray[np.int64],
-        mean: NDArray[np.float32],
-        std: NDArray[np.float32],
+        norm: NDArray[np.float32],
+        shown: NDArray[np.int64] | None,
         out: NDArray[np.float32],
-        num_pixels: int,
+        height: int,
+        width: int,
         is_checked: bool,
     ) -> bytes:
-        """Write (level / 255 - mean) / std of images uint8 [3, H * W] into `out`, float32 [B, 3, H, W], each step rounded."""
+        """Write (level / scale - mean) / std of images uint8 [3, H, W] into `out`, float32 [B, 3, H, W], each step rounded.
+
+        Args:
+            files: see above.
+            spans: see above.
+            norm: float32 [7]: three means, three standard deviations, and the scale.
+            shown: int64 [B, 2], the height and width of what is picture, in the top left corner: the rest becomes 0; None
+                where all is.
+            out: where to.
+            height: of the images.
+            width: of the images.
+            is_checked: see above.
+        """
 
     def expand_rows(
         self,
@@ -74,8 +87,8 @@ class Core(Protocol):
         self,
         files: Sequence[NDArray[np.uint8]],
         spans: NDArray[np.int64],
-        mean: NDArray[np.float32],
-        std: NDArray[np.float32],
+        norm: NDArray[np.float32],
+        shown: NDArray[np.int64] | None,
         out: NDArray[np.float32],
         height: int,
         width: int,
@@ -89,12 +102,13 @@ class Core(Protocol):
     def normalize(
         self,
         images: NDArray[np.uint8],
-        mean: NDArray[np.float32],
-        std: NDArray[np.float32],
+        norm: NDArray[np.float32],
+        shown: NDArray[np.int64] | None,
         out: NDArray[np.float32],
-        num_pixels: int,
+        height: int,
+        width: int,
     ) -> None:
-        """Write (level / 255 - mean) / std of images uint8 [B, 3, H * W] into `out`, of the same shape."""
+        """Write images uint8 [B, 3, H, W] into `out`, of the same shape, as `normalize_rows` does stored ones."""
 
     def widen(self, pixels: NDArray[Any], out: NDArray[np.float32]) -> None:
         """Write bytes into `out`, of as many values: 0 where they are 0, else 1."""

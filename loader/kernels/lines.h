@@ -152,12 +152,12 @@ static uint32_t LEVEL(copy_checked)(uint32_t crc, const uint8_t *restrict in, ui
 
 #if HAS_AVX2
 
-/* Writes eight floats: levels as (level / 255 - mean) / std, each step rounded. */
+/* Writes eight floats: levels as (level / most - mean) / std, each step rounded. */
 static inline void LEVEL(normalize_eight)(const uint8_t *in, float *out, const Scale *scale)
 {
     __m256 value = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)in)));
-    __m256 small = _mm256_mul_ps(value, _mm256_set1_ps(BY_255.rest));
-    value = _mm256_fmadd_ps(value, _mm256_set1_ps(BY_255.inverse), small);
+    __m256 small = _mm256_mul_ps(value, _mm256_set1_ps(scale->most.rest));
+    value = _mm256_fmadd_ps(value, _mm256_set1_ps(scale->most.inverse), small);
     value = _mm256_sub_ps(value, _mm256_set1_ps(scale->mean));
     small = _mm256_mul_ps(value, _mm256_set1_ps(scale->std.rest));
     _mm256_stream_ps(out, _mm256_fmadd_ps(value, _mm256_set1_ps(scale->std.inverse), small));
@@ -174,12 +174,12 @@ static inline void LEVEL(widen_eight)(const uint8_t *in, float *out)
 
 static void LEVEL(divide)(const uint8_t *restrict in, float *restrict out, int64_t count, const Scale *scale)
 {
-    const float mean = scale->mean, std = scale->std.value;
+    const float most = scale->most.value, mean = scale->mean, std = scale->std.value;
     for (int64_t i = 0; i < count; i++)
-        out[i] = ((float)in[i] / 255.0f - mean) / std;
+        out[i] = ((float)in[i] / most - mean) / std;
 }
 
-/* Writes levels as (level / 255 - mean) / std, each step rounded to float32. */
+/* Writes levels as (level / most - mean) / std, each step rounded to float32. */
 static void LEVEL(normalize)(const uint8_t *restrict in, float *restrict out, int64_t count, const Scale *scale)
 {
     int64_t at = 0;
@@ -251,16 +251,49 @@ static void LEVEL(pack_bits)(const uint8_t *restrict in, uint8_t *restrict out, 
     }
 }
 
-/* Writes an image of three channels of `count` levels each, and returns the remainder after them. */
-static uint32_t LEVEL(normalize_image)(uint32_t crc, const uint8_t *in, float *out, int64_t count, const Scale *scales, int is_checked)
+/* Writes zeros. */
+static void LEVEL(clear)(float *out, int64_t count)
 {
+    int64_t at = 0;
+#if HAS_AVX2
+    for (const int64_t head = floats_to_line(out, count); at < head; at++)
+        out[at] = 0;
+    for (; at + 8 <= count; at += 8)
+        _mm256_stream_ps(out + at, _mm256_setzero_ps());
+#endif
+    for (; at < count; at++)
+        out[at] = 0;
+}
+
+/* Writes a row of an image: what is shown of the picture, and zeros around it. */
+static inline void LEVEL(normalize_row)(const uint8_t *in, float *out, const Shape *shape, int64_t y, const Scale *scale)
+{
+    const int64_t shown = y < shape->shown_height ? shape->shown_width : 0;
+    LEVEL(normalize)(in, out, shown, scale);
+    LEVEL(clear)(out + shown, shape->width - shown);
+}
+
+/* Writes an image of three channels, and returns the remainder after its bytes.
+
+   Whole pictures are one long row a channel. */
+static uint32_t LEVEL(normalize_image)(uint32_t crc, const uint8_t *in, float *out, const Shape *shape, const Scale *scales,
+                                       int is_checked)
+{
+    const int is_whole = shape->shown_height == shape->height && shape->shown_width == shape->width;
+    const int64_t count = shape->height * shape->width;
+    const int64_t rows = shape->width < CRC_BLOCK ? CRC_BLOCK / shape->width : 1;
+    const int64_t block = is_whole ? CRC_BLOCK : rows * shape->width;
     for (int channel = 0; channel < 3; channel++)
-        for (int64_t at = 0; at < count; at += CRC_BLOCK) {
-            int64_t here = count - at < CRC_BLOCK ? count - at : CRC_BLOCK;
-            const uint8_t *block = in + channel * count + at;
+        for (int64_t at = 0; at < count; at += block) {
+            const int64_t here = count - at < block ? count - at : block;
+            const uint8_t *levels = in + channel * count + at;
+            float *place = out + channel * count + at;
             if (is_checked)
-                crc = LEVEL(add_bytes)(crc, block, here);
-            LEVEL(normalize)(block, out + channel * count + at, here, &scales[channel]);
+                crc = LEVEL(add_bytes)(crc, levels, here);
+            if (is_whole)
+                LEVEL(normalize)(levels, place, here, &scales[channel]);
+            for (int64_t row = 0; !is_whole && row < here; row += shape->width)
+                LEVEL(normalize_row)(levels + row, place + row, shape, (at + row) / shape->width, &scales[channel]);
         }
     return crc;
 }

@@ -186,7 +186,7 @@ static void LEVEL(sum_row)(const uint8_t *restrict values, uint8_t *restrict row
    `out` is uint8 [3, H, W], or float32 where there are scales. */
 static int LEVEL(unpack)(const Packed *packed, Lines *lines, void *out, const Scale *scales, uint32_t *crc)
 {
-    const int64_t height = packed->height, width = packed->width, per_row = pairs_of_row(width);
+    const int64_t height = packed->shape.height, width = packed->shape.width, per_row = pairs_of_row(width);
     const int64_t num_pairs = height * per_row;
     if (packed->size < num_pairs + SLACK_BYTES)
         return 0;
@@ -209,7 +209,7 @@ static int LEVEL(unpack)(const Packed *packed, Lines *lines, void *out, const Sc
             const uint8_t *levels = lines->row + channel * width;
             const int64_t place = (channel * height + y) * width;
             if (scales)
-                LEVEL(normalize)(levels, (float *)out + place, width, &scales[channel]);
+                LEVEL(normalize_row)(levels, (float *)out + place, &packed->shape, y, &scales[channel]);
             else
                 LEVEL(copy)(levels, (uint8_t *)out + place, width);
         }

@@ -3,6 +3,8 @@
 #ifndef RESIZEONCE_PACKING_H
 #define RESIZEONCE_PACKING_H
 
+#include "scale.h"
+
 #include <stdlib.h>
 
 #include "row_codecs.h"
@@ -15,7 +17,8 @@ enum {
 /* An image as it is stored. */
 typedef struct {
     const uint8_t *bytes;
-    int64_t size, height, width;
+    int64_t size;
+    Shape shape;
 } Packed;
 
 /* Room for a row: its values as they are packed, and the row above. And for all of an image's numbers of bits, zeros behind. */

@@ -13,12 +13,16 @@ typedef struct {
 
 /* How the levels of one channel are normalised. */
 typedef struct {
+    Divisor most; /* what levels are divided by first */
     float mean;
     Divisor std;
     int by_inverse; /* whether the inverses give the same bits for all 256 levels */
 } Scale;
 
-static Divisor BY_255;
+/* An image of three channels, and how much of it, from the top left corner, is picture: the rest is padding. */
+typedef struct {
+    int64_t height, width, shown_height, shown_width;
+} Shape;
 
 static inline Divisor make_divisor(float value)
 {
@@ -32,13 +36,13 @@ static inline float divide_by(float value, const Divisor *divisor)
     return fmaf(value, divisor->inverse, value * divisor->rest);
 }
 
-/* Looks whether the inverses will do: so for any mean and std, the bits are those of a division. */
-static inline Scale make_scale(float mean, float std)
+/* Looks whether the inverses will do: so for any numbers, the bits are those of a division. */
+static inline Scale make_scale(float most, float mean, float std)
 {
-    Scale scale = {mean, make_divisor(std), 1};
+    Scale scale = {make_divisor(most), mean, make_divisor(std), 1};
     for (int value = 0; value < 256; value++) {
-        float divided = ((float)value / 255.0f - mean) / std;
-        float multiplied = divide_by(divide_by((float)value, &BY_255) - mean, &scale.std);
+        float divided = ((float)value / most - mean) / std;
+        float multiplied = divide_by(divide_by((float)value, &scale.most) - mean, &scale.std);
         scale.by_inverse &= memcmp(&divided, &multiplied, sizeof divided) == 0;
     }
     return scale;

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..format.layout import TENSORS
+from ..format.recipe import delivered_form, read_recipe
 from .index import SampleIndex
 from .interleave import Interleaving
 from .picks import IMAGE, SHUFFLE, Picks
@@ -128,8 +128,8 @@ class Mixture:
 
 def _kind(index: SampleIndex) -> tuple[object, ...]:
     """Return what samples of one batch have in common."""
-    recipe = index.store.attributes["recipe"]
-    return (index.store.paired, *(recipe[tensor]["size"] for tensor in TENSORS))
+    views = read_recipe(index.store.attributes["recipe"]).views
+    return (index.store.paired, *((name, *delivered_form(view)) for name, view in views.items()))
 
 
 def _share(options: OrderOptions, sizes: Sequence[int]) -> list[int]:

@@ -15,8 +15,7 @@ from typing import Any, Literal
 from ..batch import Batch
 from ..buffers.slots import ArrayLayout
 from ..cache.part_cache import CacheOptions
-from ..fill import SampleError, check_tensors
-from ..format.layout import TENSORS
+from ..fill import SampleError, choose_views
 from ..kernels.core import warn_without_core
 from ..order.index import SampleIndex
 from ..order.mixture import OrderOptions
@@ -39,8 +38,8 @@ class BatchOptions:
     """What becomes of the last samples, too few for a full batch on every rank; see `Batching`."""
     ranks: Ranks | None = None
     """Which process of the training this is; None asks `torch.distributed` when the first iteration begins."""
-    tensors: tuple[str, ...] = TENSORS
-    """Which of the four to read."""
+    tensors: tuple[str, ...] | None = None
+    """Which of the recipe's views to read; None for all."""
     expressions: Literal["all", "first", "drawn"] = "all"
     """Which phrases of an object to give; "drawn" is one, by seed, epoch and sample."""
     compact: bool = False
@@ -52,7 +51,6 @@ class BatchOptions:
     """Threads start at once and take less memory, but wait for the trainer's Python code."""
 
     def __post_init__(self) -> None:
-        check_tensors(self.tensors)
         for name, allowed in (
             ("mode", ("process", "thread")),
             ("expressions", ("all", "first", "drawn")),
@@ -349,14 +347,15 @@ def make_setup(order: Order, batch_size: int, options: BatchOptions, num_slots: 
     stay = stay_in_memory(sum(store.num_bytes for store in set(stores)))
     for store in stores:
         store.stays_in_memory = stay
+    views = tuple(choose_views(store, options.tensors) for store in stores)
     layouts = tuple(
-        ArrayLayout.of(store.array_layout(batch_size, options.tensors, compact=options.compact))
-        for store in stores
+        ArrayLayout.of(store.array_layout(batch_size, names, compact=options.compact))
+        for store, names in zip(stores, views, strict=True)
     )
     return Setup(
         stores=stores,
         layouts=layouts,
-        tensors=options.tensors,
+        views=views,
         expressions=options.expressions,
         compact=options.compact,
         skip_damage=options.on_damage == "skip",

@@ -10,6 +10,7 @@ from functools import partial
 from itertools import chain, count, islice
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..batch import Batch
@@ -177,7 +178,7 @@ class Ring:
                 # It is filled when it is asked for; the disk begins now.
                 rows = self._setup.rows_of(task)
                 self._in_flight.append((task, rows))
-                rows.prefetch(self._setup.tensors)
+                rows.prefetch()
 
     def _find_slot(self) -> bool:
         """Whether a slot is free; where none is, and nothing is being filled, after a wait for copies to a device."""
@@ -213,10 +214,11 @@ class Ring:
             arrays = {name: array.copy() for name, array in arrays.items()}
             self._free.append(task.slot)
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        for name in [name for name in others if name.startswith("prompt_cells")]:
+        for name in [name for name, value in others.items() if isinstance(value, np.ndarray)]:
             tensors[name] = torch.from_numpy(others.pop(name))
-        kind = CompactBatch if self._setup.compact else Batch
-        batch = kind(tensors | others)
+        batch = CompactBatch(tensors | others) if self._setup.compact else Batch(tensors | others)
+        if isinstance(batch, CompactBatch):
+            batch.recipe = self._setup.stores[task.picks.store.item(0)].recipe
         batch.streams = streams
         self._skipped.add(damaged)
         return batch

@@ -41,7 +41,8 @@ class Setup:
     stores: tuple[Store, ...]
     layouts: tuple[ArrayLayout, ...]
     """Of a batch of each store; those of one kind are the same."""
-    tensors: tuple[str, ...]
+    views: tuple[tuple[str, ...], ...]
+    """Names of those to read of each store."""
     expressions: str
     compact: bool
     skip_damage: bool
@@ -55,7 +56,9 @@ class Setup:
 
     def rows_of(self, task: Task) -> BatchRows:
         """Return the samples of a batch."""
-        return BatchRows([self.stores[n] for n in task.picks.store.tolist()], task.picks.sample.tolist())
+        numbers = task.picks.store.tolist()
+        stores = [self.stores[number] for number in numbers]
+        return BatchRows(stores, task.picks.sample.tolist(), self.views[numbers[0]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +150,7 @@ class ReadAhead:
         if self._num_found >= SURE_AFTER and self._num_skipped < SKIPPED:
             self._num_skipped += 1
             return
-        self._num_found = self._num_found + 1 if rows.prefetch(self._setup.tensors) else 0
+        self._num_found = self._num_found + 1 if rows.prefetch() else 0
         self._num_skipped = 0
 
 

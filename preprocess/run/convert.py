@@ -16,6 +16,7 @@ from typing import Any
 from ...loader.format.errors import StoreError
 from ...loader.format.layout import part_name
 from ...loader.format.metadata import read_attributes
+from ...loader.format.recipe import Recipe
 from ..config import Config, load_config
 from ..decode.images import OnDamage
 from ..errors import ConfigError
@@ -30,7 +31,6 @@ from ..store.plan import Plan, describe_job, read_plan
 from ..store.removal import check_removable
 from ..store.root import sum_summaries
 from ..tensors.engine import EngineName, default_engine
-from ..tensors.recipe import Recipe
 from .destination import Destination
 from .executors import engine_of, run_executor, started_executor
 from .forecast import SceneSize, forecast, measure_scene, measure_scenes

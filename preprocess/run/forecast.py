@@ -7,16 +7,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...loader.format.layout import array_specs
+from ...loader.format.recipe import Recipe
 from ..decode.images import OnDamage
 from ..kernels.encode import compress_mask, pack_image
 from ..sources.base import Scene, Source
 from ..sources.records import Frame, Pair, Reject
 from ..tensors.engine import EngineName, open_engine
-from ..tensors.recipe import Recipe, make_tensors
+from ..tensors.recipe import make_tensors
 from ..tensors.views import Views
 
 ROW_OVERHEAD_BYTES = 160
 """About what the columns, offsets, checksums and shard index of one image or mask take."""
+
+
+OWN_MASK_BYTES = 2048
+"""About what the run lengths of a mask at its own size take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,18 +137,20 @@ def format_bytes(num_bytes: int) -> str:
 
 
 def _image_bytes(views: Views, recipe: Recipe) -> int:
-    """Return what a frame's two images take; those stored compact are made to see."""
-    specs = array_specs(recipe.sizes, 1)[:2]
-    if all(spec.codec == "raw" for spec in specs):
-        return ROW_OVERHEAD_BYTES + sum(spec.row_bytes for spec in specs)
+    """Return what a frame's images take; those stored compact are made to see."""
+    specs = [spec for spec in array_specs(recipe, 1) if spec.table == "images" and spec.row_chunks]
+    packed = views.images() if any(spec.codec == "gradient" for spec in specs) else {}
     return ROW_OVERHEAD_BYTES + sum(
-        len(pack_image(image)) if spec.codec == "gradient" else spec.row_bytes
-        for spec, image in zip(specs, views.images(), strict=True)
+        len(pack_image(packed[spec.name])) if spec.codec == "gradient" else spec.row_bytes for spec in specs
     )
 
 
 def _mask_bytes(views: Views, recipe: Recipe) -> int:
     """Return what a frame's masks take: the first is compressed to see, the others count the same."""
-    _, grounding_masks = views.masks[0]()
-    one = len(compress_mask(grounding_masks)) + recipe.prompt_masks.size**2 + ROW_OVERHEAD_BYTES
+    one = ROW_OVERHEAD_BYTES
+    for name, mask in views.masks[0]().items():
+        if isinstance(mask, np.ndarray):
+            one += mask.size if name == recipe.prompt else len(compress_mask(mask))
+        else:
+            one += OWN_MASK_BYTES
     return one * len(views.masks)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ...loader.format.errors import PreprocessError, StoreError
 from ...loader.format.layout import JOB_FILE, part_name
+from ...loader.format.recipe import Recipe
 from ..config import Config
 from ..decode.images import CountingDecoder, OnDamage
 from ..shortage import ADVICE
@@ -19,7 +20,7 @@ from ..store.part_writer import PartSummary, PartWriter
 from ..store.plan import Plan
 from ..store.root import digest_of
 from ..tensors.engine import EngineName, open_engine
-from ..tensors.recipe import Recipe, make_tensors
+from ..tensors.recipe import make_tensors
 from .processes import tick as tick_of_process
 from .raw_data_guard import RawDataGuard
 
@@ -131,7 +132,7 @@ def _write_part(task: PartTask, tick: Callable[[], None], shortages: Counter[int
     with PartWriter(
         task.store,
         task.part,
-        recipe.sizes,
+        recipe,
         paired=task.paired,
         max_samples=task.max_samples,
         stop_on_reject=task.stop_on_reject,

@@ -25,10 +25,10 @@ from ...loader.format.layout import (
     REJECTS_FILE,
     TABLES,
     Table,
-    TensorSizes,
     array_specs,
     part_name,
 )
+from ...loader.format.recipe import Recipe
 from ...loader.format.shard import shard_path
 from ..decode.images import is_same_picture
 from ..sources.records import Frame, Mask, Pair, Reject, Skip
@@ -74,7 +74,7 @@ class PartWriter:
     Args:
         store: the store's folder.
         part: number of the part.
-        sizes: sides and stored forms of the four tensors.
+        recipe: the views.
         paired: whether samples are pairs of frames.
         max_samples: how many samples to take at most; masks of further ones are not written.
         stop_on_reject: whether the first reject is an error.
@@ -85,7 +85,7 @@ class PartWriter:
         self,
         store: Path,
         part: int,
-        sizes: TensorSizes,
+        recipe: Recipe,
         *,
         paired: bool,
         max_samples: int | None = None,
@@ -99,7 +99,8 @@ class PartWriter:
         self._stop_on_reject = stop_on_reject
         self._attempt = Attempt(store, part_name(part), run)
         self._folder = self._attempt.folder
-        self._specs = array_specs(sizes, 2 if paired else 1)
+        self._recipe = recipe
+        self._specs = array_specs(recipe, 2 if paired else 1)
         self._shards: dict[str, ShardWriter] = {}
         self._columns = Columns(self._specs, self._shards)
         self._prompt_cells: Counter[int] = Counter()
@@ -235,9 +236,8 @@ class PartWriter:
         return None
 
     def _write_image(self, frame: Frame, images: Images) -> None:
-        pixel_values, g_pixel_values = images
-        self._shards["images/pixel_values"].append(pixel_values)
-        self._shards["images/g_pixel_values"].append(g_pixel_values)
+        for name, image in images.items():
+            self._shards[f"images/{name}"].append(image)
         self._columns.append("images/size", frame.image.shape[:2])
         self._columns.append("images/scene", self._scene)
         self._columns.append("images/time", frame.time)
@@ -247,14 +247,18 @@ class PartWriter:
 
     def _write_mask(self, mask: Mask, masks: Masks) -> None:
         row = self._num_rows("masks")
-        prompt_masks, grounding_masks = masks
-        self._shards["masks/masks"].append(grounding_masks)
-        self._columns.append("masks/prompt_masks", prompt_masks)
+        for name, resized in masks.items():
+            if not isinstance(resized, np.ndarray):
+                raise NotImplementedError
+            if name == self._recipe.prompt:
+                self._columns.append(f"masks/{name}", resized)
+                cells = int(np.count_nonzero(resized))
+                self._prompt_cells[cells] += 1
+                self._columns.append("masks/prompt_cells", cells)
+            else:
+                self._shards[f"masks/{name}"].append(resized)
         self._columns.append("masks/image", self._num_rows("images") - 1)
         self._columns.append("masks/area", mask.segmentation.area)
-        cells = int(np.count_nonzero(prompt_masks))
-        self._prompt_cells[cells] += 1
-        self._columns.append("masks/prompt_cells", cells)
         self._columns.append_text("masks/object_id", mask.object_id)
         self._columns.append_text("masks/category", mask.category)
         for expression in mask.expressions:

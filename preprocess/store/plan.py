@@ -54,7 +54,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 def describe_job(config: Config, source: Source, limit: int | None) -> dict[str, Any]:
     """Return everything that decides what a store holds, as JSON values."""
     job = {
-        "format_version": config.recipe.sizes.format_version,
+        "format_version": config.recipe.format_version,
         **config.attributes(),
         "files": source.fingerprint(),
         "limit": limit,

@@ -4,14 +4,16 @@ A folder is a store for what stands in it, not for a file's name alone. Where an
 nothing is removed at all, and the message names it.
 """
 
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path, PurePosixPath
 
 from ...loader.format.errors import StoreError
-from ...loader.format.layout import JOB_FILE, PART_NAME, REJECTS_FILE, TABLES, TensorSizes, array_specs
+from ...loader.format.layout import JOB_FILE, PART_NAME, REJECTS_FILE, TABLES, array_specs
 from ...loader.format.metadata import MAX_ROOT_BYTES, own_attributes
+from ...loader.format.recipe import DEFAULT_RECIPE
 from ...loader.format.regular_files import read_document
 from ...loader.format.shard import shard_path
 from ..sources.files.leftovers import is_system_file
@@ -112,14 +114,20 @@ def _is_ours(name: str) -> bool:
     if first == ATTEMPTS_FOLDER:
         return is_attempt(rest[0])
     return PART_NAME.fullmatch(first) is not None and (
-        "/".join(rest) in _names_in_part() or is_partial(path.name)
+        "/".join(rest) in _names_in_part()
+        or is_partial(path.name)
+        or _OF_A_VIEW.fullmatch("/".join(rest)) is not None
     )
+
+
+_OF_A_VIEW = re.compile(r"(?:images|masks)/[a-z][a-z0-9_]*(?:/zarr\.json|/c(?:/0){0,4})?")
+"""A file or folder of an array, below its part: other recipes than the default one have views of other names."""
 
 
 @cache
 def _names_in_part() -> frozenset[str]:
     """Return the files of a part and the folders they are in, relative to it."""
-    specs = array_specs(TensorSizes(), 1)
+    specs = array_specs(DEFAULT_RECIPE, 1)
     files = [f"{spec.path}/zarr.json" for spec in specs] + [shard_path(spec) for spec in specs]
     files += [f"{table}/zarr.json" for table in TABLES] + ["zarr.json", REJECTS_FILE]
     folders = {str(parent) for file in files for parent in PurePosixPath(file).parents}

@@ -1,107 +1,35 @@
-"""Recipes: which filter makes which of the four tensors, and at what size. A store spells its recipe out."""
+"""The recipes that come with the package, and the tensors that a recipe makes of a frame."""
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Literal
 
-import msgspec
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from ...loader.format.layout import (
-    GROUNDING_SIZE,
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    PIXEL_SIZE,
-    PROMPT_SIZE,
-    ImageForm,
-    PixelForm,
-    TensorSizes,
-)
-from ...loader.format.metadata import Size
+from ...loader.format.recipe import DEFAULT_RECIPE, DEFAULT_VIEWS, Recipe, View
 from ..decode.segmentation import Bitmap, Rle
 from .engine import Engine
-from .transforms import ImageFilter, MaskFilter, normalize_image
+from .transforms import normalize_image
 from .views import Images, Masks, Views
 
 
-class PixelRecipe(msgspec.Struct, frozen=True, kw_only=True):
-    """How `pixel_values` is made."""
-
-    filter: ImageFilter
-    size: Size = PIXEL_SIZE
-    stored: PixelForm = "uint8"
-    """uint8 is normalised while loading, to the same bits, at a quarter of the bytes; compact is that, compressed."""
-
-
-class GroundingRecipe(msgspec.Struct, frozen=True, kw_only=True):
-    """How `g_pixel_values` is made."""
-
-    filter: ImageFilter
-    size: Size = GROUNDING_SIZE
-    stored: ImageForm = "uint8"
-    """compact takes about a third of the bytes, and five milliseconds to decode."""
-
-
-class PromptRecipe(msgspec.Struct, frozen=True, kw_only=True):
-    """How `prompt_masks` is made."""
-
-    filter: MaskFilter
-    size: Size = PROMPT_SIZE
-
-
-class MaskRecipe(msgspec.Struct, frozen=True, kw_only=True):
-    """How `masks` is made."""
-
-    filter: MaskFilter
-    size: Size = GROUNDING_SIZE
-
-
-class Recipe(msgspec.Struct, frozen=True, kw_only=True):
-    """How the four tensors are made; the name is "custom" unless it is exactly one of `RECIPES`."""
-
-    name: Literal["default", "sa2va", "custom"]
-    pixel_values: PixelRecipe
-    g_pixel_values: GroundingRecipe
-    prompt_masks: PromptRecipe
-    masks: MaskRecipe
-
-    @property
-    def sizes(self) -> TensorSizes:
-        """Sides and stored form, as the layout needs them."""
-        return TensorSizes(
-            pixel_values=self.pixel_values.size,
-            g_pixel_values=self.g_pixel_values.size,
-            prompt_masks=self.prompt_masks.size,
-            masks=self.masks.size,
-            pixel_values_form=self.pixel_values.stored,
-            g_pixel_values_form=self.g_pixel_values.stored,
-        )
-
-    def attributes(self) -> dict[str, Any]:
-        """Return the recipe as a store's attributes spell it out."""
-        spelt: dict[str, Any] = msgspec.to_builtins(self)
-        if self.g_pixel_values.stored == "uint8":
-            # Stores of format version 1 don't say so, and the same job must have the same fingerprint.
-            del spelt["g_pixel_values"]["stored"]
-        return spelt | {"mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD)}
+def _filtered(**filters: str) -> dict[str, View]:
+    """Return the default recipe's views with other filters."""
+    return {
+        name: replace(view, filter=filters.get(name, view.filter)) for name, view in DEFAULT_VIEWS.items()
+    }
 
 
 RECIPES = {
-    "default": Recipe(
-        name="default",
-        pixel_values=PixelRecipe(filter="bilinear"),
-        g_pixel_values=GroundingRecipe(filter="bilinear"),
-        prompt_masks=PromptRecipe(filter="pillow-nearest"),
-        masks=MaskRecipe(filter="pillow-nearest"),
-    ),
-    "sa2va": Recipe(
-        name="sa2va",
-        pixel_values=PixelRecipe(filter="bicubic"),
-        g_pixel_values=GroundingRecipe(filter="bicubic"),
-        prompt_masks=PromptRecipe(filter="torch-nearest"),
-        masks=MaskRecipe(filter="pillow-nearest"),
-    ),
+    recipe.name: recipe
+    for recipe in (
+        DEFAULT_RECIPE,
+        Recipe(
+            name="sa2va",
+            views=_filtered(pixel_values="bicubic", g_pixel_values="bicubic", prompt_masks="torch-nearest"),
+        ),
+    )
 }
 """`default` is what the trainer's own data code does; `sa2va` is what Sa2VA does. They are not the same."""
 
@@ -114,21 +42,27 @@ def make_tensors(
     Args:
         image: uint8 [H, W, 3], RGB.
         masks: what lies on it.
-        recipe: filters, sizes and stored forms.
+        recipe: the views.
         engine: what resizes.
     """
-    pixel, grounding = recipe.pixel_values, recipe.g_pixel_values
 
     def make_images() -> Images:
-        small, large = engine.resize_images(
-            image, (pixel.size, grounding.size), (pixel.filter, grounding.filter)
-        )
-        return normalize_image(small) if pixel.stored == "float32" else small, large
+        views = recipe.images
+        names = list(views)
+        made = {}
+        for pair in (names[i : i + 2] for i in range(0, len(names), 2)):
+            both = pair if len(pair) == 2 else pair * 2
+            sizes, filters = [views[n].size[0] for n in both], [views[n].filter for n in both]
+            made |= dict(zip(both, engine.resize_images(image, tuple(sizes), tuple(filters)), strict=True))
+        return {
+            name: normalize_image(levels) if views[name].stored == "float32" else levels
+            for name, levels in made.items()
+        }
 
     def make_masks(mask: Rle | Bitmap) -> Masks:
-        return (
-            engine.resize_mask(mask, recipe.prompt_masks.size, recipe.prompt_masks.filter),
-            engine.resize_mask(mask, recipe.masks.size, recipe.masks.filter),
-        )
+        return {
+            name: mask if view.size == "own" else engine.resize_mask(mask, view.size[0], view.filter)
+            for name, view in recipe.masks.items()
+        }
 
     return Views(make_images, [partial(make_masks, mask) for mask in masks])

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ...loader.format.layout import IMAGENET_MEAN, IMAGENET_STD
+from ...loader.format.recipe import IMAGENET_MEAN, IMAGENET_STD
 from ..decode.segmentation import Bitmap, Rle
 
 ImageFilter = Literal["bilinear", "bicubic", "lanczos"]

@@ -1,15 +1,17 @@
-"""What a frame becomes: its four tensors, made one after the other while they are written."""
+"""What a frame becomes: the views of its recipe, made one after the other while they are written."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-Images: TypeAlias = tuple[NDArray[Any], NDArray[np.uint8]]
-"""`pixel_values`, uint8 0..255 or float32 [3, S, S] as it is stored, and `g_pixel_values`, uint8 [3, S, S]."""
-Masks: TypeAlias = tuple[NDArray[np.bool_], NDArray[np.bool_]]
-"""`prompt_masks` and `masks` of one object, each bool [S, S]."""
+from ..decode.segmentation import Bitmap, Rle
+
+Images: TypeAlias = Mapping[str, NDArray[Any]]
+"""Each image view as it is stored, uint8 0..255 or float32, [3, H, W]."""
+Masks: TypeAlias = Mapping[str, NDArray[np.bool_] | Rle | Bitmap]
+"""Each mask view of one object, bool [H, W]; one at its own size is the mask itself."""
 
 
 class Views(NamedTuple):

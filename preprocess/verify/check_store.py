@@ -20,11 +20,11 @@ from tqdm import tqdm
 
 from ...loader.format.errors import StoreError
 from ...loader.format.metadata import Root
+from ...loader.format.recipe import Recipe
 from ...loader.remote.protocol import shown
 from ..decode.images import OnDamage
 from ..remote.path import local_path, open_root
 from ..safe_path import safe_path
-from ..tensors.recipe import Recipe
 from .findings import Finding, VerifyReport
 from .part import PartTask, Tick, read_part
 from .rederive import RemakeTask, choose_scenes, compare_scenes, open_same_source

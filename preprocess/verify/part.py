@@ -19,11 +19,11 @@ from ...loader.format.metadata import (
     PartEntry,
     decode_metadata,
 )
+from ...loader.format.recipe import Recipe
 from ...loader.format.regular_files import open_binary, read_document
 from ...loader.format.shard import shard_path
 from ..store.columns import storable
 from ..store.part_writer import PartSummary
-from ..tensors.recipe import Recipe
 from .files import MAX_BYTES, file_fault
 from .findings import REDO_PART, REDO_STORE, Finding
 from .metadata import array_metadata, attributes_of, group_metadata, metadata_differences
@@ -208,7 +208,7 @@ def _count_lines(path: Path) -> int:
 
 
 def _specs(task: PartTask) -> tuple[ArraySpec, ...]:
-    return array_specs(task.recipe.sizes, 2 if task.paired else 1)
+    return array_specs(task.recipe, 2 if task.paired else 1)
 
 
 def _check_arrays(part: Part, files: Mapping[str, ListedFile], tick: Tick) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ...loader.format.layout import IMAGENET_MEAN, IMAGENET_STD
+from ...loader.format.recipe import IMAGENET_MEAN, IMAGENET_STD
 
 GRID = 32
 """Blocks along a side that are compared; fewer where images are small, so that a block has 14 pixels or more a side."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..tensors.recipe import Recipe
+from ...loader.format.recipe import Recipe
 
 COVER_TOLERANCE = 0.06
 """How far a cell's coverage as the 1024 mask has it may lie from that of the original mask. Measured: 0.010,
@@ -40,7 +40,7 @@ def wrong_cells(prompt: NDArray[np.uint8], mask: NDArray[np.uint8], recipe: Reci
         mask: uint8 [M, M], 0 or 1.
         recipe: how they were made.
     """
-    if recipe.prompt_masks.filter == "cover":
+    if recipe.views["prompt_masks"].filter == "cover":
         return _wrong_cover(prompt, mask)
     places = np.clip(_near(recipe), 0, len(mask) - 1)
     size = len(prompt)
@@ -51,9 +51,9 @@ def wrong_cells(prompt: NDArray[np.uint8], mask: NDArray[np.uint8], recipe: Reci
 
 def _near(recipe: Recipe) -> NDArray[np.int64]:
     """Return the mask pixels nearest to what each cell samples, along one axis, int64 [S, 4]."""
-    size, side = recipe.prompt_masks.size, recipe.masks.size
-    cells = np.arange(size) + (0.5 if recipe.prompt_masks.filter == "pillow-nearest" else 0.0)
-    middle = cells / size * side - (0.0 if recipe.masks.filter == "torch-nearest" else 0.5)
+    size, side = recipe.masks["prompt_masks"].grid[0], recipe.masks["masks"].grid[0]
+    cells = np.arange(size) + (0.5 if recipe.views["prompt_masks"].filter == "pillow-nearest" else 0.0)
+    middle = cells / size * side - (0.0 if recipe.views["masks"].filter == "torch-nearest" else 0.5)
     places: NDArray[np.int64] = np.floor(middle).astype(np.int64)[:, None] + np.arange(-1, 3)
     return places
 
@@ -78,10 +78,10 @@ def origin(
     prompt: NDArray[np.uint8], mask: NDArray[np.uint8], size: tuple[int, int], recipe: Recipe
 ) -> Origin:
     """Count the cells that tell where a prompt was sampled, if its mask had the resolution `size` (height, width)."""
-    if recipe.prompt_masks.filter == "cover" or recipe.masks.filter != "pillow-nearest":
+    if recipe.views["prompt_masks"].filter == "cover" or recipe.views["masks"].filter != "pillow-nearest":
         return Origin(0, 0)
-    half = 0.5 if recipe.prompt_masks.filter == "pillow-nearest" else 0.0
-    steps = (np.arange(recipe.prompt_masks.size) + half) / recipe.prompt_masks.size
+    half = 0.5 if recipe.views["prompt_masks"].filter == "pillow-nearest" else 0.0
+    steps = (np.arange(recipe.masks["prompt_masks"].grid[0]) + half) / recipe.masks["prompt_masks"].grid[0]
     resized = (steps * len(mask)).astype(np.int64)
     rows, columns = (_seen_at(steps, resized, length, len(mask)) for length in size)
     known = (rows[:, None] >= 0) & (columns[None, :] >= 0)

@@ -144,9 +144,11 @@ def _compare_frame(part: Part, root: RawPath, row: int, frame: Frame) -> Iterato
     if image.shape != frame.image.shape or (image != frame.image).any():
         yield _fault("source-decoding", "images/path", row, "Pillow decodes the raw file to other pixels")
     recipe = part.task.recipe
-    small = remake_image(image, recipe.pixel_values.size, recipe.pixel_values.filter)
-    large = remake_image(image, recipe.g_pixel_values.size, recipe.g_pixel_values.filter)
-    stored = normalized(small) if recipe.pixel_values.stored == "float32" else small
+    small = remake_image(image, recipe.images["pixel_values"].size[0], recipe.views["pixel_values"].filter)
+    large = remake_image(
+        image, recipe.images["g_pixel_values"].size[0], recipe.views["g_pixel_values"].filter
+    )
+    stored = normalized(small) if recipe.images["pixel_values"].stored == "float32" else small
     yield from _compare_image(part, "images/pixel_values", row, stored, image, (small, large))
     yield from _compare_image(part, "images/g_pixel_values", row, large, image, (small, large))
 
@@ -198,7 +200,7 @@ def _reason(
 def _compare_mask(part: Part, row: int, mask: Mask) -> Iterator[Finding]:
     recipe, columns, texts = part.task.recipe, part.columns, part.texts
     original = decode_mask(mask.segmentation)
-    prompt = remake_mask(original, recipe.prompt_masks.size, recipe.prompt_masks.filter)
+    prompt = remake_mask(original, recipe.masks["prompt_masks"].grid[0], recipe.views["prompt_masks"].filter)
     first, last = np.searchsorted(columns["expressions/mask"], [row, row + 1])
     phrases = texts["expressions/text"][first:last]
     for array, found, wanted in (
@@ -217,7 +219,7 @@ def _compare_mask(part: Part, row: int, mask: Mask) -> Iterator[Finding]:
     yield from faults
     if found_mask is None:
         return
-    wanted_mask = remake_mask(original, recipe.masks.size, recipe.masks.filter)
+    wanted_mask = remake_mask(original, recipe.masks["masks"].grid[0], recipe.views["masks"].filter)
     if count := np.count_nonzero(found_mask != wanted_mask):
         text = f"{count:,} of {found_mask.size:,} pixels differ"
         yield _fault("source-differs", "masks/masks", row, text, "equal bits")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from pycocotools import mask as coco_mask
 
-from ...loader.format.layout import IMAGENET_MEAN, IMAGENET_STD
+from ...loader.format.recipe import IMAGENET_MEAN, IMAGENET_STD
 from ..decode.segmentation import Bitmap, Rle
 from ..errors import RecordError
 from ..remote.local_copies import local_file

@@ -9,8 +9,10 @@ from typing import Any
 import msgspec
 
 from ...loader.format.errors import FormatVersionError, StoreError
-from ...loader.format.layout import FORMAT_VERSIONS, IMAGENET_MEAN, IMAGENET_STD, JOB_FILE, part_name
+from ...loader.format.layout import FORMAT_VERSIONS, JOB_FILE, part_name
 from ...loader.format.metadata import MAX_ROOT_BYTES, Root, decode_metadata, is_whole
+from ...loader.format.recipe import Recipe
+from ...loader.format.recipe import read_recipe as read_recipe_attributes
 from ...loader.format.regular_files import read_document
 from ..config import parse_config
 from ..errors import ConfigError
@@ -18,7 +20,7 @@ from ..store.attempts import ATTEMPTS_FOLDER
 from ..store.columns import storable
 from ..store.lock import LOCK_FILE
 from ..store.root import INDEX_REJECTS_FILE
-from ..tensors.recipe import RECIPES, Recipe
+from ..tensors.recipe import RECIPES
 from .files import file_fault
 from .findings import REDO_PART, REDO_STORE, RESTORE, Finding
 from .metadata import attributes_of
@@ -79,23 +81,21 @@ def _root_fault(check: str, found: str, expected: str = "") -> Finding:
 
 def read_recipe(root: Root) -> tuple[Recipe | None, list[Finding]]:
     """Return the recipe, None where it is not one, and what is wrong with it: it must be known, or `custom`."""
-    spelt = {name: value for name, value in root.recipe.items() if name not in ("mean", "std")}
     try:
-        recipe = msgspec.convert(spelt, Recipe)
+        recipe = read_recipe_attributes(root.recipe)
     except msgspec.ValidationError as err:
         return None, [_root_fault("recipe", f"the recipe is none: {err}")]
     findings = []
     shipped = RECIPES.get(recipe.name)
-    if shipped is not None and recipe != shipped:
+    if shipped is not None and list(recipe.views.items()) != list(shipped.views.items()):
         findings.append(_root_fault("recipe", f"the recipe is called {recipe.name!r} but is not that recipe"))
-    if root.format_version != recipe.sizes.format_version:
+    if root.format_version != recipe.format_version:
         text = f"format version {root.format_version}"
-        findings.append(
-            _root_fault("recipe", text, f"{recipe.sizes.format_version}, by the stored forms of the images")
-        )
-    norm = (root.recipe.get("mean"), root.recipe.get("std"))
-    if norm != (list(IMAGENET_MEAN), list(IMAGENET_STD)):
-        findings.append(_root_fault("recipe", f"mean and std are {norm}", f"{IMAGENET_MEAN}, {IMAGENET_STD}"))
+        findings.append(_root_fault("recipe", text, f"{recipe.format_version}, by the recipe's views"))
+    wanted = {key: value for key, value in recipe.attributes().items() if key in ("mean", "std")}
+    norm = {key: root.recipe.get(key) for key in wanted}
+    if norm != wanted:
+        findings.append(_root_fault("recipe", f"mean and std are {norm}", f"{wanted}"))
     return recipe, findings
 
 

@@ -8,14 +8,16 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ...loader.format.errors import StoreError
-from ...loader.format.layout import TensorSizes, array_specs
+from ...loader.format.layout import array_specs
 from ...loader.format.metadata import Root, read_part_attributes
+from ...loader.format.recipe import DEFAULT_RECIPE
 from ...loader.format.shard import shard_path
 from ..sources.base import Source
 from ..store.columns import storable
 from .shard_file import ShardFile
 
-_SPECS = {spec.path: spec for spec in array_specs(TensorSizes(), 1)}
+# Scenes are stored alike under every recipe.
+_SPECS = {spec.path: spec for spec in array_specs(DEFAULT_RECIPE, 1)}
 
 
 def read_scene_keys(part: Path) -> list[str]:

@@ -20,8 +20,8 @@ from pycocotools import mask as coco_mask
 from stores import COMPACT_IMAGES, CONFIGS
 
 from resizeonce.loader import SampleDataset
-from resizeonce.loader.format.layout import TENSORS
 from resizeonce.loader.format.metadata import read_attributes
+from resizeonce.loader.format.recipe import DEFAULT_VIEWS
 from resizeonce.preprocess.config import load_config
 from resizeonce.preprocess.kernels.encode import compress_mask
 from resizeonce.preprocess.run.convert import Report, RunOptions, convert
@@ -111,7 +111,8 @@ def test_every_tensor_of_every_sample_equals_an_independent_computation(
     assert (*found, report.num_rejects) == CASES[case][3]
     # Neighbouring samples share an image: it is read and compared once, by the first of them.
     whole, masks_only = (
-        SampleDataset(tmp_path / "store.zarr", tensors=tensors) for tensors in (TENSORS, TENSORS[2:])
+        SampleDataset(tmp_path / "store.zarr", tensors=tensors)
+        for tensors in (tuple(DEFAULT_VIEWS), tuple(DEFAULT_VIEWS)[2:])
     )
     seen: set[str] = set()
     for number in range(len(whole)):

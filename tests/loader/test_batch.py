@@ -175,9 +175,9 @@ def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
 def test_a_store_of_another_format_version_is_refused(store: Path, tmp_path: Path) -> None:
     broken = copy(store, tmp_path)
     content = json.loads((broken / "zarr.json").read_text())
-    content["attributes"]["resizeonce"]["format_version"] = 3
+    content["attributes"]["resizeonce"]["format_version"] = 4
     (broken / "zarr.json").write_text(json.dumps(content))
-    with pytest.raises(FormatVersionError, match="has format version 3"):
+    with pytest.raises(FormatVersionError, match="has format version 4"):
         Store(broken)
 
 

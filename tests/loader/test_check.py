@@ -128,7 +128,7 @@ MISTAKES: dict[str, tuple[Callable[[Batch], Batch], str]] = {
     ),
     "oblong image": (lambda b: {"pixel_values": b["pixel_values"][..., :300]}, "pixel_values has shape"),
     "other counts": (lambda b: {"masks": b["masks"][:1]}, "different numbers of samples"),
-    "unknown dataset": (lambda _: {"dataset_type": "imagenet"}, "dataset_type is 'imagenet'"),
+    "unknown dataset": (lambda _: {"dataset_type": "image net"}, "dataset_type is 'image net'"),
     "paired without numbers": (lambda _: {"has_paired_frame": True}, "as masks1 and masks2"),
     "flags for each sample": (lambda _: {"has_paired_frame": [False, False]}, "for the whole batch"),
 }  # fmt: skip

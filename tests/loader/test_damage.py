@@ -15,7 +15,7 @@ import pytest
 from caches import PIXELS
 from damage import flip_bit
 from publishing import Publisher, published
-from stores import COMPACT_IMAGES, USUAL, specs_of
+from stores import COMPACT_IMAGES, READ_WITH_A_SAMPLE, USUAL, specs_of
 from torch.utils.data import DataLoader
 
 from resizeonce.loader import (
@@ -32,7 +32,6 @@ from resizeonce.loader import (
     collate,
 )
 from resizeonce.loader.format.shard import shard_path
-from resizeonce.loader.part import READ_WITH_A_SAMPLE
 
 ROWS = ("masks/masks", "images/pixel_values", "images/g_pixel_values")
 

@@ -13,7 +13,7 @@ from stores import COMPACT_IMAGES, SIZES
 
 from resizeonce.loader import Store, fill
 from resizeonce.loader.fill import BatchRows, SampleError
-from resizeonce.loader.format.layout import TENSORS
+from resizeonce.loader.format.recipe import DEFAULT_VIEWS
 from resizeonce.loader.kernels.batch_kernels import batch_kernels, kernels_of
 from resizeonce.loader.kernels.core import CORE
 from resizeonce.loader.part import Part
@@ -62,7 +62,9 @@ def test_a_batch_of_stores_of_several_forms_is_filled_by_loops_all_the_same(
     images = ("pixel_values", "g_pixel_values")
     layout = stores[0].array_layout(len(picks), images)
     arrays = {name: np.empty(shape, dtype) for name, (shape, dtype) in layout.items()}
-    BatchRows([store for store, _ in picks], [sample for _, sample in picks]).fill(arrays)
+    BatchRows([store for store, _ in picks], [sample for _, sample in picks], tuple(DEFAULT_VIEWS)).fill(
+        arrays
+    )
     for tensor in images:
         for place, (_, sample) in enumerate(picks):
             assert np.array_equal(arrays[tensor][place], stores[0].batch([sample], [tensor])[tensor][0])
@@ -75,7 +77,7 @@ def test_images_and_masks_leave_nothing_to_be_done_row_by_row(
 ) -> None:
     # In masks much smaller than this, so many pixels differ from those above that libzstd packs them.
     store = Store(coco_of("recipe.masks.size=512", *FORMS[form]))
-    assert set(TENSORS) <= set(store.batch(range(4)))
+    assert set(DEFAULT_VIEWS) <= set(store.batch(range(4)))
 
 
 @pytest.mark.parametrize("tensor", ["masks/masks", "images/pixel_values", "images/g_pixel_values"])

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 from page_cache import evict, pages_in_memory, until_in_memory
-from stores import coco_store, specs_of
+from stores import READ_WITH_A_SAMPLE, coco_store, specs_of
 
 from resizeonce.loader import Store
 from resizeonce.loader.array import MappedArray
 from resizeonce.loader.format.errors import StoreError
-from resizeonce.loader.format.layout import TENSORS, ArraySpec
+from resizeonce.loader.format.layout import ArraySpec
 from resizeonce.loader.format.shard import shard_path
-from resizeonce.loader.part import INDEX_BYTES, READ_WITH_A_SAMPLE
+from resizeonce.loader.part import INDEX_BYTES
 
 WHOLE = slice(None)
 
@@ -116,4 +116,4 @@ def test_a_part_that_is_not_there_is_told_where_it_is_opened(
     (opened.path / "part-00000" / missing).unlink()
     assert opened.expect(0)
     with pytest.raises(StoreError, match=r"is missing.*`resizeonce convert` again"):
-        opened.batch([0], TENSORS)
+        opened.batch([0])

@@ -14,12 +14,13 @@ from miniature.every import WRITERS
 from numpy.typing import NDArray
 from stores import COMPACT_IMAGES, CONFIGS, USUAL, pictures
 
-from resizeonce.loader.format.layout import TensorSizes, array_specs
+from resizeonce.loader.format.layout import array_specs
+from resizeonce.loader.format.recipe import DEFAULT_RECIPE
 from resizeonce.loader.store import Store
 from resizeonce.preprocess.config import load_config
 from resizeonce.preprocess.run.convert import convert
 
-PATHS = [spec.path for spec in array_specs(TensorSizes(), 1)]
+PATHS = [spec.path for spec in array_specs(DEFAULT_RECIPE, 1)]
 RECIPES = {
     "uint8": USUAL,
     "float32": ("recipe.pixel_values.stored=float32", *USUAL),

@@ -111,7 +111,10 @@ def test_an_unknown_config_is_refused_with_the_nearest_name_and_all_others(
         ("source.images=val2017", lambda config: config.options.images == "val2017"),
         ("source.images='val2017'", lambda config: config.options.images == "val2017"),
         ("store.scenes_per_part=7", lambda config: config.store.scenes_per_part == 7),
-        ("recipe.prompt_masks.filter=cover", lambda config: config.recipe.prompt_masks.filter == "cover"),
+        (
+            "recipe.prompt_masks.filter=cover",
+            lambda config: config.recipe.views["prompt_masks"].filter == "cover",
+        ),
     ],
 )
 def test_an_override_sets_one_key(override: str, found: object) -> None:
@@ -140,10 +143,10 @@ def test_a_recipe_is_named_custom_once_a_setting_differs() -> None:
 
 def test_the_two_recipes_are_those_of_the_design() -> None:
     def filters(name: str) -> list[str]:
-        recipe = parse_config({"source": {"name": "coco"}, "recipe": {"name": name}}).recipe
-        tensors = (recipe.pixel_values, recipe.g_pixel_values, recipe.prompt_masks, recipe.masks)
-        assert [tensor.size for tensor in tensors] == [448, 1024, 16, 1024]
-        return [tensor.filter for tensor in tensors]
+        views = parse_config({"source": {"name": "coco"}, "recipe": {"name": name}}).recipe.views
+        assert list(views) == ["pixel_values", "g_pixel_values", "prompt_masks", "masks"]
+        assert [view.size for view in views.values()] == [(448, 448), (1024, 1024), (16, 16), (1024, 1024)]
+        return [view.filter for view in views.values()]
 
     assert filters("default") == ["bilinear", "bilinear", "pillow-nearest", "pillow-nearest"]
     assert filters("sa2va") == ["bicubic", "bicubic", "torch-nearest", "pillow-nearest"]

@@ -5,7 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
+
+from resizeonce.loader.format.recipe import DEFAULT_VIEWS, Recipe
 
 
 class FakePart:
@@ -72,8 +75,8 @@ def fake_store(
         )
         counts = {"images": len(masks), "masks": len(owners), "samples": len(rows), "expressions": 0}
         listed.append({"name": f"part-{number:05d}", "rows": counts, "sha256": f"{name}-{seed}-{number}"})
-    sizes = {"pixel_values": side, "g_pixel_values": 1024, "prompt_masks": 16, "masks": 1024}
-    recipe = {tensor: {"size": size} for tensor, size in sizes.items()}
+    small = replace(DEFAULT_VIEWS["pixel_values"], size=(side, side))
+    recipe = Recipe(name="custom", views=DEFAULT_VIEWS | {"pixel_values": small}).attributes()
     return FakeStore(made, {"fingerprint": name, "recipe": recipe, "parts": listed}, bool(pairs))
 
 

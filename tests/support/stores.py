@@ -9,7 +9,8 @@ from miniature.coco import write_coco
 from miniature.shapes import picture_of
 
 from resizeonce.loader.format.layout import ArraySpec, array_specs
-from resizeonce.loader.format.metadata import read_attributes, sizes_of
+from resizeonce.loader.format.metadata import read_attributes
+from resizeonce.loader.format.recipe import read_recipe
 from resizeonce.preprocess.config import Config, load_config
 from resizeonce.preprocess.run.convert import Report, RunOptions, convert
 from resizeonce.preprocess.store.plan import Plan, plan_as_json
@@ -69,7 +70,7 @@ def tree_digest(folder: Path) -> dict[str, str]:
 def specs_of(store: Path) -> dict[str, ArraySpec]:
     """Return what the layout says of each array of a store, by its path."""
     root = read_attributes(store)
-    return {spec.path: spec for spec in array_specs(sizes_of(root["recipe"]), 2 if root["paired"] else 1)}
+    return {spec.path: spec for spec in array_specs(read_recipe(root["recipe"]), 2 if root["paired"] else 1)}
 
 
 def make_unfinished(store: Path, **versions: str) -> None:
@@ -85,3 +86,19 @@ def make_unfinished(store: Path, **versions: str) -> None:
     (store / ".job.json").write_bytes(plan_as_json(plan))
     (store / ".index-rejects.jsonl").write_bytes(b"")
     (store / "zarr.json").unlink()
+
+
+READ_WITH_A_SAMPLE = (
+    "samples/mask",
+    "masks/image",
+    "masks/prompt_masks",
+    "masks/prompt_cells",
+    "masks/object_id_offsets",
+    "masks/object_id_bytes",
+    "images/key_offsets",
+    "images/key_bytes",
+    "expressions/mask",
+    "expressions/text_offsets",
+    "expressions/text_bytes",
+)
+"""Tables that reading a sample of the default recipe needs."""

@@ -79,8 +79,8 @@ def rewritten(store: Path, folder: Path, change: Any) -> Path:
 
 
 def test_another_format_version_is_refused_at_once(store: Path, tmp_path: Path, cache: CacheOptions) -> None:
-    copy = rewritten(store, tmp_path, lambda root: root.update(format_version=3))
-    with pytest.raises(FormatVersionError, match="has format version 3"):
+    copy = rewritten(store, tmp_path, lambda root: root.update(format_version=4))
+    with pytest.raises(FormatVersionError, match="has format version 4"):
         Store(copy.as_uri(), cache=cache)
 
 

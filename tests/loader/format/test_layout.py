@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-from resizeonce.loader.format.layout import FORMAT_VERSIONS, TEXT_COLUMNS, TensorSizes, array_specs
+from resizeonce.loader.format.layout import FORMAT_VERSIONS, TEXT_COLUMNS, array_specs
+from resizeonce.loader.format.recipe import DEFAULT_RECIPE
 
 PAGE = (Path(__file__).parents[3] / "docs" / "format.md").read_text()
 
@@ -24,7 +25,7 @@ def arrays_of_the_layout() -> dict[str, tuple[str, str]]:
     letters = {"images": "I", "masks": "M", "expressions": "E", "samples": "S", "scenes": "K"}
     texts = {f"{table}/{name}" for table, names in TEXT_COLUMNS.items() for name in names}
     expected: dict[str, tuple[str, str]] = {}
-    for spec in array_specs(TensorSizes(), 1):
+    for spec in array_specs(DEFAULT_RECIPE, 1):
         column = spec.path.rpartition("_")[0]
         if column in texts:
             expected[column] = ("text", f"[{letters[spec.table]}]")
@@ -45,10 +46,6 @@ def test_the_page_is_of_these_format_versions() -> None:
 
 
 def test_the_prompt_has_16_cells_a_side_because_of_patches_and_pixel_shuffle() -> None:
-    sizes = TensorSizes()
-    assert (sizes.pixel_values, sizes.g_pixel_values, sizes.prompt_masks, sizes.masks) == (
-        448,
-        1024,
-        16,
-        1024,
-    )
+    sides = [view.size for view in DEFAULT_RECIPE.views.values()]
+    assert sides == [(448, 448), (1024, 1024), (16, 16), (1024, 1024)]
+    assert 448 // 14 // 2 == 16

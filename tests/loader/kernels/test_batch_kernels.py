@@ -12,23 +12,24 @@ from levels import at_level, levels_of
 from numpy.typing import NDArray
 from rows import assert_guarded, place, rows_of, with_bit_flipped
 
-from resizeonce.loader.format.layout import IMAGENET_MEAN, IMAGENET_STD
+from resizeonce.loader.format.recipe import IMAGENET_MEAN, IMAGENET_STD, ImageView
 from resizeonce.loader.kernels.batch_kernels import (
     BYTE,
     FLOAT,
-    MEAN,
-    STD,
+    Delivery,
     Form,
-    copy_into,
     kernels_of,
+    norm_of,
     normalize_into,
     widen_into,
 )
 from resizeonce.loader.kernels.core import CORE, DAMAGED, DONE, LEFT
 
 LENGTHS = (1, 3, 15, 16, 17, 63, 64, 65, 200, 511, 512, 513, 768, 3071, 3072, 3073, 9500)
-COPIED = Form("g_pixel_values", "raw", "uint8", BYTE)
-NORMALIZED = Form("pixel_values", "raw", "uint8", FLOAT)
+COPIED = Form("raw", "uint8", BYTE)
+NORMALIZED = Form("raw", "uint8", FLOAT)
+EXPANDED = Form("zstd", "bool", FLOAT)
+NORM = norm_of(ImageView(size=(1, 1)))
 LEVELS = levels_of(CORE)
 
 
@@ -50,13 +51,23 @@ def core(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
             yield core
 
 
-def fill(core: Any, form: Form, stored: NDArray[Any], out: NDArray[Any], *, is_checked: bool = True) -> None:
+def fill(
+    core: Any,
+    form: Form,
+    stored: NDArray[Any],
+    out: NDArray[Any],
+    *,
+    norm: NDArray[np.float32] = NORM,
+    shown: tuple[int, int] | None = None,
+    is_checked: bool = True,
+) -> None:
     """Fill a batch of one: from where the row lies, or where that is left from the row itself."""
     kernel = kernels_of(core)[form]
-    (state,) = kernel.fill_rows(rows_of(stored, before=3, is_checked=is_checked), out[None])
+    delivery = Delivery(stored.shape, norm, None if shown is None else np.array([shown]))
+    (state,) = kernel.fill_rows(rows_of(stored, before=3, is_checked=is_checked), out[None], delivery)
     assert state == (LEFT if core is None else DONE)
     if state == LEFT:
-        kernel.finish_row(stored, out)
+        kernel.finish_row(stored, out, delivery, 0)
 
 
 @pytest.mark.parametrize("is_checked", [False, True])
@@ -85,10 +96,11 @@ def normalize_with_numpy(
     stored: NDArray[np.uint8],
     means: tuple[float, ...] = IMAGENET_MEAN,
     stds: tuple[float, ...] = IMAGENET_STD,
+    scale: float = 255,
 ) -> NDArray[np.float32]:
     """Return torchvision's steps one by one; IEEE 754 rounds each."""
     mean, std = (np.array(values, np.float32)[:, None, None] for values in (means, stds))
-    scaled = stored.astype(np.float32) / np.float32(255)
+    scaled = stored.astype(np.float32) / np.float32(scale)
     return (scaled - mean) / std
 
 
@@ -104,21 +116,56 @@ def test_every_level_of_every_channel_is_normalized_to_the_last_bit(core: Any, i
         assert_guarded(out, memory)
 
 
-def test_any_mean_and_std_are_exact_for_the_inverse_is_taken_only_where_it_is(compiled: Any) -> None:
+def test_any_mean_std_and_scale_are_exact_for_the_inverse_is_taken_only_where_it_is(compiled: Any) -> None:
     rng = np.random.default_rng(0)
-    # Those of CLIP and of InternVL's siblings, powers of two, and what chance gives.
+    # Those of CLIP and of InternVL's siblings, SAM's in levels, powers of two, and what chance gives.
     cases = [
-        ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
-        ((0.5,) * 3, (0.5,) * 3),
+        ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711), 255.0),
+        ((0.5,) * 3, (0.5,) * 3, 255.0),
+        ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), 1.0),
     ]
-    cases += [(tuple(rng.random(3)), tuple(rng.random(3) + 1e-3)) for _ in range(200)]
-    for means, stds in cases:
+    cases += [(tuple(rng.random(3)), tuple(rng.random(3) + 1e-3), 255.0) for _ in range(200)]
+    cases += [(tuple(200 * rng.random(3)), tuple(99 * rng.random(3) + 1), 1.0) for _ in range(100)]
+    cases += [(tuple(rng.random(3)), tuple(rng.random(3) + 1e-3), 300 * rng.random()) for _ in range(100)]
+    for means, stds, scale in cases:
         out = np.empty((1, 3, 16, 16), np.float32)
-        compiled.normalize(
-            LEVELS_OF_A_BYTE, *(np.array(values, np.float32) for values in (means, stds)), out, 256
-        )
-        expected = normalize_with_numpy(LEVELS_OF_A_BYTE, means, stds)
-        assert np.array_equal(out[0].view(np.uint32), expected.view(np.uint32)), (means, stds)
+        norm = np.array([*means, *stds, scale], np.float32)
+        compiled.normalize(LEVELS_OF_A_BYTE, norm, None, out, 16, 16)
+        expected = normalize_with_numpy(LEVELS_OF_A_BYTE, means, stds, scale)
+        assert np.array_equal(out[0].view(np.uint32), expected.view(np.uint32)), (means, stds, scale)
+
+
+@pytest.mark.parametrize("shown", [(5, 70), (5, 33), (2, 70), (1, 1), (3, 69), (0, 0)])
+@pytest.mark.parametrize("is_checked", [False, True])
+def test_around_the_picture_normalized_images_are_zero(
+    core: Any, shown: tuple[int, int], is_checked: bool
+) -> None:
+    stored = np.random.default_rng(0).integers(1, 256, (3, 5, 70), dtype=np.uint8)
+    expected = np.zeros((3, 5, 70), np.float32)
+    height, width = shown
+    expected[:, :height, :width] = normalize_with_numpy(stored)[:, :height, :width]
+    for offset in (0, 4, 36):
+        out, memory = place((3, 5, 70), np.float32, offset)
+        fill(core, NORMALIZED, stored, out, shown=shown, is_checked=is_checked)
+        assert np.array_equal(out.view(np.uint32), expected.view(np.uint32))
+        assert_guarded(out, memory)
+
+
+def test_what_is_around_the_picture_is_checked_too(compiled: Any) -> None:
+    stored = np.zeros((3, 40, 100), np.uint8)
+    rows = with_bit_flipped(rows_of(stored), 0, 8 * (stored.size - 1))
+    delivery = Delivery(stored.shape, NORM, np.array([[10, 50]]))
+    out = np.empty((1, *stored.shape), np.float32)
+    assert kernels_of(compiled)[NORMALIZED].fill_rows(rows, out, delivery) == bytes([DAMAGED])
+
+
+def test_images_wider_than_a_block_are_shown_in_part(compiled: Any) -> None:
+    stored = np.random.default_rng(1).integers(0, 256, (3, 2, 4000), dtype=np.uint8)
+    out = np.empty(stored.shape, np.float32)
+    fill(compiled, NORMALIZED, stored, out, shown=(1, 3999))
+    expected = normalize_with_numpy(stored)
+    expected[:, 1:], expected[:, :, 3999:] = 0, 0
+    assert np.array_equal(out, expected)
 
 
 @pytest.mark.parametrize("width", LENGTHS)
@@ -145,7 +192,7 @@ def test_a_flipped_bit_in_a_row_or_its_checksum_is_seen_and_the_other_rows_are_w
 ) -> None:
     rng = np.random.default_rng(1)
     stored = rng.integers(0, 256, (3, 3, 40, 31), dtype=np.uint8)
-    sound = rows_of(*stored, before=5)
+    sound, delivery = rows_of(*stored, before=5), Delivery(stored.shape[1:], NORM)
     for bit in (
         0,
         7,
@@ -155,9 +202,9 @@ def test_a_flipped_bit_in_a_row_or_its_checksum_is_seen_and_the_other_rows_are_w
     ):
         out = np.zeros(stored.shape, form.delivered)
         rows = with_bit_flipped(sound, 1, bit)
-        assert kernels_of(compiled)[form].fill_rows(rows, out) == bytes([DONE, DAMAGED, DONE])
+        assert kernels_of(compiled)[form].fill_rows(rows, out, delivery) == bytes([DONE, DAMAGED, DONE])
         unchecked = rows._replace(is_checked=False)
-        assert kernels_of(compiled)[form].fill_rows(unchecked, out) == bytes([DONE] * 3)
+        assert kernels_of(compiled)[form].fill_rows(unchecked, out, delivery) == bytes([DONE] * 3)
         for row in (0, 2):
             expected = stored[row] if form is COPIED else normalize_with_numpy(stored[row])
             assert np.array_equal(out[row], expected)
@@ -215,12 +262,7 @@ def bad_calls() -> dict[str, tuple[str, tuple[Any, ...]]]:
         "a file that is strided": ([np.zeros(200, np.uint8)[::2]], spans, np.zeros(96, np.uint8), 96),
     }
     calls = {what: ("copy_rows", (*arguments, True)) for what, arguments in copied.items()}
-    calls["an image of other channels"] = ("normalize_rows", ([file], spans, MEAN, STD, floats, 31, True))
-    calls["four means"] = ("normalize_rows", ([file], spans, np.zeros(4, np.float32), STD, floats, 32, True))
-    calls["floats that are not aligned"] = (
-        "normalize_rows",
-        ([file], spans, MEAN, STD, np.zeros(385, np.uint8)[1:], 32, True),
-    )
+    calls |= bad_calls_of_normalizing(file, spans, floats)
     for height, width in ((0, 8), (8, 0), (-8, -8), (most, 2), (1 << 25, 1)):
         what = f"{height} x {width}"
         calls[f"a mask of {what}"] = ("expand_rows", ([file], spans, floats, height, width, False, True))
@@ -229,7 +271,31 @@ def bad_calls() -> dict[str, tuple[str, tuple[Any, ...]]]:
         calls[f"one packed image of {what}"] = ("unpack", (file, floats, height, width))
     calls["bits of another width"] = ("widen_bits", (file, floats, 7 * 8 + 1))
     calls["a mask wider than its room"] = ("widen", (file, floats))
-    calls["images of other channels"] = ("normalize", (file, MEAN, STD, floats, 33))
+    return calls
+
+
+def bad_calls_of_normalizing(
+    file: NDArray[np.uint8], spans: NDArray[np.int64], floats: NDArray[np.float32]
+) -> dict[str, tuple[str, tuple[Any, ...]]]:
+    few, unaligned = np.zeros(6, np.float32), np.zeros(385, np.uint8)[1:]
+    rows = {
+        "an image of other channels": (NORM, None, floats, 31, 1),
+        "six numbers to normalise by": (few, None, floats, 4, 8),
+        "floats that are not aligned": (NORM, None, unaligned, 4, 8),
+        "more shown than there is": (NORM, np.array([[4, 9]]), floats, 4, 8),
+        "less shown than nothing": (NORM, np.array([[-1, 8]]), floats, 4, 8),
+        "shown parts of other images": (NORM, np.array([[4, 8], [4, 8]]), floats, 4, 8),
+        "no size": (NORM, None, floats, -4, -8),
+    }
+    calls: dict[str, tuple[str, tuple[Any, ...]]] = {
+        what: ("normalize_rows", ([file], spans, *arguments, True)) for what, arguments in rows.items()
+    }
+    calls["more shown than a packed image has"] = (
+        "unpack_normalized_rows",
+        ([file], spans, NORM, np.array([[5, 8]]), floats, 4, 8, True),
+    )
+    calls["images of other channels"] = ("normalize", (file, NORM, None, floats, 3, 11))
+    calls["more shown than images have"] = ("normalize", (file[:96], NORM, np.array([[5, 8]]), floats, 4, 8))
     return calls
 
 
@@ -244,18 +310,20 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(compiled: Any, 
 
 
 def test_no_rows_at_all_are_none(core: Any) -> None:
-    for form in (COPIED, NORMALIZED, Form("masks", "zstd", "bool", FLOAT)):
-        shape = (0, 4, 4) if form.tensor == "masks" else (0, 3, 4, 4)
-        assert kernels_of(core)[form].fill_rows(rows_of(), np.zeros(shape, form.delivered)) == b""
+    for form in (COPIED, NORMALIZED, EXPANDED):
+        shape = (4, 4) if form == EXPANDED else (3, 4, 4)
+        out = np.zeros((0, *shape), form.delivered)
+        assert kernels_of(core)[form].fill_rows(rows_of(), out, Delivery(shape, NORM)) == b""
 
 
 @pytest.mark.usefixtures("core")
 def test_strided_rows_and_other_dtypes_are_copied_too() -> None:
     out = np.zeros((4, 6), np.float32)
-    copy_into(np.arange(8, dtype=np.float32).reshape(4, 2), out[:, ::3])
+    finish = kernels_of(None)[COPIED].finish_row
+    finish(np.arange(8, dtype=np.float32).reshape(4, 2), out[:, ::3], Delivery((4, 2)), 0)
     assert out[:, 3].tolist() == [1, 3, 5, 7]
     assert not out[:, 1].any()
-    copy_into(np.arange(6, dtype=np.uint8), out[0])
+    finish(np.arange(6, dtype=np.uint8), out[0], Delivery((6,)), 0)
     assert out[0].tolist() == [0, 1, 2, 3, 4, 5]
 
 
@@ -264,7 +332,7 @@ def test_strided_rows_and_other_dtypes_are_copied_too() -> None:
 def test_other_dtypes_of_the_batch_are_numpys(dtype: Any) -> None:
     stored = np.random.default_rng(1).integers(0, 256, (3, 5, 7), np.uint8)
     out, memory = place(stored.shape, dtype, 0)
-    normalize_into(stored, out)
+    normalize_into(stored, out, NORM)
     assert np.allclose(out, normalize_with_numpy(stored), atol=1e-2)
     widen_into(stored > 99, out)
     assert np.array_equal(out, (stored > 99).astype(dtype))
@@ -275,7 +343,8 @@ def test_other_dtypes_of_the_batch_are_numpys(dtype: Any) -> None:
 def test_what_may_not_be_written_is_not() -> None:
     out = np.zeros((4, 4), np.float32)
     out.flags.writeable = False
-    for write in (copy_into, widen_into):
-        with pytest.raises(ValueError, match="read-only"):
-            write(np.ones((4, 4), np.bool_ if write is widen_into else np.float32), out)
+    with pytest.raises(ValueError, match="read-only"):
+        kernels_of(None)[COPIED].finish_row(np.ones((4, 4), np.float32), out, Delivery((4, 4)), 0)
+    with pytest.raises(ValueError, match="read-only"):
+        widen_into(np.ones((4, 4), np.bool_), out)
     assert not out.any()

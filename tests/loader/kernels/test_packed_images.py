@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from rows import assert_guarded, place, rows_of, with_bit_flipped
 
 from resizeonce.loader.format.gradient import pack_gradient, unpack_gradient
+from resizeonce.loader.format.recipe import ImageView
 from resizeonce.loader.kernels import images
-from resizeonce.loader.kernels.batch_kernels import MEAN, STD
+from resizeonce.loader.kernels.batch_kernels import norm_of
 from resizeonce.loader.kernels.core import CORE, DAMAGED, DONE, LEFT
 from resizeonce.preprocess.verify.packed import unpack_image
 
 Image = NDArray[np.uint8]
+NORM = norm_of(ImageView(size=(1, 1)))
 
 # What a fixture does is the same for each example.
 few = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -38,7 +40,7 @@ def unpack(packed: Image, shape: tuple[int, ...], dtype: Any = np.uint8, offset:
     if dtype == np.uint8:
         (state,) = CORE.unpack_rows(files, spans, out, *shape[1:], True)
     else:
-        (state,) = CORE.unpack_normalized_rows(files, spans, MEAN, STD, out, *shape[1:], True)
+        (state,) = CORE.unpack_normalized_rows(files, spans, NORM, None, out, *shape[1:], True)
     assert_guarded(out, memory)
     assert state in (LEFT, DONE)
     return out[0].copy() if state == DONE else None
@@ -46,7 +48,7 @@ def unpack(packed: Image, shape: tuple[int, ...], dtype: Any = np.uint8, offset:
 
 def normalize(image: Image) -> NDArray[np.float32]:
     scaled = image.astype(np.float32) / np.float32(255)
-    return (scaled - MEAN[:, None, None]) / STD[:, None, None]
+    return (scaled - NORM[:3, None, None]) / NORM[3:6, None, None]
 
 
 def draw(height: int, width: int, levels: int, seed: int) -> Image:

@@ -381,10 +381,15 @@ def test_closing_during_an_iteration_ends_it_with_a_reason(store: Path) -> None:
     loader.close()
 
 
-@pytest.mark.parametrize("wrong", [{"mode": "threads"}, {"expressions": "frist"}, {"tensors": ("foo",)}])
+@pytest.mark.parametrize("wrong", [{"mode": "threads"}, {"expressions": "frist"}])
 def test_options_that_do_not_exist_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="not"):
         BatchOptions(**wrong)
+
+
+def test_a_view_that_the_recipe_has_not_is_refused_with_those_it_has(store: Path) -> None:
+    with pytest.raises(ValueError, match="are pixel_values, g_pixel_values, prompt_masks, masks; not foo"):
+        BatchLoader(store, options=BatchOptions(tensors=("masks", "foo")))
 
 
 def test_a_relative_path_means_the_same_store_from_any_folder(

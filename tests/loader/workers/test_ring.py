@@ -293,7 +293,7 @@ def test_batches_that_are_always_in_memory_are_looked_for_less_often(
         def __init__(self, number: int) -> None:
             self.number = number
 
-        def prefetch(self, _: Sequence[str]) -> bool:
+        def prefetch(self) -> bool:
             looked.append(self.number)
             return self.number not in (9, 11)
 

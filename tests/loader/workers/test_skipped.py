@@ -291,7 +291,7 @@ def test_what_is_no_fault_of_a_sample_goes_through(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("resizeonce.loader.fill._fill_tensor", fail)
+    monkeypatch.setattr("resizeonce.loader.fill._fill_view", fail)
     with pytest.raises(error):
         list(new_loader(broken))
 

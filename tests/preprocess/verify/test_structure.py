@@ -291,8 +291,8 @@ def test_folder_that_is_no_store_is_an_error_not_damage(tmp_path: Path) -> None:
 
 def test_sound_store_of_another_version_is_an_error_not_damage(copy_of: Copy) -> None:
     store = copy_of("coco")
-    write_attributes(store, attributes_of(store) | {"format_version": 3})
-    with pytest.raises(FormatVersionError, match="version 3"):
+    write_attributes(store, attributes_of(store) | {"format_version": 4})
+    with pytest.raises(FormatVersionError, match="version 4"):
         verify_store(store)
 
 
