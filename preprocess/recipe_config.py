@@ -54,7 +54,16 @@ def spell_recipe(recipe: Recipe) -> dict[str, Any]:
     spelt: dict[str, Any] = {"name": recipe.name}
     if recipe.arithmetic is not None:
         spelt["arithmetic"] = recipe.arithmetic
-    return spelt | {name: msgspec.to_builtins(view) for name, view in recipe.views.items()}
+    return spelt | {name: _spell_view(view) for name, view in recipe.views.items()}
+
+
+def _spell_view(view: View) -> dict[str, Any]:
+    spelt: dict[str, Any] = msgspec.to_builtins(view)
+    for key in ("size", "pad"):
+        # A square and a grey are one number.
+        if isinstance(value := spelt.get(key), tuple) and len(set(value)) == 1:
+            spelt[key] = value[0]
+    return spelt
 
 
 def _is_spelt_out(table: Mapping[str, Any]) -> bool:

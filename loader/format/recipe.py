@@ -197,7 +197,9 @@ def read_recipe(attributes: Mapping[str, Any]) -> Recipe:
         if len(views) != len(listed):
             raise msgspec.ValidationError("two views have one name")
     else:
-        views = {name: _read_first_form(name, attributes.get(name)) for name in DEFAULT_VIEWS}
+        if missing := DEFAULT_VIEWS.keys() - attributes.keys():
+            raise msgspec.ValidationError(f"the recipe's views are missing: {', '.join(sorted(missing))}")
+        views = {name: _read_first_form(name, attributes[name]) for name in DEFAULT_VIEWS}
     return msgspec.convert(others | {"views": views}, Recipe)
 
 
