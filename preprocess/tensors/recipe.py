@@ -19,9 +19,11 @@ from ...loader.format.layout import (
     TensorSizes,
 )
 from ...loader.format.metadata import Size
+from ...loader.format.recipe import ImageFilter, ImageView, MaskFilter, MaskView
 from ..decode.segmentation import Bitmap, Rle
+from .arithmetic import installed_arithmetic
 from .engine import Engine
-from .transforms import ImageFilter, MaskFilter, normalize_image
+from .transforms import normalize_image
 from .views import Images, Masks, Views
 
 
@@ -117,18 +119,24 @@ def make_tensors(
         recipe: filters, sizes and stored forms.
         engine: what resizes.
     """
-    pixel, grounding = recipe.pixel_values, recipe.g_pixel_values
+    small_view, large_view = (
+        ImageView(size=(view.size, view.size), filter=view.filter)
+        for view in (recipe.pixel_values, recipe.g_pixel_values)
+    )
+    prompt_view, mask_view = (
+        MaskView(over="", size=(view.size, view.size), filter=view.filter)
+        for view in (recipe.prompt_masks, recipe.masks)
+    )
+    height, width, _ = image.shape
 
     def make_images() -> Images:
-        small, large = engine.resize_images(
-            image, (pixel.size, grounding.size), (pixel.filter, grounding.filter)
-        )
-        return normalize_image(small) if pixel.stored == "float32" else small, large
+        small, large = engine.resize_images(image, (small_view, large_view), installed_arithmetic())
+        return normalize_image(small, small_view) if recipe.pixel_values.stored == "float32" else small, large
 
     def make_masks(mask: Rle | Bitmap) -> Masks:
         return (
-            engine.resize_mask(mask, recipe.prompt_masks.size, recipe.prompt_masks.filter),
-            engine.resize_mask(mask, recipe.masks.size, recipe.masks.filter),
+            engine.resize_mask(mask, prompt_view, small_view, (height, width)),
+            engine.resize_mask(mask, mask_view, large_view, (height, width)),
         )
 
     return Views(make_images, [partial(make_masks, mask) for mask in masks])
