@@ -177,7 +177,9 @@ def test_either_arithmetic_is_pillow_resizing_one_axis_after_the_other(
         (resized,) = resize_images(image, squash(size, name), arithmetic=arithmetic)
         assert np.array_equal(resized, resize_with_pillow(image, size, name, order))
     if pillow_12 != pillow_13:
-        assert not np.array_equal(*(resize_with_pillow(image, size, name, order) for order in (pillow_12, pillow_13)))
+        assert not np.array_equal(
+            *(resize_with_pillow(image, size, name, order) for order in (pillow_12, pillow_13))
+        )
 
 
 @settings(max_examples=100, deadline=None)
@@ -223,7 +225,8 @@ def test_sides_too_long_for_the_core_go_to_pillow_in_either_arithmetic(
 ) -> None:
     image = draw(81, 41, "noise")
     views = [
-        ImageView(size=(9, 20), filter="bicubic", fit=fit, pad=COLOUR, values="uint8") for fit in get_args(Fit)
+        ImageView(size=(9, 20), filter="bicubic", fit=fit, pad=COLOUR, values="uint8")
+        for fit in get_args(Fit)
     ]
     expected = resize_images(image, *views, arithmetic=arithmetic)
     monkeypatch.setattr(resample, limit, 40)
