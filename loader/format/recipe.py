@@ -126,7 +126,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
                 )
             if isinstance(view, MaskView) and not isinstance(self.views.get(view.over), ImageView):
                 images = ", ".join(self.images) or "none"
-                raise ValueError(f"{name} lies over {view.over!r:.100}; the recipe's image views are {images}")
+                raise ValueError(
+                    f"{name} lies over {view.over!r:.100}; the recipe's image views are {images}"
+                )
         prompts = [name for name, view in self.masks.items() if view.role == "prompt"]
         if len(prompts) > 1:
             raise ValueError(f"{' and '.join(prompts)} have the role prompt, and one may have it")
@@ -170,9 +172,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
             spelt |= {"mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD)}
         else:
             # A list: keys of JSON that is digested are sorted, and the order of views is part of the recipe.
-            spelt["views"] = [
-                {"name": name} | msgspec.to_builtins(view) for name, view in self.views.items()
-            ]
+            spelt["views"] = [{"name": name} | msgspec.to_builtins(view) for name, view in self.views.items()]
         return spelt if self.arithmetic is None else spelt | {"arithmetic": self.arithmetic}
 
 

@@ -7,45 +7,43 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ...loader.format.recipe import ImageView, MaskView
 from ..kernels.core import Cells
-from .geometry import HALF, MaskPlacement, count_cells
+from .geometry import HALF, MaskPlacement, count_cells, place_mask
 from .resample_weights import weigh
 
 
-@lru_cache(maxsize=256)
-def cell_units(axis: MaskPlacement) -> Cells:
-    """Return an axis in the coarsest units, so that areas are exact.
-
-    Areas stay below 2**53: the mask has at most 2**28 pixels, views have 2**24 each, and a canvas has 2**28.
-    """
-    scale, start = axis.pixels_per_cell, axis.start
-    pixel = lcm(scale.denominator, start.denominator)
-    return Cells(axis.length, axis.size, pixel, int(scale * pixel), int(start * pixel))
-
-
-def cover(mask: NDArray[np.bool_], rows: MaskPlacement, columns: MaskPlacement) -> NDArray[np.bool_]:
-    """Return the cells of which at least half is covered, or else the most covered one, bool [rows, columns]."""
+def cover(
+    mask: NDArray[np.bool_], view: MaskView, over: ImageView, picture: tuple[int, int]
+) -> NDArray[np.bool_]:
+    """Return the cells of which at least half is covered, or else the most covered one, bool [height, width]."""
+    rows, columns = measure_cells(view, over, mask.shape, picture)
     covered = _measure(mask, rows, columns)
-    cells: NDArray[np.bool_] = 2 * covered >= cell_units(rows).cell * cell_units(columns).cell
+    cells: NDArray[np.bool_] = 2 * covered >= rows.cell * columns.cell
     if not cells.any() and covered.any():
         cells.flat[int(covered.argmax())] = True
     return cells
 
 
-def touch(mask: NDArray[np.bool_], rows: MaskPlacement, columns: MaskPlacement) -> NDArray[np.bool_]:
-    """Return the cells of which anything is covered, bool [rows, columns]."""
-    return _measure(mask, rows, columns) > 0
+def touch(
+    mask: NDArray[np.bool_], view: MaskView, over: ImageView, picture: tuple[int, int]
+) -> NDArray[np.bool_]:
+    """Return the cells of which anything is covered, bool [height, width]."""
+    return _measure(mask, *measure_cells(view, over, mask.shape, picture)) > 0
 
 
-def half(mask: NDArray[np.bool_], rows: MaskPlacement, columns: MaskPlacement) -> NDArray[np.bool_]:
-    """Return the cells over one half under torch's antialiased bilinear filter, bool [rows, columns].
+def half(
+    mask: NDArray[np.bool_], view: MaskView, over: ImageView, picture: tuple[int, int]
+) -> NDArray[np.bool_]:
+    """Return the cells over one half under torch's antialiased bilinear filter, bool [height, width].
 
     The steps are those of torch's CPU kernels in double precision (UpSampleKernel.cpp, separable_upsample_generic_Nd): of
     a mask's values 0 and 1 first the width is resized, then the height, each sum one product after the other.
     """
-    cells = np.zeros((rows.size, columns.size), np.bool_)
+    rows, columns = place_mask(view, over, mask.shape, picture)
     above = _find_windows(rows, np.flatnonzero(mask.any(axis=1)))
     beside = _find_windows(columns, np.flatnonzero(mask.any(axis=0)))
+    cells = np.zeros((rows.size, columns.size), np.bool_)
     if above is not None and beside is not None:
         covered = mask[above.pixels, beside.pixels].astype(np.float64)
         narrow = _weigh_lines(np.ascontiguousarray(covered.T), beside)
@@ -53,25 +51,41 @@ def half(mask: NDArray[np.bool_], rows: MaskPlacement, columns: MaskPlacement) -
     return cells
 
 
-def _measure(mask: NDArray[np.bool_], rows: MaskPlacement, columns: MaskPlacement) -> NDArray[np.int64]:
+@lru_cache(maxsize=1024)
+def measure_cells(
+    view: MaskView, over: ImageView, mask_size: tuple[int, int], picture: tuple[int, int]
+) -> tuple[Cells, Cells]:
+    """Return rows and columns of cells in the coarsest units, so that areas are exact; arguments as of `place_mask`.
+
+    Areas stay below 2**53: the mask has at most 2**28 pixels, views have 2**24 each, and a canvas has 2**28.
+    """
+    rows, columns = place_mask(view, over, mask_size, picture)
+    return _measure_axis(rows), _measure_axis(columns)
+
+
+def _measure_axis(axis: MaskPlacement) -> Cells:
+    scale, start = axis.pixels_per_cell, axis.start
+    pixel = lcm(scale.denominator, start.denominator)
+    return Cells(axis.length, axis.size, pixel, int(scale * pixel), int(start * pixel))
+
+
+def _measure(mask: NDArray[np.bool_], rows: Cells, columns: Cells) -> NDArray[np.int64]:
     """Return how much of each cell is covered, in units of both axes, int64 [rows, columns]."""
     tall = _measure_lines(mask.astype(np.int64), rows)
     covered: NDArray[np.int64] = _measure_lines(np.ascontiguousarray(tall.T), columns).T
     return covered
 
 
-def _measure_lines(lines: NDArray[np.int64], axis: MaskPlacement) -> NDArray[np.int64]:
+def _measure_lines(lines: NDArray[np.int64], axis: Cells) -> NDArray[np.int64]:
     """Return the sums of lines over cells, by the share that a cell has of each, int64 [cells, N].
 
     From the sums of all before each border of two cells. They may wrap around; their differences don't.
     """
-    units = cell_units(axis)
-    borders = units.start + units.cell * np.arange(axis.size + 1)
-    borders = np.clip(borders, 0, units.pixel * axis.length)
-    whole, part = borders // units.pixel, borders % units.pixel
+    borders = np.clip(axis.start + axis.cell * np.arange(axis.size + 1), 0, axis.pixel * axis.length)
+    whole, part = borders // axis.pixel, borders % axis.pixel
     sums = np.zeros((axis.length + 1, lines.shape[1]), np.int64)
     np.cumsum(lines, axis=0, out=sums[1:])
-    before: NDArray[np.int64] = units.pixel * sums[whole]
+    before: NDArray[np.int64] = axis.pixel * sums[whole]
     before += part[:, None] * lines[np.minimum(whole, axis.length - 1)]
     return np.diff(before, axis=0)
 

@@ -116,7 +116,6 @@ def _check_canvas(view: ImageView, height: int, width: int, rows: int, columns: 
         )
 
 
-@lru_cache(maxsize=1024)
 def place_mask(
     view: MaskView, over: ImageView, mask_size: tuple[int, int], picture: tuple[int, int]
 ) -> tuple[MaskPlacement, MaskPlacement]:

@@ -7,21 +7,22 @@ scale that need not be a ratio of whole numbers.
 
 from functools import lru_cache
 from math import ceil
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .geometry import HALF, MaskPlacement, count_cells
-
-NearestFilter = Literal["pillow-nearest", "torch-nearest"]
+from ...loader.format.recipe import ImageView, MaskFilter, MaskView
+from .geometry import HALF, MaskPlacement, count_cells, place_mask
 
 
 class Taken(NamedTuple):
     """The cells of one axis that show a mask, and the pixel that each of them takes."""
 
+    size: int
+    """Cells of the view."""
     start: int
-    """The first of these cells; the cells before it, and after the last, lie beside the mask."""
+    """The first of these; the cells before it, and after the last, lie beside the mask."""
     pixels: NDArray[np.int64]
     """int64, ascending, within the mask; read-only, for it is shared."""
 
@@ -31,9 +32,16 @@ class Taken(NamedTuple):
         return slice(self.start, self.start + len(self.pixels))
 
 
-@lru_cache(maxsize=256)
-def nearest_positions(axis: MaskPlacement, mask_filter: NearestFilter) -> Taken:
-    """Return what a nearest filter takes along one axis of a mask view."""
+@lru_cache(maxsize=1024)
+def take_nearest(
+    view: MaskView, over: ImageView, mask_size: tuple[int, int], picture: tuple[int, int]
+) -> tuple[Taken, Taken]:
+    """Return the rows and the columns of a mask that a nearest filter takes; arguments as of `place_mask`."""
+    rows, columns = place_mask(view, over, mask_size, picture)
+    return _take(rows, view.filter), _take(columns, view.filter)
+
+
+def _take(axis: MaskPlacement, mask_filter: MaskFilter) -> Taken:
     find, point = (_pillow_points, HALF) if mask_filter == "pillow-nearest" else (_torch_points, 0 * HALF)
     # Pixels of the canvas are those of the mask, moved by whole ones. At another resolution than the image's the mask need
     # not begin with one of the canvas's pixels: then the canvas begins a part of a pixel earlier.
@@ -45,16 +53,14 @@ def nearest_positions(axis: MaskPlacement, mask_filter: NearestFilter) -> Taken:
     start, stop = np.searchsorted(pixels, (0, axis.length))
     taken = pixels[start:stop]
     taken.setflags(write=False)
-    return Taken(int(start), taken)
+    return Taken(axis.size, int(start), taken)
 
 
-def spread(
-    sampled: NDArray[np.bool_], rows: Taken, columns: Taken, size: tuple[int, int]
-) -> NDArray[np.bool_]:
-    """Return the view that has `sampled` in the cells that show the mask, and 0 beside them, bool [size]."""
-    if sampled.shape == size:
+def spread(sampled: NDArray[np.bool_], rows: Taken, columns: Taken) -> NDArray[np.bool_]:
+    """Return the view that has `sampled` in the cells that show the mask, and 0 beside them, bool [height, width]."""
+    if sampled.shape == (rows.size, columns.size):
         return sampled
-    view = np.zeros(size, np.bool_)
+    view = np.zeros((rows.size, columns.size), np.bool_)
     view[rows.cells, columns.cells] = sampled
     return view
 

@@ -7,9 +7,8 @@ from ...loader.format.recipe import ImageView, MaskView
 from ..decode.segmentation import Bitmap, Rle
 from ..kernels.core import Core
 from . import transforms
-from .cells import cell_units, half
-from .geometry import place_mask
-from .nearest import nearest_positions, spread
+from .cells import half, measure_cells
+from .nearest import spread, take_nearest
 
 
 def resize_mask(
@@ -23,25 +22,23 @@ def resize_mask(
     """
     if isinstance(mask, Bitmap):
         return transforms.resize_mask(mask, view, over, picture)
-    rows, columns = place_mask(view, over, mask.size, picture)
     runs = np.ascontiguousarray(mask.runs, np.int64)
-    if view.filter == "half":
-        everything = np.arange(mask.height), np.arange(mask.width)
-        return half(_sample(core, runs, mask.size, *everything), rows, columns)
     if view.filter in ("pillow-nearest", "torch-nearest"):
-        down, across = (nearest_positions(axis, view.filter) for axis in (rows, columns))
-        sampled = _sample(core, runs, mask.size, down.pixels, across.pixels)
-        return spread(sampled, down, across, (rows.size, columns.size))
-    resized = np.zeros((rows.size, columns.size), np.bool_)
-    tall, wide = cell_units(rows), cell_units(columns)
+        rows, columns = take_nearest(view, over, mask.size, picture)
+        return spread(_sample(core, mask.size, runs, rows.pixels, columns.pixels), rows, columns)
+    if view.filter == "half":
+        everything = _sample(core, mask.size, runs, np.arange(mask.height), np.arange(mask.width))
+        return half(everything, view, over, picture)
+    tall, wide = measure_cells(view, over, mask.size, picture)
+    resized = np.zeros((tall.size, wide.size), np.bool_)
     core.cover_runs(runs, tall, wide, tall.cell * wide.cell if view.filter == "cover" else 1, resized)
     return resized
 
 
 def _sample(
     core: Core,
-    runs: NDArray[np.int64],
     size: tuple[int, int],
+    runs: NDArray[np.int64],
     rows: NDArray[np.int64],
     columns: NDArray[np.int64],
 ) -> NDArray[np.bool_]:

@@ -23,8 +23,8 @@ from ...loader.format.recipe import Arithmetic, ImageView, MaskView
 from ..decode.segmentation import Bitmap, Rle
 from . import cells
 from .arithmetic import check_installed
-from .geometry import Placement, place_image, place_mask
-from .nearest import nearest_positions, spread
+from .geometry import Placement, place_image
+from .nearest import spread, take_nearest
 
 ImagesResizer = Callable[
     [NDArray[np.uint8], Sequence[ImageView], Arithmetic],
@@ -145,10 +145,9 @@ def resize_mask(
         ValueError: the view is of the mask's own size.
         RecordError: the picture is too extreme for the fit of the image view.
     """
-    rows, columns = place_mask(view, over, mask.size, picture)
     if view.filter in ("pillow-nearest", "torch-nearest"):
-        down, across = (nearest_positions(axis, view.filter) for axis in (rows, columns))
-        if not down.pixels.size or not across.pixels.size:
+        rows, columns = take_nearest(view, over, mask.size, picture)
+        if not rows.pixels.size or not columns.pixels.size:
             return np.zeros((rows.size, columns.size), np.bool_)
-        return spread(mask.sample(down.pixels, across.pixels), down, across, (rows.size, columns.size))
-    return _AREA_RULES[view.filter](mask.decode(), rows, columns)
+        return spread(mask.sample(rows.pixels, columns.pixels), rows, columns)
+    return _AREA_RULES[view.filter](mask.decode(), view, over, picture)
