@@ -107,7 +107,7 @@ def _find_windows(axis: MaskPlacement, covered: NDArray[np.int64]) -> _Windows |
     if not covered.size or not shown:
         return None
     begin, end = int(covered[0]), int(covered[-1]) + 1
-    # As in `nearest_positions`: at another resolution than the image's the canvas begins a part of a pixel earlier.
+    # As in `preprocess.tensors.nearest`: at another resolution than the image's the canvas begins a part of a pixel earlier.
     before = ceil(axis.before)
     moved = before - axis.before
     scale = float(axis.pixels_per_cell)

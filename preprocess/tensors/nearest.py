@@ -2,7 +2,7 @@
 
 Both round: where a cell's point falls on the border of two pixels, or close to it, rounding decides, so the steps of
 either are repeated as they are. On a mask view that differs from its image view in size the same steps are taken, with a
-scale that need not be a ratio of whole numbers.
+scale that need not be a ratio of whole numbers. Torch rounds to single precision, as for masks of that precision.
 """
 
 from functools import lru_cache

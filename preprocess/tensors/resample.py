@@ -56,7 +56,7 @@ def resize_images(
         if _needs_pillow(view, rows, columns):
             results.append(_resize_in_two_passes(canvas, view, rows, columns, arithmetic))
             continue
-        result = empty_view(view)
+        result = empty_view(view, rows, columns)
         across, down = _keep(columns, view.filter), _keep(rows, view.filter)
         if is_vertical_first(arithmetic, rows, columns):
             canvas = _resize_height(core, canvas, down)

@@ -86,16 +86,17 @@ def cut_view(resized: Image.Image, view: ImageView, rows: Placement, columns: Pl
     """Return the view that is cut out of a resized canvas, uint8 [3, height, width]."""
     left, top = columns.skipped, rows.skipped
     kept = resized.crop((left, top, left + columns.shown, top + rows.shown))
-    result = empty_view(view)
+    result = empty_view(view, rows, columns)
     result[:, : rows.shown, : columns.shown] = np.asarray(kept).transpose(2, 0, 1)
     return result
 
 
-def empty_view(view: ImageView) -> NDArray[np.uint8]:
-    """Return what a view is written to, uint8 [3, height, width]: where it is padded, of the colour that it has there."""
+def empty_view(view: ImageView, rows: Placement, columns: Placement) -> NDArray[np.uint8]:
+    """Return what a view is written to, uint8 [3, height, width]: what is padded has its colour, the rest is left open."""
     result = np.empty((3, *view.size), np.uint8)
-    if view.fit == "pad":
-        result[:] = np.array(view.pad, np.uint8)[:, None, None]
+    colour = np.array(view.pad, np.uint8)[:, None, None]
+    result[:, rows.shown :] = colour
+    result[:, : rows.shown, columns.shown :] = colour
     return result
 
 

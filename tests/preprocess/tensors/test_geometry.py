@@ -77,6 +77,25 @@ def test_pad_is_sams_longest_side_and_the_rest_below_and_to_the_right(
     np.testing.assert_array_equal(resize_image(image, view), expected.transpose(2, 0, 1))
 
 
+@pytest.mark.parametrize(
+    ("size", "view_size", "shown"),
+    [
+        ((30, 40), (100, 300), (100, 133)),
+        ((30, 40), (300, 100), (75, 100)),
+        ((7, 10), (5, 10), (5, 7)),
+        ((1, 3000), (16, 16), (1, 16)),  # SAM's rounding would leave none
+    ],
+)
+def test_pad_of_other_sides_fits_both(
+    size: tuple[int, int], view_size: tuple[int, int], shown: tuple[int, int]
+) -> None:
+    image = picture(*size)
+    view = ImageView(size=view_size, fit="pad", values="uint8", pad=COLOUR)
+    expected = np.full((*view_size, 3), COLOUR, np.uint8)
+    expected[: shown[0], : shown[1]] = Image.fromarray(image).resize(shown[::-1], Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(resize_image(image, view), expected.transpose(2, 0, 1))
+
+
 @pytest.mark.parametrize("mask_filter", ["pillow-nearest", "torch-nearest", "half"])
 @settings(max_examples=100, deadline=None)
 @given(PICTURES, st.integers(2, 90))
