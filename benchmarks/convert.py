@@ -40,6 +40,7 @@ from rivals.environments import parse_rivals
 from rivals.writing import WRITERS, compare_writers
 from rivals.zarr_python import write_rows as write_zarr
 
+from resizeonce.loader.format.recipe import ImageView, MaskView
 from resizeonce.preprocess.decode import jpeg
 from resizeonce.preprocess.decode.segmentation import parse_rle
 from resizeonce.preprocess.kernels.encode import compress_mask
@@ -48,7 +49,7 @@ from resizeonce.preprocess.sources.records import Frame
 from resizeonce.preprocess.store.filesystem import sync
 from resizeonce.preprocess.store.part_writer import PartWriter
 from resizeonce.preprocess.store.shard_writer import ShardWriter
-from resizeonce.preprocess.tensors import resample
+from resizeonce.preprocess.tensors.arithmetic import installed_arithmetic
 from resizeonce.preprocess.tensors.engine import open_engine
 from resizeonce.preprocess.tensors.recipe import make_tensors
 
@@ -82,16 +83,19 @@ def make_mask_rows(masks: list[Any], size: tuple[int, int]) -> list[NDArray[np.u
     rows = []
     for segmentation in masks:
         mask = parse_rle(run_lengths(segmentation, size))
-        _, full = (resize_mask(mask, side, "pillow-nearest") for side in MASK_SIZES.values())
+        _, full = (
+            resize_mask(mask, MaskView(over="", size=(side, side)), ImageView(size=(side, side)), size)
+            for side in MASK_SIZES.values()
+        )
         rows.append(compress_mask(full))
     return rows
 
 
 def resize_images(images: list[NDArray[np.uint8]]) -> None:
-    sizes = tuple(IMAGE_SIZES.values())
-    outs = tuple(np.empty((3, size, size), np.uint8) for size in sizes)
+    views = [ImageView(size=(size, size)) for size in IMAGE_SIZES.values()]
+    resize = open_engine("exact-fast").resize_images
     for image in images:
-        resample.resize_image_twice(image, sizes, ("bilinear", "bilinear"), outs)
+        resize(image, views, installed_arithmetic())
 
 
 def write_plainly(rows: Rows, out: Path, *, times: int) -> None:

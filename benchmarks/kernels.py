@@ -15,6 +15,7 @@ import sys
 import time
 from io import BytesIO
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from google_crc32c import value as crc32c
@@ -26,12 +27,14 @@ from pycocotools import mask as coco_mask
 from resizeonce.loader.format.gradient import pack_gradient
 from resizeonce.loader.format.mask_codec import compress_mask
 from resizeonce.loader.format.mask_sequences import SHORTEST
+from resizeonce.loader.format.recipe import Fit, ImageFilter, ImageView, MaskFilter, MaskView
 from resizeonce.loader.kernels.core import CORE as LOADER
 from resizeonce.loader.kernels.core import DONE
 from resizeonce.preprocess.decode import jpeg
 from resizeonce.preprocess.decode.segmentation import parse_rle
 from resizeonce.preprocess.kernels import encode
 from resizeonce.preprocess.kernels.core import CORE
+from resizeonce.preprocess.tensors.arithmetic import installed_arithmetic
 from resizeonce.preprocess.tensors.engine import open_engine
 
 SELFCHECK = Path(jpeg.__file__).parent / "selfcheck"
@@ -83,16 +86,26 @@ def prove_resize(rng: np.random.Generator) -> bool:
         return int(np.exp(rng.uniform(0, np.log(rng.choice([8, 64, 700, 2500])))))
 
     height, width = side(), side()
-    sizes = tuple(int(rng.choice([side(), height, width, 448])) for _ in range(2))
-    filters = tuple(str(name) for name in rng.choice(["bilinear", "bicubic", "lanczos"], 2))
+
+    def view() -> ImageView:
+        rows, columns = (int(rng.choice([side(), height, width, 448])) for _ in range(2))
+        return ImageView(
+            size=(rows, columns),
+            filter=rng.choice(get_args(ImageFilter)),
+            # A crop of a sliver is cut from a picture of gigabytes.
+            fit=rng.choice(get_args(Fit)) if max(height, width) < 9 * min(height, width) else "squash",
+            align=rng.choice(["centre", "corner"]),
+            values="uint8",
+            pad=(250, 3, 120),
+        )
+
+    views = [view() for _ in range(2)]
     image = draw_image(rng, height, width)
-    same = True
-    for resized, size, name in zip(
-        open_engine("exact-fast").resize_images(image, sizes, filters), sizes, filters, strict=True
-    ):
-        wanted = np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling[name.upper()]))
-        same &= np.array_equal(resized, wanted.transpose(2, 0, 1))
-    return same
+    fast, plain = (
+        open_engine(name).resize_images(image, views, installed_arithmetic())
+        for name in ("exact-fast", "pillow")
+    )
+    return all(map(np.array_equal, fast, plain))
 
 
 def draw_mask(rng: np.random.Generator, height: int, width: int) -> NDArray[np.bool_]:
@@ -108,9 +121,11 @@ def prove_mask(rng: np.random.Generator) -> bool:
     covered = draw_mask(rng, height, width)
     mask = parse_rle(coco_mask.encode(np.asfortranarray(covered, np.uint8)))
     plain, fast = open_engine("pillow").resize_mask, open_engine("exact-fast").resize_mask
-    filters = ("pillow-nearest", "torch-nearest", "cover")
+    over = ImageView(size=(size, size), fit=rng.choice(get_args(Fit)))
+    views = [MaskView(over="image", size=(size, width), filter=name) for name in get_args(MaskFilter)]
+    given = over, (height, width)
     return np.array_equal(mask.decode(), covered) and all(
-        np.array_equal(fast(mask, size, name), plain(mask, size, name)) for name in filters
+        np.array_equal(fast(mask, view, *given), plain(mask, view, *given)) for view in views
     )
 
 

@@ -44,12 +44,11 @@ def make_store(store: Path, num_parts: int) -> None:
     entry = {"rows": ROWS, "bytes": 0, "sha256": make_part(store / part_name(0))}
     for number in range(1, num_parts):
         (store / part_name(number)).symlink_to(part_name(0))
-    sizes = {"pixel_values": 448, "g_pixel_values": 1024, "prompt_masks": 16, "masks": 1024}
     attributes = {
         "format_version": 1,
         "dataset_type": "sa1b",
         "paired": False,
-        "recipe": {tensor: {"size": size, "stored": "uint8"} for tensor, size in sizes.items()},
+        "recipe": DEFAULT_RECIPE.attributes(),
         "fingerprint": "0" * 64,
         "parts": [{"name": part_name(number), **entry} for number in range(num_parts)],
         "totals": {table: rows * num_parts for table, rows in ROWS.items()},

@@ -10,6 +10,10 @@ class ConfigError(PreprocessError):
     """Raised when a config file, a key in it or an option can't be used."""
 
 
+class EngineError(PreprocessError):
+    """Raised when an engine, or an arithmetic of it, can't be had on this machine."""
+
+
 class RecordError(PreprocessError):
     """Raised when one image, mask or pair can't be used.
 

@@ -35,6 +35,8 @@ LAYERS = (
     "preprocess.sources.base",
     "preprocess.sources",
     "preprocess.sources.registry",
+    "preprocess.config_tables",
+    "preprocess.recipe_config",
     "preprocess.config",
     "preprocess.store",
     "preprocess.verify",

@@ -63,24 +63,34 @@ static PyObject *py_sample_runs(PyObject *self, PyObject *arguments)
     return done;
 }
 
+/* Whether no length of an axis, nor a place on it, is too large for its sums to be numbers. */
+static int is_sane(const Cells *axis)
+{
+    const Py_ssize_t limit = PY_SSIZE_T_MAX / 4, pixels = times(axis->length, axis->pixel),
+                     cells = times(axis->size, axis->cell);
+    return axis->length > 0 && axis->pixel > 0 && axis->size > 0 && axis->cell > 0 && pixels > 0 && pixels < limit &&
+           cells > 0 && cells < limit && axis->start < limit && axis->start > -limit;
+}
+
 static PyObject *py_cover_runs(PyObject *self, PyObject *arguments)
 {
     (void)self;
-    Py_ssize_t height, width, size;
+    Py_ssize_t down[5], across[5], least;
     Py_buffer runs, out;
-    if (!PyArg_ParseTuple(arguments, "y*nnnw*", &runs, &height, &width, &size, &out))
+    if (!PyArg_ParseTuple(arguments, "y*(nnnnn)(nnnnn)nw*", &runs, &down[0], &down[1], &down[2], &down[3], &down[4],
+                          &across[0], &across[1], &across[2], &across[3], &across[4], &least, &out))
         return NULL;
+    const Cells rows = {down[0], down[1], down[2], down[3], down[4]};
+    const Cells columns = {across[0], across[1], across[2], across[3], across[4]};
     PyObject *done = NULL;
     int64_t *covered = NULL;
-    /* What is counted reaches twice the units of a cell, and the units of each side. */
-    int is_sane = height > 0 && width > 0 && size > 0 && times(times(height, width), 2) >= 0 &&
-                  times(height, size) >= 0 && times(width, size) >= 0 && out.len == times(size, size);
-    if (!is_sane) {
-        PyErr_SetString(PyExc_ValueError, "height, width and size must be at least 1, and out size x size");
-    } else if ((covered = take_room(size, sizeof *covered))) {
+    if (!is_sane(&rows) || !is_sane(&columns) || times(2, times(rows.cell, columns.cell)) < 0 ||
+        times(rows.length, columns.length) < 0 || least < 1 || out.len != times(rows.size, columns.size)) {
+        PyErr_SetString(PyExc_ValueError, "lengths must be at least 1, areas numbers, and out rows x columns");
+    } else if ((covered = take_room(rows.size, sizeof *covered))) {
         const char *fault;
         Py_BEGIN_ALLOW_THREADS
-        fault = cover_runs(numbers_of(&runs), height, width, size, covered, out.buf);
+        fault = cover_runs(numbers_of(&runs), &rows, &columns, least, covered, out.buf);
         Py_END_ALLOW_THREADS
         done = none_unless(fault);
     }
@@ -214,30 +224,34 @@ static int take_axis(const ResampleLoops *loops, Axis *axis, AxisTables tables, 
     return made > 0;
 }
 
-/* Takes (size, columns, column weights, rows, row weights, out). */
+/* Takes (height, width, out height, out width, columns, column weights, rows, row weights, out). */
 static int take_target(const ResampleLoops *loops, Target *target, PyObject *given, Py_ssize_t height, Py_ssize_t width,
                        Py_buffer *out)
 {
     AxisTables columns, rows;
     PyObject *written;
-    Py_ssize_t size;
+    Py_ssize_t made_height, made_width, out_height, out_width;
     if (!PyTuple_Check(given)) {
         PyErr_SetString(PyExc_ValueError, "a target must be a tuple");
         return 0;
     }
-    if (!PyArg_ParseTuple(given, "nOOOOO", &size, &columns.first, &columns.weights, &rows.first, &rows.weights,
-                          &written))
+    if (!PyArg_ParseTuple(given, "nnnnOOOOO", &made_height, &made_width, &out_height, &out_width, &columns.first,
+                          &columns.weights, &rows.first, &rows.weights, &written))
         return 0;
-    if (size < 1 || times(3, times(size, size)) < 0) {
-        PyErr_Format(PyExc_ValueError, "size must be positive, and not too large, found %zd", size);
+    if (made_height < 1 || made_width < 1 || made_height > out_height || made_width > out_width ||
+        times(3, times(out_height, out_width)) < 0) {
+        PyErr_Format(PyExc_ValueError, "no size of what is made of an image, or of out: %zd x %zd in %zd x %zd",
+                     made_height, made_width, out_height, out_width);
         return 0;
     }
-    if (!take_buffer(written, out, WRITE, times(3, times(size, size)), "out") ||
-        !take_axis(loops, &target->columns, columns, size, width) ||
-        !take_axis(loops, &target->rows, rows, size, height))
+    if (!take_buffer(written, out, WRITE, times(3, times(out_height, out_width)), "out") ||
+        !take_axis(loops, &target->columns, columns, made_width, width) ||
+        !take_axis(loops, &target->rows, rows, made_height, height))
         return 0;
     target->out = out->buf;
-    target->padded = pad_row(loops, size);
+    target->out_height = out_height;
+    target->out_width = out_width;
+    target->padded = pad_row(loops, made_width);
     if (!make_ring(loops, &target->ring, &target->rows, BLOCK_ROWS, 3 * target->padded)) {
         PyErr_NoMemory();
         return 0;
@@ -321,7 +335,7 @@ static PyMethodDef methods[] = {
     {"decompress_counts", py_decompress_counts, METH_VARARGS, "Write the runs of compressed counts."},
     {"make_frame", py_make_frame, METH_VARARGS, "Return a mask as a Zstandard frame, or None."},
     {"pack_image", py_pack_image, METH_VARARGS, "Write an image packed."},
-    {"resize", resize, METH_VARARGS, "Resize an image to squares."},
+    {"resize", resize, METH_VARARGS, "Resize an image to several sizes."},
     {"resize_lines", resize_lines, METH_VARARGS, "Resize lines vertically."},
     {"use", use, METH_O, "Take instructions up to a level."},
     {"level", current_level, METH_NOARGS, "Return the level of instructions that are taken."},

@@ -8,21 +8,42 @@ from numpy.typing import NDArray
 from ...loader.format.core import load_core
 
 
-class Target(NamedTuple):
-    """A square to resize to, and the tables of `preprocess.tensors.resample_weights`."""
+class Cells(NamedTuple):
+    """One axis of a grid of cells over a mask, in units of which pixels and cells both have whole numbers."""
 
+    length: int
+    """Pixels of the mask, at least 1."""
     size: int
-    """Columns and rows."""
+    """Cells, at least 1."""
+    pixel: int
+    """Units of a pixel, at least 1."""
+    cell: int
+    """Units of a cell, at least 1."""
+    start: int
+    """Where the first cell begins, from the mask's edge; may be negative."""
+
+
+class Target(NamedTuple):
+    """What is made of an image, and the tables of `preprocess.tensors.resample_weights`."""
+
+    height: int
+    """Rows that are made."""
+    width: int
+    """Columns that are made."""
+    out_height: int
+    """Rows of `out`, at least as many."""
+    out_width: int
+    """Columns of `out`, at least as many."""
     first_columns: NDArray[np.int64]
-    """int64 [size], ascending: the first of the columns that make one."""
+    """int64 [width], ascending: the first of the columns that make one."""
     column_weights: NDArray[np.int32]
-    """int32 [size, any number]: what each of them counts, in units of 2**-22."""
+    """int32 [width, any number]: what each of them counts, in units of 2**-22."""
     first_rows: NDArray[np.int64]
-    """int64 [size], ascending: the first of the rows that make one."""
+    """int64 [height], ascending: the first of the rows that make one."""
     row_weights: NDArray[np.int32]
-    """int32 [size, any number]: what each of them counts, in units of 2**-22."""
+    """int32 [height, any number]: what each of them counts, in units of 2**-22."""
     out: NDArray[np.uint8]
-    """uint8 [3, size, size], contiguous, to write to."""
+    """uint8 [3, out_height, out_width], contiguous; its top left corner is written, the rest stays."""
 
 
 class Core(Protocol):
@@ -64,19 +85,19 @@ class Core(Protocol):
         """
 
     def cover_runs(
-        self, runs: NDArray[np.int64], height: int, width: int, size: int, out: NDArray[np.bool_]
+        self, runs: NDArray[np.int64], rows: Cells, columns: Cells, least: int, out: NDArray[np.bool_], /
     ) -> None:
-        """Write the cells of which at least half is covered, or else the most covered one, if any is.
+        """Write the cells of which twice the covered area is at least `least`, or else the most covered one, if any is.
 
         Args:
             runs: int64 [R].
-            height: rows of the mask, at least 1.
-            width: columns of the mask, at least 1.
-            size: cells along each side, at least 1.
-            out: bool [size, size].
+            rows: of the grid of cells.
+            columns: likewise.
+            least: in units of both, at least 1.
+            out: bool [rows.size, columns.size].
 
         Raises:
-            ValueError: the runs do not fill the mask, or `out` is of another size.
+            ValueError: the runs do not fill the mask, a length is too large, or `out` is of another size.
         """
 
     def decompress_counts(self, counts: bytes, runs: NDArray[np.int64]) -> int:
@@ -122,7 +143,7 @@ class Core(Protocol):
     def resize(
         self, image: NDArray[np.uint8], height: int, width: int, targets: tuple[Target, ...], /
     ) -> None:
-        """Resize an image to one or two squares, in one pass over its rows.
+        """Resize an image to as many as sixteen sizes, in one pass over its rows.
 
         Args:
             image: uint8 [height, width, 3], contiguous.

@@ -12,7 +12,7 @@
 
 #include <stdlib.h>
 
-enum { MOST_TARGETS = 2 };
+enum { MOST_TARGETS = 16 };
 
 /* Lines that wait for the vertical pass, each of `interleaved` rows. */
 typedef struct {
@@ -21,12 +21,13 @@ typedef struct {
     const uint8_t **window; /* the lines that make an output row */
 } Ring;
 
-/* One resized image: uint8 [3, size, size]. */
+/* One resized image, which is written to the top left corner of `out`, uint8 [3, out_height, out_width]. */
 typedef struct {
     Axis columns, rows;
     Ring ring;
     int64_t padded;   /* columns of a waiting row: whole vectors */
     int64_t finished; /* output rows */
+    int64_t out_height, out_width;
     uint8_t *out;
 } Target;
 
@@ -150,13 +151,17 @@ static void turn_block(const ResampleLoops *loops, const uint8_t *const *rows, i
     loops->turn(end_rows, (rest + STEP_BYTES - 1) / STEP_BYTES, block + whole * STEP * loops->column_bytes);
 }
 
+/* Whether rows of the block that begins at `top` make output rows: above and below what is cropped they make none. */
+static int is_needed(const Target *target, int64_t top)
+{
+    return target->finished < target->rows.size && target->rows.first[0] < top + BLOCK_ROWS;
+}
+
 /* Takes in the turned rows from `top` on, and finishes every output row that now can be. */
 static void advance(const ResampleLoops *loops, Target *target, const uint8_t *block, int64_t top, int64_t height)
 {
     const int64_t size = target->rows.size, below = top + BLOCK_ROWS < height ? top + BLOCK_ROWS : height;
     uint8_t *lines[BLOCK_ROWS];
-    if (target->finished == size)
-        return;
     for (int line = 0; line < BLOCK_ROWS / loops->interleaved; line++)
         lines[line] = ring_line(&target->ring, top / loops->interleaved + line);
     loops->weigh_columns(&target->columns, block, target->padded, lines);
@@ -166,8 +171,8 @@ static void advance(const ResampleLoops *loops, Target *target, const uint8_t *b
             return;
         open_window(loops, &target->ring, &target->rows, y);
         for (int channel = 0; channel < 3; channel++)
-            weigh_window(loops, &target->ring, &target->rows, y, channel * target->padded, size,
-                         target->out + (channel * size + y) * size);
+            weigh_window(loops, &target->ring, &target->rows, y, channel * target->padded, target->columns.size,
+                         target->out + (channel * target->out_height + y) * target->out_width);
     }
 }
 
@@ -177,12 +182,18 @@ static void resample(const ResampleLoops *loops, const uint8_t *pixels, int64_t 
 {
     for (int64_t top = 0; top < height; top += BLOCK_ROWS) {
         const uint8_t *rows[BLOCK_ROWS];
+        int needed = 0;
+        for (int target = 0; target < num_targets; target++)
+            needed |= is_needed(&targets[target], top);
+        if (!needed)
+            continue;
         /* Rows that the last block lacks are read as its last one; their weights are 0. */
         for (int64_t row = 0; row < BLOCK_ROWS; row++)
             rows[row] = pixels + (top + row < height ? top + row : height - 1) * 3 * width;
         turn_block(loops, rows, 3 * width, block);
         for (int target = 0; target < num_targets; target++)
-            advance(loops, &targets[target], block, top, height);
+            if (is_needed(&targets[target], top))
+                advance(loops, &targets[target], block, top, height);
     }
 }
 
@@ -196,7 +207,7 @@ static uint8_t *make_block(const ResampleLoops *loops, int64_t width)
 static void weigh_lines(const ResampleLoops *loops, const uint8_t *pixels, int64_t height, int64_t line,
                         const Axis *rows, const Ring *ring, uint8_t *out)
 {
-    int64_t taken = 0;
+    int64_t taken = rows->first[0];
     for (int64_t y = 0; y < rows->size; y++) {
         for (; taken < rows_needed(loops, rows, y, height); taken += loops->interleaved) {
             const uint8_t *together[BLOCK_ROWS];

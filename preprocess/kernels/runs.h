@@ -149,41 +149,50 @@ static const char *sample_runs(Numbers runs, int64_t height, int64_t width, Numb
     return NULL;
 }
 
+/* One axis of a grid of cells over a mask of `length` pixels. `pixel` and `cell` are their lengths, and `start` is where the
+   first cell begins, counted from the mask's edge: all in units of which each has a whole number. */
+typedef struct {
+    int64_t length, size, pixel, cell, start;
+} Cells;
+
 /* Adds what one column of a mask, which begins at pixel `head`, covers of each cell in a column of cells.
 
-   `pair` reaches into it. `share`: how much of its width lies in the cells, in units of 1 / size of a pixel. */
-static void cover_column(Numbers runs, Pair pair, int64_t head, int64_t height, int64_t share, int64_t size,
-                         int64_t *covered)
+   `pair` reaches into it. `share`: how much of its width lies in the cells. */
+static void cover_column(Numbers runs, Pair pair, int64_t head, const Cells *rows, int64_t share, int64_t *covered)
 {
+    const int64_t begin = rows->start, end = begin + rows->size * rows->cell;
     for (int64_t at = pair.place, start = pair.start - head; at + 1 < runs.count; at += 2) {
         int64_t from = start + number_at(runs, at), to = from + number_at(runs, at + 1);
-        if (from >= height)
+        if (from >= rows->length)
             break;
-        int64_t first = (from > 0 ? from : 0) * size, stop = (to < height ? to : height) * size;
-        for (int64_t y = first / height; y * height < stop; y++) {
-            int64_t top = first > y * height ? first : y * height;
-            int64_t bottom = stop < (y + 1) * height ? stop : (y + 1) * height;
-            covered[y] += share * (bottom - top);
+        int64_t first = (from > 0 ? from : 0) * rows->pixel, stop = (to < rows->length ? to : rows->length) * rows->pixel;
+        first = first > begin ? first : begin;
+        stop = stop < end ? stop : end;
+        for (int64_t y = (first - begin) / rows->cell, top = begin + y * rows->cell; top < stop; y++, top += rows->cell) {
+            int64_t bottom = top + rows->cell;
+            covered[y] += share * ((stop < bottom ? stop : bottom) - (first > top ? first : top));
         }
         start = to;
     }
 }
 
-/* Marks the cells, size x size, of which at least half is covered, or else the most covered one, the first by rows, if
-   any is; returns what is wrong with the runs, NULL for nothing.
+/* Marks the cells of which twice the covered area is at least `least`, or else the most covered one, the first by rows,
+   if any is; returns what is wrong with the runs, NULL for nothing.
 
-   All is counted in units of 1 / size of a pixel each way, in whole numbers: a cell has height x width of them, twice
-   which is a number, as are size times the sides. `covered`: [size]. */
-static const char *cover_runs(Numbers runs, int64_t height, int64_t width, int64_t size, int64_t *covered,
+   Areas are in units of both axes: so they are whole numbers, and twice that of a cell is one, as are all lengths.
+   `covered`: [rows->size]. `out`: [rows->size, columns->size]. */
+static const char *cover_runs(Numbers runs, const Cells *rows, const Cells *columns, int64_t least, int64_t *covered,
                               uint8_t *out)
 {
+    const int64_t height = rows->length, width = columns->length, unit = columns->pixel;
     if (!fills(runs, height * width))
         return NOT_FILLED;
     int64_t most = 0, most_row = 0, most_column = 0;
     Pair pair = {0, 0};
-    for (int64_t x = 0; x < size; x++) {
-        memset(covered, 0, (size_t)size * sizeof *covered);
-        for (int64_t column = x * width / size; column * size < (x + 1) * width; column++) {
+    for (int64_t x = 0; x < columns->size; x++) {
+        const int64_t left = columns->start + x * columns->cell, right = left + columns->cell;
+        memset(covered, 0, (size_t)rows->size * sizeof *covered);
+        for (int64_t column = left > 0 ? left / unit : 0; column < width && column * unit < right; column++) {
             pair = reach(runs, pair, column * height);
             if (pair.place + 1 >= runs.count)
                 break;
@@ -193,18 +202,18 @@ static const char *cover_runs(Numbers runs, int64_t height, int64_t width, int64
                 column = foreground / height - 1;
                 continue;
             }
-            int64_t left = x * width > column * size ? x * width : column * size;
-            int64_t right = (x + 1) * width < (column + 1) * size ? (x + 1) * width : (column + 1) * size;
-            cover_column(runs, pair, column * height, height, right - left, size, covered);
+            int64_t from = left > column * unit ? left : column * unit;
+            int64_t to = right < (column + 1) * unit ? right : (column + 1) * unit;
+            cover_column(runs, pair, column * height, rows, to - from, covered);
         }
-        for (int64_t y = 0; y < size; y++) {
+        for (int64_t y = 0; y < rows->size; y++) {
             if (covered[y] > most || (covered[y] == most && most > 0 && y < most_row))
                 most = covered[y], most_row = y, most_column = x;
-            out[y * size + x] = 2 * covered[y] >= height * width;
+            out[y * columns->size + x] = 2 * covered[y] >= least;
         }
     }
-    if (most > 0 && 2 * most < height * width)
-        out[most_row * size + most_column] = 1;
+    if (most > 0 && 2 * most < least)
+        out[most_row * columns->size + most_column] = 1;
     return NULL;
 }
 

@@ -7,15 +7,17 @@ bytes on this machine, with these builds, is looked at before it is used; what f
 
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Literal
+from typing import Literal, get_args
 
 from ...loader.format.core import why_missing
-from ...loader.format.errors import PreprocessError
+from ...loader.format.recipe import Arithmetic
 from .. import kernels
 from ..decode import jpeg
 from ..decode.images import ImageDecoder, OnDamage, decode_image
+from ..errors import EngineError
 from ..kernels.core import CORE
 from . import resample, rle
+from .arithmetic import check_installed, installed_arithmetic
 from .transforms import ImagesResizer, MaskResizer, resize_images, resize_mask
 
 EngineName = Literal["exact-fast", "pillow"]
@@ -32,13 +34,27 @@ class Engine:
     """The same, but damaged pictures are taken as far as Pillow decodes them."""
     resize_images: ImagesResizer
     resize_mask: MaskResizer
+    arithmetics: tuple[Arithmetic, ...]
+    """Whose of Pillow's versions `resize_images` can repeat; of others it raises `EngineError`."""
 
     def decoder(self, damaged: OnDamage) -> ImageDecoder:
         """Return what decodes image files as `source.damaged` has it."""
         return self.decode_damaged if damaged == "accept" else self.decode_image
 
+    def check_arithmetic(self, arithmetic: Arithmetic) -> None:
+        """Raise `EngineError` unless this engine has an arithmetic."""
+        if arithmetic not in self.arithmetics:
+            check_installed(arithmetic)
 
-PILLOW = Engine("pillow", decode_image, partial(decode_image, accept_damage=True), resize_images, resize_mask)
+
+PILLOW = Engine(
+    "pillow",
+    decode_image,
+    partial(decode_image, accept_damage=True),
+    resize_images,
+    resize_mask,
+    (installed_arithmetic(),),
+)
 
 
 @cache
@@ -55,7 +71,7 @@ def open_engine(name: EngineName) -> Engine:
             "the engine exact-fast needs the compiled core, which this install has not: "
             f"{why_missing(kernels.__name__)}, or give --engine pillow"
         )
-    fast_resize, fast_jpeg = resample.matches_pillow(), jpeg.matches_pillow()
+    fast_resize, fast_jpeg = resample.matches_pillow(CORE), jpeg.matches_pillow()
     slow = [
         reason
         for reason, is_fast in (
@@ -68,24 +84,27 @@ def open_engine(name: EngineName) -> Engine:
         "; ".join(["exact-fast", *(f"in part Pillow: {reason}" for reason in slow)]),
         partial(decode_image, fast_jpeg=fast_jpeg),
         partial(decode_image, fast_jpeg=fast_jpeg, accept_damage=True),
-        resample.resize_image_twice if fast_resize else resize_images,
+        partial(resample.resize_images, CORE) if fast_resize else resize_images,
         partial(rle.resize_mask, CORE),
+        get_args(Arithmetic) if fast_resize else PILLOW.arithmetics,
     )
 
 
-def describe_engine(name: EngineName) -> str:
+def describe_engine(name: EngineName, arithmetic: Arithmetic | None = None) -> str:
     """Open an engine and return its description.
 
+    Args:
+        name: of the engine.
+        arithmetic: which it must have; None for the installed Pillow's.
+
     Raises:
-        EngineError: as in `open_engine`.
+        EngineError: as in `open_engine`, or it has not that arithmetic.
     """
-    return open_engine(name).description
+    engine = open_engine(name)
+    engine.check_arithmetic(arithmetic or installed_arithmetic())
+    return engine.description
 
 
 def default_engine() -> EngineName:
     """Return the fast engine where there is a compiled core, else Pillow."""
     return "pillow" if CORE is None else "exact-fast"
-
-
-class EngineError(PreprocessError):
-    """Raised when an engine can't be had on this machine."""

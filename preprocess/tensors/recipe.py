@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from ...loader.format.recipe import DEFAULT_RECIPE, DEFAULT_VIEWS, Recipe, View
+from ...loader.format.recipe import DEFAULT_RECIPE, DEFAULT_VIEWS, ImageView, Recipe, View, shown_size
 from ..decode.segmentation import Bitmap, Rle
+from .arithmetic import installed_arithmetic
 from .engine import Engine
 from .transforms import normalize_image
 from .views import Images, Masks, Views
@@ -45,24 +47,30 @@ def make_tensors(
         recipe: the views.
         engine: what resizes.
     """
+    height, width, _ = image.shape
+    views = recipe.images
 
     def make_images() -> Images:
-        views = recipe.images
-        names = list(views)
-        made = {}
-        for pair in (names[i : i + 2] for i in range(0, len(names), 2)):
-            both = pair if len(pair) == 2 else pair * 2
-            sizes, filters = [views[n].size[0] for n in both], [views[n].filter for n in both]
-            made |= dict(zip(both, engine.resize_images(image, tuple(sizes), tuple(filters)), strict=True))
+        arithmetic = recipe.arithmetic or installed_arithmetic()
+        made = engine.resize_images(image, tuple(views.values()), arithmetic)
         return {
-            name: normalize_image(levels) if views[name].stored == "float32" else levels
-            for name, levels in made.items()
+            name: _as_stored(levels, view, (height, width))
+            for (name, view), levels in zip(views.items(), made, strict=True)
         }
 
     def make_masks(mask: Rle | Bitmap) -> Masks:
         return {
-            name: mask if view.size == "own" else engine.resize_mask(mask, view.size[0], view.filter)
+            name: mask
+            if view.size == "own"
+            else engine.resize_mask(mask, view, views[view.over], (height, width))
             for name, view in recipe.masks.items()
         }
 
     return Views(make_images, [partial(make_masks, mask) for mask in masks])
+
+
+def _as_stored(levels: NDArray[np.uint8], view: ImageView, picture: tuple[int, int]) -> NDArray[Any]:
+    """Return a view in its stored form, but for packing: uint8 or normalised float32."""
+    if view.stored != "float32":
+        return levels
+    return normalize_image(levels, view, shown_size(view, *picture) if view.fit == "pad" else None)

@@ -93,7 +93,9 @@ def test_info_of_what_is_no_store_gives_exit_code_1(tmp_path: Path) -> None:
 
 def test_config_prints_the_effective_settings() -> None:
     settings = json.loads(run("config", CONFIG, "--set", "recipe.name=sa2va").output)
-    assert settings["recipe"]["prompt_masks"] == {"filter": "torch-nearest", "size": 16}
+    assert settings["recipe"]["prompt_masks"] == {
+        "kind": "mask", "over": "pixel_values", "size": 16, "filter": "torch-nearest", "role": "prompt",
+    }  # fmt: skip
     assert settings["source"]["crowds"] is False
 
 

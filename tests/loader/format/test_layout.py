@@ -42,7 +42,8 @@ def test_the_page_lists_every_array_of_the_layout_and_no_other() -> None:
 
 
 def test_the_page_is_of_these_format_versions() -> None:
-    assert PAGE.startswith(f"# The store, format versions {' and '.join(map(str, FORMAT_VERSIONS))}\n")
+    *earlier, last = map(str, FORMAT_VERSIONS)
+    assert PAGE.startswith(f"# The store, format versions {', '.join(earlier)} and {last}\n")
 
 
 def test_the_prompt_has_16_cells_a_side_because_of_patches_and_pixel_shuffle() -> None:

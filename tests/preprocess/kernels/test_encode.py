@@ -18,7 +18,7 @@ from resizeonce.loader.format.zstd_tables import LITERAL_LENGTHS, MATCH_LENGTHS,
 from resizeonce.preprocess.decode.segmentation import parse_segmentation
 from resizeonce.preprocess.kernels import encode
 from resizeonce.preprocess.kernels.core import CORE
-from resizeonce.preprocess.tensors.transforms import resize_mask
+from resizeonce.preprocess.tensors.nearest import pillow_positions
 
 FORMS: list[Any] = [make_frame] if CORE is None else [make_frame, CORE.make_frame]
 
@@ -231,4 +231,4 @@ def test_frames_of_real_masks_are_those_of_the_python_form(shared_data: Path) ->
     vectors = json.loads((shared_data / "rle_vectors" / "rle_vectors.json").read_text())
     for vector in vectors[::7]:
         mask = parse_segmentation(vector["segmentation"], vector["height"], vector["width"])
-        assert_frame_of(resize_mask(mask, 1024, "pillow-nearest"))
+        assert_frame_of(mask.sample(*(pillow_positions(length, 1024) for length in mask.size)))

@@ -45,7 +45,7 @@ class Fenced:
 
 def make_target(height: int, width: int, size: int) -> Target:
     columns, rows = make_axis(width, size, "bicubic"), make_axis(height, size, "bicubic")
-    return Target(size, *columns, *rows, np.zeros((3, size, size), np.uint8))
+    return Target(size, size, size, size, *columns, *rows, np.zeros((3, size, size), np.uint8))
 
 
 SHAPES = [(1, 1), (1, 5), (2, 6), (5, 1), (15, 4), (16, 5), (17, 7), (31, 21), (33, 22), (48, 23), (50, 64)]
@@ -103,9 +103,13 @@ REFUSED: dict[str, dict[str, Any]] = {
     "more weights than the image has rows": {"row_weights": np.zeros((8, 13), np.int32)},
     "a weight that is too large": {"row_weights": np.full_like(TABLE.row_weights, WEIGHT_LIMIT + 1)},
     "a weight that is too small": {"column_weights": np.full_like(TABLE.column_weights, -(2**31))},
-    "a size of 0": {"size": 0},
-    "a size below 0": {"size": -8},
-    "a size whose square is too large": {"size": 1 << 32},
+    "a height of 0": {"height": 0},
+    "a width below 0": {"width": -8},
+    "more rows than out has": {"height": 9},
+    "more columns than out has": {"width": 9},
+    "an out of more rows than it has": {"out_height": 9},
+    "an out of fewer columns than it has": {"width": 7, "out_width": 7},
+    "an out that is too large for a number": {"out_height": 1 << 32, "out_width": 1 << 32},
 }
 
 
@@ -113,7 +117,7 @@ REFUSED: dict[str, dict[str, Any]] = {
 def test_what_does_not_fit_is_refused_and_nothing_is_written(loops: Core, case: str) -> None:
     image = np.full((12, 9, 3), 200, np.uint8)
     good, bad = make_target(12, 9, 5), make_target(12, 9, 8)._replace(**REFUSED[case])
-    with pytest.raises(ValueError, match=r"bytes, expected|no table|size must"):
+    with pytest.raises(ValueError, match=r"bytes, expected|no table|no size of"):
         loops.resize(image, 12, 9, (good, bad))
     assert not good.out.any()
     assert not bad.out.any()
@@ -151,10 +155,39 @@ def test_arrays_that_are_strided_or_read_only_are_refused(loops: Core) -> None:
     assert not target.out.any()
 
 
-def test_more_than_two_targets_are_refused(loops: Core) -> None:
+def test_more_than_sixteen_targets_are_refused(loops: Core) -> None:
     target = make_target(12, 9, 8)
-    with pytest.raises(ValueError, match="3 targets"):
-        loops.resize(np.zeros((12, 9, 3), np.uint8), 12, 9, (target,) * 3)
+    loops.resize(np.zeros((12, 9, 3), np.uint8), 12, 9, (target,) * 16)
+    with pytest.raises(ValueError, match="17 targets"):
+        loops.resize(np.zeros((12, 9, 3), np.uint8), 12, 9, (target,) * 17)
+
+
+@pytest.mark.parametrize("at_end", [False, True])
+@pytest.mark.parametrize(("top", "left"), [(0, 0), (17, 3), (60, 41)])
+def test_a_part_of_the_result_is_written_to_the_corner_of_out(
+    loops: Core, at_end: bool, top: int, left: int
+) -> None:
+    fence = Fenced(3 * 50 * 40)
+    image = np.random.default_rng(0).integers(0, 256, (90, 50, 3), dtype=np.uint8)
+    columns, rows = make_axis(50, 70, "bicubic", left, 29), make_axis(90, 77, "bicubic", top, 17)
+    for out_height, out_width in ((17, 29), (17, 40), (50, 29), (50, 40)):
+        out = fence.place(np.full((3, out_height, out_width), 7, np.uint8), at_end=at_end)
+        loops.resize(image, 90, 50, (Target(17, 29, out_height, out_width, *columns, *rows, out),))
+        first_rows = np.asarray(Image.fromarray(image).resize((70, 90), Image.Resampling.BICUBIC))
+        whole = np.asarray(Image.fromarray(first_rows).resize((70, 77), Image.Resampling.BICUBIC))
+        expected = np.full((3, out_height, out_width), 7, np.uint8)
+        expected[:, :17, :29] = whole[top : top + 17, left : left + 29].transpose(2, 0, 1)
+        assert np.array_equal(out, expected)
+
+
+@pytest.mark.parametrize("top", [0, 1, 5, 17, 60])
+def test_a_part_of_lines_is_what_the_whole_has_there(loops: Core, top: int) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (90, 31), dtype=np.uint8)
+    rows = make_axis(90, 77, "lanczos", top, 17)
+    part = np.empty((17, 31), np.uint8)
+    loops.resize_lines(image, 90, 31, 17, *rows, part)
+    whole = np.asarray(Image.fromarray(image).resize((31, 77), Image.Resampling.LANCZOS))
+    assert np.array_equal(part, whole[top : top + 17])
 
 
 def test_threads_resize_at_once(loops: Core) -> None:
@@ -163,5 +196,5 @@ def test_threads_resize_at_once(loops: Core) -> None:
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(lambda target: loops.resize(image, 300, 200, (target,)), targets))
     for target in targets:
-        resized = Image.fromarray(image).resize((target.size, target.size), Image.Resampling.BICUBIC)
+        resized = Image.fromarray(image).resize((target.width, target.height), Image.Resampling.BICUBIC)
         assert np.array_equal(target.out, np.asarray(resized).transpose(2, 0, 1))

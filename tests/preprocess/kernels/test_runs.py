@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from resizeonce.preprocess.decode import segmentation
-from resizeonce.preprocess.decode.segmentation import Bitmap, Rle, parse_rle
+from resizeonce.preprocess.decode.segmentation import Rle, parse_rle
 from resizeonce.preprocess.errors import SegmentationError
-from resizeonce.preprocess.kernels.core import CORE
-from resizeonce.preprocess.tensors import rle
-from resizeonce.preprocess.tensors.transforms import pillow_positions, resize_mask, torch_positions
+from resizeonce.preprocess.kernels.core import CORE, Cells
+from resizeonce.preprocess.tensors.nearest import pillow_positions
 
 if CORE is None:
     pytest.skip("there is no core here", allow_module_level=True)
@@ -50,12 +49,27 @@ def sample(runs: Runs, height: int, width: int, rows: Any, columns: Any) -> NDAr
     return out.view(np.bool_)
 
 
-def cover(runs: Runs, height: int, width: int, size: int) -> NDArray[np.bool_]:
+def cover_cells(runs: Runs, rows: Cells, columns: Cells, least: int) -> NDArray[np.bool_]:
     # Whatever the memory holds, all of it is written.
-    out = np.full((size, size), 7, np.uint8)
-    CORE.cover_runs(runs, height, width, size, out)
+    out = np.full((rows.size, columns.size), 7, np.uint8)
+    CORE.cover_runs(runs, rows, columns, least, out)
     assert out.max() <= 1
     return out.view(np.bool_)
+
+
+def cover(runs: Runs, height: int, width: int, size: int) -> NDArray[np.bool_]:
+    """Of a mask that is squashed to `size`: a cell has `height` units, and a pixel `size`."""
+    rows, columns = Cells(height, size, size, height, 0), Cells(width, size, size, width, 0)
+    return cover_cells(runs, rows, columns, height * width)
+
+
+def measure(mask: NDArray[np.bool_], rows: Cells, columns: Cells) -> NDArray[np.int64]:
+    """Return the covered units of each cell, by drawing every unit."""
+    drawn = np.kron(mask, np.ones((rows.pixel, columns.pixel), np.int64))
+    tall, wide = (np.arange(axis.size * axis.cell) + axis.start for axis in (rows, columns))
+    inside = ((tall >= 0) & (tall < len(drawn)))[:, None] & ((wide >= 0) & (wide < drawn.shape[1]))[None]
+    units = np.where(inside, drawn[tall.clip(0, len(drawn) - 1)][:, wide.clip(0, drawn.shape[1] - 1)], 0)
+    return units.reshape(rows.size, rows.cell, columns.size, columns.cell).sum(axis=(1, 3))
 
 
 @settings(max_examples=300, deadline=None)
@@ -63,11 +77,10 @@ def cover(runs: Runs, height: int, width: int, size: int) -> NDArray[np.bool_]:
 def test_samples_are_the_masks_pixels(height: int, width: int, size: int, part: float, seed: int) -> None:
     mask = draw(height, width, part, seed)
     runs = decompress(encode(mask))
-    for positions in (pillow_positions, torch_positions):
-        rows, columns = positions(height, size), positions(width, size)
-        sampled = sample(runs, height, width, rows, columns)
-        assert np.array_equal(sampled, mask[rows[:, None], columns])
-        assert np.array_equal(sampled, Rle(height, width, runs).sample(rows, columns))
+    rows, columns = pillow_positions(height, size), pillow_positions(width, size)
+    sampled = sample(runs, height, width, rows, columns)
+    assert np.array_equal(sampled, mask[rows[:, None], columns])
+    assert np.array_equal(sampled, Rle(height, width, runs).sample(rows, columns))
 
 
 @settings(max_examples=200, deadline=None)
@@ -84,12 +97,26 @@ def test_a_grid_is_any_rows_and_columns_in_order_also_the_same_again(
     assert np.array_equal(sampled, expected)
 
 
+@st.composite
+def cells_over(draw: st.DrawFn, length: int) -> Cells:
+    pixel, cell, size = draw(st.integers(1, 5)), draw(st.integers(1, 12)), draw(st.integers(1, 12))
+    return Cells(length, size, pixel, cell, draw(st.integers(-3 * cell, pixel * length + cell)))
+
+
 @settings(max_examples=300, deadline=None)
-@given(SIDES, SIDES, SIDES, PARTS, st.integers(0, 999))
-def test_cover_is_the_plain_cover(height: int, width: int, size: int, part: float, seed: int) -> None:
+@given(st.integers(1, 14), st.integers(1, 14), PARTS, st.integers(0, 999), st.data())
+def test_cells_anywhere_are_told_by_the_units_that_are_covered(
+    height: int, width: int, part: float, seed: int, data: st.DataObject
+) -> None:
     mask = draw(height, width, part, seed)
-    covered = cover(decompress(encode(mask)), height, width, size)
-    assert np.array_equal(covered, resize_mask(Bitmap(mask), size, "cover"))
+    runs = decompress(encode(mask))
+    rows, columns = data.draw(cells_over(height)), data.draw(cells_over(width))
+    covered = measure(mask, rows, columns)
+    assert np.array_equal(cover_cells(runs, rows, columns, 1), covered > 0)
+    expected = 2 * covered >= rows.cell * columns.cell
+    if covered.any() and not expected.any():
+        expected.flat[covered.argmax()] = True
+    assert np.array_equal(cover_cells(runs, rows, columns, rows.cell * columns.cell), expected)
 
 
 def test_cover_of_equally_small_parts_takes_the_first_row_by_row() -> None:
@@ -99,22 +126,12 @@ def test_cover_of_equally_small_parts_takes_the_first_row_by_row() -> None:
     assert np.argwhere(cover(decompress(encode(mask)), 40, 40, 4)).tolist() == [[0, 3]]
 
 
-@pytest.mark.parametrize("mask_filter", ["pillow-nearest", "torch-nearest", "cover"])
-@pytest.mark.parametrize("shape", [(1, 1), (1, 97), (97, 1), (31, 45)])
-@pytest.mark.parametrize("part", [0.0, 0.4, 1.0])
-def test_a_mask_is_resized_as_the_plain_function_does(mask_filter: Any, shape: Any, part: float) -> None:
-    mask = draw(*shape, part, 5)
-    for kind in (Bitmap(mask), parse_rle({"size": shape, "counts": encode(mask)})):
-        for size in (1, 16, 100):
-            expected = resize_mask(Bitmap(mask), size, mask_filter)
-            assert np.array_equal(rle.resize_mask(CORE, kind, size, mask_filter), expected)
-
-
 def test_empty_runs_between_long_ones_change_nothing() -> None:
     runs = np.array([0, 0, 5, 3, 0, 4, 0, 0, 8])
     mask = Rle(5, 4, runs)
     assert np.array_equal(sample(runs, 5, 4, np.arange(5), np.arange(4)), mask.decode())
-    assert np.array_equal(cover(runs, 5, 4, 3), resize_mask(mask, 3, "cover"))
+    rows, columns = Cells(5, 3, 3, 5, 0), Cells(4, 3, 3, 4, 0)
+    assert np.array_equal(cover(runs, 5, 4, 3), 2 * measure(mask.decode(), rows, columns) >= 5 * 4)
 
 
 def test_runs_in_any_memory_are_taken() -> None:
@@ -179,28 +196,56 @@ def test_impossible_sizes_are_refused(size: tuple[int, int]) -> None:
     runs = np.array([0, 20])
     with pytest.raises(ValueError, match="must be"):
         sample(runs, *size, [0], [0])
-    with pytest.raises(ValueError, match="must be"):
-        cover(runs, *size, 2)
-    with pytest.raises(ValueError, match="must be"):
-        cover(runs, 0, 4, 2)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"length": 0},
+        {"length": -5},
+        {"length": 1 << 62},
+        {"pixel": 0},
+        {"pixel": 1 << 60},
+        {"size": 0},
+        {"size": -4},
+        {"size": 1 << 62},
+        {"cell": 0},
+        {"cell": 1 << 60},
+        {"cell": -5},
+        {"start": 1 << 62},
+        {"start": -(1 << 62)},
+        {"start": -(1 << 63)},
+    ],
+)
+def test_grids_whose_places_are_no_numbers_are_refused(wrong: dict[str, int]) -> None:
+    runs, good = np.array([0, 25]), Cells(5, 4, 4, 5, 0)
+    out = np.full((4, 4), 7, np.uint8)
+    for rows, columns in ((good._replace(**wrong), good), (good, good._replace(**wrong))):
+        with pytest.raises(ValueError, match="lengths must be"):
+            CORE.cover_runs(runs, rows, columns, 25, out)
+    for least in (0, -1):
+        with pytest.raises(ValueError, match="lengths must be"):
+            CORE.cover_runs(runs, good, good, least, out)
+    large = good._replace(cell=1 << 31)
+    with pytest.raises(ValueError, match="lengths must be"):
+        CORE.cover_runs(runs, large, large, 1, out)
+    assert (out == 7).all()
 
 
 def test_results_that_do_not_fit_are_refused() -> None:
     runs, places = np.array([0, 20]), np.arange(4)
+    grid = Cells(5, 4, 4, 5, 0), Cells(4, 4, 4, 4, 0)
     for out in (np.zeros(15, np.bool_), np.zeros(17, np.bool_)):
         with pytest.raises(ValueError, match="out rows x columns"):
             CORE.sample_runs(runs, 5, 4, places, places, out)
-        with pytest.raises(ValueError, match="out size x size"):
-            CORE.cover_runs(runs, 5, 4, 4, out)
-    for size in (0, -4, 1 << 62):
-        with pytest.raises(ValueError, match="size must be"):
-            CORE.cover_runs(runs, 5, 4, size, np.zeros(16, np.bool_))
+        with pytest.raises(ValueError, match="out rows x columns"):
+            CORE.cover_runs(runs, *grid, 20, out)
     with pytest.raises(ValueError, match="runs must be as many"):
         CORE.decompress_counts(b"0000", np.zeros(3, np.int64))
     with pytest.raises((TypeError, ValueError)):
-        CORE.cover_runs(runs, 5, 4, 4, np.zeros((4, 8), np.bool_)[:, ::2])
+        CORE.cover_runs(runs, *grid, 20, np.zeros((4, 8), np.bool_)[:, ::2])
     with pytest.raises((TypeError, ValueError)):
-        CORE.cover_runs(runs[::2], 5, 4, 4, np.zeros((4, 4), np.bool_))
+        CORE.cover_runs(runs[::2], *grid, 20, np.zeros((4, 4), np.bool_))
 
 
 @settings(max_examples=300, deadline=None)

@@ -194,7 +194,7 @@ def test_a_note_without_an_end_is_not_read_to_it(tmp_path: Path) -> None:
             "4,503,599,627,370,496 parts, and 100,000 is the most",
         ),
         (lambda plan: plan["job"].update(source={}), "missing required field `name`"),
-        (lambda plan: plan["job"].update(recipe={}), "can't be finished: .* missing required field"),
+        (lambda plan: plan["job"].update(recipe={}), "can't be finished: .*views are missing"),
         (lambda plan: plan["job"].pop("format_version"), "missing required field `format_version`"),
         (lambda plan: plan["job"].update(format_version=99), "in format version 99, which"),
     ],

@@ -50,12 +50,12 @@ def write(
     folder: Path, records: list[Record], **options: Any
 ) -> tuple[PartSummary, Part, list[dict[str, str]]]:
     folder.mkdir(exist_ok=True)
-    with PartWriter(folder, 0, RECIPE.sizes, **{"paired": False, **options}) as writer:
+    with PartWriter(folder, 0, RECIPE, **{"paired": False, **options}) as writer:
         writer.start_scene(7, "x")
         for record in records:
             add(writer, record)
         summary = writer.commit()
-    specs = {spec.path: spec for spec in array_specs(RECIPE.sizes, 2 if options.get("paired") else 1)}
+    specs = {spec.path: spec for spec in array_specs(RECIPE, 2 if options.get("paired") else 1)}
     part = Part(folder / "part-00000", specs, summary.digest)
     path = folder / "part-00000" / "rejects.jsonl"
     rejects = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
@@ -215,7 +215,7 @@ def test_tensors_are_made_as_they_are_written_and_of_no_mask_that_is_left_out(tm
         return make_noted
 
     masks = [noted(one.object_id, make) for one, make in zip(whole.masks, views.masks, strict=True)]
-    with PartWriter(tmp_path, 0, RECIPE.sizes, paired=False) as writer:
+    with PartWriter(tmp_path, 0, RECIPE, paired=False) as writer:
         writer.start_scene(0, "x")
         writer.add_frame(whole, Views(noted("images", views.images), masks))
         assert made == ["images", "a", "c"]
@@ -229,7 +229,7 @@ def test_an_exception_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def test_leaving_without_commit_leaves_nothing_behind(tmp_path: Path) -> None:
-    with PartWriter(tmp_path, 0, RECIPE.sizes, paired=False) as writer:
+    with PartWriter(tmp_path, 0, RECIPE, paired=False) as writer:
         writer.start_scene(0, "x")
         add(writer, frame(mask("a")))
     assert list(tmp_path.rglob("*")) == [tmp_path / ".attempts"]
@@ -238,7 +238,7 @@ def test_leaving_without_commit_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_a_part_takes_no_more_memory_with_more_masks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(columns, "BUFFER_BYTES", 1 << 10)
     masks = [mask(f"object {number}") for number in range(100)]
-    with PartWriter(tmp_path, 0, RECIPE.sizes, paired=False) as writer:
+    with PartWriter(tmp_path, 0, RECIPE, paired=False) as writer:
         tracemalloc.start()
         held = []
         for scene in range(40):

@@ -1,18 +1,24 @@
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
+import PIL
 import pytest
 from grids import pairs
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from miniature.every import WRITERS
 from stores import CONFIGS, pictures, tree_digest
 
+from resizeonce.loader.format.recipe import Arithmetic, Fit, ImageFilter, ImageView, MaskFilter, MaskView
 from resizeonce.preprocess.config import load_config
 from resizeonce.preprocess.decode.segmentation import Bitmap, Rle
+from resizeonce.preprocess.errors import EngineError
 from resizeonce.preprocess.run.convert import RunOptions, convert
-from resizeonce.preprocess.tensors import engine
-from resizeonce.preprocess.tensors.engine import PILLOW, EngineError, default_engine, open_engine
-from resizeonce.preprocess.tensors.transforms import MaskFilter
+from resizeonce.preprocess.tensors import engine, resample
+from resizeonce.preprocess.tensors.arithmetic import installed_arithmetic
+from resizeonce.preprocess.tensors.engine import PILLOW, default_engine, open_engine
 
 needs_core = pytest.mark.skipif(engine.CORE is None, reason="this install has no compiled core")
 
@@ -68,15 +74,88 @@ def test_without_a_compiled_core_pillow_is_the_default_and_the_fast_engine_an_er
 
 
 @needs_core
-@pytest.mark.parametrize("mask_filter", ["pillow-nearest", "torch-nearest", "cover"])
-def test_both_engines_resize_runs_and_bitmaps_alike(mask_filter: MaskFilter) -> None:
-    rng = np.random.default_rng(0)
-    fast = open_engine("exact-fast").resize_mask
-    for _ in range(50):
-        height, width = (int(side) for side in rng.integers(1, 300, 2))
-        cuts = np.sort(rng.integers(0, height * width + 1, int(rng.integers(0, 40))))
-        rle = Rle(height, width, np.diff(cuts, prepend=0, append=height * width).astype(np.int64))
-        for size in (16, 100):
-            expected = PILLOW.resize_mask(Bitmap(rle.decode()), size, mask_filter)
-            assert np.array_equal(fast(rle, size, mask_filter), expected)
-            assert np.array_equal(fast(Bitmap(rle.decode()), size, mask_filter), expected)
+def test_the_fast_engine_has_either_arithmetic_and_pillow_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    image, view = np.zeros((60, 40, 3), np.uint8), ImageView(size=(50, 45))
+    (other,) = set(get_args(Arithmetic)) - {installed_arithmetic()}
+    for arithmetic in get_args(Arithmetic):
+        open_engine("exact-fast").check_arithmetic(arithmetic)
+        assert len(open_engine("exact-fast").resize_images(image, [view], arithmetic)) == 1
+    PILLOW.check_arithmetic(installed_arithmetic())
+    both = f"{other}.*{PIL.__version__} is {installed_arithmetic()}"
+    with pytest.raises(EngineError, match=both):
+        PILLOW.check_arithmetic(other)
+    with pytest.raises(EngineError, match=both):
+        PILLOW.resize_images(image, [view], other)
+    # A build of Pillow that the fast engine does not repeat leaves it no other arithmetic.
+    monkeypatch.setattr(resample, "matches_pillow", lambda _: False)
+    in_part = open_engine.__wrapped__("exact-fast")
+    assert in_part.description == "exact-fast; in part Pillow: this Pillow resizes otherwise than expected"
+    with pytest.raises(EngineError, match=both):
+        in_part.resize_images(image, [view], other)
+    with pytest.raises(EngineError, match=both):
+        in_part.check_arithmetic(other)
+
+
+SIDES = st.integers(1, 12) | st.integers(1, 150)
+SIZES = st.tuples(SIDES, SIDES)
+ALIGNS = st.sampled_from(["centre", "corner"])
+FITS = st.sampled_from(get_args(Fit))
+
+
+@needs_core
+@settings(max_examples=300, deadline=None)
+@given(
+    SIZES,
+    st.builds(
+        ImageView,
+        size=SIZES,
+        filter=st.sampled_from(get_args(ImageFilter)),
+        fit=FITS,
+        align=ALIGNS,
+        values=st.just("uint8"),
+        pad=st.just((250, 3, 120)),
+    ),
+)
+def test_both_engines_make_the_same_views_of_images(picture: tuple[int, int], view: ImageView) -> None:
+    image = np.random.default_rng(0).integers(0, 2, (*picture, 3), dtype=np.uint8) * 255
+    (fast,), (plain,) = (
+        open_engine(name).resize_images(image, [view], installed_arithmetic())
+        for name in ("exact-fast", "pillow")
+    )
+    assert (fast.shape, fast.dtype) == ((3, *view.size), np.uint8)
+    assert fast.flags.c_contiguous
+    assert np.array_equal(fast, plain)
+
+
+@needs_core
+@pytest.mark.parametrize("mask_filter", get_args(MaskFilter))
+@settings(max_examples=100, deadline=None)
+@given(
+    SIZES,
+    st.none() | SIZES,
+    st.builds(ImageView, size=SIZES, fit=FITS, align=ALIGNS),
+    st.none() | SIZES,
+    st.integers(0, 999),
+)
+def test_both_engines_make_the_same_views_of_masks(
+    mask_filter: MaskFilter,
+    picture: tuple[int, int],
+    mask_size: tuple[int, int] | None,
+    over: ImageView,
+    size: tuple[int, int] | None,
+    seed: int,
+) -> None:
+    rng = np.random.default_rng(seed)
+    height, width = mask_size or picture
+    cuts = np.sort(rng.integers(0, height * width + 1, int(rng.integers(0, 40))))
+    rle = Rle(height, width, np.diff(cuts, prepend=0, append=height * width).astype(np.int64))
+    view = MaskView(over="pixel_values", size=size or over.size, filter=mask_filter)
+    fast, plain = (open_engine(name).resize_mask for name in ("exact-fast", "pillow"))
+    expected = plain(Bitmap(rle.decode()), view, over, picture)
+    assert (expected.shape, expected.dtype) == (view.size, bool)
+    for resized in (
+        plain(rle, view, over, picture),
+        fast(rle, view, over, picture),
+        fast(Bitmap(rle.decode()), view, over, picture),
+    ):
+        assert np.array_equal(resized, expected)

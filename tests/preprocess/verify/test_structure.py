@@ -215,7 +215,7 @@ def test_metadata_that_the_layout_does_not_have_is_found(copy_of: Copy) -> None:
     [
         ("fingerprint", "0" * 64, "fingerprint"),
         ("dataset", "other", "job"),
-        ("dataset_type", "imagenet", "root-attributes"),
+        ("dataset_type", "image net", "root-attributes"),
         ("paired", 3, "root-attributes"),
     ],
 )
