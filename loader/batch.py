@@ -233,7 +233,7 @@ class SampleDataset(Dataset[dict[str, Any]]):
         """
         if not len(samples):
             raise IndexError("a batch has at least one sample")
-        layout = ArrayLayout.of(self.store.array_layout(len(samples), self.tensors))
+        layout = ArrayLayout.of(self.store.array_layout(len(samples), self.tensors), len(samples))
         batch = self._new_batch(layout, len(samples))
         arrays = {name: batch[name].numpy() for name in layout.arrays}
         rows = BatchRows([self.store] * len(samples), samples, self.tensors)

@@ -131,15 +131,15 @@ def _complete_on_host(incomplete: dict[str, _Incomplete]) -> dict[str, torch.Ten
     layout = ArrayLayout.of({key: (shape, "float32") for key, shape in shapes.items()})
     memory = _POOL.take(layout.slot_bytes)
     memory = np.empty(layout.slot_bytes, np.uint8) if memory is None else memory
-    arrays = layout.views(memory, max((shape[0] for shape in shapes.values()), default=0))
+    arrays = layout.views(memory)
     for key, out in arrays.items():
         view, tensor, shown = incomplete[key]
         stored = tensor.contiguous().numpy()
         if isinstance(view, ImageView):
             sizes = None if shown is None else shown.contiguous().numpy()
-            CORE.normalize(stored, norm_of(view), sizes, out, *out.shape[2:])
+            CORE.normalize(stored, norm_of(view), sizes, out, *out.shape[-2:])
         elif incomplete[key].is_bits:
-            CORE.widen_bits(stored, out, out.shape[2])
+            CORE.widen_bits(stored, out, out.shape[-1])
         else:
             CORE.widen(stored, out)
     return tensors_of(arrays)

@@ -5,27 +5,28 @@ everything else out of the processor's caches: what Python does for each sample 
 for all of them in one go. And a thread gives the interpreter away once for a batch, and not for each row.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from itertools import count
-from typing import Any, NamedTuple
+from itertools import accumulate, chain, groupby
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .array import MappedArray
+from .describe import ChooseExpressions, Description, Location, Reader, join_descriptions
 from .format.errors import DamageError, StoreError
 from .format.layout import view_path
 from .format.recipe import ImageView, MaskView, View, is_own_size, shown_size
 from .kernels.batch_kernels import Delivery, Form, Rows, batch_kernels, norm_of
 from .kernels.core import DAMAGED, DONE, LEFT
-from .open_parts import OpenParts
-from .own_size import advise_own_size, read_own_size
+from .open_parts import OpenParts, Unit
+from .order.draws import Clip, Draw, draw_sample
+from .order.subset import Subset
+from .own_size import advise_own_size
 from .part import Part
 
-ChooseExpressions = Callable[[list[str], int], list[str]]
-"""Takes the phrases of an object and the place of its sample in the batch; returns those to give."""
-
+T = TypeVar("T")
 
 SOURCES = "sources"
 """Where views are named: the files that images were read from, of a store that keeps them."""
@@ -64,19 +65,18 @@ _FAULTS = (StoreError, OSError, ValueError, IndexError)
 """What a sample that can't be read raises."""
 
 
-class Location(NamedTuple):
-    """Where a sample is stored."""
+class Drawing(NamedTuple):
+    """What a sample is drawn by, of an image or a scene."""
 
-    part: int
-    """Number of the part; few parts may be open at a time, so they are not held."""
-    masks: list[int]
-    """Rows of its masks there, one for each frame."""
-    images: list[int]
-    """Rows of its images."""
+    draw: Draw
+    subset: Subset
+    key: int
+    """Decides what is drawn."""
 
-    def rows_of(self, view: View) -> list[int]:
-        """Return the rows of a view's table, one for each frame."""
-        return self.images if isinstance(view, ImageView) else self.masks
+    @property
+    def unit(self) -> Unit:
+        """What it is drawn of."""
+        return "scenes" if isinstance(self.draw, Clip) else "images"
 
 
 class BatchRows:
@@ -86,12 +86,21 @@ class BatchRows:
         stores: of each sample; all paired or all single, with views of the same names and delivered forms.
         samples: number of each in its store.
         views: names of those to read; "sources" among them are the files of the images.
+        drawings: of each sample; None where the stores' own samples are meant.
     """
 
-    def __init__(self, stores: Sequence[OpenParts], samples: Sequence[int], views: Sequence[str]) -> None:
+    def __init__(
+        self,
+        stores: Sequence[OpenParts],
+        samples: Sequence[int],
+        views: Sequence[str],
+        drawings: Sequence[Drawing] | None = None,
+    ) -> None:
         self._stores = stores
         self._samples = samples
         self._views = views
+        self._drawings = drawings
+        self._unit: Unit = "samples" if drawings is None else drawings[0].unit
         self._locations: list[Location | None] = [None] * len(samples)
         # Parts of which the lengths of files were compared for this batch.
         self._checked: set[tuple[OpenParts, int]] = set()
@@ -102,7 +111,8 @@ class BatchRows:
     def with_samples_of(self, places: Sequence[int]) -> "BatchRows":
         """Return a batch of these samples, by their places in this one."""
         stores = [self._stores[place] for place in places]
-        return BatchRows(stores, [self._samples[place] for place in places], self._views)
+        drawings = self._drawings and [self._drawings[place] for place in places]
+        return BatchRows(stores, [self._samples[place] for place in places], self._views, drawings)
 
     def _views_of(self, place: int) -> dict[str, View]:
         """Return the views to read of a sample, by their names."""
@@ -132,6 +142,8 @@ class BatchRows:
                 for name, view in self._views_of(place).items():
                     path = view_path(name, view)
                     for row in location.rows_of(view):
+                        if row < 0:
+                            continue
                         if is_own_size(view):
                             is_there &= advise_own_size(part, path, row)
                         elif not _is_column(view):
@@ -149,7 +161,7 @@ class BatchRows:
         Masks at their own size are lists of `RunLengths`, for `loader.own_size` to expand.
 
         Args:
-            arrays: by name with suffix, such as "masks1", each of at least as many rows as samples, in C order.
+            arrays: by name with suffix, such as "masks1", in C order, each of at least as many rows as samples, or as objects.
             choose: which phrases of an object to give.
 
         Raises:
@@ -159,32 +171,26 @@ class BatchRows:
         self._checked.clear()
         # Parts at a URL arrive side by side while the first of them are read.
         self._expect()
-        found: list[dict[str, Any]] = []
+        found: list[Description] = []
         at_once = min(store.max_at_once() for store in set(self._stores))
+        filled = dict.fromkeys(arrays, 0)
         for first in range(0, len(self._samples), at_once):
             group = range(first, min(first + at_once, len(self._samples)))
             # In a function of its own, so that nothing keeps its parts open while those of the next are opened.
-            found += self._fill_group(group, arrays)
+            found += self._fill_group(group, arrays, filled)
         types = [store.dataset_type for store in self._stores]
         described: dict[str, Any] = {
             "dataset_type": types[0] if len(set(types)) == 1 else types,
             "has_paired_frame": self._stores[0].paired,
         }
-        for key, value in found[0].items():
-            values = [sample[key] for sample in found if key in sample]
-            # Only some datasets have expressions: a batch has what all of its samples have.
-            if len(values) == len(found):
-                is_number = isinstance(value, int | tuple | np.ndarray)
-                described[key] = np.array(values) if is_number else values
-        if "expressions" in described:
-            described["expressions"] = [
-                choose(*phrases) for phrases in zip(described["expressions"], count())
-            ]
-        return described
+        return described | join_descriptions(found, choose, is_drawn=self._drawings is not None)
 
     def _expect(self) -> list[bool]:
         """Begin to read or fetch what is needed of parts; return of each sample whether it waits for a disk at most."""
-        return [store.expect(sample) for store, sample in zip(self._stores, self._samples, strict=True)]
+        return [
+            store.expect(sample, self._unit)
+            for store, sample in zip(self._stores, self._samples, strict=True)
+        ]
 
     def _part(self, place: int, number: int) -> Part:
         """Return the part of a sample; once for a batch it is looked whether its files are as long as they were."""
@@ -199,83 +205,104 @@ class BatchRows:
         """Return where a sample is stored, looked up now where it was not before."""
         location = self._locations[place]
         if location is None:
-            number, row = self._stores[place].place_of(self._samples[place])
+            number, row = self._place_of(place)
             part = self._part(place, number)
-            masks = part.column("samples/mask")[row].tolist()
-            images = part.column("masks/image")
-            location = Location(number, masks, [images.item(mask) for mask in masks])
+            if self._drawings is None:
+                masks = part.column("samples/mask")[row].tolist()
+                images = part.column("masks/image")
+                location = Location(number, [images.item(mask) for mask in masks], [masks])
+            else:
+                drawing = self._drawings[place]
+                drawn = draw_sample(part, row, drawing.key, drawing.draw, drawing.subset)
+                expressions = drawn.expressions.tolist() if drawing.draw.of == "expressions" else None
+                location = Location(number, drawn.images.tolist(), drawn.masks.tolist(), expressions)
             self._locations[place] = location
         return location
 
-    def _fill_group(self, group: range, arrays: Mapping[str, NDArray[Any]]) -> list[dict[str, Any]]:
-        """Fill the rows of samples whose parts may be open at once; return the other keys of each."""
-        described: list[dict[str, Any]] = []
+    def _place_of(self, place: int) -> tuple[int, int]:
+        return self._stores[place].place_of(self._samples[place], self._unit)
+
+    def _fill_group(
+        self, group: range, arrays: Mapping[str, NDArray[Any]], filled: dict[str, int]
+    ) -> list[Description]:
+        """Fill the rows of samples whose parts may be open at once; return the other keys of each.
+
+        `filled` is how many rows of each array are; what is written here is added.
+        """
+        described: list[Description] = []
         parts: list[Part] = []
         locations: list[Location] = []
         for place in group:
-            store = self._stores[place]
-            known: dict[str, Any] = {}
             if self._locations[place] is None:
                 # Outside of what is told as the sample's fault: a number that the store has not is the caller's.
-                store.place_of(self._samples[place])
+                self._place_of(place)
             try:
                 location = self._locate(place)
                 part = self._part(place, location.part)
-                known["key"] = part.key(location.masks)
-                known |= self._describe(place, part, location)
+                described.append(self._describe(place, part, location))
             except _FAULTS as err:
-                raise self._error(place, known.get("key"), err) from err
-            described.append(known)
+                raise self._error(place, err) from err
             parts.append(part)
             locations.append(location)
         recipes = [self._stores[place].recipe for place in group]
-        for key, name, frame in _name_views(arrays, self._stores[0].suffixes):
+        for key, name, frame in self._name_views(arrays):
             views = [recipe.views[name] for recipe in recipes]
-            numbers = [one.rows_of(view)[frame] for one, view in zip(locations, views, strict=True)]
-            out = arrays[key][group.start : group.stop]
+            rows = [one.rows_of(view, frame) for one, view in zip(locations, views, strict=True)]
+            ends = list(accumulate(map(len, rows), initial=filled[key]))
+            filled[key] = ends[-1]
+            out = _flat_rows(arrays[key], views[0])
             with suppress(*_FAULTS):
-                _fill_view(name, views, parts, numbers, out)
+                _fill_view(
+                    name,
+                    _repeated(views, rows),
+                    _repeated(parts, rows),
+                    list(chain(*rows)),
+                    out[ends[0] : ends[-1]],
+                )
                 continue
             # One of them is damaged or can't be read: which one, batches of one tell.
             for at, place in enumerate(group):
-                one = slice(at, at + 1)
+                own = [rows[at]]
                 try:
-                    _fill_view(name, views[one], parts[one], numbers[one], out[one])
+                    _fill_view(
+                        name,
+                        _repeated([views[at]], own),
+                        _repeated([parts[at]], own),
+                        rows[at],
+                        out[ends[at] : ends[at + 1]],
+                    )
                 except _FAULTS as err:
-                    raise self._error(place, described[at]["key"], err) from err
+                    raise self._error(place, err) from err
         return described
 
-    def _describe(self, place: int, part: Part, location: Location) -> dict[str, Any]:
-        """Return what a batch says of a sample beside its arrays and its key.
+    def _name_views(self, arrays: Iterable[str]) -> list[tuple[str, str, int | None]]:
+        """Return the key in the batch, the view and the frame of each array; None is all frames, along an axis."""
+        if self._drawings is not None:
+            return [(key, key, None) for key in arrays]
+        return [
+            (key, key.removesuffix(suffix), frame)
+            for frame, suffix in enumerate(self._stores[0].suffixes)
+            for key in arrays
+            if key.endswith(suffix)
+        ]
 
-        Whole numbers, tuples of them and arrays become an array of the batch, anything else a list.
-        """
-        store = self._stores[place]
-        described: dict[str, Any] = {}
-        for frame, suffix in enumerate(store.suffixes):
-            mask, image = location.masks[frame], location.images[frame]
-            if "boxes" in store.columns:
-                described[f"boxes{suffix}"] = part.column("masks/box")[mask]
-                described[f"image_sizes{suffix}"] = tuple(part.column("images/size")[image].tolist())
-            if self._reads_sources(place):
-                described[f"sources{suffix}"] = part.bytes_of("images/source", image)
-            if store.recipe.prompt is not None:
-                cells = part.column("masks/prompt_cells")
-                described[f"prompt_cells{suffix}"] = cells.item(mask)
-            for name, view in self._views_of(place).items():
-                if is_own_size(view):
-                    described[f"{name}{suffix}"] = read_own_size(part, view_path(name, view), mask)
-                elif isinstance(view, ImageView) and view.fit == "pad":
-                    height, width = part.column("images/size")[image].tolist()
-                    described[f"{name}_sizes{suffix}"] = shown_size(view, height, width)
-        if store.has_expressions:
-            described["expressions"] = part.sample_expressions(location.masks)
-        return described
+    def _describe(self, place: int, part: Part, location: Location) -> Description:
+        """Return what a batch says of a sample beside its arrays."""
+        reader = Reader(self._stores[place], part, self._views_of(place), self._reads_sources(place))
+        if self._drawings is None:
+            return reader.describe_sample(location)
+        return reader.describe_drawn(location, is_clip=self._unit == "scenes")
 
-    def _error(self, place: int, key: str | None, fault: Exception) -> SampleError:
+    def _error(self, place: int, fault: Exception) -> SampleError:
         """Return a fault as one that names its sample."""
         store, sample = self._stores[place], self._samples[place]
-        number, _ = store.place_of(sample)
+        number, _ = self._place_of(place)
+        key = None
+        with suppress(*_FAULTS):
+            # Of a part of which the tables can be read.
+            location = self._locate(place)
+            part = self._part(place, location.part)
+            key = part.key(location.masks[0]) if self._drawings is None else part.image_keys(location.images)
         finding = str(fault)
         is_damage = isinstance(fault, DamageError) and store.is_there()
         if isinstance(fault, DamageError):
@@ -311,14 +338,14 @@ def _is_column(view: View) -> bool:
     return isinstance(view, MaskView) and view.role == "prompt"
 
 
-def _name_views(arrays: Iterable[str], suffixes: Sequence[str]) -> list[tuple[str, str, int]]:
-    """Return the key in the batch, the view and the frame of each array."""
-    return [
-        (key, key.removesuffix(suffix), frame)
-        for frame, suffix in enumerate(suffixes)
-        for key in arrays
-        if key.endswith(suffix)
-    ]
+def _flat_rows(array: NDArray[Any], view: View) -> NDArray[Any]:
+    """Return an array of a batch with all rows of a view along one axis, frames and objects alike."""
+    return array.reshape(-1, *array.shape[-3 if isinstance(view, ImageView) else -2 :])
+
+
+def _repeated(values: Sequence[T], rows: Sequence[Sequence[int]]) -> list[T]:
+    """Return each value as often as there are rows of it."""
+    return [value for value, own in zip(values, rows, strict=True) for _ in own]
 
 
 def _fill_view(
@@ -328,11 +355,24 @@ def _fill_view(
 
     Args:
         name: of the view.
-        views: of each sample, what its recipe says of it.
-        parts: of each sample.
-        numbers: of each sample, the row of its mask or image there.
-        out: of the view's shape and dtype, or those of its compact form, one row for each sample, in C order.
+        views: of each row, what its recipe says of it.
+        parts: of each row.
+        numbers: of each row, where it is in the table of masks or images there; -1 for zeros.
+        out: of the view's shape and dtype, or those of its compact form, in C order.
     """
+    if -1 in numbers:
+        # Of objects that are not there in a frame.
+        is_there = [number >= 0 for number in numbers]
+        for present, stretch in groupby(range(len(numbers)), key=is_there.__getitem__):
+            places = list(stretch)
+            one = slice(places[0], places[-1] + 1)
+            if present:
+                _fill_view(name, views[one], parts[one], numbers[one], out[one])
+            else:
+                out[one] = 0
+        return
+    if not numbers:
+        return
     path = view_path(name, views[0])
     if _is_column(views[0]):
         for room, part, number in zip(out, parts, numbers, strict=True):

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections import OrderedDict
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from .cache.part_cache import CacheOptions, PartCache
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::|://)")
+
+Unit = Literal["samples", "images", "scenes"]
+"""What a store is read by: its own samples, or what samples are drawn of."""
 
 MAX_OPEN_PARTS = 1024
 """How many parts stay mapped: a process may hold 65,530 maps, and reading batches needs about 12 of a part."""
@@ -84,8 +87,11 @@ class OpenParts:
         specs = array_specs(self.recipe, 2 if self.paired else 1, self.columns)
         self._specs = {spec.path: spec for spec in specs}
         self._parts: list[tuple[str, str]] = [(part["name"], part["sha256"]) for part in attributes["parts"]]
-        # A list: numpy takes several times as long to look up one number.
-        self._sample_ends = list(accumulate(part["rows"]["samples"] for part in attributes["parts"]))
+        # Lists: numpy takes several times as long to look up one number.
+        self._ends: dict[Unit, list[int]] = {
+            unit: list(accumulate(part["rows"].get(unit, 0) for part in attributes["parts"]))
+            for unit in get_args(Unit)
+        }
         self.num_bytes: int = sum(part["bytes"] for part in attributes["parts"])
         """Size of all parts."""
         self.stays_in_memory = stay_in_memory(self.num_bytes)
@@ -94,7 +100,12 @@ class OpenParts:
 
     def __len__(self) -> int:
         """Return the number of samples."""
-        return self._sample_ends[-1] if self._sample_ends else 0
+        return self.count("samples")
+
+    def count(self, unit: Unit) -> int:
+        """Return how many samples, images or scenes there are."""
+        ends = self._ends[unit]
+        return ends[-1] if ends else 0
 
     def __getstate__(self) -> dict[str, Any]:
         # Maps belong to a process: another one opens its own.
@@ -146,13 +157,17 @@ class OpenParts:
             return self._checked(number, RemoteTables(self._cache, name, self._specs, digest))
         return self._open_whole(number)
 
-    def expect(self, sample: int) -> bool:
+    def expect(self, place: int, unit: Unit = "samples") -> bool:
         """Begin to read the tables of the part of a sample that will be read soon; at a URL, to fetch the part.
+
+        Args:
+            place: number of the sample, or of the image or scene that it is drawn of.
+            unit: which of these.
 
         Returns:
             Whether the sample can be read without waiting for more than a disk.
         """
-        number = bisect_right(self._sample_ends, sample % max(len(self), 1))
+        number = bisect_right(self._ends[unit], place % max(self.count(unit), 1))
         if number in self._open_parts or not 0 <= number < len(self._parts):
             return True
         if self._cache is None:
@@ -233,20 +248,20 @@ class OpenParts:
         """Return the name of a part's folder."""
         return self._parts[number][0]
 
-    def place_of(self, sample: int) -> tuple[int, int]:
-        """Return the number of a sample's part, and its row there.
+    def place_of(self, place: int, unit: Unit = "samples") -> tuple[int, int]:
+        """Return the number of the part of a sample, image or scene, and its row there.
 
         Raises:
-            IndexError: there is no such sample.
+            IndexError: there is no such one.
             TypeError: it is no whole number.
         """
-        sample = operator.index(sample)
-        count = len(self)
-        if not -count <= sample < count:
-            raise IndexError(f"sample {sample} of a store of {count} samples")
-        sample %= count
-        number = bisect_right(self._sample_ends, sample)
-        return number, sample - (self._sample_ends[number - 1] if number else 0)
+        place = operator.index(place)
+        count, ends = self.count(unit), self._ends[unit]
+        if not -count <= place < count:
+            raise IndexError(f"{unit[:-1]} {place} of a store of {count} {unit}")
+        place %= count
+        number = bisect_right(ends, place)
+        return number, place - (ends[number - 1] if number else 0)
 
     def locate(self, sample: int) -> tuple[Part, NDArray[np.int64]]:
         """Return the part of a sample and the rows of its masks there, one for each frame; errors as of `place_of`."""

@@ -176,10 +176,13 @@ class Part:
     def key(self, masks: Sequence[int]) -> str:
         """Return the id of the sample that these rows of masks are, one for each frame."""
         images = self.column("masks/image")
-        first, *others = (self.text("images/key", images[mask]) for mask in masks)
-        # The frames of a pair differ in the last step of their keys: "sav/sav_000001/00000+00016/manual-0".
-        frames = "+".join([first, *(key.rpartition("/")[2] for key in others)])
+        frames = self.image_keys([images.item(mask) for mask in masks])
         return f"{frames}/{self.text('masks/object_id', masks[0])}"
+
+    def image_keys(self, images: Sequence[int]) -> str:
+        """Return the keys of the frames of a sample as one: they differ in the last step, "sav/sav_000001/00000+00016"."""
+        first, *others = (self.text("images/key", image) for image in images)
+        return "+".join([first, *(key.rpartition("/")[2] for key in others)])
 
     def sample_expressions(self, masks: Sequence[int]) -> list[str]:
         """Return the phrases of a sample: those of its first frame that has any."""

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .fill import SOURCES, BatchRows, choose_views
-from .format.recipe import ImageView, is_own_size
+from .format.recipe import ImageView, MaskView, is_own_size
 from .open_parts import OpenParts
+from .order.draws import Clip, Draw, most_objects
 from .own_size import expand_masks
 
 if TYPE_CHECKING:
@@ -83,16 +84,20 @@ class Store(OpenParts):
         return arrays | others
 
     def array_layout(
-        self, num_samples: int, views: Sequence[str], *, compact: bool = False
+        self, num_samples: int, views: Sequence[str], *, compact: bool = False, draw: Draw | None = None
     ) -> dict[str, tuple[tuple[int, ...], str]]:
-        """Return shape and dtype of each array of a batch, by its name with suffix."""
-        return {
-            f"{name}{suffix}": ((num_samples, *shape), dtype)
-            for suffix in self.suffixes
-            for name in views
-            if name != SOURCES and not is_own_size(self.recipe.views[name])
-            for shape, dtype in [self._delivered(name, compact=compact)]
-        }
+        """Return shape and dtype of each array of a batch, by its name with suffix; of drawn samples, for as many objects as may be."""
+        frames = (draw.frames,) if isinstance(draw, Clip) else ()
+        most = 1 if draw is None else most_objects(draw)
+        layout = {}
+        for suffix in self.suffixes if draw is None else ("",):
+            for name in views:
+                if name == SOURCES or is_own_size(self.recipe.views[name]):
+                    continue
+                shape, dtype = self._delivered(name, compact=compact)
+                is_mask = isinstance(self.recipe.views[name], MaskView)
+                layout[f"{name}{suffix}"] = ((num_samples * (most if is_mask else 1), *frames, *shape), dtype)
+        return layout
 
     def _delivered(self, name: str, *, compact: bool) -> tuple[tuple[int, ...], str]:
         """Return shape and dtype of a view of a sample; compact, images are as they were stored and masks are bits."""

@@ -40,23 +40,26 @@ class ArrayLayout:
     arrays: Mapping[str, tuple[tuple[int, ...], str, int]]
     """Shape, dtype and offset in bytes, by name."""
     slot_bytes: int
+    batch_size: int
+    """Samples of the whole batch; of a smaller one each array has as many rows less."""
 
     @classmethod
-    def of(cls, arrays: Mapping[str, tuple[tuple[int, ...], str]]) -> "ArrayLayout":
-        """Return the layout of arrays given by shape and dtype."""
+    def of(cls, arrays: Mapping[str, tuple[tuple[int, ...], str]], batch_size: int = 1) -> "ArrayLayout":
+        """Return the layout of the arrays of a batch, given by shape and dtype."""
         placed: dict[str, tuple[tuple[int, ...], str, int]] = {}
         end = 0
         for name, (shape, dtype) in arrays.items():
             placed[name] = (shape, dtype, end)
             size = math.prod(shape) * np.dtype(dtype).itemsize
             end += -(-size // ALIGNMENT) * ALIGNMENT
-        return cls(placed, end)
+        return cls(placed, end, batch_size)
 
-    def views(self, slot: NDArray[np.uint8], num_samples: int) -> dict[str, NDArray[Any]]:
-        """Return the arrays in a slot, cut to `num_samples`; all of them keep `slot` alive."""
+    def views(self, slot: NDArray[np.uint8], num_samples: int | None = None) -> dict[str, NDArray[Any]]:
+        """Return the arrays in a slot, cut to `num_samples` where that is given; all of them keep `slot` alive."""
+        num_samples = self.batch_size if num_samples is None else num_samples
         views = {}
         for name, (shape, dtype, start) in self.arrays.items():
-            shape = (num_samples, *shape[1:])
+            shape = (shape[0] // self.batch_size * num_samples, *shape[1:])
             size = math.prod(shape) * np.dtype(dtype).itemsize
             views[name] = slot[start : start + size].view(dtype).reshape(shape)
         return views

@@ -19,10 +19,11 @@ from ..format.errors import StoreError
 from ..format.recipe import read_recipe
 from ..format.regular_files import open_binary
 from .bits import PartBits
+from .draws import Draw
 from .shuffle import hash_columns, scale
 from .subset import Columns, Subset
 
-Masks = Literal["every", "one"]
+Masks = Literal["every", "one", "images"]
 
 
 class SampleStore(Protocol):
@@ -72,6 +73,7 @@ class SampleIndex:
         store: SampleStore,
         subset: Subset | None = None,
         masks: Masks = "every",
+        draw: "Draw | None" = None,
         *,
         cache: str | Path | None = None,
         progress: Callable[[Iterable[int]], Iterable[int]] = iter,
@@ -85,6 +87,9 @@ class SampleIndex:
                 f"min_prompt_cells: the recipe of {store!r} has no prompt, whose cells could be counted"
             )
         self._masks = masks
+        self._draw = draw
+        if draw is not None:
+            self._masks = masks = "images"
         rows = [part["rows"] for part in store.attributes["parts"]]
         self._num_masks = np.array([part["masks"] for part in rows], np.int64)
         self._sample_starts = _starts(np.array([part["samples"] for part in rows], np.int64))
@@ -100,6 +105,11 @@ class SampleIndex:
         self._unit_starts = _starts(counts)
         if not len(self):
             raise ValueError(f"no sample of {store!r} is in {self._subset}")
+
+    @property
+    def drawn_by(self) -> "tuple[Draw, Subset] | None":
+        """What samples are drawn by, None where they are the store's own."""
+        return None if self._draw is None else (self._draw, self._subset)
 
     def __len__(self) -> int:
         """Return the number of units."""
@@ -119,7 +129,7 @@ class SampleIndex:
         Returns:
             int64 [N], numbers in the store.
         """
-        if self._masks == "every" and self._sample_bits is None:
+        if self._draw is not None or (self._masks == "every" and self._sample_bits is None):
             return units
         parts = np.searchsorted(self._unit_starts, units, side="right") - 1
         ranks = units - self._unit_starts[parts]

@@ -348,14 +348,19 @@ def make_setup(order: Order, batch_size: int, options: BatchOptions, num_slots: 
     for store in stores:
         store.stays_in_memory = stay
     views = tuple(choose_views(store, options.tensors) for store in stores)
+    draws = tuple(index.drawn_by for index in order.mixture.indexes)
     layouts = tuple(
-        ArrayLayout.of(store.array_layout(batch_size, names, compact=options.compact))
-        for store, names in zip(stores, views, strict=True)
+        ArrayLayout.of(
+            store.array_layout(batch_size, names, compact=options.compact, draw=drawn and drawn[0]),
+            batch_size,
+        )
+        for store, names, drawn in zip(stores, views, draws, strict=True)
     )
     return Setup(
         stores=stores,
         layouts=layouts,
         views=views,
+        draws=draws,
         expressions=options.expressions,
         compact=options.compact,
         skip_damage=options.on_damage == "skip",

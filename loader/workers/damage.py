@@ -10,7 +10,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ..fill import BatchRows, ChooseExpressions, SampleError
+from ..describe import ChooseExpressions
+from ..fill import BatchRows, SampleError
 
 
 def fill_readable(

@@ -203,6 +203,11 @@ class Ring:
             raise
         slot = self._slots.slot(task.slot)
         arrays = self._setup.layout_of(task).views(slot, len(task.picks))
+        recipe = self._setup.stores[task.picks.store.item(0)].recipe
+        if "objects" in others:
+            # Of objects there are as many as were drawn.
+            count = others["objects"].item(-1)
+            arrays = {key: array[:count] if key in recipe.masks else array for key, array in arrays.items()}
         streams: list[Any] | None = None
         if len(self._lent) < MAX_LENT:
             lent = object()
@@ -219,7 +224,7 @@ class Ring:
         items = {name: as_tensors(value) for name, value in (arrays | others).items()}
         batch = CompactBatch(items) if self._setup.compact else Batch(items)
         if isinstance(batch, CompactBatch):
-            batch.recipe = self._setup.stores[task.picks.store.item(0)].recipe
+            batch.recipe = recipe
         batch.streams = streams
         self._skipped.add(damaged)
         return batch

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..buffers.slots import ArrayLayout, Slots
-from ..fill import BatchRows, SampleError
+from ..fill import BatchRows, Drawing, SampleError
+from ..order.draws import Draw, draw_key
 from ..order.picks import Picks, draw_expression
+from ..order.subset import Subset
 from ..store import Store
 from .channel import Channel, SocketChannel
 from .damage import fill_readable
@@ -43,6 +45,8 @@ class Setup:
     """Of a batch of each store; those of one kind are the same."""
     views: tuple[tuple[str, ...], ...]
     """Names of those to read of each store."""
+    draws: tuple[tuple[Draw, Subset] | None, ...]
+    """What samples of each store are drawn by; None where they are the store's own."""
     expressions: str
     compact: bool
     skip_damage: bool
@@ -58,7 +62,17 @@ class Setup:
         """Return the samples of a batch."""
         numbers = task.picks.store.tolist()
         stores = [self.stores[number] for number in numbers]
-        return BatchRows(stores, task.picks.sample.tolist(), self.views[numbers[0]])
+        drawings = None
+        if self.draws[numbers[0]] is not None:
+            laps = task.picks.lap.tolist()
+            drawings = [self._drawing(*place) for place in zip(numbers, laps, strict=True)]
+        return BatchRows(stores, task.picks.sample.tolist(), self.views[numbers[0]], drawings)
+
+    def _drawing(self, store: int, lap: int) -> Drawing:
+        drawn = self.draws[store]
+        # Stores of which some are drawn of and others not are never in one batch.
+        assert drawn is not None
+        return Drawing(*drawn, draw_key(self.seed, store, lap))
 
 
 @dataclass(frozen=True, slots=True)
