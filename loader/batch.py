@@ -42,9 +42,11 @@ class Batch(dict[str, Any]):
 
     Attributes:
         streams: where the batch lies in pinned memory that is filled again, the streams that `record_stream` was given.
+        object_keys: where samples are drawn, which keys have a row for each object, and not for each sample.
     """
 
     streams: list[Any] | None = None
+    object_keys: frozenset[str] = frozenset()
 
     def record_stream(self, stream: Any) -> None:
         """Say that a stream of the device reads the batch, as `torch.Tensor.record_stream` does for one tensor.
@@ -57,6 +59,28 @@ class Batch(dict[str, Any]):
         """
         if self.streams is not None:
             self.streams.append(stream)
+
+    def of(self, place: int) -> "Batch":
+        """Return one sample of a batch, without copying: of what is of objects, those of the sample.
+
+        Args:
+            place: of the sample in the batch, counted from 0.
+
+        Raises:
+            IndexError: the batch has no such sample.
+        """
+        count = len(self["key"])
+        if not 0 <= place < count:
+            raise IndexError(f"sample {place} of a batch of {count}")
+        bounds = self.get("objects")
+        objects = None if bounds is None else slice(*bounds[place : place + 2].tolist())
+        part = Batch()
+        for key, value in self.items():
+            if key in _OF_THE_BATCH:
+                part[key] = value
+            elif key != "objects":
+                part[key] = value[objects] if objects and key in self.object_keys else value[place]
+        return part
 
     def __copy__(self) -> "Batch":
         copied = type(self).__new__(type(self))
@@ -103,7 +127,7 @@ class _Bits(NamedTuple):
 def as_tensors(value: Any) -> Any:
     """Return an array, or a list of them, as tensors that share their memory; anything else as it is."""
     if isinstance(value, list):
-        return [as_tensors(one) for one in value] if isinstance(value[0], np.ndarray) else value
+        return [as_tensors(one) for one in value]
     return torch.from_numpy(value) if isinstance(value, np.ndarray) else value
 
 

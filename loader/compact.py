@@ -81,6 +81,7 @@ def _move(batch: Batch, device: torch.device | str, *, non_blocking: bool) -> Ba
         return value.to(device, non_blocking=non_blocking) if isinstance(value, torch.Tensor) else value
 
     moved = Batch((key, move(value)) for key, value in batch.items())
+    moved.object_keys = batch.object_keys
     if isinstance(batch, CompactBatch):
         incomplete = _find_incomplete(moved, batch.recipe)
         on_host = all(one.stored.device.type == "cpu" for one in incomplete.values())

@@ -37,6 +37,10 @@ class Location(NamedTuple):
         return [row for rows in self.masks for row in rows[frames]]
 
 
+OBJECT_KEYS = frozenset({"boxes", "expressions", "object_ids", "prompt_cells", "visible"})
+"""Keys of a batch that are of objects where samples are drawn; so are views of masks."""
+
+
 class Description(NamedTuple):
     """What there is to say of one sample, by keys of the batch. Of numbers, tuples of them and arrays, a batch has an array."""
 

@@ -4,9 +4,11 @@ A batch of them has another size each time. Its memory is used again all the sam
 much as what is written to it.
 """
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .buffers.slots import Pool
 from .format.layout import MAX_MASK_PIXELS
@@ -58,38 +60,48 @@ class MaskRoom:
     def expand(self, described: dict[str, Any]) -> None:
         """Put masks, bool [H, W], in the place of the run lengths in a batch's lists."""
         keys = _keys_of(described)
-        needed = sum(_room_of(one) for key in keys for one in described[key])
+        needed = sum(map(_room_of, _masks_in([described[key] for key in keys])))
         if not needed:
             return
         if needed > self._most:
             # Enough for most batches to come: another size would be other memory.
             self._most = 1 << (needed - 1).bit_length()
         memory = self._pool.take(self._most)
-        if memory is None:
-            expand_masks(described)
-            return
         start = 0
+
+        def expand(one: RunLengths) -> NDArray[np.bool_]:
+            nonlocal start
+            if memory is None:
+                return one.expand()
+            room = memory[start : start + one.height * one.width].view(np.bool_)
+            start += _room_of(one)
+            return one.expand(room.reshape(one.height, one.width))
+
         for key in keys:
-            masks = []
-            for one in described[key]:
-                room = memory[start : start + one.height * one.width].view(np.bool_)
-                masks.append(one.expand(room.reshape(one.height, one.width)))
-                start += _room_of(one)
-            described[key] = masks
+            described[key] = _mapped(expand, described[key])
 
 
 def expand_masks(described: dict[str, Any]) -> None:
     """Do what `MaskRoom.expand` does, each mask in memory of its own."""
     for key in _keys_of(described):
-        described[key] = [one.expand() for one in described[key]]
+        described[key] = _mapped(RunLengths.expand, described[key])
 
 
 def _keys_of(described: dict[str, Any]) -> list[str]:
-    return [
-        key
-        for key, value in described.items()
-        if isinstance(value, list) and isinstance(value[0], RunLengths)
-    ]
+    return [key for key, value in described.items() if next(_masks_in(value), None) is not None]
+
+
+def _masks_in(value: Any) -> Iterator[RunLengths]:
+    """Yield the masks of a list, of its lists (of clips, each has one for each frame), or of none."""
+    if isinstance(value, RunLengths):
+        yield value
+    elif isinstance(value, list):
+        for one in value:
+            yield from _masks_in(one)
+
+
+def _mapped(expand: Callable[[RunLengths], NDArray[np.bool_]], value: Any) -> Any:
+    return [_mapped(expand, one) for one in value] if isinstance(value, list) else expand(value)
 
 
 def _room_of(mask: RunLengths) -> int:

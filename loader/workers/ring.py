@@ -16,6 +16,7 @@ from ..batch import Batch, as_tensors
 from ..buffers.device_copies import Copies, Event
 from ..buffers.slots import JOIN_PAGES_AFTER, Slots
 from ..compact import CompactBatch
+from ..describe import OBJECT_KEYS
 from ..fill import BatchRows, SampleError
 from ..order.plan import EpochPlan
 from ..own_size import MaskRoom
@@ -225,6 +226,8 @@ class Ring:
         batch = CompactBatch(items) if self._setup.compact else Batch(items)
         if isinstance(batch, CompactBatch):
             batch.recipe = recipe
+        if "objects" in others:
+            batch.object_keys = OBJECT_KEYS | recipe.masks.keys()
         batch.streams = streams
         self._skipped.add(damaged)
         return batch
