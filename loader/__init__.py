@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from .compact import to_device
     from .fill import SampleError
     from .format.errors import StoreError
+    from .order.clips import Clip
+    from .order.draws import Objects
     from .order.index import SampleIndex
     from .order.mixture import OrderOptions
     from .order.picks import draw_expression
@@ -32,7 +34,9 @@ __all__ = [
     "BatchSampler",
     "Batching",
     "CacheOptions",
+    "Clip",
     "KeySet",
+    "Objects",
     "Order",
     "OrderOptions",
     "Ranks",
@@ -57,7 +61,9 @@ _MODULES = {
     "BatchSampler": "order.torch_sampler",
     "Batching": "order.plan",
     "CacheOptions": "cache.part_cache",
+    "Clip": "order.clips",
     "KeySet": "order.subset",
+    "Objects": "order.draws",
     "Order": "order.plan",
     "OrderOptions": "order.mixture",
     "Ranks": "order.plan",

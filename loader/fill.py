@@ -66,17 +66,12 @@ _FAULTS = (StoreError, OSError, ValueError, IndexError)
 
 
 class Drawing(NamedTuple):
-    """What a sample is drawn by, of an image or a scene."""
+    """What a sample is drawn by, of an image, or of the scene whose first image that is."""
 
     draw: Draw
     subset: Subset
     key: int
     """Decides what is drawn."""
-
-    @property
-    def unit(self) -> Unit:
-        """What it is drawn of."""
-        return "scenes" if isinstance(self.draw, Clip) else "images"
 
 
 class BatchRows:
@@ -100,7 +95,7 @@ class BatchRows:
         self._samples = samples
         self._views = views
         self._drawings = drawings
-        self._unit: Unit = "samples" if drawings is None else drawings[0].unit
+        self._unit: Unit = "samples" if drawings is None else "images"
         self._locations: list[Location | None] = [None] * len(samples)
         # Parts of which the lengths of files were compared for this batch.
         self._checked: set[tuple[OpenParts, int]] = set()
@@ -291,7 +286,7 @@ class BatchRows:
         reader = Reader(self._stores[place], part, self._views_of(place), self._reads_sources(place))
         if self._drawings is None:
             return reader.describe_sample(location)
-        return reader.describe_drawn(location, is_clip=self._unit == "scenes")
+        return reader.describe_drawn(location, is_clip=isinstance(self._drawings[place].draw, Clip))
 
     def _error(self, place: int, fault: Exception) -> SampleError:
         """Return a fault as one that names its sample."""

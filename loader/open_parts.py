@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::|://)")
 
-Unit = Literal["samples", "images", "scenes"]
+Unit = Literal["samples", "images"]
 """What a store is read by: its own samples, or what samples are drawn of."""
 
 MAX_OPEN_PARTS = 1024
@@ -103,7 +103,7 @@ class OpenParts:
         return self.count("samples")
 
     def count(self, unit: Unit) -> int:
-        """Return how many samples, images or scenes there are."""
+        """Return how many samples or images there are."""
         ends = self._ends[unit]
         return ends[-1] if ends else 0
 
@@ -161,7 +161,7 @@ class OpenParts:
         """Begin to read the tables of the part of a sample that will be read soon; at a URL, to fetch the part.
 
         Args:
-            place: number of the sample, or of the image or scene that it is drawn of.
+            place: number of the sample, or of the image that it is drawn of.
             unit: which of these.
 
         Returns:
@@ -249,7 +249,7 @@ class OpenParts:
         return self._parts[number][0]
 
     def place_of(self, place: int, unit: Unit = "samples") -> tuple[int, int]:
-        """Return the number of the part of a sample, image or scene, and its row there.
+        """Return the number of the part of a sample or an image, and its row there.
 
         Raises:
             IndexError: there is no such one.

@@ -10,7 +10,7 @@ import numpy as np
 from .fill import SOURCES, BatchRows, choose_views
 from .format.recipe import ImageView, MaskView, is_own_size
 from .open_parts import OpenParts
-from .order.draws import Clip, Draw, most_objects
+from .order.draws import Clip, Draw
 from .own_size import expand_masks
 
 if TYPE_CHECKING:
@@ -88,7 +88,11 @@ class Store(OpenParts):
     ) -> dict[str, tuple[tuple[int, ...], str]]:
         """Return shape and dtype of each array of a batch, by its name with suffix; of drawn samples, for as many objects as may be."""
         frames = (draw.frames,) if isinstance(draw, Clip) else ()
-        most = 1 if draw is None else most_objects(draw)
+        most = (
+            1
+            if draw is None
+            else max(draw.objects if isinstance(draw, Clip) else draw.at_most, draw.at_least)
+        )
         layout = {}
         for suffix in self.suffixes if draw is None else ("",):
             for name in views:

@@ -1,52 +1,206 @@
-"""PLACEHOLDER until the order's part is merged."""
+"""Which masks, or sentences, of an image or of a clip make a sample. numpy only; reads rows of a few small columns.
+
+What is drawn is a pure function of the part's tables and a key, so whoever fills a batch computes it for itself.
+"""
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .subset import Columns, Subset
+from ..format.errors import StoreError
+from .clips import Clip, Drawable, can_draw, check_counts, draw_frames, draw_some
+from .picks import DRAW
+from .shuffle import hash_words
+from .subset import Columns, Subset, check_texts, hash_texts
+
+_FRAMES, _OBJECTS = 1, 2
+"""What a hash is for, so that one key gives unrelated draws."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objects:
+    """A sample is an image, with some of its objects."""
+
     at_most: int
+    """N: up to how many objects, without replacement; with of="expressions", sentences."""
     at_least: int = 0
-    of: Literal["masks", "expressions"] = "masks"
+    """Fewer objects are repeated evenly until they are as many: `at_most` for batches that are dense."""
+    of: Drawable = "masks"
+    """"expressions": a sample is of sentences, each with its object. An object may come twice, with two of its own."""
 
+    def __post_init__(self) -> None:
+        check_counts(self.at_most, self.at_least, self.of)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Clip:
-    frames: int
-    objects: int
-    at_least: int = 0
-    of: Literal["masks", "expressions"] = "masks"
+    def describe(self) -> dict[str, Any]:
+        """Return the draw as JSON values."""
+        return {"unit": "image", "at_most": self.at_most, "at_least": self.at_least, "of": self.of}
 
 
 Draw = Objects | Clip
 
 
 class Drawn(NamedTuple):
+    """What a sample is of: N objects in K frames."""
+
     images: NDArray[np.int64]
+    """Rows of images in the part, in the order drawn: int64 [K], K = 1 for `Objects`. With short="repeat" a row comes again."""
     masks: NDArray[np.int64]
+    """Rows of masks in the part: int64 [N, K], -1 where the object is not there in the frame."""
     expressions: NDArray[np.int64]
+    """Rows of expressions in the part: int64 [N], -1 where masks are drawn."""
+
+
+def draw_key(seed: int, store: int, lap: int, number: int) -> int:
+    """Return what decides a draw: a hash, 0..2 ** 64 - 1.
+
+    Args:
+        seed: of the order.
+        store: its number in the mixture.
+        lap: how often the store had been gone through.
+        number: of the unit in the store, as `Picks.sample` has it.
+    """
+    return hash_words(DRAW, seed, store, lap, number)
 
 
 def draw_sample(part: Columns, unit: int, key: int, draw: Draw, subset: Subset) -> Drawn:
-    owners = part.column("masks/image")
-    if isinstance(draw, Clip):
-        images = np.flatnonzero(part.column("images/scene") == part.column("images/scene")[unit])
-        raise NotImplementedError(images)
-    rows = np.flatnonzero(owners == unit)[: draw.at_most]
-    return Drawn(np.array([unit]), rows[:, None], np.full(len(rows), -1))
+    """Return what a unit gives as a sample.
+
+    Args:
+        part: the tables of the unit's part.
+        unit: row of the image; for a clip, of the scene's first image.
+        key: of `draw_key`.
+        draw: what is drawn.
+        subset: which masks may be; what it says of keys is looked at in the index.
+
+    Raises:
+        StoreError: the unit can't give a sample, though it did when the index was made.
+    """
+    if isinstance(draw, Objects):
+        return _draw_objects(part, unit, key, draw, subset)
+    return _draw_clip(part, unit, key, draw, subset)
 
 
-def most_objects(draw: Draw) -> int:
-    """Return how many objects a sample has at most."""
-    return max(draw.objects if isinstance(draw, Clip) else draw.at_most, draw.at_least)
+def shows_clip(part: Columns, unit: int, clip: Clip, subset: Subset) -> bool:
+    """Return whether the scene whose first image this is can give a clip."""
+    return can_draw(_Scene(part, unit, clip, subset).shown(), clip)
 
 
-def draw_key(seed: int, store: int, lap: int) -> int:
-    """Return what decides the draws of a lap through a store."""
-    return hash((seed, store, lap)) & (2**63 - 1)
+def _draw_objects(part: Columns, image: int, key: int, draw: Objects, subset: Subset) -> Drawn:
+    first, last = np.searchsorted(part.column("masks/image"), (image, image + 1)).tolist()
+    masks = first + np.flatnonzero(subset.eligible_masks(part, first, last))
+    expressions = None
+    if draw.of == "expressions":
+        expressions = _sentences(part, masks)
+        masks = part.column("expressions/mask")[expressions]
+    if not len(masks):
+        raise _changed(image)
+    drawn = _repeat(draw_some(len(masks), draw.at_most, hash_words(_OBJECTS, key)), draw.at_least)
+    texts = np.full(len(drawn), -1) if expressions is None else expressions[drawn]
+    return Drawn(np.array([image]), masks[drawn][:, None], texts)
+
+
+def _draw_clip(part: Columns, first_image: int, key: int, clip: Clip, subset: Subset) -> Drawn:
+    scene = _Scene(part, first_image, clip, subset)
+    try:
+        frames = draw_frames(scene.shown(), clip, hash_words(_FRAMES, key))
+    except ValueError as err:
+        raise _changed(first_image) from err
+    candidates = scene.eligible & (scene.frames == frames[0])
+    if clip.visible == "any":
+        candidates = scene.eligible & scene.stands_in(frames)
+    # Each object once, in the order of rows.
+    objects = np.array(list(dict.fromkeys(scene.objects(candidates).tolist())), np.uint64)
+    expressions = None
+    if clip.of == "expressions":
+        expressions = scene.sentences_of(objects)
+        objects = scene.objects()[part.column("expressions/mask")[expressions] - scene.first_mask]
+    drawn = _repeat(draw_some(len(objects), clip.objects, hash_words(_OBJECTS, key)), clip.at_least)
+    texts = np.full(len(drawn), -1) if expressions is None else expressions[drawn]
+    return Drawn(first_image + frames, scene.rows_of(objects[drawn], frames), texts)
+
+
+class _Scene:
+    """The masks of a scene. Images lie in the order of scenes and of time, masks in that of images (docs/format.md)."""
+
+    def __init__(self, part: Columns, first_image: int, clip: Clip, subset: Subset) -> None:
+        self._part = part
+        scenes = part.column("images/scene")
+        last_image = int(np.searchsorted(scenes, scenes[first_image], side="right"))
+        if last_image <= first_image:
+            raise StoreError("images/scene does not ascend: convert the store again")
+        self.num_frames = last_image - first_image
+        owners = part.column("masks/image")
+        self.first_mask, self._last_mask = np.searchsorted(owners, (first_image, last_image)).tolist()
+        self.frames = owners[self.first_mask : self._last_mask] - first_image
+        """In which frame of the scene each mask is: int64 [M]."""
+        self.eligible = subset.eligible_masks(part, self.first_mask, self._last_mask)
+        """Which masks may be drawn: bool [M]."""
+        if clip.of == "expressions":
+            self.eligible &= np.isin(self.objects(), self.objects(self._described()))
+
+    def shown(self) -> NDArray[np.bool_]:
+        """Return in which frames somebody is who may be drawn: bool [F]."""
+        shown = np.zeros(self.num_frames, bool)
+        shown[self.frames[self.eligible]] = True
+        return shown
+
+    def stands_in(self, frames: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which masks are in one of these frames: bool [M]."""
+        is_drawn = np.zeros(self.num_frames, bool)
+        is_drawn[frames] = True
+        found: NDArray[np.bool_] = is_drawn[self.frames]
+        return found
+
+    def objects(self, masks: NDArray[Any] | slice = slice(None)) -> NDArray[np.uint64]:
+        """Return a hash of the object of each of these masks; of all, without."""
+        offsets = self._part.column("masks/object_id_offsets")[self.first_mask : self._last_mask + 1]
+        starts, ends = offsets[:-1][masks], offsets[1:][masks]
+        check_texts("masks/object_id", starts, ends)
+        return hash_texts(self._part.column("masks/object_id_bytes"), starts, ends)
+
+    def sentences_of(self, objects: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Return the rows of expressions of objects: those of each one's first mask that has any."""
+        described = self._described()
+        of_object = self.objects(described)
+        first = dict(zip(of_object[::-1].tolist(), described[::-1].tolist(), strict=True))
+        return _sentences(
+            self._part, self.first_mask + np.array(sorted(first[one] for one in objects.tolist()), np.int64)
+        )
+
+    def rows_of(self, objects: NDArray[np.uint64], frames: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the row of the mask of each object in each of these frames: int64 [N, K], -1 where there is none."""
+        places = np.flatnonzero(self.stands_in(frames))
+        numbers, found = np.nonzero(objects[:, None] == self.objects(places))
+        rows = np.full((len(objects), self.num_frames), -1)
+        rows[numbers, self.frames[places[found]]] = self.first_mask + places[found]
+        return rows[:, frames]
+
+    def _described(self) -> NDArray[np.int64]:
+        """Return which masks of the scene have expressions, ascending."""
+        masks = self._part.column("expressions/mask")
+        first, last = np.searchsorted(masks, (self.first_mask, self._last_mask)).tolist()
+        described = np.zeros(self._last_mask - self.first_mask, bool)
+        described[masks[first:last] - self.first_mask] = True
+        return np.flatnonzero(described)
+
+
+def _sentences(part: Columns, masks: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the rows of expressions of some masks, each mask's one after the other: int64 [E]."""
+    owners = part.column("expressions/mask")
+    first = np.searchsorted(owners, masks)
+    counts = np.searchsorted(owners, masks, side="right") - first
+    ends = np.cumsum(counts)
+    return np.repeat(first - ends + counts, counts) + np.arange(int(ends[-1]) if len(ends) else 0)
+
+
+def _repeat(drawn: NDArray[np.int64], at_least: int) -> NDArray[np.int64]:
+    """Return what is drawn, again and again in turn until there are enough."""
+    return drawn if len(drawn) >= at_least else np.resize(drawn, at_least)
+
+
+def _changed(unit: int) -> StoreError:
+    return StoreError(
+        f"image row {unit} of the part can't give the sample that the index found there: convert the store again"
+    )

@@ -1,29 +1,26 @@
-"""From the units that an epoch counts to sample numbers: filtered samples, or one sample of each image. numpy only.
+"""From the units that an epoch counts to numbers in the store: samples, or images and scenes that samples are drawn from.
 
-Without a filter nothing is read but the root's row counts. With one, the small columns it needs are read once, part
-by part, and one bit is kept for each sample (and each image, where images are counted).
+Without a filter nothing is read but the root's row counts, of images that samples are drawn from as well. Otherwise the
+small columns that are needed are read once, part by part, and one bit is kept for each sample or image. numpy only.
 """
 
 import hashlib
-import math
-import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from tokenize import TokenError
-from typing import Any, BinaryIO, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..format.errors import StoreError
-from ..format.recipe import read_recipe
-from ..format.regular_files import open_binary
 from .bits import PartBits
-from .draws import Draw
+from .draws import Draw, Objects
+from .index_file import ReadArray, open_index, save_index
 from .shuffle import hash_columns, scale
 from .subset import Columns, Subset
+from .units import GIVES, REASONS, find_units, unit_keys
 
-Masks = Literal["every", "one", "images"]
+Masks = Literal["every", "one"]
 
 
 class SampleStore(Protocol):
@@ -31,7 +28,10 @@ class SampleStore(Protocol):
 
     @property
     def attributes(self) -> Mapping[str, Any]:
-        """Return the root attributes: of them `fingerprint`, `recipe` and of each part `rows` and `sha256` are used."""
+        """Return the root attributes.
+
+        Of them `fingerprint`, `recipe`, `empty_frames` and of each part `rows` and `sha256` are used.
+        """
 
     @property
     def paired(self) -> bool:
@@ -53,18 +53,19 @@ def content_digest(attributes: Mapping[str, Any]) -> str:
 
 
 class SampleIndex:
-    """The units of a store that an epoch goes through: samples, or images of which it takes one sample each.
+    """The units of a store that an epoch goes through: samples, or images and scenes of which it takes one sample each.
 
     Args:
         store: where the samples are.
-        subset: which of them take part.
-        masks: "every" counts samples; "one" counts images with at least one eligible sample and draws one of these
-            anew in every lap. A pair belongs to the image of its first frame.
+        subset: which of them take part; with `draw`, which masks may be drawn, and of which images or scenes.
+        masks: "every", as without, counts samples; "one" counts images with at least one eligible sample and draws one
+            of these anew in every lap. A pair belongs to the image of its first frame.
+        draw: what is drawn of each unit, anew in every lap: `Objects` of an image, or a `Clip` of a scene.
         cache: a file for the index, made where it is missing; without a filter none is needed.
         progress: wraps the numbers of the parts while they are read, as `tqdm.tqdm` does.
 
     Raises:
-        ValueError: no sample is left, or prompts are to be counted and there are none.
+        ValueError: no sample is left, or there are both `masks` and `draw`.
         StoreError: a part is damaged, or `cache` is of another store or subset.
     """
 
@@ -72,8 +73,8 @@ class SampleIndex:
         self,
         store: SampleStore,
         subset: Subset | None = None,
-        masks: Masks = "every",
-        draw: "Draw | None" = None,
+        masks: Masks | None = None,
+        draw: Draw | None = None,
         *,
         cache: str | Path | None = None,
         progress: Callable[[Iterable[int]], Iterable[int]] = iter,
@@ -81,69 +82,129 @@ class SampleIndex:
         self.store = store
         self.digest = content_digest(store.attributes)
         """What changes whenever anything in the store does."""
-        self._subset = subset or Subset()
-        if self._subset.min_prompt_cells > 0 and read_recipe(store.attributes["recipe"]).prompt is None:
-            raise ValueError(
-                f"min_prompt_cells: the recipe of {store!r} has no prompt, whose cells could be counted"
-            )
-        self._masks = masks
-        self._draw = draw
-        if draw is not None:
-            self._masks = masks = "images"
+        if masks and draw:
+            raise ValueError(f"masks={masks!r} or draw=, not both: a draw says how many masks a sample has")
+        self.draw = draw
+        """What is drawn of each unit, None where samples are what the store lists."""
+        self.subset = subset or Subset()
+        """Which samples take part; of a draw, which masks may be drawn."""
+        self._masks: Masks = masks or "every"
         rows = [part["rows"] for part in store.attributes["parts"]]
         self._num_masks = np.array([part["masks"] for part in rows], np.int64)
         self._sample_starts = _starts(np.array([part["samples"] for part in rows], np.int64))
         self._image_starts = _starts(np.array([part["images"] for part in rows], np.int64))
+        self._has_empty_images = bool(store.attributes.get("empty_frames"))
+        self._videos = store.paired or self._has_empty_images
         self._sample_bits: PartBits | None = None
         self._image_bits: PartBits | None = None
-        counts = np.diff(self._sample_starts if masks == "every" else self._image_starts)
-        # In a store of single samples every image has a mask, and every mask is a sample (docs/format.md).
-        if not self._subset.is_everything or (masks == "one" and store.paired):
+        self._left_out = np.zeros(len(REASONS), np.int64)
+        counts = np.diff(self._image_starts if self._counts_images else self._sample_starts)
+        if self._reads_columns:
             counts = self._load(Path(cache)) if cache and Path(cache).exists() else self._read(progress)
             if cache and not Path(cache).exists():
                 self._save(Path(cache), counts)
         self._unit_starts = _starts(counts)
         if not len(self):
-            raise ValueError(f"no sample of {store!r} is in {self._subset}")
-
-    @property
-    def drawn_by(self) -> "tuple[Draw, Subset] | None":
-        """What samples are drawn by, None where they are the store's own."""
-        return None if self._draw is None else (self._draw, self._subset)
+            left_out = f"; left out: {self.left_out}" if self.left_out else ""
+            raise ValueError(f"no sample of {store!r} is in {self.subset}{left_out}")
 
     def __len__(self) -> int:
         """Return the number of units."""
         return int(self._unit_starts[-1])
 
+    @property
+    def num_numbers(self) -> int:
+        """How many numbers the store has: those of samples, or with `draw` those of images."""
+        return int(self._number_starts[-1])
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """How many units can't give a sample, by reason: scenes of too few frames, and where nobody is eligible.
+
+        Units that are not in the subset by their keys are not among them, nor is anything without `draw`.
+        """
+        counts = zip(REASONS, self._left_out.tolist(), strict=True)
+        return {reason: count for reason, count in counts if count}
+
+    def left_out_keys(self) -> dict[str, list[str]]:
+        """Return the keys of the units of `left_out`, by reason: of images, or of scenes. Reads the columns again."""
+        keys: dict[str, list[str]] = {reason: [] for reason in self.left_out}
+        if self.draw is None or not keys:
+            return keys
+        scenes = self._videos and not isinstance(self.draw, Objects)
+        for number in range(len(self._num_masks)):
+            part = self.store.open_part(number)
+            units = self._find_units(number, part)
+            for reason, found in keys.items():
+                found += unit_keys(part, np.flatnonzero(units == REASONS[reason]), scenes=scenes)
+        return keys
+
     def describe(self) -> dict[str, Any]:
         """Return which units these are, as JSON values, the store left out."""
-        return {"subset": self._subset.describe(), "masks": self._masks}
+        if self.draw is None:
+            return {"subset": self.subset.describe(), "masks": self._masks}
+        return {"subset": self.subset.describe(), "draw": self.draw.describe()}
+
+    def locate(self, number: int) -> tuple[int, int]:
+        """Return the part and the row there of a number that `samples` gives: of a sample, or with `draw` of an image.
+
+        Raises:
+            IndexError: the store has no such number.
+        """
+        if not 0 <= number < self.num_numbers:
+            raise IndexError(f"number {number} of a store of {self.num_numbers}")
+        part = int(np.searchsorted(self._number_starts, number, side="right")) - 1
+        return part, number - int(self._number_starts[part])
+
+    @property
+    def _number_starts(self) -> NDArray[np.int64]:
+        """The first number of each part, and one after the last."""
+        return self._sample_starts if self.draw is None else self._image_starts
+
+    @property
+    def _counts_images(self) -> bool:
+        """Whether units are images, of which some may be left out."""
+        return self.draw is not None or self._masks == "one"
+
+    @property
+    def _reads_columns(self) -> bool:
+        """Whether the root's row counts don't say which units there are.
+
+        In a store of single samples every mask is a sample, and every image has one unless frames without are stored
+        (docs/format.md). Images of pairs have masks as well, but not every image begins a pair.
+        """
+        if not self.subset.is_everything:
+            return True
+        if self.draw is None:
+            return self._masks == "one" and self._videos
+        return self._has_empty_images or self.draw.of == "expressions" or not isinstance(self.draw, Objects)
 
     def samples(self, units: NDArray[np.int64], key: int) -> NDArray[np.int64]:
-        """Return the sample number of each unit.
+        """Return the number in the store of each unit's sample; with `draw`, of the image it is drawn from.
 
         Args:
             units: int64 [N], each in 0..len - 1, in the order of the store.
-            key: decides which sample of an image is drawn; no matter where every sample is a unit.
+            key: decides which sample of an image is drawn with masks="one"; no matter otherwise.
 
         Returns:
-            int64 [N], numbers in the store.
+            int64 [N]: numbers of samples, or with `draw` of images. A scene's number is that of its first image.
         """
-        if self._draw is not None or (self._masks == "every" and self._sample_bits is None):
+        if self._masks == "every" and self._sample_bits is None and self._image_bits is None:
             return units
         parts = np.searchsorted(self._unit_starts, units, side="right") - 1
         ranks = units - self._unit_starts[parts]
         samples = np.empty_like(units)
         for part in np.unique(parts):
             here = parts == part
-            samples[here] = self._sample_starts[part] + self._rows(int(part), ranks[here], key)
+            samples[here] = self._number_starts[part] + self._rows(int(part), ranks[here], key)
         return samples
 
     def _rows(self, part: int, ranks: NDArray[np.int64], key: int) -> NDArray[np.int64]:
         """Return the rows of a part's units, given by their ranks in the part."""
         if self._masks == "every":
-            assert self._sample_bits is not None
-            return self._sample_bits.select(part, ranks)
+            bits = self._sample_bits or self._image_bits
+            assert bits is not None
+            return bits.select(part, ranks)
         images = self._image_bits.select(part, ranks) if self._image_bits else ranks
         hashes = hash_columns(key, self._image_starts[part] + images)
         if self.store.paired:
@@ -178,82 +239,70 @@ class SampleIndex:
 
     def _read(self, progress: Callable[[Iterable[int]], Iterable[int]]) -> NDArray[np.int64]:
         """Read the columns of every part into bits; return the number of units of each part."""
-        num_samples, num_images = np.diff(self._sample_starts), np.diff(self._image_starts)
-        self._sample_bits = PartBits(num_samples)
-        self._image_bits = PartBits(num_images) if self._masks == "one" else None
-        counts = np.zeros(len(num_samples), np.int64)
-        for number in progress(range(len(num_samples))):
+        num_parts = len(self._num_masks)
+        if self.draw is None:
+            self._sample_bits = PartBits(np.diff(self._sample_starts))
+        if self._counts_images:
+            self._image_bits = PartBits(np.diff(self._image_starts))
+        counts = np.zeros(num_parts, np.int64)
+        for number in progress(range(num_parts)):
             part = self.store.open_part(number)
-            eligible = self._subset.eligible(part, int(self._num_masks[number]), paired=self.store.paired)
-            counts[number] = self._sample_bits.fill(number, eligible)
-            if self._image_bits is not None:
-                images = np.zeros(num_images[number], bool)
-                images[_owners(part, paired=self.store.paired)[eligible]] = True
-                counts[number] = self._image_bits.fill(number, images)
+            counts[number] = (
+                self._read_samples(number, part) if self.draw is None else self._read_units(number, part)
+            )
         return counts
 
+    def _read_samples(self, number: int, part: Columns) -> int:
+        """Set the bits of a part, where samples are what the store lists; return how many units it has."""
+        assert self._sample_bits is not None
+        num_masks, paired = int(self._num_masks[number]), self.store.paired
+        eligible = self.subset.eligible(part, num_masks, paired=paired, videos=self._videos)
+        count = self._sample_bits.fill(number, eligible)
+        if self._image_bits is None:
+            return count
+        images = np.zeros(np.diff(self._image_starts)[number], bool)
+        images[_owners(part, paired=paired)[eligible]] = True
+        return self._image_bits.fill(number, images)
+
+    def _read_units(self, number: int, part: Columns) -> int:
+        """Set the bits of a part, where samples are drawn; return how many units it has."""
+        assert self._image_bits is not None
+        units = self._find_units(number, part)
+        self._left_out += [np.count_nonzero(units == reason) for reason in REASONS.values()]
+        return self._image_bits.fill(number, units == GIVES)
+
+    def _find_units(self, number: int, part: Columns) -> NDArray[np.int8]:
+        assert self.draw is not None
+        num_images, num_masks = int(np.diff(self._image_starts)[number]), int(self._num_masks[number])
+        return find_units(part, num_images, num_masks, self.draw, self.subset, videos=self._videos)
+
     def _save(self, path: Path, counts: NDArray[np.int64]) -> None:
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        with partial.open("wb") as file:
-            np.save(file, np.array(self._identity()))
-            np.save(file, counts)
-            for bits in filter(None, (self._sample_bits, self._image_bits)):
-                np.save(file, bits.words)
-        partial.replace(path)
+        bits = [bits.words for bits in (self._sample_bits, self._image_bits) if bits]
+        left_out = [] if self.draw is None else [self._left_out]
+        save_index(path, self._identity(), [counts, *bits, *left_out])
 
     def _load(self, path: Path) -> NDArray[np.int64]:
         """Read what `_save` wrote; the file may be anybody's."""
-        try:
-            with open_binary(path) as file:
-                identity = self._identity()
-                if _read_array(file, f"<U{len(identity)}", ()) != identity:
-                    raise _OtherIndexError
-                counts = _read_array(file, "<i8", (len(self._num_masks),))
-                self._sample_bits = _read_bits(file, np.diff(self._sample_starts))
-                if self._masks == "one":
-                    self._image_bits = _read_bits(file, np.diff(self._image_starts))
-                units = self._image_bits or self._sample_bits
-                if not np.array_equal(counts, units.count()):
-                    raise ValueError("its counts are not those of its bits")
-        except _OtherIndexError as err:
-            raise StoreError(
-                f"{path} is the index of another store or subset: remove it or name another"
-            ) from err
-        except (OSError, ValueError) as err:
-            raise StoreError(f"{path} is no index, or damaged ({err}): remove it") from err
+        with open_index(path, self._identity()) as read:
+            counts = read("<i8", (len(self._num_masks),))
+            if self.draw is None:
+                self._sample_bits = _read_bits(read, np.diff(self._sample_starts))
+            if self._counts_images:
+                self._image_bits = _read_bits(read, np.diff(self._image_starts))
+            units = self._image_bits or self._sample_bits
+            assert units is not None
+            if not np.array_equal(counts, units.count()):
+                raise ValueError("its counts are not those of its bits")
+            if self.draw is not None:
+                self._left_out = read("<i8", self._left_out.shape)
         return counts
 
     def _identity(self) -> str:
         return f"resizeonce index 1, store {self.digest}, {self.describe()}"
 
 
-class _OtherIndexError(Exception):
-    """Raised where a file is an index, but not the one that is asked for."""
-
-
-def _read_bits(file: BinaryIO, counts: NDArray[np.int64]) -> PartBits:
-    return PartBits(counts, _read_array(file, "|u1", (int((-(-counts // 8)).sum()),)))
-
-
-def _read_array(file: BinaryIO, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Return the next array of a file that `np.save` wrote, which must be of this type and shape: no more is read of it.
-
-    Raises:
-        ValueError: it is another.
-    """
-    wanted = np.dtype(dtype)
-    try:
-        if np.lib.format.read_magic(file) != (1, 0):
-            raise ValueError("it is of another version of numpy's format")
-        found = np.lib.format.read_array_header_1_0(file)
-    except TokenError as err:
-        raise ValueError(str(err)) from err
-    if found[2].kind == "U" and wanted.kind == "U" and found[2] != wanted:
-        raise _OtherIndexError
-    if (found[0], found[2]) != (shape, wanted):
-        raise ValueError(f"it has {found[2]} {list(found[0])}, expected {wanted} {list(shape)}")
-    content = file.read(wanted.itemsize * math.prod(shape))
-    return np.frombuffer(content, wanted).reshape(shape)
+def _read_bits(read: ReadArray, counts: NDArray[np.int64]) -> PartBits:
+    return PartBits(counts, read("|u1", (int((-(-counts // 8)).sum()),)))
 
 
 def _owners(part: Columns, *, paired: bool) -> NDArray[np.int64]:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from ..format.recipe import delivered_form, read_recipe
 from .index import SampleIndex
 from .interleave import Interleaving
-from .picks import IMAGE, SHUFFLE, Picks
-from .shuffle import Shuffle, hash_words
+from .picks import IMAGE, SEED, SHUFFLE, Picks
+from .shuffle import Shuffle, hash_columns, hash_words
 
 _STRETCH = 4096
 """Positions computed at a time: a batch alone would cost nearly as much."""
@@ -35,8 +35,8 @@ class OrderOptions:
     """Samples in an epoch; None for as many units as the stores have together. With no weights either, an epoch is
     each unit of each store once."""
     batches_of: Literal["kind", "store"] = "kind"
-    """Whether a batch mixes stores of one kind (all paired or all single, with tensors of the same sizes), or is of
-    one store."""
+    """Whether a batch mixes stores of one kind (all paired, all single, or all of one draw, with tensors of the same
+    sizes), or is of one store."""
 
     def describe(self) -> dict[str, Any]:
         """Return the options as JSON values."""
@@ -77,14 +77,16 @@ class Mixture:
             start = number * _STRETCH
             pieces.append(self._stretch(lane, epoch, number)[:, max(first - start, 0) : stop - start])
         store, unit, lap = np.concatenate(pieces, axis=1)
+        hashes = hash_columns(hash_words(SEED, self.options.seed, epoch, lane), np.arange(first, stop))
+        seed = (hashes >> np.uint64(1)).astype(np.int64)
         laps = set(zip(store.tolist(), lap.tolist(), strict=True))
         if len(laps) == 1:
-            return Picks(store, self._samples(*laps.pop(), unit), lap)
+            return Picks(store, self._samples(*laps.pop(), unit), lap, seed)
         sample = np.empty_like(unit)
         for one, through in laps:
             here = (store == one) & (lap == through)
             sample[here] = self._samples(one, through, unit[here])
-        return Picks(store, sample, lap)
+        return Picks(store, sample, lap, seed)
 
     def _samples(self, store: int, lap: int, units: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the samples of a lap's units, int64 [N]."""
@@ -129,7 +131,8 @@ class Mixture:
 def _kind(index: SampleIndex) -> tuple[object, ...]:
     """Return what samples of one batch have in common."""
     views = read_recipe(index.store.attributes["recipe"]).views
-    return (index.store.paired, *((name, *delivered_form(view)) for name, view in views.items()))
+    shape = index.store.paired if index.draw is None else index.draw
+    return (shape, *((name, *delivered_form(view)) for name, view in views.items()))
 
 
 def _share(options: OrderOptions, sizes: Sequence[int]) -> list[int]:

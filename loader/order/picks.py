@@ -8,20 +8,22 @@ from numpy.typing import NDArray
 
 from .shuffle import hash_words
 
-SHUFFLE, IMAGE, EXPRESSION = 1, 2, 3
+SHUFFLE, IMAGE, EXPRESSION, DRAW, SEED = 1, 2, 3, 4, 5
 """What a hash is for, so that equal numbers give unrelated draws."""
 
 
 @dataclass(frozen=True, slots=True)
 class Picks:
-    """Which samples stand at some positions: three int64 [N]."""
+    """Which samples stand at some positions: four int64 [N]."""
 
     store: NDArray[np.int64]
     """Number of the store in the mixture."""
     sample: NDArray[np.int64]
-    """Number of the sample in its store."""
+    """Number of the sample in its store; where samples are drawn, that of the unit it is drawn from."""
     lap: NDArray[np.int64]
     """How often its store had been gone through before; without weights that is the epoch."""
+    seed: NDArray[np.int64]
+    """The sample's own number, 0..2 ** 63 - 1: of the order's seed, the epoch, the lane and the position."""
 
     def __len__(self) -> int:
         return len(self.store)

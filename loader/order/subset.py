@@ -98,29 +98,50 @@ class Subset:
             "key_range": [float(bound) for bound in self.key_range],
         }
 
-    def eligible(self, part: Columns, num_masks: int, *, paired: bool) -> NDArray[np.bool_]:
-        """Return which samples of a part meet the conditions: bool [S]. Reads only the columns they need."""
-        masks = np.ones(num_masks, bool)
-        if self.min_prompt_cells > 0:
-            masks &= part.column("masks/prompt_cells") >= self.min_prompt_cells
-        if self.min_area > 0:
-            masks &= part.column("masks/area") >= self.min_area
-        if self._asks_for_keys:
-            masks &= self._eligible_images(part, paired)[part.column("masks/image")]
+    def eligible(self, part: Columns, num_masks: int, *, paired: bool, videos: bool) -> NDArray[np.bool_]:
+        """Return which samples of a part meet the conditions: bool [S]. Reads only the columns they need.
+
+        Args:
+            part: its tables.
+            num_masks: rows of its masks.
+            paired: whether samples are pairs of frames.
+            videos: whether scenes are videos.
+        """
+        masks = self.eligible_masks(part, 0, num_masks)
+        images = self.eligible_images(part, videos=videos)
+        if images is not None:
+            masks &= images[part.column("masks/image")]
         # Where samples are single, each mask is one, in the same order (docs/format.md).
         return masks[part.column("samples/mask")].all(axis=1) if paired else masks
 
-    def _eligible_images(self, part: Columns, paired: bool) -> NDArray[np.bool_]:
+    def eligible_masks(self, part: Columns, first: int, last: int) -> NDArray[np.bool_]:
+        """Return which of the masks first..last - 1 of a part meet the conditions on masks: bool [last - first]."""
+        masks = np.ones(last - first, bool)
+        if self.min_prompt_cells > 0:
+            masks &= part.column("masks/prompt_cells")[first:last] >= self.min_prompt_cells
+        if self.min_area > 0:
+            masks &= part.column("masks/area")[first:last] >= self.min_area
+        return masks
+
+    def eligible_images(self, part: Columns, *, videos: bool) -> NDArray[np.bool_] | None:
+        """Return which images of a part meet the conditions on keys: bool [I]; None where there are none.
+
+        Args:
+            part: its tables.
+            videos: whether scenes are videos, so that a scene's key is its image's without the last step.
+
+        Raises:
+            StoreError: a key is longer than any dataset's.
+        """
+        if not self._asks_for_keys:
+            return None
         offsets, text = part.column("images/key_offsets"), part.column("images/key_bytes")
         starts, ends = offsets[:-1], offsets[1:]
         images = np.ones(len(starts), bool)
-        if int((ends - starts).max(initial=0)) > MAX_KEY_BYTES:
-            raise StoreError(
-                f"images/key holds a key of more than {MAX_KEY_BYTES:,} bytes, which no dataset has: convert again"
-            )
+        check_texts("images/key", starts, ends)
         if self.key_prefixes:
             images &= np.any([_begins(text, starts, ends, prefix) for prefix in self.key_prefixes], axis=0)
-        hashes = hash_texts(text, starts, _without_last_step(text, starts, ends) if paired else ends)
+        hashes = hash_texts(text, starts, _without_last_step(text, starts, ends) if videos else ends)
         if self.keys is not None:
             images &= self.keys.contains(hashes)
         lower, upper = (int(bound * 2.0**64) for bound in self.key_range)
@@ -129,6 +150,14 @@ class Subset:
         if upper < 2**64:
             images &= hashes < np.uint64(upper)
         return images
+
+
+def check_texts(path: str, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> None:
+    """Raise `StoreError` where a column has a text that would take hours to hash."""
+    if int((ends - starts).max(initial=0)) > MAX_KEY_BYTES:
+        raise StoreError(
+            f"{path} holds a key of more than {MAX_KEY_BYTES:,} bytes, which no dataset has: convert again"
+        )
 
 
 def hash_texts(

@@ -21,10 +21,7 @@ class BatchSampler:
         self._order = order
         self._plan = self._round = order.plan(batching)
         self._done = 0
-        sizes = [
-            sum(part["rows"]["samples"] for part in index.store.attributes["parts"])
-            for index in order.mixture.indexes
-        ]
+        sizes = [index.num_numbers for index in order.mixture.indexes]
         self._offsets = np.cumsum([0, *sizes[:-1]])
 
     def __len__(self) -> int:

@@ -53,7 +53,7 @@ def unended(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def one_pick(sample: int) -> Picks:
-    return Picks(*(np.array([number]) for number in (0, sample, 0)))
+    return Picks(*(np.array([number]) for number in (0, sample, 0, 0)))
 
 
 def threads() -> list[str]:
