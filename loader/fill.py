@@ -21,7 +21,8 @@ from .format.recipe import ImageView, MaskView, View, is_own_size, shown_size
 from .kernels.batch_kernels import Delivery, Form, Rows, batch_kernels, norm_of
 from .kernels.core import DAMAGED, DONE, LEFT
 from .open_parts import OpenParts, Unit
-from .order.draws import Clip, Draw, draw_sample
+from .order.clips import Clip
+from .order.draws import Draw, draw_sample
 from .order.subset import Subset
 from .own_size import advise_own_size
 from .part import Part

@@ -10,7 +10,8 @@ import numpy as np
 from .fill import SOURCES, BatchRows, choose_views
 from .format.recipe import ImageView, MaskView, is_own_size
 from .open_parts import OpenParts
-from .order.draws import Clip, Draw
+from .order.clips import Clip
+from .order.draws import Draw
 from .own_size import expand_masks
 
 if TYPE_CHECKING:

@@ -351,10 +351,10 @@ def make_setup(order: Order, batch_size: int, options: BatchOptions, num_slots: 
     draws = tuple((index.draw, index.subset) for index in order.mixture.indexes)
     layouts = tuple(
         ArrayLayout.of(
-            store.array_layout(batch_size, names, compact=options.compact, draw=drawn and drawn[0]),
+            store.array_layout(batch_size, names, compact=options.compact, draw=draw),
             batch_size,
         )
-        for store, names, drawn in zip(stores, views, draws, strict=True)
+        for store, names, (draw, _) in zip(stores, views, draws, strict=True)
     )
     return Setup(
         stores=stores,

@@ -45,8 +45,8 @@ class Setup:
     """Of a batch of each store; those of one kind are the same."""
     views: tuple[tuple[str, ...], ...]
     """Names of those to read of each store."""
-    draws: tuple[tuple[Draw, Subset] | None, ...]
-    """What samples of each store are drawn by; None where they are the store's own."""
+    draws: tuple[tuple[Draw | None, Subset], ...]
+    """What samples of each store are drawn by, None where they are the store's own; and which masks may be."""
     expressions: str
     compact: bool
     skip_damage: bool
@@ -62,17 +62,15 @@ class Setup:
         """Return the samples of a batch."""
         numbers = task.picks.store.tolist()
         stores = [self.stores[number] for number in numbers]
-        drawings = None
-        if self.draws[numbers[0]] is not None:
-            laps = task.picks.lap.tolist()
-            drawings = [self._drawing(*place) for place in zip(numbers, laps, strict=True)]
+        picks = zip(numbers, task.picks.lap.tolist(), task.picks.sample.tolist(), strict=True)
+        drawings = [self._drawing(*pick) for pick in picks] if self.draws[numbers[0]][0] else None
         return BatchRows(stores, task.picks.sample.tolist(), self.views[numbers[0]], drawings)
 
-    def _drawing(self, store: int, lap: int) -> Drawing:
-        drawn = self.draws[store]
-        # Stores of which some are drawn of and others not are never in one batch.
-        assert drawn is not None
-        return Drawing(*drawn, draw_key(self.seed, store, lap))
+    def _drawing(self, store: int, lap: int, number: int) -> Drawing:
+        draw, subset = self.draws[store]
+        # Stores of which samples are drawn and others are never in one batch.
+        assert draw is not None
+        return Drawing(draw, subset, draw_key(self.seed, store, lap, number))
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +134,10 @@ def fill_slot(task: Task, rows: BatchRows, setup: Setup, slots: Slots) -> Filled
         return [phrases[draw_expression(setup.seed, lap, sample, len(phrases))]]
 
     arrays = setup.layout_of(task).views(slots.slot(task.slot), len(task.picks))
-    if setup.skip_damage:
-        return Filled(*fill_readable(rows, arrays, choose))
-    return Filled(rows.fill(arrays, choose), [])
+    others, damaged = (
+        fill_readable(rows, arrays, choose) if setup.skip_damage else (rows.fill(arrays, choose), [])
+    )
+    return Filled(others | {"seed": task.picks.seed}, damaged)
 
 
 def _try_to_fill(task: Task, rows: BatchRows, setup: Setup, slots: Slots) -> Filled | Failure:
