@@ -29,7 +29,8 @@ def read_own_size(part: Part, path: str, row: int) -> RunLengths:
         DamageError: its size or its run lengths can't be those of a mask.
     """
     height, width = part.column(f"{path}_size")[row].tolist()
-    start, stop = part.column(f"{path}_offsets")[row : row + 2].tolist()
+    offsets = part.column(f"{path}_offsets")
+    start, stop = offsets.item(row), offsets.item(row + 1)
     if not (height > 0 and width > 0 and height * width <= MAX_MASK_PIXELS):
         raise part.damage(f"{path}_size", row, f"no mask is of {height} x {width} pixels")
     runs = part.array(f"{path}_runs").slice(start, stop)
