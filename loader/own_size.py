@@ -62,10 +62,9 @@ class MaskRoom:
         needed = sum(_room_of(one) for key in keys for one in described[key])
         if not needed:
             return
-        if needed > self._most:
-            # Enough for most batches to come: another size would be other memory.
-            self._most = 1 << (needed - 1).bit_length()
-        memory = self._pool.take(self._most)
+        # Enough for most batches to come: another size would be other memory. By a name, for another thread may ask for more.
+        most = self._most = max(self._most, 1 << (needed - 1).bit_length())
+        memory = self._pool.take(most)
         if memory is None:
             expand_masks(described)
             return
