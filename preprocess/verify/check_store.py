@@ -129,7 +129,7 @@ def _verify_parts(store: Path, root: Root, report: VerifyReport, options: Verify
         statistics = Statistics()
         for result in results:
             statistics += result.statistics
-        report.findings += check_statistics(statistics, root)
+        report.findings += check_statistics(statistics, root, recipe)
     num_scenes = sum(len(task.scenes) for task in remakes)
     for findings in _run(_compare_scenes, remakes, num_scenes, "scene", options):
         report.findings += findings
