@@ -23,7 +23,8 @@ class Norm(NamedTuple):
     def to_levels(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return normalised values [3, H, W] as levels, not rounded to whole ones."""
         mean, std = (np.array(numbers)[:, None, None] for numbers in (self.mean, self.std))
-        return (values * std + mean) * self.scale
+        levels: NDArray[np.float64] = (values * std + mean) * self.scale
+        return levels
 
 
 KNOWN_NORMS = {

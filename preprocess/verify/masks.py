@@ -131,12 +131,12 @@ def _near(coarse: Shape, fine: Shape) -> NDArray[np.uint8]:
     """Return the fine pixels nearest to what each cell samples, uint8 [rows, 4, columns, 4]; 0 beside the finer view."""
     places = []
     for axis, other in zip(coarse.axes, fine.axes, strict=True):
-        points = np.arange(axis.size) + _POINT[coarse.view.filter]
+        points = np.arange(axis.size, dtype=np.float64) + _POINT[coarse.view.filter]
         middle = _places(axis, other, points) - _POINT.get(fine.view.filter, 0.5)
         near = np.floor(middle).astype(np.int64)[:, None] + np.arange(-1, 3)
         places.append(np.clip(near, 0, other.size - 1))
     rows, columns = places
-    taken = fine.values[rows.ravel()[:, None], columns.ravel()]
+    taken: NDArray[np.uint8] = fine.values[rows.ravel()[:, None], columns.ravel()]
     return taken.reshape(len(rows), 4, len(columns), 4)
 
 
@@ -203,7 +203,7 @@ def origin(coarse: Shape, fine: Shape) -> Origin:
         return Origin(0, 0)
     known, seen, taken = [], [], []
     for axis, other in zip(coarse.axes, fine.axes, strict=True):
-        points = np.arange(axis.size) + _POINT[coarse.view.filter]
+        points = np.arange(axis.size, dtype=np.float64) + _POINT[coarse.view.filter]
         resized = np.floor(_places(axis, other, points)).astype(np.int64)
         shares = float(axis.start) + points * float(axis.step)
         showing = _seen_at(shares, resized, other, _POINT[fine.view.filter])

@@ -201,8 +201,10 @@ def _difference(first: Picture, second: Picture, shared: tuple[_Stretch, _Stretc
     """Return the differences of block means over what two views share, float32 [3, rows, columns]."""
     boxes = [_box(one.axes, shared) for one in (first, second)]
     height, width = (min(box[side + 2] - box[side] for box in boxes) for side in (1, 0))
-    grid = tuple(max(1, min(GRID, int(side) // 14)) for side in (height, width))
-    means = [_shrink(one.levels, grid, box) for one, box in zip((first, second), boxes, strict=True)]
+    rows, columns = (max(1, min(GRID, int(side) // 14)) for side in (height, width))
+    means = [
+        _shrink(one.levels, (rows, columns), box) for one, box in zip((first, second), boxes, strict=True)
+    ]
     return means[0] - means[1]
 
 
@@ -280,10 +282,10 @@ def _mistakes(reference: Picture, found: Picture) -> Iterator[tuple[str, Picture
             yield (text, reference, other) if is_found else (text, other, found)
 
 
-def _shrink(image: NDArray[np.uint8], grid: tuple[int, ...], box: _Box) -> NDArray[np.float32]:
+def _shrink(image: NDArray[np.uint8], grid: tuple[int, int], box: _Box) -> NDArray[np.float32]:
     """Return block means over a box, float32 [3, rows, columns]."""
     picture = Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
-    return np.asarray(picture.resize(grid[::-1], _BOX, box), np.float32).transpose(2, 0, 1)
+    return np.asarray(picture.resize((grid[1], grid[0]), _BOX, box), np.float32).transpose(2, 0, 1)
 
 
 def _displacement(first: NDArray[np.float32], second: NDArray[np.float32]) -> tuple[float, float]:
