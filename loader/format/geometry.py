@@ -12,6 +12,9 @@ from .recipe import ImageView, MaskView
 
 Number: TypeAlias = int | Fraction
 
+SUPPORT = 3
+"""Pixels to either side that the widest filter looks at (lanczos)."""
+
 MAX_PIXELS = 1 << 26
 """Of a canvas, or what it is resized to, above which a geometry is not tried as an explanation."""
 
@@ -48,6 +51,23 @@ class Axis(NamedTuple):
         first, last = self.place(0), self.place(1)
         return max(first, Fraction(0)), min(last, Fraction(self.size))
 
+    @property
+    def margin(self) -> Fraction:
+        """To how many pixels from its border the picture is mixed with what lies beside it: where it is padded first."""
+        if self.canvas == self.length:
+            return Fraction(0)
+        return SUPPORT * max(Fraction(1), Fraction(self.resized) / self.canvas)
+
+    @property
+    def unmixed(self) -> "Stretch":
+        """What the view shows of the picture and of nothing else."""
+        first, last = self.picture
+        if first > 0:
+            first += self.margin
+        if last < self.size:
+            last -= self.margin
+        return self.start + first * self.step, self.start + last * self.step
+
     def place(self, share: Number) -> Fraction:
         """Return where in the view a point of the picture lies, which is given as a share of it."""
         return (share - self.start) / self.step
@@ -61,6 +81,12 @@ class Axis(NamedTuple):
 
 Axes: TypeAlias = tuple[Axis, Axis]
 """Rows and columns."""
+Stretch: TypeAlias = tuple[Fraction, Fraction]
+"""Of a picture, from and to a share of it."""
+Stretches: TypeAlias = tuple[Stretch, Stretch]
+"""Of its rows and of its columns."""
+Box: TypeAlias = tuple[float, float, float, float]
+"""Left, top, right and bottom in pixels of a view, as Pillow's `resize` takes it."""
 
 
 @lru_cache(maxsize=256)
@@ -92,6 +118,24 @@ def other_geometries(view: ImageView, height: int, width: int) -> dict[str, Axes
         if axes != right and axes not in found.values() and pixels <= MAX_PIXELS:
             found[text] = axes
     return found
+
+
+def shared(first: Axes, second: Axes) -> Stretches | None:
+    """Return what both views show of a picture, unmixed with what lies around it; None if that is nothing."""
+    rows, columns = (
+        (max(one.unmixed[0], other.unmixed[0]), min(one.unmixed[1], other.unmixed[1]))
+        for one, other in zip(first, second, strict=True)
+    )
+    return (rows, columns) if rows[0] < rows[1] and columns[0] < columns[1] else None
+
+
+def box_of(axes: Axes, seen: Stretches) -> Box:
+    """Return where in a view a part of the picture lies."""
+    (top, bottom), (left, right) = (
+        (float(axis.place(first)), float(axis.place(last)))
+        for axis, (first, last) in zip(axes, seen, strict=True)
+    )
+    return left, top, right, bottom
 
 
 _PAD = "padded below or to the right"

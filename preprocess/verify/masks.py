@@ -163,7 +163,8 @@ def _sums(before: NDArray[np.float64], places: NDArray[np.float64]) -> NDArray[n
     places = np.clip(places, 0, len(before) - 1)
     whole = np.minimum(places.astype(np.int64), len(before) - 2)
     share = (places - whole)[:, None]
-    sums: NDArray[np.float64] = before[whole] * (1 - share) + before[whole + 1] * share
+    # Written so that between equal sums there is nothing.
+    sums: NDArray[np.float64] = before[whole] + (before[whole + 1] - before[whole]) * share
     return sums
 
 
