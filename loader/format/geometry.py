@@ -3,9 +3,10 @@
 Nothing that makes views takes part: `preprocess.tensors.geometry` says the same for itself, so that either can be wrong alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from functools import lru_cache
+from math import ceil, floor
 from typing import NamedTuple, TypeAlias
 
 from .recipe import ImageView, MaskView
@@ -57,6 +58,12 @@ class Axis(NamedTuple):
         if self.canvas == self.length:
             return Fraction(0)
         return SUPPORT * max(Fraction(1), Fraction(self.resized) / self.canvas)
+
+    @property
+    def mixed(self) -> tuple[int, int]:
+        """From and to which pixel the view has any of the picture, pixels that are mixed among them."""
+        first, last = self.place(0) - self.margin, self.place(1) + self.margin
+        return max(0, floor(first)), min(self.size, ceil(last))
 
     @property
     def unmixed(self) -> "Stretch":
@@ -118,6 +125,11 @@ def other_geometries(view: ImageView, height: int, width: int) -> dict[str, Axes
         if axes != right and axes not in found.values() and pixels <= MAX_PIXELS:
             found[text] = axes
     return found
+
+
+def choose_reference(views: Mapping[str, ImageView]) -> str:
+    """Return the name of the view that others are compared with: the first that has all of the picture, or else the first."""
+    return next((name for name, view in views.items() if view.fit != "crop"), next(iter(views)))
 
 
 def shared(first: Axes, second: Axes) -> Stretches | None:

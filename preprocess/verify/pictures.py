@@ -92,11 +92,6 @@ def pixel_share(picture: Picture) -> Fraction:
     return rows.step * columns.step
 
 
-def choose_reference(views: dict[str, ImageView]) -> str:
-    """Return the name of the view that others are compared with: the first that has all of the picture, or else the first."""
-    return next((name for name, view in views.items() if view.fit != "crop"), next(iter(views)))
-
-
 def compare(small: Picture, large: Picture) -> Comparison | None:
     """Compare two views of a row on what both show; None where they share nothing.
 

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ...loader.format.geometry import choose_reference
 from ...loader.format.metadata import Root
 from ...loader.format.recipe import Recipe
 from .findings import REDO_TENSORS, Finding
 from .masks import choose_finest
-from .pictures import choose_reference
 from .values import ImageSums, PairSums, Statistics
 
 MIN_IMAGES = 8

@@ -3,13 +3,12 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from math import ceil, floor
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...loader.format.geometry import Axes, Axis, describe_fit, view_axes
+from ...loader.format.geometry import Axes, choose_reference, describe_fit, view_axes
 from ...loader.format.layout import view_path
 from ...loader.format.norms import Norm
 from ...loader.format.recipe import ImageView
@@ -31,7 +30,6 @@ from .pictures import (
     MAX_DIFFERENCE,
     MAX_SHIFT,
     Picture,
-    choose_reference,
     compare,
     denormalize,
     explain,
@@ -153,12 +151,6 @@ def _axes_of(part: Part, view: ImageView, image: int) -> Axes | None:
     return view_axes(view, height, width)
 
 
-def _with_mixed(axis: Axis) -> tuple[int, int]:
-    """Return from and to which pixel a view has any of the picture, pixels that are mixed with its padding among them."""
-    first, last = axis.place(0) - axis.margin, axis.place(1) + axis.margin
-    return max(0, floor(first)), min(axis.size, ceil(last))
-
-
 def _check_padding(row: int, picture: Picture, stored: NDArray[Any]) -> Iterator[Finding]:
     """Compare what lies beside the picture with its colour; some pixels around the picture may be mixed with it."""
     view = picture.view
@@ -167,7 +159,7 @@ def _check_padding(row: int, picture: Picture, stored: NDArray[Any]) -> Iterator
         colour = (
             normalized(colour, Norm.of(view)) if view.fit == "pad-first" else np.zeros((3, 1, 1), np.float32)
         )
-    (top, bottom), (left, right) = map(_with_mixed, picture.axes)
+    (top, bottom), (left, right) = (axis.mixed for axis in picture.axes)
     if (top, left, bottom, right) == (0, 0, *stored.shape[1:]):
         return
     is_other = (stored != colour).any(axis=0)
@@ -181,7 +173,7 @@ def _check_spread(
     row: int, name: str, levels: NDArray[np.uint8], axes: Axes | None, sums: ImageSums
 ) -> Iterator[Finding]:
     if axes is not None:
-        (top, bottom), (left, right) = map(_with_mixed, axes)
+        (top, bottom), (left, right) = (axis.mixed for axis in axes)
         levels = levels[:, top:bottom, left:right]
     means, spreads = levels.mean(axis=(1, 2)), levels.std(axis=(1, 2))
     sums.images += 1
