@@ -5,10 +5,10 @@ milliseconds: each mistake named here shows in any part of an image. `resizeonce
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache, lru_cache
 from math import floor
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -50,6 +50,9 @@ MASK_STEP = 8
 
 WHOLE = 0.02
 """How far from a whole number a level may be that is one of 0..255."""
+
+_Cells: TypeAlias = tuple[slice | None, ...]
+"""Where each cell lies in a finer view, with a pixel around it; None where that has not all of the cell."""
 
 _ANY_SIZE = (1000, 1000)
 """Stands for the size of a picture where it is not known and a view has all of it, whatever its size."""
@@ -235,25 +238,26 @@ def _sample_faults(rows: Mapping[str, Any], shown: Mapping[str, Axes], wanted: _
     for name, mask in masks.items():
         yield from _mask_faults(name, _numpy(rows[name][:: 1 if mask.role == "prompt" else MASK_STEP]))
     images = {
-        name: _Image(name, view, rows[name], _at_size(shown.get(name), rows[name].shape[1:]))
+        name: _Image(
+            name, view, rows[name], _over(shown[name], *rows[name].shape[1:]) if name in shown else None
+        )
         for name, view in recipe.images.items()
         if name in rows
     }
     yield from _image_faults(images)
-    axes = {
-        name: (down.over(down.length, height), across.over(across.length, width))
-        for name, view in masks.items()
-        if view.over in shown
-        for (down, across), (height, width) in [(shown[view.over], rows[name].shape)]
-    }
-    for name in axes:
-        count = np.count_nonzero(_beside(rows[name], axes[name]))
-        if count:
-            over = masks[name].over
-            yield f"{name} is set beside the picture: it does not lie over {over}, which is {describe_fit(recipe.images[over])}"
-    finest = max(axes, key=lambda name: rows[name].shape[0] * rows[name].shape[1], default=None)
-    if recipe.prompt in axes and finest not in (None, recipe.prompt):
-        yield from _prompt_faults(recipe.prompt, finest, rows, axes)
+    for name, view in masks.items():
+        if view.over in shown:
+            axes = _over(shown[view.over], *rows[name].shape)
+            if np.count_nonzero(_beside(rows[name], axes)):
+                fit = describe_fit(recipe.images[view.over])
+                yield f"{name} is set beside the picture: it does not lie over {view.over}, which is {fit}"
+    prompt = recipe.prompt
+    finest = max(masks, key=lambda name: rows[name].shape[0] * rows[name].shape[1], default=None)
+    if prompt in masks and finest is not None and finest != prompt:
+        one, other = ((shown.get(masks[name].over), *rows[name].shape) for name in (prompt, finest))
+        cells = _find_cells(one, other)
+        if cells is not None:
+            yield from _prompt_faults(prompt, finest, rows, *cells)
 
 
 def _image_faults(images: Mapping[str, _Image]) -> Iterator[str]:
@@ -270,11 +274,10 @@ def _image_faults(images: Mapping[str, _Image]) -> Iterator[str]:
         if image.view.values == "normalized":
             normalized[image.name] = take(image.name, image.box, _grid_of(image.box))
             yield from _pixel_faults(image, normalized[image.name])
-    is_lively = not normalized or any(v.std(axis=(1, 2)).max() > 0.05 for v in normalized.values())
     for image in images.values():
         if image.view.values == "uint8":
             highest = take(image.name, image.box, _grid_of(image.box)).max()
-            if highest <= 3 and is_lively:
+            if highest <= 3 and not _are_flat(normalized.values()):
                 yield (
                     f"{image.name} are all in 0..{highest:.0f}: normalised, or scaled to 0..1, before the cast to uint8; "
                     "expected 0..255"
@@ -292,12 +295,18 @@ def _image_faults(images: Mapping[str, _Image]) -> Iterator[str]:
             yield from _pair_faults((reference, image), (sampled[0], sampled[1]), grid)
 
 
-def _at_size(axes: Axes | None, size: tuple[int, ...]) -> Axes | None:
-    """Return axes for a view of another size than its recipe's, as a batch of any size may have."""
-    if axes is None or (axes[0].size, axes[1].size) == tuple(size):
-        return axes
+def _are_flat(normalized: Collection[NDArray[np.float32]]) -> bool:
+    """Whether there are images, and each is of nearly one colour."""
+    return bool(normalized) and all(values.std(axis=(1, 2)).max() <= 0.05 for values in normalized)
+
+
+@lru_cache(maxsize=256)
+def _over(axes: Axes, height: int, width: int) -> Axes:
+    """Return axes for a view of another size over one that has these, as masks have and a batch of any size may have."""
     rows, columns = axes
-    return rows.over(rows.length, size[0]), columns.over(columns.length, size[1])
+    if (rows.size, columns.size) == (height, width):
+        return axes
+    return rows.over(rows.length, height), columns.over(columns.length, width)
 
 
 def _mask_faults(name: str, values: NDArray[np.float32]) -> Iterator[str]:
@@ -337,7 +346,7 @@ def _padding_faults(image: _Image, axes: Axes) -> Iterator[str]:
 
 def _beside(tensor: Any, axes: Axes) -> NDArray[Any]:
     """Return some of what a view has beside its picture, [..., N]; a strip that is mixed with the picture is left out."""
-    (top, bottom), (left, right) = (axis.mixed for axis in axes)
+    (top, bottom), (left, right) = _mixed(axes)
     height, width = tensor.shape[-2:]
     if (top, left, bottom, right) == (0, 0, height, width):
         return np.zeros((0,), np.float32)
@@ -372,6 +381,7 @@ def _pixel_faults(image: _Image, values: NDArray[np.float32]) -> Iterator[str]:
 def _norm_faults(image: _Image, values: NDArray[np.float32]) -> Iterator[str]:
     """Tell another normalisation by its levels: with the right numbers they are whole."""
     norm = Norm.of(image.view)
+    values = values[:, ::2, ::2]
     if _share_of_whole(norm, values) > 0.5:
         return
     for words, other in KNOWN_NORMS.items():
@@ -453,11 +463,10 @@ def _guess(
 
 
 def _prompt_faults(
-    prompt: str, mask: str, rows: Mapping[str, Any], axes: Mapping[str, Axes]
+    prompt: str, mask: str, rows: Mapping[str, Any], down: _Cells, across: _Cells
 ) -> Iterator[str]:
     """Look for each set cell of a prompt whether the mask shows anything on it."""
     values = rows[mask]
-    down, across = (_stretches(*pair) for pair in zip(axes[prompt], axes[mask], strict=True))
     cells = np.argwhere(_numpy(rows[prompt]) != 0).tolist()
     wrong = sum(not _is_shown(values, down[row], across[column]) for row, column in cells)
     if wrong:
@@ -467,15 +476,25 @@ def _prompt_faults(
         yield f"{prompt} has {wrong} cells where {mask} shows nothing: {hint}"
 
 
-@lru_cache(maxsize=64)
-def _stretches(coarse: Axis, fine: Axis) -> list[slice | None]:
-    """Return where each cell lies in the finer view, with a pixel around it; None where that has not all of the cell."""
+@lru_cache(maxsize=256)
+def _find_cells(
+    coarse: tuple[Axes | None, int, int], fine: tuple[Axes | None, int, int]
+) -> tuple[_Cells, _Cells] | None:
+    """Return where rows and columns of cells lie in a finer view; each over axes, with height and width. None if those are not known."""
+    if coarse[0] is None or fine[0] is None:
+        return None
+    pairs = zip(_over(coarse[0], *coarse[1:]), _over(fine[0], *fine[1:]), strict=True)
+    down, across = (_stretches(*pair) for pair in pairs)
+    return down, across
+
+
+def _stretches(coarse: Axis, fine: Axis) -> _Cells:
     found: list[slice | None] = []
     for cell in range(coarse.size):
         first, last = (fine.place(coarse.start + end * coarse.step) for end in (cell, cell + 1))
         has_all = first >= 0 and last <= fine.size
         found.append(slice(max(0, floor(first) - 1), floor(last) + 1) if has_all else None)
-    return found
+    return tuple(found)
 
 
 def _is_shown(mask: Any, down: slice | None, right: slice | None) -> bool:
@@ -500,7 +519,13 @@ def _range_of(norm: Norm) -> tuple[float, float]:
     return min(ends), max(ends)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
+def _mixed(axes: Axes) -> tuple[tuple[int, int], tuple[int, int]]:
+    rows, columns = axes
+    return rows.mixed, columns.mixed
+
+
+@lru_cache(maxsize=256)
 def _picture_box(axes: Axes) -> Box:
     (top, bottom), (left, right) = (axis.picture for axis in axes)
     return float(left), float(top), float(right), float(bottom)
@@ -511,12 +536,13 @@ def _shared_boxes(first: _Image, second: _Image) -> tuple[Box, Box] | None:
     return None if first.axes is None or second.axes is None else _find_shared(first.axes, second.axes)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def _find_shared(first: Axes, second: Axes) -> tuple[Box, Box] | None:
     both = shared(first, second)
     return None if both is None else (box_of(first, both), box_of(second, both))
 
 
+@lru_cache(maxsize=256)
 def _grid_of(*boxes: Box) -> tuple[int, int]:
     """Return how many blocks boxes of the same stretch are compared in: rows and columns."""
     sides = (min(int(box[end] - box[end - 2]) for box in boxes) for end in (3, 2))

@@ -83,7 +83,8 @@ class Axis(NamedTuple):
         """Return the axis of a mask of `length` pixels that covers the picture, in a view of `size` over this one."""
         pixels, cells = Fraction(length, self.length), Fraction(size, self.size)
         scaled = self.before * pixels, self.canvas * pixels, self.resized * cells, self.offset * cells
-        return Axis(length, *scaled, size)
+        before, canvas, resized, offset = (int(n) if n.denominator == 1 else n for n in scaled)
+        return Axis(length, before, canvas, resized, offset, size)
 
 
 Axes: TypeAlias = tuple[Axis, Axis]
