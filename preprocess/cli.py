@@ -14,7 +14,7 @@ from .. import __version__
 from ..loader.format.errors import PreprocessError
 from ..loader.format.metadata import read_attributes
 from ..loader.remote.protocol import shown
-from .cli_text import forecast_lines, info_lines, range_lines, report_lines
+from .cli_text import arithmetic_warning, forecast_lines, info_lines, range_lines, report_lines
 from .config import SHIPPED, find_config, load_config
 from .environment import environment, environment_lines
 from .errors import ConfigError
@@ -219,6 +219,8 @@ def _announce(forecast: Forecast) -> None:
         f"judged by {forecast.num_read} of {forecast.num_scenes:,} scenes",
         err=True,
     )
+    if forecast.undecided:
+        click.echo(f"warning: {arithmetic_warning(forecast)}", err=True)
 
 
 @main.command("info")

@@ -4,15 +4,16 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from ..loader.format.recipe import IMAGENET_MEAN, IMAGENET_STD, ImageView, View, read_recipe
+from ..loader.format.recipe import IMAGENET_MEAN, IMAGENET_STD, Arithmetic, ImageView, View, read_recipe
 from .run.convert import RangeReport, Report
 from .run.forecast import Forecast, format_bytes
 from .run.part_range import describe_numbers
 from .sources.files.leftovers import SAME_FILE
 from .sources.records import DAMAGE_ACCEPTED, Reject
 from .store.root import read_rejects
+from .tensors.arithmetic import arithmetic_of, installed_arithmetic
 
 EMPTY_PROMPTS_WARNING = 0.05
 """Share of prompt masks without a cell above which a store is worth a warning."""
@@ -44,6 +45,19 @@ def forecast_lines(forecast: Forecast) -> Iterator[str]:
     yield f"samples   {about}{forecast.samples:,}"
     yield f"rejects   {about}{forecast.rejects:,}"
     yield f"disk      about {format_bytes(forecast.store_bytes)} ({basis})"
+    if forecast.undecided:
+        yield f"warning   {arithmetic_warning(forecast)}"
+
+
+def arithmetic_warning(forecast: Forecast) -> str:
+    """Return what to know where Pillow 12 and 13 resize pictures to other bytes."""
+    installed = installed_arithmetic()
+    other = next(name for name in get_args(Arithmetic) if name != installed)
+    return (
+        f"{forecast.undecided / max(forecast.images, 1):.0%} of the images are so tall that Pillow 12 and 13 resize them to "
+        f"other bytes: the store has the installed {installed}'s. For a trainer that resizes with the other one, give --set "
+        f"recipe.arithmetic={other}; with --set recipe.arithmetic={installed} the store says it on purpose"
+    )
 
 
 def report_lines(report: Report) -> Iterator[str]:
@@ -84,7 +98,8 @@ def info_lines(store: Path | str, attributes: dict[str, Any], rejects: Iterable[
     yield f"store     {store}"
     yield f"dataset   {attributes['dataset']} (dataset_type {attributes['dataset_type']!r})"
     yield f"format    version {attributes['format_version']}, fingerprint {attributes['fingerprint'][:16]}"
-    yield f"recipe    {recipe.name}" + (f", arithmetic of {recipe.arithmetic}" if recipe.arithmetic else "")
+    arithmetic = recipe.arithmetic or arithmetic_of(attributes["versions"].get("pillow", ""))
+    yield f"recipe    {recipe.name}" + (f", arithmetic of {arithmetic}" if arithmetic else "")
     for name, view in recipe.views.items():
         yield f"          {name:<15} {_describe_view(view)}"
     yield f"samples   {'pairs of frames' if attributes['paired'] else 'single frames'}"

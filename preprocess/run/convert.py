@@ -200,7 +200,7 @@ class _Conversion:
         """
         run, folder = self.run, self.destination.folder
         with run_executor(self.executor, run, isolated=isolated) as executor:
-            engine = engine_of(executor, run)
+            engine = engine_of(executor, run, self.config.recipe.arithmetic)
             with preparing(folder):
                 if run.overwrite or read_plan(folder) is None:
                     # Before anything is written: a refused command may be given again with other options.

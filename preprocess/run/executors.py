@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
+from ...loader.format.recipe import Arithmetic
 from ..tensors.engine import default_engine, describe_engine
 from .options import RunOptions
 from .processes import ProcessExecutor
@@ -61,15 +62,18 @@ def _open_processes(run: RunOptions) -> Iterator[ProcessExecutor]:
         yield executor
 
 
-def engine_of(executor: Executor, run: RunOptions) -> str:
+def engine_of(executor: Executor, run: RunOptions, arithmetic: Arithmetic | None) -> str:
     """Open the engine where the work is done, and return its description.
 
     On a foreign executor the machine of this process speaks for the others.
+
+    Raises:
+        EngineError: there is no such engine, or it has not the recipe's arithmetic.
     """
     name = run.engine or default_engine()
     if isinstance(executor, ProcessExecutor):
-        return executor.submit(describe_engine, name).result()
-    return describe_engine(name)
+        return executor.submit(describe_engine, name, arithmetic).result()
+    return describe_engine(name, arithmetic)
 
 
 @contextmanager

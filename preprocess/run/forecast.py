@@ -9,9 +9,11 @@ import numpy as np
 from ...loader.format.layout import array_specs
 from ...loader.format.recipe import Recipe
 from ..decode.images import OnDamage
+from ..errors import RecordError
 from ..kernels.encode import compress_mask, pack_image
 from ..sources.base import Scene, Source
 from ..sources.records import Frame, Pair, Reject
+from ..tensors.arithmetic import depends_on_arithmetic
 from ..tensors.engine import EngineName, open_engine
 from ..tensors.recipe import make_tensors
 from ..tensors.views import Views
@@ -36,6 +38,8 @@ class Forecast:
     samples: int
     rejects: int
     store_bytes: int
+    undecided: int = 0
+    """Images that Pillow 12 and 13 resize to other bytes, where the recipe does not say whose the store has."""
 
     @property
     def is_exact(self) -> bool:
@@ -52,6 +56,7 @@ class SceneSize:
     pairs: int
     rejects: int
     stored_bytes: int
+    undecided: int = 0
 
 
 def measure_scene(
@@ -59,18 +64,23 @@ def measure_scene(
 ) -> SceneSize:
     """Read a scene and return what it gives."""
     engine = open_engine(engine_name)
-    images = masks = pairs = rejects = stored_bytes = image_bytes = 0
+    images = masks = pairs = rejects = stored_bytes = image_bytes = undecided = 0
     for record in scene.read(engine.decoder(damaged)):
         if isinstance(record, Frame) and record.masks:
             views = make_tensors(record.image, record.segmentations, recipe, engine)
-            # The frames of one video are taken for alike.
-            image_bytes = image_bytes or _image_bytes(views, recipe)
+            try:
+                # The frames of one video are taken for alike.
+                image_bytes = image_bytes or _image_bytes(views, recipe)
+                stored_bytes += image_bytes + _mask_bytes(views, recipe)
+                undecided += _is_undecided(record.image.shape[:2], recipe)
+            except RecordError:
+                rejects += 1
+                continue
             images += 1
             masks += len(record.masks)
-            stored_bytes += image_bytes + _mask_bytes(views, recipe)
         pairs += isinstance(record, Pair)
         rejects += isinstance(record, Reject)
-    return SceneSize(images, masks, pairs, rejects, stored_bytes)
+    return SceneSize(images, masks, pairs, rejects, stored_bytes, undecided)
 
 
 def measure_scenes(
@@ -119,6 +129,7 @@ def forecast(
         samples=round(samples * scale),
         rejects=round(sum(size.rejects for size in sizes) * scale) + len(source.rejects),
         store_bytes=round(sum(size.stored_bytes for size in sizes) * scale),
+        undecided=round(sum(size.undecided for size in sizes) * scale),
     )
 
 
@@ -134,6 +145,12 @@ def format_bytes(num_bytes: int) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.2f} TB"
+
+
+def _is_undecided(picture: tuple[int, int], recipe: Recipe) -> bool:
+    """Whether Pillow 12 and 13 make other bytes of a view of a picture (height, width), and the recipe takes neither's side."""
+    views = recipe.images.values()
+    return recipe.arithmetic is None and any(depends_on_arithmetic(view, *picture) for view in views)
 
 
 def _image_bytes(views: Views, recipe: Recipe) -> int:

@@ -31,6 +31,7 @@ from ...loader.format.layout import (
 from ...loader.format.recipe import Recipe
 from ...loader.format.shard import shard_path
 from ..decode.images import is_same_picture
+from ..errors import RecordError
 from ..sources.records import Frame, Mask, Pair, Reject, Skip
 from ..tensors.views import Images, Masks, Views
 from .attempts import NO_SCENE, Attempt
@@ -164,8 +165,13 @@ class PartWriter:
         """
         accepted = self._accept(frame, views)
         if accepted:
+            try:
+                images = views.images()
+            except RecordError as err:
+                self._reject_frame(frame, err)
+                return
             with writing(self._store):
-                self._write_image(frame, views.images())
+                self._write_image(frame, images)
                 for mask, make_masks in accepted:
                     self._write_mask(mask, make_masks())
         elif not frame.masks:
@@ -220,6 +226,12 @@ class PartWriter:
                 self._scene_masks[frame.time, mask.object_id] = self._num_rows("masks") + len(accepted)
                 accepted.append((mask, make_masks))
         return accepted
+
+    def _reject_frame(self, frame: Frame, error: RecordError) -> None:
+        """Reject a picture that a view can't be made of, and give back the rows that its masks had claimed."""
+        for mask in frame.masks:
+            self._scene_masks.pop((frame.time, mask.object_id), None)
+        self._reject(Reject(frame.key, frame.path, error.stage, error.reason))
 
     def _reason_against(self, mask: Mask, frame: Frame, size: tuple[int, int]) -> str | None:
         """Return why a mask can't be used, None where it can."""

@@ -11,13 +11,16 @@ pictures. Of slivers of over 1 : 100, on which versions of the first kind differ
 makes of them; 12.3's where 13 is installed.
 """
 
+from typing import get_args
+
 import PIL
 
-from ...loader.format.recipe import Arithmetic
+from ...loader.format.recipe import Arithmetic, ImageView
 from ..errors import EngineError
-from .geometry import Placement
+from .geometry import Placement, place_image
 
 _VERSION = tuple(int(number) for number in PIL.__version__.split(".")[:2])
+
 
 INSTALLED: Arithmetic = "pillow-13" if _VERSION >= (13, 0) else "pillow-12"
 
@@ -28,6 +31,14 @@ SLIVERS_VERTICALLY = _VERSION >= (12, 2)
 def installed_arithmetic() -> Arithmetic:
     """Return whose arithmetic the installed Pillow has."""
     return INSTALLED
+
+
+def arithmetic_of(version: str) -> Arithmetic | None:
+    """Return whose arithmetic a version of Pillow has, None where it is no version."""
+    major, _, minor = version.partition(".")
+    if not (major.isdecimal() and minor):
+        return None
+    return "pillow-13" if int(major) >= 13 else "pillow-12"
 
 
 def check_installed(arithmetic: Arithmetic) -> None:
@@ -46,3 +57,17 @@ def is_vertical_first(arithmetic: Arithmetic, rows: Placement, columns: Placemen
     if arithmetic == "pillow-13":
         return lower > max(0, 2 * (columns.canvas - columns.resized))
     return SLIVERS_VERTICALLY and lower > 0 and rows.canvas > 100 * columns.canvas
+
+
+def depends_on_arithmetic(view: ImageView, height: int, width: int) -> bool:
+    """Whether the two arithmetics resize a picture in another order, and so may give other bytes.
+
+    Raises:
+        RecordError: as in `place_image`.
+    """
+    if view.filter == "nearest":
+        return False
+    rows, columns = place_image(view, height, width)
+    changes_both = rows.canvas != rows.resized and columns.canvas != columns.resized
+    orders = {is_vertical_first(arithmetic, rows, columns) for arithmetic in get_args(Arithmetic)}
+    return changes_both and len(orders) > 1

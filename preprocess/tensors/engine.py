@@ -90,13 +90,19 @@ def open_engine(name: EngineName) -> Engine:
     )
 
 
-def describe_engine(name: EngineName) -> str:
+def describe_engine(name: EngineName, arithmetic: Arithmetic | None = None) -> str:
     """Open an engine and return its description.
 
+    Args:
+        name: of the engine.
+        arithmetic: which it must have; None for the installed Pillow's.
+
     Raises:
-        EngineError: as in `open_engine`.
+        EngineError: as in `open_engine`, or it has not that arithmetic.
     """
-    return open_engine(name).description
+    engine = open_engine(name)
+    engine.check_arithmetic(arithmetic or installed_arithmetic())
+    return engine.description
 
 
 def default_engine() -> EngineName:
