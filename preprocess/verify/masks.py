@@ -80,12 +80,17 @@ def _on_picture(axis: Axis) -> tuple[int, int]:
 
 def wrong_cells(coarse: Shape, fine: Shape) -> int:
     """Return how many cells of one mask view another, finer one contradicts, of those that it has all of."""
+    return _count(coarse, fine)[0]
+
+
+def _count(coarse: Shape, fine: Shape) -> tuple[int, int]:
+    """Return how many cells are wrong, and how many are set of those that were looked at."""
     rows, columns = (_judged(*axes, coarse.view.filter) for axes in zip(coarse.axes, fine.axes, strict=True))
     if rows.start >= rows.stop or columns.start >= columns.stop:
-        return 0
+        return 0, 0
     values = coarse.values[rows, columns] != 0
     must, may = _expect(coarse, fine, rows, columns)
-    return int(((must & ~values) | (~may & values)).sum())
+    return int(((must & ~values) | (~may & values)).sum()), int(values.sum())
 
 
 def _judged(coarse: Axis, fine: Axis, rule: MaskFilter) -> slice:
@@ -185,17 +190,19 @@ def explain(coarse: Shape, fine: Shape) -> str:
     is_square = coarse.values.shape[0] == coarse.values.shape[1]
     if is_square and not wrong_cells(coarse._replace(values=coarse.values.T), fine):
         return "transposed: "
+    # Which of the two is wrong may not show: of each, the geometry is told in which most of the object agrees.
+    found = []
     for one in (fine, coarse):
-        for words, (rows, columns) in other_geometries(
-            one.over, one.axes[0].length, one.axes[1].length
-        ).items():
-            height, width = one.values.shape
-            axes = rows.over(rows.length, height), columns.over(columns.length, width)
-            other = one._replace(axes=axes)
-            pair = (coarse, other) if one is fine else (other, fine)
-            if wrong_cells(*pair) <= UNSEEN_CELLS:
-                return f"{one.name} lies over a picture that is {words}, not {describe_fit(one.over)}: "
-    return ""
+        height, width = one.values.shape
+        agreeing = {}
+        for words, (rows, columns) in other_geometries(one.over, *(axis.length for axis in one.axes)).items():
+            other = one._replace(axes=(rows.over(rows.length, height), columns.over(columns.length, width)))
+            wrong, seen = _count(*((coarse, other) if one is fine else (other, fine)))
+            agreeing[words] = seen if wrong <= UNSEEN_CELLS else 0
+        words = max(agreeing, key=lambda words: agreeing[words], default="")
+        if words and agreeing[words]:
+            found.append(f"{one.name} lies over a picture that is {words}, not {describe_fit(one.over)}")
+    return " or ".join(found) + ": " if found else ""
 
 
 def origin(coarse: Shape, fine: Shape) -> Origin:
