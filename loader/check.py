@@ -48,6 +48,9 @@ TELLING = 0.5
 MASK_STEP = 8
 """Every eighth row of a mask is looked at, and every eighth pixel beside a picture."""
 
+UNSEEN_CELLS = 2
+"""Cells that a prompt may leave out though its mask covers them: holes too small to be seen in that."""
+
 WHOLE = 0.02
 """How far from a whole number a level may be that is one of 0..255."""
 
@@ -375,6 +378,7 @@ def _pixel_faults(image: _Image, values: NDArray[np.float32]) -> Iterator[str]:
     elif highest > max(8, most + _SLACK) and lowest >= 0:
         yield f"{name} are 0..255, here {lowest:.3g}..{highest:.3g}: not normalised; {expected}"
     elif lowest < least - _SLACK or highest > most + _SLACK:
+        yield from _norm_faults(image, values)
         yield f"{name} are {lowest:.3g}..{highest:.3g}: normalised twice, or with another mean; {expected}"
 
 
@@ -474,6 +478,19 @@ def _prompt_faults(
         turned = is_square and all(_is_shown(values, down[column], across[row]) for row, column in cells)
         hint = "one of the two is transposed" if turned else "they are of different objects"
         yield f"{prompt} has {wrong} cells where {mask} shows nothing: {hint}"
+    # The other way round: of cells that are not set, those whose middle the mask covers are looked at.
+    rows_seen, columns_seen = (
+        {cell: place for cell, place in enumerate(places) if place is not None} for places in (down, across)
+    )
+    middles = [
+        [(place.start + place.stop) // 2 for place in seen.values()] for seen in (rows_seen, columns_seen)
+    ]
+    is_bare = _numpy(rows[prompt])[list(rows_seen)][:, list(columns_seen)] == 0
+    covered = np.argwhere(is_bare & (_numpy(values[middles[0]][:, middles[1]]) != 0)).tolist()
+    tall, wide = list(rows_seen.values()), list(columns_seen.values())
+    left_out = sum(bool((values[tall[row], wide[column]] != 0).all()) for row, column in covered)
+    if left_out > UNSEEN_CELLS:
+        yield f"{prompt} leaves out {left_out} cells that {mask} covers: they are of different geometries, or objects"
 
 
 @lru_cache(maxsize=256)

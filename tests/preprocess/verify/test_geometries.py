@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from damage import parts_of, read_array, recount_prompts, rewrite, rewrite_images
+from miniature.coco import write_coco
+from miniature.shapes import picture_of
 from numpy.typing import NDArray
 from PIL import Image
-from stores import CONFIGS, coco_root
+from stores import CONFIGS
 
 from resizeonce.preprocess.config import load_config
 from resizeonce.preprocess.run.convert import RunOptions, convert
@@ -25,7 +27,7 @@ RECIPE = (
     f'pixel_values={{kind="image", size={SMALL}, fit="crop", filter="bicubic", {CLIP}}}',
     f'g_pixel_values={{kind="image", size={LARGE}, fit="pad", values="uint8", pad=[9, 8, 7]}}',
     f'masks={{kind="mask", over="g_pixel_values", size={LARGE}}}',
-    'low_masks={kind="mask", over="g_pixel_values", size=64}',
+    'low_masks={kind="mask", over="g_pixel_values", size=60}',
     'crop_masks={kind="mask", over="pixel_values", size=112}',
     'prompt_masks={kind="mask", over="pixel_values", size=16, role="prompt"}',
 )
@@ -65,7 +67,11 @@ def convert_recipe(root: Path, store: Path, views: tuple[str, ...]) -> Path:
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return coco_root(tmp_path_factory.mktemp("geometries"))
+    root = tmp_path_factory.mktemp("geometries") / "coco"
+    write_coco(
+        root, [picture_of(*size, seed) for seed, size in enumerate(((333, 500), (480, 300), (90, 70)))]
+    )
+    return root
 
 
 @pytest.fixture(scope="module")
@@ -293,7 +299,7 @@ def test_target_through_an_intermediate_size_is_told_by_name(copied: Copy, raw: 
     store = copied()
     part = parts_of(store)[0]
     through = [
-        np.asarray(Image.fromarray(mask.astype(np.uint8)).resize((64, 64), Image.Resampling.NEAREST))
+        np.asarray(Image.fromarray(mask.astype(np.uint8)).resize((60, 60), Image.Resampling.NEAREST))
         for mask in read_array(part, "masks/masks")
     ]
     assert (through != read_array(part, "masks/low_masks")).any()
