@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from ..loader.format.recipe import DEFAULT_VIEWS, Arithmetic, ImageView, Level, MaskView, Recipe, Side, View
 from .config_tables import check_keys, convert_table, nearest
 from .errors import ConfigError
-from .tensors.recipe import RECIPES
+from .tensors.shipped import RECIPES
 
 CUSTOM = "custom"
 """What a recipe is called that does not come with the package."""

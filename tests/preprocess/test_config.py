@@ -149,4 +149,4 @@ def test_the_two_recipes_are_those_of_the_design() -> None:
         return [view.filter for view in views.values()]
 
     assert filters("default") == ["bilinear", "bilinear", "pillow-nearest", "pillow-nearest"]
-    assert filters("sa2va") == ["bicubic", "bicubic", "torch-nearest", "pillow-nearest"]
+    assert filters("sa2va") == ["bicubic", "bicubic", "torch-nearest", "torch-nearest"]
