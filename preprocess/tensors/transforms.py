@@ -77,7 +77,8 @@ def put_on_canvas(
     if (rows.canvas, columns.canvas) == (height, width):
         return image
     canvas = np.empty((rows.canvas, columns.canvas, 3), np.uint8)
-    canvas[:] = view.pad
+    # A row at a time: numpy takes ten times as long to repeat three bytes over and over.
+    canvas[:] = np.tile(np.array(view.pad, np.uint8), (columns.canvas, 1))
     canvas[rows.before : rows.before + height, columns.before : columns.before + width] = image
     return canvas
 

@@ -194,7 +194,7 @@ def test_up_to_pillow_12_1_the_width_goes_first(
     assert np.array_equal(resized, resize_with_pillow(image, size, name, "width first"))
 
 
-@pytest.mark.parametrize("name", FILTERS)
+@pytest.mark.parametrize("name", ["bilinear", "bicubic", "lanczos"])
 @pytest.mark.parametrize("photo", ["astronaut", "chelsea", "rocket"])
 def test_photographs(photo: str, name: ImageFilter) -> None:
     image = getattr(pytest.importorskip("skimage.data"), photo)()
