@@ -10,13 +10,9 @@ from msgspec.structs import replace
 from ...loader.format.recipe import (
     DEFAULT_RECIPE,
     DEFAULT_VIEWS,
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    Channels,
     ImageView,
     MaskView,
     Recipe,
-    Spreads,
     View,
 )
 
@@ -40,10 +36,10 @@ def _filtered(**filters: str) -> dict[str, View]:
     }
 
 
-def _segmenter(side: int, mean: Channels = IMAGENET_MEAN, std: Spreads = IMAGENET_STD) -> dict[str, View]:
+def _segmenter(side: int) -> dict[str, View]:
     """Return what SAM2's data code makes: a squashed image, and masks that are set where over half is covered."""
     return {
-        "g_pixel_values": ImageView(size=(side, side), mean=mean, std=std),
+        "g_pixel_values": ImageView(size=(side, side)),
         "masks": MaskView(over="g_pixel_values", size=(side, side), filter="half"),
     }
 
@@ -76,8 +72,14 @@ SHIPPED = (
     Recipe(name="sam2", views=_segmenter(1024)),
     # bowang-lab/MedSAM2, sam2/configs/sam2.1_hiera_tiny512_FLARE_RECIST.yaml: SAM2's transforms.
     Recipe(name="medsam2", views=_segmenter(512)),
-    # facebookresearch/sam3, sam3/train/configs/roboflow_v100 and sam3/train/transforms/basic_for_api.py.
-    Recipe(name="sam3", views=_segmenter(1008, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))),
+    # facebookresearch/sam3, sam3/train/configs/roboflow_v100, sam3/train/transforms/basic_for_api.py and segmentation.py.
+    Recipe(
+        name="sam3",
+        views={
+            "g_pixel_values": ImageView(size=(1008, 1008), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
+            "masks": MaskView(over="g_pixel_values", size="own"),
+        },
+    ),
     # dvlab-research/LISA, utils/dataset.py and utils/refer_seg_dataset.py.
     Recipe(name="lisa", views=_clip_and_sam(224)),
     # mbzuai-oryx/groundingLMM, dataset/segm_datasets/RefCOCO_Segm_ds.py, and train.py for the size.
