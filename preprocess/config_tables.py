@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -44,11 +44,19 @@ def convert_table(table: Mapping[str, Any], struct: type[StructT], section: str,
         return msgspec.convert(dict(table), struct)
     except msgspec.ValidationError as err:
         message, _, place = str(err).partition(" - at `$")
-        place = place.rstrip("`")
-        found: Any = table
-        for key in place.strip(".").split("."):
-            found = found.get(key, found) if isinstance(found, Mapping) else found
-        raise ConfigError(f"{where}: {section}{place} is {found!r}: {message}") from err
+        key = place.rstrip("`").strip(".").partition("[")[0]
+        if key not in table:
+            raise ConfigError(f"{where}: {section}: {message}") from err
+        allowed = _words_of(struct, key)
+        expected = f"; expected {', '.join(map(repr, allowed))}" if allowed else ""
+        raise ConfigError(f"{where}: {section}.{key} is {table[key]!r}: {message}{expected}") from err
+
+
+def _words_of(struct: type[msgspec.Struct], key: str) -> list[str]:
+    """Return the words that a setting may be, none where it is no matter of words."""
+    (kind,) = (field.type for field in msgspec.structs.fields(struct) if field.name == key)
+    choices = [kind, *get_args(kind)]
+    return [word for choice in choices if get_origin(choice) is Literal for word in get_args(choice)]
 
 
 def nearest(key: object, known: Iterable[str]) -> str:

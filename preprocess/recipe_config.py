@@ -6,7 +6,18 @@ from typing import Any, get_args
 import msgspec
 from msgspec.structs import replace
 
-from ..loader.format.recipe import DEFAULT_VIEWS, Arithmetic, ImageView, Level, MaskView, Recipe, Side, View
+from ..loader.format.recipe import (
+    DEFAULT_VIEWS,
+    Arithmetic,
+    ImageView,
+    Level,
+    MaskView,
+    Mean,
+    Positive,
+    Recipe,
+    Side,
+    View,
+)
 from .config_tables import check_keys, convert_table, nearest
 from .errors import ConfigError
 from .tensors.shipped import RECIPES
@@ -85,17 +96,22 @@ def _parse_views(table: Mapping[str, Any], base: Mapping[str, View], where: str)
             raise ConfigError(f"{where}: {place} is {settings!r}, expected a table such as {{ size = 448 }}")
         known = views.get(name, DEFAULT_VIEWS.get(name))
         kind = settings.get("kind", known and known.__struct_config__.tag)
-        if kind not in _KINDS:
+        if kind is None:
             raise ConfigError(
-                f"{where}: {place}.kind is {kind!r}, expected image or mask"
-                f"{nearest(name, views) if kind is None else ''}"
+                f"{where}: the recipe has no view {name!r}{nearest(name, views)}; it has {', '.join(views)}. A new one says its "
+                "kind, image or mask"
             )
+        if kind not in _KINDS:
+            raise ConfigError(f"{where}: {place}.kind is {kind!r}, expected image or mask")
         begun = views.get(name)
         spelt = {} if begun is None else msgspec.to_builtins(begun)
         if spelt.get("kind", kind) != kind:
             raise ConfigError(f"{where}: {place}.kind is {kind!r}, and {name} is of kind {spelt['kind']!r}")
         views[name] = _parse_view(spelt, settings, _KINDS[kind], place, where)
     return views
+
+
+_OF_ONE_NUMBER = (("size", 2, Side), ("pad", 3, Level), ("mean", 3, Mean), ("std", 3, Positive))
 
 
 def _parse_view(
@@ -109,8 +125,8 @@ def _parse_view(
     check_keys(settings, ("kind", *kind.__struct_fields__), place, where)
     spelt = {key: value for key, value in {**base, **settings}.items() if key != "kind"}
     # One number for both sides, and for the three channels of a colour.
-    for key, count, kind_of_one in (("size", 2, Side), ("pad", 3, Level)):
-        if isinstance(value := spelt.get(key), int):
+    for key, count, kind_of_one in _OF_ONE_NUMBER:
+        if isinstance(value := spelt.get(key), int | float):
             try:
                 spelt[key] = [msgspec.convert(value, kind_of_one)] * count
             except msgspec.ValidationError as err:

@@ -6,6 +6,7 @@ The contract between writer, loader and verifier, as `layout` is for arrays. How
 
 import re
 from collections.abc import Mapping
+from math import isfinite
 from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
@@ -24,7 +25,8 @@ Side = Annotated[int, msgspec.Meta(ge=1, le=4096)]
 """Of a view, in pixels or cells."""
 Level = Annotated[int, msgspec.Meta(ge=0, le=255)]
 Positive = Annotated[float, msgspec.Meta(gt=0, lt=1e6)]
-Channels: TypeAlias = tuple[float, float, float]
+Mean = Annotated[float, msgspec.Meta(ge=-1e6, le=1e6)]
+Channels: TypeAlias = tuple[Mean, Mean, Mean]
 Spreads: TypeAlias = tuple[Positive, Positive, Positive]
 
 ImageFilter = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
@@ -59,6 +61,8 @@ class ImageView(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag
     """uint8 is normalised while loading, to the same bits, at a quarter of the bytes of float32; compact is that, compressed."""
 
     def __post_init__(self) -> None:
+        if not all(map(isfinite, (*self.mean, *self.std, self.scale))):
+            raise ValueError("mean, std and scale are finite numbers")
         if self.values == "uint8" and self.stored == "float32":
             raise ValueError('its values are "uint8": stored is "uint8" or "compact"')
         if self.values == "normalized" and self.fit == "pad" and self.pad != (0, 0, 0):

@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 from math import ceil, lcm
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +45,7 @@ def half(
     beside = _find_windows(columns, np.flatnonzero(mask.any(axis=0)))
     cells = np.zeros((rows.size, columns.size), np.bool_)
     if above is not None and beside is not None:
-        covered = mask[above.pixels, beside.pixels].astype(np.float64)
+        covered = mask[above.pixels, beside.pixels]
         narrow = _weigh_lines(np.ascontiguousarray(covered.T), beside)
         cells[above.cells, beside.cells] = _weigh_lines(np.ascontiguousarray(narrow.T), above) > 0.5
     return cells
@@ -126,9 +126,12 @@ def _find_windows(axis: MaskPlacement, covered: NDArray[np.int64]) -> _Windows |
     )
 
 
-def _weigh_lines(lines: NDArray[np.float64], windows: _Windows) -> NDArray[np.float64]:
+def _weigh_lines(lines: NDArray[Any], windows: _Windows) -> NDArray[np.float64]:
     """Return the weighted sum of each window's lines, float64 [cells, N]."""
     sums = np.zeros((len(windows.places), lines.shape[1]))
+    # To the same memory for each tap: new memory of such a size costs as much as the products.
+    products = np.empty_like(sums)
     for place, weight in zip(windows.places.T, windows.weights.T, strict=True):
-        sums += lines[place] * weight[:, None]
+        np.multiply(lines[place], weight[:, None], out=products)
+        sums += products
     return sums
