@@ -107,8 +107,9 @@ sanitize: $(STAMP) ## build the compiled cores with AddressSanitizer and Undefin
 soak: $(STAMP) ## kill conversions of every source 200 times at random moments; the stores must be those of undisturbed runs
 	PYTHONPATH=tests/support:examples $(BIN)/python tests/fuzz/soak.py 200
 
-docs: $(STAMP) ## write docs/cli.md from the commands' own help
+docs: $(STAMP) ## write docs/cli.md from the commands' own help, and the pictures of docs/recipes.md
 	$(BIN)/python tests/support/cli_page.py
+	$(BIN)/python tests/support/recipe_pictures.py
 
 bench: $(STAMP) ## the benchmarks of benchmarks/README.md with the other projects that install, and the README's table
 	$(BIN)/python benchmarks/convert.py --facts $(RIVALS)/convert.json \
