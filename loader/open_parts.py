@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .format.errors import StoreError
-from .format.layout import array_specs
+from .format.layout import Column, array_specs
 from .format.metadata import Content, read_attributes
 from .format.recipe import read_recipe
 from .part import Part, RemoteTables, expect_tables
@@ -79,7 +79,9 @@ class OpenParts:
         self.has_expressions: bool = attributes["totals"]["expressions"] > 0
         self.recipe = read_recipe(attributes["recipe"])
         """The views: what each key of a batch is made of."""
-        specs = array_specs(self.recipe, 2 if self.paired else 1, attributes.get("columns", ()))
+        self.columns: tuple[Column, ...] = tuple(attributes.get("columns", ()))
+        """Which there are beside those of each store: "boxes", "sources"."""
+        specs = array_specs(self.recipe, 2 if self.paired else 1, self.columns)
         self._specs = {spec.path: spec for spec in specs}
         self._parts: list[tuple[str, str]] = [(part["name"], part["sha256"]) for part in attributes["parts"]]
         # A list: numpy takes several times as long to look up one number.
