@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from golden_recipes import GOLDEN, digest
-from recipe_stores import convert_originals, delivered, originals, without_own_size
+from recipe_stores import convert_originals, delivered, originals
 from torch.nn.functional import interpolate
 
 from resizeonce.preprocess.tensors.shipped import RECIPES
@@ -20,11 +20,9 @@ def test_every_recipe_has_its_values() -> None:
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_the_batch_is_what_the_trainer_made(recipe: str, tmp_path: Path) -> None:
-    store = convert_originals(tmp_path, originals(), f"recipe.name={recipe}", *without_own_size(recipe))
+    store = convert_originals(tmp_path, originals(), f"recipe.name={recipe}")
     for sample, values in zip(delivered(store), VALUES[recipe], strict=True):
-        assert {name: digest(sample[name]) for name in values if name in sample} == {
-            name: value for name, value in values.items() if name in sample
-        }
+        assert {name: digest(sample[name]) for name in values} == values
 
 
 def test_nearest_of_sa2vas_masks_is_that_of_the_original(tmp_path: Path) -> None:

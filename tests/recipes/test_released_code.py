@@ -12,7 +12,7 @@ import pytest
 import torch
 import zarr
 from golden_recipes import GOLDEN, golden
-from recipe_stores import SIZES, Original, convert_originals, delivered, originals, without_own_size
+from recipe_stores import SIZES, Original, convert_originals, delivered, originals
 from torch.nn.functional import interpolate
 
 from resizeonce.preprocess.tensors.shipped import RECIPES
@@ -43,14 +43,12 @@ def test_the_golden_values_are_what_these_packages_make() -> None:
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_the_batch_is_what_the_trainer_makes(recipe: str, pictures: list[Original], tmp_path: Path) -> None:
-    store = convert_originals(tmp_path, pictures, f"recipe.name={recipe}", *without_own_size(recipe))
+    store = convert_originals(tmp_path, pictures, f"recipe.name={recipe}")
     samples = delivered(store)
     assert len(samples) == len(pictures)
     for original, sample in zip(pictures, samples, strict=True):
         expected = released.prepare(recipe, *original)
-        differing = [
-            name for name, tensor in expected.items() if name in sample and not equal(sample[name], tensor)
-        ]
+        differing = [name for name, tensor in expected.items() if not equal(sample[name], tensor)]
         assert not differing, original[0].shape
 
 
@@ -61,7 +59,6 @@ def test_images_stored_as_float32_are_the_trainers_as_they_lie(
     views = [name for name, view in RECIPES[recipe].images.items() if view.values == "normalized"]
     overrides = [
         f"recipe.name={recipe}",
-        *without_own_size(recipe),
         *(f"recipe.{name}.stored=float32" for name in views),
     ]
     part = zarr.open_group(convert_originals(tmp_path, pictures[:4], *overrides))["part-00000"]

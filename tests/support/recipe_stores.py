@@ -16,7 +16,6 @@ from stores import CONFIGS
 from resizeonce.loader import BatchLoader
 from resizeonce.preprocess.config import load_config
 from resizeonce.preprocess.run.convert import convert
-from resizeonce.preprocess.tensors.shipped import RECIPES
 
 Original = tuple[NDArray[np.uint8], NDArray[np.bool_]]
 """A picture, uint8 [H, W, 3], and the mask of an object in it, bool [H, W]."""
@@ -55,9 +54,3 @@ def delivered(store: Path) -> list[Mapping[str, Any]]:
         {key: value[0] for key, value in batch.items() if not isinstance(value, str | bool)}
         for _, batch in sorted(batches.items())
     ]
-
-
-def without_own_size(recipe: str) -> list[str]:
-    """Return overrides that leave out masks at their own size, which stores can't have yet."""
-    masks = RECIPES[recipe].masks
-    return [f"recipe.{name}=false" for name, view in masks.items() if view.size == "own"]

@@ -1,7 +1,7 @@
 """What published trainers make of a picture and a mask, by the packages that they call: torchvision, transformers, SAM.
 
 Each function is the data code of one trainer, less what it changes at random, written out once beside the file that it is
-from. It returns tensors by the names of the recipe's views. `make test-recipes` installs the packages.
+from. It returns tensors by their keys in a batch. `make test-recipes` installs the packages.
 """
 
 from collections.abc import Callable, Mapping
@@ -156,6 +156,7 @@ def _clip_and_sam(picture: Image.Image, mask: Tensor, side: int) -> dict[str, Te
     return {
         "pixel_values": _clip(picture, side, CLIP),
         "g_pixel_values": model.preprocess(torch.from_numpy(resized).permute(2, 0, 1).contiguous()),
+        "g_pixel_values_sizes": torch.tensor(resized.shape[:2]),
         "masks": mask,
     }
 

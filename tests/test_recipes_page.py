@@ -16,7 +16,7 @@ from torch.nn.functional import interpolate
 from resizeonce.preprocess.recipe_config import parse_recipe
 from resizeonce.preprocess.tensors.shipped import RECIPES
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "recipes.md").read_text()
 
 
