@@ -148,12 +148,13 @@ class MappedArray:
             )
 
     def _chunk(self, number: int) -> NDArray[np.uint8]:
-        if self._check_rows and not self.check(number):
+        chunk, stored = self._chunk_and_checksum(number)
+        if self._check_rows and crc32c(chunk) != int.from_bytes(stored.tobytes(), "little"):
             raise self.damage(number)
-        return self._chunk_and_checksum(number)[0]
+        return chunk
 
     def _chunk_and_checksum(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        start, size = int(self._offsets[number]), int(self._sizes[number])
+        start, size = self.span(number)
         end = start + size - CHECKSUM_BYTES
         return self.content[start:end], self.content[end : end + CHECKSUM_BYTES]
 

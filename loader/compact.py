@@ -35,6 +35,8 @@ _KERNELS = {
 class CompactBatch(Batch):
     """A batch whose normalized images are uint8, and whose masks are uint8: cells 0 or 1, and 8 pixels a byte.
 
+    Masks at their own size are bool, as in any batch.
+
     Attributes:
         recipe: says what becomes of each.
     """

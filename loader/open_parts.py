@@ -30,8 +30,8 @@ Unit = Literal["samples", "images"]
 MAX_OPEN_PARTS = 1024
 """How many parts stay mapped: a process may hold 65,530 maps, and reading batches needs about 12 of a part."""
 
-MAPS_OF_A_PART = 14
-"""How many files of a part reading batches maps at most; of one in a cache all are mapped."""
+COLUMNS_OF_A_PART = 11
+"""How many columns of a part reading batches maps at most, beside arrays that are read row by row; of one in a cache all are."""
 
 
 class OpenParts:
@@ -231,7 +231,9 @@ class OpenParts:
 
     def _max_open_parts(self) -> int:
         """Return how many parts may stay mapped: Python keeps a descriptor open for each map."""
-        maps = MAPS_OF_A_PART if self._cache is None else len(self._specs)
+        maps = len(self._specs)
+        if self._cache is None:
+            maps = COLUMNS_OF_A_PART + sum(not spec.is_whole for spec in self._specs.values())
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         if descriptors == resource.RLIM_INFINITY:
             return MAX_OPEN_PARTS

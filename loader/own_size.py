@@ -31,7 +31,8 @@ def read_own_size(part: Part, path: str, row: int) -> RunLengths:
         DamageError: its size or its run lengths can't be those of a mask.
     """
     height, width = part.column(f"{path}_size")[row].tolist()
-    start, stop = part.column(f"{path}_offsets")[row : row + 2].tolist()
+    offsets = part.column(f"{path}_offsets")
+    start, stop = offsets.item(row), offsets.item(row + 1)
     if not (height > 0 and width > 0 and height * width <= MAX_MASK_PIXELS):
         raise part.damage(f"{path}_size", row, f"no mask is of {height} x {width} pixels")
     runs = part.array(f"{path}_runs").slice(start, stop)
@@ -63,10 +64,9 @@ class MaskRoom:
         needed = sum(map(_room_of, _masks_in([described[key] for key in keys])))
         if not needed:
             return
-        if needed > self._most:
-            # Enough for most batches to come: another size would be other memory.
-            self._most = 1 << (needed - 1).bit_length()
-        memory = self._pool.take(self._most)
+        # Enough for most batches to come: another size would be other memory. By a name, for another thread may ask for more.
+        most = self._most = max(self._most, 1 << (needed - 1).bit_length())
+        memory = self._pool.take(most)
         start = 0
 
         def expand(one: RunLengths) -> NDArray[np.bool_]:
