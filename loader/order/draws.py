@@ -4,6 +4,7 @@ What is drawn is a pure function of the part's tables and a key, so whoever fill
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -107,15 +108,14 @@ def _draw_clip(part: Columns, first_image: int, key: int, clip: Clip, subset: Su
         frames = draw_frames(scene.shown(), clip, hash_words(_FRAMES, key))
     except ValueError as err:
         raise _changed(first_image) from err
-    candidates = scene.eligible & (scene.frames == frames[0])
-    if clip.visible == "any":
-        candidates = scene.eligible & scene.stands_in(frames)
-    # Each object once, in the order of rows.
-    objects = np.array(list(dict.fromkeys(scene.objects(candidates).tolist())), np.uint64)
+    candidates = scene.eligible & (
+        scene.frames == frames[0] if clip.visible == "first" else scene.stands_in(frames)
+    )
+    objects = _distinct(scene.objects[candidates])
     expressions = None
     if clip.of == "expressions":
         expressions = scene.sentences_of(objects)
-        objects = scene.objects()[part.column("expressions/mask")[expressions] - scene.first_mask]
+        objects = scene.objects[part.column("expressions/mask")[expressions] - scene.first_mask]
     drawn = _repeat(draw_some(len(objects), clip.objects, hash_words(_OBJECTS, key)), clip.at_least)
     texts = np.full(len(drawn), -1) if expressions is None else expressions[drawn]
     return Drawn(first_image + frames, scene.rows_of(objects[drawn], frames), texts)
@@ -126,19 +126,18 @@ class _Scene:
 
     def __init__(self, part: Columns, first_image: int, clip: Clip, subset: Subset) -> None:
         self._part = part
-        scenes = part.column("images/scene")
+        scenes, owners = part.column("images/scene"), part.column("masks/image")
         last_image = int(np.searchsorted(scenes, scenes[first_image], side="right"))
-        if last_image <= first_image:
-            raise StoreError("images/scene does not ascend: convert the store again")
-        self.num_frames = last_image - first_image
-        owners = part.column("masks/image")
         self.first_mask, self._last_mask = np.searchsorted(owners, (first_image, last_image)).tolist()
+        if last_image <= first_image or self._last_mask < self.first_mask:
+            raise StoreError("images/scene or masks/image does not ascend: convert the store again")
+        self.num_frames = last_image - first_image
         self.frames = owners[self.first_mask : self._last_mask] - first_image
         """In which frame of the scene each mask is: int64 [M]."""
         self.eligible = subset.eligible_masks(part, self.first_mask, self._last_mask)
         """Which masks may be drawn: bool [M]."""
         if clip.of == "expressions":
-            self.eligible &= np.isin(self.objects(), self.objects(self._described()))
+            self.eligible &= np.isin(self.objects, _distinct(self.objects[self._described]))
 
     def shown(self) -> NDArray[np.bool_]:
         """Return in which frames somebody is who may be drawn: bool [F]."""
@@ -153,37 +152,44 @@ class _Scene:
         found: NDArray[np.bool_] = is_drawn[self.frames]
         return found
 
-    def objects(self, masks: NDArray[Any] | slice = slice(None)) -> NDArray[np.uint64]:
-        """Return a hash of the object of each of these masks; of all, without."""
+    @cached_property
+    def objects(self) -> NDArray[np.uint64]:
+        """A hash of each mask's object: uint64 [M]. Two objects have one hash with a probability of 2 ** -64."""
         offsets = self._part.column("masks/object_id_offsets")[self.first_mask : self._last_mask + 1]
-        starts, ends = offsets[:-1][masks], offsets[1:][masks]
-        check_texts("masks/object_id", starts, ends)
-        return hash_texts(self._part.column("masks/object_id_bytes"), starts, ends)
+        check_texts("masks/object_id", offsets[:-1], offsets[1:])
+        text = self._part.column("masks/object_id_bytes")[offsets[0] : offsets[-1]]
+        return hash_texts(text, offsets[:-1] - offsets[0], offsets[1:] - offsets[0])
 
     def sentences_of(self, objects: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Return the rows of expressions of objects: those of each one's first mask that has any."""
-        described = self._described()
-        of_object = self.objects(described)
+        described = self._described
+        of_object = self.objects[described]
         first = dict(zip(of_object[::-1].tolist(), described[::-1].tolist(), strict=True))
-        return _sentences(
-            self._part, self.first_mask + np.array(sorted(first[one] for one in objects.tolist()), np.int64)
-        )
+        masks = np.array(sorted(first[one] for one in objects.tolist()), np.int64)
+        return _sentences(self._part, self.first_mask + masks)
 
     def rows_of(self, objects: NDArray[np.uint64], frames: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the row of the mask of each object in each of these frames: int64 [N, K], -1 where there is none."""
-        places = np.flatnonzero(self.stands_in(frames))
-        numbers, found = np.nonzero(objects[:, None] == self.objects(places))
+        masks = np.flatnonzero(self.stands_in(frames))
+        numbers, found = np.nonzero(objects[:, None] == self.objects[masks])
+        masks = masks[found]
         rows = np.full((len(objects), self.num_frames), -1)
-        rows[numbers, self.frames[places[found]]] = self.first_mask + places[found]
+        rows[numbers, self.frames[masks]] = self.first_mask + masks
         return rows[:, frames]
 
+    @cached_property
     def _described(self) -> NDArray[np.int64]:
-        """Return which masks of the scene have expressions, ascending."""
+        """Which masks of the scene have expressions, ascending."""
         masks = self._part.column("expressions/mask")
         first, last = np.searchsorted(masks, (self.first_mask, self._last_mask)).tolist()
         described = np.zeros(self._last_mask - self.first_mask, bool)
         described[masks[first:last] - self.first_mask] = True
         return np.flatnonzero(described)
+
+
+def _distinct(objects: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return each object once, in the order in which they come."""
+    return np.array(list(dict.fromkeys(objects.tolist())), np.uint64)
 
 
 def _sentences(part: Columns, masks: NDArray[np.int64]) -> NDArray[np.int64]:
