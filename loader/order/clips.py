@@ -90,7 +90,7 @@ class Clip:
 def check_counts(most: int, least: int, of: str) -> None:
     """Raise `ValueError` where no such number of objects can be asked for."""
     if most < 1 or not 0 <= least <= most:
-        raise ValueError(f"1 object or more, and at_least up to as many; found {most} and {least}")
+        raise ValueError(f"objects are 1 or more, and at_least 0 up to as many; found {most} and {least}")
     check_choice("of", of, ("masks", "expressions"))
 
 
