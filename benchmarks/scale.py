@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from measure import memory, print_head, print_row
 
-from resizeonce.loader import Batching, Order, OrderOptions, SampleIndex, Store, Subset
+from resizeonce.loader import Batching, Objects, Order, OrderOptions, SampleIndex, Store, Subset
 from resizeonce.loader.format.layout import ATTRIBUTES_KEY, array_specs, part_name
 from resizeonce.loader.format.metadata import attributes_digest
 from resizeonce.loader.format.recipe import DEFAULT_RECIPE
@@ -35,6 +35,8 @@ RULES = {
     "one mask an image": {"masks": "one"},
     "min_prompt_cells = 4": {"subset": {"min_prompt_cells": 4}},
     "the same, one an image": {"subset": {"min_prompt_cells": 4}, "masks": "one"},
+    "up to 64 masks of an image": {"draw": 64},
+    "min_prompt_cells = 4, up to 64": {"subset": {"min_prompt_cells": 4}, "draw": 64},
     "9/10 by key": {"subset": {"key_range": [0, 0.9]}},
 }
 
@@ -92,7 +94,8 @@ def measure(path: Path, rule: dict[str, object]) -> list[float]:
     start = time.perf_counter()
     store = Store(path)
     opened = time.perf_counter()
-    index = SampleIndex(store, Subset(**rule.get("subset", {})), rule.get("masks", "every"))
+    draw = Objects(at_most=rule["draw"]) if "draw" in rule else None
+    index = SampleIndex(store, Subset(**rule.get("subset", {})), rule.get("masks"), draw)
     indexed = time.perf_counter()
     plan = Order([index], OrderOptions(seed=1)).plan(Batching(batch_size=8))
     plan.batch(0)

@@ -90,7 +90,7 @@ class Clip:
 def check_counts(most: int, least: int, of: str) -> None:
     """Raise `ValueError` where no such number of objects can be asked for."""
     if most < 1 or not 0 <= least <= most:
-        raise ValueError(f"1 object or more, and at_least up to as many; found {most} and {least}")
+        raise ValueError(f"objects are 1 or more, and at_least 0 up to as many; found {most} and {least}")
     check_choice("of", of, ("masks", "expressions"))
 
 
@@ -123,10 +123,11 @@ def draw_frames(shown: NDArray[np.bool_], clip: Clip, key: int) -> NDArray[np.in
     if not any(way.weight for way in ways):
         raise ValueError("no clip of the scene shows anybody")
     way = ways[choose([way.weight for way in ways], hash_words(_WAY, key))]
+    first = int(way.firsts[choose(way.counts, hash_words(_FRAME, key))])
     if way.steps is None:
-        frames = _draw_spread(way, clip, key)
+        frames = _spread_from(first, shown[::-1] if way.is_reversed else shown, clip, key)
     else:
-        frames = way.firsts[hash_words(_FRAME, key) * len(way.firsts) >> 64] + way.steps
+        frames = first + way.steps
     return len(shown) - 1 - frames if way.is_reversed else frames
 
 
@@ -147,9 +148,10 @@ class _Way(NamedTuple):
     weight: int
     """How likely they are together, next to the others."""
     is_reversed: bool
-    shown: NDArray[np.bool_]
     firsts: NDArray[np.int64]
     """Consecutive: first frames of those that show somebody. Spread: frames that can be the first in which somebody counts."""
+    counts: list[int]
+    """How many clips there are with each of these."""
     steps: NDArray[np.int64] | None
     """Consecutive: from the first frame to each, int64 [K]. None: spread."""
 
@@ -163,7 +165,8 @@ def _ways(shown: NDArray[np.bool_], clip: Clip) -> Iterator[_Way]:
         seen = shown[::-1] if is_reversed else shown
         if share and clip.pick == "spread":
             firsts = np.flatnonzero(seen)
-            yield _Way(share * sum(_count_spread(seen, firsts, clip)), is_reversed, seen, firsts, None)
+            counts = _count_spread(len(seen), firsts, clip)
+            yield _Way(share * sum(counts), is_reversed, firsts, counts, None)
         elif share:
             yield from _consecutive(seen, clip, share, is_reversed=is_reversed)
 
@@ -179,7 +182,8 @@ def _consecutive(seen: NDArray[np.bool_], clip: Clip, share: int, *, is_reversed
         else:
             good = seen[apart[:, None] + np.arange(count)].any(axis=0)
         firsts = np.flatnonzero(good)
-        yield _Way(share * times * whole // count * len(firsts), is_reversed, seen, firsts, apart)
+        weight = share * times * (whole // count) * len(firsts)
+        yield _Way(weight, is_reversed, firsts, [1] * len(firsts), apart)
 
 
 def _steps(num_frames: int, clip: Clip) -> list[tuple[NDArray[np.int64], int]]:
@@ -195,25 +199,24 @@ def _steps(num_frames: int, clip: Clip) -> list[tuple[NDArray[np.int64], int]]:
     ]
 
 
-def _count_spread(seen: NDArray[np.bool_], firsts: NDArray[np.int64], clip: Clip) -> list[int]:
+def _count_spread(num_frames: int, firsts: NDArray[np.int64], clip: Clip) -> list[int]:
     """Return how many spread clips there are of which each of `firsts` is the first frame in which somebody counts."""
     if clip.visible == "first":
-        others = (len(seen) - 1 - firsts).tolist()
+        others = (num_frames - 1 - firsts).tolist()
     else:
-        others = [len(seen) - 1 - earlier for earlier in range(len(firsts))]
-    if len(seen) < clip.frames:
+        others = range(num_frames - 1, num_frames - 1 - len(firsts), -1)
+    if num_frames < clip.frames:
         return [(count + 1) ** clip.frames - count**clip.frames for count in others]
     return [comb(count, clip.frames - 1) for count in others]
 
 
-def _draw_spread(way: _Way, clip: Clip, key: int) -> NDArray[np.int64]:
-    """Return the frames of a spread clip, ascending: the first in which somebody counts, then the others."""
-    first = way.firsts[choose(_count_spread(way.shown, way.firsts, clip), hash_words(_FRAME, key))]
-    others = np.arange(len(way.shown)) > first
+def _spread_from(first: int, shown: NDArray[np.bool_], clip: Clip, key: int) -> NDArray[np.int64]:
+    """Return the frames of a spread clip, ascending, by the first in which somebody counts."""
+    others = np.arange(len(shown)) > first
     if clip.visible == "any":
-        others[:first] = ~way.shown[:first]
+        others[:first] = ~shown[:first]
     pool = np.flatnonzero(others)
-    if len(way.shown) >= clip.frames:
+    if len(shown) >= clip.frames:
         drawn = pool[draw_some(len(pool), clip.frames - 1, hash_words(_OTHERS, key))]
         return np.sort(np.append(drawn, first))
     # K free draws, of which at least one is `first`: how many others there are, and which.

@@ -4,6 +4,7 @@ What is drawn is a pure function of the part's tables and a key, so whoever fill
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -88,17 +89,18 @@ def shows_clip(part: Columns, unit: int, clip: Clip, subset: Subset) -> bool:
 
 
 def _draw_objects(part: Columns, image: int, key: int, draw: Objects, subset: Subset) -> Drawn:
-    first, last = np.searchsorted(part.column("masks/image"), (image, image + 1)).tolist()
-    masks = first + np.flatnonzero(subset.eligible_masks(part, first, last))
-    expressions = None
+    first, owners = _span(part, "masks/image", image, image + 1)
+    eligible = subset.eligible_masks(part, first, first + len(owners))
+    masks = first + np.flatnonzero(eligible)
+    expressions = np.full(len(masks), -1)
     if draw.of == "expressions":
-        expressions = _sentences(part, masks)
-        masks = part.column("expressions/mask")[expressions]
+        first_text, described = _span(part, "expressions/mask", first, first + len(owners))
+        places = np.flatnonzero(eligible[described - first])
+        expressions, masks = first_text + places, described[places]
     if not len(masks):
         raise _changed(image)
     drawn = _repeat(draw_some(len(masks), draw.at_most, hash_words(_OBJECTS, key)), draw.at_least)
-    texts = np.full(len(drawn), -1) if expressions is None else expressions[drawn]
-    return Drawn(np.array([image]), masks[drawn][:, None], texts)
+    return Drawn(np.array([image]), masks[drawn][:, None], expressions[drawn])
 
 
 def _draw_clip(part: Columns, first_image: int, key: int, clip: Clip, subset: Subset) -> Drawn:
@@ -107,18 +109,15 @@ def _draw_clip(part: Columns, first_image: int, key: int, clip: Clip, subset: Su
         frames = draw_frames(scene.shown(), clip, hash_words(_FRAMES, key))
     except ValueError as err:
         raise _changed(first_image) from err
-    candidates = scene.eligible & (scene.frames == frames[0])
-    if clip.visible == "any":
-        candidates = scene.eligible & scene.stands_in(frames)
-    # Each object once, in the order of rows.
-    objects = np.array(list(dict.fromkeys(scene.objects(candidates).tolist())), np.uint64)
-    expressions = None
+    candidates = scene.eligible & (
+        scene.frames == frames[0] if clip.visible == "first" else scene.stands_in(frames)
+    )
+    objects = _distinct(scene.objects[candidates])
+    expressions = np.full(len(objects), -1)
     if clip.of == "expressions":
-        expressions = scene.sentences_of(objects)
-        objects = scene.objects()[part.column("expressions/mask")[expressions] - scene.first_mask]
+        expressions, objects = scene.sentences_of(objects)
     drawn = _repeat(draw_some(len(objects), clip.objects, hash_words(_OBJECTS, key)), clip.at_least)
-    texts = np.full(len(drawn), -1) if expressions is None else expressions[drawn]
-    return Drawn(first_image + frames, scene.rows_of(objects[drawn], frames), texts)
+    return Drawn(first_image + frames, scene.rows_of(objects[drawn], frames), expressions[drawn])
 
 
 class _Scene:
@@ -126,19 +125,18 @@ class _Scene:
 
     def __init__(self, part: Columns, first_image: int, clip: Clip, subset: Subset) -> None:
         self._part = part
-        scenes = part.column("images/scene")
-        last_image = int(np.searchsorted(scenes, scenes[first_image], side="right"))
-        if last_image <= first_image:
-            raise StoreError("images/scene does not ascend: convert the store again")
-        self.num_frames = last_image - first_image
-        owners = part.column("masks/image")
-        self.first_mask, self._last_mask = np.searchsorted(owners, (first_image, last_image)).tolist()
-        self.frames = owners[self.first_mask : self._last_mask] - first_image
+        number = int(part.column("images/scene")[first_image])
+        first, images = _span(part, "images/scene", number, number + 1)
+        if first != first_image:
+            raise _changed(first_image)
+        self.num_frames = len(images)
+        self._first_mask, owners = _span(part, "masks/image", first, first + len(images))
+        self.frames = owners - first
         """In which frame of the scene each mask is: int64 [M]."""
-        self.eligible = subset.eligible_masks(part, self.first_mask, self._last_mask)
+        self.eligible = subset.eligible_masks(part, self._first_mask, self._first_mask + len(owners))
         """Which masks may be drawn: bool [M]."""
         if clip.of == "expressions":
-            self.eligible &= np.isin(self.objects(), self.objects(self._described()))
+            self.eligible &= np.isin(self.objects, _distinct(self.objects[self._texts[1]]))
 
     def shown(self) -> NDArray[np.bool_]:
         """Return in which frames somebody is who may be drawn: bool [F]."""
@@ -153,46 +151,58 @@ class _Scene:
         found: NDArray[np.bool_] = is_drawn[self.frames]
         return found
 
-    def objects(self, masks: NDArray[Any] | slice = slice(None)) -> NDArray[np.uint64]:
-        """Return a hash of the object of each of these masks; of all, without."""
-        offsets = self._part.column("masks/object_id_offsets")[self.first_mask : self._last_mask + 1]
-        starts, ends = offsets[:-1][masks], offsets[1:][masks]
-        check_texts("masks/object_id", starts, ends)
-        return hash_texts(self._part.column("masks/object_id_bytes"), starts, ends)
+    @cached_property
+    def objects(self) -> NDArray[np.uint64]:
+        """A hash of each mask's object: uint64 [M]. Two objects have one hash with a probability of 2 ** -64."""
+        offsets = self._part.column("masks/object_id_offsets")[self._first_mask :][: len(self.frames) + 1]
+        check_texts("masks/object_id", offsets[:-1], offsets[1:])
+        text = self._part.column("masks/object_id_bytes")[offsets[0] : offsets[-1]]
+        return hash_texts(text, offsets[:-1] - offsets[0], offsets[1:] - offsets[0])
 
-    def sentences_of(self, objects: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """Return the rows of expressions of objects: those of each one's first mask that has any."""
-        described = self._described()
-        of_object = self.objects(described)
+    def sentences_of(self, objects: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
+        """Return the sentences of some objects, those of each one's first mask that has any: rows of expressions, and whose."""
+        first_text, described = self._texts
+        of_object = self.objects[described]
         first = dict(zip(of_object[::-1].tolist(), described[::-1].tolist(), strict=True))
-        return _sentences(
-            self._part, self.first_mask + np.array(sorted(first[one] for one in objects.tolist()), np.int64)
-        )
+        wanted = np.zeros(len(self.frames), bool)
+        wanted[[first[one] for one in objects.tolist()]] = True
+        places = np.flatnonzero(wanted[described])
+        return first_text + places, of_object[places]
 
     def rows_of(self, objects: NDArray[np.uint64], frames: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the row of the mask of each object in each of these frames: int64 [N, K], -1 where there is none."""
-        places = np.flatnonzero(self.stands_in(frames))
-        numbers, found = np.nonzero(objects[:, None] == self.objects(places))
+        masks = np.flatnonzero(self.stands_in(frames))
+        numbers, found = np.nonzero(objects[:, None] == self.objects[masks])
+        masks = masks[found]
         rows = np.full((len(objects), self.num_frames), -1)
-        rows[numbers, self.frames[places[found]]] = self.first_mask + places[found]
+        rows[numbers, self.frames[masks]] = self._first_mask + masks
         return rows[:, frames]
 
-    def _described(self) -> NDArray[np.int64]:
-        """Return which masks of the scene have expressions, ascending."""
-        masks = self._part.column("expressions/mask")
-        first, last = np.searchsorted(masks, (self.first_mask, self._last_mask)).tolist()
-        described = np.zeros(self._last_mask - self.first_mask, bool)
-        described[masks[first:last] - self.first_mask] = True
-        return np.flatnonzero(described)
+    @cached_property
+    def _texts(self) -> tuple[int, NDArray[np.int64]]:
+        """The first row of expressions of the scene, and which of its masks each is of, ascending."""
+        last_mask = self._first_mask + len(self.frames)
+        first_text, masks = _span(self._part, "expressions/mask", self._first_mask, last_mask)
+        return first_text, masks - self._first_mask
 
 
-def _sentences(part: Columns, masks: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the rows of expressions of some masks, each mask's one after the other: int64 [E]."""
-    owners = part.column("expressions/mask")
-    first = np.searchsorted(owners, masks)
-    counts = np.searchsorted(owners, masks, side="right") - first
-    ends = np.cumsum(counts)
-    return np.repeat(first - ends + counts, counts) + np.arange(int(ends[-1]) if len(ends) else 0)
+def _distinct(objects: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return each object once, in the order in which they come."""
+    return np.array(list(dict.fromkeys(objects.tolist())), np.uint64)
+
+
+def _span(part: Columns, path: str, first: int, last: int) -> tuple[int, NDArray[np.int64]]:
+    """Return the first row of an ascending column with one of first..last - 1, and these numbers of it and all that follow.
+
+    Raises:
+        StoreError: it does not ascend there.
+    """
+    column: NDArray[np.int64] = part.column(path)
+    low, high = np.searchsorted(column, (first, last)).tolist()
+    span = column[low:high]
+    if low > high or (low < high and not first <= int(span.min()) <= int(span.max()) < last):
+        raise StoreError(f"{path} does not ascend: convert the store again")
+    return low, span
 
 
 def _repeat(drawn: NDArray[np.int64], at_least: int) -> NDArray[np.int64]:

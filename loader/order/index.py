@@ -295,6 +295,8 @@ class SampleIndex:
                 raise ValueError("its counts are not those of its bits")
             if self.draw is not None:
                 self._left_out = read("<i8", self._left_out.shape)
+                if self._left_out.min() < 0:
+                    raise ValueError("it left out fewer than none")
         return counts
 
     def _identity(self) -> str:

@@ -131,7 +131,7 @@ class Mixture:
 def _kind(index: SampleIndex) -> tuple[object, ...]:
     """Return what samples of one batch have in common."""
     views = read_recipe(index.store.attributes["recipe"]).views
-    shape = index.store.paired if index.draw is None else index.draw
+    shape = index.store.paired if index.draw is None else str(index.draw.describe())
     return (shape, *((name, *delivered_form(view)) for name, view in views.items()))
 
 

@@ -123,6 +123,11 @@ class Subset:
             masks &= part.column("masks/area")[first:last] >= self.min_area
         return masks
 
+    @property
+    def of_masks(self) -> "Subset":
+        """The conditions on masks alone, which drawing goes by: small, also where there are millions of keys."""
+        return Subset(min_prompt_cells=self.min_prompt_cells, min_area=self.min_area)
+
     def eligible_images(self, part: Columns, *, videos: bool) -> NDArray[np.bool_] | None:
         """Return which images of a part meet the conditions on keys: bool [I]; None where there are none.
 
@@ -170,14 +175,15 @@ def hash_texts(
     lengths = ends - starts
     hashes = lengths.astype(np.uint64) + np.uint64(hash_words(0))
     mix(hashes)
+    padded = np.concatenate([text, np.zeros(8, np.uint8)])
+    # At each place the eight bytes from there on.
+    words = np.ndarray(len(text) + 1, "<u8", padded, strides=(1,))
     for step in range(0, int(lengths.max(initial=0)), 8):
         left = np.flatnonzero(lengths > step)
-        places = starts[left, None] + np.arange(step, step + 8)
-        inside = places < ends[left, None]
-        eight = np.where(inside, text[np.minimum(places, len(text) - 1)], 0).astype(np.uint8)
-        words = hashes[left] ^ eight.view("<u8")[:, 0]
-        mix(words)
-        hashes[left] = words
+        beyond = np.maximum(step + 8 - lengths[left], 0).astype(np.uint64) * np.uint64(8)
+        mixed = hashes[left] ^ (words[starts[left] + step] & (np.uint64(2**64 - 1) >> beyond))
+        mix(mixed)
+        hashes[left] = mixed
     return hashes
 
 
