@@ -4,17 +4,19 @@ A batch of them has another size each time. Its memory is used again all the sam
 much as what is written to it.
 """
 
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .buffers.slots import Pool
 from .format.layout import MAX_MASK_PIXELS
 from .kernels.mask_runs import RunLengths
 from .part import Part
 
-_ALIGNMENT = 64
-"""Masks begin at lines of the cache."""
+_LINE = 64
+"""Bytes of a line of the cache."""
 
 
 def read_own_size(part: Part, path: str, row: int) -> RunLengths:
@@ -59,23 +61,25 @@ class MaskRoom:
     def expand(self, described: dict[str, Any]) -> None:
         """Put masks, bool [H, W], in the place of the run lengths in a batch's lists."""
         keys = _keys_of(described)
-        needed = sum(_room_of(one) for key in keys for one in described[key])
-        if not needed:
+        # Masks begin at lines of the cache.
+        rooms = [-(-one.height * one.width // _LINE) * _LINE for key in keys for one in described[key]]
+        if not rooms:
             return
+        needed = sum(rooms)
         # Enough for most batches to come: another size would be other memory. By a name, for another thread may ask for more.
         most = self._most = max(self._most, 1 << (needed - 1).bit_length())
         memory = self._pool.take(most)
         if memory is None:
             expand_masks(described)
             return
-        start = 0
+        pixels, starts = memory.view(np.bool_), accumulate(rooms, initial=0)
+
+        def expand(one: RunLengths) -> NDArray[np.bool_]:
+            start = next(starts)
+            return one.expand(pixels[start : start + one.height * one.width].reshape(one.height, one.width))
+
         for key in keys:
-            masks = []
-            for one in described[key]:
-                room = memory[start : start + one.height * one.width].view(np.bool_)
-                masks.append(one.expand(room.reshape(one.height, one.width)))
-                start += _room_of(one)
-            described[key] = masks
+            described[key] = [expand(one) for one in described[key]]
 
 
 def expand_masks(described: dict[str, Any]) -> None:
@@ -90,7 +94,3 @@ def _keys_of(described: dict[str, Any]) -> list[str]:
         for key, value in described.items()
         if isinstance(value, list) and isinstance(value[0], RunLengths)
     ]
-
-
-def _room_of(mask: RunLengths) -> int:
-    return -(-mask.height * mask.width // _ALIGNMENT) * _ALIGNMENT
