@@ -19,7 +19,7 @@ from .errors import ConfigError
 from .recipe_config import parse_recipe, spell_recipe
 from .sources.base import SourceOptions
 from .sources.registry import SOURCES
-from .tensors.recipe import RECIPES
+from .tensors.shipped import RECIPES
 
 # Beside `preprocess` in a checkout as well as where it is installed.
 SHIPPED = {path.stem: path for path in sorted((Path(__file__).parents[1] / "configs").glob("*.toml"))}

@@ -20,7 +20,7 @@ from ..store.attempts import ATTEMPTS_FOLDER
 from ..store.columns import storable
 from ..store.lock import LOCK_FILE
 from ..store.root import INDEX_REJECTS_FILE
-from ..tensors.recipe import RECIPES
+from ..tensors.shipped import FORMER_RECIPES, RECIPES
 from .files import file_fault
 from .findings import REDO_PART, REDO_STORE, RESTORE, Finding
 from .metadata import attributes_of
@@ -86,8 +86,8 @@ def read_recipe(root: Root) -> tuple[Recipe | None, list[Finding]]:
     except msgspec.ValidationError as err:
         return None, [_root_fault("recipe", f"the recipe is none: {err}")]
     findings = []
-    shipped = RECIPES.get(recipe.name)
-    if shipped is not None and list(recipe.views.items()) != list(shipped.views.items()):
+    meant = [of[recipe.name] for of in (RECIPES, FORMER_RECIPES) if recipe.name in of]
+    if meant and all(list(recipe.views.items()) != list(shipped.views.items()) for shipped in meant):
         findings.append(_root_fault("recipe", f"the recipe is called {recipe.name!r} but is not that recipe"))
     version = format_version_of(recipe, root.columns)
     if root.format_version != version:

@@ -132,14 +132,19 @@ def recount_prompts(part: Path) -> None:
     reseal(part, attributes)
 
 
-def rewrite_images(root: Path, part: Path, make: Callable[[Image.Image], NDArray[np.uint8]]) -> None:
-    """Make `g_pixel_values` of a part another way, from the raw pictures, for each a function of the picture."""
+def rewrite_images(
+    root: Path,
+    part: Path,
+    make: Callable[[Image.Image], NDArray[np.uint8]],
+    array: str = "images/g_pixel_values",
+) -> None:
+    """Make an image array of a part another way, from the raw pictures, for each a function of the picture."""
     offsets, encoded = read_array(part, "images/path_offsets"), read_array(part, "images/path_bytes")
     rows = []
     for start, end in pairwise(offsets):
         with Image.open(root / encoded[start:end].tobytes().decode()) as picture:
             rows.append(np.ascontiguousarray(make(picture.convert("RGB")).transpose(2, 0, 1)))
-    rewrite(part, "images/g_pixel_values", rows)
+    rewrite(part, array, rows)
 
 
 def resized(picture: Image.Image, size: int = 1024) -> NDArray[np.uint8]:

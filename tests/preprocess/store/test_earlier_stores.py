@@ -20,7 +20,7 @@ from click.testing import CliRunner
 from damage import attributes_of, write_attributes
 from miniature.every import WRITERS
 from miniature.shapes import picture_of
-from stores import CONFIGS, TINY, make_unfinished, tree_digest
+from stores import CONFIGS, TINY, USUAL, coco_store, make_unfinished, tree_digest
 
 from resizeonce.loader.format.errors import StoreError
 from resizeonce.preprocess.cli import main
@@ -29,6 +29,7 @@ from resizeonce.preprocess.run.convert import RunOptions, convert, open_source
 from resizeonce.preprocess.sources.registry import SOURCES
 from resizeonce.preprocess.store.plan import describe_job
 from resizeonce.preprocess.store.root import fingerprint_of
+from resizeonce.preprocess.tensors.shipped import FORMER_RECIPES, RECIPES
 from resizeonce.preprocess.verify.check_store import VerifyOptions, verify_store
 
 FIRST_OPTIONS: dict[str, dict[str, Any]] = {
@@ -410,3 +411,19 @@ def test_an_earlier_store_is_not_continued_with_an_option_that_it_was_made_witho
     config = load_config(CONFIGS / "coco.toml", ["store.scenes_per_part=1", *TINY, option])
     with pytest.raises(StoreError, match=f"differs in: .*{option.partition('=')[0]} was None, is now"):
         convert(config, root, out)
+
+
+def test_a_store_of_sa2va_as_it_was_is_sound_and_not_continued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its masks were by Pillow's nearest: other targets than Sa2VA's."""
+    with monkeypatch.context() as earlier:
+        earlier.setitem(RECIPES, "sa2va", FORMER_RECIPES["sa2va"])
+        coco_store(tmp_path, *USUAL, "recipe.name=sa2va")
+    store = tmp_path / "coco.zarr"
+    assert attributes_of(store)["recipe"]["masks"] == {"filter": "pillow-nearest", "size": 1024}
+    report = verify_store(store, VerifyOptions(source=tmp_path / "coco", sample=None))
+    assert [finding for finding in report.findings if finding.level == "damage"] == []
+    for append in (False, True):
+        with pytest.raises(StoreError, match=r"recipe\.masks\.filter was 'pillow-nearest', is now 'torch-"):
+            coco_store(tmp_path, *USUAL, "recipe.name=sa2va", append=append)
