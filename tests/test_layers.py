@@ -19,6 +19,7 @@ LAYERS = (
     "loader.readahead",
     "loader.array loader.cache loader.zarr_codec",
     "loader.part",
+    "loader.own_size",
     "loader.open_parts",
     "loader.fill",
     "loader.store",

@@ -152,6 +152,7 @@ def _part_tasks(store: Path, root: Root, recipe: Recipe, options: VerifyOptions)
             number,
             entry,
             recipe,
+            tuple(root.columns),
             root.paired,
             root.scenes_of(number),
             options.values,

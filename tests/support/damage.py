@@ -92,9 +92,12 @@ def rewrite(part: Path, array: str, values: NDArray[Any] | Sequence[NDArray[Any]
     spec = specs_of(part.parent)[array]
     path = part / shard_path(spec)
     path.unlink()
-    with ShardWriter(path.parent, path.name, spec.codec) as shard:
-        for chunk in values if spec.row_chunks else [np.asarray(values)]:
-            shard.append(chunk)
+    with ShardWriter(path.parent, path.name, spec.codec, spec.piece_rows * spec.row_bytes) as shard:
+        if spec.piece_rows:
+            shard.extend(np.asarray(values).tobytes())
+        else:
+            for chunk in values if spec.row_chunks else [np.asarray(values)]:
+                shard.append(chunk)
     assert shard.digest is not None
     attributes = attributes_of(part)
     attributes["files"][shard_path(spec)] = asdict(shard.digest)
