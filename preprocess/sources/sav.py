@@ -249,7 +249,9 @@ class SavScene:
                 except RecordError as err:
                     yield Reject.from_error(err, f"{key}/{masklet.object_id}", masklet.path_of(t))
             if masks:
-                yield Frame(key, path, picture.image, tuple(masks), number, picture.unsure_turn)
+                yield Frame(
+                    key, path, picture.image, tuple(masks), number, picture.unsure_turn, picture.source
+                )
 
 
 def _read_mask(masklet: Masklet, t: int, picture: Picture) -> Mask:
