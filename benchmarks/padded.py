@@ -27,7 +27,7 @@ from resizeonce.loader.format.recipe import ImageView, Recipe, shown_size
 from resizeonce.loader.kernels.batch_kernels import Delivery, Form, Rows, batch_kernels, norm_of
 from resizeonce.loader.own_size import read_own_size
 from resizeonce.preprocess.run.convert import convert
-from resizeonce.preprocess.tensors.recipe import RECIPES
+from resizeonce.preprocess.tensors.shipped import RECIPES
 
 IMAGES, BATCH, ROUNDS = 128, 8, 9
 BAR = 0.9
