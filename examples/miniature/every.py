@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miniature.coco import write_coco
+from miniature.folders import write_folders
 from miniature.npz import write_npz_pairs
 from miniature.openimages import write_openimages
 from miniature.refcoco import write_refcoco
@@ -35,5 +36,6 @@ WRITERS: dict[str, Callable[[Path, Pictures], None]] = {
     "openimages": write_openimages,
     "refcoco": write_refcoco,
     "coco": write_coco,
+    "folders": write_folders,
 }
 """Writes a dataset that the shipped config of the same name reads, by the name of the source."""

@@ -19,7 +19,8 @@ from resizeonce.preprocess.run.convert import convert
 from resizeonce.preprocess.sources.registry import SOURCES
 
 DATASET_TYPES = {
-    "npz": "sav", "sav": "sav", "sa1b": "sa1b", "openimages": "openimage", "refcoco": "refcoco", "coco": "coco"
+    "npz": "sav", "sav": "sav", "sa1b": "sa1b", "openimages": "openimage", "refcoco": "refcoco", "coco": "coco",
+    "folders": "folders",
 }  # fmt: skip
 PAIRED = {"npz", "sav"}
 TENSORS = {

@@ -187,6 +187,13 @@ DATASETS = {
         {"train-annotations*.csv": "csv", "train-masks/*.png": "png", "class*.csv": "csv"},
         index=("train-annotations*.csv", "class*.csv"),
     ),
+    "folders": Dataset(
+        "folders",
+        partial(WRITERS["folders"], pictures=PICTURES),
+        {"masks/*.png": "png", "images/*.jpg": "jpeg"},
+        # What is damaged may not change what the others are taken for.
+        options=("source.masks=index",),
+    ),
     "npz": Dataset("npz", partial(WRITERS["npz"], pictures=PICTURES), {"clips/*.npz": "npz"}),
     "npz-single": Dataset(
         "npz",
@@ -298,6 +305,8 @@ def _files_of(name: str, key: str, paths: Iterable[str]) -> Iterator[str]:
             f"JPEGImages_24fps/{scene}/",
             f"Annotations_6fps/{scene}/{object_id}/",
         )
+    elif name == "folders":
+        yield f"masks/{scene}.png"
     elif name == "openimages":
         label, box_id = object_id.split("_")
         yield f"train-masks/{scene}_{label}_{box_id}.png"

@@ -153,6 +153,16 @@ class NaiveReader:
             array = np.asarray(picture)
         return array.reshape(*array.shape[:2], -1).any(axis=2)
 
+    def _mask_folders(self, path: str, key: str, object_id: str, time: int) -> Mask:
+        return self._labelled(path.replace("images/", "masks/"), object_id)
+
+    def _labelled(self, path: str, object_id: str) -> Mask:
+        content = self._root.joinpath(path).with_suffix(".png").read_bytes()
+        check_png(content)
+        with Image.open(io.BytesIO(content)) as picture:
+            found: Mask = np.asarray(picture) == int(object_id)
+        return found
+
     def _rows(self, split: str = "train") -> list[dict[str, str]]:
         rows: list[dict[str, str]] = self._parse(
             "csv", self._root / f"{split}-annotations-object-segmentation.csv"

@@ -37,6 +37,14 @@ FIRST_OPTIONS: dict[str, dict[str, Any]] = {
         "images": "train2017",
         "crowds": False,
     },
+    "folders": {
+        "image_folder": "images",
+        "mask_folder": "masks",
+        "masks": None,
+        "ignored": 255,
+        "dataset_type": "folders",
+        "split": "",
+    },
     "npz": {
         "paired": True,
         "dataset_type": "sav",

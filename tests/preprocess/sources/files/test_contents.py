@@ -46,6 +46,8 @@ EVERY_KIND: dict[str, tuple[str, Writer, str, tuple[str, ...]]] = {
     "class names": ("openimages", lambda root: WRITERS["openimages"](root, pictures()), "class-*.csv", ()),
     "openimages image": ("openimages", lambda root: WRITERS["openimages"](root, pictures()), "train/*.jpg", ()),
     "openimages mask": ("openimages", lambda root: WRITERS["openimages"](root, pictures()), "train-masks/*9lr*", ()),
+    "folders image": ("folders", lambda root: WRITERS["folders"](root, pictures()), "images/0000.jpg", ()),
+    "folders mask": ("folders", lambda root: WRITERS["folders"](root, pictures()), "masks/0000.png", ()),
     "npz": ("npz", lambda root: WRITERS["npz"](root, pictures()), "clips/00000.npz", ()),
     "sav json": ("sav", lambda root: write_sav_train(root, frames()), "sav_000/*_manual.json", ()),
     "sav frame": ("sav", lambda root: write_sav_train(root, frames()), "JPEG*/*/00000.jpg", ()),
