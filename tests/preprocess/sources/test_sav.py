@@ -18,8 +18,9 @@ from pycocotools import mask as coco_mask
 from resizeonce.loader.format.errors import SourceError
 from resizeonce.preprocess.sources import sav
 from resizeonce.preprocess.sources.files import mp4_frames
+from resizeonce.preprocess.sources.files.masklets import choose_pairs
 from resizeonce.preprocess.sources.records import Frame, Pair, Record, Reject, Skip
-from resizeonce.preprocess.sources.sav import Options, SavSource, choose_pairs
+from resizeonce.preprocess.sources.sav import Options, SavSource
 
 HEIGHT, WIDTH, LENGTH = 64, 96, 12
 ALL_PAIRS = Options(pairs_per_object=1000)
