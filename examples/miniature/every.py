@@ -13,6 +13,7 @@ from miniature.openimages import write_openimages
 from miniature.refcoco import write_refcoco
 from miniature.sa1b import write_sa1b
 from miniature.sav import write_sav_train
+from miniature.vos import write_vos
 
 Pictures = Sequence[NDArray[np.uint8]]
 
@@ -29,6 +30,14 @@ def _sav(root: Path, pictures: Pictures) -> None:
     write_sav_train(root, clips)
 
 
+def _vos(root: Path, pictures: Pictures) -> None:
+    clips = [
+        (f"{number:08x}", [np.roll(picture, 9 * t, axis=1) for t in range(7)])
+        for number, picture in enumerate(pictures)
+    ]
+    write_vos(root, clips)
+
+
 WRITERS: dict[str, Callable[[Path, Pictures], None]] = {
     "npz": _npz,
     "sav": _sav,
@@ -37,5 +46,6 @@ WRITERS: dict[str, Callable[[Path, Pictures], None]] = {
     "refcoco": write_refcoco,
     "coco": write_coco,
     "folders": write_folders,
+    "vos": _vos,
 }
 """Writes a dataset that the shipped config of the same name reads, by the name of the source."""

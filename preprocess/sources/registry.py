@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from . import coco, folders, npz, openimages, refcoco, sa1b, sav
+from . import coco, folders, npz, openimages, refcoco, sa1b, sav, vos
 from .base import Source, SourceOptions
 from .files.raw_files import LinkedPath, RawPath
 
@@ -25,6 +25,7 @@ SOURCES: dict[str, SourceType] = {
     "refcoco": SourceType(refcoco.Options, refcoco.RefcocoSource),
     "coco": SourceType(coco.Options, coco.CocoSource),
     "folders": SourceType(folders.Options, folders.FoldersSource),
+    "vos": SourceType(vos.Options, vos.VosSource),
 }
 
 

@@ -20,9 +20,9 @@ from resizeonce.preprocess.sources.registry import SOURCES
 
 DATASET_TYPES = {
     "npz": "sav", "sav": "sav", "sa1b": "sa1b", "openimages": "openimage", "refcoco": "refcoco", "coco": "coco",
-    "folders": "folders",
+    "folders": "folders", "vos": "vos",
 }  # fmt: skip
-PAIRED = {"npz", "sav"}
+PAIRED = {"npz", "sav", "vos"}
 TENSORS = {
     "pixel_values": ((3, 448, 448), torch.float32),
     "g_pixel_values": ((3, 1024, 1024), torch.uint8),

@@ -194,6 +194,12 @@ DATASETS = {
         # What is damaged may not change what the others are taken for.
         options=("source.masks=index",),
     ),
+    "vos": Dataset(
+        "vos",
+        partial(WRITERS["vos"], pictures=PICTURES[:2]),
+        {"Annotations/*/*.png": "png", "JPEGImages/*/*.jpg": "jpeg", "meta.json": "json"},
+        index=("meta.json",),
+    ),
     "npz": Dataset("npz", partial(WRITERS["npz"], pictures=PICTURES), {"clips/*.npz": "npz"}),
     "npz-single": Dataset(
         "npz",
@@ -307,6 +313,9 @@ def _files_of(name: str, key: str, paths: Iterable[str]) -> Iterator[str]:
         )
     elif name == "folders":
         yield f"masks/{scene}.png"
+    elif name == "vos":
+        # Which frames an object is visible in decides which pairs are taken.
+        yield from (f"JPEGImages/{scene}/", f"Annotations/{scene}/")
     elif name == "openimages":
         label, box_id = object_id.split("_")
         yield f"train-masks/{scene}_{label}_{box_id}.png"

@@ -156,6 +156,9 @@ class NaiveReader:
     def _mask_folders(self, path: str, key: str, object_id: str, time: int) -> Mask:
         return self._labelled(path.replace("images/", "masks/"), object_id)
 
+    def _mask_vos(self, path: str, key: str, object_id: str, time: int) -> Mask:
+        return self._labelled(path.replace("JPEGImages/", "Annotations/"), object_id)
+
     def _labelled(self, path: str, object_id: str) -> Mask:
         content = self._root.joinpath(path).with_suffix(".png").read_bytes()
         check_png(content)

@@ -24,6 +24,7 @@ from ...errors import MisfitError, RecordError
 from ..records import Frame, Mask, Pair, Record, Reject, Skip
 from .footage import describe_misfit
 from .frame_files import Frames
+from .leftovers import SCALED_MASK
 
 Take: TypeAlias = Literal["pairs", "all"] | Annotated[int, msgspec.Meta(ge=1)]
 """Which samples are made: pairs, each annotated frame by itself, or every so many-th of them by itself."""
@@ -100,10 +101,19 @@ class Track:
     """Annotated frames of the pairs to make."""
 
 
-def follow(masklet: Masklet, video: Video, sampling: Sampling) -> Generator[Record, None, Track]:
-    """Return an object with what to make of it; yield what speaks against it, or against some of its masks."""
+def follow(
+    masklet: Masklet, video: Video, sampling: Sampling, unread: Iterable[int] = ()
+) -> Generator[Record, None, Track]:
+    """Return an object with what to make of it; yield what speaks against it, or against some of its masks.
+
+    Args:
+        masklet: the object.
+        video: what it is in.
+        sampling: which samples to make of it.
+        unread: annotated frames of which it is not known where the object is.
+    """
     sizes: dict[int, Size] = {}
-    lost: set[int] = set()
+    lost = set(unread)
     beyond = 0
     for t, decode in masklet.masks.items():
         key, number = f"{video.key_of(t)}/{masklet.object_id}", video.number_of(t)
@@ -178,6 +188,17 @@ def choose_pairs(visible: Iterable[int], name: str, sampling: Sampling) -> tuple
         return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
 
     return tuple(sorted(sorted(pairs, key=rank)[: sampling.pairs_per_object]))
+
+
+def count_scaled(records: Iterable[Record]) -> Iterator[Record]:
+    """Yield records, and behind them how many masks have another size than their frame."""
+    scaled = 0
+    for record in records:
+        if isinstance(record, Frame):
+            scaled += sum(mask.size != record.image.shape[:2] for mask in record.segmentations)
+        yield record
+    if scaled:
+        yield Skip(SCALED_MASK, scaled)
 
 
 _LOST = "annotated frame left out, since a mask of it is a reject"

@@ -31,6 +31,13 @@ from resizeonce.preprocess.store.plan import describe_job
 from resizeonce.preprocess.store.root import fingerprint_of
 from resizeonce.preprocess.verify.check_store import VerifyOptions, verify_store
 
+VIDEO_OPTIONS: dict[str, Any] = {
+    "take": "pairs",
+    "gaps": [1, 2, 4, 8],
+    "pairs_per_object": 4,
+    "seed": 0,
+    "lone_frames": "repeat",
+}
 FIRST_OPTIONS: dict[str, dict[str, Any]] = {
     "coco": {
         "annotations": "annotations/instances_train2017.json",
@@ -92,6 +99,15 @@ FIRST_OPTIONS: dict[str, dict[str, Any]] = {
         "pairs_per_object": 4,
         "seed": 0,
         "lone_frames": "repeat",
+    },
+    "vos": {
+        "jpeg_folder": "JPEGImages",
+        "mask_folder": "Annotations",
+        "video_list": "",
+        "meta": "meta.json",
+        "ignored": 255,
+        "dataset_type": "vos",
+        **VIDEO_OPTIONS,
     },
 }
 """The options of each source, with their defaults, that stood in the jobs of stores before any option came later."""

@@ -130,6 +130,7 @@ LINKED: dict[str, tuple[str, Callable[[Path], object]]] = {
     "refcoco": ("images/**/*.jpg", lambda root: WRITERS["refcoco"](root, pictures())),
     "openimages": ("train*/*.*", lambda root: WRITERS["openimages"](root, pictures())),
     "folders": ("*/*.*", lambda root: WRITERS["folders"](root, pictures())),
+    "vos": ("*/*/*.*", lambda root: WRITERS["vos"](root, pictures())),
     "npz": ("clips/*", lambda root: WRITERS["npz"](root, pictures())),
     "sav": ("**/*.jp*", lambda root: WRITERS["sav"](root, pictures())),
     "sa1b": ("sa_000000.tar", lambda root: write_sa1b(root, pictures(), tar=True)),
