@@ -9,8 +9,8 @@ from PIL import Image
 
 from miniature.shapes import ellipse_of
 
-PALETTE = (0, 0, 0, 236, 95, 103, 249, 145, 87)
-"""Black for the background, then a colour for each object."""
+PALETTE = (0, 0, 0, 236, 95, 103, 249, 145, 87, *[200] * 759)
+"""Black for the background, then a colour for each object; all 256, since Pillow writes no more bits than it has colours for."""
 
 
 def write_folders(root: Path, pictures: Sequence[NDArray[np.uint8]]) -> None:
