@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from miniature.coco import write_coco
 from miniature.folders import write_folders
+from miniature.mevis import write_mevis
 from miniature.npz import write_npz_pairs
 from miniature.openimages import write_openimages
 from miniature.refcoco import write_refcoco
@@ -30,12 +31,19 @@ def _sav(root: Path, pictures: Pictures) -> None:
     write_sav_train(root, clips)
 
 
-def _vos(root: Path, pictures: Pictures) -> None:
-    clips = [
-        (f"{number:08x}", [np.roll(picture, 9 * t, axis=1) for t in range(7)])
+def _clips(pictures: Pictures, num_frames: int) -> list[tuple[str, list[NDArray[np.uint8]]]]:
+    return [
+        (f"{number:08x}", [np.roll(picture, 9 * t, axis=1) for t in range(num_frames)])
         for number, picture in enumerate(pictures)
     ]
-    write_vos(root, clips)
+
+
+def _vos(root: Path, pictures: Pictures) -> None:
+    write_vos(root, _clips(pictures, 7))
+
+
+def _mevis(root: Path, pictures: Pictures) -> None:
+    write_mevis(root, _clips(pictures, 6))
 
 
 WRITERS: dict[str, Callable[[Path, Pictures], None]] = {
@@ -47,5 +55,6 @@ WRITERS: dict[str, Callable[[Path, Pictures], None]] = {
     "coco": write_coco,
     "folders": write_folders,
     "vos": _vos,
+    "mevis": _mevis,
 }
 """Writes a dataset that the shipped config of the same name reads, by the name of the source."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from . import coco, folders, npz, openimages, refcoco, sa1b, sav, vos
+from . import coco, folders, mevis, npz, openimages, refcoco, sa1b, sav, vos
 from .base import Source, SourceOptions
 from .files.raw_files import LinkedPath, RawPath
 
@@ -26,6 +26,7 @@ SOURCES: dict[str, SourceType] = {
     "coco": SourceType(coco.Options, coco.CocoSource),
     "folders": SourceType(folders.Options, folders.FoldersSource),
     "vos": SourceType(vos.Options, vos.VosSource),
+    "mevis": SourceType(mevis.Options, mevis.MevisSource),
 }
 
 

@@ -200,6 +200,12 @@ DATASETS = {
         {"Annotations/*/*.png": "png", "JPEGImages/*/*.jpg": "jpeg", "meta.json": "json"},
         index=("meta.json",),
     ),
+    "mevis": Dataset(
+        "mevis",
+        partial(WRITERS["mevis"], pictures=PICTURES[:2]),
+        {"*.json": "json", "JPEGImages/*/*.jpg": "jpeg"},
+        index=("*.json",),
+    ),
     "npz": Dataset("npz", partial(WRITERS["npz"], pictures=PICTURES), {"clips/*.npz": "npz"}),
     "npz-single": Dataset(
         "npz",
@@ -313,6 +319,8 @@ def _files_of(name: str, key: str, paths: Iterable[str]) -> Iterator[str]:
         )
     elif name == "folders":
         yield f"masks/{scene}.png"
+    elif name == "mevis":
+        yield f"JPEGImages/{scene}/"
     elif name == "vos":
         # Which frames an object is visible in decides which pairs are taken.
         yield from (f"JPEGImages/{scene}/", f"Annotations/{scene}/")
@@ -458,7 +466,7 @@ def _differs(store: Store, number: int, reader: NaiveReader) -> str:
             if not np.array_equal(row, expected):
                 return f"{tensor} is not the object's"
     said = store.expressions(number)
-    if store.dataset_type == "refcoco" and not set(said) <= reader.expressions(key, object_id):
+    if store.dataset_type in ("refcoco", "mevis") and not set(said) <= reader.expressions(key, object_id):
         return f"{said} is not said about it"
     return ""
 

@@ -58,7 +58,7 @@ class FrameFiles:
 
     def path_of(self, number: int) -> str:
         """Return the file of a frame."""
-        return f"{self.path}/{self._names[number]}"
+        return f"{self.path}/{self._names.get(number, f'{number:05d}.jpg')}"
 
     def __contains__(self, number: int) -> bool:
         return number in self._names

@@ -89,10 +89,6 @@ class ExtractedFrames(FrameFiles):
         if not self._names:
             raise RecordError(f"the folder holds no frame such as 00000.jpg{describe_skips(self.skips)}")
 
-    def path_of(self, number: int) -> str:
-        """Return the JPEG file of a frame."""
-        return f"{self.path}/{number:05d}.jpg"
-
     def compare(self, footage: Footage) -> bool:
         """Compare the files' numbers with those of an annotated video's frames."""
         check_frames(footage, self._names.keys())

@@ -52,6 +52,14 @@ FIRST_OPTIONS: dict[str, dict[str, Any]] = {
         "dataset_type": "folders",
         "split": "",
     },
+    "mevis": {
+        "expressions": "meta_expressions.json",
+        "mask_dict": "mask_dict.json",
+        "jpeg_folder": "JPEGImages",
+        "mask_folder": "Annotations",
+        "dataset_type": "mevis",
+        **VIDEO_OPTIONS,
+    },
     "npz": {
         "paired": True,
         "dataset_type": "sav",

@@ -131,6 +131,7 @@ LINKED: dict[str, tuple[str, Callable[[Path], object]]] = {
     "openimages": ("train*/*.*", lambda root: WRITERS["openimages"](root, pictures())),
     "folders": ("*/*.*", lambda root: WRITERS["folders"](root, pictures())),
     "vos": ("*/*/*.*", lambda root: WRITERS["vos"](root, pictures())),
+    "mevis": ("JPEGImages/*/*", lambda root: WRITERS["mevis"](root, pictures())),
     "npz": ("clips/*", lambda root: WRITERS["npz"](root, pictures())),
     "sav": ("**/*.jp*", lambda root: WRITERS["sav"](root, pictures())),
     "sa1b": ("sa_000000.tar", lambda root: write_sa1b(root, pictures(), tar=True)),
