@@ -84,10 +84,10 @@ class MevisScene:
             return
         numbers = [number for frame in self.listed.frames if (number := number_of(frame)) is not None]
         for number in sorted(pictures.names.keys() - set(numbers)):
-            pictures.unread.add("picture that is no listed frame", f"{folder}/{pictures.names[number]}")
+            pictures.unread.add("picture that is no listed frame", pictures.names[number])
         for number, frame in zip(numbers, self.listed.frames, strict=True):
             if number not in pictures.names:
-                pictures.unread.add("listed frame without a picture", f"{folder}/{frame}")
+                pictures.unread.add("listed frame without a picture", frame)
         yield from pictures.rejects
         yield from pictures.unread.skips
         if not set(numbers) & pictures.names.keys():
@@ -155,10 +155,10 @@ class MevisScene:
             yield Reject.from_error(err, self.key, folder)
             return {}, frozenset(there)
         for number in sorted(maps.names.keys() - set(there.values())):
-            maps.unread.add("mask without its frame", f"{folder}/{maps.names[number]}")
+            maps.unread.add("mask without its frame", maps.names[number])
         for t, number in there.items():
             if number not in maps.names:
-                maps.unread.add("listed frame without a mask", f"{folder}/{self.listed.frames[t]}")
+                maps.unread.add("listed frame without a mask", self.listed.frames[t])
         yield from maps.rejects
         yield from maps.unread.skips
         names = {t: maps.names[number] for t, number in there.items() if number in maps.names}

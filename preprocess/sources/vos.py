@@ -117,7 +117,7 @@ class VosScene:
             ("frame without a mask, not used", frames, masks),
         ):
             for name in (name for number, name in some.names.items() if number not in others.names):
-                unmatched.add(kind, f"{some.path}/{name}")
+                unmatched.add(kind, name)
         yield from unmatched.skips
         keys = [f"{self.key}/{frames.names[number].rpartition('.')[0]}" for number in annotated]
         yield from self._read_samples(

@@ -24,7 +24,7 @@ class NumberedPictures:
     rejects: list[Reject]
     """Files that have their number in common."""
     unread: LeftOut
-    """What else lies there."""
+    """What else lies there; named without the folder, so that what videos have in common is counted as one."""
     folders: list[str] = field(default_factory=list)
     """Folders in it, which are not looked into."""
 
@@ -56,13 +56,13 @@ def list_pictures(root: RawPath, path: str, key: str) -> NumberedPictures:
     for name in (entry.name for entry in entries if not is_folder(entry)):
         number = number_of(name.rpartition(".")[0]) if suffix_of(name) in IMAGE_SUFFIXES else None
         if number is None or name.startswith("._") or not is_text(name):
-            unread.look_at(name, encodable(f"{path}/{name}"))
+            unread.look_at(name, encodable(name))
         else:
             found.setdefault(number, []).append(name)
     folders = [
         entry.name
         for entry in entries
-        if is_folder(entry) and not unread.look_at_folder(entry.name, encodable(f"{path}/{entry.name}"))
+        if is_folder(entry) and not unread.look_at_folder(entry.name, encodable(entry.name))
     ]
     rejects = []
     for number, names in found.items():
