@@ -7,6 +7,9 @@ DEMO ?= demo
 # Where `make bench` keeps the environments of other projects, about 8 GB, and what it measured.
 RIVALS ?= .rivals
 
+# The environment of `make test-recipes`: the code of other projects that recipes follow.
+RELEASED ?= .recipes
+
 # Where `make sanitize` builds.
 SANITIZED ?= .sanitized
 
@@ -15,7 +18,7 @@ STAMP := $(VENV)/.installed
 # What the compiled cores are built of; where there is no compiler, the install goes on without them.
 SOURCES := $(wildcard loader/*/*.[ch] preprocess/*/*.[ch])
 
-.PHONY: help install demo convert verify lint format test test-slow wheel test-wheel test-frameworks test-device fuzz-store fuzz-inputs sanitize soak docs bench clean
+.PHONY: help install demo convert verify lint format test test-slow wheel test-wheel test-frameworks test-recipes test-device fuzz-store fuzz-inputs sanitize soak docs bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
@@ -69,6 +72,14 @@ test-frameworks: $(STAMP) ## install Lightning, accelerate and torchdata, and tr
 	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[frameworks]'
 	$(BIN)/python -m pytest tests/loader/test_frameworks.py
 
+test-recipes: $(RELEASED)/.installed ## install what published trainers call, and compare each recipe's tensors with what that makes
+	$(RELEASED)/bin/python -m pytest tests/recipes -rs
+
+$(RELEASED)/.installed: pyproject.toml $(CONSTRAINTS) $(SOURCES)
+	$(PYTHON) -m venv $(RELEASED)
+	$(RELEASED)/bin/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[test,recipes]'
+	@touch $@
+
 test-device: $(STAMP) ## on a machine with a CUDA device, and a torch for it: copies to it, and the same bits there
 	$(BIN)/python -m pytest tests/loader/test_device.py tests/loader/test_compact.py -rs
 
@@ -96,13 +107,15 @@ sanitize: $(STAMP) ## build the compiled cores with AddressSanitizer and Undefin
 soak: $(STAMP) ## kill conversions of every source 200 times at random moments; the stores must be those of undisturbed runs
 	PYTHONPATH=tests/support:examples $(BIN)/python tests/fuzz/soak.py 200
 
-docs: $(STAMP) ## write docs/cli.md from the commands' own help
+docs: $(STAMP) ## write docs/cli.md from the commands' own help, and the pictures of docs/recipes.md
 	$(BIN)/python tests/support/cli_page.py
+	$(BIN)/python tests/support/recipe_pictures.py
 
 bench: $(STAMP) ## the benchmarks of benchmarks/README.md with the other projects that install, and the README's table
 	$(BIN)/python benchmarks/convert.py --facts $(RIVALS)/convert.json \
 		--rivals $$($(BIN)/python benchmarks/rivals/environments.py $(RIVALS) mds litdata ffcv)
 	$(BIN)/python benchmarks/compact.py
+	$(BIN)/python benchmarks/own_size.py
 	$(BIN)/python benchmarks/loading.py --samples 512 --facts $(RIVALS)/loading.json \
 		--rivals $$($(BIN)/python benchmarks/rivals/environments.py $(RIVALS))
 	$(BIN)/python benchmarks/memory.py
@@ -114,5 +127,5 @@ bench: $(STAMP) ## the benchmarks of benchmarks/README.md with the other project
 	$(BIN)/python benchmarks/readme.py $(RIVALS)/convert.json $(RIVALS)/loading.json
 
 clean: ## remove what the targets made
-	rm -rf $(VENV) $(DEMO) $(RIVALS) $(SANITIZED) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(DEMO) $(RIVALS) $(RELEASED) $(SANITIZED) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

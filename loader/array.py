@@ -62,8 +62,7 @@ class MappedArray:
         self._file = _map(path, huge_pages=huge_pages) if length and content is None else None
         self.content = self._file.bytes if self._file else np.frombuffer(content or b"", np.uint8)
         """The file's bytes, uint8 [N], read-only."""
-        num_chunks = length if spec.row_chunks else min(length, 1)
-        self._offsets, self._sizes = self._read_index(num_chunks)
+        self._offsets, self._sizes = self._read_index(spec.num_chunks(length))
 
     def __len__(self) -> int:
         return self._length
@@ -74,6 +73,24 @@ class MappedArray:
         if not self._length:
             return np.zeros(shape, self._dtype)
         return self._chunk(0).view(self._dtype).reshape(shape)
+
+    def slice(self, start: int, stop: int) -> NDArray[Any]:
+        """Return rows of an array in pieces, checked where any are; read-only where they lie in one piece."""
+        step = self._spec.piece_rows
+        first, last = start // step, -(-stop // step)
+        pieces = [self._chunk(number).view(self._dtype) for number in range(first, last)]
+        if not pieces:
+            return np.zeros(0, self._dtype)
+        joined = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+        return joined[start - first * step : stop - first * step]
+
+    def advise_slice(self, start: int, stop: int) -> bool:
+        """Do what `advise` does, for what `slice` will read."""
+        if self._file is None or start >= stop:
+            return True
+        step = self._spec.piece_rows
+        first, last = self._offsets.item(start // step), (stop - 1) // step
+        return self._file.advise(first, max(sum(self.span(last)) - first, 0))
 
     @property
     def is_raw(self) -> bool:
@@ -131,12 +148,13 @@ class MappedArray:
             )
 
     def _chunk(self, number: int) -> NDArray[np.uint8]:
-        if self._check_rows and not self.check(number):
+        chunk, stored = self._chunk_and_checksum(number)
+        if self._check_rows and crc32c(chunk) != int.from_bytes(stored.tobytes(), "little"):
             raise self.damage(number)
-        return self._chunk_and_checksum(number)[0]
+        return chunk
 
     def _chunk_and_checksum(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        start, size = int(self._offsets[number]), int(self._sizes[number])
+        start, size = self.span(number)
         end = start + size - CHECKSUM_BYTES
         return self.content[start:end], self.content[end : end + CHECKSUM_BYTES]
 
@@ -155,7 +173,7 @@ class MappedArray:
         offsets, sizes = pairs[:, 0].astype(np.int64), pairs[:, 1].astype(np.int64)
         inside = (offsets >= 0) & (sizes > CHECKSUM_BYTES) & (offsets <= start) & (sizes <= start - offsets)
         if self.is_raw:
-            rows = 1 if self._spec.row_chunks else self._length
+            rows = 1 if self._spec.row_chunks else self._spec.piece_rows or self._length
             inside &= sizes == rows * self._spec.row_bytes + CHECKSUM_BYTES
         if not inside.all():
             bad = int(np.flatnonzero(~inside)[0])
@@ -164,7 +182,8 @@ class MappedArray:
 
     def damage(self, number: int, reason: str = "its checksum is wrong") -> DamageError:
         """Return the error that says of a row what is wrong with it."""
-        return DamageError(f"{self.path}: row {number} is damaged ({reason})")
+        kind = "piece" if self._spec.piece_rows else "row"
+        return DamageError(f"{self.path}: {kind} {number} is damaged ({reason})")
 
 
 @cache

@@ -1,6 +1,7 @@
 """`Batch`, `SampleDataset` and `collate`: batches of a store for a plain `DataLoader`."""
 
 import copy
+import math
 import operator
 import weakref
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from .buffers.slots import ArrayLayout, Pool
 from .cache.part_cache import CacheOptions
 from .fill import BatchRows, choose_views
 from .kernels.core import warn_without_core
+from .own_size import MaskRoom
 from .store import Store, open_store
 
 MAX_HELD = 2
@@ -33,6 +35,8 @@ _OF_THE_BATCH = ("dataset_type", "has_paired_frame")
 
 class Batch(dict[str, Any]):
     """A batch: tensors with the sample as their first axis, lists with one element a sample, and two values of all.
+
+    Masks at their own size are a list of tensors, bool [H, W].
 
     `dataset_type` (str) and `has_paired_frame` (bool) are of the whole batch.
 
@@ -89,8 +93,26 @@ class _ByValue(NamedTuple):
     array: NDArray[Any]
 
 
+class _Bits(NamedTuple):
+    """A mask at its own size, as it is pickled: eight pixels a byte."""
+
+    bits: NDArray[np.uint8]
+    shape: tuple[int, ...]
+
+
+def as_tensors(value: Any) -> Any:
+    """Return an array, or a list of them, as tensors that share their memory; anything else as it is."""
+    if isinstance(value, list):
+        return [as_tensors(one) for one in value] if isinstance(value[0], np.ndarray) else value
+    return torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+
+
 def _by_value(value: Any) -> Any:
-    """Return a plain, small tensor as what is pickled with its bytes; anything else as it is."""
+    """Return small and plain tensors, and masks at their own size, as what is pickled with its bytes; others as they are."""
+    if isinstance(value, list):
+        return [_by_value(one) for one in value]
+    if type(value) is torch.Tensor and value.dtype == torch.bool and value.device.type == "cpu":
+        return _Bits(np.packbits(value.numpy()), tuple(value.shape))
     if type(value) is not torch.Tensor or value.dtype not in _DTYPES or value.layout != torch.strided:
         return value
     is_small = value.device.type == "cpu" and value.nbytes <= SMALL_BYTES
@@ -99,7 +121,16 @@ def _by_value(value: Any) -> Any:
 
 
 def _remake(kind: type[Batch], items: Mapping[str, Any]) -> Batch:
-    return kind((k, torch.from_numpy(v.array) if isinstance(v, _ByValue) else v) for k, v in items.items())
+    return kind((key, _from_value(value)) for key, value in items.items())
+
+
+def _from_value(value: Any) -> Any:
+    if isinstance(value, _Bits):
+        bits = np.unpackbits(value.bits, count=math.prod(value.shape)).view(np.bool_)
+        return torch.from_numpy(bits.reshape(value.shape))
+    if isinstance(value, list):
+        return [_from_value(one) for one in value]
+    return torch.from_numpy(value.array) if isinstance(value, _ByValue) else value
 
 
 class _PostedBatch(Batch):
@@ -142,7 +173,7 @@ class SampleDataset(Dataset[dict[str, Any]]):
     Args:
         store: a store, or the path or URL of one; a `Store(path, check_rows=False)` leaves out checksums.
         tensors: which of the recipe's views to read, None for all; a loop that needs no segmenter image saves its 3 MiB a
-            sample.
+            sample. "sources", of a store that has them, are the files of the images.
         cache: where parts of a URL are kept, and how many; None for the defaults.
 
     Raises:
@@ -161,6 +192,7 @@ class SampleDataset(Dataset[dict[str, Any]]):
         self.store = open_store(store, cache)
         self.tensors = choose_views(self.store, tensors)
         self._pool = Pool(MAX_HELD)
+        self._room = MaskRoom(MAX_HELD)
         self._mailbox = Mailbox.make()
 
     def __len__(self) -> int:
@@ -208,9 +240,8 @@ class SampleDataset(Dataset[dict[str, Any]]):
         # The disk reads all of them at once, while the first are filled.
         rows.prefetch()
         others = rows.fill(arrays)
-        batch.update(
-            (key, torch.from_numpy(v) if isinstance(v, np.ndarray) else v) for key, v in others.items()
-        )
+        self._room.expand(others)
+        batch.update((key, as_tensors(value)) for key, value in others.items())
         return batch
 
     def _new_batch(self, layout: ArrayLayout, num_samples: int) -> Batch:
@@ -228,6 +259,8 @@ class SampleDataset(Dataset[dict[str, Any]]):
 
 def collate(samples: Batch | Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Batch:
     """Return a batch: as it is where the dataset made one, else put together from single samples.
+
+    Masks at their own size, which alone are bool, are a list.
 
     A single sample, as a `DataLoader` with `batch_size=None` hands it over, stays one.
 
@@ -251,7 +284,7 @@ def collate(samples: Batch | Mapping[str, Any] | Sequence[Mapping[str, Any]]) ->
         values = [sample[key] for sample in samples]
         if key in _OF_THE_BATCH:
             batch[key] = values[0] if len(set(values)) == 1 else values
-        elif isinstance(values[0], torch.Tensor):
+        elif isinstance(values[0], torch.Tensor) and values[0].dtype != torch.bool:
             if len({value.shape for value in values}) > 1:
                 raise ValueError(
                     f"{key} differs in shape among the samples: their stores have different recipes"

@@ -5,14 +5,30 @@ milliseconds: each mistake named here shows in any part of an image. `resizeonce
 """
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping
+from functools import cache, lru_cache
+from itertools import pairwise
+from math import floor
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .format.recipe import DEFAULT_VIEWS, IMAGENET_MEAN, IMAGENET_STD
+from .compact import CompactBatch
+from .format.geometry import (
+    Axes,
+    Axis,
+    Box,
+    box_of,
+    choose_reference,
+    describe_fit,
+    other_geometries,
+    shared,
+    view_axes,
+)
+from .format.norms import KNOWN_NORMS, Norm
+from .format.recipe import DEFAULT_RECIPE, ImageView, MaskView, Recipe, View
 
 GRID = 16
 """Blocks along a side of an image that are compared; fewer where images are small."""
@@ -31,38 +47,69 @@ TELLING = 0.5
 """A mistake is named when it explains all but this share of the difference."""
 
 MASK_STEP = 8
-"""Every eighth row of a mask is looked at."""
+"""Every eighth row of a mask is looked at, and every eighth pixel beside a picture."""
 
-_MEAN = np.array(IMAGENET_MEAN, np.float32)[:, None, None]
-_STD = np.array(IMAGENET_STD, np.float32)[:, None, None]
-_LOWEST = float(((0 - _MEAN) / _STD).min())
-_HIGHEST = float(((1 - _MEAN) / _STD).max())
+UNSEEN_CELLS = 2
+"""Cells that a prompt may leave out though its mask covers them: holes too small to be seen in that."""
+
+WHOLE = 0.02
+"""How far from a whole number a level may be that is one of 0..255."""
+
+_ANY_SIZE = (1000, 1000)
+"""Stands for the size of a picture where it is not known and a view has all of it, whatever its size."""
+_IMAGENET = KNOWN_NORMS["ImageNet's"]
 _SLACK = 1e-3
 
 
-TENSORS = tuple(DEFAULT_VIEWS)
+class _Cells(NamedTuple):
+    """Rows or columns of cells, as far as a finer view has all of them."""
+
+    places: dict[int, slice]
+    """Where each lies in the finer view, with a pixel around it, by its number."""
+    middles: list[int]
+    """The pixel in the middle of each."""
 
 
 class BatchError(ValueError):
     """Raised when a batch is not what the trainer's contract says; the message says which mistake it looks like."""
 
 
-def check_batch(batch: Mapping[str, Any]) -> None:
+class _Wanted(NamedTuple):
+    """What a batch should be."""
+
+    recipe: Recipe
+    is_exact: bool
+    """Whether views have the very sizes of the recipe; otherwise they are squares of any."""
+
+    @property
+    def views(self) -> dict[str, View]:
+        """By name."""
+        return self.recipe.views
+
+
+def check_batch(batch: Mapping[str, Any], recipe: Recipe | None = None) -> None:
     """Return if a batch is sound.
 
-    Takes tensors on any device (a small sample is moved to the CPU) and numpy arrays, of any recipe's sizes, single or
-    paired, and with some of the four tensors left out.
+    Takes tensors on any device (a small sample is moved to the CPU) and numpy arrays, single or paired, and with some of the
+    recipe's views left out.
+
+    Args:
+        batch: an ordinary one; a compact one is completed by `to_device` first.
+        recipe: what it was made by, such as `store.recipe`; None is the default recipe's views, squares of any size.
 
     Raises:
         BatchError: it is not; the message says what was found, what was expected, and which mistake it looks like.
     """
-    suffixes = _check_keys(batch)
-    count = _check_shapes(batch, suffixes)
+    if isinstance(batch, CompactBatch):
+        raise BatchError("the batch is compact: check what resizeonce.loader.to_device makes of it")
+    wanted = _Wanted(recipe or DEFAULT_RECIPE, recipe is not None)
+    suffixes = _check_keys(batch, wanted)
+    count = _check_shapes(batch, suffixes, wanted)
     for suffix in suffixes:
-        tensors = {tensor: _on_host(batch[tensor + suffix]) for tensor in TENSORS if tensor + suffix in batch}
+        tensors = {name: _on_host(batch[name + suffix]) for name in wanted.views if name + suffix in batch}
         for sample in range(count):
-            rows = {tensor: values[sample] for tensor, values in tensors.items()}
-            for fault in _sample_faults(rows):
+            rows = {name: values[sample] for name, values in tensors.items()}
+            for fault in _sample_faults(rows, _find_shown(batch, sample, suffix, wanted), wanted):
                 raise BatchError(f"{_name(batch, sample, suffix)}: {fault}")
 
 
@@ -72,8 +119,8 @@ def _name(batch: Mapping[str, Any], sample: int, suffix: str) -> str:
     return f"sample {sample}{key}" + (f", frame {suffix}" if suffix else "")
 
 
-def _check_keys(batch: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the suffixes of the tensors' names: ("",), or ("1", "2") for pairs."""
+def _check_keys(batch: Mapping[str, Any], wanted: _Wanted) -> tuple[str, ...]:
+    """Return the suffixes of the views' names: ("",), or ("1", "2") for pairs."""
     for key in ("dataset_type", "has_paired_frame"):
         if key not in batch:
             raise BatchError(f"the batch has no {key!r}; its keys are {', '.join(map(str, batch))}")
@@ -84,69 +131,192 @@ def _check_keys(batch: Mapping[str, Any]) -> tuple[str, ...]:
     paired = batch["has_paired_frame"]
     if not isinstance(paired, bool):
         raise BatchError(f"has_paired_frame is {paired!r}, expected True or False for the whole batch")
-    single = [tensor for tensor in TENSORS if tensor in batch]
-    first, second = ([tensor for tensor in TENSORS if tensor + suffix in batch] for suffix in "12")
+    names = list(wanted.views)
+    single = [name for name in names if name in batch]
+    first, second = ([name for name in names if name + suffix in batch] for suffix in "12")
     if paired and (single or first != second or not first):
+        one = names[-1]
         raise BatchError(
-            "a batch of pairs has each tensor twice, as masks1 and masks2, and never without a number"
+            f"a batch of pairs has each tensor twice, as {one}1 and {one}2, and never without a number"
         )
     if not paired and (first or second or not single):
-        raise BatchError("a batch of single samples has pixel_values and the like, without numbers")
+        raise BatchError(f"a batch of single samples has {names[0]} and the like, without numbers")
     return ("1", "2") if paired else ("",)
 
 
-def _check_shapes(batch: Mapping[str, Any], suffixes: tuple[str, ...]) -> int:
+def _check_shapes(batch: Mapping[str, Any], suffixes: tuple[str, ...], wanted: _Wanted) -> int:
     """Return the number of samples, after comparing shapes and dtypes."""
     counts: dict[str, int] = {}
     for suffix in suffixes:
-        for tensor in TENSORS:
-            name = tensor + suffix
-            if name not in batch:
+        for name, view in wanted.views.items():
+            key = name + suffix
+            if key not in batch:
                 continue
-            shape, dtype = tuple(batch[name].shape), str(batch[name].dtype).removeprefix("torch.")
-            wanted = "uint8" if tensor == "g_pixel_values" else "float32"
-            is_image = tensor.endswith("pixel_values")
-            if len(shape) != (4 if is_image else 3) or shape[-1] != shape[-2] or (is_image and shape[1] != 3):
-                last = ", 3, S, S" if is_image else ", S, S"
-                hint = ": its channels are last" if is_image and shape[-1:] == (3,) else ""
-                raise BatchError(f"{name} has shape {shape}, expected (B{last}){hint}")
-            if dtype != wanted:
-                raise BatchError(f"{name} is {dtype}, expected {wanted}{_dtype_hint(tensor, dtype)}")
-            counts[name] = int(shape[0])
+            if isinstance(view, MaskView) and view.size == "own":
+                _check_own_sizes(key, batch[key])
+            else:
+                _check_tensor(key, batch[key], view, is_exact=wanted.is_exact)
+            counts[key] = len(batch[key])
+            if isinstance(view, ImageView) and view.fit == "pad":
+                sizes = f"{name}_sizes{suffix}"
+                if sizes not in batch or tuple(batch[sizes].shape) != (counts[key], 2):
+                    raise BatchError(f"{sizes} is missing, or not of shape (B, 2): {key} is padded")
     if len(set(counts.values())) != 1:
         raise BatchError(f"the tensors have different numbers of samples: {counts}")
     return next(iter(counts.values()))
 
 
-def _dtype_hint(tensor: str, dtype: str) -> str:
-    if tensor == "g_pixel_values":
+def _check_own_sizes(key: str, masks: Any) -> None:
+    """Look at masks that have sizes of their own."""
+    for mask in masks if isinstance(masks, list | tuple) else [None]:
+        shape, dtype = tuple(getattr(mask, "shape", ())), _dtype_of(mask)
+        if len(shape) != 2 or dtype != "bool":
+            raise BatchError(f"{key} has {dtype} {shape}, expected a list of bool (H, W), one a sample")
+
+
+def _check_tensor(key: str, tensor: Any, view: View, *, is_exact: bool) -> None:
+    shape, dtype = tuple(tensor.shape), _dtype_of(tensor)
+    is_image = isinstance(view, ImageView)
+    sides: tuple[int, ...] = view.size if isinstance(view, ImageView) else view.grid
+    axes = 4 if is_image else 3
+    fits = shape[-2:] == sides if is_exact else shape[-1:] == shape[-2:-1]
+    if len(shape) != axes or not fits or (is_image and shape[1] != 3):
+        last = ", ".join(map(str, sides)) if is_exact else "S, S"
+        hint = ": its channels are last" if is_image and shape[-1:] == (3,) else ""
+        raise BatchError(f"{key} has shape {shape}, expected (B, {'3, ' if is_image else ''}{last}){hint}")
+    expected = "uint8" if isinstance(view, ImageView) and view.values == "uint8" else "float32"
+    if dtype != expected:
+        raise BatchError(f"{key} is {dtype}, expected {expected}{_dtype_hint(view, dtype)}")
+
+
+def _dtype_of(tensor: Any) -> str:
+    return str(getattr(tensor, "dtype", type(tensor).__name__)).removeprefix("torch.")
+
+
+def _dtype_hint(view: View, dtype: str) -> str:
+    if isinstance(view, ImageView) and view.values == "uint8":
         return ": was it normalised, or scaled to 0..1? The segmenter's image stays 0..255"
-    if tensor == "pixel_values" and dtype == "uint8":
+    if isinstance(view, ImageView) and dtype == "uint8":
         return ": it was not normalised"
     return ": cast after the check" if dtype in ("float16", "bfloat16") else ""
 
 
-def _sample_faults(rows: Mapping[str, Any]) -> Iterator[str]:
+def _find_shown(batch: Mapping[str, Any], sample: int, suffix: str, wanted: _Wanted) -> dict[str, Axes]:
+    """Return what the image views of a sample show of its picture, as far as the batch tells its size, or its aspect ratio."""
+    views = wanted.recipe.images
+    keys = ("image_sizes", *(f"{name}_sizes" for name in views))
+    known = next((batch[key + suffix][sample] for key in keys if key + suffix in batch), None)
+    size = None if known is None else tuple(int(side) for side in known)
+    shown = {}
+    for name, view in views.items():
+        if view.fit == "pad" and f"{name}_sizes{suffix}" in batch:
+            height, width = batch[f"{name}_sizes{suffix}"][sample]
+            shown[name] = view_axes(view, int(height), int(width))
+        elif view.fit == "squash" or size is not None:
+            shown[name] = view_axes(view, *(size or _ANY_SIZE))
+    return shown
+
+
+class _Image(NamedTuple):
+    """An image view of a sample."""
+
+    name: str
+    view: ImageView
+    tensor: Any
+    """[3, H, W], on any device."""
+    axes: Axes | None
+    """What it shows of the picture, None where the batch does not tell."""
+
+    @property
+    def box(self) -> Box:
+        """Where it has the picture."""
+        if self.axes is None:
+            return 0.0, 0.0, float(self.tensor.shape[2]), float(self.tensor.shape[1])
+        return _picture_box(self.axes)
+
+    def to_levels(self, values: NDArray[np.float32]) -> NDArray[Any]:
+        """Return values of it as levels 0..255."""
+        if self.view.values == "uint8":
+            return values
+        return np.clip(Norm.of(self.view).to_levels(values), 0, 255)
+
+
+def _sample_faults(rows: Mapping[str, Any], shown: Mapping[str, Axes], wanted: _Wanted) -> Iterator[str]:
     """Yield what is wrong with one sample; its tensors are by name, without the batch's axis."""
-    for name in ("prompt_masks", "masks"):
-        if name in rows:
-            step = MASK_STEP if name == "masks" else 1
-            yield from _mask_faults(name, _numpy(rows[name][::step]))
-    images = [rows[name] for name in ("pixel_values", "g_pixel_values") if name in rows]
-    grid = max(1, min(GRID, *(image.shape[-1] // BLOCK_PIXELS for image in images))) if images else 1
-    pixels = _sampled(rows["pixel_values"], grid) if "pixel_values" in rows else None
-    large = _sampled(rows["g_pixel_values"], grid) if "g_pixel_values" in rows else None
-    if pixels is not None:
-        yield from _pixel_faults(pixels)
-    if large is not None and large.max() <= 3 and (pixels is None or pixels.std(axis=(1, 2)).max() > 0.05):
-        yield (
-            f"g_pixel_values are all in 0..{large.max():.0f}: normalised, or scaled to 0..1, before the cast to uint8; "
-            "expected 0..255"
+    recipe = wanted.recipe
+    masks = {name: view for name, view in recipe.masks.items() if name in rows and view.size != "own"}
+    for name, mask in masks.items():
+        yield from _mask_faults(name, _numpy(rows[name][:: 1 if mask.role == "prompt" else MASK_STEP]))
+    images = {
+        name: _Image(
+            name, view, rows[name], _over(shown[name], *rows[name].shape[1:]) if name in shown else None
         )
-    if pixels is not None and large is not None:
-        yield from _pair_faults(pixels, large, grid)
-    if "prompt_masks" in rows and "masks" in rows:
-        yield from _prompt_faults(rows["prompt_masks"], rows["masks"])
+        for name, view in recipe.images.items()
+        if name in rows
+    }
+    yield from _image_faults(images)
+    for name, view in masks.items():
+        if view.over in shown:
+            axes = _over(shown[view.over], *rows[name].shape)
+            if np.count_nonzero(_beside(rows[name], axes)):
+                fit = describe_fit(recipe.images[view.over])
+                yield f"{name} is set beside the picture: it does not lie over {view.over}, which is {fit}"
+    prompt = recipe.prompt
+    finest = max(masks, key=lambda name: rows[name].shape[0] * rows[name].shape[1], default=None)
+    if prompt in masks and finest is not None and finest != prompt:
+        one, other = ((shown.get(masks[name].over), *rows[name].shape) for name in (prompt, finest))
+        cells = _find_cells(one, other)
+        if cells is not None:
+            yield from _prompt_faults(prompt, finest, rows, *cells)
+
+
+def _image_faults(images: Mapping[str, _Image]) -> Iterator[str]:
+    """Yield what is wrong with the images of a sample."""
+
+    @cache
+    def take(name: str, box: Box, grid: tuple[int, int]) -> NDArray[np.float32]:
+        return _sampled(images[name].tensor, box, grid)
+
+    normalized = {}
+    for image in images.values():
+        if image.axes is not None:
+            yield from _padding_faults(image, image.axes)
+        if image.view.values == "normalized":
+            normalized[image.name] = take(image.name, image.box, _grid_of(image.box))
+            yield from _pixel_faults(image, normalized[image.name])
+    for image in images.values():
+        if image.view.values == "uint8":
+            highest = take(image.name, image.box, _grid_of(image.box)).max()
+            if highest <= 3 and not _are_flat(normalized.values()):
+                yield (
+                    f"{image.name} are all in 0..{highest:.0f}: normalised, or scaled to 0..1, before the cast to uint8; "
+                    "expected 0..255"
+                )
+    for name, values in normalized.items():
+        yield from _norm_faults(images[name], values)
+    if not images:
+        return
+    reference = images[choose_reference({name: image.view for name, image in images.items()})]
+    for image in images.values():
+        boxes = _shared_boxes(reference, image)
+        if image is not reference and boxes is not None:
+            grid = _grid_of(*boxes)
+            sampled = [take(one.name, box, grid) for one, box in zip((reference, image), boxes, strict=True)]
+            yield from _pair_faults((reference, image), (sampled[0], sampled[1]), grid)
+
+
+def _are_flat(normalized: Collection[NDArray[np.float32]]) -> bool:
+    """Whether there are images, and each is of nearly one colour."""
+    return bool(normalized) and all(values.std(axis=(1, 2)).max() <= 0.05 for values in normalized)
+
+
+@lru_cache(maxsize=256)
+def _over(axes: Axes, height: int, width: int) -> Axes:
+    """Return axes for a view of another size over one that has these, as masks have and a batch of any size may have."""
+    rows, columns = axes
+    if (rows.size, columns.size) == (height, width):
+        return axes
+    return rows.over(rows.length, height), columns.over(columns.length, width)
 
 
 def _mask_faults(name: str, values: NDArray[np.float32]) -> Iterator[str]:
@@ -167,86 +337,269 @@ def _mask_faults(name: str, values: NDArray[np.float32]) -> Iterator[str]:
     yield f"{name} hold {highest:.6g}{hint}; expected exactly 0 and 1"
 
 
-def _pixel_faults(pixels: NDArray[np.float32]) -> Iterator[str]:
-    lowest, highest = float(pixels.min()), float(pixels.max())
-    expected = f"expected ImageNet-normalised values, {_LOWEST:.2f}..{_HIGHEST:.2f}"
-    if not np.isfinite(pixels).all():
-        yield f"pixel_values hold values that are not finite; {expected}"
-    elif highest > 8 and lowest >= 0:
-        yield f"pixel_values are 0..255, here {lowest:.3g}..{highest:.3g}: not normalised; {expected}"
-    elif lowest < _LOWEST - _SLACK or highest > _HIGHEST + _SLACK:
-        yield f"pixel_values are {lowest:.3g}..{highest:.3g}: normalised twice, or with another mean; {expected}"
+def _padding_faults(image: _Image, axes: Axes) -> Iterator[str]:
+    """Compare what lies beside the picture with the view's padding."""
+    view = image.view
+    beside = _beside(image.tensor, axes)
+    if not beside.size:
+        return
+    colour = np.array(view.pad, np.float32)
+    if view.values == "normalized":
+        mean, std = (np.array(numbers, np.float32) for numbers in (view.mean, view.std))
+        colour = (colour / np.float32(view.scale) - mean) / std if view.fit == "pad-first" else 0 * colour
+    if (beside != colour[:, None]).any():
+        yield (
+            f"{image.name} has other values than its padding, {colour.tolist()}, beside the picture: it is not "
+            f"{describe_fit(view)}"
+        )
 
 
-def _pair_faults(pixels: NDArray[np.float32], large: NDArray[np.float32], grid: int) -> Iterator[str]:
-    """Compare block means of the two images, and name the mistake that explains a difference best."""
-    small = _blocks(np.clip((pixels * _STD + _MEAN) * 255, 0, 255), grid)
-    seen = _blocks(large, grid)
+def _beside(tensor: Any, axes: Axes) -> NDArray[Any]:
+    """Return some of what a view has beside its picture, [..., N]; a strip that is mixed with the picture is left out."""
+    (top, bottom), (left, right) = _mixed(axes)
+    height, width = tensor.shape[-2:]
+    if (top, left, bottom, right) == (0, 0, height, width):
+        return np.zeros((0,), np.float32)
+    step = MASK_STEP
+    strips = (
+        tensor[..., :top:step, ::step],
+        tensor[..., bottom::step, ::step],
+        tensor[..., top:bottom:step, :left:step],
+        tensor[..., top:bottom:step, right::step],
+    )
+    return np.concatenate([_numpy(strip).reshape(*tensor.shape[:-2], -1) for strip in strips], axis=-1)
+
+
+def _pixel_faults(image: _Image, values: NDArray[np.float32]) -> Iterator[str]:
+    name, norm = image.name, Norm.of(image.view)
+    least, most = _range_of(norm)
+    lowest, highest = float(values.min()), float(values.max())
+    words = (
+        "ImageNet-normalised values"
+        if norm == _IMAGENET
+        else f"values normalised with {norm.mean} and {norm.std}"
+    )
+    expected = f"expected {words}, {least:.2f}..{most:.2f}"
+    if not np.isfinite(values).all():
+        yield f"{name} hold values that are not finite; {expected}"
+    elif highest > max(8, most + _SLACK) and lowest >= 0:
+        yield f"{name} are 0..255, here {lowest:.3g}..{highest:.3g}: not normalised; {expected}"
+    elif lowest < least - _SLACK or highest > most + _SLACK:
+        yield from _norm_faults(image, values)
+        yield f"{name} are {lowest:.3g}..{highest:.3g}: normalised twice, or with another mean; {expected}"
+
+
+def _norm_faults(image: _Image, values: NDArray[np.float32]) -> Iterator[str]:
+    """Tell another normalisation by its levels: with the right numbers they are whole."""
+    norm = Norm.of(image.view)
+    values = values[:, ::2, ::2]
+    if _share_of_whole(norm, values) > 0.5:
+        return
+    for words, other in KNOWN_NORMS.items():
+        if any(other.mean) and _share_of_whole(other, values) > 0.99:
+            yield f"{image.name} is normalised with {words} mean and std; expected {norm.mean} and {norm.std}"
+
+
+def _share_of_whole(norm: Norm, values: NDArray[np.float32]) -> float:
+    """Return how many of the values are whole levels, as a share."""
+    levels = norm.to_levels(values)
+    is_whole = (np.abs(levels - np.rint(levels)) < WHOLE) & (levels > -0.5) & (levels < 255.5)
+    return float(is_whole.mean())
+
+
+def _pair_faults(
+    images: tuple[_Image, _Image],
+    sampled: tuple[NDArray[np.float32], NDArray[np.float32]],
+    grid: tuple[int, int],
+) -> Iterator[str]:
+    """Compare block means of two images, and name the mistake that explains a difference best."""
+    small, seen = (
+        _blocks(image.to_levels(values), grid) for image, values in zip(images, sampled, strict=True)
+    )
     difference = _rms(small - seen)
     if difference <= MAX_DIFFERENCE:
         return
-    # Times 255, values of 0..1 are the picture itself: then it was the normalisation that was left out.
-    is_plain = pixels.min() >= 0 and pixels.max() <= 1 + _SLACK
-    times_255 = (
-        "pixel_values is in 0..1, not normalised"
-        if is_plain
-        else "g_pixel_values is the normalised image times 255, clamped: it must be resized from the original"
-    )
-    guesses = {
-        times_255: _rms(_blocks(np.clip(pixels * 255, 0, 255), grid) - seen),
-        "the channels of one of the two images are in BGR order": _rms(small[::-1] - seen),
-        "one of the two images is transposed": _rms(small.transpose(0, 2, 1) - seen),
-        "one of the two images is mirrored": _rms(small[..., ::-1] - seen),
-        "one of the two images is upside down": _rms(small[:, ::-1] - seen),
-    }
+    guesses = dict(_guess(images, sampled, grid))
     likely = min(guesses, key=lambda text: guesses[text])
     if guesses[likely] < TELLING * difference:
         yield f"{likely} (the two differ by {difference:.0f} levels)"
     else:
         yield (
-            f"pixel_values and g_pixel_values do not show the same picture (they differ by {difference:.0f} levels): "
+            f"{images[0].name} and {images[1].name} do not show the same picture (they differ by {difference:.0f} levels): "
             "of different images, or one of them padded, cropped or shuffled"
         )
 
 
-def _prompt_faults(prompt: Any, mask: Any) -> Iterator[str]:
-    """Look for each set cell of a prompt whether the mask shows anything on it."""
-    cells = np.argwhere(_numpy(prompt) != 0)
-    wrong = sum(not _is_shown(mask, len(prompt), row, column) for row, column in cells.tolist())
-    if wrong:
-        turned = all(_is_shown(mask, len(prompt), column, row) for row, column in cells.tolist())
-        hint = "one of the two is transposed" if turned else "they are of different objects"
-        yield f"prompt_masks has {wrong} cells where masks shows nothing: {hint}"
-
-
-def _is_shown(mask: Any, size: int, row: int, column: int) -> bool:
-    """Whether a mask covers anything of a cell, or of the pixels around it; first a few pixels are looked at."""
-    side = len(mask)
-    down, right = (
-        slice(max(0, cell * side // size - 1), (cell + 1) * side // size + 1) for cell in (row, column)
+def _guess(
+    images: tuple[_Image, _Image],
+    sampled: tuple[NDArray[np.float32], NDArray[np.float32]],
+    grid: tuple[int, int],
+) -> Iterator[tuple[str, float]]:
+    """Yield known mistakes, and how far the two would differ had they been made."""
+    small, seen = (
+        _blocks(image.to_levels(values), grid) for image, values in zip(images, sampled, strict=True)
     )
-    step = max(1, side // size // 4)
+    for one, values, other, levels in (
+        (images[0], sampled[0], images[1], seen),
+        (images[1], sampled[1], images[0], small),
+    ):
+        if one.view.values == "normalized":
+            # Times 255, values of 0..1 are the picture itself: then it was the normalisation that was left out.
+            is_plain = values.min() >= 0 and values.max() <= 1 + _SLACK
+            yield (
+                (
+                    f"{one.name} is in 0..1, not normalised"
+                    if is_plain
+                    else f"{other.name} is the normalised image times 255, clamped: it must be resized from the original"
+                ),
+                _rms(_blocks(np.clip(values * 255, 0, 255), grid) - levels),
+            )
+    yield "the channels of one of the two images are in BGR order", _rms(small[::-1] - seen)
+    if grid[0] == grid[1]:
+        yield "one of the two images is transposed", _rms(small.transpose(0, 2, 1) - seen)
+    yield "one of the two images is mirrored", _rms(small[..., ::-1] - seen)
+    yield "one of the two images is upside down", _rms(small[:, ::-1] - seen)
+    for one, other in (images, images[::-1]):
+        if one.axes is None:
+            continue
+        for words, axes in other_geometries(one.view, one.axes[0].length, one.axes[1].length).items():
+            pair = one._replace(axes=axes), other
+            boxes = _shared_boxes(*pair)
+            if boxes is not None:
+                blocks = [
+                    _blocks(each.to_levels(_sampled(each.tensor, box, _grid_of(*boxes))), _grid_of(*boxes))
+                    for each, box in zip(pair, boxes, strict=True)
+                ]
+                yield f"{one.name} is {words}, not {describe_fit(one.view)}", _rms(blocks[0] - blocks[1])
+
+
+def _prompt_faults(
+    prompt: str, mask: str, rows: Mapping[str, Any], down: _Cells, across: _Cells
+) -> Iterator[str]:
+    """Look for each set cell of a prompt whether the mask shows anything on it."""
+    values = rows[mask]
+    cells = np.argwhere(_numpy(rows[prompt]) != 0).tolist()
+    wrong = sum(
+        not _is_shown(values, down.places.get(row), across.places.get(column)) for row, column in cells
+    )
+    if wrong:
+        is_square = rows[prompt].shape[0] == rows[prompt].shape[1]
+        turned = is_square and all(
+            _is_shown(values, down.places.get(column), across.places.get(row)) for row, column in cells
+        )
+        hint = "one of the two is transposed" if turned else "they are of different objects"
+        yield f"{prompt} has {wrong} cells where {mask} shows nothing: {hint}"
+    # The other way round: of cells that are not set, those whose middle the mask covers are looked at.
+    is_bare = _numpy(rows[prompt])[list(down.places)][:, list(across.places)] == 0
+    is_covered = _numpy(values[down.middles][:, across.middles]) != 0
+    tall, wide = (list(cells.places.values()) for cells in (down, across))
+    places = np.argwhere(is_bare & is_covered).tolist()
+    left_out = sum(bool((values[tall[row], wide[column]] != 0).all()) for row, column in places)
+    if left_out > UNSEEN_CELLS:
+        yield f"{prompt} leaves out {left_out} cells that {mask} covers: they are of different geometries, or objects"
+
+
+@lru_cache(maxsize=256)
+def _find_cells(
+    coarse: tuple[Axes | None, int, int], fine: tuple[Axes | None, int, int]
+) -> tuple[_Cells, _Cells] | None:
+    """Return where rows and columns of cells lie in a finer view; each over axes, with height and width. None if those are not known."""
+    if coarse[0] is None or fine[0] is None:
+        return None
+    pairs = zip(_over(coarse[0], *coarse[1:]), _over(fine[0], *fine[1:]), strict=True)
+    down, across = (_place_cells(*pair) for pair in pairs)
+    return down, across
+
+
+def _place_cells(coarse: Axis, fine: Axis) -> _Cells:
+    ends = [fine.place(coarse.start + end * coarse.step) for end in range(coarse.size + 1)]
+    places = {
+        cell: slice(max(0, floor(first) - 1), floor(last) + 1)
+        for cell, (first, last) in enumerate(pairwise(ends))
+        if first >= 0 and last <= fine.size
+    }
+    return _Cells(places, [(place.start + place.stop) // 2 for place in places.values()])
+
+
+def _is_shown(mask: Any, down: slice | None, right: slice | None) -> bool:
+    """Whether a mask covers anything of a cell, or of the pixels around it; first a few pixels are looked at."""
+    if down is None or right is None:
+        return True
+    step = max(1, (down.stop - down.start) // 4)
     return any(
         bool((mask[down.start : down.stop : stride, right.start : right.stop : stride] != 0).any())
         for stride in (step, 1)
     )
 
 
-def _sampled(image: Any, grid: int) -> NDArray[np.float32]:
-    """Return evenly spread pixels of an image [3, S, S], float32 [3, n, n] with n a multiple of `grid`."""
-    side = image.shape[-1]
-    count = grid * max(1, min(POINTS, side // grid))
+@lru_cache(maxsize=64)
+def _range_of(norm: Norm) -> tuple[float, float]:
+    """Return the least and the greatest value that a level can become."""
+    ends = [
+        (level / norm.scale - mean) / std
+        for level in (0, 255)
+        for mean, std in zip(norm.mean, norm.std, strict=True)
+    ]
+    return min(ends), max(ends)
+
+
+@lru_cache(maxsize=256)
+def _mixed(axes: Axes) -> tuple[tuple[int, int], tuple[int, int]]:
+    rows, columns = axes
+    return rows.mixed, columns.mixed
+
+
+@lru_cache(maxsize=256)
+def _picture_box(axes: Axes) -> Box:
+    (top, bottom), (left, right) = (axis.picture for axis in axes)
+    return float(left), float(top), float(right), float(bottom)
+
+
+def _shared_boxes(first: _Image, second: _Image) -> tuple[Box, Box] | None:
+    """Return where each of two views has what both show of the picture; None where that is not known, or nothing."""
+    return None if first.axes is None or second.axes is None else _find_shared(first.axes, second.axes)
+
+
+@lru_cache(maxsize=256)
+def _find_shared(first: Axes, second: Axes) -> tuple[Box, Box] | None:
+    both = shared(first, second)
+    return None if both is None else (box_of(first, both), box_of(second, both))
+
+
+@lru_cache(maxsize=256)
+def _grid_of(*boxes: Box) -> tuple[int, int]:
+    """Return how many blocks boxes of the same stretch are compared in: rows and columns."""
+    sides = (min(int(box[end] - box[end - 2]) for box in boxes) for end in (3, 2))
+    rows, columns = (max(1, min(GRID, side // BLOCK_PIXELS)) for side in sides)
+    return rows, columns
+
+
+def _sampled(image: Any, box: Box, grid: tuple[int, int]) -> NDArray[np.float32]:
+    """Return evenly spread pixels of a box, float32 [3, n, m], n and m multiples of the blocks along the sides."""
+    left, top, right, bottom = box
+    rows = _places(top, bottom, grid[0])
+    columns = _places(left, right, grid[1])
+    if isinstance(rows, slice) and isinstance(columns, slice):
+        return _numpy(image[:, rows, columns]).astype(np.float32)
+    return _numpy(image[:, rows][:, :, columns]).astype(np.float32)
+
+
+@lru_cache(maxsize=256)
+def _places(first: float, last: float, blocks: int) -> slice | list[int]:
+    """Return the pixels to look at along one side; a slice, which is faster, where they are evenly spread."""
+    side = last - first
+    count = blocks * max(1, min(POINTS, int(side) // blocks))
     step, rest = divmod(side, count)
-    if not rest:
-        return _numpy(image[:, step // 2 :: step, step // 2 :: step]).astype(np.float32)
-    places = ((np.arange(count) + 0.5) * side / count).astype(np.int64).tolist()
-    return _numpy(image[:, places][:, :, places]).astype(np.float32)
+    if not rest and first.is_integer():
+        return slice(int(first + step // 2), int(last), int(step))
+    places: list[int] = (first + (np.arange(count) + 0.5) * side / count).astype(np.int64).tolist()
+    return places
 
 
-def _blocks(image: NDArray[np.float32], grid: int) -> NDArray[np.float32]:
-    """Return means over the blocks of sampled pixels [3, n, n], float32 [3, grid, grid]."""
-    blocks = image.reshape(3, grid, image.shape[1] // grid, grid, -1)
-    means: NDArray[np.float32] = blocks.mean(axis=(2, 4))
+def _blocks(image: NDArray[Any], grid: tuple[int, int]) -> NDArray[Any]:
+    """Return means over the blocks of sampled pixels [3, n, m], [3, rows, columns]."""
+    blocks = image.reshape(3, grid[0], image.shape[1] // grid[0], grid[1], -1)
+    means: NDArray[Any] = blocks.mean(axis=(2, 4))
     return means
 
 
@@ -261,5 +614,5 @@ def _numpy(values: Any) -> NDArray[Any]:
     return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
 
 
-def _rms(difference: NDArray[np.float32]) -> float:
+def _rms(difference: NDArray[Any]) -> float:
     return float(np.sqrt(np.mean(np.square(difference))))

@@ -35,6 +35,8 @@ _KERNELS = {
 class CompactBatch(Batch):
     """A batch whose normalized images are uint8, and whose masks are uint8: cells 0 or 1, and 8 pixels a byte.
 
+    Masks at their own size are bool, as in any batch.
+
     Attributes:
         recipe: says what becomes of each.
     """
@@ -68,16 +70,19 @@ def to_device(
     if stream is not None:
         # It was made on one stream and is used on another: memory of it is not used again before both are done.
         for value in moved.values():
-            if isinstance(value, torch.Tensor):
-                value.record_stream(current)
+            for tensor in value if isinstance(value, list) else [value]:
+                if isinstance(tensor, torch.Tensor):
+                    tensor.record_stream(current)
     return moved
 
 
 def _move(batch: Batch, device: torch.device | str, *, non_blocking: bool) -> Batch:
-    moved = Batch(
-        (key, value.to(device, non_blocking=non_blocking) if isinstance(value, torch.Tensor) else value)
-        for key, value in batch.items()
-    )
+    def move(value: Any) -> Any:
+        if isinstance(value, list):
+            return [move(one) for one in value]
+        return value.to(device, non_blocking=non_blocking) if isinstance(value, torch.Tensor) else value
+
+    moved = Batch((key, move(value)) for key, value in batch.items())
     if isinstance(batch, CompactBatch):
         incomplete = _find_incomplete(moved, batch.recipe)
         on_host = all(one.stored.device.type == "cpu" for one in incomplete.values())

@@ -16,14 +16,19 @@ from numpy.typing import NDArray
 from .array import MappedArray
 from .format.errors import DamageError, StoreError
 from .format.layout import view_path
-from .format.recipe import ImageView, MaskView, View, shown_size
+from .format.recipe import ImageView, MaskView, View, is_own_size, shown_size
 from .kernels.batch_kernels import Delivery, Form, Rows, batch_kernels, norm_of
 from .kernels.core import DAMAGED, DONE, LEFT
 from .open_parts import OpenParts
+from .own_size import advise_own_size, read_own_size
 from .part import Part
 
 ChooseExpressions = Callable[[list[str], int], list[str]]
 """Takes the phrases of an object and the place of its sample in the batch; returns those to give."""
+
+
+SOURCES = "sources"
+"""Where views are named: the files that images were read from, of a store that keeps them."""
 
 
 class SampleError(StoreError):
@@ -80,7 +85,7 @@ class BatchRows:
     Args:
         stores: of each sample; all paired or all single, with views of the same names and delivered forms.
         samples: number of each in its store.
-        views: names of those to read.
+        views: names of those to read; "sources" among them are the files of the images.
     """
 
     def __init__(self, stores: Sequence[OpenParts], samples: Sequence[int], views: Sequence[str]) -> None:
@@ -99,6 +104,14 @@ class BatchRows:
         stores = [self._stores[place] for place in places]
         return BatchRows(stores, [self._samples[place] for place in places], self._views)
 
+    def _views_of(self, place: int) -> dict[str, View]:
+        """Return the views to read of a sample, by their names."""
+        views = self._stores[place].recipe.views
+        return {name: views[name] for name in self._views if name != SOURCES}
+
+    def _reads_sources(self, place: int) -> bool:
+        return SOURCES in self._views and SOURCES in self._stores[place].columns
+
     def prefetch(self) -> bool:
         """Ask the system to read ahead, and of stores at a URL to fetch ahead, what `fill` will need.
 
@@ -113,11 +126,16 @@ class BatchRows:
             for place in [place for place, is_near in enumerate(self._expect()) if is_near]:
                 location = self._locate(place)
                 part = self._part(place, location.part)
-                for name in self._views:
-                    view = self._stores[place].recipe.views[name]
-                    if not _is_column(view):
-                        for row in location.rows_of(view):
-                            is_there &= part.array(view_path(name, view)).advise(row)
+                if self._reads_sources(place):
+                    for row in location.images:
+                        is_there &= part.advise_bytes("images/source", row)
+                for name, view in self._views_of(place).items():
+                    path = view_path(name, view)
+                    for row in location.rows_of(view):
+                        if is_own_size(view):
+                            is_there &= advise_own_size(part, path, row)
+                        elif not _is_column(view):
+                            is_there &= part.array(path).advise(row)
             return is_there
         return False
 
@@ -127,6 +145,8 @@ class BatchRows:
         choose: ChooseExpressions = lambda phrases, _: phrases,
     ) -> dict[str, Any]:
         """Write the samples into the rows of `arrays`; return the other keys of the batch.
+
+        Masks at their own size are lists of `RunLengths`, for `loader.own_size` to expand.
 
         Args:
             arrays: by name with suffix, such as "masks1", each of at least as many rows as samples, in C order.
@@ -154,7 +174,8 @@ class BatchRows:
             values = [sample[key] for sample in found if key in sample]
             # Only some datasets have expressions: a batch has what all of its samples have.
             if len(values) == len(found):
-                described[key] = np.array(values, np.int64) if isinstance(value, int | tuple) else values
+                is_number = isinstance(value, int | tuple | np.ndarray)
+                described[key] = np.array(values) if is_number else values
         if "expressions" in described:
             described["expressions"] = [
                 choose(*phrases) for phrases in zip(described["expressions"], count())
@@ -201,7 +222,7 @@ class BatchRows:
                 location = self._locate(place)
                 part = self._part(place, location.part)
                 known["key"] = part.key(location.masks)
-                known |= self._describe(store, part, location)
+                known |= self._describe(place, part, location)
             except _FAULTS as err:
                 raise self._error(place, known.get("key"), err) from err
             described.append(known)
@@ -224,17 +245,28 @@ class BatchRows:
                     raise self._error(place, described[at]["key"], err) from err
         return described
 
-    def _describe(self, store: OpenParts, part: Part, location: Location) -> dict[str, Any]:
-        """Return what a batch says of a sample beside its views and its key: whole numbers and pairs of them, or lists."""
+    def _describe(self, place: int, part: Part, location: Location) -> dict[str, Any]:
+        """Return what a batch says of a sample beside its arrays and its key.
+
+        Whole numbers, tuples of them and arrays become an array of the batch, anything else a list.
+        """
+        store = self._stores[place]
         described: dict[str, Any] = {}
         for frame, suffix in enumerate(store.suffixes):
+            mask, image = location.masks[frame], location.images[frame]
+            if "boxes" in store.columns:
+                described[f"boxes{suffix}"] = part.column("masks/box")[mask]
+                described[f"image_sizes{suffix}"] = tuple(part.column("images/size")[image].tolist())
+            if self._reads_sources(place):
+                described[f"sources{suffix}"] = part.bytes_of("images/source", image)
             if store.recipe.prompt is not None:
                 cells = part.column("masks/prompt_cells")
-                described[f"prompt_cells{suffix}"] = cells.item(location.masks[frame])
-            for name in self._views:
-                view = store.recipe.views[name]
-                if isinstance(view, ImageView) and view.fit == "pad":
-                    height, width = part.column("images/size")[location.images[frame]].tolist()
+                described[f"prompt_cells{suffix}"] = cells.item(mask)
+            for name, view in self._views_of(place).items():
+                if is_own_size(view):
+                    described[f"{name}{suffix}"] = read_own_size(part, view_path(name, view), mask)
+                elif isinstance(view, ImageView) and view.fit == "pad":
+                    height, width = part.column("images/size")[image].tolist()
                     described[f"{name}_sizes{suffix}"] = shown_size(view, height, width)
         if store.has_expressions:
             described["expressions"] = part.sample_expressions(location.masks)
@@ -261,12 +293,12 @@ class BatchRows:
 
 
 def choose_views(store: OpenParts, tensors: Sequence[str] | None) -> tuple[str, ...]:
-    """Return which views of a store to read: those that are named, or all.
+    """Return which views of a store to read: those that are named, or all; "sources" of a store that has them are one.
 
     Raises:
         ValueError: the recipe has no such view.
     """
-    views = tuple(store.recipe.views)
+    views = (*store.recipe.views, *([SOURCES] if SOURCES in store.columns else []))
     if tensors is None:
         return views
     if unknown := set(tensors) - set(views):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .format.errors import StoreError
-from .format.layout import array_specs
+from .format.layout import Column, array_specs
 from .format.metadata import Content, read_attributes
 from .format.recipe import read_recipe
 from .part import Part, RemoteTables, expect_tables
@@ -27,8 +27,8 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::|://)")
 MAX_OPEN_PARTS = 1024
 """How many parts stay mapped: a process may hold 65,530 maps, and reading batches needs about 12 of a part."""
 
-MAPS_OF_A_PART = 14
-"""How many files of a part reading batches maps at most; of one in a cache all are mapped."""
+COLUMNS_OF_A_PART = 11
+"""How many columns of a part reading batches maps at most, beside arrays that are read row by row; of one in a cache all are."""
 
 
 class OpenParts:
@@ -79,7 +79,9 @@ class OpenParts:
         self.has_expressions: bool = attributes["totals"]["expressions"] > 0
         self.recipe = read_recipe(attributes["recipe"])
         """The views: what each key of a batch is made of."""
-        specs = array_specs(self.recipe, 2 if self.paired else 1, attributes.get("columns", ()))
+        self.columns: tuple[Column, ...] = tuple(attributes.get("columns", ()))
+        """Which there are beside those of each store: "boxes", "sources"."""
+        specs = array_specs(self.recipe, 2 if self.paired else 1, self.columns)
         self._specs = {spec.path: spec for spec in specs}
         self._parts: list[tuple[str, str]] = [(part["name"], part["sha256"]) for part in attributes["parts"]]
         # A list: numpy takes several times as long to look up one number.
@@ -214,7 +216,9 @@ class OpenParts:
 
     def _max_open_parts(self) -> int:
         """Return how many parts may stay mapped: Python keeps a descriptor open for each map."""
-        maps = MAPS_OF_A_PART if self._cache is None else len(self._specs)
+        maps = len(self._specs)
+        if self._cache is None:
+            maps = COLUMNS_OF_A_PART + sum(not spec.is_whole for spec in self._specs.values())
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         if descriptors == resource.RLIM_INFINITY:
             return MAX_OPEN_PARTS

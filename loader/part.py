@@ -60,7 +60,7 @@ def expect_tables(folder: Path, specs: Mapping[str, ArraySpec]) -> None:
         return
     _expect(folder / "zarr.json")
     for spec in specs.values():
-        if spec.row_chunks:
+        if not spec.is_whole:
             _expect(folder / shard_path(spec), at_end=INDEX_BYTES)
         elif spec.path not in NOT_READ_WITH_A_SAMPLE:
             _expect(folder / shard_path(spec))
@@ -158,6 +158,21 @@ class Part:
         first, last = np.searchsorted(self.column("expressions/mask"), [mask, mask + 1])
         return [self.text("expressions/text", row) for row in range(first, last)]
 
+    def bytes_of(self, path: str, row: int) -> bytes:
+        """Return one row of a column of bytes, such as "images/source"."""
+        start, end = self.column(f"{path}_offsets")[row : row + 2].tolist()
+        return self.array(f"{path}_bytes").slice(start, end).tobytes()
+
+    def advise_bytes(self, path: str, row: int) -> bool:
+        """Ask the system to read a row of such a column ahead of its use; return whether it is known to be in memory."""
+        return self.array(f"{path}_bytes").advise_slice(
+            *self.column(f"{path}_offsets")[row : row + 2].tolist()
+        )
+
+    def damage(self, path: str, row: int, reason: str) -> DamageError:
+        """Return the error that says of a row of an array what is wrong with it."""
+        return DamageError(f"{self._folder}/{path} is damaged: row {row}: {reason}")
+
     def key(self, masks: Sequence[int]) -> str:
         """Return the id of the sample that these rows of masks are, one for each frame."""
         images = self.column("masks/image")
@@ -201,14 +216,14 @@ class Part:
             length,
             check_rows=self._check_rows,
             # Tables are read once, and as a whole.
-            huge_pages=self._huge_pages and spec.row_chunks,
+            huge_pages=self._huge_pages and not spec.is_whole,
             content=content,
         )
 
     def _read_file(self, path: Path, spec: ArraySpec, listed: Mapping[str, Any]) -> bytes | None:
         """Return the bytes of a file that is to be read rather than mapped, None where it is to be mapped."""
         expected: int = listed["bytes"]
-        is_copied = not spec.row_chunks and expected <= COPIED_BYTES
+        is_copied = spec.is_whole and expected <= COPIED_BYTES
         content = _read(path, expected + 1) if is_copied else None
         found = len(content) if content is not None else _size_of(path)
         if found != expected:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .fill import BatchRows, choose_views
+from .fill import SOURCES, BatchRows, choose_views
 from .format.recipe import ImageView, is_own_size
 from .open_parts import OpenParts
+from .own_size import expand_masks
 
 if TYPE_CHECKING:
     from .cache.part_cache import CacheOptions
@@ -61,11 +62,11 @@ class Store(OpenParts):
         }
 
     def batch(self, samples: Sequence[int], tensors: Sequence[str] | None = None) -> dict[str, Any]:
-        """Return samples as one batch of new numpy arrays.
+        """Return samples as one batch of new numpy arrays; of masks at their own size, a list of bool [H, W].
 
         Args:
             samples: their numbers.
-            tensors: which of the recipe's views to read; None for all.
+            tensors: which of the recipe's views to read, "sources" among them where the store has those; None for all.
 
         Raises:
             IndexError: there is no such sample.
@@ -77,7 +78,9 @@ class Store(OpenParts):
         views = choose_views(self, tensors)
         layout = self.array_layout(len(samples), views)
         arrays = {name: np.empty(shape, dtype) for name, (shape, dtype) in layout.items()}
-        return arrays | BatchRows([self] * len(samples), samples, views).fill(arrays)
+        others = BatchRows([self] * len(samples), samples, views).fill(arrays)
+        expand_masks(others)
+        return arrays | others
 
     def array_layout(
         self, num_samples: int, views: Sequence[str], *, compact: bool = False
@@ -87,7 +90,7 @@ class Store(OpenParts):
             f"{name}{suffix}": ((num_samples, *shape), dtype)
             for suffix in self.suffixes
             for name in views
-            if not is_own_size(self.recipe.views[name])
+            if name != SOURCES and not is_own_size(self.recipe.views[name])
             for shape, dtype in [self._delivered(name, compact=compact)]
         }
 

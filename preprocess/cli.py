@@ -167,7 +167,7 @@ def convert_command(
                 "--dry-run looks at the whole dataset: it goes neither with --append nor with --part-range"
             )
         source = open_source(effective, root)
-        measure = partial(measure_scenes, damaged=effective.options.damaged)
+        measure = partial(measure_scenes, damaged=effective.options.damaged, columns=effective.store.columns)
         expected = forecast(source, effective.recipe, DRY_RUN_SCENES, run["limit"], measure)
         for line in forecast_lines(expected):
             click.echo(line)

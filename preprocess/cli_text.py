@@ -65,24 +65,25 @@ def report_lines(report: Report) -> Iterator[str]:
     if report.was_complete:
         yield f"{report.store} is complete already; nothing was written"
     totals = report.attributes["totals"]
-    yield from totals_lines(totals)
+    prompt = read_recipe(report.attributes["recipe"]).prompt
+    yield from totals_lines(totals, prompt)
     if not report.was_complete:
         rate = totals["images"] / report.seconds if report.seconds else 0.0
         yield f"time      {report.seconds:,.1f} s ({rate:,.1f} images/s)"
         if report.engine:
             yield f"engine    {report.engine}"
     yield from reject_lines(read_rejects(report.root))
-    yield from warning_lines(totals)
+    yield from warning_lines(totals, prompt)
 
 
 def range_lines(report: RangeReport) -> Iterator[str]:
     """Yield the closing summary of the conversion of a range of parts as lines."""
     if report.was_complete:
         yield f"{report.store} is complete already; nothing was written"
-        yield from totals_lines(report.totals)
+        yield from totals_lines(report.totals, report.prompt)
         return
     yield f"parts     {describe_numbers(report.parts) or 'none'}, all there"
-    yield from totals_lines(report.totals)
+    yield from totals_lines(report.totals, report.prompt)
     yield f"time      {report.seconds:,.1f} s"
     yield f"engine    {report.engine}"
     yield f"rejects   {report.num_rejects:,}"
@@ -102,12 +103,14 @@ def info_lines(store: Path | str, attributes: dict[str, Any], rejects: Iterable[
     yield f"recipe    {recipe.name}" + (f", arithmetic of {arithmetic}" if arithmetic else "")
     for name, view in recipe.views.items():
         yield f"          {name:<15} {_describe_view(view)}"
+    if columns := attributes.get("columns"):
+        yield f"columns   {', '.join(columns)}"
     yield f"samples   {'pairs of frames' if attributes['paired'] else 'single frames'}"
     yield f"parts     {len(attributes['parts'])}"
-    yield from totals_lines(attributes["totals"])
+    yield from totals_lines(attributes["totals"], recipe.prompt)
     yield "made with " + ", ".join(f"{name} {version}" for name, version in attributes["versions"].items())
     yield from reject_lines(rejects)
-    yield from warning_lines(attributes["totals"])
+    yield from warning_lines(attributes["totals"], recipe.prompt)
 
 
 def _describe_view(view: View) -> str:
@@ -123,16 +126,17 @@ def _describe_view(view: View) -> str:
     return ", ".join(described)
 
 
-def totals_lines(totals: dict[str, Any]) -> Iterator[str]:
+def totals_lines(totals: dict[str, Any], prompt: str | None) -> Iterator[str]:
     """Yield the counts of a store as lines."""
     yield f"images    {totals['images']:,}"
     yield f"masks     {totals['masks']:,}"
     yield f"samples   {totals['samples']:,}"
     if totals["expressions"]:
         yield f"sentences {totals['expressions']:,}"
-    masks = totals["masks"] or 1
-    empty, small = totals["empty_prompts"], totals["small_prompts"]
-    yield f"prompts   {empty:,} without a cell ({empty / masks:.1%}), {small:,} with 1 to 3 ({small / masks:.1%})"
+    if prompt is not None:
+        masks = totals["masks"] or 1
+        empty, small = totals["empty_prompts"], totals["small_prompts"]
+        yield f"prompts   {empty:,} without a cell ({empty / masks:.1%}), {small:,} with 1 to 3 ({small / masks:.1%})"
     yield f"bytes     {format_bytes(totals['bytes'])}"
     if totals["unsure_turns"]:
         yield f"turns     {totals['unsure_turns']:,} images kept as stored, though EXIF asks for a turn nothing confirms"
@@ -158,7 +162,7 @@ def reject_lines(rejects: Iterable[Reject]) -> Iterator[str]:
         yield f"          {count:,} at {stage}: {example.reason} (first: {example.key}, {example.path})"
 
 
-def warning_lines(totals: dict[str, Any]) -> Iterator[str]:
+def warning_lines(totals: dict[str, Any], prompt: str | None) -> Iterator[str]:
     """Yield a warning where there is no sample at all, and one where prompts vanish."""
     if not totals["samples"]:
         yield f"warning   the store holds no sample: {_why_empty(totals)}"
@@ -167,7 +171,7 @@ def warning_lines(totals: dict[str, Any]) -> Iterator[str]:
         yield (
             f"warning   {share:.0%} of the prompt masks have no cell: the object fell between the sampled pixels. "
             "Filter them while loading (min_prompt_cells=1), or convert with "
-            "--set recipe.prompt_masks.filter=cover, under which no object vanishes."
+            f"--set recipe.{prompt}.filter=cover, under which no object vanishes."
         )
 
 

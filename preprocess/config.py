@@ -11,13 +11,15 @@ from typing import Annotated, Any
 
 import msgspec
 
+from ..loader.format.layout import Column
+from ..loader.format.metadata import columns_of
 from ..loader.format.recipe import Recipe
 from .config_tables import check_keys, convert_table, nearest, table_of
 from .errors import ConfigError
 from .recipe_config import parse_recipe, spell_recipe
 from .sources.base import SourceOptions
 from .sources.registry import SOURCES
-from .tensors.recipe import RECIPES
+from .tensors.shipped import RECIPES
 
 # Beside `preprocess` in a checkout as well as where it is installed.
 SHIPPED = {path.stem: path for path in sorted((Path(__file__).parents[1] / "configs").glob("*.toml"))}
@@ -29,6 +31,20 @@ class StoreOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     scenes_per_part: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 128
     """How many scenes (images or videos) make a part: what a killed run redoes, and one shard file for each array."""
+    boxes: bool = False
+    """Whether the box around each mask is stored, and given with the batch."""
+    keep_source: bool = False
+    """Whether each image's encoded file is stored, and given with the batch."""
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns that not every store has, in their order in a store's attributes."""
+        return columns_of({"boxes": self.boxes, "keep_source": self.keep_source})
+
+    def attributes(self) -> dict[str, Any]:
+        """Return the options as they stand in a store's job: one that came later is left out at its default, as a source's."""
+        described: dict[str, Any] = msgspec.to_builtins(self)
+        return {name: value for name, value in described.items() if value is not False}
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,7 +62,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return {
             "source": {"name": self.source} | self.options.attributes(),
             "recipe": self.recipe.attributes(),
-            "store": msgspec.to_builtins(self.store),
+            "store": self.store.attributes(),
         }
 
     def settings(self) -> dict[str, Any]:

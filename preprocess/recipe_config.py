@@ -20,7 +20,7 @@ from ..loader.format.recipe import (
 )
 from .config_tables import check_keys, convert_table, nearest
 from .errors import ConfigError
-from .tensors.recipe import RECIPES
+from .tensors.shipped import RECIPES
 
 CUSTOM = "custom"
 """What a recipe is called that does not come with the package."""

@@ -17,7 +17,7 @@ from typing import Any
 from ..format.errors import FormatVersionError, StoreError
 from ..format.layout import JOB_FILE, PART_NAME, ArraySpec, Table
 from ..format.metadata import Content, parse_attributes, parse_part_attributes
-from ..format.shard import shard_path
+from ..format.shard import CHECKSUM_BYTES, INDEX_ENTRY_BYTES, shard_path
 from ..format.user_cache import user_cache
 from ..remote.origin import normalized
 from ..remote.side_by_side import run_side_by_side
@@ -220,7 +220,8 @@ class PartCache:
         Raises:
             StoreError: it can't be read, or is not the one that the part lists.
         """
-        chunks, size = self._num_chunks(file, rows), listed["bytes"]
+        size = listed["bytes"]
+        chunks = self._num_chunks(file, rows, size)
         if size > MAX_COLUMN_BYTES:
             raise StoreError(
                 f"{self._remote.name}/{name}/zarr.json lists {file} with {size:,} bytes, more than the {MAX_COLUMN_BYTES:,} "
@@ -269,7 +270,8 @@ class PartCache:
     def _fetch_file(self, partial: Path, name: str, file: str, attributes: Mapping[str, Any]) -> None:
         path = partial / file
         path.parent.mkdir(parents=True, exist_ok=True)
-        listed, chunks = attributes["files"][file], self._num_chunks(file, attributes["rows"])
+        listed = attributes["files"][file]
+        chunks = self._num_chunks(file, attributes["rows"], listed["bytes"])
         try:
             self._remote.fetch(
                 f"{name}/{file}",
@@ -280,11 +282,15 @@ class PartCache:
         except FileNotFoundError as err:
             raise StoreError(self._missing(f"{name}/{file}")) from err
 
-    def _num_chunks(self, file: str, rows: Mapping[Table, int]) -> int | None:
+    def _num_chunks(self, file: str, rows: Mapping[Table, int], num_bytes: int) -> int | None:
         """Return the number of chunks in a file, None where it is no shard file."""
         spec = self._specs.get(file)
         if spec is None:
             return None
+        if spec.piece_rows:
+            # All are of one size, and each has an entry in the index.
+            of_each = spec.piece_rows * spec.row_bytes + CHECKSUM_BYTES + INDEX_ENTRY_BYTES
+            return (num_bytes - CHECKSUM_BYTES) // of_each
         return rows[spec.table] if spec.row_chunks else 1
 
     def _missing(self, file: str) -> str:

@@ -34,6 +34,17 @@ Column = Literal["boxes", "sources"]
 
 ZSTD_LEVEL = 3
 
+RUNS_IN_PIECE = 1 << 12
+"""Of masks at their own size: of most of them all lie in one chunk or two, which are read and checked."""
+SOURCE_PIECE_BYTES = 1 << 16
+"""Of the files that images were read from."""
+
+MAX_MASK_PIXELS = 1 << 28
+"""Of a mask at its own size (16,384 x 16,384): whoever unpacks one takes as many bytes of memory."""
+
+COLUMNS: tuple[Column, ...] = ("boxes", "sources")
+"""In their order in the attributes."""
+
 GRADIENT_CODEC = "resizeonce.gradient"
 """Name of the one codec that is not in Zarr's core set."""
 
@@ -58,7 +69,20 @@ class ArraySpec:
     codec: Codec = "raw"
     """"raw" rows are their plain bytes and can be mapped; "zstd" and "gradient" rows are compressed one by one."""
     row_chunks: bool = False
-    """Whether each row is a chunk of its own; otherwise the array is one chunk."""
+    """Whether each row is a chunk of its own."""
+    piece_rows: int = 0
+    """Rows of a chunk where it is neither one row nor, as 0 says, the whole array; the last one is filled up with zeros."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the array is one chunk, read as a whole when it is first needed."""
+        return not self.row_chunks and not self.piece_rows
+
+    def num_chunks(self, length: int) -> int:
+        """Return how many chunks an array of so many rows has."""
+        if self.row_chunks:
+            return length
+        return -(-length // self.piece_rows) if self.piece_rows else min(length, 1)
 
     @property
     def path(self) -> str:
@@ -97,6 +121,7 @@ def array_specs(
         ArraySpec("images", "time", "int32", (), ("image",)),
         *_text("images", "key"),
         *_text("images", "path"),
+        *(_sources() if "sources" in columns else ()),
         *(spec for name, view in recipe.masks.items() for spec in _mask(name, view)),
         ArraySpec("masks", "image", "int64", (), ("mask",)),
         ArraySpec("masks", "area", "int64", (), ("mask",)),
@@ -113,6 +138,11 @@ def array_specs(
         ArraySpec("samples", "mask", "int64", (frames_per_sample,), ("sample", "frame")),
         *_text("scenes", "key"),
     )
+
+
+def format_version_of(recipe: Recipe, columns: Collection[Column]) -> int:
+    """Return the oldest format version that can say all of a store with these columns."""
+    return 3 if columns else recipe.format_version
 
 
 def view_path(name: str, view: View) -> str:
@@ -137,12 +167,19 @@ def _mask(name: str, view: MaskView) -> tuple[ArraySpec, ...]:
         return (
             ArraySpec("masks", f"{name}_size", "int32", (2,), ("mask", "height_width")),
             ArraySpec("masks", f"{name}_offsets", "int64", (), ("mask_boundary",)),
-            ArraySpec("masks", f"{name}_runs", "uint32", (), (f"{name}_run",)),
+            ArraySpec("masks", f"{name}_runs", "uint32", (), (f"{name}_run",), piece_rows=RUNS_IN_PIECE),
         )
     dims = ("mask", "y", "x")
     if view.role == "prompt":
         return (ArraySpec("masks", name, "bool", view.size, dims),)
     return (ArraySpec("masks", name, "bool", view.size, dims, codec="zstd", row_chunks=True),)
+
+
+def _sources() -> tuple[ArraySpec, ArraySpec]:
+    return (
+        ArraySpec("images", "source_offsets", "int64", (), ("image_boundary",)),
+        ArraySpec("images", "source_bytes", "uint8", (), ("source_byte",), piece_rows=SOURCE_PIECE_BYTES),
+    )
 
 
 def _text(table: Table, name: str) -> tuple[ArraySpec, ArraySpec]:

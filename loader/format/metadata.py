@@ -16,6 +16,7 @@ import msgspec
 from .errors import FormatVersionError, StoreError
 from .layout import (
     ATTRIBUTES_KEY,
+    COLUMNS,
     FORMAT_VERSIONS,
     JOB_FILE,
     PART_NAME,
@@ -106,6 +107,10 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         read_recipe(self.recipe)
+        if self.columns != [column for column in COLUMNS if column in self.columns]:
+            raise ValueError(
+                f"its columns are {self.columns}, expected each once, in the order of {', '.join(COLUMNS)}"
+            )
         if not isinstance(self.totals.get("expressions"), int):
             raise ValueError("the total of expressions is missing")
         if not self.paired and any(part.rows.samples != part.rows.masks for part in self.parts):
@@ -180,6 +185,8 @@ class _Totals(msgspec.Struct, frozen=True):
 
 class _StoreOptions(msgspec.Struct, frozen=True):
     scenes_per_part: Annotated[int, msgspec.Meta(ge=1, le=1 << 24)]
+    boxes: bool = False
+    keep_source: bool = False
 
 
 class _SourceOptions(msgspec.Struct, frozen=True):
@@ -202,6 +209,12 @@ def scenes_per_part(job: Mapping[str, Any]) -> int:
         msgspec.ValidationError: it is no job.
     """
     return msgspec.convert(job, _Job).store.scenes_per_part
+
+
+def columns_of(options: Mapping[str, Any]) -> tuple[Column, ...]:
+    """Return which columns the store options of a job ask for, beside those of each store, in their order in the attributes."""
+    asked = {"boxes": options.get("boxes", False), "sources": options.get("keep_source", False)}
+    return tuple(column for column in COLUMNS if asked[column])
 
 
 def decode_metadata(encoded: bytes) -> Any:

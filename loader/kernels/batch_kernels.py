@@ -121,11 +121,6 @@ def _copy_row(stored: NDArray[Any], out: NDArray[Any], delivery: Delivery, place
     np.copyto(out, stored)
 
 
-def _widen_row(stored: NDArray[np.bool_], out: NDArray[np.float32], delivery: Delivery, place: int) -> None:
-    del delivery, place
-    widen_into(stored, out)
-
-
 def _pack_row(stored: NDArray[np.bool_], out: NDArray[np.uint8], delivery: Delivery, place: int) -> None:
     """Write a mask, bool [H, W], into `out`, uint8 [H, (W + 7) // 8], the first pixel in the highest bit."""
     del delivery, place
@@ -138,15 +133,6 @@ def _normalize_row(
     assert delivery.norm is not None
     shown = None if delivery.shown is None else delivery.shown[place]
     normalize_into(stored, out, delivery.norm, shown)
-
-
-def widen_into(stored: NDArray[np.bool_], out: NDArray[np.float32]) -> None:
-    """Write a mask, bool, into `out`, float32 of the same shape."""
-    fits = stored.shape == out.shape and stored.flags.c_contiguous and out.flags.carray
-    if CORE is not None and fits and stored.dtype == np.bool_ and out.dtype == np.float32:
-        CORE.widen(stored, out)
-    else:
-        np.copyto(out, stored)
 
 
 def normalize_into(
@@ -184,7 +170,7 @@ _TABLE: dict[Form, tuple[str, FinishRow]] = {
     Form("raw", "float32", FLOAT): ("copy", _copy_row),
     Form("gradient", "uint8", FLOAT): ("unpack and normalize", _normalize_row),
     Form("gradient", "uint8", BYTE): ("unpack", _copy_row),
-    Form("zstd", "bool", FLOAT): ("expand", _widen_row),
+    Form("zstd", "bool", FLOAT): ("expand", _copy_row),
     Form("zstd", "bool", BYTE): ("expand to bits", _pack_row),
 }
 """Which loop of the core fills rows, and what finishes those that it leaves. Prompt masks are a column: they are copied."""

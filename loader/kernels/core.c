@@ -17,6 +17,7 @@ enum {
     FLOATS = 16,  /* float32 values of one */
     AHEAD = 2048, /* bytes that are asked for before they are read: the processor itself stops at the end of each page */
     CHECKSUM_BYTES = 4,
+    COLUMNS = 64, /* of a mask at its own size that are written at once: each has a bit of a word */
 };
 
 enum { LEFT, DONE, DAMAGED }; /* what became of a row */
@@ -44,6 +45,7 @@ static inline int64_t floats_to_line(const float *out, int64_t count)
 #define HAS_AVX512 0
 #include "lines.h"
 #include "mask_frames.h"
+#include "mask_runs.h"
 #include "packed_images.h"
 #undef LEVEL
 #undef HAS_AVX2
@@ -57,6 +59,7 @@ BEGIN_TARGET(AVX2_TARGET)
 #define HAS_AVX512 0
 #include "lines.h"
 #include "mask_frames.h"
+#include "mask_runs.h"
 #include "packed_images.h"
 #undef LEVEL
 #undef HAS_AVX2
@@ -69,6 +72,7 @@ BEGIN_TARGET(AVX512_TARGET)
 #define HAS_AVX512 1
 #include "lines.h"
 #include "mask_frames.h"
+#include "mask_runs.h"
 #include "packed_images.h"
 #undef LEVEL
 #undef HAS_AVX2
@@ -85,13 +89,14 @@ typedef struct {
     void (*widen)(const uint8_t *restrict, float *restrict, int64_t);
     void (*widen_bits)(const uint8_t *restrict, float *restrict, int64_t);
     int (*expand)(const uint8_t *, int64_t, Row *);
+    int (*expand_runs)(const uint8_t *, int64_t, int64_t, int64_t, uint64_t *, uint8_t *);
     int (*unpack)(const Packed *, Lines *, void *, const Scale *, uint32_t *);
 } Loops;
 
 #define LOOPS(level)                                                                                        \
     {                                                                                                       \
         add_bytes_##level, copy_##level, copy_checked_##level, normalize_image_##level, widen_##level,      \
-            widen_bits_##level, expand_##level, unpack_##level                                              \
+            widen_bits_##level, expand_##level, expand_runs_##level, unpack_##level                         \
     }
 
 static const Loops LOOPS_OF[NUM_LEVELS] = {
@@ -555,10 +560,40 @@ static PyObject *widen_bits(PyObject *self, PyObject *arguments)
     return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
 }
 
+static PyObject *expand_runs(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    PyObject *runs, *out;
+    Py_ssize_t height, width;
+    Py_buffer in, target;
+    if (!PyArg_ParseTuple(arguments, "OnnO", &runs, &height, &width, &out) || !take_buffer(runs, &in, READ, -1, "runs"))
+        return NULL;
+    const Py_ssize_t pixels = height > 0 && width > 0 ? times(height, width) : -1;
+    int is_taken = 0, is_filled = 0;
+    uint64_t *changes = NULL;
+    if (pixels < 0 || in.len % 4)
+        PyErr_SetString(PyExc_ValueError, "runs are not whole numbers, or there is no mask of such a size");
+    else
+        is_taken = take_buffer(out, &target, WRITE, pixels, "out");
+    if (is_taken && !(changes = calloc((size_t)height + 1, sizeof *changes)))
+        PyErr_NoMemory();
+    if (changes) {
+        Py_BEGIN_ALLOW_THREADS
+        is_filled = LOOPS_OF[level].expand_runs(in.buf, in.len / 4, height, width, changes, target.buf);
+        Py_END_ALLOW_THREADS
+    }
+    free(changes);
+    if (is_taken)
+        PyBuffer_Release(&target);
+    PyBuffer_Release(&in);
+    return PyErr_Occurred() ? NULL : PyBool_FromLong(is_filled);
+}
+
 static PyMethodDef methods[] = {
     {"copy_rows", copy_rows, METH_VARARGS, NULL},
     {"normalize_rows", normalize_rows, METH_VARARGS, NULL},
     {"expand_rows", expand_rows, METH_VARARGS, NULL},
+    {"expand_runs", expand_runs, METH_VARARGS, NULL},
     {"unpack_rows", unpack_rows, METH_VARARGS, NULL},
     {"unpack_normalized_rows", unpack_normalized_rows, METH_VARARGS, NULL},
     {"unpack", unpack, METH_VARARGS, NULL},

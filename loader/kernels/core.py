@@ -72,6 +72,16 @@ class Core(Protocol):
     ) -> bytes:
         """Write masks of the frames of `loader.format.mask_codec`: float32 [B, H, W] of 0 and 1, or bits uint8 [B, H, (W + 7) // 8]."""
 
+    def expand_runs(self, runs: NDArray[np.uint32], height: int, width: int, out: NDArray[np.bool_]) -> bool:
+        """Write a mask of run lengths, uint32 [R], down its columns, background first; return whether they fill it.
+
+        Args:
+            runs: how many pixels each has.
+            height: rows of the mask.
+            width: columns of the mask.
+            out: bool [H, W], zero; where the runs don't fill it, anything may be written.
+        """
+
     def unpack_rows(
         self,
         files: Sequence[NDArray[np.uint8]],

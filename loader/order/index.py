@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..format.errors import StoreError
+from ..format.recipe import read_recipe
 from ..format.regular_files import open_binary
 from .bits import PartBits
 from .shuffle import hash_columns, scale
@@ -62,7 +63,7 @@ class SampleIndex:
         progress: wraps the numbers of the parts while they are read, as `tqdm.tqdm` does.
 
     Raises:
-        ValueError: no sample is left.
+        ValueError: no sample is left, or prompts are to be counted and there are none.
         StoreError: a part is damaged, or `cache` is of another store or subset.
     """
 
@@ -79,6 +80,10 @@ class SampleIndex:
         self.digest = content_digest(store.attributes)
         """What changes whenever anything in the store does."""
         self._subset = subset or Subset()
+        if self._subset.min_prompt_cells > 0 and read_recipe(store.attributes["recipe"]).prompt is None:
+            raise ValueError(
+                f"min_prompt_cells: the recipe of {store!r} has no prompt, whose cells could be counted"
+            )
         self._masks = masks
         rows = [part["rows"] for part in store.attributes["parts"]]
         self._num_masks = np.array([part["masks"] for part in rows], np.int64)

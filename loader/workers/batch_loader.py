@@ -39,7 +39,7 @@ class BatchOptions:
     ranks: Ranks | None = None
     """Which process of the training this is; None asks `torch.distributed` when the first iteration begins."""
     tensors: tuple[str, ...] | None = None
-    """Which of the recipe's views to read; None for all."""
+    """Which of the recipe's views to read, "sources" among them where a store has the files of images; None for all."""
     expressions: Literal["all", "first", "drawn"] = "all"
     """Which phrases of an object to give; "drawn" is one, by seed, epoch and sample."""
     compact: bool = False

@@ -73,4 +73,4 @@ def count_first_batches(setup: Setup) -> int:
         return 0
     stay = all(store.stays_in_memory for store in setup.stores)
     # A batch is larger in memory than on disk, so this is a little less than is allowed.
-    return min((FIRST_BYTES_THAT_STAY if stay else FIRST_BYTES) // setup.slot_bytes, MAX_BATCHES)
+    return min((FIRST_BYTES_THAT_STAY if stay else FIRST_BYTES) // max(setup.slot_bytes, 1), MAX_BATCHES)

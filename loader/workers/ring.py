@@ -10,15 +10,15 @@ from functools import partial
 from itertools import chain, count, islice
 from typing import Any
 
-import numpy as np
 import torch
 
-from ..batch import Batch
+from ..batch import Batch, as_tensors
 from ..buffers.device_copies import Copies, Event
 from ..buffers.slots import JOIN_PAGES_AFTER, Slots
 from ..compact import CompactBatch
 from ..fill import BatchRows, SampleError
 from ..order.plan import EpochPlan
+from ..own_size import MaskRoom
 from .damage import SkippedSamples
 from .first_batches import FirstBatchesReader, count_first_batches
 from .launch import Worker, end_workers, start_workers
@@ -57,6 +57,7 @@ class Ring:
         # Pinned memory stays where it is in a process that forks only if it is shared.
         is_shared = pin_memory or (num_workers > 0 and mode == "process")
         self._slots = Slots(setup.num_slots, setup.slot_bytes, shared=is_shared)
+        self._room = MaskRoom(MAX_LENT)
         self._free = deque(range(setup.num_slots))
         # One for each slot that the trainer holds.
         self._lent: set[object] = set()
@@ -213,10 +214,10 @@ class Ring:
         else:
             arrays = {name: array.copy() for name, array in arrays.items()}
             self._free.append(task.slot)
-        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        for name in [name for name, value in others.items() if isinstance(value, np.ndarray)]:
-            tensors[name] = torch.from_numpy(others.pop(name))
-        batch = CompactBatch(tensors | others) if self._setup.compact else Batch(tensors | others)
+        # Here, and not by a worker: what would come from its process is a thousand times as large as the run lengths.
+        self._room.expand(others)
+        items = {name: as_tensors(value) for name, value in (arrays | others).items()}
+        batch = CompactBatch(items) if self._setup.compact else Batch(items)
         if isinstance(batch, CompactBatch):
             batch.recipe = self._setup.stores[task.picks.store.item(0)].recipe
         batch.streams = streams

@@ -78,6 +78,8 @@ class Picture:
     """Whether EXIF asks for a turn that the annotation's size can neither confirm nor refute; it was not applied."""
     is_damaged: bool = False
     """Whether its decoder warns about it, and it was accepted all the same."""
+    source: bytes | None = None
+    """The file, where whoever opens it with Pillow and converts it to RGB has `image`, whether they apply EXIF's turn or not."""
 
 
 class ImageDecoder(Protocol):
@@ -140,16 +142,17 @@ def decode_image(
             # Before the EXIF is asked for: to find it, Pillow loads a PNG by itself, and what fails there does not
             # fail again.
             picture.load()
-        turn, unsure = _choose_turn(
-            (picture.height, picture.width), _read_orientation(picture), annotated_size
-        )
+        orientation = _read_orientation(picture)
+        turn, unsure = _choose_turn((picture.height, picture.width), orientation, annotated_size)
         if pixels is None:
             pixels = np.asarray(convert_to_rgb(picture if turn is None else picture.transpose(turn)))
         elif turn is not None:
             pixels = np.asarray(Image.fromarray(pixels).transpose(turn))
     except _DECODE_ERRORS as err:
         raise _as_record_error(f"{picture.format} file: {err}", err) from err
-    return Picture(pixels, unsure, is_damaged)
+    # Pillow turns 16-bit grey to other values than here, and refuses what is damaged.
+    is_plain = not is_damaged and orientation not in _TURNS and not picture.mode.startswith("I;16")
+    return Picture(pixels, unsure, is_damaged, encoded if is_plain else None)
 
 
 def decode_bitmap(encoded: bytes) -> NDArray[np.bool_]:

@@ -19,14 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
+from ...loader.format.layout import MAX_MASK_PIXELS
 from ..errors import SegmentationError
 from ..kernels.core import CORE
 
-MAX_MASK_PIXELS = 1 << 28
-"""Largest mask that is decoded (16,384 x 16,384); a larger `size` is refused before memory is taken."""
-
 MAX_POLYGON_LENGTH = 2_000_000
 """Longest outline in pixels, all parts together: pycocotools keeps 5 points for each pixel of it in memory."""
+
+
+Box = tuple[int, int, int, int]
+"""x0, y0, x1, y1 in pixels of a mask, x1 and y1 behind the last that are covered."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,32 @@ class Rle:
     def area(self) -> int:
         """Number of covered pixels."""
         return int(self.runs[1::2].sum())
+
+    @property
+    def run_lengths(self) -> NDArray[np.uint32]:
+        """The one way to write the mask as run lengths, uint32 [R]: none is 0 but perhaps the first."""
+        if self.runs[1:].all():
+            return self.runs.astype(np.uint32)
+        # Runs of one colour that a run of no pixels parts are one.
+        lengths = self.runs[self.runs > 0]
+        is_covered = (np.arange(len(self.runs)) % 2 == 1)[self.runs > 0]
+        starts = np.flatnonzero(np.diff(is_covered, prepend=~is_covered[:1]))
+        joined = np.add.reduceat(lengths, starts)
+        return np.concatenate([joined[:0] if not is_covered[0] else [0], joined]).astype(np.uint32)
+
+    @cached_property
+    def box(self) -> Box:
+        """The box around what is covered; zeros where nothing is."""
+        ends = np.cumsum(self.runs)[1::2]
+        starts, ends = (ends - self.runs[1::2])[self.runs[1::2] > 0], ends[self.runs[1::2] > 0]
+        if not len(ends):
+            return (0, 0, 0, 0)
+        first, last = starts // self.height, (ends - 1) // self.height
+        # A run that goes on in the next column covers the bottom of this one and the top of that.
+        is_long = bool((last > first).any())
+        top = 0 if is_long else int((starts % self.height).min())
+        bottom = self.height if is_long else int(((ends - 1) % self.height).max()) + 1
+        return int(first[0]), top, int(last[-1]) + 1, bottom
 
     def decode(self) -> NDArray[np.bool_]:
         """Return the mask, bool [height, width]."""
@@ -92,6 +120,21 @@ class Bitmap:
     def area(self) -> int:
         """Number of covered pixels."""
         return int(np.count_nonzero(self.array))
+
+    @property
+    def run_lengths(self) -> NDArray[np.uint32]:
+        """The mask as run lengths, as those of `Rle`."""
+        pixels = np.concatenate([[False], self.array.T.reshape(-1)])
+        changes = np.flatnonzero(pixels[1:] != pixels[:-1])
+        return np.diff(changes, prepend=0, append=self.array.size).astype(np.uint32)
+
+    @cached_property
+    def box(self) -> Box:
+        """The box around what is covered; zeros where nothing is."""
+        rows, columns = (np.flatnonzero(self.array.any(axis=axis)) for axis in (1, 0))
+        if not len(rows):
+            return (0, 0, 0, 0)
+        return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
     def decode(self) -> NDArray[np.bool_]:
         """Return the mask, bool [H, W]."""
@@ -208,7 +251,7 @@ def polygon_extent(segmentation: object) -> tuple[float, float] | None:
 
 
 def check_mask_size(height: int, width: int) -> None:
-    """Raise `SegmentationError` unless the size is positive and within `MAX_MASK_PIXELS`."""
+    """Raise `SegmentationError` unless the size is positive and within `MAX_MASK_PIXELS`, before memory is taken."""
     if height < 1 or width < 1 or height * width > MAX_MASK_PIXELS:
         raise SegmentationError(
             f"a mask of {height} x {width} pixels is not between 1 and the limit of {MAX_MASK_PIXELS} pixels"

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from ...loader.format.layout import part_name
 from ...loader.format.metadata import read_attributes
 from ...loader.format.recipe import Recipe
 from ..config import Config, load_config
-from ..decode.images import OnDamage
 from ..errors import ConfigError
 from ..remote.path import local_path, open_root
 from ..sources.base import Scene, Source
@@ -30,7 +28,7 @@ from ..store.part_writer import PartSummary, RejectedError
 from ..store.plan import Plan, describe_job, read_plan
 from ..store.removal import check_removable
 from ..store.root import sum_summaries
-from ..tensors.engine import EngineName, default_engine
+from ..tensors.engine import default_engine
 from .destination import Destination
 from .executors import engine_of, run_executor, started_executor
 from .forecast import SceneSize, forecast, measure_scene, measure_scenes
@@ -135,7 +133,8 @@ def convert_range(
             summaries, engine = conversion.write_parts(plan, scenes, parts, isolated=died)
             missing = destination.missing_parts(plan)
     totals, seconds = sum_summaries((), summaries), time.monotonic() - conversion.started
-    return RangeReport(destination.store, parts, totals, missing, seconds, engine)
+    prompt = conversion.config.recipe.prompt
+    return RangeReport(destination.store, parts, totals, missing, seconds, engine, prompt)
 
 
 def finish(out: Path | str, scratch: Path | str | None = None) -> Report:
@@ -173,7 +172,9 @@ def _nothing_to_do(conversion: "_Conversion") -> RangeReport:
     destination = conversion.destination
     totals = read_attributes(destination.folder)["totals"]
     seconds = time.monotonic() - conversion.started
-    return RangeReport(destination.store, range(0), totals, (), seconds, "", was_complete=True)
+    return RangeReport(
+        destination.store, range(0), totals, (), seconds, "", conversion.config.recipe.prompt, True
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,10 +221,13 @@ class _Conversion:
         # A scene that kills whoever reads it must not kill each run at its start.
         with Attempt(folder, FORECAST, ""):
             engine = run.engine or default_engine()
-            if isinstance(executor, ProcessExecutor):
-                measure = partial(_measure_elsewhere, executor, engine, config.options.damaged)
-            else:
-                measure = partial(measure_scenes, engine_name=engine, damaged=config.options.damaged)
+            settings = (engine, config.options.damaged, config.store.columns)
+
+            def measure(scenes: Sequence[Scene], recipe: Recipe) -> list[SceneSize]:
+                if isinstance(executor, ProcessExecutor):
+                    return _measure_elsewhere(executor, scenes, recipe, *settings)
+                return measure_scenes(scenes, recipe, *settings)
+
             expected = forecast(source, config.recipe, FORECAST_SCENES, run.limit, measure)
         if run.announce is not None:
             run.announce(expected)
@@ -269,15 +273,11 @@ def open_source(config: Config, root: Path | str) -> Source:
 
 
 def _measure_elsewhere(
-    executor: ProcessExecutor,
-    engine: EngineName,
-    damaged: OnDamage,
-    scenes: Sequence[Scene],
-    recipe: Recipe,
+    executor: ProcessExecutor, scenes: Sequence[Scene], recipe: Recipe, *settings: Any
 ) -> list[SceneSize]:
     """Measure scenes in worker processes; the forecast goes without what dies of one, or runs out of memory."""
     sizes = []
-    for future in [executor.submit_once(measure_scene, scene, recipe, engine, damaged) for scene in scenes]:
+    for future in [executor.submit_once(measure_scene, scene, recipe, *settings) for scene in scenes]:
         with suppress(DeadWorkerError, MemoryError):
             sizes.append(future.result())
     return sizes

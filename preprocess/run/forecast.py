@@ -1,18 +1,19 @@
 """How much a conversion will write, from a few scenes spread over the dataset."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 
-from ...loader.format.layout import array_specs
+from ...loader.format.layout import Column, array_specs
 from ...loader.format.recipe import Recipe
 from ..decode.images import OnDamage
+from ..decode.segmentation import Bitmap, Rle
 from ..errors import RecordError
 from ..kernels.encode import compress_mask, pack_image
 from ..sources.base import Scene, Source
-from ..sources.records import Frame, Pair, Reject
+from ..sources.records import Frame, Pair, Reject, source_of
 from ..tensors.arithmetic import depends_on_arithmetic
 from ..tensors.engine import EngineName, open_engine
 from ..tensors.recipe import make_tensors
@@ -21,9 +22,10 @@ from ..tensors.views import Views
 ROW_OVERHEAD_BYTES = 160
 """About what the columns, offsets, checksums and shard index of one image or mask take."""
 
+OWN_SIZE_BYTES = 16
+"""Of a mask at its own size: height, width and where its run lengths end."""
 
-OWN_MASK_BYTES = 2048
-"""About what the run lengths of a mask at its own size take."""
+BOX_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,11 @@ class SceneSize:
 
 
 def measure_scene(
-    scene: Scene, recipe: Recipe, engine_name: EngineName = "pillow", damaged: OnDamage = "reject"
+    scene: Scene,
+    recipe: Recipe,
+    engine_name: EngineName = "pillow",
+    damaged: OnDamage = "reject",
+    columns: Collection[Column] = (),
 ) -> SceneSize:
     """Read a scene and return what it gives."""
     engine = open_engine(engine_name)
@@ -70,12 +76,15 @@ def measure_scene(
             views = make_tensors(record.image, record.segmentations, recipe, engine)
             try:
                 # The frames of one video are taken for alike.
-                image_bytes = image_bytes or _image_bytes(views, recipe)
-                stored_bytes += image_bytes + _mask_bytes(views, recipe)
+                if not image_bytes:
+                    image_bytes = _image_bytes(views, recipe)
+                    image_bytes += len(source_of(record)) if "sources" in columns else 0
+                stored_bytes += image_bytes + _mask_bytes(views, recipe, record.segmentations)
                 undecided += _is_undecided(record.image.shape[:2], recipe)
             except RecordError:
                 rejects += 1
                 continue
+            stored_bytes += BOX_BYTES * len(record.masks) if "boxes" in columns else 0
             images += 1
             masks += len(record.masks)
         pairs += isinstance(record, Pair)
@@ -88,12 +97,13 @@ def measure_scenes(
     recipe: Recipe,
     engine_name: EngineName = "pillow",
     damaged: OnDamage = "reject",
+    columns: Collection[Column] = (),
 ) -> list[SceneSize]:
     """Read scenes one after the other and return what each gives; of one for which there is too little memory, nothing."""
     sizes = []
     for scene in scenes:
         with suppress(MemoryError):
-            sizes.append(measure_scene(scene, recipe, engine_name, damaged))
+            sizes.append(measure_scene(scene, recipe, engine_name, damaged, columns))
     return sizes
 
 
@@ -162,12 +172,12 @@ def _image_bytes(views: Views, recipe: Recipe) -> int:
     )
 
 
-def _mask_bytes(views: Views, recipe: Recipe) -> int:
-    """Return what a frame's masks take: the first is compressed to see, the others count the same."""
-    one = ROW_OVERHEAD_BYTES
+def _mask_bytes(views: Views, recipe: Recipe, originals: Sequence[Rle | Bitmap]) -> int:
+    """Return what a frame's masks take: the first is compressed to see, the others count the same; run lengths are counted."""
+    one, runs = ROW_OVERHEAD_BYTES, 0
     for name, mask in views.masks[0]().items():
         if isinstance(mask, np.ndarray):
             one += mask.size if name == recipe.prompt else len(compress_mask(mask))
         else:
-            one += OWN_MASK_BYTES
-    return one * len(views.masks)
+            runs += sum(OWN_SIZE_BYTES + original.run_lengths.nbytes for original in originals)
+    return one * len(views.masks) + runs

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...loader.format.errors import PreprocessError, StoreError
-from ...loader.format.layout import JOB_FILE, part_name
+from ...loader.format.layout import JOB_FILE, Column, part_name
 from ...loader.format.recipe import Recipe
 from ..config import Config
 from ..decode.images import CountingDecoder, OnDamage
@@ -51,6 +51,7 @@ class PartTask:
     first_scene: int
     scenes: tuple[Scene, ...]
     recipe: Recipe
+    columns: tuple[Column, ...]
     paired: bool
     damaged: OnDamage
     max_samples: int | None
@@ -95,6 +96,7 @@ class Tasks:
             first_scene=self.plan.first_scene + numbers.start,
             scenes=tuple(self.source[number] for number in numbers),
             recipe=self.config.recipe,
+            columns=self.config.store.columns,
             paired=self.source.paired,
             damaged=self.config.options.damaged,
             max_samples=max_samples,
@@ -134,6 +136,7 @@ def _write_part(task: PartTask, tick: Callable[[], None], shortages: Counter[int
         task.part,
         recipe,
         paired=task.paired,
+        columns=task.columns,
         max_samples=task.max_samples,
         stop_on_reject=task.stop_on_reject,
         run=task.run,

@@ -43,6 +43,8 @@ class RangeReport:
     seconds: float
     engine: str
     """What did the work."""
+    prompt: str | None
+    """Name of the view that is the prompt, where the recipe has one."""
     was_complete: bool = False
     """Whether the store was finished already, so that there was nothing to do."""
 

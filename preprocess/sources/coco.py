@@ -76,7 +76,7 @@ class CocoScene:
                 masks.append(Mask(str(annotation.id), annotation.mask(self.image), category))
             except SegmentationError as err:
                 yield Reject.from_error(err, f"{self.key}/{annotation.id}", path)
-        yield Frame(self.key, path, picture.image, tuple(masks), unsure_turn=picture.unsure_turn)
+        yield Frame(self.key, path, picture.image, tuple(masks), 0, picture.unsure_turn, picture.source)
 
 
 class CocoSource:

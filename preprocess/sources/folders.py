@@ -130,7 +130,7 @@ class FolderScene:
         if scaled := sum(mask.segmentation.size != (height, width) for mask in masks):
             yield Skip(SCALED_MASK, scaled)
         if masks:
-            yield Frame(self.key, path, picture.image, tuple(masks), unsure_turn=picture.unsure_turn)
+            yield Frame(self.key, path, picture.image, tuple(masks), 0, picture.unsure_turn, picture.source)
 
     def _read_objects(self, name: str) -> Iterator[tuple[str, Rle | Bitmap] | Skip]:
         """Yield the objects of a mask file, each with its id, and what is none."""

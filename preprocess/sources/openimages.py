@@ -125,7 +125,7 @@ class OpenImagesScene:
                 yield self._reject(row, mask.path, misfit((height, width), mask.segmentation.size))
         if fitting:
             unsure = picture.unsure_turn
-            yield Frame(self.key, self.path, picture.image, tuple(fitting), unsure_turn=unsure)
+            yield Frame(self.key, self.path, picture.image, tuple(fitting), 0, unsure, picture.source)
 
     def _read_masks(self) -> Iterator[tuple[Row, Mask | Reject | Skip]]:
         seen: set[str] = set()

@@ -11,6 +11,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ..decode.png import encode_png
 from ..decode.segmentation import Bitmap, Rle
 from ..errors import RecordError
 
@@ -93,11 +94,18 @@ class Frame:
     """Number of the video frame; 0 for a still image."""
     unsure_turn: bool = False
     """Whether EXIF asks for a turn that the annotation can neither confirm nor refute."""
+    source: bytes | None = None
+    """The encoded file, where whoever decodes it has this very image (`decode.images.Picture`)."""
 
     @property
     def segmentations(self) -> list[Rle | Bitmap]:
         """Where each of the masks is."""
         return [mask.segmentation for mask in self.masks]
+
+
+def source_of(frame: Frame) -> bytes:
+    """Return a file that decodes to a frame's image: the one that it was read from, or else a PNG."""
+    return encode_png(frame.image) if frame.source is None else frame.source
 
 
 @dataclass(frozen=True, slots=True)

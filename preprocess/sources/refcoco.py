@@ -153,7 +153,7 @@ class RefcocoScene:
                 masks.append(referred.mask(self.image))
             except SegmentationError as err:
                 yield Reject.from_error(err, f"{self.key}/{referred.object_id}", path)
-        yield Frame(self.key, path, picture.image, tuple(masks), unsure_turn=picture.unsure_turn)
+        yield Frame(self.key, path, picture.image, tuple(masks), 0, picture.unsure_turn, picture.source)
 
     def _find_file(self) -> str:
         """Return the picture's name in its folder: the listed one, or one that COCO gave it in another year."""

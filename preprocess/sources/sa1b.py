@@ -131,6 +131,7 @@ class Sa1bScene:
             picture.image,
             tuple(masks),
             unsure_turn=picture.unsure_turn,
+            source=picture.source,
         )
 
     def _parse(self, content: bytes) -> tuple[tuple[int, int], list[msgspec.Raw]]:

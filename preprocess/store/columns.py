@@ -1,4 +1,4 @@
-"""The small columns of a part: numbers, prompt masks and text go to their shard files as they come.
+"""The columns of a part: numbers, prompt masks, text, run lengths and files go to their shard files as they come.
 
 A part may have a million masks, and none of them stays in memory.
 """
@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...loader.format.layout import ArraySpec, Table
 from .shard_writer import ShardWriter
@@ -24,7 +25,7 @@ _ANY_COLUMN: dict[Table, str] = {
 
 
 class Columns:
-    """Every array of a part that is one chunk, by its path below the part.
+    """Every array of a part but those with a chunk for each row, by its path below the part.
 
     Args:
         specs: the arrays of the part; those with a chunk for each row are left to others.
@@ -47,10 +48,16 @@ class Columns:
 
     def append_text(self, path: str, text: str) -> None:
         """Add a row to a column of text, such as "images/key"."""
-        encoded = storable(text).encode()
-        self._extend(f"{path}_bytes", encoded, len(encoded))
-        self.append(f"{path}_offsets", self._lengths[f"{path}_bytes"])
-        self._lengths[path] += 1
+        self.append_bytes(path, storable(text).encode())
+
+    def append_bytes(self, path: str, content: bytes) -> None:
+        """Add a row to a column of text or bytes, such as "images/source"."""
+        self._append_slice(path, "bytes", content, len(content))
+
+    def append_runs(self, path: str, size: tuple[int, int], runs: NDArray[np.uint32]) -> None:
+        """Add a mask at its own size to the columns of a view, such as "masks/masks"; its run lengths are uint32 [R]."""
+        self.append(f"{path}_size", size)
+        self._append_slice(path, "runs", runs.astype("<u4").tobytes(), len(runs))
 
     def num_rows(self, table: Table) -> int:
         """Return how many rows a table has."""
@@ -64,6 +71,11 @@ class Columns:
         """Write what still waits in memory."""
         for path in self._buffers:
             self._flush(path)
+
+    def _append_slice(self, path: str, ending: str, encoded: bytes, num_rows: int) -> None:
+        self._extend(f"{path}_{ending}", encoded, num_rows)
+        self.append(f"{path}_offsets", self._lengths[f"{path}_{ending}"])
+        self._lengths[path] += 1
 
     def _extend(self, path: str, encoded: bytes, num_rows: int) -> None:
         self._buffers[path] += encoded

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -18,12 +18,14 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from ...loader.format.errors import PreprocessError, StoreError
 from ...loader.format.layout import (
     ATTRIBUTES_KEY,
     REJECTS_FILE,
     TABLES,
+    Column,
     Table,
     array_specs,
     part_name,
@@ -31,8 +33,9 @@ from ...loader.format.layout import (
 from ...loader.format.recipe import Recipe
 from ...loader.format.shard import shard_path
 from ..decode.images import is_same_picture
+from ..decode.segmentation import Bitmap, Rle
 from ..errors import RecordError
-from ..sources.records import Frame, Mask, Pair, Reject, Skip
+from ..sources.records import Frame, Mask, Pair, Reject, Skip, source_of
 from ..tensors.views import Images, Masks, Views
 from .attempts import NO_SCENE, Attempt
 from .columns import Columns
@@ -77,6 +80,7 @@ class PartWriter:
         part: number of the part.
         recipe: the views.
         paired: whether samples are pairs of frames.
+        columns: which there are beside those of each store.
         max_samples: how many samples to take at most; masks of further ones are not written.
         stop_on_reject: whether the first reject is an error.
         run: names the run that this try belongs to.
@@ -89,6 +93,7 @@ class PartWriter:
         recipe: Recipe,
         *,
         paired: bool,
+        columns: Collection[Column] = (),
         max_samples: int | None = None,
         stop_on_reject: bool = False,
         run: str = "",
@@ -101,7 +106,8 @@ class PartWriter:
         self._attempt = Attempt(store, part_name(part), run)
         self._folder = self._attempt.folder
         self._recipe = recipe
-        self._specs = array_specs(recipe, 2 if paired else 1)
+        self._optional = columns
+        self._specs = array_specs(recipe, 2 if paired else 1, columns)
         self._shards: dict[str, ShardWriter] = {}
         self._columns = Columns(self._specs, self._shards)
         self._prompt_cells: Counter[int] = Counter()
@@ -120,7 +126,8 @@ class PartWriter:
                 self._folder.mkdir()
             stack.push(self._open_shards)
             for spec in self._specs:
-                shard = ShardWriter(self._folder, shard_path(spec), spec.codec)
+                piece_bytes = spec.piece_rows * spec.row_bytes
+                shard = ShardWriter(self._folder, shard_path(spec), spec.codec, piece_bytes)
                 self._shards[spec.path] = self._open_shards.enter_context(shard)
             self._exit = stack.pop_all()
         return self
@@ -173,7 +180,7 @@ class PartWriter:
             with writing(self._store):
                 self._write_image(frame, images)
                 for mask, make_masks in accepted:
-                    self._write_mask(mask, make_masks())
+                    self._write_mask(mask, make_masks(), frame.image.shape[:2])
         elif not frame.masks:
             self._skips["image without masks"] += 1
 
@@ -255,14 +262,16 @@ class PartWriter:
         self._columns.append("images/time", frame.time)
         self._columns.append_text("images/key", frame.key)
         self._columns.append_text("images/path", frame.path)
+        if "sources" in self._optional:
+            self._columns.append_bytes("images/source", source_of(frame))
         self._unsure_turns += frame.unsure_turn
 
-    def _write_mask(self, mask: Mask, masks: Masks) -> None:
+    def _write_mask(self, mask: Mask, masks: Masks, image_size: tuple[int, ...]) -> None:
         row = self._num_rows("masks")
         for name, resized in masks.items():
             if not isinstance(resized, np.ndarray):
-                raise NotImplementedError
-            if name == self._recipe.prompt:
+                self._columns.append_runs(f"masks/{name}", resized.size, resized.run_lengths)
+            elif name == self._recipe.prompt:
                 self._columns.append(f"masks/{name}", resized)
                 cells = int(np.count_nonzero(resized))
                 self._prompt_cells[cells] += 1
@@ -271,6 +280,8 @@ class PartWriter:
                 self._shards[f"masks/{name}"].append(resized)
         self._columns.append("masks/image", self._num_rows("images") - 1)
         self._columns.append("masks/area", mask.segmentation.area)
+        if "boxes" in self._optional:
+            self._columns.append("masks/box", _box_in_image(mask.segmentation, image_size))
         self._columns.append_text("masks/object_id", mask.object_id)
         self._columns.append_text("masks/category", mask.category)
         for expression in mask.expressions:
@@ -360,6 +371,13 @@ class PartWriter:
                 f"{target} was written by another run meanwhile: see that none runs, then begin again"
             )
         sync(self._store)
+
+
+def _box_in_image(mask: Rle | Bitmap, image_size: tuple[int, ...]) -> NDArray[np.float64]:
+    """Return the box around a mask, x0, y0, x1, y1 in pixels of its image, which may be of another resolution."""
+    (height, width), (mask_height, mask_width) = image_size, mask.size
+    scale = np.array([width / mask_width, height / mask_height] * 2)
+    return scale * mask.box
 
 
 def encode_rejects(rejects: Iterable[Reject]) -> bytes:

@@ -12,7 +12,7 @@ from PIL import features
 
 from ... import __version__
 from ...loader.format.errors import FormatVersionError, StoreError
-from ...loader.format.layout import FORMAT_VERSIONS, JOB_FILE, DatasetType
+from ...loader.format.layout import FORMAT_VERSIONS, JOB_FILE, DatasetType, format_version_of
 from ...loader.format.metadata import MAX_PARTS, MAX_ROOT_BYTES, Count, PartNumber, scenes_per_part
 from ...loader.format.regular_files import read_document
 from ..config import Config
@@ -54,7 +54,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 def describe_job(config: Config, source: Source, limit: int | None) -> dict[str, Any]:
     """Return everything that decides what a store holds, as JSON values."""
     job = {
-        "format_version": config.recipe.format_version,
+        "format_version": format_version_of(config.recipe, config.store.columns),
         **config.attributes(),
         "files": source.fingerprint(),
         "limit": limit,

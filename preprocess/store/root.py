@@ -18,6 +18,7 @@ from ...loader.format.metadata import (
     MAX_REJECTS_BYTES,
     Root,
     attributes_digest,
+    columns_of,
     read_attributes,
     read_part_attributes,
 )
@@ -104,6 +105,7 @@ def finish_store(out: Path, plan: Plan, summaries: Sequence[PartSummary]) -> dic
         "dataset_type": plan.dataset_type,
         "paired": plan.paired,
         "recipe": plan.job["recipe"],
+        **({"columns": list(columns)} if (columns := columns_of(plan.job["store"])) else {}),
         "job": plan.job if old is None else old["job"],
         "appended": _appended(old, plan),
         "parts": parts,

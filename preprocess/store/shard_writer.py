@@ -59,12 +59,14 @@ class ShardWriter:
         folder: the part's folder, which is there.
         name: the file's path below it; folders between are made.
         codec: how chunks are stored.
+        piece_bytes: size of each chunk of an array in pieces; 0 of any other.
     """
 
-    def __init__(self, folder: Path, name: str, codec: Codec) -> None:
+    def __init__(self, folder: Path, name: str, codec: Codec, piece_bytes: int = 0) -> None:
         self._folder = folder
         self._name = name
         self._codec = codec
+        self._piece_bytes = piece_bytes
         self._file: Any = None
         self._start = self._end = self._synced = 0
         self._checksum = 0
@@ -88,6 +90,8 @@ class ShardWriter:
         try:
             if error is None:
                 if self._end > self._start:
+                    self.extend(bytes(self._piece_bytes and self._start + self._piece_bytes - self._end))
+                if self._end > self._start:
                     self._end_chunk()
                 self._write_index()
         finally:
@@ -105,16 +109,22 @@ class ShardWriter:
         self._end_chunk()
 
     def extend(self, piece: bytes | memoryview) -> None:
-        """Append a piece of a chunk as it is stored; the chunk ends with the `with` block.
+        """Append bytes as they are stored; a chunk ends when it is full, or else with the `with` block.
 
-        For an array that is one chunk, raw, and need not be in memory as a whole.
+        For a raw array that is one chunk, or is in pieces, and need not be in memory as a whole.
         """
         if self._file is None:
             make_parents(self._folder, self._name)
             self._file = (self._folder / self._name).open("xb", buffering=0)
-        self._checksum = extend_crc32c(self._checksum, np.frombuffer(piece, np.uint8))
-        self._write(memoryview(piece))
-        self._end += len(piece)
+        left = memoryview(piece)
+        while left:
+            room = self._start + self._piece_bytes - self._end if self._piece_bytes else len(left)
+            taken, left = left[:room], left[room:]
+            self._checksum = extend_crc32c(self._checksum, np.frombuffer(taken, np.uint8))
+            self._write(taken)
+            self._end += len(taken)
+            if len(taken) == room and self._piece_bytes:
+                self._end_chunk()
 
     def _end_chunk(self) -> None:
         checksum = struct.pack("<I", self._checksum)
@@ -144,13 +154,13 @@ class ShardWriter:
 def describe_array(spec: ArraySpec, length: int) -> bytes:
     """Return the metadata file of an array of `length` rows, all in one shard file, as zarr-python writes it."""
     metadata = json.loads(_describe_one_row(spec))
-    # A chunk can't be of length 0, also where the array is.
-    shard_length = max(length, 1)
+    # A chunk can't be of length 0, also where the array is. The last piece reaches beyond its end.
+    shard_length = spec.num_chunks(max(length, 1)) * spec.piece_rows or max(length, 1)
     metadata["shape"][0] = length
     metadata["chunk_grid"]["configuration"]["chunk_shape"][0] = shard_length
     shard = metadata["codecs"][0]["configuration"]
     if not spec.row_chunks:
-        shard["chunk_shape"][0] = shard_length
+        shard["chunk_shape"][0] = spec.piece_rows or shard_length
     if spec.codec == "gradient":
         # In the place of "bytes"; zarr-python need not know it to write the rest.
         shard["codecs"][0] = {"name": GRADIENT_CODEC}

@@ -1,39 +1,18 @@
-"""The recipes that come with the package, and the tensors that a recipe makes of a frame."""
+"""The tensors that a recipe makes of a frame."""
 
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
-from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from ...loader.format.recipe import DEFAULT_RECIPE, DEFAULT_VIEWS, ImageView, Recipe, View, shown_size
+from ...loader.format.recipe import ImageView, Recipe, shown_size
 from ..decode.segmentation import Bitmap, Rle
 from .arithmetic import installed_arithmetic
 from .engine import Engine
 from .transforms import normalize_image
 from .views import Images, Masks, Views
-
-
-def _filtered(**filters: str) -> dict[str, View]:
-    """Return the default recipe's views with other filters."""
-    return {
-        name: replace(view, filter=filters.get(name, view.filter)) for name, view in DEFAULT_VIEWS.items()
-    }
-
-
-RECIPES = {
-    recipe.name: recipe
-    for recipe in (
-        DEFAULT_RECIPE,
-        Recipe(
-            name="sa2va",
-            views=_filtered(pixel_values="bicubic", g_pixel_values="bicubic", prompt_masks="torch-nearest"),
-        ),
-    )
-}
-"""`default` is what the trainer's own data code does; `sa2va` is what Sa2VA does. They are not the same."""
 
 
 def make_tensors(

@@ -28,6 +28,7 @@ from ..safe_path import safe_path
 from .findings import Finding, VerifyReport
 from .part import PartTask, Tick, read_part
 from .rederive import RemakeTask, choose_scenes, compare_scenes, open_same_source
+from .remake import INSTALLED, PILLOW, arithmetic_of
 from .root import check_root, read_recipe, read_root
 from .scenes import find_scenes
 from .store_values import check_statistics
@@ -129,7 +130,7 @@ def _verify_parts(store: Path, root: Root, report: VerifyReport, options: Verify
         statistics = Statistics()
         for result in results:
             statistics += result.statistics
-        report.findings += check_statistics(statistics, root)
+        report.findings += check_statistics(statistics, root, recipe)
     num_scenes = sum(len(task.scenes) for task in remakes)
     for findings in _run(_compare_scenes, remakes, num_scenes, "scene", options):
         report.findings += findings
@@ -151,6 +152,7 @@ def _part_tasks(store: Path, root: Root, recipe: Recipe, options: VerifyOptions)
             number,
             entry,
             recipe,
+            tuple(root.columns),
             root.paired,
             root.scenes_of(number),
             options.values,
@@ -167,6 +169,11 @@ def _remake_tasks(
     folder = open_root(options.source)
     source = open_same_source(root, folder)
     damaged: OnDamage = root.job["source"].get("damaged", "reject")
+    arithmetic = tasks[0].recipe.arithmetic if tasks else None
+    arithmetic = arithmetic or arithmetic_of(root.versions.get("pillow", PILLOW))
+    if arithmetic != INSTALLED:
+        text = f"images are made anew in the order of {arithmetic}, as the store says; Pillow {PILLOW} has {INSTALLED}"
+        report.findings.append(Finding(check="arithmetic", level="note", found=text))
     parts = [(task.store / task.entry.name, task.scenes) for task in tasks]
     places, unknown = find_scenes(root, parts, source)
     if unknown:
@@ -181,7 +188,7 @@ def _remake_tasks(
             scenes = tuple(
                 (number, source[chosen[number]]) for number in numbers[first : first + SCENES_PER_TASK]
             )
-            remakes.append(RemakeTask(task, folder, scenes, damaged, is_last))
+            remakes.append(RemakeTask(task, folder, scenes, damaged, arithmetic, is_last))
     return remakes
 
 

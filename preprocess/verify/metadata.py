@@ -16,6 +16,8 @@ def array_metadata(spec: ArraySpec, length: int) -> dict[str, Any]:
     """Return the metadata of an array of `length` rows."""
     shape = [length, *spec.row_shape]
     shard = [max(length, 1), *spec.row_shape]
+    if spec.piece_rows:
+        shard = [(max(length, 1) + spec.piece_rows - 1) // spec.piece_rows * spec.piece_rows]
     one_byte = spec.dtype in ("bool", "uint8")
     codecs: list[dict[str, Any]] = [{"name": "bytes"} if one_byte else _LITTLE]
     if spec.codec == "zstd":
@@ -23,7 +25,11 @@ def array_metadata(spec: ArraySpec, length: int) -> dict[str, Any]:
     elif spec.codec == "gradient":
         codecs = [{"name": "resizeonce.gradient"}]
     sharding = {
-        "chunk_shape": [1, *spec.row_shape] if spec.row_chunks else shard,
+        "chunk_shape": [spec.piece_rows]
+        if spec.piece_rows
+        else [1, *spec.row_shape]
+        if spec.row_chunks
+        else shard,
         "codecs": [*codecs, _CHECKSUM],
         "index_codecs": [_LITTLE, _CHECKSUM],
         "index_location": "end",

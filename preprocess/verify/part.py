@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from numpy.typing import NDArray
 
-from ...loader.format.layout import REJECTS_FILE, TABLES, TEXT_COLUMNS, ArraySpec, array_specs
+from ...loader.format.layout import REJECTS_FILE, TABLES, ArraySpec, Column, array_specs
 from ...loader.format.metadata import (
     MAX_METADATA_BYTES,
     ListedFile,
@@ -41,6 +41,7 @@ class PartTask:
     number: int
     entry: PartEntry
     recipe: Recipe
+    columns: tuple[Column, ...]
     paired: bool
     scenes: range
     """Which scenes the part may hold."""
@@ -208,18 +209,17 @@ def _count_lines(path: Path) -> int:
 
 
 def _specs(task: PartTask) -> tuple[ArraySpec, ...]:
-    return array_specs(task.recipe, 2 if task.paired else 1)
+    return array_specs(task.recipe, 2 if task.paired else 1, task.columns)
 
 
 def _check_arrays(part: Part, files: Mapping[str, ListedFile], tick: Tick) -> Iterator[Finding]:
     """Check each array's metadata and file; put what is sound into `part`."""
-    texts = {f"{table}/{name}_bytes" for table, names in TEXT_COLUMNS.items() for name in names}
     for spec in _specs(part.task):
         length: int = getattr(part.task.entry.rows, spec.table)
         if spec.path.endswith("_offsets"):
             length += 1
-        elif spec.path in texts:
-            offsets = part.columns.get(spec.path.removesuffix("_bytes") + "_offsets")
+        elif spec.path.endswith(("_bytes", "_runs")):
+            offsets = part.columns.get(spec.path.rpartition("_")[0] + "_offsets")
             if offsets is None:
                 continue
             length = max(int(offsets[-1]), 0)
@@ -248,9 +248,9 @@ def _check_shard(
                 expected=fault.expected,
                 advice=REDO_PART,
             )
-        if not spec.row_chunks and not shard.is_sound(0):
+        if spec.is_whole and not shard.is_sound(0):
             return
-    if spec.row_chunks:
+    if not spec.is_whole:
         part.shards[spec.path] = shard
         return
     try:

@@ -1,14 +1,15 @@
 """Makes scenes anew from the raw files and compares every stored row of them, bit for bit."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...loader.format.errors import SourceError
+from ...loader.format.geometry import view_axes
 from ...loader.format.metadata import Root
+from ...loader.format.recipe import Arithmetic
 from ..config import parse_config
 from ..decode.images import OnDamage, is_same_picture
 from ..sources.base import Scene, Source
@@ -18,14 +19,14 @@ from ..sources.registry import open_dataset
 from ..tensors.engine import PILLOW
 from .findings import REDO_TENSORS, Finding
 from .part import Part, PartTask, read_part, read_row
-from .pictures import explain
-from .remake import FILTERS, decode_mask, decode_picture, normalized, remake_image, remake_mask
+from .pictures import Picture
+from .reasons import explain_image, explain_mask
+from .remake import decode_mask, decode_picture, normalized, remake_image, remake_view
 
 NEEDED_COLUMNS = (
-    "images/size", "images/scene", "images/time", "masks/prompt_masks", "masks/image", "masks/area",
-    "masks/prompt_cells", "expressions/mask", "samples/mask",
+    "images/size", "images/scene", "images/time", "masks/image", "masks/area", "expressions/mask", "samples/mask",
 )  # fmt: skip
-"""Without these a part's rows can't be put beside the raw dataset's records."""
+"""Without these a part's rows can't be put beside the raw dataset's records; and without its prompt and prompt_cells."""
 
 NEEDED_TEXTS = ("images/key", "images/path", "masks/object_id", "masks/category", "expressions/text")
 
@@ -39,6 +40,8 @@ class RemakeTask:
     """The raw dataset."""
     scenes: tuple[tuple[int, Scene], ...]
     damaged: OnDamage
+    arithmetic: Arithmetic
+    """Whose of Pillow's versions resized the images."""
     may_be_cut: bool
     """Whether a limit may have cut the part's last scene short."""
 
@@ -72,7 +75,9 @@ def compare_scenes(task: RemakeTask, tick: Callable[[int], None]) -> Part:
     part = read_part(task.part, lambda _: None)
     # What is damaged in itself is reported by the check of the structure.
     part.findings.clear()
-    missing = sorted(set(NEEDED_COLUMNS) - part.columns.keys() | set(NEEDED_TEXTS) - part.texts.keys())
+    prompt = task.part.recipe.prompt
+    needed = {*NEEDED_COLUMNS, *([f"masks/{prompt}", "masks/prompt_cells"] if prompt else [])}
+    missing = sorted(needed - part.columns.keys() | set(NEEDED_TEXTS) - part.texts.keys())
     if missing:
         text = f"its rows can't be compared with the raw dataset: {', '.join(missing)} can't be read"
         part.add(_fault("source-unchecked", "", None, text))
@@ -99,14 +104,14 @@ def _compare_scene(part: Part, task: RemakeTask, number: int, scene: Scene) -> I
         yield _fault("rows", "images/scene", None, text, f"{len(wanted)}, as the raw dataset gives")
     masks: dict[tuple[int, str], int] = {}
     for row, (frame, accepted) in zip(rows, wanted, strict=False):
-        yield from _compare_frame(part, task.root, row, frame)
+        yield from _compare_frame(part, task, row, frame)
         mask_rows = np.flatnonzero(part.columns["masks/image"] == row).tolist()
         if len(mask_rows) != len(accepted) and not (is_last and len(mask_rows) < len(accepted)):
             text = f"{len(mask_rows)} masks belong to this image"
             yield _fault("rows", "images/key", row, text, f"{len(accepted)}, as the raw dataset gives")
         for mask_row, mask in zip(mask_rows, accepted, strict=False):
             masks[frame.time, mask.object_id] = mask_row
-            yield from _compare_mask(part, mask_row, mask)
+            yield from _compare_mask(part, mask_row, mask, frame.image.shape[:2])
     pairs = [record for record in records if isinstance(record, Pair)]
     yield from _compare_samples(part, rows, masks, pairs, is_last)
 
@@ -128,7 +133,7 @@ def _accepted(frames: Sequence[Frame]) -> list[tuple[Frame, list[Mask]]]:
     return accepted
 
 
-def _compare_frame(part: Part, root: RawPath, row: int, frame: Frame) -> Iterator[Finding]:
+def _compare_frame(part: Part, task: RemakeTask, row: int, frame: Frame) -> Iterator[Finding]:
     height, width = frame.image.shape[:2]
     columns, texts = part.columns, part.texts
     for array, found, wanted in (
@@ -139,90 +144,72 @@ def _compare_frame(part: Part, root: RawPath, row: int, frame: Frame) -> Iterato
     ):
         if found != wanted:
             yield _fault("source-differs", array, row, repr(found), repr(wanted))
-    picture = decode_picture(root, frame.path, (height, width))
+    picture = decode_picture(task.root, frame.path, (height, width))
     image = frame.image if picture is None else picture
     if image.shape != frame.image.shape or (image != frame.image).any():
         yield _fault("source-decoding", "images/path", row, "Pillow decodes the raw file to other pixels")
-    recipe = part.task.recipe
-    small = remake_image(image, recipe.images["pixel_values"].size[0], recipe.views["pixel_values"].filter)
-    large = remake_image(
-        image, recipe.images["g_pixel_values"].size[0], recipe.views["g_pixel_values"].filter
-    )
-    stored = normalized(small) if recipe.images["pixel_values"].stored == "float32" else small
-    yield from _compare_image(part, "images/pixel_values", row, stored, image, (small, large))
-    yield from _compare_image(part, "images/g_pixel_values", row, large, image, (small, large))
+    views = part.task.recipe.images
+    remade = {
+        name: Picture(name, view, remake_image(image, view, axes, task.arithmetic), axes)
+        for name, view in views.items()
+        for axes in [view_axes(view, height, width)]
+    }
+    for name in views:
+        yield from _compare_image(part, row, name, image, remade)
 
 
 def _compare_image(
-    part: Part,
-    array: str,
-    row: int,
-    wanted: NDArray[Any],
-    image: NDArray[np.uint8],
-    tensors: tuple[NDArray[np.uint8], NDArray[np.uint8]],
+    part: Part, row: int, name: str, image: NDArray[np.uint8], remade: Mapping[str, Picture]
 ) -> Iterator[Finding]:
+    array, (_, view, levels, axes) = f"images/{name}", remade[name]
     found, faults = read_row(part, array, row)
     yield from faults
     if found is None:
         return
+    wanted = normalized(levels, view, axes) if view.stored == "float32" else levels
     # Compared as bytes: -0.0 is not 0.0, and a NaN is equal to itself.
     if found.tobytes() == wanted.tobytes():
         return
     difference = np.abs(found.astype(np.float64) - wanted.astype(np.float64))
     share = np.count_nonzero(found != wanted) / found.size
-    text = (
-        f"{share:.1%} of the values differ, by up to {difference.max():.4g}{_reason(found, image, tensors)}"
-    )
+    reason = explain_image(found, name, image, remade)
+    text = f"{share:.1%} of the values differ, by up to {difference.max():.4g}{reason}"
     yield _fault("source-differs", array, row, text, "equal bits")
 
 
-def _reason(
-    found: NDArray[Any], image: NDArray[np.uint8], tensors: tuple[NDArray[np.uint8], NDArray[np.uint8]]
-) -> str:
-    """Return which known mistake gives exactly, or nearly, the found tensor; "" where none does."""
-    if found.dtype != np.uint8:
-        return ""
-    size = found.shape[1]
-    for name in FILTERS:
-        if np.array_equal(found, remake_image(image, size, name)):
-            return f": it was made with {name}"
-        if np.array_equal(found[::-1], remake_image(image, size, name)):
-            return ": its channels are in BGR order"
-        small = np.ascontiguousarray(tensors[0].transpose(1, 2, 0))
-        if size != len(small) and np.array_equal(found, remake_image(small, size, name)):
-            return ": it was made from pixel_values, not from the original"
-    if np.abs(found.astype(np.int16) - tensors[size == tensors[1].shape[1]]).mean() < 8:
-        return ": nearly the same picture, resized in another way"
-    height, width = image.shape[:2]
-    return ": " + explain(tensors[0], found, (height, width))
-
-
-def _compare_mask(part: Part, row: int, mask: Mask) -> Iterator[Finding]:
+def _compare_mask(part: Part, row: int, mask: Mask, size: tuple[int, int]) -> Iterator[Finding]:
+    """Compare all of a mask on a picture of `size` (height, width)."""
     recipe, columns, texts = part.task.recipe, part.columns, part.texts
     original = decode_mask(mask.segmentation)
-    prompt = remake_mask(original, recipe.masks["prompt_masks"].grid[0], recipe.views["prompt_masks"].filter)
+    remade = {
+        name: remake_view(original, view, recipe.images[view.over], size)
+        for name, view in recipe.masks.items()
+        if view.size != "own"
+    }
     first, last = np.searchsorted(columns["expressions/mask"], [row, row + 1])
     phrases = texts["expressions/text"][first:last]
-    for array, found, wanted in (
+    compared: list[tuple[str, object, object]] = [
         ("masks/object_id", texts["masks/object_id"][row], mask.object_id),
         ("masks/category", texts["masks/category"][row], mask.category),
         ("masks/area", int(columns["masks/area"][row]), int(np.count_nonzero(original))),
-        ("masks/prompt_cells", int(columns["masks/prompt_cells"][row]), int(prompt.sum())),
-        ("masks/prompt_masks", _set_cells(columns["masks/prompt_masks"][row]), _set_cells(prompt)),
-    ):
+    ]
+    if recipe.prompt is not None:
+        cells = int(remade[recipe.prompt].sum())
+        compared.append(("masks/prompt_cells", int(columns["masks/prompt_cells"][row]), cells))
+    for array, found, wanted in compared:
         if found != wanted:
             yield _fault("source-differs", array, row, f"{found!r:.200}", f"{wanted!r:.200}")
     if phrases != [_clean(phrase) for phrase in mask.expressions]:
         text = f"its expressions are {phrases!r:.200}"
         yield _fault("source-differs", "masks/object_id", row, text, f"{list(mask.expressions)!r:.200}")
-    found_mask, faults = read_row(part, "masks/masks", row)
-    yield from faults
-    if found_mask is None:
-        return
-    wanted_mask = remake_mask(original, recipe.masks["masks"].grid[0], recipe.views["masks"].filter)
-    if count := np.count_nonzero(found_mask != wanted_mask):
-        text = f"{count:,} of {found_mask.size:,} pixels differ"
-        yield _fault("source-differs", "masks/masks", row, text, "equal bits")
+    for name, wanted_cells in remade.items():
+        column = columns.get(f"masks/{name}")
+        values, faults = (column[row], []) if column is not None else read_row(part, f"masks/{name}", row)
+        yield from faults
+        if values is not None and (count := np.count_nonzero(values != wanted_cells)):
+            reason = explain_mask(values, name, original, size, recipe, remade)
+            text = f"{count:,} of {values.size:,} pixels differ{reason}"
+            yield _fault("source-differs", f"masks/{name}", row, text, "equal bits")
 
 
 def _compare_samples(
@@ -251,9 +238,3 @@ def _compare_samples(
 def _clean(text: str) -> str:
     """Return a text as UTF-8 can hold it: a lone surrogate becomes a question mark."""
     return text.encode("utf-8", "replace").decode()
-
-
-def _set_cells(cells: NDArray[Any]) -> list[list[int]]:
-    """Return the places of all cells that are not zero."""
-    places: list[list[int]] = np.argwhere(cells != 0).tolist()
-    return places

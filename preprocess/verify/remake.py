@@ -1,94 +1,248 @@
-"""The four tensors once more, the slow and obvious way: Pillow's `resize`, loops, whole numbers.
+"""The views once more, the slow and obvious way: Pillow's `resize`, loops, matrices of whole numbers.
 
-Shares no code with `preprocess.tensors.transforms`: this is the other opinion that stored rows are compared with.
+Shares no code with `preprocess.tensors`: this is the other opinion that stored rows are compared with.
 """
 
 import tarfile
 import warnings
+from fractions import Fraction
+from math import ceil, lcm
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
+import PIL
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from pycocotools import mask as coco_mask
 
-from ...loader.format.recipe import IMAGENET_MEAN, IMAGENET_STD
+from ...loader.format.geometry import Axes, Axis, view_axes
+from ...loader.format.norms import Norm
+from ...loader.format.recipe import Arithmetic, ImageFilter, ImageView, MaskFilter, MaskView
 from ..decode.segmentation import Bitmap, Rle
 from ..errors import RecordError
 from ..remote.local_copies import local_file
 from ..sources.files.raw_files import RawPath
 
-FILTERS = {
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
+FILTERS: tuple[ImageFilter, ...] = get_args(ImageFilter)
 
 
-def remake_image(image: NDArray[np.uint8], size: int, image_filter: str) -> NDArray[np.uint8]:
-    """Return an image of uint8 [H, W, 3] as uint8 [3, size, size], squashed by Pillow."""
-    resized = Image.fromarray(image, "RGB").resize((size, size), FILTERS[image_filter])
-    channels = [np.asarray(channel) for channel in resized.split()]
-    return np.stack(channels)
+def arithmetic_of(pillow: str) -> Arithmetic:
+    """Return whose arithmetic a version of Pillow has."""
+    return "pillow-13" if int(pillow.split(".")[0]) >= 13 else "pillow-12"
 
 
-def normalized(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return (image / 255 - mean) / std, float32 [3, S, S], each step rounded to float32."""
-    result = np.empty(image.shape, np.float32)
+PILLOW = PIL.__version__
+INSTALLED = arithmetic_of(PILLOW)
+
+
+def remake_image(
+    image: NDArray[np.uint8], view: ImageView, axes: Axes, arithmetic: Arithmetic = INSTALLED
+) -> NDArray[np.uint8]:
+    """Return a view of an image of uint8 [H, W, 3], uint8 [3, height, width], before it is normalised.
+
+    Args:
+        image: the original.
+        view: its filter and its colour around the picture.
+        axes: where it has the picture.
+        arithmetic: whose of Pillow's versions resizes.
+    """
+    made = _fit(Image.fromarray(image, "RGB"), axes, view.filter, view.pad, arithmetic)
+    return np.stack([np.asarray(channel) for channel in made.split()])
+
+
+def _fit(
+    picture: Image.Image,
+    axes: Axes,
+    image_filter: ImageFilter,
+    colour: int | tuple[int, int, int],
+    arithmetic: Arithmetic = INSTALLED,
+) -> Image.Image:
+    """Put a picture on its canvas, resize that, and put the result where the view has it."""
+    rows, columns = axes
+    canvas = Image.new(picture.mode, (int(columns.canvas), int(rows.canvas)), colour)
+    canvas.paste(picture, (int(columns.before), int(rows.before)))
+    resized = _resize(canvas, int(rows.resized), int(columns.resized), image_filter, arithmetic)
+    made = Image.new(picture.mode, (columns.size, rows.size), colour)
+    made.paste(resized, (int(columns.offset), int(rows.offset)))
+    return made
+
+
+def _resize(
+    picture: Image.Image, height: int, width: int, image_filter: ImageFilter, arithmetic: Arithmetic
+) -> Image.Image:
+    """Resize by the installed Pillow, or, for another one's arithmetic, one side after the other: values are rounded between."""
+    kernel = Image.Resampling[image_filter.upper()]
+    if arithmetic == INSTALLED or kernel == Image.Resampling.NEAREST:
+        return picture.resize((width, height), kernel)
+    lower, narrower = picture.height - height, picture.width - width
+    if arithmetic == "pillow-13":
+        is_vertical_first = lower > max(0, 2 * narrower)
+    else:
+        # As 12.3; before 12.2 the width went first of slivers, too.
+        is_vertical_first = lower > 0 and picture.height > 100 * picture.width
+    between = (picture.width, height) if is_vertical_first else (width, picture.height)
+    return picture.resize(between, kernel).resize((width, height), kernel)
+
+
+def normalized(image: NDArray[np.uint8], view: ImageView, axes: Axes) -> NDArray[np.float32]:
+    """Return (image / scale - mean) / std, float32 [3, H, W], each step rounded to float32; 0.0 beside a padded picture."""
+    norm = Norm.of(view)
+    result = np.zeros(image.shape, np.float32)
+    height, width = (int(axis.resized) if view.fit == "pad" else axis.size for axis in axes)
     for channel in range(3):
-        scaled = image[channel].astype(np.float32) / np.float32(255)
-        centred = scaled - np.float32(IMAGENET_MEAN[channel])
-        result[channel] = centred / np.float32(IMAGENET_STD[channel])
+        scaled = image[channel, :height, :width].astype(np.float32) / np.float32(norm.scale)
+        centred = scaled - np.float32(norm.mean[channel])
+        result[channel, :height, :width] = centred / np.float32(norm.std[channel])
     return result
 
 
-def remake_mask(mask: NDArray[np.bool_], size: int, mask_filter: str) -> NDArray[np.uint8]:
-    """Return a mask of bool [H, W] as 0 and 1, uint8 [size, size]."""
-    if mask_filter == "pillow-nearest":
+def remake_view(
+    mask: NDArray[np.bool_], view: MaskView, over: ImageView, size: tuple[int, int]
+) -> NDArray[np.uint8]:
+    """Return a view of a mask of bool [H, W] on a picture of `size` (height, width), uint8 [height, width]."""
+    rows, columns = view_axes(over, *size)
+    (height, width), (tall, wide) = mask.shape, view.grid
+    return remake_mask(mask, view.filter, (rows.over(height, tall), columns.over(width, wide)))
+
+
+def remake_mask(mask: NDArray[np.bool_], mask_filter: MaskFilter, axes: Axes) -> NDArray[np.uint8]:
+    """Return a view of a mask of bool [H, W] as 0 and 1, uint8 [height, width].
+
+    Args:
+        mask: the original.
+        mask_filter: its rule.
+        axes: where the view has the mask, told in pixels of the mask (`Axis.over`).
+    """
+    rows, columns = axes
+    if mask_filter == "cover":
+        return _cover(mask, rows, columns)
+    if mask_filter == "touch":
+        return np.array(_measure(mask, rows, columns) > 0, np.uint8)
+    if mask_filter == "half":
+        return _half(mask, rows, columns)
+    if mask_filter == "pillow-nearest" and _is_whole(rows) and _is_whole(columns):
         picture = Image.fromarray(mask.astype(np.uint8) * 255, "L")
-        resized = np.asarray(picture.resize((size, size), Image.Resampling.NEAREST))
-        return np.array(resized == 255, np.uint8)
-    height, width = mask.shape
-    if mask_filter == "torch-nearest":
-        rows = [_torch_pixel(cell, height, size) for cell in range(size)]
-        columns = [_torch_pixel(cell, width, size) for cell in range(size)]
-        return np.array([mask[row][columns] for row in rows], np.uint8)
-    return _cover(mask, size)
+        return np.array(np.asarray(_fit(picture, axes, "nearest", 0)) == 255, np.uint8)
+    find = _pillow_pixels if mask_filter == "pillow-nearest" else _torch_pixels
+    down, across = find(rows), find(columns)
+    shown = [cell for cell, pixel in enumerate(across) if pixel is not None]
+    taken = [pixel for pixel in across if pixel is not None]
+    made = np.zeros((rows.size, columns.size), np.uint8)
+    for row, pixel in enumerate(down):
+        if pixel is not None:
+            made[row, shown] = mask[pixel, taken]
+    return made
 
 
-def _torch_pixel(cell: int, length: int, size: int) -> int:
-    """Return the pixel that torch's `nearest` takes, in single precision as torch computes it."""
-    scale = np.float32(length) / np.float32(size)
-    return min(int(np.float32(cell) * scale), length - 1)
+def _is_whole(axis: Axis) -> bool:
+    """Whether a view of a mask is made as one of an image is: from whole pixels, to whole cells."""
+    return all(Fraction(number).denominator == 1 for number in axis[1:])
 
 
-def _cover(mask: NDArray[np.bool_], size: int) -> NDArray[np.uint8]:
-    """Set each cell that is at least half covered; if none is, the most covered one. In units of 1 / size pixel."""
-    height, width = mask.shape
-    covered = [[_covered(mask, row, column, size) for column in range(size)] for row in range(size)]
-    cells = np.array([[2 * area >= height * width for area in line] for line in covered], np.uint8)
-    most = max(max(line) for line in covered)
-    if not cells.any() and most:
-        row, column = next((r, c) for r in range(size) for c in range(size) if covered[r][c] == most)
-        cells[row, column] = 1
+def _pillow_pixels(axis: Axis) -> list[int | None]:
+    """Return the pixel of the mask in each cell that Pillow's NEAREST takes, None beside the mask."""
+    skipped, phase = divmod(-Fraction(axis.offset), 1)
+    step = float(Fraction(axis.canvas) / axis.resized)
+    # Pillow goes from cell to cell by adding up the step in double precision, cells that are cut off among them.
+    point = step * (0.5 + float(phase))
+    for _ in range(int(skipped)):
+        point += step
+    points = []
+    for _ in range(axis.size):
+        points.append(point)
+        point += step
+    return _pixels(axis, points, Fraction(1, 2))
+
+
+def _torch_pixels(axis: Axis) -> list[int | None]:
+    """Return the pixel of the mask in each cell that torch's `nearest` takes, in single precision as torch computes it."""
+    step, first = np.float32(float(Fraction(axis.canvas) / axis.resized)), np.float32(-float(axis.offset))
+    return _pixels(axis, [float((np.float32(cell) + first) * step) for cell in range(axis.size)], Fraction(0))
+
+
+def _pixels(axis: Axis, points: list[float], inside: Fraction) -> list[int | None]:
+    """Return the pixels of the mask at points of its canvas; `inside` says where in a cell its point lies."""
+    canvas, before = _whole_pixels(axis)
+    moved = float(before - axis.before)
+    pixels: list[int | None] = []
+    for cell, point in enumerate(points):
+        pixel = min(int(point + moved), canvas - 1) - before
+        is_shown = cell - axis.offset + inside < axis.resized and 0 <= pixel < axis.length
+        pixels.append(pixel if is_shown else None)
+    return pixels
+
+
+def _whole_pixels(axis: Axis) -> tuple[int, int]:
+    """Return a canvas in whole pixels of the mask, which begins earlier by a part of one, and those before the mask."""
+    before = ceil(axis.before)
+    return ceil(axis.canvas + before - axis.before), before
+
+
+def _cover(mask: NDArray[np.bool_], rows: Axis, columns: Axis) -> NDArray[np.uint8]:
+    """Set each cell that is at least half covered; if none is, the most covered one."""
+    covered = _measure(mask, rows, columns)
+    cell = float(_borders(rows)[1] * _borders(columns)[1])
+    cells = np.array(2 * covered >= cell, np.uint8)
+    if not cells.any() and covered.any():
+        cells.ravel()[int(covered.argmax())] = 1
     return cells
 
 
-def _covered(mask: NDArray[np.bool_], row: int, column: int, size: int) -> int:
-    """Return how much of a cell is covered, of height x width units."""
-    height, width = mask.shape
-    total = 0
-    top, bottom, left, right = row * height, (row + 1) * height, column * width, (column + 1) * width
-    for y in range(top // size, -(-bottom // size)):
-        tall = min(bottom, (y + 1) * size) - max(top, y * size)
-        first, last = left // size, -(-right // size)
-        line = mask[y, first:last]
-        wide = int(np.count_nonzero(line)) * size
-        # The first and the last pixel of a cell may be cut by its borders.
-        wide -= int(line[0]) * (left - first * size) + int(line[-1]) * (last * size - right)
-        total += tall * wide
-    return total
+def _measure(mask: NDArray[np.bool_], rows: Axis, columns: Axis) -> NDArray[np.float64]:
+    """Return how much of each cell is covered, in whole numbers, which float64 holds exactly."""
+    measured: NDArray[np.float64] = _overlaps(rows) @ mask.astype(np.float64) @ _overlaps(columns).T
+    return measured
+
+
+def _overlaps(axis: Axis) -> NDArray[np.float64]:
+    """Return how much of each cell lies on each pixel of the mask, float64 [cells, pixels] of whole numbers."""
+    unit, cell, start = _borders(axis)
+    cells = start + cell * np.arange(axis.size)[:, None]
+    pixels = unit * np.arange(axis.length)[None, :]
+    overlaps = np.minimum(cells + cell, pixels + unit) - np.maximum(cells, pixels)
+    whole: NDArray[np.float64] = np.maximum(overlaps, 0).astype(np.float64)
+    return whole
+
+
+def _borders(axis: Axis) -> tuple[int, int, int]:
+    """Return the length of a pixel and of a cell, and where the first cell begins, in the coarsest whole units."""
+    cell = Fraction(axis.canvas) / axis.resized
+    start = -axis.offset * cell - axis.before
+    unit = lcm(cell.denominator, start.denominator)
+    return unit, int(cell * unit), int(start * unit)
+
+
+def _half(mask: NDArray[np.bool_], rows: Axis, columns: Axis) -> NDArray[np.uint8]:
+    """Set each cell over one half under torch's antialiased bilinear filter in double precision: first the width, then the height."""
+    narrow = _weigh(mask.T.astype(np.float64), columns)
+    return np.array(_weigh(narrow.T, rows) > 0.5, np.uint8)
+
+
+def _weigh(lines: NDArray[np.float64], axis: Axis) -> NDArray[np.float64]:
+    """Return the sum of the lines of each cell's window, one after the other by weight, as torch adds them up.
+
+    Windows and weights are those of `_compute_indices_weights_aa` of torch's UpSampleKernel.cpp.
+    """
+    canvas, before = _whole_pixels(axis)
+    scale = float(Fraction(axis.canvas) / axis.resized)
+    reach = max(scale, 1.0)
+    result = np.zeros((axis.size, lines.shape[1]))
+    for cell in range(axis.size):
+        if cell - axis.offset + Fraction(1, 2) >= axis.resized:
+            break
+        centre = scale * (cell + float(-axis.offset) + 0.5) + float(before - axis.before)
+        first = max(int(centre - reach + 0.5), 0)
+        stop = min(int(centre + reach + 0.5), canvas)
+        places = [(pixel - centre + 0.5) * (1.0 / reach) for pixel in range(first, stop)]
+        weights = [max(0.0, 1.0 - abs(place)) for place in places]
+        total = 0.0
+        for weight in weights:
+            total += weight
+        for pixel, weight in zip(range(first - before, stop - before), weights, strict=True):
+            if 0 <= pixel < axis.length:
+                result[cell] += lines[pixel] * (weight / total)
+    return result
 
 
 def decode_mask(mask: Rle | Bitmap) -> NDArray[np.bool_]:

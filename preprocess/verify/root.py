@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from ...loader.format.errors import FormatVersionError, StoreError
-from ...loader.format.layout import FORMAT_VERSIONS, JOB_FILE, part_name
-from ...loader.format.metadata import MAX_ROOT_BYTES, Root, decode_metadata, is_whole
+from ...loader.format.layout import FORMAT_VERSIONS, JOB_FILE, format_version_of, part_name
+from ...loader.format.metadata import MAX_ROOT_BYTES, Root, columns_of, decode_metadata, is_whole
 from ...loader.format.recipe import Recipe
 from ...loader.format.recipe import read_recipe as read_recipe_attributes
 from ...loader.format.regular_files import read_document
@@ -20,7 +20,7 @@ from ..store.attempts import ATTEMPTS_FOLDER
 from ..store.columns import storable
 from ..store.lock import LOCK_FILE
 from ..store.root import INDEX_REJECTS_FILE
-from ..tensors.recipe import RECIPES
+from ..tensors.shipped import FORMER_RECIPES, RECIPES
 from .files import file_fault
 from .findings import REDO_PART, REDO_STORE, RESTORE, Finding
 from .metadata import attributes_of
@@ -86,12 +86,13 @@ def read_recipe(root: Root) -> tuple[Recipe | None, list[Finding]]:
     except msgspec.ValidationError as err:
         return None, [_root_fault("recipe", f"the recipe is none: {err}")]
     findings = []
-    shipped = RECIPES.get(recipe.name)
-    if shipped is not None and list(recipe.views.items()) != list(shipped.views.items()):
+    meant = [of[recipe.name] for of in (RECIPES, FORMER_RECIPES) if recipe.name in of]
+    if meant and all(list(recipe.views.items()) != list(shipped.views.items()) for shipped in meant):
         findings.append(_root_fault("recipe", f"the recipe is called {recipe.name!r} but is not that recipe"))
-    if root.format_version != recipe.format_version:
+    version = format_version_of(recipe, root.columns)
+    if root.format_version != version:
         text = f"format version {root.format_version}"
-        findings.append(_root_fault("recipe", text, f"{recipe.format_version}, by the recipe's views"))
+        findings.append(_root_fault("recipe", text, f"{version}, by the recipe's views and the columns"))
     wanted = {key: value for key, value in recipe.attributes().items() if key in ("mean", "std")}
     norm = {key: root.recipe.get(key) for key in wanted}
     if norm != wanted:
@@ -108,6 +109,8 @@ def check_root(store: Path, root: Root) -> Iterator[Finding]:
         )
     if any(job.get("recipe") != root.recipe for job in root.jobs):
         yield _root_fault("job", "the job's recipe is not the store's")
+    if any(columns_of(job["store"]) != tuple(root.columns) for job in root.jobs):
+        yield _root_fault("job", "the job asks for other columns than the store's")
     first_parts = [appended.first_part for appended in root.appended]
     if first_parts != sorted({part for part in first_parts if 0 < part < len(root.parts)}):
         yield _root_fault(

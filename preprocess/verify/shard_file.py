@@ -55,6 +55,8 @@ class ShardFile:
         self._spec = spec
         self._length = length
         self._num_chunks = length if spec.row_chunks else min(length, 1)
+        if spec.piece_rows:
+            self._num_chunks = (length + spec.piece_rows - 1) // spec.piece_rows
         self._bytes = np.zeros(0, np.uint8)
         self._index: list[tuple[int, int]] = []
         self._sound = np.zeros(0, np.bool_)
@@ -92,7 +94,7 @@ class ShardFile:
             digest.update(stored)
             if not self._sound[row]:
                 found_text = "its bytes do not agree with its checksum"
-                yield Fault("row-checksum", found_text, row=row if self._spec.row_chunks else None)
+                yield Fault("row-checksum", found_text, row=None if self._spec.is_whole else row)
             tick(size)
         digest.update(self._bytes[self._index_start :].tobytes())
         if not faults and self._sound.all() and digest.hexdigest() != listed_digest:
@@ -134,7 +136,7 @@ class ShardFile:
 
     @property
     def _chunk_bytes(self) -> int:
-        return self._spec.row_bytes * (1 if self._spec.row_chunks else self._length)
+        return self._spec.row_bytes * (1 if self._spec.row_chunks else self._spec.piece_rows or self._length)
 
     @property
     def _max_chunk_bytes(self) -> int:
@@ -167,6 +169,19 @@ class ShardFile:
             ValueError: the row does not decode to its shape.
         """
         return self._decode(row).reshape(self._spec.row_shape)
+
+    def slice(self, start: int, stop: int) -> NDArray[Any]:
+        """Return rows of an array in pieces, of which those that hold them must be sound.
+
+        Raises:
+            ValueError: one is not.
+        """
+        step = self._spec.piece_rows
+        pieces = range(start // step, (stop + step - 1) // step) if stop > start else range(0)
+        if not all(piece < len(self._sound) and self._sound[piece] for piece in pieces):
+            raise ValueError("a piece of it is damaged")
+        joined = np.concatenate([np.zeros(0, self._dtype), *map(self._decode, pieces)])
+        return joined[start % step : start % step + stop - start]
 
     def whole(self) -> NDArray[Any]:
         """Return an array that is one chunk, in its stored dtype; `bool` comes as uint8."""

@@ -4,9 +4,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ...loader.format.geometry import choose_reference
 from ...loader.format.metadata import Root
+from ...loader.format.recipe import Recipe
 from .findings import REDO_TENSORS, Finding
-from .values import Statistics
+from .masks import choose_finest
+from .values import ImageSums, PairSums, Statistics
 
 MIN_IMAGES = 8
 """Images below which their mean says nothing."""
@@ -28,61 +31,66 @@ MIN_CELLS = 12
 """Prompt cells that must tell where prompts were sampled before it is called wrong; by chance, one in 2 ** 12."""
 
 
-def check_statistics(statistics: Statistics, root: Root) -> Iterator[Finding]:
+def check_statistics(statistics: Statistics, root: Root, recipe: Recipe) -> Iterator[Finding]:
     """Yield what is wrong with a store's values as a whole, and notes on what is worth knowing."""
-    yield from _check_looks(statistics)
-    yield from _check_shift(statistics)
-    if statistics.enlarged and statistics.enlarged > MAX_ENLARGED * statistics.detailed:
-        found = f"{statistics.enlarged} of {statistics.detailed} images show no detail beyond pixel_values"
-        yield _fault(
-            "images-enlarged", "images/g_pixel_values", f"{found}: made from it, not from the original"
-        )
-    original, resized = statistics.as_original, statistics.as_resized
-    if resized >= MIN_CELLS and resized > 10 * original:
-        found = f"{resized} of {original + resized} telling cells are as sampling `masks` gives"
-        yield _fault("prompts-resized", "masks/prompt_masks", f"{found}: made from it, not from the original")
-    yield from _check_empty(statistics, root)
+    for name, sums in statistics.images.items():
+        yield from _check_looks(f"images/{name}", sums)
+    if recipe.images:
+        reference = choose_reference(recipe.images)
+        for name, pair in statistics.pairs.items():
+            yield from _check_shift(f"images/{name}", reference, pair)
+            if pair.enlarged and pair.enlarged > MAX_ENLARGED * pair.detailed:
+                found = f"{pair.enlarged} of {pair.detailed} images show no detail beyond {reference}"
+                text = f"{found}: made from it, not from the original"
+                yield _fault("images-enlarged", f"images/{name}", text)
+    for name, masks in statistics.masks.items():
+        original, resized = masks.as_original, masks.as_resized
+        if resized >= MIN_CELLS and resized > 10 * original:
+            found = f"{resized} of {original + resized} telling cells are as sampling {choose_finest(recipe.masks)} gives"
+            text = f"{found}: made from it, not from the original"
+            yield _fault("prompts-resized", f"masks/{name}", text)
+    yield from _check_empty(statistics, root, recipe)
 
 
 def _fault(check: str, array: str, found: str, expected: str = "") -> Finding:
     return Finding(check=check, array=array, found=found, expected=expected, advice=REDO_TENSORS)
 
 
-def _check_looks(statistics: Statistics) -> Iterator[Finding]:
-    if statistics.images < MIN_IMAGES:
+def _check_looks(array: str, sums: ImageSums) -> Iterator[Finding]:
+    if sums.images < MIN_IMAGES:
         return
-    for name, sums, (least, most) in (
-        ("mean", statistics.means, MEANS),
-        ("spread", statistics.spreads, SPREADS),
-    ):
-        values = sums / statistics.images
+    for name, total, (least, most) in (("mean", sums.means, MEANS), ("spread", sums.spreads, SPREADS)):
+        values = total / sums.images
         if values.min() < least or values.max() > most:
             found = f"the {name} of red, green and blue is {np.round(values, 1).tolist()}"
             expected = f"{least:.0f} to {most:.0f}, as in photographs"
-            yield _fault("unlike-photographs", "images/pixel_values", found, expected)
+            yield _fault("unlike-photographs", array, found, expected)
 
 
-def _check_shift(statistics: Statistics) -> Iterator[Finding]:
-    if statistics.compared < MIN_IMAGES:
+def _check_shift(array: str, reference: str, sums: PairSums) -> Iterator[Finding]:
+    if sums.compared < MIN_IMAGES:
         return
-    down, right = statistics.shift / statistics.compared
+    down, right = sums.shift / sums.compared
     if max(abs(down), abs(right)) > MAX_MEAN_SHIFT:
-        found = f"on average it lies {down:+.3f} down, {right:+.3f} right of pixel_values, in their pixels"
-        yield _fault("images-shifted", "images/g_pixel_values", found, f"within {MAX_MEAN_SHIFT}")
+        found = f"on average it lies {down:+.3f} down, {right:+.3f} right of {reference}, in pixels of the smaller"
+        yield _fault("images-shifted", array, found, f"within {MAX_MEAN_SHIFT}")
 
 
-def _check_empty(statistics: Statistics, root: Root) -> Iterator[Finding]:
-    if statistics.masks and statistics.empty_prompts != root.totals.get("empty_prompts"):
-        found = f"{statistics.empty_prompts} prompt masks have no cell"
-        yield _fault("totals", "masks/prompt_masks", found, f"{root.totals.get('empty_prompts')}")
-    if statistics.empty_masks or statistics.empty_prompts:
-        found = f"{statistics.empty_masks} masks and {statistics.empty_prompts} prompt masks are empty"
+def _check_empty(statistics: Statistics, root: Root, recipe: Recipe) -> Iterator[Finding]:
+    prompts = statistics.masks.get(recipe.prompt or "")
+    if prompts is not None and prompts.empty != root.totals.get("empty_prompts"):
+        found = f"{prompts.empty} prompt masks have no cell"
+        yield _fault("totals", f"masks/{recipe.prompt}", found, f"{root.totals.get('empty_prompts')}")
+    empty = {name: sums.empty for name, sums in statistics.masks.items() if sums.empty}
+    if empty:
+        counted = " and ".join(f"{count} of {name}" for name, count in empty.items())
+        masks = max(sums.masks for sums in statistics.masks.values())
         yield Finding(
             check="empty-masks",
             level="note",
             array="masks",
-            found=f"{found}, of {statistics.masks}",
-            advice="filter them while loading (min_prompt_cells), or convert with recipe.prompt_masks.filter=cover"
-            if statistics.empty_prompts
+            found=f"{counted} are empty, of {masks}",
+            advice=f"filter them while loading (min_prompt_cells), or convert with recipe.{recipe.prompt}.filter=cover"
+            if recipe.prompt in empty
             else "",
         )

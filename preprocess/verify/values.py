@@ -1,16 +1,41 @@
-"""What the pixels of a part say: value sets, whether they look like photographs, whether tensors agree."""
+"""What the pixels of a part say: value sets, whether they look like photographs, whether views agree."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...loader.format.geometry import Axes, choose_reference, describe_fit, view_axes
+from ...loader.format.layout import view_path
+from ...loader.format.norms import Norm
+from ...loader.format.recipe import ImageView
 from .findings import REDO_TENSORS, Finding
+from .masks import (
+    SAME_RESOLUTION,
+    UNSEEN_CELLS,
+    Shape,
+    area_ratio,
+    choose_finest,
+    may_be_cut,
+    origin,
+    set_beside,
+    wrong_cells,
+)
+from .masks import explain as explain_masks
 from .part import Part, read_row
-from .pictures import MAX_DIFFERENCE, MAX_SHIFT, Comparison, compare, denormalize, explain, is_enlarged
-from .prompts import SAME_RESOLUTION, UNSEEN_CELLS, area_ratio, origin, wrong_cells
+from .pictures import (
+    MAX_DIFFERENCE,
+    MAX_SHIFT,
+    Picture,
+    compare,
+    denormalize,
+    explain,
+    normalized,
+    pixel_share,
+)
 
 FLAT_SPREAD = 2.0
 """Spread of an image's values, in levels, below which it is flat: worth a note, no damage."""
@@ -23,32 +48,55 @@ MAX_AREA_RATIO = 64.0
 
 
 @dataclass(slots=True)
-class Statistics:
-    """Sums over images and masks; what single rows can't show, many can."""
+class ImageSums:
+    """Over the images of a store, of the view that others are compared with."""
 
     images: int = 0
     means: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
     """Per channel, sum of the images' means, in levels."""
     spreads: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
     """Per channel, sum of the images' standard deviations, in levels."""
+
+
+@dataclass(slots=True)
+class PairSums:
+    """Over the images of a store, of another view beside that one."""
+
     compared: int = 0
     shift: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
-    """Sum of the displacements (down, right)."""
+    """Sum of the displacements (down, right) of the one with more pixels."""
     detailed: int = 0
     """Images whose larger form must hold more detail than the smaller."""
     enlarged: int = 0
     """Of them, those whose larger form is an enlarged smaller one."""
+
+
+@dataclass(slots=True)
+class MaskSums:
+    """Over the masks of a store, of a view."""
+
+    masks: int = 0
+    empty: int = 0
     as_original: int = 0
-    """Prompt cells that are as the original mask has them, where the 1024 mask has not."""
+    """Cells that are as the original mask has them, where the finest view has not."""
     as_resized: int = 0
     """The other way round."""
-    masks: int = 0
-    empty_masks: int = 0
-    empty_prompts: int = 0
+
+
+@dataclass(slots=True)
+class Statistics:
+    """Sums over images and masks, by the names of views; what single rows can't show, many can."""
+
+    images: defaultdict[str, ImageSums] = field(default_factory=lambda: defaultdict(ImageSums))
+    pairs: defaultdict[str, PairSums] = field(default_factory=lambda: defaultdict(PairSums))
+    masks: defaultdict[str, MaskSums] = field(default_factory=lambda: defaultdict(MaskSums))
 
     def __iadd__(self, other: "Statistics") -> "Statistics":
-        for name in asdict(self):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for table in fields(self):
+            sums = getattr(self, table.name)
+            for name, added in getattr(other, table.name).items():
+                for one in fields(added):
+                    setattr(sums[name], one.name, getattr(sums[name], one.name) + getattr(added, one.name))
         return self
 
 
@@ -67,108 +115,147 @@ def _fault(check: str, array: str, row: int, found: str, expected: str = "") -> 
 
 
 def _check_images(part: Part, statistics: Statistics, tick: Callable[[int], None]) -> Iterator[Finding]:
+    views = part.task.recipe.images
+    if not views:
+        return
+    reference = choose_reference(views)
+    for row in range(max(part.num_rows(view_path(name, view)) for name, view in views.items())):
+        pictures: dict[str, Picture] = {}
+        for name, view in views.items():
+            stored, faults = read_row(part, view_path(name, view), row)
+            yield from faults
+            if stored is not None:
+                axes = _axes_of(part, view, row)
+                levels, wrong = denormalize(stored, view, axes)
+                if wrong is not None:
+                    expected = "normalised 8-bit values, bit for bit"
+                    yield _fault("pixel-values", view_path(name, view), row, wrong, expected)
+                if axes is not None:
+                    pictures[name] = Picture(name, view, levels, axes)
+                    yield from _check_padding(row, pictures[name], stored)
+                if name == reference:
+                    yield from _check_spread(row, name, levels, axes, statistics.images[name])
+                tick(stored.nbytes)
+        if reference in pictures:
+            seen = pictures.pop(reference)
+            for name, picture in pictures.items():
+                yield from _check_pair(row, seen, picture, statistics.pairs[name])
+
+
+def _axes_of(part: Part, view: ImageView, image: int) -> Axes | None:
+    """Return what a view shows of a picture, None where the picture's size is not known."""
     sizes = part.columns.get("images/size")
-    for row in range(part.num_rows("images/pixel_values")):
-        pixels = None
-        stored, faults = read_row(part, "images/pixel_values", row)
-        yield from faults
-        if stored is not None:
-            pixels, is_exact = denormalize(stored)
-            if not is_exact:
-                found = f"values from {stored.min():.4g} to {stored.max():.4g}"
-                yield _fault(
-                    "pixel-values",
-                    "images/pixel_values",
-                    row,
-                    found,
-                    "normalised 8-bit values, bit for bit",
-                )
-            yield from _check_spread(pixels, row, statistics)
-            tick(stored.nbytes)
-        grounding, faults = read_row(part, "images/g_pixel_values", row)
-        yield from faults
-        if grounding is None:
-            continue
-        tick(grounding.nbytes)
-        if pixels is not None and sizes is not None:
-            size = (int(sizes[row, 0]), int(sizes[row, 1]))
-            yield from _check_pair(row, pixels, grounding, size, statistics)
+    if sizes is None or not 0 <= image < len(sizes) or sizes[image].min() < 1:
+        return None
+    height, width = sizes[image].tolist()
+    return view_axes(view, height, width)
 
 
-def _check_spread(pixels: NDArray[np.uint8], row: int, statistics: Statistics) -> Iterator[Finding]:
-    means, spreads = pixels.mean(axis=(1, 2)), pixels.std(axis=(1, 2))
-    statistics.images += 1
-    statistics.means += means
-    statistics.spreads += spreads
-    if pixels.std() < FLAT_SPREAD:
-        found = f"nearly one colour: mean {means.round(1).tolist()}, spread {spreads.round(2).tolist()}"
-        yield Finding(check="flat-image", level="note", array="images/pixel_values", row=row, found=found)
+def _check_padding(row: int, picture: Picture, stored: NDArray[Any]) -> Iterator[Finding]:
+    """Compare what lies beside the picture with its colour; some pixels around the picture may be mixed with it."""
+    view = picture.view
+    colour: NDArray[Any] = np.array(view.pad, np.uint8)[:, None, None]
+    if stored.dtype != np.uint8:
+        colour = (
+            normalized(colour, Norm.of(view)) if view.fit == "pad-first" else np.zeros((3, 1, 1), np.float32)
+        )
+    (top, bottom), (left, right) = (axis.mixed for axis in picture.axes)
+    if (top, left, bottom, right) == (0, 0, *stored.shape[1:]):
+        return
+    is_other = (stored != colour).any(axis=0)
+    count = np.count_nonzero(is_other) - np.count_nonzero(is_other[top:bottom, left:right])
+    if count:
+        found = f"{count:,} pixels beside the picture are of other values than its padding"
+        yield _fault("padding", f"images/{picture.name}", row, found, f"{colour.ravel().tolist()} in each")
 
 
-def _check_pair(
-    row: int,
-    pixels: NDArray[np.uint8],
-    grounding: NDArray[np.uint8],
-    size: tuple[int, int],
-    statistics: Statistics,
+def _check_spread(
+    row: int, name: str, levels: NDArray[np.uint8], axes: Axes | None, sums: ImageSums
 ) -> Iterator[Finding]:
-    found = compare(pixels, grounding)
-    array = "images/g_pixel_values"
+    if axes is not None:
+        (top, bottom), (left, right) = (axis.mixed for axis in axes)
+        levels = levels[:, top:bottom, left:right]
+    means, spreads = levels.mean(axis=(1, 2)), levels.std(axis=(1, 2))
+    sums.images += 1
+    sums.means += means
+    sums.spreads += spreads
+    if levels.std() < FLAT_SPREAD:
+        found = f"nearly one colour: mean {means.round(1).tolist()}, spread {spreads.round(2).tolist()}"
+        yield Finding(check="flat-image", level="note", array=f"images/{name}", row=row, found=found)
+
+
+def _check_pair(row: int, reference: Picture, picture: Picture, sums: PairSums) -> Iterator[Finding]:
+    small, large = sorted((reference, picture), key=pixel_share, reverse=True)
+    found = compare(small, large)
+    array = f"images/{picture.name}"
+    if found is None:
+        return
     if found.difference > MAX_DIFFERENCE:
-        text = f"{explain(pixels, grounding, size)} (blocks differ by up to {found.difference:.0f} levels)"
+        text = f"{explain(reference, picture)} (blocks differ by up to {found.difference:.0f} levels)"
         yield _fault("images-disagree", array, row, text, f"up to {MAX_DIFFERENCE:.0f}")
         return
-    statistics.compared += 1
-    statistics.shift += found.shift
+    sums.compared += 1
+    sums.shift += found.shift
     if max(map(abs, found.shift)) > MAX_SHIFT:
         down, right = found.shift
-        text = f"it lies {down:+.2f} down, {right:+.2f} right of pixel_values, in their pixels"
+        text = f"{large.name} lies {down:+.2f} down, {right:+.2f} right of {small.name}, in pixels of that"
         yield _fault("images-shifted", array, row, text, f"within {MAX_SHIFT}")
-    yield from _check_detail(row, found, size, pixels.shape[1], statistics)
-
-
-def _check_detail(
-    row: int, found: Comparison, size: tuple[int, int], side: int, statistics: Statistics
-) -> Iterator[Finding]:
-    enlarged = is_enlarged(found, size, side)
-    if enlarged is None:
-        return
-    statistics.detailed += 1
-    if enlarged:
-        statistics.enlarged += 1
-        text = f"it shows no detail beyond pixel_values, though the original is {size[0]} x {size[1]}"
-        yield Finding(
-            check="image-enlarged", level="note", array="images/g_pixel_values", row=row, found=text
-        )
+    if found.is_enlarged is not None:
+        sums.detailed += 1
+    if found.is_enlarged:
+        sums.enlarged += 1
+        height, width = picture.size
+        text = f"it shows no detail beyond {small.name}, though the original is {height} x {width}"
+        yield Finding(check="image-enlarged", level="note", array=f"images/{large.name}", row=row, found=text)
 
 
 def _check_masks(part: Part, statistics: Statistics, tick: Callable[[int], None]) -> Iterator[Finding]:
-    prompts, cells = part.columns.get("masks/prompt_masks"), part.columns.get("masks/prompt_cells")
-    if prompts is not None:
-        yield from _check_prompts(prompts, cells)
-        statistics.empty_prompts += int((prompts.max(axis=(1, 2)) == 0).sum())
+    recipe = part.task.recipe
+    columns = {name: part.columns.get(f"masks/{name}") for name in recipe.masks}
+    if recipe.prompt is not None and (prompts := columns[recipe.prompt]) is not None:
+        yield from _check_counts(prompts, part.columns.get("masks/prompt_cells"))
+    finest = choose_finest(recipe.masks)
     ratios: dict[int, tuple[float, float] | None] = {}
-    for row in range(part.num_rows("masks/masks")):
-        mask, faults = read_row(part, "masks/masks", row)
-        yield from faults
-        if mask is None:
-            continue
-        tick(mask.nbytes)
-        statistics.masks += 1
-        statistics.empty_masks += not mask.any()
-        if mask.max() > 1:
-            values = np.unique(mask)
-            found = f"{len(values)} values from 0 to {values[-1]}"
-            yield _fault("mask-values", "masks/masks", row, found, "the bytes 0 and 1 of a bool")
-            continue
-        yield from _check_mask(part, row, mask, ratios, statistics)
-    yield from _check_areas(part, ratios)
+    for row in range(_count_masks(part)):
+        shapes: dict[str, Shape] = {}
+        for name, view in recipe.masks.items():
+            if view.size == "own":
+                continue
+            column = columns[name]
+            values, faults = (column[row], []) if column is not None else read_row(part, f"masks/{name}", row)
+            yield from faults
+            if values is None:
+                continue
+            if column is None:
+                tick(values.nbytes)
+            statistics.masks[name].masks += 1
+            statistics.masks[name].empty += not values.any()
+            if values.max() > 1:
+                found = f"{len(np.unique(values))} values from 0 to {values.max()}"
+                yield _fault("mask-values", f"masks/{name}", row, found, "the bytes 0 and 1 of a bool")
+            elif (size := _picture_of(part, row)) is not None:
+                shapes[name] = Shape.of(name, view, recipe.images[view.over], values, size)
+        yield from _check_shapes(part, row, shapes, finest, ratios, statistics)
+    if finest is not None:
+        yield from _check_areas(part, f"masks/{finest}", ratios)
 
 
-def _check_prompts(prompts: NDArray[np.uint8], cells: NDArray[Any] | None) -> Iterator[Finding]:
-    for row in np.flatnonzero(prompts.max(axis=(1, 2)) > 1):
-        found = f"values up to {prompts[row].max()}"
-        yield _fault("mask-values", "masks/prompt_masks", int(row), found, "the bytes 0 and 1 of a bool")
+def _count_masks(part: Part) -> int:
+    """Return how many masks can be looked at: the longest array of a view."""
+    views = part.task.recipe.masks
+    return max(
+        (
+            len(part.columns.get(f"masks/{name}", ()))
+            if view.role == "prompt"
+            else part.num_rows(f"masks/{name}")
+            for name, view in views.items()
+            if view.size != "own"
+        ),
+        default=0,
+    )
+
+
+def _check_counts(prompts: NDArray[np.uint8], cells: NDArray[Any] | None) -> Iterator[Finding]:
     counts = np.count_nonzero(prompts, axis=(1, 2))
     if cells is not None:
         for row in np.flatnonzero(counts != cells):
@@ -178,40 +265,53 @@ def _check_prompts(prompts: NDArray[np.uint8], cells: NDArray[Any] | None) -> It
             )
 
 
-def _check_mask(
+def _picture_of(part: Part, mask: int) -> tuple[int, int] | None:
+    """Return the size (height, width) of a mask's picture, None where it is not known."""
+    image, sizes = part.columns.get("masks/image"), part.columns.get("images/size")
+    if image is None or sizes is None or mask >= len(image) or not 0 <= image[mask] < len(sizes):
+        return None
+    height, width = sizes[image[mask]].tolist()
+    return (height, width) if min(height, width) > 0 else None
+
+
+def _check_shapes(
     part: Part,
     row: int,
-    mask: NDArray[np.uint8],
+    shapes: Mapping[str, Shape],
+    finest: str | None,
     ratios: dict[int, tuple[float, float] | None],
     statistics: Statistics,
 ) -> Iterator[Finding]:
-    """Compare a mask with its prompt, and note how its area fits."""
-    columns, recipe = part.columns, part.task.recipe
-    needed = ("masks/prompt_masks", "masks/image", "masks/area", "images/size")
-    if any(path not in columns for path in needed):
+    """Look at a mask's views: beside the picture, against the finest one, and note how its area fits."""
+    for name, shape in shapes.items():
+        if count := set_beside(shape):
+            found = f"{count:,} cells are set that have nothing of the picture"
+            over = f"a mask over {shape.view.over}, which is {describe_fit(shape.over)}"
+            yield _fault("mask-beside", f"masks/{name}", row, found, over)
+    fine, areas = shapes.get(finest or ""), part.columns.get("masks/area")
+    if fine is None or areas is None:
         return
-    image = int(columns["masks/image"][row])
-    if not 0 <= image < len(columns["images/size"]):
-        return
-    size = (int(columns["images/size"][image, 0]), int(columns["images/size"][image, 1]))
-    prompt, area = columns["masks/prompt_masks"][row], int(columns["masks/area"][row])
-    if prompt.max() > 1:
-        return
-    wrong = wrong_cells(prompt, mask, recipe)
-    ratio = area_ratio(mask, area, size)
-    ratios[row] = ratio
-    pixels_seen = max(size) * (1 if ratio is None else max(1.0, ratio[0]) ** 0.5)
-    if wrong > (0 if pixels_seen <= len(mask) else UNSEEN_CELLS):
-        what = "transposed: " if wrong_cells(prompt.T, mask, recipe) == 0 else ""
-        found = f"{what}{wrong} cells of the prompt are not what the mask shows there"
-        yield _fault("masks-disagree", "masks/prompt_masks", row, found, "one object in both")
-    elif ratio is not None and abs(ratio[0] - 1) < SAME_RESOLUTION:
-        counted = origin(prompt, mask, size, recipe)
-        statistics.as_original += counted.as_original
-        statistics.as_resized += counted.as_resized
+    is_cut = may_be_cut(fine)
+    ratio = area_ratio(fine, int(areas[row]))
+    if not is_cut:
+        ratios[row] = ratio
+    # How many pixels of the original mask a pixel of the finest view has along a side, at most.
+    finer = 1.0 if ratio is None or is_cut else max(1.0, ratio[0]) ** 0.5
+    is_dense = all(float(axis.length * axis.step) * finer <= 1 for axis in fine.axes)
+    for name, shape in shapes.items():
+        if name == finest:
+            continue
+        wrong = wrong_cells(shape, fine)
+        if wrong > (0 if is_dense else UNSEEN_CELLS):
+            found = f"{explain_masks(shape, fine)}{wrong} cells are not what {finest} shows there"
+            yield _fault("masks-disagree", f"masks/{name}", row, found, "one object in both")
+        elif ratio is not None and abs(ratio[0] - 1) < SAME_RESOLUTION:
+            counted = origin(shape, fine)
+            statistics.masks[name].as_original += counted.as_original
+            statistics.masks[name].as_resized += counted.as_resized
 
 
-def _check_areas(part: Part, ratios: dict[int, tuple[float, float] | None]) -> Iterator[Finding]:
+def _check_areas(part: Part, array: str, ratios: dict[int, tuple[float, float] | None]) -> Iterator[Finding]:
     """Compare the areas with the masks' shares: the masks of one image have one resolution, mostly the image's."""
     areas, image = part.columns.get("masks/area"), part.columns.get("masks/image")
     if areas is None or image is None:
@@ -222,7 +322,7 @@ def _check_areas(part: Part, ratios: dict[int, tuple[float, float] | None]) -> I
             of_image.setdefault(int(image[row]), {})[row] = known
         elif areas[row] > MIN_AREA_SEEN:
             text = f"the mask is empty, but its area was {areas[row]} pixels"
-            yield _fault("mask-area", "masks/masks", row, text)
+            yield _fault("mask-area", array, row, text)
     for rows in of_image.values():
         common = _common_ratio(list(rows.values()))
         for row, (ratio, tolerance) in rows.items():
@@ -230,7 +330,7 @@ def _check_areas(part: Part, ratios: dict[int, tuple[float, float] | None]) -> I
             if not is_possible or abs(ratio / common - 1) > tolerance:
                 times = common / ratio if ratio else 0.0
                 text = f"the mask covers {times:.2f} times what its area of {areas[row]} pixels says"
-                yield _fault("mask-area", "masks/masks", row, text, "one scale for all masks of an image")
+                yield _fault("mask-area", array, row, text, "one scale for all masks of an image")
 
 
 def _common_ratio(ratios: Sequence[tuple[float, float]]) -> float:

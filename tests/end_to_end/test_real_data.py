@@ -104,7 +104,7 @@ def test_every_tensor_of_every_sample_equals_an_independent_computation(
     root, report = convert_case(shared_data, case, tmp_path / "store.zarr", f"recipe.name={recipe}")
     reader = NaiveReader(root, load_config(CONFIGS / f"{CASES[case][1]}.toml").source)
     resample = {"default": Image.Resampling.BILINEAR, "sa2va": Image.Resampling.BICUBIC}[recipe]
-    prompt_of = {"default": pillow_nearest, "sa2va": torch_nearest}[recipe]
+    nearest = {"default": pillow_nearest, "sa2va": torch_nearest}[recipe]
     images = cache(lambda path, key: expected_images(next(reader.images(path, key)), resample))
     totals = report.attributes["totals"]
     found = tuple(totals[name] for name in ("images", "masks", "samples", "expressions"))
@@ -126,9 +126,9 @@ def test_every_tensor_of_every_sample_equals_an_independent_computation(
                 assert torch.equal(sample[f"pixel_values{suffix}"], pixel_values)
                 assert torch.equal(sample[f"g_pixel_values{suffix}"], g_pixel_values)
                 seen.add(key)
-            assert torch.equal(sample[f"prompt_masks{suffix}"], prompt_of(mask, 16))
-            assert torch.equal(sample[f"masks{suffix}"], pillow_nearest(mask, 1024))
-            assert sample[f"prompt_cells{suffix}"] == prompt_of(mask, 16).sum()
+            assert torch.equal(sample[f"prompt_masks{suffix}"], nearest(mask, 16))
+            assert torch.equal(sample[f"masks{suffix}"], nearest(mask, 1024))
+            assert sample[f"prompt_cells{suffix}"] == nearest(mask, 16).sum()
 
 
 def test_photographs_stored_compact_take_at_most_0_45_of_their_bytes(

@@ -13,10 +13,13 @@ from miniature.every import WRITERS
 from miniature.shapes import ellipse_of, picture_of
 from numpy.typing import NDArray
 from PIL import Image
-from stores import CONFIGS
+from stores import CONFIGS, coco_store
 
+from resizeonce.loader import BatchLoader, BatchOptions
 from resizeonce.loader.batch import SampleDataset
 from resizeonce.loader.check import BatchError, check_batch
+from resizeonce.loader.format.norms import KNOWN_NORMS
+from resizeonce.loader.format.recipe import ImageView, MaskView, Recipe
 from resizeonce.preprocess.config import load_config
 from resizeonce.preprocess.run.convert import RunOptions, convert
 
@@ -188,6 +191,153 @@ def test_real_samples_pass(shared_data: Path, tmp_path: Path, name: str) -> None
     dataset = SampleDataset(tmp_path / "x.zarr")
     for first in range(0, len(dataset), 8):
         check_batch(dataset.__getitems__(list(range(first, min(first + 8, len(dataset))))))
+
+
+CLIP = KNOWN_NORMS["CLIP's"]
+LISA = Recipe(
+    name="custom",
+    views={
+        "pixel_values": ImageView(
+            size=(224, 224), fit="crop", filter="bicubic", mean=CLIP.mean, std=CLIP.std
+        ),
+        "g_pixel_values": ImageView(
+            size=(512, 384), fit="pad", mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375), scale=1
+        ),
+        "prompt_masks": MaskView(over="pixel_values", size=(16, 16), role="prompt"),
+        "masks": MaskView(over="g_pixel_values", size=(256, 192)),
+    },
+)
+"""A crop beside a padded view that is no square; for a picture of 400 x 600 that shows 256 x 384 pixels."""
+
+LISA_SEEDS = (3, 14)
+"""Of ellipses that are large enough for a prompt of another geometry to show."""
+
+
+def clip_normalized(picture: NDArray[Any]) -> NDArray[Any]:
+    return planes((picture.astype(np.float32) / 255 - np.float32(CLIP.mean)) / np.float32(CLIP.std))
+
+
+def lisa_sample(seed: int) -> dict[str, NDArray[Any]]:
+    """Return the four views of a picture and an ellipse, by Pillow and plain arithmetic."""
+    picture = Image.fromarray(picture_of(400, 600, seed))
+    mask = Image.fromarray(ellipse_of(400, 600, seed).astype(np.uint8))
+    crop = (56, 0, 280, 224)
+    small = picture.resize((336, 224), Image.Resampling.BICUBIC).crop(crop)
+    large = np.asarray(picture.resize((384, 256), Image.Resampling.BILINEAR), np.float32)
+    mean, std = np.float32([123.675, 116.28, 103.53]), np.float32([58.395, 57.12, 57.375])
+    padded_image = np.zeros((512, 384, 3), np.float32)
+    padded_image[:256] = (large - mean) / std
+    target = np.zeros((256, 192), np.float32)
+    target[:128] = np.asarray(mask.resize((192, 128), Image.Resampling.NEAREST))
+    cells = np.asarray(mask.resize((336, 224), Image.Resampling.NEAREST).crop(crop))[7::14, 7::14]
+    return {
+        "pixel_values": clip_normalized(np.asarray(small)),
+        "g_pixel_values": planes(padded_image),
+        "prompt_masks": cells.astype(np.float32),
+        "masks": target,
+        "g_pixel_values_sizes": np.array([256, 384]),
+    }
+
+
+def lisa_batch() -> Batch:
+    samples = [lisa_sample(seed) for seed in LISA_SEEDS]
+    tensors = {name: torch.from_numpy(np.stack([one[name] for one in samples])) for name in samples[0]}
+    return tensors | {"dataset_type": "coco", "has_paired_frame": False}
+
+
+def lisa_remade(make: Callable[[Image.Image], NDArray[Any]]) -> torch.Tensor:
+    pictures = [Image.fromarray(picture_of(400, 600, seed)) for seed in LISA_SEEDS]
+    return torch.from_numpy(np.stack([make(picture) for picture in pictures]))
+
+
+def test_sound_batch_of_another_recipe_passes() -> None:
+    check_batch(lisa_batch(), LISA)
+    paired_batch = {f"{key}{suffix}": value for key, value in lisa_batch().items() for suffix in "12"}
+    del paired_batch["dataset_type1"], paired_batch["dataset_type2"]
+    del paired_batch["has_paired_frame1"], paired_batch["has_paired_frame2"]
+    check_batch(paired_batch | {"dataset_type": "sav", "has_paired_frame": True}, LISA)
+
+
+def squashed(picture: Image.Image) -> NDArray[Any]:
+    return clip_normalized(np.asarray(picture.resize((224, 224), Image.Resampling.BICUBIC)))
+
+
+def cropped_left(picture: Image.Image) -> NDArray[Any]:
+    resized_picture = picture.resize((336, 224), Image.Resampling.BICUBIC)
+    return clip_normalized(np.asarray(resized_picture)[:, :224])
+
+
+LISA_MISTAKES: dict[str, tuple[Callable[[Batch], Batch], str]] = {
+    "squashed where cropped": (
+        lambda _: {"pixel_values": lisa_remade(squashed)},
+        "pixel_values is squashed, not cropped in the middle",
+    ),
+    "cropped at the left": (
+        lambda _: {"pixel_values": lisa_remade(cropped_left)},
+        "pixel_values is cropped at the top left, not cropped in the middle",
+    ),
+    "padded on the other side": (
+        lambda b: {"g_pixel_values": b["g_pixel_values"].roll(256, 2)},
+        "g_pixel_values has other values than its padding.*not padded below",
+    ),
+    "padded before normalising": (
+        lambda b: {"g_pixel_values": torch.where(b["g_pixel_values"] == 0, -2.0, b["g_pixel_values"])},
+        "g_pixel_values has other values than its padding, .0.0, 0.0, 0.0.",
+    ),
+    "mask of another geometry": (
+        lambda b: {"masks": torch.nn.functional.interpolate(b["masks"][:, None, :128], (256, 192))[:, 0]},
+        "masks is set beside the picture: it does not lie over g_pixel_values, which is padded below",
+    ),
+    "prompt not cropped": (
+        lambda b: {"prompt_masks": b["masks"][:, 4:128:8, 6::12]},
+        "prompt_masks leaves out .* cells that masks covers: they are of different geometries",
+    ),
+    "ImageNet's mean and std": (
+        lambda b: {"pixel_values": normalized((b["pixel_values"] * torch.tensor(CLIP.std)[:, None, None]
+                   + torch.tensor(CLIP.mean)[:, None, None]) .mul(255).round().to(torch.uint8))},
+        "pixel_values is normalised with ImageNet's mean and std",
+    ),
+    "square where oblong": (
+        lambda b: {"g_pixel_values": b["g_pixel_values"][:, :, :384]},
+        "g_pixel_values has shape .*, expected .B, 3, 512, 384.",
+    ),
+    "no sizes": (lambda _: {"g_pixel_values_sizes": torch.zeros(0)}, "g_pixel_values_sizes is missing, or not"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", LISA_MISTAKES)
+def test_mistake_in_another_recipe_is_told_by_its_name(mistake: str) -> None:
+    change, says = LISA_MISTAKES[mistake]
+    batch = lisa_batch()
+    with pytest.raises(BatchError, match=says):
+        check_batch(batch | change(batch), LISA)
+
+
+def test_other_mean_and_std_are_told_in_the_default_recipe() -> None:
+    batch = batch_of()
+    levels = remade(lambda picture: resized(picture, 448)).float()
+    mean, std = (torch.tensor(numbers)[:, None, None] for numbers in (CLIP.mean, CLIP.std))
+    batch["pixel_values"] = (levels / 255 - mean) / std
+    with pytest.raises(BatchError, match=r"pixel_values is normalised with CLIP's mean and std"):
+        check_batch(batch)
+
+
+def test_masks_at_their_own_size_are_bools() -> None:
+    views = {"picture": ImageView(size=(64, 64)), "masks": MaskView(over="picture", size="own")}
+    recipe = Recipe(name="custom", views=views)
+    levels = torch.from_numpy(planes(resized(Image.fromarray(picture_of(90, 60, 1)), 64)))
+    rest = {"picture": normalized(levels)[None], "dataset_type": "coco", "has_paired_frame": False}
+    check_batch(rest | {"masks": [torch.zeros(90, 60, dtype=torch.bool)]}, recipe)
+    for masks in ([torch.zeros(90, 60)], torch.zeros(1, 90, 60, dtype=torch.bool)):
+        with pytest.raises(BatchError, match=r"masks .*expected a list of bool"):
+            check_batch(rest | {"masks": masks}, recipe)
+
+
+def test_compact_batch_is_said_to_be_compact(tmp_path: Path) -> None:
+    store = coco_store(tmp_path, engine="pillow").store
+    batch = next(iter(BatchLoader(store, 2, 0, options=BatchOptions(compact=True))))
+    with pytest.raises(BatchError, match=r"the batch is compact: .*to_device"):
+        check_batch(batch)
 
 
 def test_batch_of_8_takes_milliseconds() -> None:

@@ -3,9 +3,12 @@ from pathlib import Path
 import pytest
 from stores import CONFIGS
 
+from resizeonce.loader.format.recipe import Recipe
 from resizeonce.preprocess.config import load_config, parse_config
 from resizeonce.preprocess.errors import ConfigError
+from resizeonce.preprocess.recipe_config import parse_recipe, spell_recipe
 from resizeonce.preprocess.sources.registry import SOURCES
+from resizeonce.preprocess.tensors.shipped import RECIPES
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.stem)
@@ -149,4 +152,11 @@ def test_the_two_recipes_are_those_of_the_design() -> None:
         return [view.filter for view in views.values()]
 
     assert filters("default") == ["bilinear", "bilinear", "pillow-nearest", "pillow-nearest"]
-    assert filters("sa2va") == ["bicubic", "bicubic", "torch-nearest", "pillow-nearest"]
+    assert filters("sa2va") == ["bicubic", "bicubic", "torch-nearest", "torch-nearest"]
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_every_recipe_goes_with_every_config_and_is_spelt_as_it_is(recipe: Recipe) -> None:
+    for path in CONFIGS.glob("*.toml"):
+        assert load_config(path, [f"recipe.name={recipe.name}"]).recipe == recipe
+    assert parse_recipe(spell_recipe(recipe), "spelt") == recipe

@@ -92,9 +92,12 @@ def rewrite(part: Path, array: str, values: NDArray[Any] | Sequence[NDArray[Any]
     spec = specs_of(part.parent)[array]
     path = part / shard_path(spec)
     path.unlink()
-    with ShardWriter(path.parent, path.name, spec.codec) as shard:
-        for chunk in values if spec.row_chunks else [np.asarray(values)]:
-            shard.append(chunk)
+    with ShardWriter(path.parent, path.name, spec.codec, spec.piece_rows * spec.row_bytes) as shard:
+        if spec.piece_rows:
+            shard.extend(np.asarray(values).tobytes())
+        else:
+            for chunk in values if spec.row_chunks else [np.asarray(values)]:
+                shard.append(chunk)
     assert shard.digest is not None
     attributes = attributes_of(part)
     attributes["files"][shard_path(spec)] = asdict(shard.digest)
@@ -129,14 +132,19 @@ def recount_prompts(part: Path) -> None:
     reseal(part, attributes)
 
 
-def rewrite_images(root: Path, part: Path, make: Callable[[Image.Image], NDArray[np.uint8]]) -> None:
-    """Make `g_pixel_values` of a part another way, from the raw pictures, for each a function of the picture."""
+def rewrite_images(
+    root: Path,
+    part: Path,
+    make: Callable[[Image.Image], NDArray[np.uint8]],
+    array: str = "images/g_pixel_values",
+) -> None:
+    """Make an image array of a part another way, from the raw pictures, for each a function of the picture."""
     offsets, encoded = read_array(part, "images/path_offsets"), read_array(part, "images/path_bytes")
     rows = []
     for start, end in pairwise(offsets):
         with Image.open(root / encoded[start:end].tobytes().decode()) as picture:
             rows.append(np.ascontiguousarray(make(picture.convert("RGB")).transpose(2, 0, 1)))
-    rewrite(part, "images/g_pixel_values", rows)
+    rewrite(part, array, rows)
 
 
 def resized(picture: Image.Image, size: int = 1024) -> NDArray[np.uint8]:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from click.testing import CliRunner
+from miniature.coco import write_coco
 from miniature.refcoco import IMAGES, write_refcoco
 from miniature.sav import write_sav_train
 from miniature.shapes import picture_of
@@ -60,7 +61,9 @@ def _describe(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         digest = hashlib.sha256(value.tobytes()).hexdigest()
         return {"dtype": str(value.dtype), "shape": list(value.shape), "sha256": digest}
-    return value
+    if isinstance(value, bytes):
+        return {"sha256": hashlib.sha256(value).hexdigest()}
+    return [_describe(one) for one in value] if isinstance(value, list) else value
 
 
 def write_stills(root: Path) -> None:
@@ -82,7 +85,19 @@ def write_pairs(root: Path) -> None:
     write_sav_train(root, clips)
 
 
-RAW = {1: write_stills, 2: write_pairs}
+def write_oblong(root: Path) -> None:
+    """Write three pictures (COCO), two of them oblong: one is turned by EXIF, so that another file is kept of it."""
+    write_coco(root, [picture_of(21, 34, 0), picture_of(36, 16, 1), picture_of(18, 18, 2)])
+    second = sorted((root / "train2017").iterdir())[1]
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(second) as picture:
+        picture.load()
+        # Lying, with the turn that stands it up: as its annotation has it.
+        picture.transpose(Image.Transpose.ROTATE_90).save(second, quality=95, exif=exif)
+
+
+RAW = {1: write_stills, 2: write_pairs, 3: write_oblong}
 """Writes the raw files of each format version."""
 
 

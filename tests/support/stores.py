@@ -70,7 +70,8 @@ def tree_digest(folder: Path) -> dict[str, str]:
 def specs_of(store: Path) -> dict[str, ArraySpec]:
     """Return what the layout says of each array of a store, by its path."""
     root = read_attributes(store)
-    return {spec.path: spec for spec in array_specs(read_recipe(root["recipe"]), 2 if root["paired"] else 1)}
+    frames, columns = 2 if root["paired"] else 1, root.get("columns", ())
+    return {spec.path: spec for spec in array_specs(read_recipe(root["recipe"]), frames, columns)}
 
 
 def make_unfinished(store: Path, **versions: str) -> None:

@@ -12,6 +12,7 @@ from miniature.shapes import ellipse_of, picture_of
 from PIL import Image, ImageOps
 
 from resizeonce.preprocess.decode.images import MAX_IMAGE_BYTES, decode_bitmap, decode_image, is_same_picture
+from resizeonce.preprocess.decode.png import encode_png
 from resizeonce.preprocess.errors import RecordError
 
 PICTURE = picture_of(37, 61, 1)
@@ -109,6 +110,44 @@ def test_jpeg_of_any_kind_is_what_pillow_says() -> None:
         encoded = save(PICTURE, "jpeg", **options)
         expected = np.asarray(Image.open(io.BytesIO(encoded)).convert("RGB"))
         np.testing.assert_array_equal(decode_image(encoded, (37, 61)).image, expected)
+
+
+# ---- files that are kept
+
+
+@pytest.mark.parametrize("extension", ["png", "bmp", "webp", "jpeg"])
+def test_a_file_is_kept_where_pillow_alone_makes_the_same_of_it(extension: str) -> None:
+    encoded = save(PICTURE, extension)
+    picture = decode_image(encoded, (37, 61))
+    assert picture.source == encoded
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+@pytest.mark.parametrize("size", [None, (37, 61), (61, 37)])
+def test_a_file_that_exif_turns_is_not_kept_whether_it_was_turned_or_not(
+    orientation: int, size: tuple[int, int] | None
+) -> None:
+    if size == (61, 37) and orientation < 5:
+        size = None
+    assert decode_image(save(PICTURE, "jpeg", orientation), size).source is None
+
+
+def test_a_file_of_16_bit_grey_or_with_accepted_damage_is_not_kept() -> None:
+    deep = io.BytesIO()
+    Image.fromarray(np.arange(61 * 37, dtype=np.uint16).reshape(37, 61) * 29).save(deep, "png")
+    assert decode_image(deep.getvalue()).source is None
+    damaged = bytearray(save(PICTURE, "png"))
+    # Of the checksum of its pixels, before the last chunk of twelve bytes.
+    damaged[-13] ^= 1
+    picture = decode_image(bytes(damaged), accept_damage=True)
+    assert picture.is_damaged
+    assert picture.source is None
+
+
+def test_a_png_of_an_image_keeps_every_value() -> None:
+    encoded = encode_png(PICTURE)
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(encoded))), PICTURE)
+    assert decode_image(encoded).source == encoded
 
 
 # ---- EXIF turns and annotated sizes

@@ -49,6 +49,30 @@ def box_of(mask: np.ndarray) -> list[int]:
     return [columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1]
 
 
+# ---- the one way to write a mask, and the box around it
+
+
+@given(MASKS)
+def test_the_runs_and_the_box_of_a_mask_are_pycocotools_own_whatever_it_is_held_as(mask: np.ndarray) -> None:
+    rle = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+    left, top, width, height = coco_mask.toBbox(rle).tolist()
+    for held in (Bitmap(mask), parse_rle(encode(mask))):
+        assert held.run_lengths.dtype == np.uint32
+        assert held.run_lengths.tolist() == count_runs(mask)
+        assert held.box == (left, top, left + width, top + height)
+        x, y, wide, tall = box_of(mask)
+        assert held.box == (x, y, x + wide, y + tall)
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=40), st.integers(1, 6))
+def test_runs_of_no_pixels_do_not_make_another_mask_of_it(runs: list[int], height: int) -> None:
+    runs.append(-sum(runs) % height or height)
+    rle = Rle(height, sum(runs) // height, np.array(runs, np.int64))
+    assert rle.run_lengths.tolist() == count_runs(rle.decode())
+    x, y, wide, tall = box_of(rle.decode())
+    assert rle.box == (x, y, x + wide, y + tall)
+
+
 # ---- run lengths worked by hand
 
 

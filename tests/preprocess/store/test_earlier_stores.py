@@ -20,7 +20,7 @@ from click.testing import CliRunner
 from damage import attributes_of, write_attributes
 from miniature.every import WRITERS
 from miniature.shapes import picture_of
-from stores import CONFIGS, TINY, make_unfinished, tree_digest
+from stores import CONFIGS, TINY, USUAL, coco_store, make_unfinished, tree_digest
 
 from resizeonce.loader.format.errors import StoreError
 from resizeonce.preprocess.cli import main
@@ -29,6 +29,7 @@ from resizeonce.preprocess.run.convert import RunOptions, convert, open_source
 from resizeonce.preprocess.sources.registry import SOURCES
 from resizeonce.preprocess.store.plan import describe_job
 from resizeonce.preprocess.store.root import fingerprint_of
+from resizeonce.preprocess.tensors.shipped import FORMER_RECIPES, RECIPES
 from resizeonce.preprocess.verify.check_store import VerifyOptions, verify_store
 
 VIDEO_OPTIONS: dict[str, Any] = {
@@ -293,6 +294,16 @@ def test_an_option_that_came_later_is_in_the_job_where_it_is_given(source: str) 
     assert parse_config({"source": described}).options == config.options
 
 
+def test_columns_that_came_later_are_in_the_job_where_they_are_asked_for() -> None:
+    source = {"name": "coco"}
+    config = parse_config({"source": source, "store": {"boxes": True, "keep_source": False}})
+    assert attributes_as_json(config)["store"] == {"scenes_per_part": 128, "boxes": True}
+    config = parse_config({"source": source, "store": {"keep_source": True, "boxes": True}})
+    described = attributes_as_json(config)["store"]
+    assert described == {"scenes_per_part": 128, "boxes": True, "keep_source": True}
+    assert parse_config({"source": source, "store": described}).store == config.store
+
+
 @pytest.mark.parametrize("source", SOURCES)
 def test_the_options_of_a_source_are_the_first_ones_and_those_called_later(source: str) -> None:
     options = SOURCES[source].options
@@ -328,7 +339,7 @@ def test_config_prints_every_setting_and_those_that_came_later(path: Path) -> No
     assert printed["recipe"]["pixel_values"]["mean"] == FIRST_RECIPE["mean"]
     # What is printed is a config again.
     assert parse_config(printed) == load_config(path)
-    assert printed["store"] == written["store"]
+    assert printed["store"] == written["store"] | {"boxes": False, "keep_source": False}
 
 
 # ---- stores
@@ -421,11 +432,30 @@ def test_an_earlier_store_is_appended_to_and_verified(tmp_path: Path, source: st
     assert [finding for finding in findings if finding.level == "damage"] == []
 
 
-@pytest.mark.parametrize("option", ["source.damaged=accept", "source.follow_links=true"])
+@pytest.mark.parametrize(
+    "option",
+    ["source.damaged=accept", "source.follow_links=true", "store.boxes=true", "store.keep_source=true"],
+)
 def test_an_earlier_store_is_not_continued_with_an_option_that_it_was_made_without(
     tmp_path: Path, option: str
 ) -> None:
     root, out = make_earlier_store(tmp_path, "coco")
     config = load_config(CONFIGS / "coco.toml", ["store.scenes_per_part=1", *TINY, option])
-    with pytest.raises(StoreError, match=f"differs in: {option.partition('=')[0]} was None, is now"):
+    with pytest.raises(StoreError, match=f"differs in: .*{option.partition('=')[0]} was None, is now"):
         convert(config, root, out)
+
+
+def test_a_store_of_sa2va_as_it_was_is_sound_and_not_continued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its masks were by Pillow's nearest: other targets than Sa2VA's."""
+    with monkeypatch.context() as earlier:
+        earlier.setitem(RECIPES, "sa2va", FORMER_RECIPES["sa2va"])
+        coco_store(tmp_path, *USUAL, "recipe.name=sa2va")
+    store = tmp_path / "coco.zarr"
+    assert attributes_of(store)["recipe"]["masks"] == {"filter": "pillow-nearest", "size": 1024}
+    report = verify_store(store, VerifyOptions(source=tmp_path / "coco", sample=None))
+    assert [finding for finding in report.findings if finding.level == "damage"] == []
+    for append in (False, True):
+        with pytest.raises(StoreError, match=r"recipe\.masks\.filter was 'pillow-nearest', is now 'torch-"):
+            coco_store(tmp_path, *USUAL, "recipe.name=sa2va", append=append)

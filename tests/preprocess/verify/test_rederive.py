@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from resizeonce.loader.format.errors import SourceError
+from resizeonce.loader.format.geometry import view_axes
+from resizeonce.loader.format.recipe import ImageView, MaskFilter, MaskView
 from resizeonce.preprocess.verify.check_store import Finding, VerifyOptions, verify_store
 from resizeonce.preprocess.verify.rederive import choose_scenes
-from resizeonce.preprocess.verify.remake import decode_picture, remake_image, remake_mask
+from resizeonce.preprocess.verify.remake import decode_picture, remake_image, remake_view
 
 Copy = Callable[[str], Path]
 Values = NDArray[Any]
@@ -171,6 +173,11 @@ def test_scenes_are_chosen_evenly_with_both_ends() -> None:
     assert choose_scenes(0, 4) == []
 
 
+def squashed(mask: NDArray[np.bool_], size: int, rule: MaskFilter) -> NDArray[np.uint8]:
+    over = ImageView(size=(size, size))
+    return remake_view(mask, MaskView(over="", size=(size, size), filter=rule), over, mask.shape)
+
+
 def grids() -> Iterator[tuple[NDArray[np.bool_], int]]:
     random = np.random.default_rng(3)
     for height, width, size in ((1, 1, 4), (7, 5, 16), (33, 100, 16), (250, 130, 16)):
@@ -182,18 +189,18 @@ def test_slow_masks_are_those_of_torch_and_of_exact_areas(mask: NDArray[np.bool_
     torch = pytest.importorskip("torch")
     plane = torch.from_numpy(mask.astype(np.float32))[None, None]
     wanted = torch.nn.functional.interpolate(plane, (size, size), mode="nearest")[0, 0].numpy()
-    assert np.array_equal(remake_mask(mask, size, "torch-nearest"), wanted)
+    assert np.array_equal(squashed(mask, size, "torch-nearest"), wanted)
     # Each pixel repeated size x size times: a cell then is whole pixels of the large picture.
     large = np.repeat(np.repeat(mask, size, axis=0), size, axis=1)
     height, width = mask.shape
     covered = large.reshape(size, height, size, width).sum(axis=(1, 3))
-    assert np.array_equal(remake_mask(mask, size, "cover"), 2 * covered >= height * width)
+    assert np.array_equal(squashed(mask, size, "cover"), 2 * covered >= height * width)
 
 
 def test_cover_sets_the_most_covered_cell_where_none_is_half_covered() -> None:
     mask = np.zeros((64, 64), np.bool_)
     mask[21, 9:11] = mask[50, 50] = True
-    assert np.argwhere(remake_mask(mask, 16, "cover")).tolist() == [[5, 2]]
+    assert np.argwhere(squashed(mask, 16, "cover")).tolist() == [[5, 2]]
 
 
 def test_slow_image_is_pillows(tmp_path: Path) -> None:
@@ -203,4 +210,5 @@ def test_slow_image_is_pillows(tmp_path: Path) -> None:
     assert decoded is not None
     assert np.array_equal(decoded, np.asarray(picture))
     wanted = np.asarray(picture.resize((32, 32), Image.Resampling.BICUBIC)).transpose(2, 0, 1)
-    assert np.array_equal(remake_image(decoded, 32, "bicubic"), wanted)
+    view = ImageView(size=(32, 32), filter="bicubic")
+    assert np.array_equal(remake_image(decoded, view, view_axes(view, 41, 70)), wanted)

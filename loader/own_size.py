@@ -1,0 +1,96 @@
+"""Masks at their own size in a batch: read as run lengths, which are small, and made where the batch is used.
+
+A batch of them has another size each time. Its memory is used again all the same: that of fresh pages costs ten times as
+much as what is written to it.
+"""
+
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .buffers.slots import Pool
+from .format.layout import MAX_MASK_PIXELS
+from .kernels.mask_runs import RunLengths
+from .part import Part
+
+_LINE = 64
+"""Bytes of a line of the cache."""
+
+
+def read_own_size(part: Part, path: str, row: int) -> RunLengths:
+    """Return a mask as it is stored, in memory of its own.
+
+    Args:
+        part: where it is.
+        path: what the names of its view's arrays begin with, such as "masks/masks".
+        row: of the mask.
+
+    Raises:
+        DamageError: its size or its run lengths can't be those of a mask.
+    """
+    height, width = part.column(f"{path}_size")[row].tolist()
+    offsets = part.column(f"{path}_offsets")
+    start, stop = offsets.item(row), offsets.item(row + 1)
+    if not (height > 0 and width > 0 and height * width <= MAX_MASK_PIXELS):
+        raise part.damage(f"{path}_size", row, f"no mask is of {height} x {width} pixels")
+    runs = part.array(f"{path}_runs").slice(start, stop)
+    try:
+        return RunLengths(height, width, runs.copy())
+    except ValueError as err:
+        raise part.damage(f"{path}_runs", row, str(err)) from err
+
+
+def advise_own_size(part: Part, path: str, row: int) -> bool:
+    """Ask the system to read a mask ahead of its use; return whether it is known to be in memory."""
+    return part.array(f"{path}_runs").advise_slice(*part.column(f"{path}_offsets")[row : row + 2].tolist())
+
+
+class MaskRoom:
+    """Memory for the masks at their own size of a few batches.
+
+    Args:
+        num_batches: how many may be held before others get memory of their own.
+    """
+
+    def __init__(self, num_batches: int) -> None:
+        self._pool = Pool(num_batches)
+        self._most = 0
+
+    def expand(self, described: dict[str, Any]) -> None:
+        """Put masks, bool [H, W], in the place of the run lengths in a batch's lists."""
+        keys = _keys_of(described)
+        # Masks begin at lines of the cache.
+        rooms = [-(-one.height * one.width // _LINE) * _LINE for key in keys for one in described[key]]
+        if not rooms:
+            return
+        needed = sum(rooms)
+        # Enough for most batches to come: another size would be other memory. By a name, for another thread may ask for more.
+        most = self._most = max(self._most, 1 << (needed - 1).bit_length())
+        memory = self._pool.take(most)
+        if memory is None:
+            expand_masks(described)
+            return
+        pixels, starts = memory.view(np.bool_), accumulate(rooms, initial=0)
+
+        def expand(one: RunLengths) -> NDArray[np.bool_]:
+            start = next(starts)
+            return one.expand(pixels[start : start + one.height * one.width].reshape(one.height, one.width))
+
+        for key in keys:
+            described[key] = [expand(one) for one in described[key]]
+
+
+def expand_masks(described: dict[str, Any]) -> None:
+    """Do what `MaskRoom.expand` does, each mask in memory of its own."""
+    for key in _keys_of(described):
+        described[key] = [one.expand() for one in described[key]]
+
+
+def _keys_of(described: dict[str, Any]) -> list[str]:
+    return [
+        key
+        for key, value in described.items()
+        if isinstance(value, list) and isinstance(value[0], RunLengths)
+    ]
