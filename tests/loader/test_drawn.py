@@ -3,16 +3,13 @@
 The oracle is the store read sample by sample: `Store.batch` of plain samples, looked up by their keys.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
-from miniature.sav import write_sav_train
-from miniature.shapes import picture_of
-from stores import CONFIGS, TINY
 
 from resizeonce.loader import (
     Batch,
@@ -27,31 +24,9 @@ from resizeonce.loader import (
     to_device,
 )
 from resizeonce.loader.order.draws import Draw
-from resizeonce.preprocess.config import load_config
-from resizeonce.preprocess.run.convert import convert
 
 Mode = Literal["process", "thread"]
 WAYS: list[tuple[int, Mode]] = [(0, "thread"), (2, "thread"), (2, "process")]
-
-
-@pytest.fixture(scope="module")
-def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store of pairs of three videos, of 5, 3 and 4 annotated frames."""
-    folder = tmp_path_factory.mktemp("videos")
-    clips = [
-        (f"sav_{number:06d}", [np.roll(picture_of(40, 60, number), 4 * t, axis=1) for t in range(num_frames)])
-        for number, num_frames in ((1, 5), (2, 3), (3, 4))
-    ]
-    write_sav_train(folder / "raw", clips)
-    overrides = ["source.gaps=[1, 2, 3, 4]", *TINY]
-    convert(load_config(CONFIGS / "sav.toml", overrides), folder / "raw", folder / "videos.zarr")
-    return folder / "videos.zarr"
-
-
-@pytest.fixture(scope="module")
-def whole(coco_of: Callable[..., Path]) -> Path:
-    """A COCO store with masks at their own size, a padded image, boxes and sources."""
-    return coco_of("recipe.pixel_values.fit=pad", "recipe.masks.size=own")
 
 
 def order_of(store: Path, draw: Draw) -> Order:
