@@ -3,13 +3,17 @@
 The oracle is the store read sample by sample: `Store.batch` of plain samples, looked up by their keys.
 """
 
-from collections.abc import Iterator
+import copy
+import pickle
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
+from torch.utils.data._utils.pin_memory import pin_memory
 
 from resizeonce.loader import (
     Batch,
@@ -159,6 +163,58 @@ def test_one_sample_of_a_batch_shares_its_memory(store: Path) -> None:
     assert sample["seed"] == batch["seed"][1]
     with pytest.raises(IndexError, match="sample 2 of a batch of 2"):
         batch.of(2)
+
+
+COPIES: dict[str, Callable[[Batch], Batch]] = {
+    "pickled": lambda batch: pickle.loads(pickle.dumps(batch)),
+    "copied": copy.copy,
+    "deeply": copy.deepcopy,
+    "moved": lambda batch: to_device(batch, "cpu"),
+    # As torch's own thread does for DataLoader(pin_memory=True); where there is no device, pinning is left out.
+    "pinned": pin_memory,
+}
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_a_copy_of_a_batch_knows_which_rows_are_whose(
+    videos: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not torch.cuda.is_available():
+        monkeypatch.setattr(torch.Tensor, "pin_memory", torch.Tensor.clone)
+    batch = next(batches(videos, Clip(frames=3, objects=3, visible="any"), 0, "thread"))
+    copied = COPIES[how](batch)
+    assert copied.keys() == batch.keys()
+    for place in range(len(batch["key"])):
+        one, other = copied.of(place), batch.of(place)
+        assert one["object_ids"] == other["object_ids"]
+        for key in ("masks", "visible", "prompt_cells", "pixel_values", "times", "seed"):
+            assert_equal(one[key], other[key])
+
+
+def test_a_compact_batch_is_completed_before_a_sample_is_taken(store: Path) -> None:
+    batch = next(batches(store, Objects(at_most=5), 0, "thread", compact=True))
+    with pytest.raises(ValueError, match=r"of what resizeonce.loader.to_device makes"):
+        batch.of(0)
+    assert to_device(batch, "cpu").of(0)["masks"].dtype == torch.float32
+
+
+def test_stores_of_which_samples_are_drawn_and_others_have_lanes_of_their_own(
+    store: Path, videos: Path
+) -> None:
+    order = Order(
+        [
+            SampleIndex(Store(store), draw=Objects(at_most=2)),
+            SampleIndex(Store(store)),
+            SampleIndex(Store(videos), draw=Clip(frames=2, objects=1)),
+            SampleIndex(Store(store), draw=Objects(at_most=2)),
+        ]
+    )
+    assert order.mixture.lanes == ((0, 3), (1,), (2,))
+    found = [
+        ("times" in batch, "objects" in batch, batch["has_paired_frame"])
+        for batch in BatchLoader(order, 2, 2, options=BatchOptions(mode="thread", tail="keep"))
+    ]
+    assert Counter(found) == {(False, True, False): 5, (False, False, False): 5, (True, True, False): 2}
 
 
 def test_a_run_resumed_within_an_epoch_draws_the_same(store: Path) -> None:
