@@ -43,7 +43,7 @@ class PartTask:
     recipe: Recipe
     columns: tuple[Column, ...]
     paired: bool
-    bare_images: bool
+    empty_frames: bool
     """Whether images may be without a mask."""
     scenes: range
     """Which scenes the part may hold."""
@@ -108,7 +108,7 @@ def read_part(task: PartTask, tick: Tick) -> Part:
         faults.extend(_check_arrays(part, files, tick))
         part.texts, unreadable = decode_texts(part.columns)
         faults.extend(unreadable)
-        rules = {"paired": task.paired, "bare_images": task.bare_images}
+        rules = {"paired": task.paired, "empty_frames": task.empty_frames}
         faults.extend(check_tables(part.columns, part.texts, task.scenes, **rules))
         faults.extend(check_counts(part.columns, part.attributes))
     for fault in faults:

@@ -129,7 +129,7 @@ def _accepted(frames: Sequence[Frame]) -> list[tuple[Frame, list[Mask]]]:
             if covers and fits and (frame.time, mask.object_id) not in taken:
                 taken.add((frame.time, mask.object_id))
                 masks.append(mask)
-        if masks or (frame.keep_bare and not frame.masks):
+        if masks or (frame.keep_empty and not frame.masks):
             accepted.append((frame, masks))
     return accepted
 
