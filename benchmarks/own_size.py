@@ -25,7 +25,7 @@ from resizeonce.preprocess.config import parse_config
 from resizeonce.preprocess.run.convert import convert
 
 HEIGHT, WIDTH = 1500, 2250
-IMAGES, MASKS_OF_IMAGE, BATCH = 4, 100, 8
+IMAGES, MASKS_OF_IMAGE, BATCH = 4, 96, 32
 ROUNDS = 9
 BAR = 0.8
 
@@ -116,7 +116,7 @@ def main() -> None:
         for _ in range(ROUNDS):
             for name, case in cases.items():
                 times[name].add(len(store), case)
-        print_head("masks of 1500 x 2250, batches of 8", "masks a second")
+        print_head("masks of 1500 x 2250, batches of 32", "masks a second")
         for name, one in times.items():
             print_row(name, spread(1 / seconds for seconds in one.wall))
         for name in ("SampleDataset", *loaders):

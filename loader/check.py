@@ -7,8 +7,9 @@ milliseconds: each mistake named here shows in any part of an image. `resizeonce
 import re
 from collections.abc import Collection, Iterator, Mapping
 from functools import cache, lru_cache
+from itertools import pairwise
 from math import floor
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -54,13 +55,19 @@ UNSEEN_CELLS = 2
 WHOLE = 0.02
 """How far from a whole number a level may be that is one of 0..255."""
 
-_Cells: TypeAlias = tuple[slice | None, ...]
-"""Where each cell lies in a finer view, with a pixel around it; None where that has not all of the cell."""
-
 _ANY_SIZE = (1000, 1000)
 """Stands for the size of a picture where it is not known and a view has all of it, whatever its size."""
 _IMAGENET = KNOWN_NORMS["ImageNet's"]
 _SLACK = 1e-3
+
+
+class _Cells(NamedTuple):
+    """Rows or columns of cells, as far as a finer view has all of them."""
+
+    places: dict[int, slice]
+    """Where each lies in the finer view, with a pixel around it, by its number."""
+    middles: list[int]
+    """The pixel in the middle of each."""
 
 
 class BatchError(ValueError):
@@ -472,23 +479,22 @@ def _prompt_faults(
     """Look for each set cell of a prompt whether the mask shows anything on it."""
     values = rows[mask]
     cells = np.argwhere(_numpy(rows[prompt]) != 0).tolist()
-    wrong = sum(not _is_shown(values, down[row], across[column]) for row, column in cells)
+    wrong = sum(
+        not _is_shown(values, down.places.get(row), across.places.get(column)) for row, column in cells
+    )
     if wrong:
-        is_square = len(down) == len(across)
-        turned = is_square and all(_is_shown(values, down[column], across[row]) for row, column in cells)
+        is_square = rows[prompt].shape[0] == rows[prompt].shape[1]
+        turned = is_square and all(
+            _is_shown(values, down.places.get(column), across.places.get(row)) for row, column in cells
+        )
         hint = "one of the two is transposed" if turned else "they are of different objects"
         yield f"{prompt} has {wrong} cells where {mask} shows nothing: {hint}"
     # The other way round: of cells that are not set, those whose middle the mask covers are looked at.
-    rows_seen, columns_seen = (
-        {cell: place for cell, place in enumerate(places) if place is not None} for places in (down, across)
-    )
-    middles = [
-        [(place.start + place.stop) // 2 for place in seen.values()] for seen in (rows_seen, columns_seen)
-    ]
-    is_bare = _numpy(rows[prompt])[list(rows_seen)][:, list(columns_seen)] == 0
-    covered = np.argwhere(is_bare & (_numpy(values[middles[0]][:, middles[1]]) != 0)).tolist()
-    tall, wide = list(rows_seen.values()), list(columns_seen.values())
-    left_out = sum(bool((values[tall[row], wide[column]] != 0).all()) for row, column in covered)
+    is_bare = _numpy(rows[prompt])[list(down.places)][:, list(across.places)] == 0
+    is_covered = _numpy(values[down.middles][:, across.middles]) != 0
+    tall, wide = (list(cells.places.values()) for cells in (down, across))
+    places = np.argwhere(is_bare & is_covered).tolist()
+    left_out = sum(bool((values[tall[row], wide[column]] != 0).all()) for row, column in places)
     if left_out > UNSEEN_CELLS:
         yield f"{prompt} leaves out {left_out} cells that {mask} covers: they are of different geometries, or objects"
 
@@ -501,17 +507,18 @@ def _find_cells(
     if coarse[0] is None or fine[0] is None:
         return None
     pairs = zip(_over(coarse[0], *coarse[1:]), _over(fine[0], *fine[1:]), strict=True)
-    down, across = (_stretches(*pair) for pair in pairs)
+    down, across = (_place_cells(*pair) for pair in pairs)
     return down, across
 
 
-def _stretches(coarse: Axis, fine: Axis) -> _Cells:
-    found: list[slice | None] = []
-    for cell in range(coarse.size):
-        first, last = (fine.place(coarse.start + end * coarse.step) for end in (cell, cell + 1))
-        has_all = first >= 0 and last <= fine.size
-        found.append(slice(max(0, floor(first) - 1), floor(last) + 1) if has_all else None)
-    return tuple(found)
+def _place_cells(coarse: Axis, fine: Axis) -> _Cells:
+    ends = [fine.place(coarse.start + end * coarse.step) for end in range(coarse.size + 1)]
+    places = {
+        cell: slice(max(0, floor(first) - 1), floor(last) + 1)
+        for cell, (first, last) in enumerate(pairwise(ends))
+        if first >= 0 and last <= fine.size
+    }
+    return _Cells(places, [(place.start + place.stop) // 2 for place in places.values()])
 
 
 def _is_shown(mask: Any, down: slice | None, right: slice | None) -> bool:

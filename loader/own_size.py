@@ -5,6 +5,7 @@ much as what is written to it.
 """
 
 from collections.abc import Callable, Iterator
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,8 @@ from .format.layout import MAX_MASK_PIXELS
 from .kernels.mask_runs import RunLengths
 from .part import Part
 
-_ALIGNMENT = 64
-"""Masks begin at lines of the cache."""
+_LINE = 64
+"""Bytes of a line of the cache."""
 
 
 def read_own_size(part: Part, path: str, row: int) -> RunLengths:
@@ -61,21 +62,23 @@ class MaskRoom:
     def expand(self, described: dict[str, Any]) -> None:
         """Put masks, bool [H, W], in the place of the run lengths in a batch's lists."""
         keys = _keys_of(described)
-        needed = sum(map(_room_of, _masks_in([described[key] for key in keys])))
-        if not needed:
+        # Masks begin at lines of the cache.
+        masks = _masks_in([described[key] for key in keys])
+        rooms = [-(-one.height * one.width // _LINE) * _LINE for one in masks]
+        if not rooms:
             return
+        needed = sum(rooms)
         # Enough for most batches to come: another size would be other memory. By a name, for another thread may ask for more.
         most = self._most = max(self._most, 1 << (needed - 1).bit_length())
         memory = self._pool.take(most)
-        start = 0
+        if memory is None:
+            expand_masks(described)
+            return
+        pixels, starts = memory.view(np.bool_), accumulate(rooms, initial=0)
 
         def expand(one: RunLengths) -> NDArray[np.bool_]:
-            nonlocal start
-            if memory is None:
-                return one.expand()
-            room = memory[start : start + one.height * one.width].view(np.bool_)
-            start += _room_of(one)
-            return one.expand(room.reshape(one.height, one.width))
+            start = next(starts)
+            return one.expand(pixels[start : start + one.height * one.width].reshape(one.height, one.width))
 
         for key in keys:
             described[key] = _mapped(expand, described[key])
@@ -102,7 +105,3 @@ def _masks_in(value: Any) -> Iterator[RunLengths]:
 
 def _mapped(expand: Callable[[RunLengths], NDArray[np.bool_]], value: Any) -> Any:
     return [_mapped(expand, one) for one in value] if isinstance(value, list) else expand(value)
-
-
-def _room_of(mask: RunLengths) -> int:
-    return -(-mask.height * mask.width // _ALIGNMENT) * _ALIGNMENT

@@ -1,6 +1,6 @@
 """Masks at their own size: run lengths as they are stored, and what becomes of them."""
 
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,24 +8,27 @@ from numpy.typing import NDArray
 from .core import CORE, Core
 
 
-@dataclass(frozen=True, slots=True)
 class RunLengths:
     """A mask as run lengths down its columns, background first: as it goes from one process to another.
+
+    Args:
+        height: rows of the mask.
+        width: columns of the mask.
+        runs: uint32 [R], together height x width.
 
     Raises:
         ValueError: the runs do not fill the mask.
     """
 
-    height: int
-    width: int
-    runs: NDArray[np.uint32]
-    """uint32 [R], together height x width."""
+    __slots__ = ("height", "runs", "width")
 
-    def __post_init__(self) -> None:
-        if (found := int(self.runs.sum(dtype=np.uint64))) != self.height * self.width:
-            raise ValueError(
-                f"its runs are {found:,} pixels together, and it has {self.height} x {self.width}"
-            )
+    def __init__(self, height: int, width: int, runs: NDArray[np.uint32]) -> None:
+        if (found := int(runs.sum(dtype=np.uint64))) != height * width:
+            raise ValueError(f"its runs are {found:,} pixels together, and it has {height} x {width}")
+        self.height, self.width, self.runs = height, width, runs
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return RunLengths, (self.height, self.width, self.runs)
 
     def expand(self, out: NDArray[np.bool_] | None = None, *, core: Core | None = CORE) -> NDArray[np.bool_]:
         """Return the mask, bool [H, W], in memory of its own or in `out`, whatever that holds.

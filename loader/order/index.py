@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..format.errors import StoreError
+from ..format.recipe import read_recipe
 from .bits import PartBits
 from .draws import Draw, Objects
 from .index_file import ReadArray, open_index, save_index
@@ -88,6 +89,10 @@ class SampleIndex:
         """What is drawn of each unit, None where samples are what the store lists."""
         self.subset = subset or Subset()
         """Which samples take part; of a draw, which masks may be drawn."""
+        if self.subset.min_prompt_cells > 0 and read_recipe(store.attributes["recipe"]).prompt is None:
+            raise ValueError(
+                f"min_prompt_cells: the recipe of {store!r} has no prompt, whose cells could be counted"
+            )
         self._masks: Masks = masks or "every"
         rows = [part["rows"] for part in store.attributes["parts"]]
         self._num_masks = np.array([part["masks"] for part in rows], np.int64)

@@ -177,6 +177,9 @@ def test_in_pairs_each_frame_has_its_own(tmp_path: Path) -> None:
     convert(load_config(CONFIGS / "npz.toml", [*TINY, *OWN]), tmp_path / "raw", tmp_path / "npz.zarr")
     store = Store(tmp_path / "npz.zarr")
     batch = store.batch(range(len(store)))
+    same = SampleDataset(store)[list(range(len(store)))]
+    for name in ("masks1", "masks2"):
+        assert all(map(np.array_equal, same[name], batch[name]))
     for number, key in enumerate(batch["key"]):
         *_, file, _, place = key.split("/")
         arrays = np.load(next((tmp_path / "raw").rglob(f"{file}.npz")))
