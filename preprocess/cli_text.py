@@ -10,7 +10,7 @@ from ..loader.format.recipe import IMAGENET_MEAN, IMAGENET_STD, Arithmetic, Imag
 from .run.convert import RangeReport, Report
 from .run.forecast import Forecast, format_bytes
 from .run.part_range import describe_numbers
-from .sources.files.leftovers import SAME_FILE
+from .sources.files.leftovers import NOTE, SAME_FILE
 from .sources.records import DAMAGE_ACCEPTED, Reject
 from .store.root import read_rejects
 from .tensors.arithmetic import arithmetic_of, installed_arithmetic
@@ -144,8 +144,8 @@ def totals_lines(totals: dict[str, Any], prompt: str | None) -> Iterator[str]:
         if reason == DAMAGE_ACCEPTED:
             yield f'damaged   {count:,} pictures taken as far as Pillow decodes them (source.damaged = "accept")'
         else:
-            label = "twice" if reason == SAME_FILE else "left out"
-            yield f"{label:<9} {count:,}: {reason}"
+            label = "twice" if reason == SAME_FILE else "noted" if reason.startswith(NOTE) else "left out"
+            yield f"{label:<9} {count:,}: {reason.removeprefix(NOTE)}"
 
 
 def reject_lines(rejects: Iterable[Reject]) -> Iterator[str]:
@@ -179,7 +179,7 @@ def _why_empty(totals: dict[str, Any]) -> str:
     """Return what became of all that could have been samples, and which option brings it in."""
     causes = [f"{count:,} rejected at {stage}" for stage, count in totals["rejects"].items()]
     for reason, count in totals["skips"].items():
-        if reason == SAME_FILE:
+        if reason == SAME_FILE or reason.startswith(NOTE):
             continue
         hint = KEEPING_OPTIONS.get(reason)
         causes.append(f"{count:,} left out: {reason}" + (f" ({hint} keeps them)" if hint else ""))

@@ -162,6 +162,33 @@ def decode_bitmap(encoded: bytes) -> NDArray[np.bool_]:
         RecordError: as in `decode_image`, damage is never accepted; or the file is lossy, or holds more than
             background and one object.
     """
+    return covered_by(*decode_exact(encoded))
+
+
+def covered_by(picture: Image.Image, array: NDArray[np.generic]) -> NDArray[np.bool_]:
+    """Return what a decoded mask file covers, bool [H, W], as `decode_bitmap` does.
+
+    Raises:
+        RecordError: it holds more than background and one object.
+    """
+    alpha = None
+    if picture.mode in ("LA", "RGBA", "PA"):
+        array, alpha = array[..., 0] if array.shape[2] == 2 else array[..., :-1], array[..., -1]
+    covered = _check_two_values(array)
+    if alpha is not None:
+        _check_alpha(alpha, covered)
+    return covered
+
+
+def decode_exact(encoded: bytes) -> tuple[ImageFile.ImageFile, NDArray[np.generic]]:
+    """Decode a file whose values mean something each, in its own mode: numbers of a palette are not made colours.
+
+    Returns:
+        The picture, and its values [H, W] or [H, W, C].
+
+    Raises:
+        RecordError: as in `decode_image`, damage is never accepted; or the file is lossy.
+    """
     picture = open_image(encoded)
     if lossy := _lossy_format(picture, encoded):
         raise RecordError(
@@ -171,17 +198,9 @@ def decode_bitmap(encoded: bytes) -> NDArray[np.bool_]:
         )
     try:
         _look_for_damage(picture, encoded)
-        # Palette files hold label numbers: the number counts, not its colour.
-        array: NDArray[np.generic] = np.asarray(picture)
+        return picture, np.asarray(picture)
     except _DECODE_ERRORS as err:
         raise _as_record_error(f"{picture.format} file: {err}", err) from err
-    alpha = None
-    if picture.mode in ("LA", "RGBA", "PA"):
-        array, alpha = array[..., 0] if array.shape[2] == 2 else array[..., :-1], array[..., -1]
-    covered = _check_two_values(array)
-    if alpha is not None:
-        _check_alpha(alpha, covered)
-    return covered
 
 
 def open_image(encoded: bytes) -> ImageFile.ImageFile:

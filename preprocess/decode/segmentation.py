@@ -224,6 +224,25 @@ def rasterize_polygons(polygons: Sequence[object], height: int, width: int) -> R
     return Rle(height, width, _runs_of(compressed["counts"]))
 
 
+def unite(masks: Sequence[Rle]) -> Rle:
+    """Return what any of some masks of one size covers.
+
+    Raises:
+        SegmentationError: they are not of one size.
+    """
+    if len({mask.size for mask in masks}) > 1:
+        sizes = ", ".join(f"{mask.height} x {mask.width}" for mask in masks)
+        raise SegmentationError(f"masks of {sizes} (height x width) can't be one: expected one size")
+    # Where each mask begins to cover and where it ends; between those some mask covers as long as more began than ended.
+    bounds = [np.cumsum(mask.runs)[: len(mask.runs) // 2 * 2] for mask in masks]
+    places, inverse = np.unique(np.concatenate(bounds), return_inverse=True)
+    steps = np.concatenate([np.resize([1, -1], len(bound)) for bound in bounds])
+    depth = np.cumsum(np.bincount(inverse, steps, len(places)))
+    changes = places[np.diff(depth > 0, prepend=False)]
+    total = masks[0].height * masks[0].width
+    return Rle(*masks[0].size, np.diff(np.append(changes, total), prepend=0).astype(np.int64))
+
+
 def polygon_extent(segmentation: object) -> tuple[float, float] | None:
     """Return how far down and how far to the right polygons reach, in pixels; None of what is no polygons."""
     if not isinstance(segmentation, list) or not segmentation or not all(map(_is_polygon, segmentation)):

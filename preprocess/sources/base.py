@@ -5,12 +5,13 @@ small, can be pickled, and are read by whichever process gets them.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 import msgspec
 
 from ...loader.format.layout import DatasetType
 from ..decode.images import ImageDecoder, OnDamage, decode_image
+from .files.masklets import Take
 from .records import Record, Reject, Skip
 
 
@@ -38,6 +39,21 @@ class SourceOptions(msgspec.Struct, frozen=True, kw_only=True):
             if field.name in self.later and getattr(self, field.name) == field.default:
                 del described[field.name]
         return described
+
+
+class VideoOptions(SourceOptions, frozen=True, kw_only=True):
+    """Options of `[source]` that datasets of videos have besides."""
+
+    take: Take = "pairs"
+    """Whether samples are pairs, or each annotated frame by itself ("all"), or every so many-th of them (a number)."""
+    gaps: Annotated[tuple[Annotated[int, msgspec.Meta(ge=1)], ...], msgspec.Meta(min_length=1)] = (1, 2, 4, 8)
+    """How far apart the two frames of a pair may be, in annotated frames."""
+    pairs_per_object: Annotated[int, msgspec.Meta(ge=1)] = 4
+    """How many pairs of each object to take at most."""
+    seed: int = 0
+    """Which of the possible pairs are taken."""
+    lone_frames: Literal["repeat", "skip"] = "repeat"
+    """What becomes of an object visible in one frame only: that frame paired with itself, or left out."""
 
 
 class Scene(Protocol):

@@ -24,17 +24,17 @@ There is no official tree after unpacking, so each place is an option.
 """
 
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
 from ...loader.format.layout import DatasetType
-from ..decode.images import ImageDecoder, Picture, decode_bitmap, decode_image, is_same_picture
+from ..decode.images import ImageDecoder, decode_bitmap, decode_image, is_same_picture
 from ..decode.segmentation import Bitmap
 from ..errors import MissingFileError, RecordError
 from .base import SourceOptions
 from .files.folder_tree import is_folder
 from .files.leftovers import LeftOut, is_system_file, kind_anywhere, suffix_of
+from .files.mask_sizes import decode_to_fit, misfit
 from .files.names import name_advice
 from .files.openimages_csv import Row, Rows, read_classes
 from .files.picture_folder import check_folder, list_if_possible
@@ -112,7 +112,7 @@ class OpenImagesScene:
             # Each was reported above. An image without masks gives no sample, so it isn't decoded.
             return
         try:
-            picture = _decode(decode, encoded, [mask.segmentation.size for mask in masks.values()])
+            picture = decode_to_fit(decode, encoded, [mask.segmentation.size for mask in masks.values()])
         except RecordError as err:
             yield Reject.from_error(err, self.key, self.path)
             return
@@ -122,7 +122,7 @@ class OpenImagesScene:
             if is_same_picture((height, width), mask.segmentation.size):
                 fitting.append(mask)
             else:
-                yield self._reject(row, mask.path, _misfit((height, width), mask.segmentation.size))
+                yield self._reject(row, mask.path, misfit((height, width), mask.segmentation.size))
         if fitting:
             unsure = picture.unsure_turn
             yield Frame(self.key, self.path, picture.image, tuple(fitting), 0, unsure, picture.source)
@@ -257,26 +257,4 @@ def _find(folder: RawPath, names: list[str]) -> tuple[str, RawPath]:
     looked_for = ", ".join(dict.fromkeys(names))
     raise MissingFileError(
         f"the file is missing: looked for {looked_for}{name_advice(folder, names[0])}{describe_absent(folder / names[0])}"
-    )
-
-
-def _decode(decode: ImageDecoder, encoded: bytes, sizes: list[tuple[int, int]]) -> Picture:
-    """Decode an image the way round that the first mask has it which fits at all.
-
-    Raises:
-        RecordError: the file is damaged.
-    """
-    for size in dict.fromkeys(sizes):
-        with suppress(RecordError):
-            return decode(encoded, size)
-    # It is damaged, which the next line says, or no mask fits, which is then said of each mask.
-    return decode(encoded)
-
-
-def _misfit(image: tuple[int, int], mask: tuple[int, int]) -> RecordError:
-    turned = "; it fits the turned picture" if is_same_picture(image[::-1], mask) else ""
-    return RecordError(
-        f"the mask is {mask[0]} x {mask[1]} (height x width), the image {image[0]} x {image[1]}: "
-        f"that can't be one picture in two sizes{turned}",
-        stage="mask",
     )

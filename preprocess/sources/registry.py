@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from . import coco, npz, openimages, refcoco, sa1b, sav
+from . import coco, folders, mevis, npz, openimages, refcoco, sa1b, sav, vos
 from .base import Source, SourceOptions
 from .files.raw_files import LinkedPath, RawPath
 
@@ -24,6 +24,9 @@ SOURCES: dict[str, SourceType] = {
     "openimages": SourceType(openimages.Options, openimages.OpenImagesSource),
     "refcoco": SourceType(refcoco.Options, refcoco.RefcocoSource),
     "coco": SourceType(coco.Options, coco.CocoSource),
+    "folders": SourceType(folders.Options, folders.FoldersSource),
+    "vos": SourceType(vos.Options, vos.VosSource),
+    "mevis": SourceType(mevis.Options, mevis.MevisSource),
 }
 
 

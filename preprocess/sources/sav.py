@@ -27,38 +27,34 @@ Val and test::
   are skipped, and frames without a mask are not used anyway.
 - JPEGs extracted from an mp4 differ from its frames by their coding: 3.7 of 255 on average in the samples tried.
 
-A sample is the same object in two annotated frames in which it is visible, a permitted gap apart. Of all such pairs
-of an object, those with the smallest SHA-256 of "seed/video/object/t1/t2" are taken: a pair's rank depends on nothing
-else, neither on the order of work nor on what else is in the folder. Only frames of pairs taken are decoded to RGB.
+A sample is the same object in two annotated frames, or one frame: preprocess/sources/files/masklets.py. Only frames of
+samples are decoded to RGB.
 """
 
-import hashlib
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Literal
+from functools import partial
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
 from ...loader.format.errors import SourceError
 from ...loader.format.layout import DatasetType
-from ..decode.images import ImageDecoder, Picture, Size, decode_image
-from ..errors import MisfitError, RecordError
+from ..decode.images import ImageDecoder, decode_image
+from ..errors import RecordError
 from .base import SourceOptions
-from .files.contents import check_text
 from .files.folder_tree import list_tree, scan_folder
-from .files.footage import FRAMES_PER_ANNOTATION, Footage, check_masks, describe_misfit
+from .files.footage import FRAMES_PER_ANNOTATION, Footage, check_masks, num_annotated
 from .files.leftovers import ARCHIVE, LeftOut, archive_stem, describe_skips, suffix_of
-from .files.mp4_frames import MISSING_DECODER, ExtractedFrames, Frames, VideoFile, can_decode_video
-from .files.raw_files import RawPath, file_digest, is_folder_there, listing_digest, read_file
-from .files.sav_masklets import Masklet, frame_key, read_folders, read_json
-from .records import Frame, Mask, Pair, Record, Reject, Skip, encodable
+from .files.masklets import Masklet, Take, Video, follow, make_samples
+from .files.mp4_frames import MISSING_DECODER, ExtractedFrames, VideoFile, VideoFrames, can_decode_video
+from .files.name_lists import read_video_ids
+from .files.raw_files import RawPath, file_digest, is_folder_there, listing_digest
+from .files.sav_masklets import frame_key, read_folders, read_json
+from .records import Record, Reject, Skip, encodable
 
 _KINDS = {"manual": "_manual.json", "auto": "_auto.json", "mp4": ".mp4"}
-
-MAX_LIST_BYTES = 1 << 24
-"""Largest list of videos that is read."""
 
 
 class Options(SourceOptions, frozen=True, kw_only=True):
@@ -84,17 +80,10 @@ class Options(SourceOptions, frozen=True, kw_only=True):
     """Which of the possible pairs are taken."""
     lone_frames: Literal["repeat", "skip"] = "repeat"
     """What becomes of an object visible in one frame only: that frame paired with itself, or left out."""
+    take: Take = "pairs"
+    """Whether samples are pairs, or each annotated frame by itself ("all"), or every so many-th of them (a number)."""
 
-
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    """The pairs taken of one object."""
-
-    masklet: Masklet
-    sizes: dict[int, Size]
-    """Size of each visible mask, by annotated frame."""
-    pairs: tuple[tuple[int, int], ...]
-    """Annotated frames."""
+    later: ClassVar[frozenset[str]] = SourceOptions.later | {"take"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,23 +110,28 @@ class SavScene:
             return
         with closing(frames):
             yield from skips
-            yield from self._read_pairs(frames)
+            yield from self._read_samples(frames)
 
-    def _read_pairs(self, frames: Frames) -> Iterator[Record]:
-        choices = []
+    def _read_samples(self, frames: VideoFrames) -> Iterator[Record]:
+        video = Video(
+            self.key,
+            self.video_id,
+            frames,
+            lambda t: FRAMES_PER_ANNOTATION * t,
+            partial(frame_key, self.key),
+        )
+        tracks = []
+        count = 0
         for found in self._read_annotations(frames):
             if isinstance(found, Masklet):
-                choices.append((yield from self._choose(found, frames)))
+                tracks.append((yield from follow(found, video, self.options)))
+            elif isinstance(found, Footage):
+                count = max(count, found.part or num_annotated(frames.length))
             else:
                 yield found
-        yield from self._read_frames(frames, choices)
-        for choice in choices:
-            for pair in choice.pairs:
-                time1, time2 = (FRAMES_PER_ANNOTATION * t for t in pair)
-                key1, key2 = (frame_key(self.key, t) for t in pair)
-                yield Pair(choice.masklet.object_id, time1, time2, (key1, key2))
+        yield from make_samples(video, tracks, self.options, count)
 
-    def _open_frames(self, folder: str, decode: ImageDecoder) -> tuple[Frames, tuple[Skip, ...]]:
+    def _open_frames(self, folder: str, decode: ImageDecoder) -> tuple[VideoFrames, tuple[Skip, ...]]:
         """Return the frames, and what lies in their folder and is not read."""
         skips: tuple[Skip, ...] = ()
         if self.options.frames != "mp4":
@@ -159,8 +153,8 @@ class SavScene:
         folder = next((other.rpartition("/")[0] for other in others if other), "")
         return path or f"{folder}/{self.video_id}{suffix}".removeprefix("/")
 
-    def _read_annotations(self, frames: Frames) -> Iterator[Masklet | Reject | Skip]:
-        """Yield the objects, up to an annotation that is of another video than the frames."""
+    def _read_annotations(self, frames: VideoFrames) -> Iterator[Footage | Masklet | Reject | Skip]:
+        """Yield what annotations say of the video, and objects, up to one that is of another video than the frames."""
         for kind, path in self.annotations:
             records: Iterator[Footage | Masklet | Reject | Skip]
             try:
@@ -185,82 +179,9 @@ class SavScene:
                         return
                     if not is_exact:
                         yield Skip("video of a frame or two more or less than its annotation says")
+                    yield record
             except RecordError as err:
                 yield Reject.from_error(err, self.key, self._locate(f"_{kind}.json", path))
-
-    def _choose(self, masklet: Masklet, frames: Frames) -> Generator[Record, None, _Choice]:
-        """Return the pairs of an object to take; yield what speaks against it, or against some of its masks."""
-        sizes: dict[int, Size] = {}
-        beyond = lost = 0
-        for t, decode in masklet.masks.items():
-            key, number = f"{frame_key(self.key, t)}/{masklet.object_id}", FRAMES_PER_ANNOTATION * t
-            try:
-                mask = decode()
-            except RecordError as err:
-                lost += 1
-                yield Reject.from_error(err, key, masklet.path_of(t))
-                continue
-            if mask.area and number in frames:
-                sizes[t] = mask.size
-            elif mask.area and number >= frames.length:
-                beyond += 1
-            elif mask.area:
-                lost += 1
-                reason = f"video frame {number} is not among the extracted frames"
-                yield Reject(key, frames.path_of(number), "read", reason)
-        if beyond:
-            yield Skip("mask beyond the last frame", beyond)
-        pairs = choose_pairs(sizes, f"{self.video_id}/{masklet.object_id}", self.options)
-        if not sizes and not beyond and not lost:
-            key, reason = f"{self.key}/{masklet.object_id}", "the object is absent in every frame"
-            yield Reject(key, masklet.path, "mask", reason)
-        elif len(sizes) == 1 and not pairs:
-            yield Skip("object visible in one frame only")
-        elif sizes and not pairs:
-            yield Skip("object not visible in two frames a permitted gap apart")
-        return _Choice(masklet, sizes, pairs)
-
-    def _read_frames(self, frames: Frames, choices: Iterable[_Choice]) -> Iterator[Frame | Reject]:
-        in_frame: dict[int, list[_Choice]] = {}
-        for choice in choices:
-            for t in {t for pair in choice.pairs for t in pair}:
-                in_frame.setdefault(t, []).append(choice)
-        expected: dict[int, Size | None] = {}
-        for t, present in in_frame.items():
-            # Where masks of a frame disagree, it is not known which are right: each is compared.
-            sizes = {choice.sizes[t] for choice in present}
-            expected[FRAMES_PER_ANNOTATION * t] = sizes.pop() if len(sizes) == 1 else None
-        fitting: set[Size | None] = set()
-        for number, path, picture in frames.read(expected):
-            t = number // FRAMES_PER_ANNOTATION
-            key = frame_key(self.key, t)
-            if isinstance(picture, RecordError):
-                masklet = in_frame[t][0].masklet
-                # Frames of a video are of one size. Where masks of this size fit others, this picture is at fault.
-                of_mask = isinstance(picture, MisfitError) and masklet.in_folder
-                of_mask = of_mask and expected[number] not in fitting
-                yield Reject.from_error(picture, key, masklet.path_of(t) if of_mask else path)
-                continue
-            fitting.add(expected[number])
-            masks = []
-            for masklet in (choice.masklet for choice in in_frame[t]):
-                try:
-                    masks.append(_read_mask(masklet, t, picture))
-                except RecordError as err:
-                    yield Reject.from_error(err, f"{key}/{masklet.object_id}", masklet.path_of(t))
-            if masks:
-                yield Frame(
-                    key, path, picture.image, tuple(masks), number, picture.unsure_turn, picture.source
-                )
-
-
-def _read_mask(masklet: Masklet, t: int, picture: Picture) -> Mask:
-    """Return an object's mask in annotated frame `t`, which must be of this picture, in any scale."""
-    segmentation = masklet.masks[t]()
-    height, width = picture.image.shape[:2]
-    if reason := describe_misfit((height, width), segmentation.size):
-        raise RecordError(f"the frame is {reason}", stage="mask")
-    return Mask(masklet.object_id, segmentation, path=masklet.path_of(t))
 
 
 def _kind_of(name: str) -> str:
@@ -273,33 +194,13 @@ def _kind_of(name: str) -> str:
     return "json that is called neither *_manual.json nor *_auto.json, not read" if suffix == ".json" else ""
 
 
-def choose_pairs(visible: Iterable[int], name: str, options: Options) -> tuple[tuple[int, int], ...]:
-    """Return the pairs of frames to take, of all that are a permitted gap apart, in ascending order.
-
-    Args:
-        visible: annotated frames in which the object is visible.
-        name: the object, as "<video>/<object>".
-        options: gaps, number of pairs and seed.
-    """
-    frames = set(visible)
-    if options.lone_frames == "repeat" and len(frames) == 1:
-        return tuple((t, t) for t in frames)
-    pairs = [(t, t + gap) for t in frames for gap in set(options.gaps) if t + gap in frames]
-
-    def rank(pair: tuple[int, int]) -> bytes:
-        text = f"{options.seed}/{name}/{pair[0]}/{pair[1]}"
-        return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
-
-    return tuple(sorted(sorted(pairs, key=rank)[: options.pairs_per_object]))
-
-
 class SavSource:
     """SA-V: one scene for each video, in the order of their ids, or of the list of the val layout."""
 
     dataset_type: DatasetType = "sav"
-    paired = True
 
     def __init__(self, root: RawPath, options: Options) -> None:
+        self.paired = options.take == "pairs"
         self._root = root
         self._options = options
         self.rejects: list[Reject] = []
@@ -309,7 +210,7 @@ class SavSource:
         self._unread = LeftOut(_kind_of)
         jpegs = root / options.jpeg_folder
         if options.layout == "val":
-            self._video_ids = self._read_list()
+            self._video_ids, self.rejects = read_video_ids(root, options.video_list, "sav")
         else:
             self._find_files()
             self._video_ids = sorted(set().union(*self._files.values()))
@@ -377,22 +278,6 @@ class SavSource:
                 path = encodable(f"{folder}/{name}")
                 if not self._unread.look_at(name, path) and name not in known:
                     self._unread.add(f"entry of {folder} that belongs to no video here, not read", path)
-
-    def _read_list(self) -> list[str]:
-        name = self._options.video_list
-        try:
-            content = read_file(self._root / name, MAX_LIST_BYTES)
-            check_text(content)
-            lines = content.decode("utf-8-sig").split()
-        except (RecordError, UnicodeDecodeError) as err:
-            raise SourceError(f"can't read {self._root / name}: {err}; check --root and video_list") from err
-        video_ids = dict.fromkeys(lines)
-        for video_id in list(video_ids):
-            if video_id == ".." or Path(video_id).name != video_id:
-                del video_ids[video_id]
-                reason = f"{video_id!r} is no video id: expected the name of a folder"
-                self.rejects.append(Reject(f"sav/{video_id}", name, "index", reason))
-        return list(video_ids)
 
     def _find_files(self) -> None:
         """Note the train layout's files; where two have one name, the first counts, in the order of the paths."""

@@ -19,9 +19,11 @@ from resizeonce.preprocess.run.convert import convert
 from resizeonce.preprocess.sources.registry import SOURCES
 
 DATASET_TYPES = {
-    "npz": "sav", "sav": "sav", "sa1b": "sa1b", "openimages": "openimage", "refcoco": "refcoco", "coco": "coco"
+    "npz": "sav", "sav": "sav", "sa1b": "sa1b", "openimages": "openimage", "refcoco": "refcoco", "coco": "coco",
+    "folders": "folders", "vos": "vos", "mevis": "mevis",
 }  # fmt: skip
-PAIRED = {"npz", "sav"}
+PAIRED = {"npz", "sav", "vos", "mevis"}
+WITH_EXPRESSIONS = {"refcoco", "mevis"}
 TENSORS = {
     "pixel_values": ((3, 448, 448), torch.float32),
     "g_pixel_values": ((3, 1024, 1024), torch.uint8),
@@ -68,7 +70,9 @@ def test_keys_shapes_and_dtypes(source: str, batch: dict[str, Any]) -> None:
     expected |= {f"prompt_cells{suffix}": ((num_samples,), torch.int64) for suffix in suffixes}
     found = {key: (tuple(v.shape), v.dtype) for key, v in batch.items() if isinstance(v, torch.Tensor)}
     assert found == expected
-    others = {"dataset_type", "has_paired_frame", "key"} | ({"expressions"} if source == "refcoco" else set())
+    others = {"dataset_type", "has_paired_frame", "key"} | (
+        {"expressions"} if source in WITH_EXPRESSIONS else set()
+    )
     assert batch.keys() - found.keys() == others
 
 

@@ -187,6 +187,25 @@ DATASETS = {
         {"train-annotations*.csv": "csv", "train-masks/*.png": "png", "class*.csv": "csv"},
         index=("train-annotations*.csv", "class*.csv"),
     ),
+    "folders": Dataset(
+        "folders",
+        partial(WRITERS["folders"], pictures=PICTURES),
+        {"masks/*.png": "png", "images/*.jpg": "jpeg"},
+        # What is damaged may not change what the others are taken for.
+        options=("source.masks=index",),
+    ),
+    "vos": Dataset(
+        "vos",
+        partial(WRITERS["vos"], pictures=PICTURES[:2]),
+        {"Annotations/*/*.png": "png", "JPEGImages/*/*.jpg": "jpeg", "meta.json": "json"},
+        index=("meta.json",),
+    ),
+    "mevis": Dataset(
+        "mevis",
+        partial(WRITERS["mevis"], pictures=PICTURES[:2]),
+        {"*.json": "json", "JPEGImages/*/*.jpg": "jpeg"},
+        index=("*.json",),
+    ),
     "npz": Dataset("npz", partial(WRITERS["npz"], pictures=PICTURES), {"clips/*.npz": "npz"}),
     "npz-single": Dataset(
         "npz",
@@ -298,6 +317,13 @@ def _files_of(name: str, key: str, paths: Iterable[str]) -> Iterator[str]:
             f"JPEGImages_24fps/{scene}/",
             f"Annotations_6fps/{scene}/{object_id}/",
         )
+    elif name == "folders":
+        yield f"masks/{scene}.png"
+    elif name == "mevis":
+        yield f"JPEGImages/{scene}/"
+    elif name == "vos":
+        # Which frames an object is visible in decides which pairs are taken.
+        yield from (f"JPEGImages/{scene}/", f"Annotations/{scene}/")
     elif name == "openimages":
         label, box_id = object_id.split("_")
         yield f"train-masks/{scene}_{label}_{box_id}.png"
@@ -440,7 +466,7 @@ def _differs(store: Store, number: int, reader: NaiveReader) -> str:
             if not np.array_equal(row, expected):
                 return f"{tensor} is not the object's"
     said = store.expressions(number)
-    if store.dataset_type == "refcoco" and not set(said) <= reader.expressions(key, object_id):
+    if store.dataset_type in ("refcoco", "mevis") and not set(said) <= reader.expressions(key, object_id):
         return f"{said} is not said about it"
     return ""
 

@@ -62,6 +62,8 @@ class NaiveReader:
 
     def expressions(self, key: str, object_id: str) -> set[str]:
         """Return all that is said about an object; half a character, which no store can hold, as a question mark."""
+        if self._source == "mevis":
+            return self._said_in_video(key.split("/")[1], object_id)
         image_id = int(key.split("/")[1])
         targets = [int(number) for number in object_id.partition("#")[0].split("+")]
         return {
@@ -152,6 +154,33 @@ class NaiveReader:
                 check_png(content)
             array = np.asarray(picture)
         return array.reshape(*array.shape[:2], -1).any(axis=2)
+
+    def _mask_folders(self, path: str, key: str, object_id: str, time: int) -> Mask:
+        return self._labelled(path.replace("images/", "masks/"), object_id)
+
+    def _mask_vos(self, path: str, key: str, object_id: str, time: int) -> Mask:
+        return self._labelled(path.replace("JPEGImages/", "Annotations/"), object_id)
+
+    def _mask_mevis(self, path: str, key: str, object_id: str, time: int) -> Mask:
+        masks = self._parse("json", self._root / "mask_dict.json")
+        union = [masks[member][time] for member in object_id.split("+")]
+        found: Mask = np.logical_or.reduce([_decode(rle, *rle["size"]) for rle in union if rle])
+        return found
+
+    def _said_in_video(self, video_id: str, object_id: str) -> set[str]:
+        video = self._parse("json", self._root / "meta_expressions.json")["videos"][video_id]
+        return {
+            said["exp"].encode("utf-8", "replace").decode()
+            for said in video["expressions"].values()
+            if "+".join(map(str, said["anno_id"])) == object_id
+        }
+
+    def _labelled(self, path: str, object_id: str) -> Mask:
+        content = self._root.joinpath(path).with_suffix(".png").read_bytes()
+        check_png(content)
+        with Image.open(io.BytesIO(content)) as picture:
+            found: Mask = np.asarray(picture) == int(object_id)
+        return found
 
     def _rows(self, split: str = "train") -> list[dict[str, str]]:
         rows: list[dict[str, str]] = self._parse(

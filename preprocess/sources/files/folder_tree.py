@@ -1,7 +1,7 @@
 """Lists the files of a folder tree, for datasets that have no index file of their own."""
 
 import os
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from heapq import heappop, heappush
 from pathlib import Path
 from typing import TypeAlias
@@ -65,10 +65,10 @@ class Folders:
     What lies in the root itself comes before what links lead to, and of those the shallow ones before the deep.
     """
 
-    def __init__(self, root: RawPath, unread: LeftOut) -> None:
+    def __init__(self, root: RawPath, unread: LeftOut, within: Iterable[str] = ("",)) -> None:
         self._root = root
         self._unread = unread
-        self._plain = [("", 0)]
+        self._plain = [(folder, 0) for folder in within]
         self._links: list[tuple[int, str]] = []
         self._seen: set[Path] = set()
 
@@ -112,6 +112,7 @@ def list_tree(
     prefix: str,
     unread: LeftOut,
     left_out: Container[str] = (),
+    within: Iterable[str] = ("",),
 ) -> tuple[dict[str, int], list[Reject]]:
     """Return the files below `root` that end in one of `suffixes`, and what could not be looked into.
 
@@ -121,6 +122,7 @@ def list_tree(
         prefix: keys of rejects begin with it.
         unread: counts what else lies there.
         left_out: folders not to look into, relative to the root.
+        within: the folders to look into, relative to the root, each with all that is below it.
 
     Returns:
         Size in bytes by path relative to the root, in the order of the paths; and the rejects.
@@ -130,7 +132,7 @@ def list_tree(
     """
     sizes: dict[str, int] = {}
     rejects: list[Reject] = []
-    folders = Folders(root, unread)
+    folders = Folders(root, unread, within)
     for folder, depth in folders:
         try:
             entries = sorted(scan_folder(root / folder, suffixes), key=lambda entry: entry.name)

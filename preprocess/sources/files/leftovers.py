@@ -44,6 +44,11 @@ ARCHIVE_SUFFIXES = (
 SAME_FILE = "image with the same file as an earlier one; both are kept"
 """Counted although nothing is left out: it may be one picture twice, or the wrong one of two."""
 
+NOTE = "noted: "
+"""What reasons begin with of which nothing is left out: they say what was taken for granted."""
+
+SCALED_MASK = f"{NOTE}mask in another size than its image, which can be one picture with it"
+
 _EXAMPLE = ", such as "
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -26,15 +26,13 @@ from ..records import encodable
 from .contents import HEAD_BYTES, check_content
 from .folder_tree import scan_folder
 from .footage import Footage, check_frames, check_video, describe_misfit, has_usual_difference
+from .frame_files import Decoded, FrameFiles, Frames
 from .leftovers import LeftOut, describe_skips, suffix_of
-from .raw_files import RawPath, check_file, read_file, resolve_inside
+from .raw_files import RawPath, check_file, resolve_inside
 
 if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.frame import VideoFrame
-
-Decoded: TypeAlias = tuple[int, str, Picture | RecordError]
-"""A frame's number, its file relative to the root, and its pixels or why there are none."""
 
 MISSING_DECODER = "decoding mp4 needs PyAV: pip install resizeonce[video], or extract the frames"
 
@@ -46,19 +44,12 @@ MAX_FRAMES = 1 << 20
 _DECODER_OPTIONS = {"err_detect": "explode", "max_pixels": str(MAX_IMAGE_PIXELS)}
 
 
-class Frames(Protocol):
-    """The frames of one video."""
+class VideoFrames(Frames, Protocol):
+    """The frames of a video that was annotated somewhere else."""
 
     @property
     def path(self) -> str:
         """Return the folder or file, relative to the root."""
-
-    @property
-    def length(self) -> int:
-        """Return the number of the last frame plus one."""
-
-    def path_of(self, number: int) -> str:
-        """Return the file of a frame, relative to the root, whether it is there or not."""
 
     def compare(self, footage: Footage) -> bool:
         """Return whether the frames are those of an annotated video exactly, not only up to the usual difference.
@@ -67,23 +58,11 @@ class Frames(Protocol):
             RecordError: they are those of another one.
         """
 
-    def __contains__(self, number: int) -> bool:
-        """Whether there is a frame of this number, as far as can be told without decoding."""
-
-    def read(self, sizes: Mapping[int, Size | None]) -> Iterator[Decoded]:
-        """Yield the frames that `sizes` names, in ascending order, each as a picture or as why there is none.
-
-        Only numbers that the frames contain may be asked for.
-
-        Args:
-            sizes: (height, width) that the annotation says, by frame number; None where it does not say one.
-        """
-
     def close(self) -> None:
         """Let go of what was opened; no frame is read after that."""
 
 
-class ExtractedFrames:
+class ExtractedFrames(FrameFiles):
     """A folder of frames as JPEG files; the file's name is the frame's number."""
 
     def __init__(self, root: RawPath, folder: str, decode: ImageDecoder) -> None:
@@ -92,52 +71,28 @@ class ExtractedFrames:
         Raises:
             RecordError: the folder can't be listed, or leads out of the root.
         """
-        self.path = folder
-        self._root = root
-        self._decode = decode
         try:
             names = {entry.name for entry in scan_folder(resolve_inside(root, folder))}
         except OSError as err:
             raise RecordError(f"can't list the folder of frames: {err.strerror}") from err
         numbers = (int(name[:-4]) for name in names if _FRAME_NAME.fullmatch(name))
-        self._numbers = {number for number in numbers if f"{number:05d}.jpg" in names}
+        found = {number: name for number in numbers if (name := f"{number:05d}.jpg") in names}
+        super().__init__(root, folder, found, decode)
         unread = LeftOut(_kind_of)
-        for name in names - {f"{number:05d}.jpg" for number in self._numbers}:
+        for name in names - set(found.values()):
             unread.look_at(name, encodable(name))
         self.skips = unread.skips
         """What lies in the folder and is not read."""
 
     def check_not_empty(self) -> None:
         """Raise `RecordError` if the folder has no frame, before anything else is asked of it."""
-        if not self._numbers:
+        if not self._names:
             raise RecordError(f"the folder holds no frame such as 00000.jpg{describe_skips(self.skips)}")
-
-    @property
-    def length(self) -> int:
-        """Return the number of the last frame plus one."""
-        return max(self._numbers) + 1
-
-    def path_of(self, number: int) -> str:
-        """Return the JPEG file of a frame."""
-        return f"{self.path}/{number:05d}.jpg"
 
     def compare(self, footage: Footage) -> bool:
         """Compare the files' numbers with those of an annotated video's frames."""
-        check_frames(footage, self._numbers)
-        return not has_usual_difference(footage, self._numbers)
-
-    def __contains__(self, number: int) -> bool:
-        return number in self._numbers
-
-    def read(self, sizes: Mapping[int, Size | None]) -> Iterator[Decoded]:
-        """Yield the frames that `sizes` names, each read from its own file."""
-        for number in sorted(sizes):
-            path = self.path_of(number)
-            try:
-                encoded = read_file(resolve_inside(self._root, path))
-                yield number, path, _decode_jpeg(encoded, sizes[number], self._decode)
-            except RecordError as err:
-                yield number, path, err
+        check_frames(footage, self._names.keys())
+        return not has_usual_difference(footage, self._names.keys())
 
     def close(self) -> None:
         """Do nothing: each frame's file is closed when it has been read."""
@@ -318,25 +273,3 @@ def _convert(frame: "VideoFrame", size: Size | None) -> Picture | RecordError:
     except (av.FFmpegError, ValueError) as err:
         return RecordError(f"a frame of {frame.format.name} can't be made RGB: {err}", stage="decode")
     return Picture(pixels, unsure_turn=False)
-
-
-def _decode_jpeg(encoded: bytes, size: Size | None, decode: ImageDecoder) -> Picture:
-    """Return a decoded JPEG file, which must have the annotated `size`, or that in another scale.
-
-    Raises:
-        MisfitError: it has another one.
-        RecordError: it can't be decoded.
-    """
-    try:
-        picture = decode(encoded, size)
-    except RecordError as err:
-        # Where only the size is wrong, it can be decoded without one.
-        height, width = decode(encoded).image.shape[:2]
-        reason = describe_misfit((height, width), size) if size is not None else ""
-        if not reason:
-            raise
-        raise MisfitError(f"the frame is {reason}") from err
-    height, width = picture.image.shape[:2]
-    if size is not None and (reason := describe_misfit((height, width), size)):
-        raise MisfitError(f"the frame is {reason}")
-    return picture

@@ -12,7 +12,8 @@ from .raw_files import RawPath, is_folder_there
 
 UNLISTED = "picture that the annotations do not list"
 
-_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+"""Of pictures that are decoded."""
 
 
 def check_folder(root: RawPath, folder: str) -> None:
@@ -40,7 +41,7 @@ def check_folder(root: RawPath, folder: str) -> None:
 
 def count_unlisted(root: RawPath, folder: str, listed: Iterable[str]) -> LeftOut:
     """Count the pictures that lie directly in a folder and that no name in `listed` means."""
-    unread = LeftOut(lambda name: UNLISTED if suffix_of(name) in _IMAGE_SUFFIXES else "")
+    unread = LeftOut(lambda name: UNLISTED if suffix_of(name) in IMAGE_SUFFIXES else "")
     known = {_last_part(name) for name in listed}
     for entry in list_if_possible(root / folder):
         if is_system_file(entry.name) or _last_part(entry.name) not in known:

@@ -6,7 +6,6 @@ and then a few masks.
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
 
@@ -20,29 +19,13 @@ from .folder_tree import scan_folder
 from .footage import FRAMES_PER_ANNOTATION, USUAL_DIFFERENCE, Footage, is_turned, num_annotated
 from .json_files import decode_json
 from .leftovers import SYSTEM_FILE, is_system_file
+from .masklets import Masklet
 from .raw_files import RawPath, is_folder_there, is_text, read_file, resolve_inside
 
 MAX_JSON_BYTES = 1 << 25
 """Largest annotation file that is parsed: 50 times the usual 0.6 MB."""
 
 _MASK_NAME = re.compile(r"[0-9]{5,9}\.png")
-
-
-@dataclass(frozen=True, slots=True)
-class Masklet:
-    """One object through a video."""
-
-    object_id: str
-    path: str
-    """The json, or the folder of masks, relative to the root."""
-    masks: dict[int, Callable[[], Rle | Bitmap]]
-    """What decodes the mask, by annotated frame; a frame where the object is absent may have none, or an empty one."""
-    in_folder: bool = False
-    """Whether each mask is a file of its own."""
-
-    def path_of(self, t: int) -> str:
-        """Return the file that holds the mask of annotated frame `t`, relative to the root."""
-        return f"{self.path}/{FRAMES_PER_ANNOTATION * t:05d}.png" if self.in_folder else self.path
 
 
 class _Annotation(msgspec.Struct, frozen=True):
@@ -125,6 +108,7 @@ def read_folders(root: RawPath, path: str, key: str) -> Iterator[Footage | Maskl
             objects.append(Reject(f"{key}/{encodable(object_id)}", encodable(folder), "mask", reason))
             continue
         masks: dict[int, Callable[[], Rle | Bitmap]] = {}
+        files: dict[int, str] = {}
         try:
             names = list_folder(root, folder)
         except RecordError as err:
@@ -144,8 +128,10 @@ def read_folders(root: RawPath, path: str, key: str) -> Iterator[Footage | Maskl
                 reason = "expected a mask named by its video frame, 00000.png, 00004.png, ..."
                 objects.append(Reject(f"{key}/{object_id}", encodable(f"{folder}/{name}"), "mask", reason))
             else:
-                masks[number // FRAMES_PER_ANNOTATION] = partial(_decode_png, root, f"{folder}/{name}")
-        objects.append(Masklet(object_id, folder, masks, in_folder=True))
+                t = number // FRAMES_PER_ANNOTATION
+                files[t] = f"{folder}/{name}"
+                masks[t] = partial(_decode_png, root, files[t])
+        objects.append(Masklet(object_id, folder, masks, files))
     if not objects:
         raise RecordError("no object is annotated: the folder holds no folder of masks")
     last = max(numbers, default=-1)

@@ -17,6 +17,8 @@ from resizeonce.preprocess.sources.records import Frame, Record
 INDEX_FILES = {
     "coco": ("annotations/instances_train2017.json",),
     "refcoco": ("refcoco/refs(unc).p", "refcoco/instances.json"),
+    "mevis": ("meta_expressions.json", "mask_dict.json"),
+    "vos": ("meta.json",),
     "openimages": ("train-annotations-object-segmentation.csv", "class-descriptions-boxable.csv"),
 }
 

@@ -18,8 +18,9 @@ from pycocotools import mask as coco_mask
 from resizeonce.loader.format.errors import SourceError
 from resizeonce.preprocess.sources import sav
 from resizeonce.preprocess.sources.files import mp4_frames
+from resizeonce.preprocess.sources.files.masklets import choose_pairs
 from resizeonce.preprocess.sources.records import Frame, Pair, Record, Reject, Skip
-from resizeonce.preprocess.sources.sav import Options, SavSource, choose_pairs
+from resizeonce.preprocess.sources.sav import Options, SavSource
 
 HEIGHT, WIDTH, LENGTH = 64, 96, 12
 ALL_PAIRS = Options(pairs_per_object=1000)
@@ -565,3 +566,44 @@ def test_odd_samples(shared_data: Path) -> None:
         skips = {record.reason for record in records if isinstance(record, Skip)}
         found[source[index].video_id] = (len(usable), len(rejects_in(records)), skips)
     assert found == ODD_CASES
+
+
+# ---- frames one by one
+
+
+@pytest.mark.parametrize(("take", "times"), [("all", [0, 4, 8, 12, 16, 20]), (2, [0, 8, 16]), (5, [0, 20])])
+def test_annotated_frames_are_taken_one_by_one(tmp_path: Path, take: Any, times: list[int]) -> None:
+    pictures = [picture_of(64, 96, t) for t in range(6)]
+    write_sav_train(tmp_path, [("sav_000001", pictures)])
+    source = SavSource(tmp_path, Options(take=take))
+    assert not source.paired
+    records = list(source[0].read())
+    assert [(type(record), record.key) for record in records] == [
+        (Frame, f"sav/sav_000001/{time:05d}") for time in times
+    ]
+    for frame in records:
+        masks = masks_of(pictures[frame.time // 4], frame.time // 4)
+        expected = {
+            f"manual-{number}": mask for number, mask in enumerate(masks) if mask is not None and mask.any()
+        }
+        assert {mask.object_id for mask in frame.masks} == expected.keys()
+        for mask in frame.masks:
+            assert np.array_equal(mask.segmentation.decode(), expected[mask.object_id])
+
+
+def test_frames_one_by_one_come_from_an_mp4_as_well(tmp_path: Path) -> None:
+    write_sav_train(tmp_path, [("sav_000001", [picture_of(64, 96, t) for t in range(5)])], video=True)
+    frames = list(SavSource(tmp_path, Options(take=3))[0].read())
+    assert [(frame.path, frame.time) for frame in frames] == [
+        ("sav_000/sav_000001.mp4", time) for time in (0, 12)
+    ]
+
+
+def test_what_an_annotation_stops_short_of_is_not_taken(tmp_path: Path) -> None:
+    write_sav_train(tmp_path, [("sav_000001", [picture_of(64, 96, t) for t in range(8)])])
+    path = tmp_path / "sav_000/sav_000001_manual.json"
+    content = json.loads(path.read_text())
+    content["masklet"] = content["masklet"][:3]
+    path.write_text(json.dumps(content))
+    records = list(SavSource(tmp_path, Options(take="all"))[0].read())
+    assert [record.time for record in records if isinstance(record, Frame)] == [0, 4, 8]

@@ -32,11 +32,34 @@ from resizeonce.preprocess.store.root import fingerprint_of
 from resizeonce.preprocess.tensors.shipped import FORMER_RECIPES, RECIPES
 from resizeonce.preprocess.verify.check_store import VerifyOptions, verify_store
 
+VIDEO_OPTIONS: dict[str, Any] = {
+    "take": "pairs",
+    "gaps": [1, 2, 4, 8],
+    "pairs_per_object": 4,
+    "seed": 0,
+    "lone_frames": "repeat",
+}
 FIRST_OPTIONS: dict[str, dict[str, Any]] = {
     "coco": {
         "annotations": "annotations/instances_train2017.json",
         "images": "train2017",
         "crowds": False,
+    },
+    "folders": {
+        "image_folder": "images",
+        "mask_folder": "masks",
+        "masks": None,
+        "ignored": 255,
+        "dataset_type": "folders",
+        "split": "",
+    },
+    "mevis": {
+        "expressions": "meta_expressions.json",
+        "mask_dict": "mask_dict.json",
+        "jpeg_folder": "JPEGImages",
+        "mask_folder": "Annotations",
+        "dataset_type": "mevis",
+        **VIDEO_OPTIONS,
     },
     "npz": {
         "paired": True,
@@ -85,6 +108,15 @@ FIRST_OPTIONS: dict[str, dict[str, Any]] = {
         "pairs_per_object": 4,
         "seed": 0,
         "lone_frames": "repeat",
+    },
+    "vos": {
+        "jpeg_folder": "JPEGImages",
+        "mask_folder": "Annotations",
+        "video_list": "",
+        "meta": "meta.json",
+        "ignored": 255,
+        "dataset_type": "vos",
+        **VIDEO_OPTIONS,
     },
 }
 """The options of each source, with their defaults, that stood in the jobs of stores before any option came later."""

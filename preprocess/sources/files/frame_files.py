@@ -1,0 +1,96 @@
+"""Frames of a video by number, and those that are picture files."""
+
+from collections.abc import Iterator, Mapping
+from typing import Protocol, TypeAlias
+
+from ...decode.images import ImageDecoder, Picture, Size
+from ...errors import MisfitError, RecordError
+from .footage import describe_misfit
+from .raw_files import RawPath, read_file, resolve_inside
+
+Decoded: TypeAlias = tuple[int, str, Picture | RecordError]
+"""A frame's number, its file relative to the root, and its pixels or why there are none."""
+
+
+class Frames(Protocol):
+    """The frames of one video."""
+
+    @property
+    def length(self) -> int:
+        """Return the number of the last frame plus one."""
+
+    def path_of(self, number: int) -> str:
+        """Return the file of a frame, relative to the root, whether it is there or not."""
+
+    def __contains__(self, number: int) -> bool:
+        """Whether there is a frame of this number, as far as can be told without decoding."""
+
+    def read(self, sizes: Mapping[int, Size | None]) -> Iterator[Decoded]:
+        """Yield the frames that `sizes` names, in ascending order, each as a picture or as why there is none.
+
+        Only numbers that the frames contain may be asked for.
+
+        Args:
+            sizes: (height, width) that the annotation says, by frame number; None where it does not say one.
+        """
+
+
+class FrameFiles:
+    """Frames that are picture files.
+
+    Args:
+        root: the dataset's root.
+        folder: their folder, relative to it.
+        names: the file of each frame in that folder, by its number; one at least.
+        decode: decodes the files.
+    """
+
+    def __init__(self, root: RawPath, folder: str, names: Mapping[int, str], decode: ImageDecoder) -> None:
+        self.path = folder
+        self._root = root
+        self._names = names
+        self._decode = decode
+
+    @property
+    def length(self) -> int:
+        """Return the number of the last frame plus one."""
+        return max(self._names) + 1
+
+    def path_of(self, number: int) -> str:
+        """Return the file of a frame."""
+        return f"{self.path}/{self._names.get(number, f'{number:05d}.jpg')}"
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._names
+
+    def read(self, sizes: Mapping[int, Size | None]) -> Iterator[Decoded]:
+        """Yield the frames that `sizes` names, each read from its own file."""
+        for number in sorted(sizes):
+            path = self.path_of(number)
+            try:
+                encoded = read_file(resolve_inside(self._root, path))
+                yield number, path, _decode_file(encoded, sizes[number], self._decode)
+            except RecordError as err:
+                yield number, path, err
+
+
+def _decode_file(encoded: bytes, size: Size | None, decode: ImageDecoder) -> Picture:
+    """Return a decoded picture file, which must have the annotated `size`, or that in another scale.
+
+    Raises:
+        MisfitError: it has another one.
+        RecordError: it can't be decoded.
+    """
+    try:
+        picture = decode(encoded, size)
+    except RecordError as err:
+        # Where only the size is wrong, it can be decoded without one.
+        height, width = decode(encoded).image.shape[:2]
+        reason = describe_misfit((height, width), size) if size is not None else ""
+        if not reason:
+            raise
+        raise MisfitError(f"the frame is {reason}") from err
+    height, width = picture.image.shape[:2]
+    if size is not None and (reason := describe_misfit((height, width), size)):
+        raise MisfitError(f"the frame is {reason}")
+    return picture

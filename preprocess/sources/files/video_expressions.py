@@ -1,0 +1,173 @@
+"""What is said about objects of videos: `meta_expressions.json`, as Ref-YouTube-VOS began it and MeViS and ReVOS have it.
+
+::
+
+    {"videos": {"0ab4afe7fb46": {"frames": ["00000", "00001", ...],
+                                 "expressions": {"0": {"exp": "the bird flying away", "obj_id": [3], "anno_id": [27]}}}}}
+
+- `anno_id` counts through a dataset and names masks of mask_dict.json, `obj_id` counts through a video and names values of
+  label maps. Each is a list, or, in Ref-YouTube-VOS, one value as text.
+- Several ids mean all of those objects together, no id that nothing in the video is meant.
+- Splits whose masks are kept back have neither.
+"""
+
+from collections.abc import Container
+from itertools import pairwise
+from typing import NamedTuple
+
+import msgspec
+
+from ....loader.format.errors import SourceError
+from ...errors import RecordError
+from ..records import Reject
+from .json_files import JSON_ERRORS, decode_json, explain
+from .leftovers import LeftOut
+from .numbered_pictures import number_of
+from .raw_files import RawPath, read_file
+
+MAX_EXPRESSIONS_BYTES = 1 << 29
+"""Largest file that is read, several times the largest published one."""
+
+_Id = int | str
+
+
+class _Expression(msgspec.Struct, frozen=True, gc=False):
+    exp: str
+    obj_id: list[_Id] | _Id | None = None
+    anno_id: list[_Id] | _Id | None = None
+
+
+class _Video(msgspec.Struct, frozen=True):
+    frames: list[str]
+    expressions: dict[str, msgspec.Raw]
+
+
+class _File(msgspec.Struct, frozen=True):
+    videos: dict[str, msgspec.Raw]
+
+
+_EXPRESSION = msgspec.json.Decoder(_Expression)
+_VIDEO = msgspec.json.Decoder(_Video)
+
+
+class Target(NamedTuple):
+    """An object, or several together, and what is said about it."""
+
+    members: tuple[str, ...]
+    """Ids of the objects."""
+    phrases: tuple[str, ...]
+
+    @property
+    def object_id(self) -> str:
+        """Names it within its video, such as "27" or "27+31"."""
+        return "+".join(self.members)
+
+
+class ListedVideo(NamedTuple):
+    """A video with its frames and targets."""
+
+    frames: tuple[str, ...]
+    """Their names without an ending, in the order of time."""
+    targets: tuple[Target, ...]
+
+
+class VideoExpressions:
+    """The file, indexed.
+
+    Attributes:
+        videos: those with a target, in the order of their names.
+        rejects: videos and expressions that can't be used.
+        unread: expressions that are left out.
+    """
+
+    def __init__(self, root: RawPath, name: str, prefix: str, known: Container[str] | None) -> None:
+        """Parse `root / name`.
+
+        Args:
+            root: the dataset's root.
+            name: the file, relative to it.
+            prefix: keys of rejects begin with it.
+            known: the annotations there are, where `anno_id` counts; None where `obj_id` does.
+
+        Raises:
+            SourceError: the file can't be read, or no expression says which object it is of.
+        """
+        self._name = name
+        self._prefix = prefix
+        self._known = known
+        self.rejects: list[Reject] = []
+        self.unread = LeftOut(lambda _: "")
+        path = root / name
+        try:
+            content = decode_json(read_file(path, MAX_EXPRESSIONS_BYTES), msgspec.json.Decoder(_File).decode)
+        except RecordError as err:
+            raise SourceError(f"can't read {path}: {err}; check --root and the config's [source]") from err
+        except JSON_ERRORS as err:
+            raise SourceError(f"{path} lists no expressions of videos: {err}") from err
+        self.videos: dict[str, ListedVideo] = {}
+        for video_id, element in sorted(content.videos.items()):
+            try:
+                video = _VIDEO.decode(element)
+                frames = _in_order(video.frames)
+            except JSON_ERRORS as err:
+                self._reject(video_id, f"no video of frames and expressions: {explain(err, element)}")
+                continue
+            except RecordError as err:
+                self._reject(video_id, err.reason)
+                continue
+            if targets := self._read_targets(video_id, video):
+                self.videos[video_id] = ListedVideo(frames, targets)
+        if not self.videos and not self.rejects:
+            raise SourceError(
+                f"no expression of {path} says which {self._field} it is of: is it a split whose masks are kept back?"
+            )
+
+    @property
+    def _field(self) -> str:
+        return "obj_id" if self._known is None else "anno_id"
+
+    def _read_targets(self, video_id: str, video: _Video) -> tuple[Target, ...]:
+        phrases: dict[tuple[str, ...], list[str]] = {}
+        for number, element in video.expressions.items():
+            where = f"expression {number}"
+            try:
+                expression = _EXPRESSION.decode(element)
+            except JSON_ERRORS as err:
+                self._reject(video_id, f"{where} is none: {explain(err, element)}")
+                continue
+            given = expression.obj_id if self._known is None else expression.anno_id
+            ids = given if isinstance(given, list) else [] if given is None else [given]
+            members = tuple(dict.fromkeys(map(str, ids)))
+            known = self._known
+            unknown = [member for member in members if known is not None and member not in known]
+            if given is None:
+                self.unread.add("expression that does not say which object it is of", f"{video_id}/{number}")
+            elif not members:
+                self.unread.add("expression of nothing in its video", f"{video_id}/{number}")
+            elif not expression.exp.strip():
+                self.unread.add("expression without a text", f"{video_id}/{number}")
+            elif unknown:
+                reason = f"{where} is of {self._field} {', '.join(unknown)}, which there is no mask of"
+                self._reject(f"{video_id}/{'+'.join(members)}", reason)
+            else:
+                phrases.setdefault(members, []).append(expression.exp)
+        return tuple(Target(members, tuple(texts)) for members, texts in phrases.items())
+
+    def _reject(self, key: str, reason: str) -> None:
+        self.rejects.append(Reject(f"{self._prefix}/{key}", self._name, "index", reason))
+
+
+def _in_order(frames: list[str]) -> tuple[str, ...]:
+    """Return the names of a video's frames in the order of time: everyone who reads these files sorts them as text.
+
+    Raises:
+        RecordError: by their numbers they have another order, or there are none.
+    """
+    ordered = tuple(sorted(frames))
+    numbers = [number for frame in ordered if (number := number_of(frame)) is not None]
+    if not frames or len(numbers) < len(frames) or any(a >= b for a, b in pairwise(numbers)):
+        raise RecordError(
+            f"its {len(frames)} frames, {', '.join(ordered[:3])}, have no one order as text and by number: which mask is of "
+            "which frame is not known"
+        )
+    return ordered

@@ -1,0 +1,238 @@
+"""Videos with label maps: DAVIS, YouTube-VOS, MOSE, LVOS, Long-RVOS, and one's own in their layout.
+
+::
+
+    JPEGImages/003234408d/00000.jpg     frames, also as PNG, WebP or BMP
+    Annotations/003234408d/00000.png    an object a value, 0 is background; of some frames, or of all
+    meta.json                           {"videos": {"003234408d": {"objects": {"1": {"category": "penguin"}}}}}
+    ImageSets/2017/train.txt            a video a line, where `source.video_list` says so
+
+DAVIS has a folder more: JPEGImages/480p/bear and Annotations/480p/bear. The config says how to read it.
+
+- Frames and masks go together by the number that their names end in, whatever stands before it and however it is padded.
+  Two files of one number in a folder are both rejects.
+- The ids of objects are their values. 255 (`source.ignored`) is part of no mask and counted. Where meta.json lists the
+  objects of a video, a value that none of them has is part of no mask, too.
+- Masks of JPEG, with soft edges or of colours are rejects, as `preprocess.decode.labels` explains. A mask may have another
+  size than its frame, if both can be one picture: that is counted.
+- Frames without a mask are those between the annotated ones; t counts the annotated ones.
+
+A sample is the same object in two annotated frames, or one frame: preprocess/sources/files/masklets.py. Annotations of a
+video are decoded once, to run lengths; only frames of samples are decoded to RGB.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
+
+import msgspec
+
+from ...loader.format.errors import SourceError
+from ...loader.format.layout import DatasetType
+from ..decode.images import ImageDecoder, decode_image
+from ..decode.labels import IGNORED
+from ..errors import RecordError
+from .base import VideoOptions
+from .files.frame_files import FrameFiles
+from .files.json_files import JSON_ERRORS, decode_json
+from .files.label_masklets import read_label_masklets
+from .files.leftovers import LeftOut, describe_skips
+from .files.masklets import Masklet, Video, count_scaled, follow, make_samples
+from .files.name_lists import read_video_ids
+from .files.numbered_pictures import NumberedPictures, list_pictures
+from .files.raw_files import RawPath, file_digest, listing_digest, read_file
+from .files.video_folders import check_depth, list_videos
+from .records import Record, Reject, encodable
+
+MAX_META_BYTES = 1 << 28
+"""Largest file of the objects' names that is read."""
+
+
+class _Object(msgspec.Struct, frozen=True):
+    category: Any = ""
+
+
+class _Video(msgspec.Struct, frozen=True):
+    objects: dict[str, _Object] = {}
+
+
+class _Meta(msgspec.Struct, frozen=True):
+    videos: dict[str, _Video]
+
+
+_META = msgspec.json.Decoder(_Meta)
+
+
+class Options(VideoOptions, frozen=True, kw_only=True):
+    """Options of `[source]` for videos with label maps. Paths are relative to the root."""
+
+    jpeg_folder: str = "JPEGImages"
+    """The folder of the videos' folders of frames."""
+    mask_folder: str = "Annotations"
+    """The folder of their folders of masks."""
+    video_list: str = ""
+    """The list of the videos to take; "" for all that have masks."""
+    meta: str = "meta.json"
+    """What names the objects; it need not be there."""
+    ignored: Annotated[int, msgspec.Meta(ge=0, le=65535)] = IGNORED
+    """The value of pixels that are part of no mask; 0 where there is none."""
+    dataset_type: DatasetType = "vos"
+    """What `dataset_type` is in a batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class VosScene:
+    """One video."""
+
+    key: str
+    root: RawPath
+    video_id: str
+    categories: Mapping[str, str] | None
+    """Class name of each object, by its id; None where no file lists the objects."""
+    options: Options
+
+    def read(self, decode: ImageDecoder = decode_image) -> Iterator[Record]:
+        """Yield the frames of samples, each with the masks that they need, then the pairs."""
+        folders = (self.options.jpeg_folder, self.options.mask_folder)
+        listed: list[NumberedPictures] = []
+        for folder in (f"{folder}/{self.video_id}" for folder in folders):
+            try:
+                listed.append(list_pictures(self.root, folder, self.key))
+            except RecordError as err:
+                yield Reject.from_error(err, self.key, folder)
+                return
+            yield from listed[-1].rejects
+            yield from listed[-1].unread.skips
+        frames, masks = listed
+        annotated = [number for number in masks.names if number in frames.names]
+        if not annotated:
+            reason = (
+                f"{_describe(masks, 'masks')}, but {_describe(frames, 'frames')}: expected the same numbers"
+            )
+            yield Reject(self.key, masks.path, "read", reason)
+            return
+        unmatched = LeftOut(lambda _: "")
+        for kind, some, others in (
+            ("mask without its frame", masks, frames),
+            ("frame without a mask, not used", frames, masks),
+        ):
+            for name in (name for number, name in some.names.items() if number not in others.names):
+                unmatched.add(kind, name)
+        yield from unmatched.skips
+        keys = [f"{self.key}/{frames.names[number].rpartition('.')[0]}" for number in annotated]
+        yield from self._read_samples(
+            Video(
+                self.key,
+                self.video_id,
+                FrameFiles(self.root, frames.path, frames.names, decode),
+                annotated.__getitem__,
+                keys.__getitem__,
+            ),
+            {t: masks.names[number] for t, number in enumerate(annotated)},
+        )
+
+    def _read_samples(self, video: Video, names: Mapping[int, str]) -> Iterator[Record]:
+        folder = f"{self.options.mask_folder}/{self.video_id}"
+        found = yield from read_label_masklets(
+            self.root, folder, names, video.key_of, self.options.ignored, self.categories
+        )
+        masklets = {masklet.object_id: masklet for masklet in found.masklets}
+        for object_id in self.categories or ():
+            masklets.setdefault(object_id, Masklet(object_id, folder, {}))
+        if not masklets and not found.lost:
+            yield Reject(self.key, folder, "mask", "no mask of the video has an object: all are 0")
+            return
+        categories = self.categories or {}
+        tracks = []
+        for masklet in masklets.values():
+            named = replace(masklet, category=categories.get(masklet.object_id, ""))
+            tracks.append((yield from follow(named, video, self.options, found.lost)))
+        yield from count_scaled(make_samples(video, tracks, self.options, len(names)))
+
+
+class VosSource:
+    """Videos with label maps: one scene for each video that has masks, in the order of their names or of the list."""
+
+    def __init__(self, root: RawPath, options: Options) -> None:
+        """List the videos, and read what names their objects.
+
+        Raises:
+            SourceError: there is no video, or a list can't be read.
+        """
+        self.dataset_type: DatasetType = options.dataset_type
+        self.paired = options.take == "pairs"
+        self._root = root
+        self._options = options
+        folders = (options.jpeg_folder, options.mask_folder)
+        self._unread = LeftOut(lambda _: "")
+        self._videos = {folder: list_videos(root, folder, self._unread) for folder in folders}
+        frames, masks = (self._videos[folder] for folder in folders)
+        for video_id in frames[:1]:
+            check_depth(root, folders[0], video_id, "jpeg_folder")
+        self.rejects: list[Reject] = []
+        if options.video_list:
+            self._video_ids, self.rejects = read_video_ids(root, options.video_list, "vos")
+        else:
+            self._video_ids = sorted(set(frames) & set(masks))
+            for folder, ids, others in ((folders[0], frames, masks), (folders[1], masks, frames)):
+                kind = "video without masks" if ids is frames else "masks of a video without frames"
+                for video_id in sorted(set(ids) - set(others)):
+                    self._unread.add(kind, encodable(f"{folder}/{video_id}"))
+            if not self._video_ids:
+                raise SourceError(
+                    f"no video has a folder in both {root / folders[0]} and {root / folders[1]}"
+                    f"{describe_skips(self._unread.skips)}; check --root and the config's [source]"
+                )
+        self._objects = _read_meta(root, options.meta) if options.meta else {}
+        self.skips = self._unread.skips
+
+    def __len__(self) -> int:
+        return len(self._video_ids)
+
+    def __getitem__(self, index: int) -> VosScene:
+        video_id = self._video_ids[index]
+        objects = self._objects.get(video_id)
+        return VosScene(f"vos/{video_id}", self._root, video_id, objects, self._options)
+
+    def fingerprint(self) -> dict[str, str]:
+        """Return digests of the names of the videos' folders, and of the lists."""
+        lists = [
+            name for name in (self._options.video_list, self._options.meta if self._objects else "") if name
+        ]
+        digests = {folder: listing_digest(names) for folder, names in self._videos.items()}
+        return digests | {name: file_digest(self._root / name) for name in lists}
+
+
+def _read_meta(root: RawPath, name: str) -> dict[str, dict[str, str]]:
+    """Return the class name of each object of each video, "" where it has none; nothing where there is no such file.
+
+    Raises:
+        SourceError: the file can't be read, or lists no videos.
+    """
+    path = root / name
+    if not path.is_file():
+        return {}
+    try:
+        videos = decode_json(read_file(path, MAX_META_BYTES), _META.decode).videos
+    except RecordError as err:
+        raise SourceError(f"can't read {path}: {err}") from err
+    except JSON_ERRORS as err:
+        raise SourceError(
+            f'{path} lists no objects of videos as YouTube-VOS does: {err}; set source.meta = "" to go without it'
+        ) from err
+    return {
+        video_id: {
+            object_id: entry.category if isinstance(entry.category, str) else ""
+            for object_id, entry in video.objects.items()
+        }
+        for video_id, video in videos.items()
+    }
+
+
+def _describe(pictures: NumberedPictures, what: str) -> str:
+    """Return how many pictures a folder has, and what they are called, in words."""
+    names = list(pictures.names.values())
+    if names:
+        return f"{pictures.path} has {len(names)} {what}, {', '.join(names[:3])}"
+    folders = f", but folders such as {pictures.folders[0]}" if pictures.folders else ""
+    return f"{pictures.path} has no {what}{folders}"
