@@ -63,8 +63,9 @@ class MaskRoom:
         """Put masks, bool [H, W], in the place of the run lengths in a batch's lists."""
         keys = _keys_of(described)
         # Masks begin at lines of the cache.
-        masks = _masks_in([described[key] for key in keys])
-        rooms = [-(-one.height * one.width // _LINE) * _LINE for one in masks]
+        rooms = [
+            -(-one.height * one.width // _LINE) * _LINE for key in keys for one in _masks_in(described[key])
+        ]
         if not rooms:
             return
         needed = sum(rooms)
@@ -95,7 +96,7 @@ def _keys_of(described: dict[str, Any]) -> list[str]:
 
 
 def _masks_in(value: Any) -> Iterator[RunLengths]:
-    """Yield the masks of a list, of its lists (of clips, each has one for each frame), or of none."""
+    """Yield the masks of a list, of its lists (of clips, each object has one for each frame), or of anything else none."""
     if isinstance(value, RunLengths):
         yield value
     elif isinstance(value, list):

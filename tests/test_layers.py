@@ -21,6 +21,7 @@ LAYERS = (
     "loader.part",
     "loader.own_size",
     "loader.open_parts",
+    "loader.describe",
     "loader.fill",
     "loader.store",
     "loader.batch",

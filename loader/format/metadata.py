@@ -217,6 +217,11 @@ def columns_of(options: Mapping[str, Any]) -> tuple[Column, ...]:
     return tuple(column for column in COLUMNS if asked[column])
 
 
+def has_bare_images(source: Mapping[str, Any]) -> bool:
+    """Whether images may be without a mask, by the source options of a job: those of videos whose frames are taken one by one."""
+    return bool(source.get("take", "pairs") != "pairs")
+
+
 def decode_metadata(encoded: bytes) -> Any:
     """Return a `zarr.json` as JSON values.
 

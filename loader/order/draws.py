@@ -89,12 +89,12 @@ def shows_clip(part: Columns, unit: int, clip: Clip, subset: Subset) -> bool:
 
 
 def _draw_objects(part: Columns, image: int, key: int, draw: Objects, subset: Subset) -> Drawn:
-    first, owners = _span(part, "masks/image", image, image + 1)
+    first, owners = _span(part, "masks/image", image, image)
     eligible = subset.eligible_masks(part, first, first + len(owners))
     masks = first + np.flatnonzero(eligible)
     expressions = np.full(len(masks), -1)
     if draw.of == "expressions":
-        first_text, described = _span(part, "expressions/mask", first, first + len(owners))
+        first_text, described = _span(part, "expressions/mask", first, first + len(owners) - 1)
         places = np.flatnonzero(eligible[described - first])
         expressions, masks = first_text + places, described[places]
     if not len(masks):
@@ -126,11 +126,11 @@ class _Scene:
     def __init__(self, part: Columns, first_image: int, clip: Clip, subset: Subset) -> None:
         self._part = part
         number = int(part.column("images/scene")[first_image])
-        first, images = _span(part, "images/scene", number, number + 1)
+        first, images = _span(part, "images/scene", number, number)
         if first != first_image:
             raise _changed(first_image)
         self.num_frames = len(images)
-        self._first_mask, owners = _span(part, "masks/image", first, first + len(images))
+        self._first_mask, owners = _span(part, "masks/image", first, first + len(images) - 1)
         self.frames = owners - first
         """In which frame of the scene each mask is: int64 [M]."""
         self.eligible = subset.eligible_masks(part, self._first_mask, self._first_mask + len(owners))
@@ -181,7 +181,7 @@ class _Scene:
     @cached_property
     def _texts(self) -> tuple[int, NDArray[np.int64]]:
         """The first row of expressions of the scene, and which of its masks each is of, ascending."""
-        last_mask = self._first_mask + len(self.frames)
+        last_mask = self._first_mask + len(self.frames) - 1
         first_text, masks = _span(self._part, "expressions/mask", self._first_mask, last_mask)
         return first_text, masks - self._first_mask
 
@@ -192,15 +192,15 @@ def _distinct(objects: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def _span(part: Columns, path: str, first: int, last: int) -> tuple[int, NDArray[np.int64]]:
-    """Return the first row of an ascending column with one of first..last - 1, and these numbers of it and all that follow.
+    """Return the first row of an ascending column that has one of first..last, and these numbers of this and all others.
 
     Raises:
         StoreError: it does not ascend there.
     """
     column: NDArray[np.int64] = part.column(path)
-    low, high = np.searchsorted(column, (first, last)).tolist()
+    low, high = int(column.searchsorted(first)), int(column.searchsorted(last, side="right"))
     span = column[low:high]
-    if low > high or (low < high and not first <= int(span.min()) <= int(span.max()) < last):
+    if low > high or (low < high and not first <= int(span.min()) <= int(span.max()) <= last):
         raise StoreError(f"{path} does not ascend: convert the store again")
     return low, span
 

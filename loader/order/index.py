@@ -66,7 +66,7 @@ class SampleIndex:
         progress: wraps the numbers of the parts while they are read, as `tqdm.tqdm` does.
 
     Raises:
-        ValueError: no sample is left, or there are both `masks` and `draw`.
+        ValueError: no sample is left, there are both `masks` and `draw`, or prompts are to be counted and there are none.
         StoreError: a part is damaged, or `cache` is of another store or subset.
     """
 

@@ -348,7 +348,8 @@ def make_setup(order: Order, batch_size: int, options: BatchOptions, num_slots: 
     for store in stores:
         store.stays_in_memory = stay
     views = tuple(choose_views(store, options.tensors) for store in stores)
-    draws = tuple((index.draw, index.subset) for index in order.mixture.indexes)
+    # Of a subset workers need only what it says of masks.
+    draws = tuple((index.draw, index.subset.of_masks) for index in order.mixture.indexes)
     layouts = tuple(
         ArrayLayout.of(
             store.array_layout(batch_size, names, compact=options.compact, draw=draw),

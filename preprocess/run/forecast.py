@@ -72,14 +72,15 @@ def measure_scene(
     engine = open_engine(engine_name)
     images = masks = pairs = rejects = stored_bytes = image_bytes = undecided = 0
     for record in scene.read(engine.decoder(damaged)):
-        if isinstance(record, Frame) and record.masks:
+        if isinstance(record, Frame) and (record.masks or record.keep_bare):
             views = make_tensors(record.image, record.segmentations, recipe, engine)
             try:
                 # The frames of one video are taken for alike.
                 if not image_bytes:
                     image_bytes = _image_bytes(views, recipe)
                     image_bytes += len(source_of(record)) if "sources" in columns else 0
-                stored_bytes += image_bytes + _mask_bytes(views, recipe, record.segmentations)
+                stored_bytes += image_bytes
+                stored_bytes += _mask_bytes(views, recipe, record.segmentations) if record.masks else 0
                 undecided += _is_undecided(record.image.shape[:2], recipe)
             except RecordError:
                 rejects += 1

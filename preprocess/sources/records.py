@@ -97,6 +97,9 @@ class Frame:
     source: bytes | None = None
     """The encoded file, where whoever decodes it has this very image (`decode.images.Picture`)."""
 
+    keep_bare: bool = False
+    """Whether it is stored without a mask as well: nobody is visible in it, and it belongs to its video."""
+
     @property
     def segmentations(self) -> list[Rle | Bitmap]:
         """Where each of the masks is."""

@@ -13,7 +13,14 @@ from PIL import features
 from ... import __version__
 from ...loader.format.errors import FormatVersionError, StoreError
 from ...loader.format.layout import FORMAT_VERSIONS, JOB_FILE, DatasetType, format_version_of
-from ...loader.format.metadata import MAX_PARTS, MAX_ROOT_BYTES, Count, PartNumber, scenes_per_part
+from ...loader.format.metadata import (
+    MAX_PARTS,
+    MAX_ROOT_BYTES,
+    Count,
+    PartNumber,
+    has_bare_images,
+    scenes_per_part,
+)
 from ...loader.format.regular_files import read_document
 from ..config import Config
 from ..sources.base import Source
@@ -53,9 +60,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 def describe_job(config: Config, source: Source, limit: int | None) -> dict[str, Any]:
     """Return everything that decides what a store holds, as JSON values."""
+    attributes = config.attributes()
+    bare_images = has_bare_images(attributes["source"])
     job = {
-        "format_version": format_version_of(config.recipe, config.store.columns),
-        **config.attributes(),
+        "format_version": format_version_of(config.recipe, config.store.columns, bare_images=bare_images),
+        **attributes,
         "files": source.fingerprint(),
         "limit": limit,
     }

@@ -19,7 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ...loader.format.errors import StoreError
-from ...loader.format.metadata import Root
+from ...loader.format.metadata import Root, has_bare_images
 from ...loader.format.recipe import Recipe
 from ...loader.remote.protocol import shown
 from ..decode.images import OnDamage
@@ -154,6 +154,7 @@ def _part_tasks(store: Path, root: Root, recipe: Recipe, options: VerifyOptions)
             recipe,
             tuple(root.columns),
             root.paired,
+            has_bare_images(root.job["source"]),
             root.scenes_of(number),
             options.values,
         )

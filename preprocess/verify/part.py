@@ -43,6 +43,8 @@ class PartTask:
     recipe: Recipe
     columns: tuple[Column, ...]
     paired: bool
+    bare_images: bool
+    """Whether images may be without a mask."""
     scenes: range
     """Which scenes the part may hold."""
     values: bool
@@ -106,7 +108,8 @@ def read_part(task: PartTask, tick: Tick) -> Part:
         faults.extend(_check_arrays(part, files, tick))
         part.texts, unreadable = decode_texts(part.columns)
         faults.extend(unreadable)
-        faults.extend(check_tables(part.columns, part.texts, task.scenes, paired=task.paired))
+        rules = {"paired": task.paired, "bare_images": task.bare_images}
+        faults.extend(check_tables(part.columns, part.texts, task.scenes, **rules))
         faults.extend(check_counts(part.columns, part.attributes))
     for fault in faults:
         part.add(fault)

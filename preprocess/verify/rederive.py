@@ -18,6 +18,7 @@ from ..sources.records import Frame, Mask, Pair
 from ..sources.registry import open_dataset
 from ..tensors.engine import PILLOW
 from .findings import REDO_TENSORS, Finding
+from .own_columns import compare_box, compare_own_mask, compare_source
 from .part import Part, PartTask, read_part, read_row
 from .pictures import Picture
 from .reasons import explain_image, explain_mask
@@ -128,7 +129,7 @@ def _accepted(frames: Sequence[Frame]) -> list[tuple[Frame, list[Mask]]]:
             if covers and fits and (frame.time, mask.object_id) not in taken:
                 taken.add((frame.time, mask.object_id))
                 masks.append(mask)
-        if masks:
+        if masks or (frame.keep_bare and not frame.masks):
             accepted.append((frame, masks))
     return accepted
 
@@ -156,6 +157,7 @@ def _compare_frame(part: Part, task: RemakeTask, row: int, frame: Frame) -> Iter
     }
     for name in views:
         yield from _compare_image(part, row, name, image, remade)
+    yield from compare_source(part, row, image)
 
 
 def _compare_image(
@@ -202,6 +204,10 @@ def _compare_mask(part: Part, row: int, mask: Mask, size: tuple[int, int]) -> It
     if phrases != [_clean(phrase) for phrase in mask.expressions]:
         text = f"its expressions are {phrases!r:.200}"
         yield _fault("source-differs", "masks/object_id", row, text, f"{list(mask.expressions)!r:.200}")
+    for name, view in recipe.masks.items():
+        if view.size == "own":
+            yield from compare_own_mask(part, name, row, original)
+    yield from compare_box(part, row, original, int(columns["masks/image"][row]))
     for name, wanted_cells in remade.items():
         column = columns.get(f"masks/{name}")
         values, faults = (column[row], []) if column is not None else read_row(part, f"masks/{name}", row)

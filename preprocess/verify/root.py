@@ -10,7 +10,14 @@ import msgspec
 
 from ...loader.format.errors import FormatVersionError, StoreError
 from ...loader.format.layout import FORMAT_VERSIONS, JOB_FILE, format_version_of, part_name
-from ...loader.format.metadata import MAX_ROOT_BYTES, Root, columns_of, decode_metadata, is_whole
+from ...loader.format.metadata import (
+    MAX_ROOT_BYTES,
+    Root,
+    columns_of,
+    decode_metadata,
+    has_bare_images,
+    is_whole,
+)
 from ...loader.format.recipe import Recipe
 from ...loader.format.recipe import read_recipe as read_recipe_attributes
 from ...loader.format.regular_files import read_document
@@ -89,7 +96,7 @@ def read_recipe(root: Root) -> tuple[Recipe | None, list[Finding]]:
     meant = [of[recipe.name] for of in (RECIPES, FORMER_RECIPES) if recipe.name in of]
     if meant and all(list(recipe.views.items()) != list(shipped.views.items()) for shipped in meant):
         findings.append(_root_fault("recipe", f"the recipe is called {recipe.name!r} but is not that recipe"))
-    version = format_version_of(recipe, root.columns)
+    version = format_version_of(recipe, root.columns, bare_images=has_bare_images(root.job["source"]))
     if root.format_version != version:
         text = f"format version {root.format_version}"
         findings.append(_root_fault("recipe", text, f"{version}, by the recipe's views and the columns"))

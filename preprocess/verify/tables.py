@@ -40,7 +40,9 @@ def decode_texts(columns: Columns) -> tuple[dict[str, list[str]], list[Finding]]
     return texts, findings
 
 
-def check_tables(columns: Columns, texts: Texts, scenes: range, *, paired: bool) -> Iterator[Finding]:
+def check_tables(
+    columns: Columns, texts: Texts, scenes: range, *, paired: bool, bare_images: bool
+) -> Iterator[Finding]:
     """Yield rows that break a rule of the tables; columns that could not be read are left out.
 
     Args:
@@ -48,9 +50,10 @@ def check_tables(columns: Columns, texts: Texts, scenes: range, *, paired: bool)
         texts: text columns by path.
         scenes: which scenes the part may hold.
         paired: whether samples are pairs.
+        bare_images: whether images may be without a mask.
     """
     yield from _check_images(columns, texts, scenes)
-    yield from _check_masks(columns, texts)
+    yield from _check_masks(columns, texts, bare_images=bare_images)
     if "masks/image" in columns and "expressions/mask" in columns:
         num_masks = len(columns["masks/image"])
         yield from _check_join(columns["expressions/mask"], "expressions/mask", num_masks, "masks")
@@ -94,11 +97,12 @@ def _check_scenes(
             yield _fault("scenes", "images/key", text, row)
 
 
-def _check_masks(columns: Columns, texts: Texts) -> Iterator[Finding]:
+def _check_masks(columns: Columns, texts: Texts, *, bare_images: bool) -> Iterator[Finding]:
     image, size = columns.get("masks/image"), columns.get("images/size")
     if image is not None and size is not None:
         yield from _check_join(image, "masks/image", len(size), "images")
-        for row in np.setdiff1d(np.arange(len(size)), image).tolist():
+        bare = [] if bare_images else np.setdiff1d(np.arange(len(size)), image).tolist()
+        for row in bare:
             yield _fault("table-join", "images/size", "no mask belongs to this image", row)
         names = texts.get("masks/object_id")
         if names is not None:

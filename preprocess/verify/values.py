@@ -25,6 +25,7 @@ from .masks import (
     wrong_cells,
 )
 from .masks import explain as explain_masks
+from .own_columns import check_own_columns
 from .part import Part, read_row
 from .pictures import (
     MAX_DIFFERENCE,
@@ -42,6 +43,9 @@ FLAT_SPREAD = 2.0
 
 MIN_AREA_SEEN = 64
 """Pixels of a mask that can't all be missed when it is resized."""
+
+MIN_CELLS = 64
+"""Cells along a side of a mask view from which on an area is told by it."""
 
 MAX_AREA_RATIO = 64.0
 """How many times finer, in pixels, a mask may be than its image."""
@@ -106,6 +110,8 @@ def check_values(part: Part, tick: Callable[[int], None]) -> Statistics:
     for finding in _check_images(part, statistics, tick):
         part.add(finding)
     for finding in _check_masks(part, statistics, tick):
+        part.add(finding)
+    for finding in check_own_columns(part):
         part.add(finding)
     return statistics
 
@@ -293,7 +299,7 @@ def _check_shapes(
         return
     is_cut = may_be_cut(fine)
     ratio = area_ratio(fine, int(areas[row]))
-    if not is_cut:
+    if not is_cut and min(fine.values.shape) >= MIN_CELLS:
         ratios[row] = ratio
     # How many pixels of the original mask a pixel of the finest view has along a side, at most.
     finer = 1.0 if ratio is None or is_cut else max(1.0, ratio[0]) ** 0.5

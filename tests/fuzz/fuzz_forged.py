@@ -81,6 +81,27 @@ def load(store: Path) -> None:
         batch["masks1" if opened.paired else "masks"].sum()
 
 
+def draw(store: Path) -> None:
+    """Draw samples of a store as trainers do."""
+    import numpy as np
+
+    from resizeonce.loader import Clip, Objects, SampleIndex, Store
+    from resizeonce.loader.order.draws import draw_sample
+
+    opened = Store(store)
+    kinds = ["masks", "expressions"] if opened.attributes["totals"]["expressions"] else ["masks"]
+    for of in kinds:
+        for one in (
+            Objects(at_most=3, of=of),
+            Clip(frames=2, objects=2, of=of, visible="any", short="repeat"),
+            Clip(frames=1, objects=2, of=of),
+        ):
+            index = SampleIndex(opened, draw=one)
+            for number in index.samples(np.arange(min(len(index), 4)), 0).tolist():
+                part, row = index.locate(number)
+                draw_sample(opened.tables(part), row, number, one, index.subset)
+
+
 def readers(store: Path, raw: Path) -> Iterator[tuple[str, Callable[[], object]]]:
     """Yield each way to read a store, by its name."""
     from resizeonce.preprocess.cli import main
@@ -93,6 +114,7 @@ def readers(store: Path, raw: Path) -> Iterator[tuple[str, Callable[[], object]]
         assert all(character.isprintable() for character in printed), "it prints what is no character"
 
     yield "loader", lambda: load(store)
+    yield "draws", lambda: draw(store)
     yield "info", lambda: command("info", store)
     yield "info --json", lambda: command("info", store, "--json")
     yield "verify", lambda: command("verify", store)

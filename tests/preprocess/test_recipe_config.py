@@ -7,7 +7,7 @@ import pytest
 from resizeonce.loader.format.recipe import DEFAULT_VIEWS, ImageView, MaskView, Recipe
 from resizeonce.preprocess.errors import ConfigError
 from resizeonce.preprocess.recipe_config import parse_recipe, spell_recipe
-from resizeonce.preprocess.tensors.recipe import RECIPES
+from resizeonce.preprocess.tensors.shipped import RECIPES
 
 
 def test_a_recipe_that_says_the_kinds_of_its_views_has_those_and_no_others() -> None:

@@ -233,7 +233,16 @@ def _read_frames(
         if one_by_one and len(masks) < len(masklets):
             yield Skip(_LOST)
         elif masks or one_by_one:
-            yield Frame(key, path, picture.image, tuple(masks), number, picture.unsure_turn, picture.source)
+            yield Frame(
+                key,
+                path,
+                picture.image,
+                tuple(masks),
+                number,
+                picture.unsure_turn,
+                picture.source,
+                keep_bare=one_by_one,
+            )
 
 
 def _read_mask(masklet: Masklet, t: int, picture: Picture) -> Mask:

@@ -1,10 +1,15 @@
 import json
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fakes import FakeStore, fake_store, plain_store, video_store
+from hypothesis import given
+from hypothesis import strategies as some
+from miniature.every import WRITERS
+from stores import CONFIGS, TINY, pictures
 
 from resizeonce.loader import (
     Batching,
@@ -15,6 +20,7 @@ from resizeonce.loader import (
     OrderOptions,
     Ranks,
     SampleIndex,
+    Store,
     StoreError,
     Subset,
 )
@@ -22,6 +28,8 @@ from resizeonce.loader.order.draws import Draw, draw_key, draw_sample
 from resizeonce.loader.order.mixture import Mixture
 from resizeonce.loader.order.picks import Picks
 from resizeonce.loader.order.torch_sampler import BatchSampler
+from resizeonce.preprocess.config import load_config
+from resizeonce.preprocess.run.convert import convert
 
 LONG = [{"a": 900, "b": 100}, {}, {"b": 900}, {"a": 100}]
 """Four frames, images 0 to 3 where it comes first."""
@@ -81,6 +89,46 @@ def test_units_that_can_give_a_sample_take_part_and_others_are_counted(
         part, row = index.locate(number)
         drawn = draw_sample(store.parts[part], row, 7, draw, index.subset.of_masks)
         assert drawn.images.min() >= row
+
+
+FRAME = some.dictionaries(some.sampled_from("abc"), some.integers(1, 9), max_size=3)
+SCENES = some.lists(some.lists(FRAME, min_size=1, max_size=5), min_size=1, max_size=4)
+
+
+@given(
+    SCENES,
+    some.integers(1, 4),
+    some.sampled_from([1, 2, (1, 3)]),
+    some.sampled_from(["first", "any"]),
+    some.sampled_from(["skip", "repeat"]),
+    some.sampled_from(["masks", "expressions"]),
+    some.sampled_from([0.0, 0.5]),
+)
+def test_the_index_has_exactly_the_units_that_something_can_be_drawn_of(
+    scenes: list[list[dict[str, int]]],
+    frames: int,
+    stride: int,
+    visible: str,
+    short: str,
+    of: str,
+    reverse: float,
+) -> None:
+    store, subset = video_store([scenes], {"a": 1, "c": 2}), Subset(min_area=4)
+    clip = Clip(frames=frames, objects=2, stride=stride, visible=visible, short=short, of=of, reverse=reverse)
+    firsts = np.cumsum([0, *map(len, scenes)])
+    for draw, rows in ((clip, firsts[:-1]), (Objects(at_most=2, of=of), np.arange(firsts[-1]))):
+        expected = []
+        for row in rows.tolist():
+            with suppress(StoreError):
+                draw_sample(store.parts[0], row, 5, draw, subset)
+                expected.append(row)
+        if expected:
+            index = SampleIndex(store, subset, draw=draw)
+            assert numbers(index) == expected
+            assert len(index) + sum(index.left_out.values()) == len(rows)
+        else:
+            with pytest.raises(ValueError, match="no sample of"):
+                SampleIndex(store, subset, draw=draw)
 
 
 def test_units_that_are_left_out_are_named(store: FakeStore) -> None:
@@ -283,3 +331,32 @@ def test_a_batch_sampler_counts_images_where_samples_are_drawn(store: FakeStore)
     indexes = [SampleIndex(store, draw=Objects(at_most=3)), SampleIndex(store, draw=Objects(at_most=3))]
     found = [number for batch in BatchSampler(Order(indexes), Batching(batch_size=4)) for number in batch]
     assert sorted(found) == [*numbers(indexes[0]), *(15 + number for number in numbers(indexes[0]))]
+
+
+def test_a_real_store_of_videos_is_drawn_from(tmp_path: Path) -> None:
+    WRITERS["sav"](tmp_path / "raw", pictures())
+    config = load_config(CONFIGS / "sav.toml", ["store.scenes_per_part=2", *TINY])
+    convert(config, tmp_path / "raw", tmp_path / "sav.zarr")
+    store = Store(tmp_path / "sav.zarr")
+    for subset, draw in (
+        (Subset(), Clip(frames=2, objects=3, reverse=0.5)),
+        (Subset(min_area=1), Objects(at_most=9)),
+    ):
+        index = SampleIndex(store, subset, draw=draw)
+        assert len(index) > 2
+        for number in numbers(index):
+            place, row = index.locate(number)
+            part = store.part(place)
+            drawn = draw_sample(part, row, 3, draw, subset)
+            keys = [part.text("images/key", image) for image in drawn.images.tolist()]
+            assert len({key.rpartition("/")[0] for key in keys}) == 1
+            assert len(set(keys)) == len(keys)
+            names = []
+            for masks in drawn.masks.tolist():
+                names.append({part.text("masks/object_id", mask) for mask in masks if mask >= 0})
+                owners = [part.column("masks/image")[mask] for mask in masks if mask >= 0]
+                assert owners == [
+                    image for image, mask in zip(drawn.images.tolist(), masks, strict=True) if mask >= 0
+                ]
+            assert all(len(name) == 1 for name in names)
+            assert len(set.union(*names)) == len(names)

@@ -172,6 +172,13 @@ def test_one_mask_an_image_draws_one_eligible_sample_of_each_image_that_has_any(
             assert min(Counter(found).values()) > 600 / len(choices) * 0.7
 
 
+def test_one_mask_an_image_draws_what_it_always_drew(store: FakeStore) -> None:
+    single = [1, 3, 31, 44, 46, 53, 54, 55, 56, 57, 58, 59, 60, 159, 166]
+    paired = [20, 9, 22, 16, 32, 51, 57, 58, 44, 47, 41, 55, 49, 60, 121, 106]
+    found = numbers(SampleIndex(store, Subset(min_prompt_cells=2), "one"), 7)
+    assert found == (paired if store.paired else single)
+
+
 def test_one_mask_an_image_opens_only_the_parts_it_draws_from() -> None:
     store = fake_store(PARTS)
     index = SampleIndex(store, masks="one")

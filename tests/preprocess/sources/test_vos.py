@@ -299,6 +299,33 @@ def test_a_mask_of_another_size_is_used_where_both_can_be_one_picture_and_counte
 # ---- all of it
 
 
+def test_a_store_of_frames_one_by_one_has_those_without_anybody(tmp_path: Path) -> None:
+    root, out = tmp_path / "raw", tmp_path / "out.zarr"
+    put_video(root, [box(1, 5), box(0, 5), box(1, 9), box(0, 5)])
+    report = convert(load_config(CONFIGS / "vos.toml", [*TINY, "source.take=all"]), root, out)
+    totals = report.attributes["totals"]
+    assert (report.attributes["format_version"], totals["images"], totals["masks"]) == (3, 4, 2)
+    assert totals["skips"] == {}
+    store = Store(out)
+    part = store.part(0)
+    assert part.column("images/time").tolist() == [0, 1, 2, 3]
+    assert part.column("masks/image").tolist() == [0, 2]
+    assert [store.key(number) for number in range(len(store))] == ["vos/bear/00000/1", "vos/bear/00002/1"]
+    with Image.open(root / "JPEGImages/bear/00001.jpg") as picture:
+        resized = np.asarray(picture.resize((48, 48), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
+    assert np.array_equal(part.array("images/g_pixel_values").row(1), resized)
+    found = verify_store(out, VerifyOptions(source=root, sample=None)).findings
+    assert [finding.line() for finding in found if finding.level == "damage"] == []
+
+
+def test_a_store_of_pairs_has_no_image_without_a_mask(tmp_path: Path) -> None:
+    root, out = tmp_path / "raw", tmp_path / "out.zarr"
+    put_video(root, [box(1, 5), box(0, 5), box(1, 9)])
+    report = convert(load_config(CONFIGS / "vos.toml", [*TINY]), root, out)
+    assert report.attributes["format_version"] == 1
+    assert report.attributes["totals"]["images"] == 2
+
+
 @pytest.mark.parametrize("take", ["pairs", "all", "2"])
 def test_a_store_is_what_its_videos_say(tmp_path: Path, take: str) -> None:
     root, out = tmp_path / "raw", tmp_path / "out.zarr"
