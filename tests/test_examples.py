@@ -43,6 +43,12 @@ def test_the_demo_shows_a_batch_of_each_dataset(tmp_path: Path) -> None:
     assert lines[-1].endswith(f"resizeonce info {tmp_path / 'stores' / 'sav.zarr'}")
 
 
+# What they give is looked at in tests/end_to_end/test_trainer_batches.py.
+@pytest.mark.parametrize("name", ["lisa_batch", "own_folder", "sa2va_batch", "sam2_batch"])
+def test_examples_of_batches_are_under_eighty_lines(name: str) -> None:
+    assert len((EXAMPLES / f"{name}.py").read_text().splitlines()) < 80
+
+
 @pytest.mark.parametrize("path", sorted(EXAMPLES.rglob("*.py")), ids=lambda path: path.stem)
 def test_examples_take_public_names_only_and_nothing_of_the_tests(path: Path) -> None:
     support = {path.stem for path in (EXAMPLES.parent / "tests" / "support").glob("*.py")}

@@ -13,6 +13,7 @@ from pycocotools import mask as coco_mask
 from recipe_pictures import FOLDER, PICTURES
 from torch.nn.functional import interpolate
 
+from resizeonce.loader import Clip, Objects
 from resizeonce.preprocess.recipe_config import parse_recipe
 from resizeonce.preprocess.tensors.shipped import RECIPES
 
@@ -45,6 +46,13 @@ def test_the_recipe_that_the_page_spells_out_is_one() -> None:
     assert list(recipe.views) == ["pixel_values", "canvas", "masks"]
     # Its first view is GLaMM's, with the defaults written out.
     assert recipe.views["pixel_values"] == RECIPES["glamm"].views["pixel_values"]
+
+
+def test_the_draws_of_the_page_are_draws() -> None:
+    draws = re.findall(r"`((?:Clip|Objects)\((?!.*\.\.\.)[^`]*\))`", PAGE)
+    assert len(draws) == 5
+    for draw in draws:
+        assert eval(draw, {"Clip": Clip, "Objects": Objects}).describe()["unit"] in ("image", "scene")
 
 
 @pytest.mark.parametrize("name", PICTURES)

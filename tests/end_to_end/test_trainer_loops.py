@@ -45,7 +45,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "trainer.md"
 
 
 def documented() -> SimpleNamespace:
-    """Return what the page's code defines; its last block needs stores and is run apart."""
+    """Return what the page's code defines; the other blocks need stores and are run apart."""
     blocks = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
     found: dict[str, Any] = {}
     for block in blocks[:2]:
@@ -239,6 +239,18 @@ def test_the_mixture_of_the_page_gives_batches(stores: list[Store], monkeypatch:
     kinds = {(batch["dataset_type"], batch["has_paired_frame"]) for batch in found["batches"]}
     assert ("sav", True) in kinds
     assert len(kinds) > 1
+
+
+def test_the_drawn_samples_of_the_page_come_with_their_objects(
+    stores: list[Store], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mixture, drawn = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)[2:]
+    monkeypatch.chdir(stores[0].path.parent)
+    imports = [line for line in mixture.splitlines() if line.startswith("from ")]
+    exec(compile("\n".join(["import torch", *imports, drawn]), str(DOCUMENT), "exec"), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("refcoco/") and line.endswith("torch.Size([1024, 1024])") for line in lines)
+    assert any(line.startswith("sav/") and line.endswith("torch.Size([2, 1024, 1024])") for line in lines)
 
 
 # ---- what the guard is there for
