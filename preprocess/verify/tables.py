@@ -52,6 +52,7 @@ def check_tables(
         paired: whether samples are pairs.
         empty_frames: whether images may be without a mask.
     """
+    yield from _check_offsets(columns)
     yield from _check_images(columns, texts, scenes)
     yield from _check_masks(columns, texts, empty_frames=empty_frames)
     if "masks/image" in columns and "expressions/mask" in columns:
@@ -59,6 +60,18 @@ def check_tables(
         yield from _check_join(columns["expressions/mask"], "expressions/mask", num_masks, "masks")
     if "masks/image" in columns and "samples/mask" in columns:
         yield from _check_samples(columns, texts, paired=paired)
+
+
+def _check_offsets(columns: Columns) -> Iterator[Finding]:
+    """Yield offsets that don't ascend from 0; those of texts are looked at with what they point into."""
+    texts = {f"{table}/{name}_offsets" for table, names in TEXT_COLUMNS.items() for name in names}
+    for path, offsets in columns.items():
+        if (
+            path.endswith("_offsets")
+            and path not in texts
+            and (offsets[0] != 0 or (np.diff(offsets) < 0).any())
+        ):
+            yield _fault("offsets", path, "the offsets do not ascend from 0")
 
 
 def _check_images(columns: Columns, texts: Texts, scenes: range) -> Iterator[Finding]:
