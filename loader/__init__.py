@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .order.torch_sampler import BatchSampler
     from .store import Store
     from .workers.batch_loader import BatchLoader, BatchOptions
+    from .workers.order_dataset import OrderDataset
 
 __all__ = [
     "Batch",
@@ -38,6 +39,7 @@ __all__ = [
     "KeySet",
     "Objects",
     "Order",
+    "OrderDataset",
     "OrderOptions",
     "Ranks",
     "SampleDataset",
@@ -65,6 +67,7 @@ _MODULES = {
     "KeySet": "order.subset",
     "Objects": "order.draws",
     "Order": "order.plan",
+    "OrderDataset": "workers.order_dataset",
     "OrderOptions": "order.mixture",
     "Ranks": "order.plan",
     "SampleDataset": "batch",

@@ -3,7 +3,6 @@
 import copy
 import math
 import operator
-import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,10 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import Dataset, get_worker_info
+from torch.utils.data import Dataset
 
-from .buffers.dataloader_slots import Mailbox, receive, tensors_of
-from .buffers.slots import ArrayLayout, Pool
+from .buffers.dataloader_slots import BatchMemory, Posted, receive
+from .buffers.slots import ArrayLayout
 from .cache.part_cache import CacheOptions
 from .fill import BatchRows, choose_views
 from .kernels.core import warn_without_core
@@ -42,10 +41,12 @@ class Batch(dict[str, Any]):
 
     Attributes:
         streams: where the batch lies in pinned memory that is filled again, the streams that `record_stream` was given.
+        posted: where a DataLoader's worker made it, the slot that its tensors go to the trainer in.
         object_keys: where samples are drawn, which keys have a row for each object, and not for each sample.
     """
 
     streams: list[Any] | None = None
+    posted: Posted | None = None
     object_keys: frozenset[str] = frozenset()
 
     def record_stream(self, stream: Any) -> None:
@@ -59,6 +60,13 @@ class Batch(dict[str, Any]):
         """
         if self.streams is not None:
             self.streams.append(stream)
+
+    def post(self, posted: Posted | None) -> "Batch":
+        """Return the batch itself, its tensors known as those of a slot where it lies in one."""
+        if posted is not None:
+            posted.tensors = {key: self[key] for key in posted.arrays}
+            self.posted = posted
+        return self
 
     def of(self, place: int) -> "Batch":
         """Return one sample of a batch, without copying: of what is of objects, those of the sample.
@@ -96,12 +104,14 @@ class Batch(dict[str, Any]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Send small tensors by value: torch would make shared memory for each, and keep a descriptor open as long as it lives."""
-        items = {key: _by_value(value) for key, value in self.items()}
-        return _remake, (type(self), items), self._attributes() or None
+        place = None if self.posted is None else self.posted.send(self)
+        posted = () if place is None else place[-1].arrays
+        items = {key: _by_value(value) for key, value in self.items() if key not in posted}
+        return _remake, (type(self), items, place), self._attributes() or None
 
     def _attributes(self) -> dict[str, Any]:
         """Return what was set on the batch itself, but for what is of its place in memory."""
-        return {name: value for name, value in self.__dict__.items() if name != "streams"}
+        return {name: value for name, value in self.__dict__.items() if name not in ("streams", "posted")}
 
     def __missing__(self, key: object) -> Any:
         if key == 0:
@@ -144,8 +154,11 @@ def _by_value(value: Any) -> Any:
     return _ByValue(value.numpy()) if is_small and is_plain else value
 
 
-def _remake(kind: type[Batch], items: Mapping[str, Any]) -> Batch:
-    return kind((key, _from_value(value)) for key, value in items.items())
+def _remake(
+    kind: type[Batch], items: Mapping[str, Any], place: tuple[tuple[int, int], int, ArrayLayout] | None
+) -> Batch:
+    received = {} if place is None else receive(*place)
+    return kind(received | {key: _from_value(value) for key, value in items.items()})
 
 
 def _from_value(value: Any) -> Any:
@@ -155,38 +168,6 @@ def _from_value(value: Any) -> Any:
     if isinstance(value, list):
         return [_from_value(one) for one in value]
     return torch.from_numpy(value.array) if isinstance(value, _ByValue) else value
-
-
-class _PostedBatch(Batch):
-    """A batch in a slot of a mailbox: to the trainer goes only where it lies, as far as its tensors are still these."""
-
-    def __init__(self, mailbox: Mailbox, slot: int, layout: ArrayLayout, num_samples: int) -> None:
-        memory = mailbox.memory(slot, layout.slot_bytes)
-        super().__init__(tensors_of(layout.views(memory, num_samples)))
-        self._place = (mailbox.name, slot, layout, num_samples)
-        self._posted = dict(self)
-        # A batch that is not sent after all, but taken apart in the worker, gives its slot back here.
-        self._unsent = weakref.finalize(memory, mailbox.release, slot)
-        self._unsent.atexit = False
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Batch:
-        return copy.deepcopy(Batch(self), memo)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Others were put in their place, or they were taken out, by whoever collates.
-        posted = [key for key, tensor in self._posted.items() if self.get(key) is tensor]
-        others = Batch((key, value) for key, value in self.items() if key not in posted)
-        if not posted:
-            return others.__reduce__()
-        self._unsent.detach()
-        return _unpost, (self._place, posted, others)
-
-
-def _unpost(
-    place: tuple[tuple[int, int], int, ArrayLayout, int], posted: Sequence[str], others: Batch
-) -> Batch:
-    received = receive(*place)
-    return Batch({key: received[key] for key in posted} | others)
 
 
 class SampleDataset(Dataset[dict[str, Any]]):
@@ -215,9 +196,8 @@ class SampleDataset(Dataset[dict[str, Any]]):
         warn_without_core()
         self.store = open_store(store, cache)
         self.tensors = choose_views(self.store, tensors)
-        self._pool = Pool(MAX_HELD)
+        self._memory = BatchMemory(MAX_HELD)
         self._room = MaskRoom(MAX_HELD)
-        self._mailbox = Mailbox.make()
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -258,27 +238,13 @@ class SampleDataset(Dataset[dict[str, Any]]):
         if not len(samples):
             raise IndexError("a batch has at least one sample")
         layout = ArrayLayout.of(self.store.array_layout(len(samples), self.tensors), len(samples))
-        batch = self._new_batch(layout, len(samples))
-        arrays = {name: batch[name].numpy() for name in layout.arrays}
+        arrays, posted = self._memory.take(layout)
         rows = BatchRows([self.store] * len(samples), samples, self.tensors)
         # The disk reads all of them at once, while the first are filled.
         rows.prefetch()
         others = rows.fill(arrays)
         self._room.expand(others)
-        batch.update((key, as_tensors(value)) for key, value in others.items())
-        return batch
-
-    def _new_batch(self, layout: ArrayLayout, num_samples: int) -> Batch:
-        """Return a batch with room for its tensors: in a slot where this is a DataLoader's worker."""
-        if self._mailbox is not None and get_worker_info() is not None:
-            slot = self._mailbox.claim(layout.slot_bytes)
-            if slot is not None:
-                return _PostedBatch(self._mailbox, slot, layout, num_samples)
-        memory = self._pool.take(layout.slot_bytes)
-        if memory is not None:
-            return Batch(tensors_of(layout.views(memory, num_samples)))
-        arrays = {name: np.empty(shape, dtype) for name, (shape, dtype, _) in layout.arrays.items()}
-        return Batch(tensors_of(arrays))
+        return Batch((key, as_tensors(value)) for key, value in (arrays | others).items()).post(posted)
 
 
 def collate(samples: Batch | Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Batch:

@@ -7,7 +7,7 @@ milliseconds: each mistake named here shows in any part of an image. `resizeonce
 import re
 from collections.abc import Collection, Iterator, Mapping
 from functools import cache, lru_cache
-from itertools import pairwise
+from itertools import pairwise, product
 from math import floor
 from typing import Any, NamedTuple
 
@@ -90,8 +90,8 @@ class _Wanted(NamedTuple):
 def check_batch(batch: Mapping[str, Any], recipe: Recipe | None = None) -> None:
     """Return if a batch is sound.
 
-    Takes tensors on any device (a small sample is moved to the CPU) and numpy arrays, single or paired, and with some of the
-    recipe's views left out.
+    Takes tensors on any device (a small sample is moved to the CPU) and numpy arrays, single, paired or drawn, and with some of
+    the recipe's views left out.
 
     Args:
         batch: an ordinary one; a compact one is completed by `to_device` first.
@@ -104,19 +104,59 @@ def check_batch(batch: Mapping[str, Any], recipe: Recipe | None = None) -> None:
         raise BatchError("the batch is compact: check what resizeonce.loader.to_device makes of it")
     wanted = _Wanted(recipe or DEFAULT_RECIPE, recipe is not None)
     suffixes = _check_keys(batch, wanted)
-    count = _check_shapes(batch, suffixes, wanted)
+    frames = tuple(batch["times"].shape[1:]) if "times" in batch else ()
+    bounds = _check_shapes(batch, suffixes, frames, wanted)
+    if frames:
+        _check_visible(batch, frames, bounds[-1], wanted)
     for suffix in suffixes:
-        tensors = {name: _on_host(batch[name + suffix]) for name in wanted.views if name + suffix in batch}
-        for sample in range(count):
-            rows = {name: values[sample] for name, values in tensors.items()}
-            for fault in _sample_faults(rows, _find_shown(batch, sample, suffix, wanted), wanted):
-                raise BatchError(f"{_name(batch, sample, suffix)}: {fault}")
+        for fault in _faults(batch, suffix, frames, bounds, wanted):
+            raise BatchError(fault)
 
 
-def _name(batch: Mapping[str, Any], sample: int, suffix: str) -> str:
+def _faults(
+    batch: Mapping[str, Any], suffix: str, frames: tuple[int, ...], bounds: list[int], wanted: _Wanted
+) -> Iterator[str]:
+    """Yield what is wrong with samples, and with which of them."""
+    images, masks = wanted.recipe.images, wanted.recipe.masks
+    num_frames = frames[0] if frames else 1
+    names = (*wanted.views, "image_sizes", *(f"{name}_sizes" for name in images))
+    rows = {name: _flat(batch[name + suffix], frames) for name in names if name + suffix in batch}
+    for sample, frame in product(range(len(bounds) - 1), range(num_frames)):
+        where = _name(batch, sample, suffix or (str(frame) if frames else ""))
+        image = sample * num_frames + frame
+        shown = _find_shown(rows, image, wanted)
+        for fault in _image_faults(
+            {
+                name: _image_of(name, view, rows[name][image], shown)
+                for name, view in images.items()
+                if name in rows
+            }
+        ):
+            yield f"{where}: {fault}"
+        for number, row in enumerate(range(bounds[sample], bounds[sample + 1])):
+            whose = f", object {number}" if "objects" in batch else ""
+            own = {
+                name: rows[name][row * num_frames + frame]
+                for name, view in masks.items()
+                if name in rows and view.size != "own"
+            }
+            for fault in _object_faults(own, shown, wanted):
+                yield f"{where}{whose}: {fault}"
+
+
+def _name(batch: Mapping[str, Any], sample: int, frame: str) -> str:
     keys = batch.get("key", ())
     key = f" ({keys[sample]})" if sample < len(keys) else ""
-    return f"sample {sample}{key}" + (f", frame {suffix}" if suffix else "")
+    return f"sample {sample}{key}" + (f", frame {frame}" if frame else "")
+
+
+def _flat(values: Any, frames: tuple[int, ...]) -> Any:
+    """Return the frames of all samples, or of all objects, along one axis."""
+    if not frames:
+        return _on_host(values)
+    if isinstance(values, list | tuple):
+        return [one for several in values for one in several]
+    return _on_host(values.reshape(-1, *values.shape[2:]))
 
 
 def _check_keys(batch: Mapping[str, Any], wanted: _Wanted) -> tuple[str, ...]:
@@ -144,26 +184,67 @@ def _check_keys(batch: Mapping[str, Any], wanted: _Wanted) -> tuple[str, ...]:
     return ("1", "2") if paired else ("",)
 
 
-def _check_shapes(batch: Mapping[str, Any], suffixes: tuple[str, ...], wanted: _Wanted) -> int:
-    """Return the number of samples, after comparing shapes and dtypes."""
+def _check_shapes(
+    batch: Mapping[str, Any], suffixes: tuple[str, ...], frames: tuple[int, ...], wanted: _Wanted
+) -> list[int]:
+    """Compare shapes and dtypes; return at which row of masks each sample begins, and the last one ends."""
+    is_drawn = "objects" in batch
     counts: dict[str, int] = {}
+    of_objects: dict[str, int] = {}
     for suffix in suffixes:
         for name, view in wanted.views.items():
             key = name + suffix
             if key not in batch:
                 continue
             if isinstance(view, MaskView) and view.size == "own":
-                _check_own_sizes(key, batch[key])
+                _check_own_sizes(key, _flat(batch[key], frames))
             else:
-                _check_tensor(key, batch[key], view, is_exact=wanted.is_exact)
-            counts[key] = len(batch[key])
+                _check_tensor(key, batch[key], view, frames, is_exact=wanted.is_exact)
+            (of_objects if is_drawn and isinstance(view, MaskView) else counts)[key] = len(batch[key])
             if isinstance(view, ImageView) and view.fit == "pad":
-                sizes = f"{name}_sizes{suffix}"
-                if sizes not in batch or tuple(batch[sizes].shape) != (counts[key], 2):
-                    raise BatchError(f"{sizes} is missing, or not of shape (B, 2): {key} is padded")
-    if len(set(counts.values())) != 1:
-        raise BatchError(f"the tensors have different numbers of samples: {counts}")
-    return next(iter(counts.values()))
+                sizes, shape = f"{name}_sizes{suffix}", (counts[key], *frames, 2)
+                if sizes not in batch or tuple(batch[sizes].shape) != shape:
+                    raise BatchError(f"{sizes} is missing, or not of shape {shape}: {key} is padded")
+    for of_what, found in (("samples", counts), ("objects", of_objects)):
+        if len(set(found.values())) > 1:
+            raise BatchError(f"the tensors have different numbers of {of_what}: {found}")
+    if is_drawn:
+        return _check_objects(batch["objects"], counts, of_objects)
+    return list(range(next(iter(counts.values())) + 1))
+
+
+def _check_objects(objects: Any, counts: Mapping[str, int], of_objects: Mapping[str, int]) -> list[int]:
+    """Look at which rows of masks are whose, against how many images and masks there are; return it."""
+    bounds: list[int] = _numpy(objects).tolist()
+    if _dtype_of(objects) != "int64" or bounds[:1] != [0] or bounds != sorted(bounds):
+        raise BatchError(f"objects is {_dtype_of(objects)} {bounds}, expected int64 that ascends from 0")
+    for key, count in counts.items():
+        if count != len(bounds) - 1:
+            raise BatchError(
+                f"{key} has {count} samples, and objects says whose masks are of {len(bounds) - 1}"
+            )
+    for key, count in of_objects.items():
+        if count != bounds[-1]:
+            raise BatchError(f"{key} has {count} rows, and objects ends at {bounds[-1]}")
+    return bounds
+
+
+def _check_visible(
+    batch: Mapping[str, Any], frames: tuple[int, ...], num_objects: int, wanted: _Wanted
+) -> None:
+    """Look whether what a clip says is not in a frame has no mask there."""
+    visible = batch.get("visible")
+    shape = (num_objects, *frames)
+    if tuple(getattr(visible, "shape", ())) != shape or _dtype_of(visible) != "bool":
+        raise BatchError(f"visible is missing, or not bool of shape {shape}")
+    absent = np.argwhere(~_numpy(visible)).tolist()
+    for key in (*wanted.recipe.masks, "prompt_cells"):
+        for row, frame in absent if key in batch else []:
+            mask = batch[key][row][frame]
+            if bool((mask[::MASK_STEP] if mask.ndim else mask).any()):
+                raise BatchError(
+                    f"{key}: object row {row} is in frame {frame}, where visible says that it is not"
+                )
 
 
 def _check_own_sizes(key: str, masks: Any) -> None:
@@ -174,16 +255,21 @@ def _check_own_sizes(key: str, masks: Any) -> None:
             raise BatchError(f"{key} has {dtype} {shape}, expected a list of bool (H, W), one a sample")
 
 
-def _check_tensor(key: str, tensor: Any, view: View, *, is_exact: bool) -> None:
+def _check_tensor(key: str, tensor: Any, view: View, frames: tuple[int, ...], *, is_exact: bool) -> None:
     shape, dtype = tuple(tensor.shape), _dtype_of(tensor)
     is_image = isinstance(view, ImageView)
     sides: tuple[int, ...] = view.size if isinstance(view, ImageView) else view.grid
-    axes = 4 if is_image else 3
+    axes = len(frames) + (4 if is_image else 3)
     fits = shape[-2:] == sides if is_exact else shape[-1:] == shape[-2:-1]
-    if len(shape) != axes or not fits or (is_image and shape[1] != 3):
-        last = ", ".join(map(str, sides)) if is_exact else "S, S"
+    if (
+        len(shape) != axes
+        or shape[1 : 1 + len(frames)] != frames
+        or not fits
+        or (is_image and shape[-3] != 3)
+    ):
+        last = ", ".join(map(str, (*frames, *([3] if is_image else []), *(sides if is_exact else "SS"))))
         hint = ": its channels are last" if is_image and shape[-1:] == (3,) else ""
-        raise BatchError(f"{key} has shape {shape}, expected (B, {'3, ' if is_image else ''}{last}){hint}")
+        raise BatchError(f"{key} has shape {shape}, expected (B, {last}){hint}")
     expected = "uint8" if isinstance(view, ImageView) and view.values == "uint8" else "float32"
     if dtype != expected:
         raise BatchError(f"{key} is {dtype}, expected {expected}{_dtype_hint(view, dtype)}")
@@ -201,16 +287,16 @@ def _dtype_hint(view: View, dtype: str) -> str:
     return ": cast after the check" if dtype in ("float16", "bfloat16") else ""
 
 
-def _find_shown(batch: Mapping[str, Any], sample: int, suffix: str, wanted: _Wanted) -> dict[str, Axes]:
-    """Return what the image views of a sample show of its picture, as far as the batch tells its size, or its aspect ratio."""
+def _find_shown(rows: Mapping[str, Any], image: int, wanted: _Wanted) -> dict[str, Axes]:
+    """Return what the image views show of a picture, as far as the batch tells its size, or its aspect ratio."""
     views = wanted.recipe.images
     keys = ("image_sizes", *(f"{name}_sizes" for name in views))
-    known = next((batch[key + suffix][sample] for key in keys if key + suffix in batch), None)
+    known = next((rows[key][image] for key in keys if key in rows), None)
     size = None if known is None else tuple(int(side) for side in known)
     shown = {}
     for name, view in views.items():
-        if view.fit == "pad" and f"{name}_sizes{suffix}" in batch:
-            height, width = batch[f"{name}_sizes{suffix}"][sample]
+        if view.fit == "pad" and f"{name}_sizes" in rows:
+            height, width = rows[f"{name}_sizes"][image]
             shown[name] = view_axes(view, int(height), int(width))
         elif view.fit == "squash" or size is not None:
             shown[name] = view_axes(view, *(size or _ANY_SIZE))
@@ -241,20 +327,16 @@ class _Image(NamedTuple):
         return np.clip(Norm.of(self.view).to_levels(values), 0, 255)
 
 
-def _sample_faults(rows: Mapping[str, Any], shown: Mapping[str, Axes], wanted: _Wanted) -> Iterator[str]:
-    """Yield what is wrong with one sample; its tensors are by name, without the batch's axis."""
+def _image_of(name: str, view: ImageView, tensor: Any, shown: Mapping[str, Axes]) -> _Image:
+    return _Image(name, view, tensor, _over(shown[name], *tensor.shape[1:]) if name in shown else None)
+
+
+def _object_faults(rows: Mapping[str, Any], shown: Mapping[str, Axes], wanted: _Wanted) -> Iterator[str]:
+    """Yield what is wrong with one object; its masks are by name, without the batch's axes."""
     recipe = wanted.recipe
-    masks = {name: view for name, view in recipe.masks.items() if name in rows and view.size != "own"}
+    masks = {name: recipe.masks[name] for name in rows}
     for name, mask in masks.items():
         yield from _mask_faults(name, _numpy(rows[name][:: 1 if mask.role == "prompt" else MASK_STEP]))
-    images = {
-        name: _Image(
-            name, view, rows[name], _over(shown[name], *rows[name].shape[1:]) if name in shown else None
-        )
-        for name, view in recipe.images.items()
-        if name in rows
-    }
-    yield from _image_faults(images)
     for name, view in masks.items():
         if view.over in shown:
             axes = _over(shown[view.over], *rows[name].shape)

@@ -43,6 +43,12 @@ class CompactBatch(Batch):
 
     recipe: Recipe = DEFAULT_RECIPE
 
+    def of(self, place: int) -> Batch:
+        """Raise `ValueError`: a sample has no axis of the batch, which completing it takes."""
+        raise ValueError(
+            "the batch is compact: take a sample of what resizeonce.loader.to_device makes of it"
+        )
+
 
 def to_device(
     batch: Batch, device: torch.device | str, *, non_blocking: bool = False, stream: Any = None

@@ -177,7 +177,7 @@ class BatchRows:
         types = [store.dataset_type for store in self._stores]
         described: dict[str, Any] = {
             "dataset_type": types[0] if len(set(types)) == 1 else types,
-            "has_paired_frame": self._stores[0].paired,
+            "has_paired_frame": self._drawings is None and self._stores[0].paired,
         }
         return described | join_descriptions(found, choose, is_drawn=self._drawings is not None)
 

@@ -63,9 +63,8 @@ class MaskRoom:
         """Put masks, bool [H, W], in the place of the run lengths in a batch's lists."""
         keys = _keys_of(described)
         # Masks begin at lines of the cache.
-        rooms = [
-            -(-one.height * one.width // _LINE) * _LINE for key in keys for one in _masks_in(described[key])
-        ]
+        masks = [one for key in keys for one in _masks_in(described[key])]
+        rooms = [-(-one.height * one.width // _LINE) * _LINE for one in masks]
         if not rooms:
             return
         needed = sum(rooms)
@@ -92,17 +91,21 @@ def expand_masks(described: dict[str, Any]) -> None:
 
 
 def _keys_of(described: dict[str, Any]) -> list[str]:
-    return [key for key, value in described.items() if next(_masks_in(value), None) is not None]
+    return [key for key, value in described.items() if _has_masks(value)]
 
 
-def _masks_in(value: Any) -> Iterator[RunLengths]:
-    """Yield the masks of a list, of its lists (of clips, each object has one for each frame), or of anything else none."""
-    if isinstance(value, RunLengths):
-        yield value
-    elif isinstance(value, list):
-        for one in value:
+def _has_masks(value: Any) -> bool:
+    return (isinstance(value, list) and bool(value) and _has_masks(value[0])) or isinstance(value, RunLengths)
+
+
+def _masks_in(value: list[Any]) -> Iterator[RunLengths]:
+    """Yield the masks of a list, or of its lists: of clips, each has one for each frame."""
+    for one in value:
+        if isinstance(one, list):
             yield from _masks_in(one)
+        else:
+            yield one
 
 
-def _mapped(expand: Callable[[RunLengths], NDArray[np.bool_]], value: Any) -> Any:
-    return [_mapped(expand, one) for one in value] if isinstance(value, list) else expand(value)
+def _mapped(expand: Callable[[RunLengths], NDArray[np.bool_]], value: list[Any]) -> list[Any]:
+    return [_mapped(expand, one) if isinstance(one, list) else expand(one) for one in value]

@@ -243,6 +243,8 @@ class Part:
             length = self.rows[_JOINS[path]]
             fault = len(column) > 0 and not 0 <= int(column.min()) <= int(column.max()) < length
             wanted = f"rows 0 to {length - 1} of {_JOINS[path]}"
+        elif path == "images/size":
+            fault, wanted = bool((column < 1).any()), "sides of 1 pixel and more"
         else:
             return
         if fault:

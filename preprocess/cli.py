@@ -289,7 +289,8 @@ def config_command(config: str | None, overrides: tuple[str, ...], as_json: bool
     "--source",
     type=click.Path(),
     metavar="ROOT",
-    help="Make scenes anew from the raw dataset in ROOT and compare them bit for bit.",
+    help="Make scenes anew from the raw dataset in ROOT and compare them bit for bit. STORE itself, where it keeps the files "
+    "of its images: then these alone are made anew.",
 )
 @click.option(
     "--sample",

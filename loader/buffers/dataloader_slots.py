@@ -27,9 +27,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.utils.data import get_worker_info
 
 from .huge_pages import HUGE_PAGE, join_pages, make_pages, map_shared, new_array
-from .slots import ArrayLayout
+from .slots import ArrayLayout, Pool
 
 FREE, POSTED, LENT = 0, 1, 2
 
@@ -155,9 +156,66 @@ class Mailbox:
                 yield region
 
 
-def receive(
-    name: tuple[int, int], slot: int, layout: ArrayLayout, num_samples: int
-) -> dict[str, torch.Tensor]:
+class Posted:
+    """A slot that a worker fills: to the trainer goes only where its tensors lie, as far as the batch still has these.
+
+    Args:
+        mailbox: whose slot it is.
+        slot: which.
+        layout: of the arrays in it.
+    """
+
+    def __init__(self, mailbox: Mailbox, slot: int, layout: ArrayLayout) -> None:
+        memory = mailbox.memory(slot, layout.slot_bytes)
+        self.arrays = layout.views(memory)
+        self.tensors: dict[str, torch.Tensor] = {}
+        """Those of the batch that was made of the arrays."""
+        self._name, self._slot, self._layout = mailbox.name, slot, layout
+        # A batch that is not sent after all, but taken apart in the worker, gives its slot back here.
+        self._unsent = weakref.finalize(memory, mailbox.release, slot)
+        self._unsent.atexit = False
+
+    def send(self, batch: Mapping[str, Any]) -> tuple[tuple[int, int], int, ArrayLayout] | None:
+        """Return what `receive` takes; None where the batch has none of the tensors any more.
+
+        Others were put in their place, or they were taken out, by whoever collates.
+        """
+        there = {
+            key: (tuple(tensor.shape), *self._layout.arrays[key][1:])
+            for key, tensor in self.tensors.items()
+            if batch.get(key) is tensor
+        }
+        if not there:
+            return None
+        self._unsent.detach()
+        return self._name, self._slot, ArrayLayout(there, self._layout.slot_bytes)
+
+
+class BatchMemory:
+    """Memory for a dataset's batches: slots of a mailbox in a DataLoader's worker, else memory that is filled again.
+
+    Args:
+        num_batches: of this process that may be held before others get memory of their own.
+    """
+
+    def __init__(self, num_batches: int) -> None:
+        self._pool = Pool(num_batches)
+        self._mailbox = Mailbox.make()
+
+    def take(self, layout: ArrayLayout) -> tuple[dict[str, NDArray[Any]], Posted | None]:
+        """Return the arrays of a batch, and the slot that they are in."""
+        if self._mailbox is not None and get_worker_info() is not None:
+            slot = self._mailbox.claim(layout.slot_bytes)
+            if slot is not None:
+                posted = Posted(self._mailbox, slot, layout)
+                return posted.arrays, posted
+        memory = self._pool.take(layout.slot_bytes)
+        if memory is not None:
+            return layout.views(memory), None
+        return {name: np.empty(shape, dtype) for name, (shape, dtype, _) in layout.arrays.items()}, None
+
+
+def receive(name: tuple[int, int], slot: int, layout: ArrayLayout) -> dict[str, torch.Tensor]:
     """Return the tensors of a batch that a worker posted; the slot is theirs until the last of them is gone.
 
     Raises:
@@ -169,7 +227,7 @@ def receive(
     mailbox.lend(slot)
     memory = mailbox.memory(slot, layout.slot_bytes)
     weakref.finalize(memory, mailbox.release, slot).atexit = False
-    return tensors_of(layout.views(memory, num_samples))
+    return tensors_of(layout.views(memory))
 
 
 def tensors_of(arrays: Mapping[str, NDArray[Any]]) -> dict[str, torch.Tensor]:

@@ -40,7 +40,7 @@ class ArrayLayout:
     arrays: Mapping[str, tuple[tuple[int, ...], str, int]]
     """Shape, dtype and offset in bytes, by name."""
     slot_bytes: int
-    batch_size: int
+    batch_size: int = 1
     """Samples of the whole batch; of a smaller one each array has as many rows less."""
 
     @classmethod

@@ -140,9 +140,9 @@ def array_specs(
     )
 
 
-def format_version_of(recipe: Recipe, columns: Collection[Column], *, bare_images: bool) -> int:
+def format_version_of(recipe: Recipe, columns: Collection[Column], *, empty_frames: bool) -> int:
     """Return the oldest format version that can say all of a store with these columns, and perhaps images without a mask."""
-    return 3 if columns or bare_images else recipe.format_version
+    return 3 if columns or empty_frames else recipe.format_version
 
 
 def view_path(name: str, view: View) -> str:

@@ -104,6 +104,8 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint: Sha256
     columns: list[Column] = []
     """Those that not every store has; of format version 3."""
+    empty_frames: bool = False
+    """Whether images may be without a mask; of format version 3."""
 
     def __post_init__(self) -> None:
         read_recipe(self.recipe)
@@ -217,8 +219,8 @@ def columns_of(options: Mapping[str, Any]) -> tuple[Column, ...]:
     return tuple(column for column in COLUMNS if asked[column])
 
 
-def has_bare_images(source: Mapping[str, Any]) -> bool:
-    """Whether images may be without a mask, by the source options of a job: those of videos whose frames are taken one by one."""
+def has_empty_frames(source: Mapping[str, Any]) -> bool:
+    """Whether the source options of a job ask for frames without masks: those of videos whose frames are taken one by one do."""
     return bool(source.get("take", "pairs") != "pairs")
 
 

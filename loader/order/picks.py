@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,12 @@ class Picks:
 
     def __len__(self) -> int:
         return len(self.store)
+
+    def __iter__(self) -> NoReturn:
+        raise TypeError(
+            "what an order picks is read as one batch, not by sample numbers: give the DataLoader an OrderDataset(order) in the "
+            "place of a SampleDataset"
+        )
 
     @classmethod
     def join(cls, picks: Sequence["Picks"]) -> "Picks":

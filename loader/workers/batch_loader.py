@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..batch import Batch
-from ..buffers.slots import ArrayLayout
 from ..cache.part_cache import CacheOptions
 from ..fill import SampleError, choose_views
 from ..kernels.core import warn_without_core
@@ -24,7 +23,7 @@ from ..readahead.free_memory import stay_in_memory
 from ..store import Store, open_store
 from .damage import SkippedSamples
 from .ring import MAX_LENT, Ring
-from .worker import Setup
+from .worker import Setup, layout_for
 
 MAX_TIMEOUT = 1_000_000
 """Longest time to wait for a batch in seconds: what a system call takes, rounded."""
@@ -351,10 +350,7 @@ def make_setup(order: Order, batch_size: int, options: BatchOptions, num_slots: 
     # Of a subset workers need only what it says of masks.
     draws = tuple((index.draw, index.subset.of_masks) for index in order.mixture.indexes)
     layouts = tuple(
-        ArrayLayout.of(
-            store.array_layout(batch_size, names, compact=options.compact, draw=draw),
-            batch_size,
-        )
+        layout_for(store, batch_size, names, draw, compact=options.compact)
         for store, names, (draw, _) in zip(stores, views, draws, strict=True)
     )
     return Setup(

@@ -64,7 +64,7 @@ class FirstBatchesReader:
 
 def prefetch(task: Task, setup: Setup) -> None:
     """Have what a batch needs read ahead."""
-    setup.rows_of(task).prefetch()
+    setup.rows_of(task.picks).prefetch()
 
 
 def count_first_batches(setup: Setup) -> int:

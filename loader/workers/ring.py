@@ -12,17 +12,16 @@ from typing import Any
 
 import torch
 
-from ..batch import Batch, as_tensors
+from ..batch import Batch
 from ..buffers.device_copies import Copies, Event
 from ..buffers.slots import JOIN_PAGES_AFTER, Slots
-from ..compact import CompactBatch
-from ..describe import OBJECT_KEYS
 from ..fill import BatchRows, SampleError
 from ..order.plan import EpochPlan
 from ..own_size import MaskRoom
 from .damage import SkippedSamples
 from .first_batches import FirstBatchesReader, count_first_batches
 from .launch import Worker, end_workers, start_workers
+from .make_batch import make_batch
 from .worker import Failure, Filled, Setup, Task, fill_slot
 
 MAX_LENT = 2
@@ -178,7 +177,7 @@ class Ring:
                 worker.send(task)
             else:
                 # It is filled when it is asked for; the disk begins now.
-                rows = self._setup.rows_of(task)
+                rows = self._setup.rows_of(task.picks)
                 self._in_flight.append((task, rows))
                 rows.prefetch()
 
@@ -203,12 +202,7 @@ class Ring:
             self._free.append(task.slot)
             raise
         slot = self._slots.slot(task.slot)
-        arrays = self._setup.layout_of(task).views(slot, len(task.picks))
-        recipe = self._setup.stores[task.picks.store.item(0)].recipe
-        if "objects" in others:
-            # Of objects there are as many as were drawn.
-            count = others["objects"].item(-1)
-            arrays = {key: array[:count] if key in recipe.masks else array for key, array in arrays.items()}
+        arrays = self._setup.layout_of(task.picks).views(slot, len(task.picks))
         streams: list[Any] | None = None
         if len(self._lent) < MAX_LENT:
             lent = object()
@@ -222,12 +216,7 @@ class Ring:
             self._free.append(task.slot)
         # Here, and not by a worker: what would come from its process is a thousand times as large as the run lengths.
         self._room.expand(others)
-        items = {name: as_tensors(value) for name, value in (arrays | others).items()}
-        batch = CompactBatch(items) if self._setup.compact else Batch(items)
-        if isinstance(batch, CompactBatch):
-            batch.recipe = recipe
-        if "objects" in others:
-            batch.object_keys = OBJECT_KEYS | recipe.masks.keys()
+        batch = make_batch(self._setup, task.picks, arrays, others)
         batch.streams = streams
         self._skipped.add(damaged)
         return batch

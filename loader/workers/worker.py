@@ -7,9 +7,12 @@ import os
 import resource
 import traceback
 from collections import deque
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
 
 from ..buffers.slots import ArrayLayout, Slots
 from ..fill import BatchRows, Drawing, SampleError
@@ -54,23 +57,31 @@ class Setup:
     num_slots: int
     slot_bytes: int
 
-    def layout_of(self, task: Task) -> ArrayLayout:
+    def layout_of(self, picks: Picks) -> ArrayLayout:
         """Return where the arrays of a batch lie in its slot."""
-        return self.layouts[task.picks.store.item(0)]
+        return self.layouts[picks.store.item(0)]
 
-    def rows_of(self, task: Task) -> BatchRows:
+    def rows_of(self, picks: Picks) -> BatchRows:
         """Return the samples of a batch."""
-        numbers = task.picks.store.tolist()
+        numbers, samples = picks.store.tolist(), picks.sample.tolist()
         stores = [self.stores[number] for number in numbers]
-        picks = zip(numbers, task.picks.lap.tolist(), task.picks.sample.tolist(), strict=True)
-        drawings = [self._drawing(*pick) for pick in picks] if self.draws[numbers[0]][0] else None
-        return BatchRows(stores, task.picks.sample.tolist(), self.views[numbers[0]], drawings)
+        each = zip(numbers, picks.lap.tolist(), samples, strict=True)
+        drawings = [self._drawing(*pick) for pick in each] if self.draws[numbers[0]][0] else None
+        return BatchRows(stores, samples, self.views[numbers[0]], drawings)
 
     def _drawing(self, store: int, lap: int, number: int) -> Drawing:
         draw, subset = self.draws[store]
         # Stores of which samples are drawn and others are never in one batch.
         assert draw is not None
         return Drawing(draw, subset, draw_key(self.seed, store, lap, number))
+
+
+def layout_for(
+    store: Store, num_samples: int, views: Sequence[str], draw: Draw | None, *, compact: bool
+) -> ArrayLayout:
+    """Return where the arrays of a batch of a store lie."""
+    arrays = store.array_layout(num_samples, views, compact=compact, draw=draw)
+    return ArrayLayout.of(arrays, num_samples)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +122,7 @@ def serve(channel: Channel, setup: Setup, slots: Slots) -> None:
                 message = channel.receive()
                 if message is None:
                     return
-                rows = setup.rows_of(message)
+                rows = setup.rows_of(message.picks)
                 tasks.append((message, rows))
                 ahead.prefetch(rows)
             task, rows = tasks.popleft()
@@ -124,20 +135,29 @@ def fill_slot(task: Task, rows: BatchRows, setup: Setup, slots: Slots) -> Filled
     Raises:
         SampleError: a sample can't be read.
     """
+    arrays = setup.layout_of(task.picks).views(slots.slot(task.slot), len(task.picks))
+    return fill_arrays(task.picks, rows, setup, arrays)
+
+
+def fill_arrays(picks: Picks, rows: BatchRows, setup: Setup, arrays: Mapping[str, NDArray[Any]]) -> Filled:
+    """Fill the arrays of a batch with its samples; return what else belongs to it.
+
+    Raises:
+        SampleError: a sample can't be read.
+    """
 
     def choose(phrases: list[str], place: int) -> list[str]:
         if not phrases or setup.expressions == "all":
             return phrases
         if setup.expressions == "first":
             return phrases[:1]
-        lap, sample = task.picks.lap.item(place), task.picks.sample.item(place)
+        lap, sample = picks.lap.item(place), picks.sample.item(place)
         return [phrases[draw_expression(setup.seed, lap, sample, len(phrases))]]
 
-    arrays = setup.layout_of(task).views(slots.slot(task.slot), len(task.picks))
     others, damaged = (
         fill_readable(rows, arrays, choose) if setup.skip_damage else (rows.fill(arrays, choose), [])
     )
-    return Filled(others | {"seed": task.picks.seed}, damaged)
+    return Filled(others | {"seed": picks.seed}, damaged)
 
 
 def _try_to_fill(task: Task, rows: BatchRows, setup: Setup, slots: Slots) -> Filled | Failure:

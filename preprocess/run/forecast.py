@@ -72,7 +72,7 @@ def measure_scene(
     engine = open_engine(engine_name)
     images = masks = pairs = rejects = stored_bytes = image_bytes = undecided = 0
     for record in scene.read(engine.decoder(damaged)):
-        if isinstance(record, Frame) and (record.masks or record.keep_bare):
+        if isinstance(record, Frame) and (record.masks or record.keep_empty):
             views = make_tensors(record.image, record.segmentations, recipe, engine)
             try:
                 # The frames of one video are taken for alike.

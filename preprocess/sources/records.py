@@ -97,7 +97,7 @@ class Frame:
     source: bytes | None = None
     """The encoded file, where whoever decodes it has this very image (`decode.images.Picture`)."""
 
-    keep_bare: bool = False
+    keep_empty: bool = False
     """Whether it is stored without a mask as well: nobody is visible in it, and it belongs to its video."""
 
     @property

@@ -140,7 +140,8 @@ class VosScene:
         for object_id in self.categories or ():
             masklets.setdefault(object_id, Masklet(object_id, folder, {}))
         if not masklets and not found.lost:
-            yield Reject(self.key, folder, "mask", "no mask of the video has an object: all are 0")
+            reason = f"no mask of the video has an object: all is 0, or {self.options.ignored}, which source.ignored leaves out"
+            yield Reject(self.key, folder, "mask", reason)
             return
         categories = self.categories or {}
         tracks = []

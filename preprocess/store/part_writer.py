@@ -171,8 +171,8 @@ class PartWriter:
             StoreError: the file system refuses to take it.
         """
         accepted = self._accept(frame, views)
-        is_bare = not frame.masks and frame.keep_bare and not self.is_full
-        if accepted or is_bare:
+        is_empty = not frame.masks and frame.keep_empty and not self.is_full
+        if accepted or is_empty:
             try:
                 images = views.images()
             except RecordError as err:
@@ -182,7 +182,7 @@ class PartWriter:
                 self._write_image(frame, images)
                 for mask, make_masks in accepted:
                     self._write_mask(mask, make_masks(), frame.image.shape[:2])
-        elif not frame.masks and not frame.keep_bare:
+        elif not frame.masks and not frame.keep_empty:
             self._skips["image without masks"] += 1
 
     def add(self, record: Pair | Reject | Skip) -> None:

@@ -18,7 +18,7 @@ from ...loader.format.metadata import (
     MAX_ROOT_BYTES,
     Count,
     PartNumber,
-    has_bare_images,
+    has_empty_frames,
     scenes_per_part,
 )
 from ...loader.format.regular_files import read_document
@@ -61,9 +61,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 def describe_job(config: Config, source: Source, limit: int | None) -> dict[str, Any]:
     """Return everything that decides what a store holds, as JSON values."""
     attributes = config.attributes()
-    bare_images = has_bare_images(attributes["source"])
+    empty_frames = has_empty_frames(attributes["source"])
     job = {
-        "format_version": format_version_of(config.recipe, config.store.columns, bare_images=bare_images),
+        "format_version": format_version_of(config.recipe, config.store.columns, empty_frames=empty_frames),
         **attributes,
         "files": source.fingerprint(),
         "limit": limit,

@@ -19,6 +19,7 @@ from ...loader.format.metadata import (
     Root,
     attributes_digest,
     columns_of,
+    has_empty_frames,
     read_attributes,
     read_part_attributes,
 )
@@ -106,6 +107,7 @@ def finish_store(out: Path, plan: Plan, summaries: Sequence[PartSummary]) -> dic
         "paired": plan.paired,
         "recipe": plan.job["recipe"],
         **({"columns": list(columns)} if (columns := columns_of(plan.job["store"])) else {}),
+        **({"empty_frames": True} if has_empty_frames(plan.job["source"]) else {}),
         "job": plan.job if old is None else old["job"],
         "appended": _appended(old, plan),
         "parts": parts,

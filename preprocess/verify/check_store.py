@@ -18,14 +18,15 @@ from typing import Any, TypeVar
 import numpy as np
 from tqdm import tqdm
 
-from ...loader.format.errors import StoreError
-from ...loader.format.metadata import Root, has_bare_images
-from ...loader.format.recipe import Recipe
+from ...loader.format.errors import SourceError, StoreError
+from ...loader.format.metadata import Root
+from ...loader.format.recipe import Arithmetic, Recipe
 from ...loader.remote.protocol import shown
 from ..decode.images import OnDamage
 from ..remote.path import local_path, open_root
 from ..safe_path import safe_path
 from .findings import Finding, VerifyReport
+from .kept_files import KeptTask, compare_kept_scenes
 from .part import PartTask, Tick, read_part
 from .rederive import RemakeTask, choose_scenes, compare_scenes, open_same_source
 from .remake import INSTALLED, PILLOW, arithmetic_of
@@ -53,7 +54,8 @@ class VerifyOptions:
     values: bool = False
     """Whether to look at every pixel."""
     source: Path | str | None = None
-    """The raw dataset's folder or URL; given, scenes are made anew and compared bit for bit."""
+    """The raw dataset's folder or URL; given, scenes are made anew and compared bit for bit. Or the store itself, if it keeps the
+    files of its images: then these are made anew."""
     sample: int | None = 64
     """How many scenes to make anew, evenly spread; None for all."""
     workers: int = 1
@@ -111,14 +113,18 @@ def _verify_parts(store: Path, root: Root, report: VerifyReport, options: Verify
     if recipe is None:
         return
     tasks = _part_tasks(store, root, recipe, options)
-    remakes: list[RemakeTask] = []
+    remakes: Sequence[RemakeTask | KeptTask] = []
     if options.source is not None:
-        if any(finding.check in _OF_THE_JOB for finding in report.findings):
+        if _is_same_folder(options.source, store):
+            remakes = _kept_tasks(root, tasks, options, report)
+        elif any(finding.check in _OF_THE_JOB for finding in report.findings):
             text = "the job is damaged, so the raw dataset can't be opened as it says; nothing was made anew"
             report.findings.append(Finding(check="source-unchecked", array="zarr.json", found=text))
         else:
             # A dataset that is not the store's is an error, so it is opened before the long work.
             remakes = _remake_tasks(root, tasks, options, report)
+    if tasks and (remakes or (options.values and "sources" in root.columns)):
+        report.findings += _arithmetic_note(tasks[0].arithmetic)
     with_bytes = sum(task.entry.bytes for task in tasks)
     results = list(_run(_check_part, tasks, with_bytes, "B", options))
     for result in results:
@@ -132,8 +138,10 @@ def _verify_parts(store: Path, root: Root, report: VerifyReport, options: Verify
             statistics += result.statistics
         report.findings += check_statistics(statistics, root, recipe)
     num_scenes = sum(len(task.scenes) for task in remakes)
+    known = set(report.findings)
     for findings in _run(_compare_scenes, remakes, num_scenes, "scene", options):
-        report.findings += findings
+        # Of a store that keeps its files, what every pixel tells is partly the same.
+        report.findings += [finding for finding in findings if finding not in known]
     report.counts = {
         "parts": len(results),
         "files": sum(result.num_files for result in results),
@@ -146,6 +154,7 @@ def _verify_parts(store: Path, root: Root, report: VerifyReport, options: Verify
 
 
 def _part_tasks(store: Path, root: Root, recipe: Recipe, options: VerifyOptions) -> list[PartTask]:
+    arithmetic = recipe.arithmetic or arithmetic_of(root.versions.get("pillow", PILLOW))
     return [
         PartTask(
             store,
@@ -154,8 +163,9 @@ def _part_tasks(store: Path, root: Root, recipe: Recipe, options: VerifyOptions)
             recipe,
             tuple(root.columns),
             root.paired,
-            has_bare_images(root.job["source"]),
+            root.empty_frames,
             root.scenes_of(number),
+            arithmetic,
             options.values,
         )
         for number, entry in enumerate(root.parts)
@@ -170,11 +180,6 @@ def _remake_tasks(
     folder = open_root(options.source)
     source = open_same_source(root, folder)
     damaged: OnDamage = root.job["source"].get("damaged", "reject")
-    arithmetic = tasks[0].recipe.arithmetic if tasks else None
-    arithmetic = arithmetic or arithmetic_of(root.versions.get("pillow", PILLOW))
-    if arithmetic != INSTALLED:
-        text = f"images are made anew in the order of {arithmetic}, as the store says; Pillow {PILLOW} has {INSTALLED}"
-        report.findings.append(Finding(check="arithmetic", level="note", found=text))
     parts = [(task.store / task.entry.name, task.scenes) for task in tasks]
     places, unknown = find_scenes(root, parts, source)
     if unknown:
@@ -189,8 +194,45 @@ def _remake_tasks(
             scenes = tuple(
                 (number, source[chosen[number]]) for number in numbers[first : first + SCENES_PER_TASK]
             )
-            remakes.append(RemakeTask(task, folder, scenes, damaged, arithmetic, is_last))
+            remakes.append(RemakeTask(task, folder, scenes, damaged, is_last))
     return remakes
+
+
+def _is_same_folder(source: Path | str, store: Path) -> bool:
+    folder = local_path(source)
+    return folder is not None and folder.exists() and folder.samefile(store)
+
+
+def _kept_tasks(
+    root: Root, tasks: Sequence[PartTask], options: VerifyOptions, report: VerifyReport
+) -> list[KeptTask]:
+    """Return the tasks that make images anew from the files that the store itself keeps.
+
+    Raises:
+        SourceError: it keeps none.
+    """
+    if "sources" not in root.columns:
+        raise SourceError(
+            f"{report.store} does not keep the files of its images (store.keep_source): give the folder that "
+            "`resizeonce convert --root` was given"
+        )
+    text = "images are made anew from the files that the store keeps; masks and texts are not compared with the raw dataset"
+    report.findings.append(Finding(check="source-unchecked", level="note", found=text))
+    places = [(task, number) for task in tasks for number in task.scenes[: task.entry.rows.scenes]]
+    chosen = [places[place] for place in choose_scenes(len(places), options.sample)]
+    return [
+        KeptTask(task, numbers[first : first + SCENES_PER_TASK])
+        for task in tasks
+        for numbers in [tuple(number for of, number in chosen if of is task)]
+        for first in range(0, len(numbers), SCENES_PER_TASK)
+    ]
+
+
+def _arithmetic_note(arithmetic: Arithmetic) -> list[Finding]:
+    if arithmetic == INSTALLED:
+        return []
+    text = f"images are made anew in the order of {arithmetic}, as the store says; Pillow {PILLOW} has {INSTALLED}"
+    return [Finding(check="arithmetic", level="note", found=text)]
 
 
 def _check_part(task: PartTask, tick: Tick) -> _PartResult:
@@ -206,8 +248,9 @@ def hash_of(key: str) -> int:
     return int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "little")
 
 
-def _compare_scenes(task: RemakeTask, tick: Tick) -> list[Finding]:
-    return compare_scenes(task, tick).findings
+def _compare_scenes(task: RemakeTask | KeptTask, tick: Tick) -> list[Finding]:
+    compared = compare_kept_scenes(task, tick) if isinstance(task, KeptTask) else compare_scenes(task, tick)
+    return compared.findings
 
 
 def _repeated_keys(results: Sequence[_PartResult], tasks: Sequence[PartTask]) -> Iterator[Finding]:

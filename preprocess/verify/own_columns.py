@@ -1,124 +1,75 @@
-"""Columns that only some stores have: masks at their own size, boxes, and the files of images."""
+"""Masks at their own size, and boxes."""
 
 from collections.abc import Iterator
-from io import BytesIO
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from ...loader.format.layout import MAX_MASK_PIXELS
 from ...loader.format.recipe import is_own_size
+from ..decode.images import is_same_picture
 from .findings import REDO_TENSORS, Finding
-from .part import Part
-
-MAX_PIXELS = 1 << 28
-"""Of a mask, as the format has it."""
+from .masks import Shape
+from .part import Part, read_piece
+from .reasons import explain_mask
+from .remake import remake_view
 
 SAME_BOX = 1e-6
 """How far, as a share, a box's edges may lie apart: by their last bit where they are scaled."""
 
+NEAREST = ("pillow-nearest", "torch-nearest")
 
-def check_own_columns(part: Part) -> Iterator[Finding]:
-    """Yield what is wrong with these columns as far as they can be told from the store alone."""
-    names = [name for name, view in part.task.recipe.masks.items() if is_own_size(view)]
-    areas, image = part.columns.get("masks/area"), part.columns.get("masks/image")
-    for row in range(0 if areas is None else len(areas)):
-        for name in names:
-            mask, fault = read_own_mask(part, name, row)
-            if fault:
-                yield _fault("mask-runs", f"masks/{name}_runs", row, fault)
-            elif mask is not None:
-                count = np.count_nonzero(mask)
-                if areas is not None and count != areas[row]:
-                    yield _fault(
-                        "mask-area", f"masks/{name}", row, f"it covers {count} pixels", f"{areas[row]}"
-                    )
-                if image is not None:
-                    yield from compare_box(part, row, mask, int(image[row]))
-    sizes = part.columns.get("images/size")
-    for row in range(0 if sizes is None else len(sizes)):
-        source = read_source(part, row)
-        if source is not None and sizes is not None:
-            height, width = sizes[row].tolist()
-            found = (
-                "no picture" if source.size == (0, 0) else f"a picture of {source.height} x {source.width}"
-            )
-            if source.size != (width, height):
-                yield _fault(
-                    "source-file", "images/source_bytes", row, f"it is {found}", f"{height} x {width}"
-                )
+MAX_REMADE_PIXELS = 1 << 26
+"""Of a mask that other views are made of once more: that takes eight bytes for a pixel and more."""
+
+Row = dict[str, NDArray[np.uint8]]
+"""The mask views of a row that have a fixed size, uint8 [height, width] each, by their names."""
 
 
-def _fault(check: str, array: str, row: int, found: str, expected: str = "") -> Finding:
-    return Finding(check=check, array=array, row=row, found=found, expected=expected, advice=REDO_TENSORS)
+def check_own_masks(part: Part, row: int, size: tuple[int, int] | None, others: Row) -> Iterator[Finding]:
+    """Yield what is wrong with a row's masks at their own size, or with what lies beside them.
+
+    Args:
+        part: the part.
+        row: of the masks.
+        size: (height, width) of their picture, None where it is not known.
+        others: the row's other views.
+    """
+    for name, view in part.task.recipe.masks.items():
+        if not is_own_size(view):
+            continue
+        mask, fault = read_own_mask(part, name, row)
+        if fault:
+            yield _fault("mask-runs", f"masks/{name}_runs", row, fault)
+        if mask is None:
+            continue
+        areas = part.columns.get("masks/area")
+        count = np.count_nonzero(mask)
+        if areas is not None and count != areas[row]:
+            yield _fault("mask-area", f"masks/{name}", row, f"it covers {count} pixels", f"{areas[row]}")
+        if size is None:
+            continue
+        if not is_same_picture(size, mask.shape):
+            found = f"it is {mask.shape[0]} x {mask.shape[1]}"
+            expected = f"the proportions of its image, {size[0]} x {size[1]}"
+            yield _fault("mask-size", f"masks/{name}_size", row, found, expected)
+            continue
+        yield from compare_box(part, row, mask, size)
+        yield from _compare_views(part, name, row, mask, size, others)
 
 
 def read_own_mask(part: Part, name: str, row: int) -> tuple[NDArray[np.bool_] | None, str]:
     """Return a mask at its own size, bool [H, W], None where it can't be read; and what is wrong with it, "" if nothing is."""
-    sizes, runs = part.columns.get(f"masks/{name}_size"), _read_slice(part, f"masks/{name}", "runs", row)
+    sizes, runs = part.columns.get(f"masks/{name}_size"), read_piece(part, f"masks/{name}", "runs", row)
     if sizes is None or runs is None or row >= len(sizes):
         return None, ""
     height, width = sizes[row].tolist()
-    if min(height, width) < 1 or height * width > MAX_PIXELS:
+    if min(height, width) < 1 or height * width > MAX_MASK_PIXELS:
         return None, f"its size is {height} x {width}"
     if int(runs.sum(dtype=np.uint64)) != height * width or not runs[1:].all():
         return None, f"its run lengths are not those of {height} x {width} pixels"
     values = np.arange(len(runs)) % 2 == 1
     return np.repeat(values, runs).reshape(width, height).T, ""
-
-
-def _read_slice(part: Part, path: str, ending: str, row: int) -> NDArray[Any] | None:
-    offsets, shard = part.columns.get(f"{path}_offsets"), part.shards.get(f"{path}_{ending}")
-    if offsets is None or shard is None or row + 1 >= len(offsets):
-        return None
-    start, stop = offsets[row : row + 2].tolist()
-    try:
-        return shard.slice(start, stop) if 0 <= start <= stop <= offsets[-1] else None
-    except ValueError:
-        # Damage of the file itself is told by the check of the structure.
-        return None
-
-
-def compare_box(part: Part, row: int, mask: NDArray[np.bool_], image: int) -> Iterator[Finding]:
-    """Compare a box with what a mask covers, bool [H, W] in whatever resolution."""
-    boxes, sizes = part.columns.get("masks/box"), part.columns.get("images/size")
-    if boxes is None or sizes is None or not 0 <= image < len(sizes):
-        return
-    wanted = np.zeros(4)
-    if mask.any():
-        scale = sizes[image] / mask.shape
-        for axis in (0, 1):
-            covered = np.flatnonzero(mask.any(axis=1 - axis))
-            wanted[[1 - axis, 3 - axis]] = np.array([covered[0], covered[-1] + 1]) * scale[axis]
-    if not np.allclose(boxes[row], wanted, rtol=SAME_BOX, atol=0):
-        yield _fault("box", "masks/box", row, f"{boxes[row].tolist()}", f"{wanted.tolist()}, around its mask")
-
-
-def read_source(part: Part, row: int) -> Image.Image | None:
-    """Return the picture that an image's file holds, one of 0 x 0 where it is none; None where the store has no files."""
-    encoded = _read_slice(part, "images/source", "bytes", row)
-    if encoded is None:
-        return None
-    try:
-        return Image.open(BytesIO(encoded.tobytes()))
-    except (OSError, Image.DecompressionBombError):
-        return Image.new("RGB", (0, 0))
-
-
-def compare_source(part: Part, row: int, image: NDArray[np.uint8]) -> Iterator[Finding]:
-    """Compare what an image's file decodes to with the original, uint8 [H, W, 3]."""
-    source = read_source(part, row)
-    if source is None:
-        return
-    try:
-        decoded = np.asarray(source.convert("RGB"))
-    except OSError as err:
-        yield _fault("source-file", "images/source_bytes", row, f"it can't be decoded: {err}")
-        return
-    if not np.array_equal(decoded, image):
-        found = "it decodes to another picture than the original"
-        yield _fault("source-differs", "images/source_bytes", row, found)
 
 
 def compare_own_mask(part: Part, name: str, row: int, original: NDArray[np.bool_]) -> Iterator[Finding]:
@@ -127,3 +78,90 @@ def compare_own_mask(part: Part, name: str, row: int, original: NDArray[np.bool_
     if fault or (mask is not None and not np.array_equal(mask, original)):
         found = fault or "it is another mask"
         yield _fault("source-differs", f"masks/{name}_runs", row, found, "that of the raw dataset")
+
+
+def _compare_views(
+    part: Part, name: str, row: int, mask: NDArray[np.bool_], size: tuple[int, int], others: Row
+) -> Iterator[Finding]:
+    """Compare a row's other views with what is made of the mask at its own size, which is the original."""
+    recipe = part.task.recipe
+    if others and mask.size > MAX_REMADE_PIXELS:
+        found = f"it has {mask.size:,} pixels: what is made of it was not compared"
+        yield Finding(check="mask-unchecked", level="note", array=f"masks/{name}", row=row, found=found)
+        return
+    remade = {}
+    for other in others:
+        view = recipe.masks[other]
+        remade[other] = remake_view(mask, view, recipe.images[view.over], size)
+    for other, values in others.items():
+        if count := np.count_nonzero(values != remade[other]):
+            reason = explain_mask(values, other, mask, size, recipe, remade)
+            found = f"{count:,} of {values.size:,} pixels are not what {name} gives{reason}"
+            yield _fault("masks-disagree", f"masks/{other}", row, found, "equal bits")
+
+
+def check_boxes(part: Part) -> Iterator[Finding]:
+    """Yield boxes that lie beside their image, or are empty where their mask is not, or the other way round."""
+    boxes, areas = part.columns.get("masks/box"), part.columns.get("masks/area")
+    image, sizes = part.columns.get("masks/image"), part.columns.get("images/size")
+    if boxes is None or areas is None or image is None or sizes is None:
+        return
+    for row, (box, area, number) in enumerate(zip(boxes, areas, image, strict=True)):
+        if not 0 <= number < len(sizes):
+            continue
+        height, width = sizes[number].tolist()
+        left, top, right, bottom = box.tolist()
+        is_within = 0 <= left < right <= width and 0 <= top < bottom <= height
+        if not (is_within if area else not box.any()):
+            expected = f"a part of {height} x {width} pixels" if area else "zeros: its mask is empty"
+            yield _fault("box", "masks/box", row, f"{box.tolist()}", expected)
+
+
+def compare_box(part: Part, row: int, mask: NDArray[np.bool_], size: tuple[int, int]) -> Iterator[Finding]:
+    """Compare a box with what a mask covers, bool [H, W] in whatever resolution, of a picture of `size` (height, width)."""
+    boxes = part.columns.get("masks/box")
+    if boxes is None:
+        return
+    wanted = np.zeros(4)
+    if mask.any():
+        for axis in (0, 1):
+            covered = np.flatnonzero(mask.any(axis=1 - axis))
+            scale = size[axis] / mask.shape[axis]
+            wanted[[1 - axis, 3 - axis]] = np.array([covered[0], covered[-1] + 1]) * scale
+    if not np.allclose(boxes[row], wanted, rtol=SAME_BOX, atol=0):
+        yield _fault("box", "masks/box", row, f"{boxes[row].tolist()}", f"{wanted.tolist()}, around its mask")
+
+
+def check_box_by_view(part: Part, row: int, shape: Shape, *, is_dense: bool) -> Iterator[Finding]:
+    """Compare a box with what a view of a fixed size shows, up to a pixel of that.
+
+    Args:
+        part: the part.
+        row: of the mask.
+        shape: the view.
+        is_dense: whether no pixel of the original mask lies between those that the view samples.
+    """
+    boxes = part.columns.get("masks/box")
+    if boxes is None or not shape.values.any() or not np.isfinite(boxes[row]).all():
+        return
+    is_whole = all(axis.start <= 0 and axis.start + axis.size * axis.step >= 1 for axis in shape.axes)
+    sees_all = is_whole and (shape.view.filter == "touch" or (is_dense and shape.view.filter in NEAREST))
+    box = boxes[row].tolist()
+    for number, axis in enumerate(shape.axes):
+        covered = np.flatnonzero(shape.values.any(axis=1 - number)).tolist()
+        before, after = covered[0], covered[-1]
+        # The box's edges in pixels of the view.
+        first, last = (
+            min(max((edge / axis.length - float(axis.start)) / float(axis.step), 0.0), float(axis.size))
+            for edge in (box[1 - number], box[3 - number])
+        )
+        is_beside = first > before + 1 or last < after
+        is_larger = first < before - 1 or last > after + 2
+        if is_beside or (sees_all and is_larger):
+            found = f"{box}: {first:.1f} to {last:.1f} in pixels of {shape.name}"
+            yield _fault("box", "masks/box", row, found, f"{before} to {after + 1}, as that shows")
+            return
+
+
+def _fault(check: str, array: str, row: int, found: str, expected: str = "") -> Finding:
+    return Finding(check=check, array=array, row=row, found=found, expected=expected, advice=REDO_TENSORS)

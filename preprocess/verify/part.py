@@ -19,7 +19,7 @@ from ...loader.format.metadata import (
     PartEntry,
     decode_metadata,
 )
-from ...loader.format.recipe import Recipe
+from ...loader.format.recipe import Arithmetic, Recipe
 from ...loader.format.regular_files import open_binary, read_document
 from ...loader.format.shard import shard_path
 from ..store.columns import storable
@@ -43,10 +43,12 @@ class PartTask:
     recipe: Recipe
     columns: tuple[Column, ...]
     paired: bool
-    bare_images: bool
+    empty_frames: bool
     """Whether images may be without a mask."""
     scenes: range
     """Which scenes the part may hold."""
+    arithmetic: Arithmetic
+    """Whose of Pillow's versions resized the images."""
     values: bool
     """Whether every pixel is looked at."""
 
@@ -108,7 +110,7 @@ def read_part(task: PartTask, tick: Tick) -> Part:
         faults.extend(_check_arrays(part, files, tick))
         part.texts, unreadable = decode_texts(part.columns)
         faults.extend(unreadable)
-        rules = {"paired": task.paired, "bare_images": task.bare_images}
+        rules = {"paired": task.paired, "empty_frames": task.empty_frames}
         faults.extend(check_tables(part.columns, part.texts, task.scenes, **rules))
         faults.extend(check_counts(part.columns, part.attributes))
     for fault in faults:
@@ -126,6 +128,19 @@ def read_row(part: Part, array: str, row: int) -> tuple[NDArray[Any] | None, lis
     except ValueError as err:
         finding = Finding(check="row-decode", array=array, row=row, found=str(err), advice=REDO_PART)
         return None, [finding]
+
+
+def read_piece(part: Part, path: str, ending: str, row: int) -> NDArray[Any] | None:
+    """Return a row of an array in pieces, `path` and `ending` its name, None where it can't be read."""
+    offsets, shard = part.columns.get(f"{path}_offsets"), part.shards.get(f"{path}_{ending}")
+    if offsets is None or shard is None or row + 1 >= len(offsets):
+        return None
+    start, stop = offsets[row : row + 2].tolist()
+    try:
+        return shard.slice(start, stop) if 0 <= start <= stop <= offsets[-1] else None
+    except ValueError:
+        # Damage of the file itself is told by the check of the structure.
+        return None
 
 
 def _fault(check: str, found: str, array: str = "zarr.json", expected: str = "") -> Finding:

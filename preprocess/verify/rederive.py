@@ -1,15 +1,12 @@
 """Makes scenes anew from the raw files and compares every stored row of them, bit for bit."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...loader.format.errors import SourceError
-from ...loader.format.geometry import view_axes
 from ...loader.format.metadata import Root
-from ...loader.format.recipe import Arithmetic
 from ..config import parse_config
 from ..decode.images import OnDamage, is_same_picture
 from ..sources.base import Scene, Source
@@ -18,11 +15,12 @@ from ..sources.records import Frame, Mask, Pair
 from ..sources.registry import open_dataset
 from ..tensors.engine import PILLOW
 from .findings import REDO_TENSORS, Finding
-from .own_columns import compare_box, compare_own_mask, compare_source
+from .images_anew import compare_images
+from .kept_files import compare_kept_file
+from .own_columns import compare_box, compare_own_mask
 from .part import Part, PartTask, read_part, read_row
-from .pictures import Picture
-from .reasons import explain_image, explain_mask
-from .remake import decode_mask, decode_picture, normalized, remake_image, remake_view
+from .reasons import explain_mask
+from .remake import decode_mask, decode_picture, remake_view
 
 NEEDED_COLUMNS = (
     "images/size", "images/scene", "images/time", "masks/image", "masks/area", "expressions/mask", "samples/mask",
@@ -41,8 +39,6 @@ class RemakeTask:
     """The raw dataset."""
     scenes: tuple[tuple[int, Scene], ...]
     damaged: OnDamage
-    arithmetic: Arithmetic
-    """Whose of Pillow's versions resized the images."""
     may_be_cut: bool
     """Whether a limit may have cut the part's last scene short."""
 
@@ -105,7 +101,7 @@ def _compare_scene(part: Part, task: RemakeTask, number: int, scene: Scene) -> I
         yield _fault("rows", "images/scene", None, text, f"{len(wanted)}, as the raw dataset gives")
     masks: dict[tuple[int, str], int] = {}
     for row, (frame, accepted) in zip(rows, wanted, strict=False):
-        yield from _compare_frame(part, task, row, frame)
+        yield from _compare_frame(part, task.root, row, frame)
         mask_rows = np.flatnonzero(part.columns["masks/image"] == row).tolist()
         if len(mask_rows) != len(accepted) and not (is_last and len(mask_rows) < len(accepted)):
             text = f"{len(mask_rows)} masks belong to this image"
@@ -129,12 +125,12 @@ def _accepted(frames: Sequence[Frame]) -> list[tuple[Frame, list[Mask]]]:
             if covers and fits and (frame.time, mask.object_id) not in taken:
                 taken.add((frame.time, mask.object_id))
                 masks.append(mask)
-        if masks or (frame.keep_bare and not frame.masks):
+        if masks or (frame.keep_empty and not frame.masks):
             accepted.append((frame, masks))
     return accepted
 
 
-def _compare_frame(part: Part, task: RemakeTask, row: int, frame: Frame) -> Iterator[Finding]:
+def _compare_frame(part: Part, root: RawPath, row: int, frame: Frame) -> Iterator[Finding]:
     height, width = frame.image.shape[:2]
     columns, texts = part.columns, part.texts
     for array, found, wanted in (
@@ -145,38 +141,12 @@ def _compare_frame(part: Part, task: RemakeTask, row: int, frame: Frame) -> Iter
     ):
         if found != wanted:
             yield _fault("source-differs", array, row, repr(found), repr(wanted))
-    picture = decode_picture(task.root, frame.path, (height, width))
+    picture = decode_picture(root, frame.path, (height, width))
     image = frame.image if picture is None else picture
     if image.shape != frame.image.shape or (image != frame.image).any():
         yield _fault("source-decoding", "images/path", row, "Pillow decodes the raw file to other pixels")
-    views = part.task.recipe.images
-    remade = {
-        name: Picture(name, view, remake_image(image, view, axes, task.arithmetic), axes)
-        for name, view in views.items()
-        for axes in [view_axes(view, height, width)]
-    }
-    for name in views:
-        yield from _compare_image(part, row, name, image, remade)
-    yield from compare_source(part, row, image)
-
-
-def _compare_image(
-    part: Part, row: int, name: str, image: NDArray[np.uint8], remade: Mapping[str, Picture]
-) -> Iterator[Finding]:
-    array, (_, view, levels, axes) = f"images/{name}", remade[name]
-    found, faults = read_row(part, array, row)
-    yield from faults
-    if found is None:
-        return
-    wanted = normalized(levels, view, axes) if view.stored == "float32" else levels
-    # Compared as bytes: -0.0 is not 0.0, and a NaN is equal to itself.
-    if found.tobytes() == wanted.tobytes():
-        return
-    difference = np.abs(found.astype(np.float64) - wanted.astype(np.float64))
-    share = np.count_nonzero(found != wanted) / found.size
-    reason = explain_image(found, name, image, remade)
-    text = f"{share:.1%} of the values differ, by up to {difference.max():.4g}{reason}"
-    yield _fault("source-differs", array, row, text, "equal bits")
+    yield from compare_images(part, row, image)
+    yield from compare_kept_file(part, row, image)
 
 
 def _compare_mask(part: Part, row: int, mask: Mask, size: tuple[int, int]) -> Iterator[Finding]:
@@ -207,7 +177,7 @@ def _compare_mask(part: Part, row: int, mask: Mask, size: tuple[int, int]) -> It
     for name, view in recipe.masks.items():
         if view.size == "own":
             yield from compare_own_mask(part, name, row, original)
-    yield from compare_box(part, row, original, int(columns["masks/image"][row]))
+    yield from compare_box(part, row, original, size)
     for name, wanted_cells in remade.items():
         column = columns.get(f"masks/{name}")
         values, faults = (column[row], []) if column is not None else read_row(part, f"masks/{name}", row)

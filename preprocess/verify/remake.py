@@ -3,6 +3,7 @@
 Shares no code with `preprocess.tensors`: this is the other opinion that stored rows are compared with.
 """
 
+import re
 import tarfile
 import warnings
 from fractions import Fraction
@@ -28,8 +29,9 @@ FILTERS: tuple[ImageFilter, ...] = get_args(ImageFilter)
 
 
 def arithmetic_of(pillow: str) -> Arithmetic:
-    """Return whose arithmetic a version of Pillow has."""
-    return "pillow-13" if int(pillow.split(".")[0]) >= 13 else "pillow-12"
+    """Return whose arithmetic a version of Pillow has; of what is no version, as a forged store may give, the older one's."""
+    major = re.match(r"([0-9]{1,4})\.", pillow)
+    return "pillow-13" if major and int(major[1]) >= 13 else "pillow-12"
 
 
 PILLOW = PIL.__version__

@@ -15,7 +15,7 @@ from ...loader.format.metadata import (
     Root,
     columns_of,
     decode_metadata,
-    has_bare_images,
+    has_empty_frames,
     is_whole,
 )
 from ...loader.format.recipe import Recipe
@@ -96,10 +96,12 @@ def read_recipe(root: Root) -> tuple[Recipe | None, list[Finding]]:
     meant = [of[recipe.name] for of in (RECIPES, FORMER_RECIPES) if recipe.name in of]
     if meant and all(list(recipe.views.items()) != list(shipped.views.items()) for shipped in meant):
         findings.append(_root_fault("recipe", f"the recipe is called {recipe.name!r} but is not that recipe"))
-    version = format_version_of(recipe, root.columns, bare_images=has_bare_images(root.job["source"]))
+    version = format_version_of(recipe, root.columns, empty_frames=root.empty_frames)
     if root.format_version != version:
         text = f"format version {root.format_version}"
-        findings.append(_root_fault("recipe", text, f"{version}, by the recipe's views and the columns"))
+        findings.append(
+            _root_fault("recipe", text, f"{version}, by the recipe's views, columns and frames without masks")
+        )
     wanted = {key: value for key, value in recipe.attributes().items() if key in ("mean", "std")}
     norm = {key: root.recipe.get(key) for key in wanted}
     if norm != wanted:
@@ -118,6 +120,8 @@ def check_root(store: Path, root: Root) -> Iterator[Finding]:
         yield _root_fault("job", "the job's recipe is not the store's")
     if any(columns_of(job["store"]) != tuple(root.columns) for job in root.jobs):
         yield _root_fault("job", "the job asks for other columns than the store's")
+    if any(has_empty_frames(job["source"]) != root.empty_frames for job in root.jobs):
+        yield _root_fault("job", f"empty_frames is {root.empty_frames}, and the job's take says otherwise")
     first_parts = [appended.first_part for appended in root.appended]
     if first_parts != sorted({part for part in first_parts if 0 < part < len(root.parts)}):
         yield _root_fault(

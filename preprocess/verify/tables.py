@@ -41,7 +41,7 @@ def decode_texts(columns: Columns) -> tuple[dict[str, list[str]], list[Finding]]
 
 
 def check_tables(
-    columns: Columns, texts: Texts, scenes: range, *, paired: bool, bare_images: bool
+    columns: Columns, texts: Texts, scenes: range, *, paired: bool, empty_frames: bool
 ) -> Iterator[Finding]:
     """Yield rows that break a rule of the tables; columns that could not be read are left out.
 
@@ -50,15 +50,28 @@ def check_tables(
         texts: text columns by path.
         scenes: which scenes the part may hold.
         paired: whether samples are pairs.
-        bare_images: whether images may be without a mask.
+        empty_frames: whether images may be without a mask.
     """
+    yield from _check_offsets(columns)
     yield from _check_images(columns, texts, scenes)
-    yield from _check_masks(columns, texts, bare_images=bare_images)
+    yield from _check_masks(columns, texts, empty_frames=empty_frames)
     if "masks/image" in columns and "expressions/mask" in columns:
         num_masks = len(columns["masks/image"])
         yield from _check_join(columns["expressions/mask"], "expressions/mask", num_masks, "masks")
     if "masks/image" in columns and "samples/mask" in columns:
         yield from _check_samples(columns, texts, paired=paired)
+
+
+def _check_offsets(columns: Columns) -> Iterator[Finding]:
+    """Yield offsets that don't ascend from 0; those of texts are looked at with what they point into."""
+    texts = {f"{table}/{name}_offsets" for table, names in TEXT_COLUMNS.items() for name in names}
+    for path, offsets in columns.items():
+        if (
+            path.endswith("_offsets")
+            and path not in texts
+            and (offsets[0] != 0 or (np.diff(offsets) < 0).any())
+        ):
+            yield _fault("offsets", path, "the offsets do not ascend from 0")
 
 
 def _check_images(columns: Columns, texts: Texts, scenes: range) -> Iterator[Finding]:
@@ -97,11 +110,11 @@ def _check_scenes(
             yield _fault("scenes", "images/key", text, row)
 
 
-def _check_masks(columns: Columns, texts: Texts, *, bare_images: bool) -> Iterator[Finding]:
+def _check_masks(columns: Columns, texts: Texts, *, empty_frames: bool) -> Iterator[Finding]:
     image, size = columns.get("masks/image"), columns.get("images/size")
     if image is not None and size is not None:
         yield from _check_join(image, "masks/image", len(size), "images")
-        bare = [] if bare_images else np.setdiff1d(np.arange(len(size)), image).tolist()
+        bare = [] if empty_frames else np.setdiff1d(np.arange(len(size)), image).tolist()
         for row in bare:
             yield _fault("table-join", "images/size", "no mask belongs to this image", row)
         names = texts.get("masks/object_id")

@@ -13,6 +13,7 @@ from ...loader.format.layout import view_path
 from ...loader.format.norms import Norm
 from ...loader.format.recipe import ImageView
 from .findings import REDO_TENSORS, Finding
+from .kept_files import check_kept_file
 from .masks import (
     SAME_RESOLUTION,
     UNSEEN_CELLS,
@@ -25,7 +26,7 @@ from .masks import (
     wrong_cells,
 )
 from .masks import explain as explain_masks
-from .own_columns import check_own_columns
+from .own_columns import check_box_by_view, check_boxes, check_own_masks
 from .part import Part, read_row
 from .pictures import (
     MAX_DIFFERENCE,
@@ -111,8 +112,11 @@ def check_values(part: Part, tick: Callable[[int], None]) -> Statistics:
         part.add(finding)
     for finding in _check_masks(part, statistics, tick):
         part.add(finding)
-    for finding in check_own_columns(part):
+    for finding in check_boxes(part):
         part.add(finding)
+    for row in range(len(part.columns.get("images/size", ()))):
+        for finding in check_kept_file(part, row):
+            part.add(finding)
     return statistics
 
 
@@ -241,6 +245,8 @@ def _check_masks(part: Part, statistics: Statistics, tick: Callable[[int], None]
                 yield _fault("mask-values", f"masks/{name}", row, found, "the bytes 0 and 1 of a bool")
             elif (size := _picture_of(part, row)) is not None:
                 shapes[name] = Shape.of(name, view, recipe.images[view.over], values, size)
+        others = {name: shape.values for name, shape in shapes.items()}
+        yield from check_own_masks(part, row, _picture_of(part, row), others)
         yield from _check_shapes(part, row, shapes, finest, ratios, statistics)
     if finest is not None:
         yield from _check_areas(part, f"masks/{finest}", ratios)
@@ -253,9 +259,10 @@ def _count_masks(part: Part) -> int:
         (
             len(part.columns.get(f"masks/{name}", ()))
             if view.role == "prompt"
+            else len(part.columns.get(f"masks/{name}_size", ()))
+            if view.size == "own"
             else part.num_rows(f"masks/{name}")
             for name, view in views.items()
-            if view.size != "own"
         ),
         default=0,
     )
@@ -304,6 +311,7 @@ def _check_shapes(
     # How many pixels of the original mask a pixel of the finest view has along a side, at most.
     finer = 1.0 if ratio is None or is_cut else max(1.0, ratio[0]) ** 0.5
     is_dense = all(float(axis.length * axis.step) * finer <= 1 for axis in fine.axes)
+    yield from check_box_by_view(part, row, fine, is_dense=is_dense)
     for name, shape in shapes.items():
         if name == finest:
             continue

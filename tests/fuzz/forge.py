@@ -6,7 +6,10 @@ A `Forgery` holds the files of one store in memory. `write` makes digests, sizes
 import hashlib
 import json
 import os
+import re
 import struct
+import zlib
+from math import prod
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -47,17 +50,17 @@ class Forgery:
             entry["name"]: _attributes(self.files.pop(f"{entry['name']}/zarr.json"))
             for entry in self.root["parts"]
         }
-        self._rows = {name: dict(attributes["rows"]) for name, attributes in self.parts.items()}
+        self._chunks = {
+            path: _count_chunks(json.loads(self.files[_metadata_of(path)])) for path in self.shards()
+        }
 
     def shards(self) -> list[str]:
         """Return the paths of all shard files."""
         return [path for path in self.files if "/c/" in path]
 
     def num_chunks(self, path: str) -> int:
-        """Return how many chunks a shard has: one, unless its rows are chunks of their own."""
-        part, table, name, *_ = path.split("/")
-        is_of_rows = name in ("pixel_values", "g_pixel_values", "masks") and table != "samples"
-        return int(self._rows[part][table]) if is_of_rows else 1
+        """Return how many chunks a shard has, as the store said before it was changed."""
+        return self._chunks[path]
 
     def chunks(self, path: str) -> list[bytes]:
         """Return the chunks of a shard, without their checksums."""
@@ -115,6 +118,20 @@ class Forgery:
                 entries[number]["sha256"] = hashlib.sha256(content).hexdigest()
         self.root["sha256"] = attributes_digest(self.root)
         (folder / "zarr.json").write_bytes(_metadata(self.root))
+
+
+def _metadata_of(shard: str) -> str:
+    """Return the metadata file of the array that a shard is of."""
+    return shard.partition("/c/")[0] + "/zarr.json"
+
+
+def _count_chunks(metadata: dict[str, Any]) -> int:
+    """Return how many inner chunks the one shard of an array has."""
+    [shard] = metadata["codecs"]
+    whole = metadata["chunk_grid"]["configuration"]["chunk_shape"]
+    return prod(
+        side // inner for side, inner in zip(whole, shard["configuration"]["chunk_shape"], strict=True)
+    )
 
 
 def _attributes(content: bytes) -> dict[str, Any]:
@@ -198,16 +215,30 @@ def change_index(forgery: Forgery, chance: Random) -> str:
     return f"{path} index {row} {index[row]}"
 
 
+_WHOLE = (-(2**63), -1, 0, 1, 5, 10**9, 2**31, 2**62, 2**63 - 1)
+_HALVES = (0, 1, 5, 4096, 2**14, 2**28, 2**31 - 1, 2**31, 2**32 - 1, 0x7FC00000, 0x7F800000)
+"""Sides, run lengths, and what is no number, or endless, as a float32."""
+
+
+def _row_shards(forgery: Forgery) -> list[str]:
+    """Return the shards of views, and of columns in several pieces."""
+    return [
+        path
+        for path in forgery.shards()
+        if forgery.num_chunks(path) > 1 or len(path.partition("/c/")[2].split("/")) > 2
+    ]
+
+
 def change_column(forgery: Forgery, chance: Random) -> str:
     """Change numbers or bytes of a column, or its length."""
-    columns = [path for path in forgery.shards() if forgery.num_chunks(path) == 1 and path.endswith("/c/0")]
+    columns = [path for path in forgery.shards() if path not in _row_shards(forgery)]
     path = chance.choice(columns)
     [chunk] = forgery.chunks(path)
-    kind = chance.choice(["number", "bytes", "short", "long", "all"])
-    if kind == "number" and len(chunk) >= 8:
-        at = 8 * chance.randrange(len(chunk) // 8)
-        number = chance.choice([-(2**63), -1, 0, 1, 5, 10**9, 2**31, 2**62, 2**63 - 1])
-        chunk = chunk[:at] + struct.pack("<q", number) + chunk[at + 8 :]
+    kind = chance.choice(["number", "half", "bytes", "short", "long", "all"])
+    if kind in ("number", "half") and len(chunk) >= 8:
+        code, size, numbers = ("<q", 8, _WHOLE) if kind == "number" else ("<I", 4, _HALVES)
+        at = size * chance.randrange(len(chunk) // size)
+        chunk = chunk[:at] + struct.pack(code, chance.choice(numbers)) + chunk[at + size :]
     elif kind == "short":
         chunk = chunk[: chance.randrange(len(chunk) + 1)]
     elif kind == "long":
@@ -232,11 +263,8 @@ def frame(states: int, holds: int) -> bytes:
 
 
 def change_rows(forgery: Forgery, chance: Random) -> str:
-    """Change rows that are chunks of their own: compressed masks, raw and compact images."""
-    paths = [
-        path for path in forgery.shards() if path.split("/")[2] in ("pixel_values", "g_pixel_values", "masks")
-    ]
-    path = chance.choice(paths)
+    """Change rows that are chunks of their own: compressed masks, raw and compact images; and pieces of a column."""
+    path = chance.choice(_row_shards(forgery))
     chunks = forgery.chunks(path)
     row = chance.randrange(len(chunks))
     chunk = chunks[row]
@@ -285,7 +313,56 @@ def change_text(forgery: Forgery, chance: Random) -> str:
     return f"{path} {text!r}"
 
 
+def change_runs(forgery: Forgery, chance: Random) -> str:
+    """Give masks at their own size another size, and run lengths that fill it, or nearly."""
+    ending = "_runs/c/0"
+    paths = [path.removesuffix(ending) for path in forgery.shards() if path.endswith(ending)]
+    if not paths:
+        return "no runs"
+    path = chance.choice(paths)
+    [sizes], [offsets] = (forgery.chunks(path + name) for name in ("_size/c/0/0", "_offsets/c/0"))
+    row = chance.randrange(len(sizes) // 8)
+    height, width = chance.choice(
+        [(1, 1), (1, 1 << 28), (1 << 14, 1 << 14), (1 << 14, (1 << 14) + 1), (7, 1 << 30)]
+    )
+    forgery.set_chunks(
+        path + "_size/c/0/0", [sizes[: 8 * row] + struct.pack("<ii", height, width) + sizes[8 * row + 8 :]]
+    )
+    first, last = struct.unpack_from("<2q", offsets, 8 * row)
+    number, at = divmod(first, 4096)
+    chunks = forgery.chunks(path + ending)
+    count = min(last - first, 4096 - at)
+    filled = (height * width + chance.choice([0, 0, 1, -1])) % 2**32
+    runs = [filled] + [0] * (count - 1) if chance.random() < 0.5 else [0] * (count - 1) + [filled]
+    chunks[number] = (
+        chunks[number][: 4 * at] + struct.pack(f"<{count}I", *runs) + chunks[number][4 * (at + count) :]
+    )
+    forgery.set_chunks(path + ending, chunks)
+    return f"{path} row {row} of {height} x {width}"
+
+
+def change_source(forgery: Forgery, chance: Random) -> str:
+    """Have a file say that it is a picture of another size: PNG's header, its checksum made right."""
+    paths = [path for path in forgery.shards() if path.endswith("/source_bytes/c/0")]
+    if not paths:
+        return "no files"
+    path = chance.choice(paths)
+    content = b"".join(forgery.chunks(path))
+    at = chance.choice([0, *(found.start() for found in re.finditer(b"\x89PNG|\xff\xd8\xff", content))])
+    side = chance.choice([0, 1, 60, 9000, 13_000, 30_000, 2**31 - 1])
+    header = b"IHDR" + struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    header = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    content = (content[:at] + header + content[at + len(header) :])[: len(content)]
+    forgery.set_chunks(path, [content[at : at + (1 << 16)] for at in range(0, len(content), 1 << 16)])
+    if chance.random() < 0.5:
+        size = path.replace("source_bytes/c/0", "size/c/0/0")
+        [sizes] = forgery.chunks(size)
+        forgery.set_chunks(size, [struct.pack("<I", side) * (len(sizes) // 4)])
+    return f"{path} {side} x {side} from byte {at}"
+
+
 CHANGES = (
+    change_runs, change_source,
     change_rows, change_rows, change_column, change_column, change_text, change_index, change_metadata, change_part, change_root,
     change_root,
 )  # fmt: skip

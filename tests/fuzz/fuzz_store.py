@@ -19,12 +19,21 @@ import numpy as np
 from damage import flip_bit, random_flip
 from miniature.every import WRITERS
 from miniature.shapes import picture_of
-from stores import COMPACT_IMAGES, CONFIGS, tree_digest
+from stores import COMPACT_IMAGES, CONFIGS, VIEWS, tree_digest
 
 from resizeonce.loader import Store, StoreError
 from resizeonce.preprocess.config import load_config
 from resizeonce.preprocess.run.convert import RunOptions, convert
 from resizeonce.preprocess.verify.check_store import verify_store
+
+SIZES = ("recipe.pixel_values.size=28", "recipe.g_pixel_values.size=64", "recipe.masks.size=64")
+
+KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
+    **{dataset: (dataset, SIZES) for dataset in ("coco", "refcoco", "sav", "sa1b")},
+    "npz": ("npz", (*SIZES, *COMPACT_IMAGES)),
+    "views": ("coco", VIEWS),
+}
+"""Source and recipe of each store."""
 
 
 @dataclass
@@ -80,29 +89,30 @@ def _is_delivered(store: Path, expected: Mapping[str, Any]) -> bool:
         found = _batch(store)
     except StoreError:
         return False
-    return found.keys() != expected.keys() or any(
-        not np.array_equal(found[key], value) if isinstance(value, np.ndarray) else found[key] != value
-        for key, value in expected.items()
-    )
+    return found.keys() != expected.keys() or any(not _is_same(found[key], expected[key]) for key in expected)
+
+
+def _is_same(found: Any, expected: Any) -> bool:
+    if isinstance(expected, np.ndarray):
+        return np.array_equal(found, expected)
+    if isinstance(expected, list):
+        return len(found) == len(expected) and all(map(_is_same, found, expected))
+    return bool(found == expected)
 
 
 def main(count: int, seed: int) -> int:
     """Fuzz a store of each kind; return how many flips were missed or delivered."""
     missed = 0
-    names = ("coco", "refcoco", "sav", "sa1b", "npz")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for dataset in names:
-            WRITERS[dataset](folder / dataset, [picture_of(90 + 3 * n, 120, n) for n in range(8)])
-            sizes = (("pixel_values", 28), ("g_pixel_values", 64), ("masks", 64))
-            overrides = [f"recipe.{tensor}.size={size}" for tensor, size in sizes]
-            overrides += COMPACT_IMAGES if dataset == "npz" else ()
+        for kind, (dataset, overrides) in KINDS.items():
+            WRITERS[dataset](folder / kind, [picture_of(90 + 3 * n, 120, n) for n in range(8)])
             config = load_config(CONFIGS / f"{dataset}.toml", ["store.scenes_per_part=2", *overrides])
-            convert(config, folder / dataset, folder / f"{dataset}.zarr", RunOptions())
-            copy = folder / f"{dataset}-fuzzed.zarr"
-            outcome = fuzz(folder / f"{dataset}.zarr", copy, -(-count // len(names)), seed)
-            print(f"{dataset}: {outcome.found} found, {outcome.harmless} harmless, missed: {outcome.missed}")
-            print(f"{dataset}: delivered by the loader: {outcome.delivered}")
+            convert(config, folder / kind, folder / f"{kind}.zarr", RunOptions())
+            copy = folder / f"{kind}-fuzzed.zarr"
+            outcome = fuzz(folder / f"{kind}.zarr", copy, -(-count // len(KINDS)), seed)
+            print(f"{kind}: {outcome.found} found, {outcome.harmless} harmless, missed: {outcome.missed}")
+            print(f"{kind}: delivered by the loader: {outcome.delivered}")
             missed += len(outcome.missed) + len(outcome.delivered)
     return missed
 

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 from miniature.refcoco import write_refcoco
+from miniature.sav import write_sav_train
 from miniature.shapes import picture_of
 from stores import CONFIGS, TINY, coco_store
 
@@ -40,6 +42,26 @@ def sentences(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_refcoco(folder / "raw", [picture_of(60, 90, seed) for seed in range(8)])
     convert(load_config(CONFIGS / "refcoco.toml", TINY), folder / "raw", folder / "refcoco.zarr")
     return folder / "refcoco.zarr"
+
+
+@pytest.fixture(scope="session")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of pairs of three videos, of 5, 3 and 4 annotated frames."""
+    folder = tmp_path_factory.mktemp("videos")
+    clips = [
+        (f"sav_{number:06d}", [np.roll(picture_of(40, 60, number), 4 * t, axis=1) for t in range(num_frames)])
+        for number, num_frames in ((1, 5), (2, 3), (3, 4))
+    ]
+    write_sav_train(folder / "raw", clips)
+    overrides = ["source.gaps=[1, 2, 3, 4]", *TINY]
+    convert(load_config(CONFIGS / "sav.toml", overrides), folder / "raw", folder / "videos.zarr")
+    return folder / "videos.zarr"
+
+
+@pytest.fixture(scope="session")
+def whole(coco_of: Callable[..., Path]) -> Path:
+    """A COCO store with masks at their own size and a padded image."""
+    return coco_of("recipe.pixel_values.fit=pad", "recipe.masks.size=own")
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from stores import CONFIGS, coco_store
 
-from resizeonce.loader import BatchLoader, BatchOptions
+from resizeonce.loader import BatchLoader, BatchOptions, Clip, Objects, Order, SampleIndex, Store
 from resizeonce.loader.batch import SampleDataset
 from resizeonce.loader.check import BatchError, check_batch
 from resizeonce.loader.format.norms import KNOWN_NORMS
@@ -349,3 +349,135 @@ def test_batch_of_8_takes_milliseconds() -> None:
         seconds.append(time.perf_counter() - started)
     # Measured: 3 to 6 ms; the bound leaves room for a busy machine.
     assert min(seconds) < 0.05
+
+
+def drawn_batch() -> Batch:
+    """Two pictures, of which the first has two objects."""
+    batch = batch_of()
+    masks = {name: batch[name][[0, 0, 1]] for name in ("prompt_masks", "masks")}
+    ids = {"objects": torch.tensor([0, 2, 3]), "object_ids": ["1", "2", "1"]}
+    return batch | masks | ids
+
+
+def clip_batch() -> Batch:
+    """Three clips of two frames; the first has two objects, and the second of those is in its first frame only."""
+    frames = batch_of(3)
+    places = torch.tensor([[0, 1], [2, 0], [1, 1]])
+    images = {name: frames[name][places] for name in ("pixel_values", "g_pixel_values")}
+    masks = {name: frames[name][places[[0, 0, 1, 2]]] for name in ("prompt_masks", "masks")}
+    visible = torch.ones((4, 2), dtype=torch.bool)
+    visible[1, 1] = False
+    for mask in masks.values():
+        mask[1, 1] = 0
+    cells = masks["prompt_masks"].sum((2, 3)).long()
+    ids = {"objects": torch.tensor([0, 2, 3, 4]), "times": places, "visible": visible, "prompt_cells": cells}
+    return {**images, **masks, **ids, "dataset_type": "sav", "has_paired_frame": False}
+
+
+def one_changed(tensor: torch.Tensor, place: tuple[int, ...], value: Any) -> torch.Tensor:
+    changed = tensor.clone()
+    changed[place] = value
+    return changed
+
+
+def test_sound_drawn_batches_pass() -> None:
+    for batch in (drawn_batch(), clip_batch()):
+        check_batch(batch)
+        for left_out in (("masks", "prompt_masks"), ("pixel_values", "g_pixel_values")):
+            check_batch({key: value for key, value in batch.items() if key not in left_out})
+
+
+DRAWN_MISTAKES: dict[str, tuple[Callable[[Batch], Batch], str]] = {
+    "soft mask": (
+        lambda b: {"masks": one_changed(b["masks"], (1,), b["masks"][1] * 0.5)},
+        r"sample 0 \(coco/0/1\), object 1: masks hold 0.5",
+    ),
+    "mask of another object": (
+        lambda b: {"masks": one_changed(b["masks"], (1,), b["masks"][2])},
+        r"sample 0 \(coco/0/1\), object 1: prompt_masks has .* of different objects",
+    ),
+    "images of others": (lambda b: {"pixel_values": b["pixel_values"].flip(0)}, "sample 0.*the same picture"),
+    "does not begin at 0": (lambda _: {"objects": torch.tensor([1, 2, 3])}, "objects is .*ascends from 0"),
+    "descends": (lambda _: {"objects": torch.tensor([0, 4, 3])}, "objects is .*ascends from 0"),
+    "int32": (lambda b: {"objects": b["objects"].int()}, "objects is int32"),
+    "ends elsewhere": (lambda _: {"objects": torch.tensor([0, 2, 4])}, "masks has 3 rows, and objects ends at 4"),
+    "of more samples": (lambda _: {"objects": torch.tensor([0, 2, 2, 3])}, "has 2 samples, and objects .* of 3"),
+    "fewer masks": (lambda b: {"masks": b["masks"][:2]}, "different numbers of objects"),
+    "fewer images": (lambda b: {"pixel_values": b["pixel_values"][:1]}, "different numbers of samples"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", DRAWN_MISTAKES)
+def test_mistake_in_a_drawn_batch_is_told_by_its_name(mistake: str) -> None:
+    change, says = DRAWN_MISTAKES[mistake]
+    batch = drawn_batch()
+    with pytest.raises(BatchError, match=says):
+        check_batch(batch | change(batch))
+
+
+CLIP_MISTAKES: dict[str, tuple[Callable[[Batch], Batch], str]] = {
+    "frames in another order": (
+        lambda b: {"g_pixel_values": b["g_pixel_values"].flip(1)},
+        "sample 0, frame 0: .* do not show the same picture",
+    ),
+    "mask of another frame": (
+        lambda b: {"masks": one_changed(b["masks"], (2,), b["masks"][2].flip(0))},
+        "sample 1, frame 0, object 0: prompt_masks has .* of different objects",
+    ),
+    "mask where nobody is": (
+        lambda b: {"masks": one_changed(b["masks"], (1, 1), 1)},
+        "masks: object row 1 is in frame 1, where visible says that it is not",
+    ),
+    "cells where nobody is": (
+        lambda b: {"prompt_cells": one_changed(b["prompt_cells"], (1, 1), 3)},
+        "prompt_cells: object row 1 is in frame 1",
+    ),
+    "no visible": (lambda b: {"visible": b["visible"][:3]}, "visible is missing, or not bool of shape .4, 2."),
+    "visible as numbers": (lambda b: {"visible": b["visible"].int()}, "visible is missing, or not bool"),
+    "frames of images alone": (
+        lambda b: {"masks": b["masks"][:, 0]},
+        r"masks has shape \(4, 1024, 1024\), expected \(B, 2, S, S\)",
+    ),
+    "fewer frames": (
+        lambda b: {"pixel_values": b["pixel_values"][:, :1]},
+        r"pixel_values has shape .*expected \(B, 2, 3, S, S\)",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", CLIP_MISTAKES)
+def test_mistake_in_a_clip_is_told_by_its_name(mistake: str) -> None:
+    change, says = CLIP_MISTAKES[mistake]
+    batch = clip_batch()
+    with pytest.raises(BatchError, match=says):
+        check_batch(batch | change(batch))
+
+
+def test_clip_shows_its_padding_in_each_frame() -> None:
+    one = lisa_batch()
+    clip: Batch = {
+        key: value[:, None] if isinstance(value, torch.Tensor) else value for key, value in one.items()
+    }
+    clip |= {"objects": torch.tensor([0, 1, 2]), "times": torch.tensor([[0], [7]])}
+    clip["visible"] = torch.ones((2, 1), dtype=torch.bool)
+    check_batch(clip, LISA)
+    with pytest.raises(
+        BatchError, match="sample 0, frame 0: g_pixel_values has other values than its padding"
+    ):
+        check_batch(clip | {"g_pixel_values_sizes": clip["g_pixel_values_sizes"] - 8}, LISA)
+
+
+@pytest.mark.parametrize(
+    ("name", "draw"),
+    [
+        ("store", Objects(at_most=5)),
+        ("whole", Objects(at_most=5)),
+        ("videos", Clip(frames=3, objects=3, visible="any")),
+    ],
+)
+def test_drawn_batches_of_a_store_pass(
+    request: pytest.FixtureRequest, name: str, draw: Objects | Clip
+) -> None:
+    store = Store(request.getfixturevalue(name))
+    for batch in BatchLoader(Order([SampleIndex(store, draw=draw)]), 2, 0):
+        check_batch(batch, store.recipe)

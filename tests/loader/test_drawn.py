@@ -3,6 +3,9 @@
 The oracle is the store read sample by sample: `Store.batch` of plain samples, looked up by their keys.
 """
 
+import copy
+import pickle
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -10,9 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 import torch
-from miniature.sav import write_sav_train
-from miniature.shapes import picture_of
-from stores import CONFIGS, TINY
+from torch.utils.data._utils.pin_memory import pin_memory
 
 from resizeonce.loader import (
     Batch,
@@ -27,31 +28,9 @@ from resizeonce.loader import (
     to_device,
 )
 from resizeonce.loader.order.draws import Draw
-from resizeonce.preprocess.config import load_config
-from resizeonce.preprocess.run.convert import convert
 
 Mode = Literal["process", "thread"]
 WAYS: list[tuple[int, Mode]] = [(0, "thread"), (2, "thread"), (2, "process")]
-
-
-@pytest.fixture(scope="module")
-def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store of pairs of three videos, of 5, 3 and 4 annotated frames."""
-    folder = tmp_path_factory.mktemp("videos")
-    clips = [
-        (f"sav_{number:06d}", [np.roll(picture_of(40, 60, number), 4 * t, axis=1) for t in range(num_frames)])
-        for number, num_frames in ((1, 5), (2, 3), (3, 4))
-    ]
-    write_sav_train(folder / "raw", clips)
-    overrides = ["source.gaps=[1, 2, 3, 4]", *TINY]
-    convert(load_config(CONFIGS / "sav.toml", overrides), folder / "raw", folder / "videos.zarr")
-    return folder / "videos.zarr"
-
-
-@pytest.fixture(scope="module")
-def whole(coco_of: Callable[..., Path]) -> Path:
-    """A COCO store with masks at their own size, a padded image, boxes and sources."""
-    return coco_of("recipe.pixel_values.fit=pad", "recipe.masks.size=own")
 
 
 def order_of(store: Path, draw: Draw) -> Order:
@@ -184,6 +163,58 @@ def test_one_sample_of_a_batch_shares_its_memory(store: Path) -> None:
     assert sample["seed"] == batch["seed"][1]
     with pytest.raises(IndexError, match="sample 2 of a batch of 2"):
         batch.of(2)
+
+
+COPIES: dict[str, Callable[[Batch], Batch]] = {
+    "pickled": lambda batch: pickle.loads(pickle.dumps(batch)),
+    "copied": copy.copy,
+    "deeply": copy.deepcopy,
+    "moved": lambda batch: to_device(batch, "cpu"),
+    # As torch's own thread does for DataLoader(pin_memory=True); where there is no device, pinning is left out.
+    "pinned": pin_memory,
+}
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_a_copy_of_a_batch_knows_which_rows_are_whose(
+    videos: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not torch.cuda.is_available():
+        monkeypatch.setattr(torch.Tensor, "pin_memory", torch.Tensor.clone)
+    batch = next(batches(videos, Clip(frames=3, objects=3, visible="any"), 0, "thread"))
+    copied = COPIES[how](batch)
+    assert copied.keys() == batch.keys()
+    for place in range(len(batch["key"])):
+        one, other = copied.of(place), batch.of(place)
+        assert one["object_ids"] == other["object_ids"]
+        for key in ("masks", "visible", "prompt_cells", "pixel_values", "times", "seed"):
+            assert_equal(one[key], other[key])
+
+
+def test_a_compact_batch_is_completed_before_a_sample_is_taken(store: Path) -> None:
+    batch = next(batches(store, Objects(at_most=5), 0, "thread", compact=True))
+    with pytest.raises(ValueError, match=r"of what resizeonce.loader.to_device makes"):
+        batch.of(0)
+    assert to_device(batch, "cpu").of(0)["masks"].dtype == torch.float32
+
+
+def test_stores_of_which_samples_are_drawn_and_others_have_lanes_of_their_own(
+    store: Path, videos: Path
+) -> None:
+    order = Order(
+        [
+            SampleIndex(Store(store), draw=Objects(at_most=2)),
+            SampleIndex(Store(store)),
+            SampleIndex(Store(videos), draw=Clip(frames=2, objects=1)),
+            SampleIndex(Store(store), draw=Objects(at_most=2)),
+        ]
+    )
+    assert order.mixture.lanes == ((0, 3), (1,), (2,))
+    found = [
+        ("times" in batch, "objects" in batch, batch["has_paired_frame"])
+        for batch in BatchLoader(order, 2, 2, options=BatchOptions(mode="thread", tail="keep"))
+    ]
+    assert Counter(found) == {(False, True, False): 5, (False, False, False): 5, (True, True, False): 2}
 
 
 def test_a_run_resumed_within_an_epoch_draws_the_same(store: Path) -> None:

@@ -230,6 +230,12 @@ def test_other_readers_of_zarr_read_every_column(own: Path) -> None:
             assert np.array_equal(theirs[...], mine)
             spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(part / name)}}
             assert np.array_equal(tensorstore.open(spec).result().read().result(), mine)
+            with zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}):
+                array_of_zarrs = zarr.open_array(part / name, mode="r")
+                assert "Zarrs" in type(array_of_zarrs.async_array.codec_pipeline).__name__
+                assert np.array_equal(array_of_zarrs[...], mine)
+                # From the middle of one piece into the next, or to the end.
+                assert np.array_equal(array_of_zarrs[len(mine) // 3 :], mine[len(mine) // 3 :])
         # What docs/format.md says of them, by hand: the first mask of the part.
         height, width = group[f"{part.name}/masks/masks_size"][0]
         end = group[f"{part.name}/masks/masks_offsets"][1]

@@ -3,6 +3,7 @@
 The oracle is Pillow's resize of the whole picture, pasted or cut, and torch's arithmetic, step by step.
 """
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 import torch
+from damage import parts_of, read_array, rewrite
 from miniature.coco import write_coco
 from miniature.shapes import picture_of
 from numpy.typing import NDArray
@@ -22,6 +24,7 @@ from resizeonce.loader import (
     Order,
     OrderOptions,
     SampleDataset,
+    SampleError,
     SampleIndex,
     Store,
     collate,
@@ -210,6 +213,19 @@ def test_a_store_of_other_views_is_of_format_version_3_and_lists_them(store: Pat
     assert [view["name"] for view in listed] == [name for name in RECIPE if name != "name"]
     assert listed[0]["mean"] == CLIP["mean"]
     assert listed[2]["scale"] == 1
+
+
+def test_a_picture_without_pixels_is_an_error_that_names_the_sample(store: Path, tmp_path: Path) -> None:
+    forged = Path(shutil.copytree(store, tmp_path / "forged.zarr"))
+    part = parts_of(forged)[0]
+    for side in (0, -1):
+        sizes = read_array(part, "images/size")
+        sizes[0, 1] = side
+        rewrite(part, "images/size", sizes)
+        with pytest.raises(
+            SampleError, match=r"sample 0 .*images/size is damaged.*sides of 1 pixel and more"
+        ):
+            Store(forged)[0]
 
 
 def test_prompt_cells_count_the_view_with_that_role(store: Path) -> None:

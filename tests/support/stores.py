@@ -27,6 +27,19 @@ A test of anything else would spend its time on writing and syncing large tensor
 
 COMPACT_IMAGES = ("recipe.pixel_values.stored=compact", "recipe.g_pixel_values.stored=compact")
 
+VIEWS = (
+    "recipe.name=custom",
+    'recipe.pixel_values={kind="image", size=28, fit="crop", filter="bicubic"}',
+    'recipe.g_pixel_values={kind="image", size=64, fit="pad", values="uint8", pad=[9, 8, 7]}',
+    'recipe.oblong={kind="image", size=[36, 52], stored="compact"}',
+    'recipe.masks={kind="mask", over="g_pixel_values", size="own"}',
+    'recipe.low_masks={kind="mask", over="g_pixel_values", size=60, filter="half"}',
+    'recipe.prompt_masks={kind="mask", over="pixel_values", size=16, role="prompt"}',
+    "store.boxes=true",
+    "store.keep_source=true",
+)
+"""A recipe of small tensors with most of what format version 3 has, and its columns."""
+
 SIZES = [(333, 500), (480, 640), (90, 70), (640, 427), (301, 299)]
 """(height, width) of the pictures of a small dataset: oblong, small, odd."""
 

@@ -241,7 +241,7 @@ def _read_frames(
                 number,
                 picture.unsure_turn,
                 picture.source,
-                keep_bare=one_by_one,
+                keep_empty=one_by_one,
             )
 
 

@@ -20,7 +20,7 @@ LAYOUT = {"image": ((4, 3, 5, 5), "uint8"), "mask": ((4, 7, 9), "float32")}
 
 
 def test_arrays_lie_apart_and_begin_at_pages() -> None:
-    layout = ArrayLayout.of(LAYOUT)
+    layout = ArrayLayout.of(LAYOUT, 4)
     slots = Slots(2, layout.slot_bytes)
     for number in range(2):
         views = layout.views(slots.slot(number), 3)

@@ -327,10 +327,23 @@ def test_a_samples_own_number_is_of_seed_epoch_lane_and_position_alone() -> None
     assert whole.seed[:3].tolist() == [3033689322325393752, 4654783599477142014, 7621327883278224100]
 
 
-def test_a_batch_sampler_counts_images_where_samples_are_drawn(store: FakeStore) -> None:
-    indexes = [SampleIndex(store, draw=Objects(at_most=3)), SampleIndex(store, draw=Objects(at_most=3))]
-    found = [number for batch in BatchSampler(Order(indexes), Batching(batch_size=4)) for number in batch]
-    assert sorted(found) == [*numbers(indexes[0]), *(15 + number for number in numbers(indexes[0]))]
+def test_a_batch_sampler_gives_picks_where_samples_are_drawn(store: FakeStore) -> None:
+    order = Order([SampleIndex(store, draw=Objects(at_most=3)), SampleIndex(store)])
+    batching = Batching(batch_size=4)
+    found = list(BatchSampler(order, batching))
+    for one, expected in zip(found, order.plan(batching), strict=True):
+        assert isinstance(one, Picks)
+        for name in ("store", "sample", "lap", "seed"):
+            assert np.array_equal(getattr(one, name), getattr(expected, name))
+    with pytest.raises(ValueError, match="leave out picks=False"):
+        BatchSampler(order, batching, picks=False)
+
+
+def test_a_batch_sampler_of_stores_own_samples_gives_numbers_or_picks(store: FakeStore) -> None:
+    order, batching = Order([SampleIndex(store)]), Batching(batch_size=4)
+    numbered, picked = (list(BatchSampler(order, batching, picks=picks)) for picks in (None, True))
+    assert all(isinstance(one, list) for one in numbered)
+    assert [one.sample.tolist() for one in picked if isinstance(one, Picks)] == numbered
 
 
 def test_a_real_store_of_videos_is_drawn_from(tmp_path: Path) -> None:

@@ -240,7 +240,7 @@ class FakeWorker(Worker):
 
     def receive(self, timeout: float | None = None) -> Reply:
         task = self.tasks.popleft()
-        return task.number, fill_slot(task, self._setup.rows_of(task), self._setup, self._slots)
+        return task.number, fill_slot(task, self._setup.rows_of(task.picks), self._setup, self._slots)
 
     def ask_to_end(self) -> None:
         self.tasks.clear()

@@ -13,7 +13,8 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from resizeonce.preprocess.decode.labels import decode_labels, decode_object, split_labels
-from resizeonce.preprocess.errors import RecordError
+from resizeonce.preprocess.decode.segmentation import parse_rle, unite
+from resizeonce.preprocess.errors import RecordError, SegmentationError
 
 LABELS = np.zeros((30, 45), np.uint8)
 LABELS[3:12, 4:20], LABELS[15:25, 10:40], LABELS[20:22, 30:44] = 1, 2, 3
@@ -165,3 +166,15 @@ def test_several_values_of_a_palette_are_one_object_only_where_that_is_said() ->
     for encoded, any_value in ((SAME["palette"], False), (SAME["grey"], True)):
         with pytest.raises(RecordError, match="expected 0 and one other value"):
             decode_object(encoded, any_value=any_value)
+
+
+def test_masks_together_are_what_pycocotools_merges() -> None:
+    rng = np.random.default_rng(2)
+    for number in range(50):
+        masks = [rng.random((9, 13)) < share for share in rng.choice([0.0, 0.2, 0.7, 1.0], 1 + number % 3)]
+        encoded = [coco_mask.encode(np.asfortranarray(mask.astype(np.uint8))) for mask in masks]
+        united = unite([parse_rle(rle) for rle in encoded])
+        assert np.array_equal(united.decode(), coco_mask.decode(coco_mask.merge(encoded)))
+        assert united.runs.sum() == 9 * 13
+    with pytest.raises(SegmentationError, match="masks of 2 x 3, 3 x 2"):
+        unite([parse_rle({"size": size, "counts": [6]}) for size in ([2, 3], [3, 2])])

@@ -2,15 +2,20 @@
 
 import shutil
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from damage import attributes_of, flip_bit, parts_of, read_array, rewrite, write_attributes
+from damage import attributes_of, flip_bit, parts_of, read_array, recount_prompts, rewrite, write_attributes
+from miniature.coco import write_coco
+from miniature.shapes import picture_of
 from numpy.typing import NDArray
-from stores import coco_store, specs_of
+from PIL import Image
+from stores import SIZES, VIEWS, coco_root, coco_store, specs_of
 
+from resizeonce.loader.format.errors import SourceError
 from resizeonce.loader.format.shard import shard_path
 from resizeonce.preprocess.verify.check_store import VerifyOptions, verify_store
 
@@ -55,14 +60,16 @@ def test_a_flipped_bit_is_found_where_it_is(
     [
         ("masks/box", lambda boxes: boxes + np.float32(1), "box"),
         ("masks/box", lambda boxes: boxes[:, [1, 0, 3, 2]], "box"),
+        ("masks/box", lambda boxes: boxes * np.nan, "box"),
         ("masks/area", lambda areas: areas + 1, "mask-area"),
-        ("masks/masks_size", lambda sizes: sizes[:, ::-1], "box"),
+        ("masks/masks_size", lambda sizes: sizes[:, ::-1], "mask-size"),
         ("masks/masks_size", lambda sizes: sizes + 1, "mask-runs"),
         ("images/size", lambda sizes: sizes[:, ::-1], "source-file"),
     ],
     ids=[
         "a pixel off",
         "turned",
+        "no numbers",
         "another area",
         "height for width",
         "another size",
@@ -77,6 +84,150 @@ def test_columns_that_contradict_each_other_are_found_by_their_values(
         rewrite(part, array, np.ascontiguousarray(change(read_array(part, array))))
     assert not verify_store(store).is_damaged
     assert check in {one.check for one in verify_store(store, VerifyOptions(values=True)).findings}
+
+
+def with_sources(store: Path, change: Callable[[list[bytes]], list[bytes]]) -> Path:
+    """Change the files that the first part of a store keeps; all together they are as long as they were."""
+    part = parts_of(store)[0]
+    offsets, encoded = (read_array(part, f"images/source_{ending}") for ending in ("offsets", "bytes"))
+    files = change([encoded[first:last].tobytes() for first, last in pairwise(offsets.tolist())])
+    rewrite(part, "images/source_offsets", np.cumsum([0, *map(len, files)]))
+    rewrite(part, "images/source_bytes", np.frombuffer(b"".join(files), np.uint8))
+    assert not verify_store(store).is_damaged
+    return store
+
+
+UPRIGHT, ON_ITS_SIDE = (b"\x12\x00\x03\x00\x00\x00\x01\x00" + bytes([turn]) for turn in (1, 6))
+"""The EXIF orientation, its type and its count, as a big-endian TIFF has them."""
+
+FILES: dict[str, tuple[Callable[[list[bytes]], list[bytes]], str, str]] = {
+    "of the other image": (lambda files: files[::-1], "source-file", "it is a picture of"),
+    "cut": (lambda files: [files[0][:-900] + bytes(900), files[1]], "source-file", "damaged"),
+    "no picture": (lambda files: [b"A" * len(files[0]), files[1]], "source-file", "no image of a known format"),
+    "turned by EXIF": (
+        lambda files: [files[0].replace(UPRIGHT, ON_ITS_SIDE), files[1]], "source-file", "EXIF orientation"),
+    "without its end": (lambda files: [b"", files[0] + files[1]], "source-file", "empty"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "check", "says"), FILES.values(), ids=FILES)
+def test_file_that_is_not_its_images_is_found_by_its_values_and_by_the_raw_files(
+    tmp_path: Path, change: Callable[[list[bytes]], list[bytes]], check: str, says: str
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 1
+    for path in sorted(coco_root(tmp_path).rglob("*.jpg")):
+        with Image.open(path) as picture:
+            picture.save(path, exif=exif.tobytes())
+    coco_store(tmp_path, *ALL)
+    store = with_sources(tmp_path / "coco.zarr", change)
+    for options in (
+        VerifyOptions(values=True),
+        VerifyOptions(source=store, sample=None),
+        VerifyOptions(source=tmp_path / "coco", sample=None),
+    ):
+        found = [one for one in verify_store(store, options).findings if one.level == "damage"]
+        assert found
+        if options.source == tmp_path / "coco" and says == "it is a picture of":
+            check, says = "source-differs", "it decodes to another picture"
+        assert found[0].check == check
+        assert says in found[0].found
+
+
+def one_level_more(images: NDArray[Any]) -> NDArray[Any]:
+    changed: NDArray[Any] = images.copy()
+    changed[1, 2, 7, 5] ^= 1
+    return changed
+
+
+def test_images_are_made_anew_from_kept_files_without_the_raw_dataset(tmp_path: Path) -> None:
+    coco_store(tmp_path, *VIEWS)
+    (tmp_path / "coco").rename(tmp_path / "gone")
+    store = tmp_path / "coco.zarr"
+    options = VerifyOptions(source=store, sample=None)
+    report = verify_store(store, options)
+    assert [(one.check, one.level) for one in report.findings] == [("source-unchecked", "note")]
+    assert report.counts["scenes made anew"] == len(SIZES)
+    for name in ("oblong", "g_pixel_values"):
+        part = parts_of(store)[0]
+        rewrite(part, f"images/{name}", one_level_more(read_array(part, f"images/{name}")))
+    for asked in (options, VerifyOptions(values=True), VerifyOptions(values=True, source=store, sample=None)):
+        found = [one for one in verify_store(store, asked).findings if one.check == "source-differs"]
+        assert [(one.part, one.array, one.row) for one in found] == [
+            ("part-00000", "images/g_pixel_values", 1),
+            ("part-00000", "images/oblong", 1),
+        ]
+
+
+def test_store_without_files_is_no_source_of_itself(tmp_path: Path) -> None:
+    coco_store(tmp_path)
+    with pytest.raises(SourceError, match="does not keep the files of its images"):
+        verify_store(tmp_path / "coco.zarr", VerifyOptions(source=tmp_path / "coco.zarr"))
+
+
+@pytest.mark.parametrize("view", ["low_masks", "prompt_masks"])
+def test_cell_that_the_mask_at_its_own_size_does_not_give_is_found_by_its_values(
+    tmp_path: Path, view: str
+) -> None:
+    coco_store(tmp_path, *VIEWS)
+    part = parts_of(tmp_path / "coco.zarr")[0]
+    masks = read_array(part, f"masks/{view}")
+    rows, down, across = np.nonzero(masks)
+    masks[rows[0], down[0], across[0]] = False
+    rewrite(part, f"masks/{view}", masks)
+    if view == "prompt_masks":
+        rewrite(part, "masks/prompt_cells", masks.sum(axis=(1, 2)).astype(np.int32))
+        recount_prompts(part)
+    assert not verify_store(tmp_path / "coco.zarr").is_damaged
+    findings = verify_store(tmp_path / "coco.zarr", VerifyOptions(values=True)).findings
+    assert [(one.check, one.array, one.row) for one in findings] == [
+        ("masks-disagree", f"masks/{view}", rows[0])
+    ]
+
+
+def beside(boxes: NDArray[Any]) -> NDArray[Any]:
+    return boxes + np.array([20, 0, 20, 0], np.float32)
+
+
+def larger(boxes: NDArray[Any]) -> NDArray[Any]:
+    return boxes + np.array([0, -5, 0, 5], np.float32)
+
+
+def beyond(boxes: NDArray[Any]) -> NDArray[Any]:
+    return boxes + np.array([0, 0, 0, 5000], np.float32)
+
+
+@pytest.mark.parametrize(
+    "change", [beside, larger, beyond, np.zeros_like], ids=lambda change: change.__name__
+)
+@pytest.mark.parametrize("rule", ["pillow-nearest", "touch"])
+def test_box_that_is_not_around_its_mask_is_told_by_a_view_of_a_fixed_size(
+    tmp_path: Path, change: Callable[[NDArray[Any]], NDArray[Any]], rule: str
+) -> None:
+    write_coco(tmp_path / "coco", [picture_of(90, 70, 0), picture_of(64, 96, 1)])
+    view = f'recipe.masks={{kind="mask", over="g_pixel_values", size=128, filter="{rule}"}}'
+    coco_store(tmp_path, "store.boxes=true", view)
+    store = tmp_path / "coco.zarr"
+    assert verify_store(store, VerifyOptions(values=True)).findings == []
+    for part in parts_of(store):
+        rewrite(part, "masks/box", change(read_array(part, "masks/box")))
+    findings = verify_store(store, VerifyOptions(values=True)).findings
+    assert {one.check for one in findings} == {"box"}
+    assert {one.row for one in findings} == set(range(len(read_array(parts_of(store)[0], "masks/box"))))
+
+
+def test_offsets_that_do_not_ascend_are_found(sound: Path, tmp_path: Path) -> None:
+    store = Path(shutil.copytree(sound, tmp_path / "store"))
+    part = parts_of(store)[0]
+    for array in ("images/source_offsets", "masks/masks_offsets"):
+        offsets = read_array(part, array)
+        offsets[1] = offsets[-1] + 1
+        rewrite(part, array, offsets)
+    findings = verify_store(store).findings
+    assert [(one.check, one.array) for one in findings] == [
+        ("offsets", "images/source_offsets"),
+        ("offsets", "masks/masks_offsets"),
+    ]
 
 
 def test_boxes_of_other_masks_are_found_by_the_raw_files(sound: Path, tmp_path: Path) -> None:

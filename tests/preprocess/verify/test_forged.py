@@ -335,6 +335,14 @@ def test_a_document_of_gigabytes_is_not_read(forge: Forge) -> None:
     assert "more than the 33,554,432 bytes" in verify_store(store).findings[0].found
 
 
+@pytest.mark.parametrize("version", ["", "\u202e", "9" * 5000, "13"])
+def test_version_of_pillow_that_is_none_is_no_crash(forge: Forge, version: str) -> None:
+    def spoil(forgery: Forgery) -> None:
+        forgery.root["versions"]["pillow"] = version
+
+    assert not verify_store(forge(spoil)).is_damaged
+
+
 def test_what_strangers_wrote_does_not_reach_the_terminal_as_it_is(forge: Forge) -> None:
     def spoil(forgery: Forgery) -> None:
         path = f"{PART}/images/key_bytes/c/0"

@@ -6,7 +6,7 @@ import pytest
 from fuzz_store import fuzz
 
 
-@pytest.mark.parametrize("name", ["coco", "refcoco", "sav"])
+@pytest.mark.parametrize("name", ["coco", "refcoco", "sav", "views"])
 def test_flipped_bit_is_found_or_harmless(sound: Path, tmp_path: Path, name: str) -> None:
     outcome = fuzz(sound / f"{name}.zarr", tmp_path / "fuzzed.zarr", count=25, seed=7)
     assert outcome.missed == []

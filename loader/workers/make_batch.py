@@ -1,0 +1,36 @@
+"""The batch that a trainer is given, of the arrays that were filled for it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ..batch import Batch, as_tensors
+from ..compact import CompactBatch
+from ..describe import OBJECT_KEYS
+from ..order.picks import Picks
+from .worker import Setup
+
+
+def make_batch(
+    setup: Setup, picks: Picks, arrays: Mapping[str, NDArray[Any]], others: Mapping[str, Any]
+) -> Batch:
+    """Return a batch whose tensors share the memory of the arrays.
+
+    Args:
+        setup: says of what form it is.
+        picks: its samples.
+        arrays: as they were filled, with room for as many objects as may be drawn.
+        others: its other keys, masks at their own size expanded.
+    """
+    recipe = setup.stores[picks.store.item(0)].recipe
+    if "objects" in others:
+        count = others["objects"].item(-1)
+        arrays = {key: array[:count] if key in recipe.masks else array for key, array in arrays.items()}
+    items = {name: as_tensors(value) for name, value in (*arrays.items(), *others.items())}
+    batch = CompactBatch(items) if setup.compact else Batch(items)
+    if isinstance(batch, CompactBatch):
+        batch.recipe = recipe
+    if "objects" in others:
+        batch.object_keys = OBJECT_KEYS | recipe.masks.keys()
+    return batch
