@@ -58,7 +58,7 @@ def make_store(folder: Path) -> Store:
         labels = np.zeros((HEIGHT, WIDTH), np.uint8)
         for value, radius in enumerate(np.geomspace(700, 20, OBJECTS), start=1):
             y, x = rng.uniform(0, HEIGHT), rng.uniform(0, WIDTH)
-            waves = 0.1 * np.sin(columns / 7 + rows / 5)
+            waves = 0.2 * np.sin(columns / 60 + rows / 50)
             labels[((rows - y) / radius) ** 2 + ((columns - x) / radius) ** 2 + waves < 1] = value
         # Whatever was covered all over is seen in a corner of its own.
         labels[:8, : 8 * OBJECTS] = np.repeat(np.arange(1, OBJECTS + 1), 8)
