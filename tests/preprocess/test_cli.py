@@ -106,7 +106,10 @@ def test_config_prints_a_shipped_config_as_it_is_and_its_settings_where_they_are
     assert json.loads(run("config", "coco", "--set", "source.crowds=true").output)["source"]["crowds"] is True
     unknown = run("config", "cooc")
     assert unknown.exit_code == 2
-    assert "(did you mean 'coco'?); those that come with the package: coco, folders, grefcoco, mevis, npz," in unknown.stderr
+    assert (
+        "(did you mean 'coco'?); those that come with the package: coco, folders, grefcoco, mevis, npz,"
+        in unknown.stderr
+    )
 
 
 def test_config_alone_lists_the_shipped_configs() -> None:
