@@ -28,6 +28,12 @@ UNSEEN_CELLS = 2
 SAME_RESOLUTION = 0.2
 """How far area and share may disagree while the original mask can still have its image's resolution."""
 
+MIN_AREA_SEEN = 64
+"""Pixels of a mask, or cells where they are larger, that can't all be missed when it is resized."""
+
+MIN_CELLS = 64
+"""Cells along a side of a mask view from which on an area is told by it."""
+
 _POINT: dict[MaskFilter, float] = {"pillow-nearest": 0.5, "torch-nearest": 0.0}
 """Where in a cell the nearest filters look; others look at all of it."""
 
@@ -247,12 +253,34 @@ def area_ratio(shape: Shape, area: int) -> tuple[float, float] | None:
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
         return None
-    down, across = (float(axis.step * axis.length) for axis in shape.axes)
+    down, across = _cell_of(shape)
     height = (rows[-1] - rows[0] + 1) * down
     width = (columns[-1] - columns[0] + 1) * across
-    # Rows and columns are repeated, or left out, unevenly: by one at each edge of the object.
+    # Rows and columns, of the picture or of the view, whichever are wider, are repeated, or left out, unevenly: by one at
+    # each edge of the object.
     seen = float(np.count_nonzero(mask)) * down * across
-    return area / seen, 0.05 + 2 / max(height, 1.0) + 2 / max(width, 1.0)
+    uneven = 2 * max(down, 1.0) / max(height, 1.0) + 2 * max(across, 1.0) / max(width, 1.0)
+    return area / seen, 0.05 + uneven
+
+
+def unseen_area(shape: Shape) -> float:
+    """Return of how many pixels a mask may be that its view shows nothing of."""
+    down, across = _cell_of(shape)
+    return MIN_AREA_SEEN * max(1.0, down) * max(1.0, across)
+
+
+def tells_area(shape: Shape) -> bool:
+    """Whether a view is fine enough to tell the area of what it shows, and its rule does not make each object larger."""
+    down, across = _cell_of(shape)
+    is_seen = np.count_nonzero(shape.values) * down * across >= unseen_area(shape)
+    is_fine = min(shape.values.shape) >= MIN_CELLS and shape.view.filter != "touch"
+    return is_fine and bool(is_seen) and not may_be_cut(shape)
+
+
+def _cell_of(shape: Shape) -> tuple[float, float]:
+    """Return height and width of a cell in pixels of the picture."""
+    rows, columns = shape.axes
+    return float(rows.step * rows.length), float(columns.step * columns.length)
 
 
 def may_be_cut(shape: Shape) -> bool:

@@ -23,6 +23,8 @@ from .masks import (
     may_be_cut,
     origin,
     set_beside,
+    tells_area,
+    unseen_area,
     wrong_cells,
 )
 from .masks import explain as explain_masks
@@ -41,12 +43,6 @@ from .pictures import (
 
 FLAT_SPREAD = 2.0
 """Spread of an image's values, in levels, below which it is flat: worth a note, no damage."""
-
-MIN_AREA_SEEN = 64
-"""Pixels of a mask that can't all be missed when it is resized."""
-
-MIN_CELLS = 64
-"""Cells along a side of a mask view from which on an area is told by it."""
 
 MAX_AREA_RATIO = 64.0
 """How many times finer, in pixels, a mask may be than its image."""
@@ -225,7 +221,7 @@ def _check_masks(part: Part, statistics: Statistics, tick: Callable[[int], None]
     if recipe.prompt is not None and (prompts := columns[recipe.prompt]) is not None:
         yield from _check_counts(prompts, part.columns.get("masks/prompt_cells"))
     finest = choose_finest(recipe.masks)
-    ratios: dict[int, tuple[float, float] | None] = {}
+    ratios: dict[int, tuple[float, float]] = {}
     for row in range(_count_masks(part)):
         shapes: dict[str, Shape] = {}
         for name, view in recipe.masks.items():
@@ -292,7 +288,7 @@ def _check_shapes(
     row: int,
     shapes: Mapping[str, Shape],
     finest: str | None,
-    ratios: dict[int, tuple[float, float] | None],
+    ratios: dict[int, tuple[float, float]],
     statistics: Statistics,
 ) -> Iterator[Finding]:
     """Look at a mask's views: beside the picture, against the finest one, and note how its area fits."""
@@ -306,8 +302,11 @@ def _check_shapes(
         return
     is_cut = may_be_cut(fine)
     ratio = area_ratio(fine, int(areas[row]))
-    if not is_cut and min(fine.values.shape) >= MIN_CELLS:
+    if ratio is not None and tells_area(fine):
         ratios[row] = ratio
+    elif ratio is None and not is_cut and areas[row] > unseen_area(fine):
+        text = f"the mask is empty, but its area was {areas[row]} pixels"
+        yield _fault("mask-area", f"masks/{finest}", row, text)
     # How many pixels of the original mask a pixel of the finest view has along a side, at most.
     finer = 1.0 if ratio is None or is_cut else max(1.0, ratio[0]) ** 0.5
     is_dense = all(float(axis.length * axis.step) * finer <= 1 for axis in fine.axes)
@@ -325,18 +324,14 @@ def _check_shapes(
             statistics.masks[name].as_resized += counted.as_resized
 
 
-def _check_areas(part: Part, array: str, ratios: dict[int, tuple[float, float] | None]) -> Iterator[Finding]:
+def _check_areas(part: Part, array: str, ratios: dict[int, tuple[float, float]]) -> Iterator[Finding]:
     """Compare the areas with the masks' shares: the masks of one image have one resolution, mostly the image's."""
     areas, image = part.columns.get("masks/area"), part.columns.get("masks/image")
     if areas is None or image is None:
         return
     of_image: dict[int, dict[int, tuple[float, float]]] = {}
     for row, known in ratios.items():
-        if known is not None:
-            of_image.setdefault(int(image[row]), {})[row] = known
-        elif areas[row] > MIN_AREA_SEEN:
-            text = f"the mask is empty, but its area was {areas[row]} pixels"
-            yield _fault("mask-area", array, row, text)
+        of_image.setdefault(int(image[row]), {})[row] = known
     for rows in of_image.values():
         common = _common_ratio(list(rows.values()))
         for row, (ratio, tolerance) in rows.items():

@@ -11,6 +11,7 @@ from miniature.coco import write_coco
 from miniature.shapes import picture_of
 from numpy.typing import NDArray
 from PIL import Image
+from recipe_stores import convert_originals, originals
 from stores import CONFIGS
 
 from resizeonce.preprocess.config import load_config
@@ -307,3 +308,20 @@ def test_target_through_an_intermediate_size_is_told_by_name(copied: Copy, raw: 
     found = [finding for finding in source_of(store, raw) if finding.array == "masks/low_masks"]
     assert found
     assert all("it was made from masks, not from the original" in finding.found for finding in found)
+
+
+@pytest.mark.parametrize(("size", "rule"), [(64, "pillow-nearest"), (64, "cover"), (256, "touch")])
+def test_small_and_thin_objects_that_a_coarse_view_can_not_show_are_no_damage(
+    tmp_path: Path, size: int, rule: str
+) -> None:
+    thin, small = np.zeros((2, 640, 640), np.bool_)
+    thin[100:103, 50:400] = thin[100:500, 50] = True
+    small[301:313, 300:309] = True
+    [(picture, _)] = originals([(640, 640)])
+    views = (
+        'recipe.g_pixel_values={kind="image", size=64, values="uint8"}',
+        f'recipe.masks={{kind="mask", over="g_pixel_values", size={size}, filter="{rule}"}}',
+    )
+    found = [(picture, thin), (picture, small)]
+    store = convert_originals(tmp_path, found, "recipe.name=custom", *views, "store.boxes=true")
+    assert values_of(store) == []
