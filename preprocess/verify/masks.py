@@ -85,6 +85,9 @@ def wrong_cells(coarse: Shape, fine: Shape) -> int:
 
 def _count(coarse: Shape, fine: Shape) -> tuple[int, int]:
     """Return how many cells are wrong, and how many are set of those that were looked at."""
+    # What has more cells may be the coarser one along a side: then it does not tell what a cell of the other samples.
+    if any(axis.step > other.step for axis, other in zip(fine.axes, coarse.axes, strict=True)):
+        return 0, 0
     rows, columns = (_judged(*axes, coarse.view.filter) for axes in zip(coarse.axes, fine.axes, strict=True))
     if rows.start >= rows.stop or columns.start >= columns.stop:
         return 0, 0
@@ -250,9 +253,23 @@ def area_ratio(shape: Shape, area: int) -> tuple[float, float] | None:
     down, across = (float(axis.step * axis.length) for axis in shape.axes)
     height = (rows[-1] - rows[0] + 1) * down
     width = (columns[-1] - columns[0] + 1) * across
-    # Rows and columns are repeated, or left out, unevenly: by one at each edge of the object.
+    # Rows and columns are repeated, or left out, unevenly: by one of the coarser ones, pixels or cells, at each edge of the object.
     seen = float(np.count_nonzero(mask)) * down * across
-    return area / seen, 0.05 + 2 / max(height, 1.0) + 2 / max(width, 1.0)
+    return area / seen, 0.05 + 2 * max(down, 1.0) / max(height, 1.0) + 2 * max(across, 1.0) / max(width, 1.0)
+
+
+def most_unseen(shape: Shape) -> float:
+    """Return the area of a line across the picture that is thin enough for a view to show nothing of it, in the picture's pixels.
+
+    What is thinner than a cell may lie between the points that a nearest filter takes, or be under one half everywhere.
+    """
+    if shape.view.filter in ("cover", "touch"):
+        return 0.0
+    down, across = (float(axis.step * axis.length) for axis in shape.axes)
+    if shape.view.filter == "half":
+        down, across = max(1.0, down), max(1.0, across)
+    height, width = (axis.length for axis in shape.axes)
+    return max(down * width if down >= 1 else 0.0, across * height if across >= 1 else 0.0)
 
 
 def may_be_cut(shape: Shape) -> bool:

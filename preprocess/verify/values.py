@@ -20,6 +20,7 @@ from .masks import (
     area_ratio,
     choose_finest,
     may_be_cut,
+    most_unseen,
     origin,
     set_beside,
     wrong_cells,
@@ -42,7 +43,7 @@ FLAT_SPREAD = 2.0
 """Spread of an image's values, in levels, below which it is flat: worth a note, no damage."""
 
 MIN_AREA_SEEN = 64
-"""Pixels of a mask that can't all be missed when it is resized."""
+"""Pixels of a mask that can't all be missed when it is resized, if none are thinner than a cell."""
 
 MIN_CELLS = 64
 """Cells along a side of a mask view from which on an area is told by it."""
@@ -299,7 +300,8 @@ def _check_shapes(
         return
     is_cut = may_be_cut(fine)
     ratio = area_ratio(fine, int(areas[row]))
-    if not is_cut and min(fine.values.shape) >= MIN_CELLS:
+    is_lost = ratio is None and areas[row] <= most_unseen(fine)
+    if not is_cut and not is_lost and min(fine.values.shape) >= MIN_CELLS:
         ratios[row] = ratio
     # How many pixels of the original mask a pixel of the finest view has along a side, at most.
     finer = 1.0 if ratio is None or is_cut else max(1.0, ratio[0]) ** 0.5
