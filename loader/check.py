@@ -39,6 +39,12 @@ BLOCK_PIXELS = 7
 POINTS = 4
 """Pixels along a side of a block that stand for it: every seventh of 448, every sixteenth of 1024."""
 
+LEAST_PIXELS = 2 * BLOCK_PIXELS
+"""Pixels along a side of what two views share, in either and in the original, below which they are not compared."""
+
+TELLING_PIXELS = 2
+"""Pixels of the finer view along each side of a prompt's cell from which on it shows what the cell was made of."""
+
 MAX_DIFFERENCE = 14.0
 """Larger than that of `verify`, which looks at every pixel. Root mean square of the blocks' differences, in levels of 0..255. Measured: 4.4 at most,
 on all sample datasets in both recipes."""
@@ -381,10 +387,20 @@ def _image_faults(images: Mapping[str, _Image]) -> Iterator[str]:
     reference = images[choose_reference({name: image.view for name, image in images.items()})]
     for image in images.values():
         boxes = _shared_boxes(reference, image)
-        if image is not reference and boxes is not None:
+        if image is not reference and boxes is not None and _are_telling(reference, boxes):
             grid = _grid_of(*boxes)
             sampled = [take(one.name, box, grid) for one, box in zip((reference, image), boxes, strict=True)]
             yield from _pair_faults((reference, image), (sampled[0], sampled[1]), grid)
+
+
+def _are_telling(first: _Image, boxes: tuple[Box, Box]) -> bool:
+    """Whether what two views share has pixels enough, in them and in the original, for filters to make the same of it."""
+    pixels = [min(box[2] - box[0], box[3] - box[1]) for box in boxes]
+    if first.axes is not None:
+        left, top, right, bottom = boxes[0]
+        rows, columns = (float(axis.step * axis.length) for axis in first.axes)
+        pixels += [(bottom - top) * rows, (right - left) * columns]
+    return min(pixels) >= LEAST_PIXELS
 
 
 def _are_flat(normalized: Collection[NDArray[np.float32]]) -> bool:
@@ -585,10 +601,15 @@ def _prompt_faults(
 def _find_cells(
     coarse: tuple[Axes | None, int, int], fine: tuple[Axes | None, int, int]
 ) -> tuple[_Cells, _Cells] | None:
-    """Return where rows and columns of cells lie in a finer view; each over axes, with height and width. None if those are not known."""
+    """Return where rows and columns of cells lie in a finer view; each over axes, with height and width.
+
+    None if those are not known, or the other view is hardly finer, or finer along one side only.
+    """
     if coarse[0] is None or fine[0] is None:
         return None
-    pairs = zip(_over(coarse[0], *coarse[1:]), _over(fine[0], *fine[1:]), strict=True)
+    pairs = list(zip(_over(coarse[0], *coarse[1:]), _over(fine[0], *fine[1:]), strict=True))
+    if any(one.step < TELLING_PIXELS * other.step for one, other in pairs):
+        return None
     down, across = (_place_cells(*pair) for pair in pairs)
     return down, across
 
@@ -596,7 +617,7 @@ def _find_cells(
 def _place_cells(coarse: Axis, fine: Axis) -> _Cells:
     ends = [fine.place(coarse.start + end * coarse.step) for end in range(coarse.size + 1)]
     places = {
-        cell: slice(max(0, floor(first) - 1), floor(last) + 1)
+        cell: slice(max(0, floor(first) - 1), min(fine.size, floor(last) + 1))
         for cell, (first, last) in enumerate(pairwise(ends))
         if first >= 0 and last <= fine.size
     }

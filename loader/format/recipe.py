@@ -24,7 +24,8 @@ PROMPT_SIZE = PIXEL_SIZE // 14 // 2
 Side = Annotated[int, msgspec.Meta(ge=1, le=4096)]
 """Of a view, in pixels or cells."""
 Level = Annotated[int, msgspec.Meta(ge=0, le=255)]
-Positive = Annotated[float, msgspec.Meta(gt=0, lt=1e6)]
+Positive = Annotated[float, msgspec.Meta(ge=1e-6, lt=1e6)]
+"""What levels are divided by: small enough to be 0 in single precision, it would make infinite values."""
 Mean = Annotated[float, msgspec.Meta(ge=-1e6, le=1e6)]
 Channels: TypeAlias = tuple[Mean, Mean, Mean]
 Spreads: TypeAlias = tuple[Positive, Positive, Positive]

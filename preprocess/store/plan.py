@@ -142,8 +142,19 @@ def plan_as_json(plan: Plan) -> bytes:
 
 
 def _differences(found: Any, wanted: Any, place: str = "") -> Iterator[str]:
+    by_name = _by_name(found), _by_name(wanted)
+    if by_name[0] != by_name[1]:
+        # Else they are the same but for their order.
+        found, wanted = by_name
     if isinstance(found, Mapping) and isinstance(wanted, Mapping):
         for key in sorted(found.keys() | wanted.keys()):
             yield from _differences(found.get(key), wanted.get(key), f"{place}.{key}" if place else key)
     elif found != wanted:
         yield f"{place} was {found!r}, is now {wanted!r}"
+
+
+def _by_name(value: Any) -> Any:
+    """Return a list of named tables, as a recipe's views are, as a table of them: what differs is then told alone."""
+    if isinstance(value, list) and value and all(isinstance(one, Mapping) and "name" in one for one in value):
+        return {str(one["name"]): one for one in value}
+    return value

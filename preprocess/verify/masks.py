@@ -91,6 +91,9 @@ def wrong_cells(coarse: Shape, fine: Shape) -> int:
 
 def _count(coarse: Shape, fine: Shape) -> tuple[int, int]:
     """Return how many cells are wrong, and how many are set of those that were looked at."""
+    # What has more cells may be the coarser one along a side: then it does not tell what a cell of the other samples.
+    if any(axis.step > other.step for axis, other in zip(fine.axes, coarse.axes, strict=True)):
+        return 0, 0
     rows, columns = (_judged(*axes, coarse.view.filter) for axes in zip(coarse.axes, fine.axes, strict=True))
     if rows.start >= rows.stop or columns.start >= columns.stop:
         return 0, 0
@@ -263,8 +266,24 @@ def area_ratio(shape: Shape, area: int) -> tuple[float, float] | None:
     return area / seen, 0.05 + uneven
 
 
-def unseen_area(shape: Shape) -> float:
-    """Return of how many pixels a mask may be that its view shows nothing of."""
+def most_unseen(shape: Shape) -> float:
+    """Return the largest area that a view may show nothing of, in the picture's pixels.
+
+    What is thinner than a cell, such as a line across the picture, may lie between the points that a nearest filter takes, or
+    be under one half everywhere.
+    """
+    if shape.view.filter in ("cover", "touch"):
+        return 0.0
+    down, across = _cell_of(shape)
+    if shape.view.filter == "half":
+        down, across = max(1.0, down), max(1.0, across)
+    height, width = (axis.length for axis in shape.axes)
+    line = max(down * width if down >= 1 else 0.0, across * height if across >= 1 else 0.0)
+    return max(line, _telling_area(shape))
+
+
+def _telling_area(shape: Shape) -> float:
+    """Return how many pixels of the picture an object has at least that is seen wherever it lies, if it is not thin."""
     down, across = _cell_of(shape)
     return MIN_AREA_SEEN * max(1.0, down) * max(1.0, across)
 
@@ -272,7 +291,7 @@ def unseen_area(shape: Shape) -> float:
 def tells_area(shape: Shape) -> bool:
     """Whether a view is fine enough to tell the area of what it shows, and its rule does not make each object larger."""
     down, across = _cell_of(shape)
-    is_seen = np.count_nonzero(shape.values) * down * across >= unseen_area(shape)
+    is_seen = np.count_nonzero(shape.values) * down * across >= _telling_area(shape)
     is_fine = min(shape.values.shape) >= MIN_CELLS and shape.view.filter != "touch"
     return is_fine and bool(is_seen) and not may_be_cut(shape)
 

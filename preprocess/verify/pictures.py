@@ -21,7 +21,13 @@ from ...loader.format.norms import KNOWN_NORMS, Norm
 from ...loader.format.recipe import ImageView
 
 GRID = 32
-"""Blocks along a side that are compared; fewer where images are small, so that a block has 14 pixels or more a side."""
+"""Blocks along a side that are compared; fewer where pictures are small."""
+
+BLOCK_PIXELS = 14
+"""Pixels along a side that a block has at least, in either view and in the original: of fewer, filters make other means."""
+
+NEAREST_BLOCK_PIXELS = 56
+"""The same where a view is of filter nearest: of each of its pixels it has seen one of the original."""
 
 MIN_SIDE = 224
 """Side of the smaller image, in pixels, below which neither its displacement nor its detail is judged."""
@@ -93,14 +99,14 @@ def pixel_share(picture: Picture) -> Fraction:
 
 
 def compare(small: Picture, large: Picture) -> Comparison | None:
-    """Compare two views of a row on what both show; None where they share nothing.
+    """Compare two views of a row on what both show; None where they share nothing, or too few pixels to tell.
 
     Args:
         small: the one with fewer pixels for the same stretch of the picture.
         large: the other one.
     """
     seen = shared(small.axes, large.axes)
-    if seen is None:
+    if seen is None or min(_grid(small, large, seen)) < 1:
         return None
     difference = float(np.abs(_difference(small, large, seen)).max())
     # Whole pixels of the smaller one, and the same stretch in pixels of the larger.
@@ -151,12 +157,22 @@ def _moved(box: tuple[int, int, int, int], source: Axes, target: Axes) -> Box:
 def _difference(first: Picture, second: Picture, seen: Stretches) -> NDArray[np.float32]:
     """Return the differences of block means over what two views share, float32 [3, rows, columns]."""
     boxes = [box_of(one.axes, seen) for one in (first, second)]
-    height, width = (min(box[side + 2] - box[side] for box in boxes) for side in (1, 0))
-    rows, columns = (max(1, min(GRID, int(side) // 14)) for side in (height, width))
+    rows, columns = (max(1, blocks) for blocks in _grid(first, second, seen))
     means = [
         _shrink(one.levels, (rows, columns), box) for one, box in zip((first, second), boxes, strict=True)
     ]
     return means[0] - means[1]
+
+
+def _grid(first: Picture, second: Picture, seen: Stretches) -> tuple[int, int]:
+    """Return how many blocks of enough pixels there are along what two views share: rows and columns, 0 where none is."""
+    pixels = NEAREST_BLOCK_PIXELS if "nearest" in (first.view.filter, second.view.filter) else BLOCK_PIXELS
+    boxes = [box_of(one.axes, seen) for one in (first, second)]
+    rows, columns = (
+        min(*(box[side + 2] - box[side] for box in boxes), float(last - start) * axis.length)
+        for side, (start, last), axis in zip((1, 0), seen, first.axes, strict=True)
+    )
+    return min(GRID, int(rows) // pixels), min(GRID, int(columns) // pixels)
 
 
 def denormalize(

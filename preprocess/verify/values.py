@@ -21,10 +21,10 @@ from .masks import (
     area_ratio,
     choose_finest,
     may_be_cut,
+    most_unseen,
     origin,
     set_beside,
     tells_area,
-    unseen_area,
     wrong_cells,
 )
 from .masks import explain as explain_masks
@@ -304,7 +304,7 @@ def _check_shapes(
     ratio = area_ratio(fine, int(areas[row]))
     if ratio is not None and tells_area(fine):
         ratios[row] = ratio
-    elif ratio is None and not is_cut and areas[row] > unseen_area(fine):
+    elif ratio is None and not is_cut and areas[row] > most_unseen(fine):
         text = f"the mask is empty, but its area was {areas[row]} pixels"
         yield _fault("mask-area", f"masks/{finest}", row, text)
     # How many pixels of the original mask a pixel of the finest view has along a side, at most.

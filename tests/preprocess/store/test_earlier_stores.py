@@ -27,7 +27,7 @@ from resizeonce.preprocess.cli import main
 from resizeonce.preprocess.config import Config, load_config, parse_config
 from resizeonce.preprocess.run.convert import RunOptions, convert, open_source
 from resizeonce.preprocess.sources.registry import SOURCES
-from resizeonce.preprocess.store.plan import describe_job
+from resizeonce.preprocess.store.plan import check_same, describe_job
 from resizeonce.preprocess.store.root import fingerprint_of
 from resizeonce.preprocess.tensors.shipped import FORMER_RECIPES, RECIPES
 from resizeonce.preprocess.verify.check_store import VerifyOptions, verify_store
@@ -459,3 +459,15 @@ def test_a_store_of_sa2va_as_it_was_is_sound_and_not_continued(
     for append in (False, True):
         with pytest.raises(StoreError, match=r"recipe\.masks\.filter was 'pillow-nearest', is now 'torch-"):
             coco_store(tmp_path, *USUAL, "recipe.name=sa2va", append=append)
+
+
+def test_of_two_recipes_that_differ_only_what_differs_is_named() -> None:
+    found = {"recipe": {"views": [{"name": "a", "size": [64, 64]}, {"name": "b", "size": [96, 96]}]}}
+    wanted = {"recipe": {"views": [{"name": "a", "size": [64, 64]}, {"name": "b", "size": [97, 97]}]}}
+    with pytest.raises(
+        StoreError, match=r"It differs in: recipe\.views\.b\.size was \[96, 96\], is now \[97, 97\]\. "
+    ):
+        check_same(Path("coco.zarr"), found, wanted)
+    turned = {"recipe": {"views": wanted["recipe"]["views"][::-1]}}
+    with pytest.raises(StoreError, match=r"recipe\.views was \[{'name': 'a'"):
+        check_same(Path("coco.zarr"), wanted, turned)
