@@ -131,4 +131,7 @@ def _parse_view(
                 spelt[key] = [msgspec.convert(value, kind_of_one)] * count
             except msgspec.ValidationError as err:
                 raise ConfigError(f"{where}: {place}.{key} is {value!r}: {err}") from err
+    if isinstance(size := spelt.get("size"), str) and (kind is ImageView or size != "own"):
+        own = "" if kind is ImageView else ", or 'own'"
+        raise ConfigError(f"{where}: {place}.size is {size!r}, expected a side or [height, width]{own}")
     return convert_table(spelt, kind, place, where)
