@@ -49,24 +49,47 @@ class Description(NamedTuple):
     """Of a sample that is drawn: an element for each object."""
 
 
+class Wanted(NamedTuple):
+    """What the description of a store's samples is to have: found once for a batch, for each sample is read in microseconds."""
+
+    sources: bool
+    """Whether the files of images are read."""
+    boxes: bool
+    prompt: bool
+    padded: tuple[tuple[str, ImageView], ...]
+    """Padded image views that are read, by their names."""
+    own_size: tuple[tuple[str, str], ...]
+    """Names and paths of the mask views at their own size that are read."""
+
+    @classmethod
+    def of(cls, store: OpenParts, views: Mapping[str, View], *, reads_sources: bool) -> "Wanted":
+        """Return what there is to say of a store's samples, of which these views are read."""
+        images = ((name, view) for name, view in views.items() if isinstance(view, ImageView))
+        return cls(
+            reads_sources,
+            "boxes" in store.columns,
+            store.recipe.prompt is not None,
+            tuple((name, view) for name, view in images if view.fit == "pad"),
+            tuple((name, view_path(name, view)) for name, view in views.items() if is_own_size(view)),
+        )
+
+
 class Reader(NamedTuple):
     """What reads the description of a sample."""
 
     store: OpenParts
     part: Part
-    views: Mapping[str, View]
-    """Those that are read, by their names."""
-    reads_sources: bool
-    """Whether the files of images are read, too."""
+    wanted: Wanted
 
     def describe_sample(self, location: Location) -> Description:
         """Return what there is to say of a sample of the store's own: its frames have suffixes."""
         (masks,) = location.masks
         described: dict[str, Any] = {"key": self.part.key(masks)}
         for frame, suffix in enumerate(self.store.suffixes):
-            of_image = self._of_image(location.images[frame])
-            of_mask = self._of_mask(masks[frame], location.images[frame])
-            described |= {f"{key}{suffix}": value for key, value in (of_image | of_mask).items()}
+            known = self._of_image(location.images[frame]) | self._of_mask(
+                masks[frame], location.images[frame]
+            )
+            described |= {f"{key}{suffix}": value for key, value in known.items()} if suffix else known
         if self.store.has_expressions:
             described["expressions"] = self.part.sample_expressions(masks)
         return Description(described, {})
@@ -100,34 +123,25 @@ class Reader(NamedTuple):
     def _of_image(self, image: int) -> dict[str, Any]:
         """Return what there is to say of an image, by keys without a suffix."""
         described: dict[str, Any] = {}
-        height, width = self.part.column("images/size")[image].tolist() if self._needs_sizes else (0, 0)
-        if "boxes" in self.store.columns:
-            described["image_sizes"] = (height, width)
-        if self.reads_sources:
+        if self.wanted.sources:
             described["sources"] = self.part.bytes_of("images/source", image)
-        for name, view in self.views.items():
-            if isinstance(view, ImageView) and view.fit == "pad":
+        if self.wanted.boxes or self.wanted.padded:
+            height, width = self.part.column("images/size")[image].tolist()
+            if self.wanted.boxes:
+                described["image_sizes"] = (height, width)
+            for name, view in self.wanted.padded:
                 described[f"{name}_sizes"] = shown_size(view, height, width)
         return described
-
-    @property
-    def _needs_sizes(self) -> bool:
-        return "boxes" in self.store.columns or any(
-            isinstance(view, ImageView) and view.fit == "pad" for view in self.views.values()
-        )
 
     def _of_mask(self, mask: int, image: int) -> dict[str, Any]:
         """Return what there is to say of a mask, by keys without a suffix; of one that is not there (-1), of an empty one."""
         described: dict[str, Any] = {}
-        if self.store.recipe.prompt is not None:
+        if self.wanted.prompt:
             described["prompt_cells"] = self.part.column("masks/prompt_cells").item(mask) if mask >= 0 else 0
-        if "boxes" in self.store.columns:
+        if self.wanted.boxes:
             described["boxes"] = self.part.column("masks/box")[mask] if mask >= 0 else np.zeros(4, np.float32)
-        for name, view in self.views.items():
-            if is_own_size(view):
-                described[name] = (
-                    read_own_size(self.part, view_path(name, view), mask) if mask >= 0 else self._empty(image)
-                )
+        for name, path in self.wanted.own_size:
+            described[name] = read_own_size(self.part, path, mask) if mask >= 0 else self._empty(image)
         return described
 
     def _empty(self, image: int) -> RunLengths:

@@ -8,13 +8,13 @@ for all of them in one go. And a thread gives the interpreter away once for a ba
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import accumulate, chain, groupby
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .array import MappedArray
-from .describe import ChooseExpressions, Description, Location, Reader, join_descriptions
+from .describe import ChooseExpressions, Description, Location, Reader, Wanted, join_descriptions
 from .format.errors import DamageError, StoreError
 from .format.layout import view_path
 from .format.recipe import ImageView, MaskView, View, is_own_size, shown_size
@@ -26,8 +26,6 @@ from .order.draws import Draw, draw_sample
 from .order.subset import Subset
 from .own_size import advise_own_size
 from .part import Part
-
-T = TypeVar("T")
 
 SOURCES = "sources"
 """Where views are named: the files that images were read from, of a store that keeps them."""
@@ -100,6 +98,7 @@ class BatchRows:
         self._locations: list[Location | None] = [None] * len(samples)
         # Parts of which the lengths of files were compared for this batch.
         self._checked: set[tuple[OpenParts, int]] = set()
+        self._wanted: dict[OpenParts, Wanted] = {}
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -247,25 +246,17 @@ class BatchRows:
             ends = list(accumulate(map(len, rows), initial=filled[key]))
             filled[key] = ends[-1]
             out = _flat_rows(arrays[key], views[0])
+            whose = [at for at, own in enumerate(rows) for _ in own]
             with suppress(*_FAULTS):
-                _fill_view(
-                    name,
-                    _repeated(views, rows),
-                    _repeated(parts, rows),
-                    list(chain(*rows)),
-                    out[ends[0] : ends[-1]],
-                )
+                of_rows = [views[at] for at in whose], [parts[at] for at in whose], list(chain(*rows))
+                _fill_view(name, *of_rows, out[ends[0] : ends[-1]])
                 continue
             # One of them is damaged or can't be read: which one, batches of one tell.
             for at, place in enumerate(group):
-                own = [rows[at]]
+                count = len(rows[at])
                 try:
                     _fill_view(
-                        name,
-                        _repeated([views[at]], own),
-                        _repeated([parts[at]], own),
-                        rows[at],
-                        out[ends[at] : ends[at + 1]],
+                        name, [views[at]] * count, [parts[at]] * count, rows[at], out[ends[at] : ends[at + 1]]
                     )
                 except _FAULTS as err:
                     raise self._error(place, err) from err
@@ -284,7 +275,12 @@ class BatchRows:
 
     def _describe(self, place: int, part: Part, location: Location) -> Description:
         """Return what a batch says of a sample beside its arrays."""
-        reader = Reader(self._stores[place], part, self._views_of(place), self._reads_sources(place))
+        store = self._stores[place]
+        wanted = self._wanted.get(store)
+        if wanted is None:
+            wanted = Wanted.of(store, self._views_of(place), reads_sources=self._reads_sources(place))
+            self._wanted[store] = wanted
+        reader = Reader(store, part, wanted)
         if self._drawings is None:
             return reader.describe_sample(location)
         return reader.describe_drawn(location, is_clip=isinstance(self._drawings[place].draw, Clip))
@@ -337,11 +333,6 @@ def _is_column(view: View) -> bool:
 def _flat_rows(array: NDArray[Any], view: View) -> NDArray[Any]:
     """Return an array of a batch with all rows of a view along one axis, frames and objects alike."""
     return array.reshape(-1, *array.shape[-3 if isinstance(view, ImageView) else -2 :])
-
-
-def _repeated(values: Sequence[T], rows: Sequence[Sequence[int]]) -> list[T]:
-    """Return each value as often as there are rows of it."""
-    return [value for value, own in zip(values, rows, strict=True) for _ in own]
 
 
 def _fill_view(

@@ -1,7 +1,7 @@
 """Which kernel fills which tensor of a batch, by how it is stored and delivered: the compiled core's where there is one, else numpy's."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -68,9 +68,15 @@ def kernels_of(core: Core | None) -> Mapping[Form, Kernel]:
     return {form: Kernel(loops.get(loop, _leave_all), finish) for form, (loop, finish) in _TABLE.items()}
 
 
+@lru_cache(maxsize=64)
 def norm_of(view: ImageView) -> NDArray[np.float32]:
-    """Return what normalises a view: its means, its standard deviations, and what levels are divided by, float32 [7]."""
-    return np.array([*view.mean, *view.std, view.scale], np.float32)
+    """Return what normalises a view: its means, its standard deviations, and what levels are divided by, float32 [7].
+
+    The array is shared, and read-only.
+    """
+    norm = np.array([*view.mean, *view.std, view.scale], np.float32)
+    norm.setflags(write=False)
+    return norm
 
 
 def _loops_of(core: Core) -> dict[str, FillRows]:
