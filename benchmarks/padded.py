@@ -39,17 +39,24 @@ class Floor:
     def __init__(self, store: Store) -> None:
         self._store, self._views = store, store.recipe.images
         self._places = [store.locate(sample) for sample in range(len(store))]
+        # Of each thread its own, made once.
+        self._memory = [self._new_memory() for _ in range(2)]
 
     def batches(self, numbers: Sequence[Sequence[int]]) -> int:
         """Fill a batch for each list of samples; return how many samples that were."""
+        rooms, masks = self._memory.pop()
+        for at, samples in enumerate(numbers):
+            self._fill(samples, rooms[at % 2], masks[at % 2])
+        self._memory.append((rooms, masks))
+        return sum(map(len, numbers))
+
+    def _new_memory(self) -> tuple[list[dict[str, NDArray[Any]]], NDArray[np.bool_]]:
+        """Return room for two batches, which is used in turns."""
         rooms = [
             {name: np.zeros((BATCH, 3, *view.size), np.float32) for name, view in self._views.items()}
             for _ in range(2)
         ]
-        masks = np.zeros((BATCH, 1500 * 2250), np.bool_)
-        for at, samples in enumerate(numbers):
-            self._fill(samples, rooms[at % 2], masks)
-        return sum(map(len, numbers))
+        return rooms, np.zeros((2, BATCH, 1500 * 2250), np.bool_)
 
     def _fill(
         self, samples: Sequence[int], rooms: Mapping[str, NDArray[Any]], masks: NDArray[np.bool_]
