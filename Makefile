@@ -116,7 +116,6 @@ bench: $(STAMP) ## the benchmarks of benchmarks/README.md with the other project
 		--rivals $$($(BIN)/python benchmarks/rivals/environments.py $(RIVALS) mds litdata ffcv)
 	$(BIN)/python benchmarks/compact.py
 	$(BIN)/python benchmarks/own_size.py
-	$(BIN)/python benchmarks/own_size.py
 	$(BIN)/python benchmarks/padded.py
 	$(BIN)/python benchmarks/drawn.py
 	$(BIN)/python benchmarks/loading.py --samples 512 --facts $(RIVALS)/loading.json \
