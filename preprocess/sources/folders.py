@@ -199,7 +199,9 @@ class FoldersSource:
             self._kind, example = tell_kind(
                 root / self._folders[1], [self._masks[name][0] for name in self._names]
             )
-            self._note(self._kind.mode, example)
+            # Where no mask could be read, nothing is known of them, and each is a reject.
+            if example:
+                self._note(self._kind.mode, example)
         elif options.masks is None:
             self._note(mode, f"{self._folders[1]}/{self._masks[self._names[0]][0]}")
         self._table, self._phrases = self._read_phrases()

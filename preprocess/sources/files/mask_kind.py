@@ -61,7 +61,7 @@ def tell_kind(folder: RawPath, names: Sequence[str]) -> tuple[MaskKind, str]:
                 f"255, and there are {others} as well; {_SAY_SO}"
             )
     shown = next((name for name, areas in found.items() if len(areas) > 1), next(iter(found), ""))
-    example = f"{shown} with {_listed([0, *sorted(found.get(shown, ()))])}"
+    example = f"{shown} with {_listed([0, *sorted(found.get(shown, ()))])}" if shown else ""
     if len(values) > 1:
         return MaskKind("index"), example
     # Where none can be read, each will be a reject with a reason of its own.

@@ -164,6 +164,15 @@ def test_what_nobody_says_is_told_by_the_values_and_said(
     assert source.fingerprint()["masks"] == mode
 
 
+def test_nothing_is_said_of_masks_of_which_none_can_be_read(root: Path) -> None:
+    put_image(root, "a.jpg")
+    (root / "masks" / "a.png").write_bytes(b"no picture")
+    source = open_source(root)
+    assert not source.skips
+    (reject,) = of_type(Reject, read(source))
+    assert "no image of a known format" in reject.reason
+
+
 def trimap() -> NDArray[np.uint8]:
     found = ellipse(255)
     found[ellipse_of(*SIZE, 3) & ~np.roll(ellipse_of(*SIZE, 3), 2, axis=1)] = 128
