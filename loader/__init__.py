@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .batch import Batch, SampleDataset, collate
     from .cache.part_cache import CacheOptions
-    from .check import BatchError, check_batch
+    from .check import check_batch
+    from .check_shapes import BatchError
     from .compact import to_device
     from .fill import SampleError
     from .format.errors import StoreError
@@ -57,7 +58,7 @@ __all__ = [
 
 _MODULES = {
     "Batch": "batch",
-    "BatchError": "check",
+    "BatchError": "check_shapes",
     "BatchLoader": "workers.batch_loader",
     "BatchOptions": "workers.batch_loader",
     "BatchSampler": "order.torch_sampler",

@@ -4,7 +4,6 @@ Shapes and dtypes are compared in full. Of the pixels only a thin sample is look
 milliseconds: each mistake named here shows in any part of an image. `resizeonce verify` looks at every pixel of a store.
 """
 
-import re
 from collections.abc import Collection, Iterator, Mapping
 from functools import cache, lru_cache
 from itertools import pairwise, product
@@ -12,9 +11,18 @@ from math import floor
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from .check_shapes import (
+    MASK_STEP,
+    BatchError,
+    Wanted,
+    check_keys,
+    check_shapes,
+    check_visible,
+    flat_frames,
+    to_numpy,
+)
 from .compact import CompactBatch
 from .format.geometry import (
     Axes,
@@ -28,7 +36,7 @@ from .format.geometry import (
     view_axes,
 )
 from .format.norms import KNOWN_NORMS, Norm
-from .format.recipe import DEFAULT_RECIPE, ImageView, MaskView, Recipe, View
+from .format.recipe import DEFAULT_RECIPE, ImageView, Recipe
 
 GRID = 16
 """Blocks along a side of an image that are compared; fewer where images are small."""
@@ -49,11 +57,11 @@ MAX_DIFFERENCE = 14.0
 """Larger than that of `verify`, which looks at every pixel. Root mean square of the blocks' differences, in levels of 0..255. Measured: 4.4 at most,
 on all sample datasets in both recipes."""
 
+MAX_DARK = 3
+"""Levels up to which an image is black, or was scaled to 0..1, or normalised, before it was cast."""
+
 TELLING = 0.5
 """A mistake is named when it explains all but this share of the difference."""
-
-MASK_STEP = 8
-"""Every eighth row of a mask is looked at, and every eighth pixel beside a picture."""
 
 UNSEEN_CELLS = 2
 """Cells that a prompt may leave out though its mask covers them: holes too small to be seen in that."""
@@ -76,23 +84,6 @@ class _Cells(NamedTuple):
     """The pixel in the middle of each."""
 
 
-class BatchError(ValueError):
-    """Raised when a batch is not what the trainer's contract says; the message says which mistake it looks like."""
-
-
-class _Wanted(NamedTuple):
-    """What a batch should be."""
-
-    recipe: Recipe
-    is_exact: bool
-    """Whether views have the very sizes of the recipe; otherwise they are squares of any."""
-
-    @property
-    def views(self) -> dict[str, View]:
-        """By name."""
-        return self.recipe.views
-
-
 def check_batch(batch: Mapping[str, Any], recipe: Recipe | None = None) -> None:
     """Return if a batch is sound.
 
@@ -108,25 +99,26 @@ def check_batch(batch: Mapping[str, Any], recipe: Recipe | None = None) -> None:
     """
     if isinstance(batch, CompactBatch):
         raise BatchError("the batch is compact: check what resizeonce.loader.to_device makes of it")
-    wanted = _Wanted(recipe or DEFAULT_RECIPE, recipe is not None)
-    suffixes = _check_keys(batch, wanted)
+    wanted = Wanted(recipe or DEFAULT_RECIPE, recipe is not None)
+    suffixes = check_keys(batch, wanted)
     frames = tuple(batch["times"].shape[1:]) if "times" in batch else ()
-    bounds = _check_shapes(batch, suffixes, frames, wanted)
+    bounds = check_shapes(batch, suffixes, frames, wanted)
     if frames:
-        _check_visible(batch, frames, bounds[-1], wanted)
+        check_visible(batch, frames, bounds[-1], wanted)
     for suffix in suffixes:
         for fault in _faults(batch, suffix, frames, bounds, wanted):
             raise BatchError(fault)
 
 
 def _faults(
-    batch: Mapping[str, Any], suffix: str, frames: tuple[int, ...], bounds: list[int], wanted: _Wanted
+    batch: Mapping[str, Any], suffix: str, frames: tuple[int, ...], bounds: list[int], wanted: Wanted
 ) -> Iterator[str]:
     """Yield what is wrong with samples, and with which of them."""
     images, masks = wanted.recipe.images, wanted.recipe.masks
     num_frames = frames[0] if frames else 1
     names = (*wanted.views, "image_sizes", *(f"{name}_sizes" for name in images))
-    rows = {name: _flat(batch[name + suffix], frames) for name in names if name + suffix in batch}
+    rows = {name: flat_frames(batch[name + suffix], frames) for name in names if name + suffix in batch}
+    dark = _dark_views(rows, images)
     for sample, frame in product(range(len(bounds) - 1), range(num_frames)):
         where = _name(batch, sample, suffix or (str(frame) if frames else ""))
         image = sample * num_frames + frame
@@ -136,7 +128,8 @@ def _faults(
                 name: _image_of(name, view, rows[name][image], shown)
                 for name, view in images.items()
                 if name in rows
-            }
+            },
+            dark,
         ):
             yield f"{where}: {fault}"
         for number, row in enumerate(range(bounds[sample], bounds[sample + 1])):
@@ -156,144 +149,7 @@ def _name(batch: Mapping[str, Any], sample: int, frame: str) -> str:
     return f"sample {sample}{key}" + (f", frame {frame}" if frame else "")
 
 
-def _flat(values: Any, frames: tuple[int, ...]) -> Any:
-    """Return the frames of all samples, or of all objects, along one axis."""
-    if not frames:
-        return _on_host(values)
-    if isinstance(values, list | tuple):
-        return [one for several in values for one in several]
-    return _on_host(values.reshape(-1, *values.shape[2:]))
-
-
-def _check_keys(batch: Mapping[str, Any], wanted: _Wanted) -> tuple[str, ...]:
-    """Return the suffixes of the views' names: ("",), or ("1", "2") for pairs."""
-    for key in ("dataset_type", "has_paired_frame"):
-        if key not in batch:
-            raise BatchError(f"the batch has no {key!r}; its keys are {', '.join(map(str, batch))}")
-    types = batch["dataset_type"]
-    for name in [types] if isinstance(types, str) else types:
-        if not isinstance(name, str) or not re.fullmatch("[A-Za-z0-9_-]+", name):
-            raise BatchError(f"dataset_type is {name!r}, expected a name of letters, digits, - and _")
-    paired = batch["has_paired_frame"]
-    if not isinstance(paired, bool):
-        raise BatchError(f"has_paired_frame is {paired!r}, expected True or False for the whole batch")
-    names = list(wanted.views)
-    single = [name for name in names if name in batch]
-    first, second = ([name for name in names if name + suffix in batch] for suffix in "12")
-    if paired and (single or first != second or not first):
-        one = names[-1]
-        raise BatchError(
-            f"a batch of pairs has each tensor twice, as {one}1 and {one}2, and never without a number"
-        )
-    if not paired and (first or second or not single):
-        raise BatchError(f"a batch of single samples has {names[0]} and the like, without numbers")
-    return ("1", "2") if paired else ("",)
-
-
-def _check_shapes(
-    batch: Mapping[str, Any], suffixes: tuple[str, ...], frames: tuple[int, ...], wanted: _Wanted
-) -> list[int]:
-    """Compare shapes and dtypes; return at which row of masks each sample begins, and the last one ends."""
-    is_drawn = "objects" in batch
-    counts: dict[str, int] = {}
-    of_objects: dict[str, int] = {}
-    for suffix in suffixes:
-        for name, view in wanted.views.items():
-            key = name + suffix
-            if key not in batch:
-                continue
-            if isinstance(view, MaskView) and view.size == "own":
-                _check_own_sizes(key, _flat(batch[key], frames))
-            else:
-                _check_tensor(key, batch[key], view, frames, is_exact=wanted.is_exact)
-            (of_objects if is_drawn and isinstance(view, MaskView) else counts)[key] = len(batch[key])
-            if isinstance(view, ImageView) and view.fit == "pad":
-                sizes, shape = f"{name}_sizes{suffix}", (counts[key], *frames, 2)
-                if sizes not in batch or tuple(batch[sizes].shape) != shape:
-                    raise BatchError(f"{sizes} is missing, or not of shape {shape}: {key} is padded")
-    for of_what, found in (("samples", counts), ("objects", of_objects)):
-        if len(set(found.values())) > 1:
-            raise BatchError(f"the tensors have different numbers of {of_what}: {found}")
-    if is_drawn:
-        return _check_objects(batch["objects"], counts, of_objects)
-    return list(range(next(iter(counts.values())) + 1))
-
-
-def _check_objects(objects: Any, counts: Mapping[str, int], of_objects: Mapping[str, int]) -> list[int]:
-    """Look at which rows of masks are whose, against how many images and masks there are; return it."""
-    bounds: list[int] = _numpy(objects).tolist()
-    if _dtype_of(objects) != "int64" or bounds[:1] != [0] or bounds != sorted(bounds):
-        raise BatchError(f"objects is {_dtype_of(objects)} {bounds}, expected int64 that ascends from 0")
-    for key, count in counts.items():
-        if count != len(bounds) - 1:
-            raise BatchError(
-                f"{key} has {count} samples, and objects says whose masks are of {len(bounds) - 1}"
-            )
-    for key, count in of_objects.items():
-        if count != bounds[-1]:
-            raise BatchError(f"{key} has {count} rows, and objects ends at {bounds[-1]}")
-    return bounds
-
-
-def _check_visible(
-    batch: Mapping[str, Any], frames: tuple[int, ...], num_objects: int, wanted: _Wanted
-) -> None:
-    """Look whether what a clip says is not in a frame has no mask there."""
-    visible = batch.get("visible")
-    shape = (num_objects, *frames)
-    if tuple(getattr(visible, "shape", ())) != shape or _dtype_of(visible) != "bool":
-        raise BatchError(f"visible is missing, or not bool of shape {shape}")
-    absent = np.argwhere(~_numpy(visible)).tolist()
-    for key in (*wanted.recipe.masks, "prompt_cells"):
-        for row, frame in absent if key in batch else []:
-            mask = batch[key][row][frame]
-            if bool((mask[::MASK_STEP] if mask.ndim else mask).any()):
-                raise BatchError(
-                    f"{key}: object row {row} is in frame {frame}, where visible says that it is not"
-                )
-
-
-def _check_own_sizes(key: str, masks: Any) -> None:
-    """Look at masks that have sizes of their own."""
-    for mask in masks if isinstance(masks, list | tuple) else [None]:
-        shape, dtype = tuple(getattr(mask, "shape", ())), _dtype_of(mask)
-        if len(shape) != 2 or dtype != "bool":
-            raise BatchError(f"{key} has {dtype} {shape}, expected a list of bool (H, W), one a sample")
-
-
-def _check_tensor(key: str, tensor: Any, view: View, frames: tuple[int, ...], *, is_exact: bool) -> None:
-    shape, dtype = tuple(tensor.shape), _dtype_of(tensor)
-    is_image = isinstance(view, ImageView)
-    sides: tuple[int, ...] = view.size if isinstance(view, ImageView) else view.grid
-    axes = len(frames) + (4 if is_image else 3)
-    fits = shape[-2:] == sides if is_exact else shape[-1:] == shape[-2:-1]
-    if (
-        len(shape) != axes
-        or shape[1 : 1 + len(frames)] != frames
-        or not fits
-        or (is_image and shape[-3] != 3)
-    ):
-        last = ", ".join(map(str, (*frames, *([3] if is_image else []), *(sides if is_exact else "SS"))))
-        hint = ": its channels are last" if is_image and shape[-1:] == (3,) else ""
-        raise BatchError(f"{key} has shape {shape}, expected (B, {last}){hint}")
-    expected = "uint8" if isinstance(view, ImageView) and view.values == "uint8" else "float32"
-    if dtype != expected:
-        raise BatchError(f"{key} is {dtype}, expected {expected}{_dtype_hint(view, dtype)}")
-
-
-def _dtype_of(tensor: Any) -> str:
-    return str(getattr(tensor, "dtype", type(tensor).__name__)).removeprefix("torch.")
-
-
-def _dtype_hint(view: View, dtype: str) -> str:
-    if isinstance(view, ImageView) and view.values == "uint8":
-        return ": was it normalised, or scaled to 0..1? The segmenter's image stays 0..255"
-    if isinstance(view, ImageView) and dtype == "uint8":
-        return ": it was not normalised"
-    return ": cast after the check" if dtype in ("float16", "bfloat16") else ""
-
-
-def _find_shown(rows: Mapping[str, Any], image: int, wanted: _Wanted) -> dict[str, Axes]:
+def _find_shown(rows: Mapping[str, Any], image: int, wanted: Wanted) -> dict[str, Axes]:
     """Return what the image views show of a picture, as far as the batch tells its size, or its aspect ratio."""
     views = wanted.recipe.images
     keys = ("image_sizes", *(f"{name}_sizes" for name in views))
@@ -337,12 +193,12 @@ def _image_of(name: str, view: ImageView, tensor: Any, shown: Mapping[str, Axes]
     return _Image(name, view, tensor, _over(shown[name], *tensor.shape[1:]) if name in shown else None)
 
 
-def _object_faults(rows: Mapping[str, Any], shown: Mapping[str, Axes], wanted: _Wanted) -> Iterator[str]:
+def _object_faults(rows: Mapping[str, Any], shown: Mapping[str, Axes], wanted: Wanted) -> Iterator[str]:
     """Yield what is wrong with one object; its masks are by name, without the batch's axes."""
     recipe = wanted.recipe
     masks = {name: recipe.masks[name] for name in rows}
     for name, mask in masks.items():
-        yield from _mask_faults(name, _numpy(rows[name][:: 1 if mask.role == "prompt" else MASK_STEP]))
+        yield from _mask_faults(name, to_numpy(rows[name][:: 1 if mask.role == "prompt" else MASK_STEP]))
     for name, view in masks.items():
         if view.over in shown:
             axes = _over(shown[view.over], *rows[name].shape)
@@ -358,8 +214,16 @@ def _object_faults(rows: Mapping[str, Any], shown: Mapping[str, Axes], wanted: _
             yield from _prompt_faults(prompt, finest, rows, *cells)
 
 
-def _image_faults(images: Mapping[str, _Image]) -> Iterator[str]:
-    """Yield what is wrong with the images of a sample."""
+def _dark_views(rows: Mapping[str, Any], images: Mapping[str, ImageView]) -> set[str]:
+    """Return the uint8 views that may be told as scaled to 0..1: where no normalized one shows what is black, only if all are."""
+    read = {name: view for name, view in images.items() if name in rows}
+    if any(view.values == "normalized" for view in read.values()):
+        return set(read)
+    return {name for name in read if len(rows[name]) and rows[name][..., ::GRID, ::GRID].max() <= MAX_DARK}
+
+
+def _image_faults(images: Mapping[str, _Image], dark: Collection[str]) -> Iterator[str]:
+    """Yield what is wrong with the images of a sample; `dark` are the views that may be told as scaled."""
 
     @cache
     def take(name: str, box: Box, grid: tuple[int, int]) -> NDArray[np.float32]:
@@ -375,7 +239,7 @@ def _image_faults(images: Mapping[str, _Image]) -> Iterator[str]:
     for image in images.values():
         if image.view.values == "uint8":
             highest = take(image.name, image.box, _grid_of(image.box)).max()
-            if highest <= 3 and not _are_flat(normalized.values()):
+            if highest <= MAX_DARK and image.name in dark and not _are_flat(normalized.values()):
                 yield (
                     f"{image.name} are all in 0..{highest:.0f}: normalised, or scaled to 0..1, before the cast to uint8; "
                     "expected 0..255"
@@ -465,7 +329,7 @@ def _beside(tensor: Any, axes: Axes) -> NDArray[Any]:
         tensor[..., top:bottom:step, :left:step],
         tensor[..., top:bottom:step, right::step],
     )
-    return np.concatenate([_numpy(strip).reshape(*tensor.shape[:-2], -1) for strip in strips], axis=-1)
+    return np.concatenate([to_numpy(strip).reshape(*tensor.shape[:-2], -1) for strip in strips], axis=-1)
 
 
 def _pixel_faults(image: _Image, values: NDArray[np.float32]) -> Iterator[str]:
@@ -576,7 +440,7 @@ def _prompt_faults(
 ) -> Iterator[str]:
     """Look for each set cell of a prompt whether the mask shows anything on it."""
     values = rows[mask]
-    cells = np.argwhere(_numpy(rows[prompt]) != 0).tolist()
+    cells = np.argwhere(to_numpy(rows[prompt]) != 0).tolist()
     wrong = sum(
         not _is_shown(values, down.places.get(row), across.places.get(column)) for row, column in cells
     )
@@ -588,8 +452,8 @@ def _prompt_faults(
         hint = "one of the two is transposed" if turned else "they are of different objects"
         yield f"{prompt} has {wrong} cells where {mask} shows nothing: {hint}"
     # The other way round: of cells that are not set, those whose middle the mask covers are looked at.
-    is_bare = _numpy(rows[prompt])[list(down.places)][:, list(across.places)] == 0
-    is_covered = _numpy(values[down.middles][:, across.middles]) != 0
+    is_bare = to_numpy(rows[prompt])[list(down.places)][:, list(across.places)] == 0
+    is_covered = to_numpy(values[down.middles][:, across.middles]) != 0
     tall, wide = (list(cells.places.values()) for cells in (down, across))
     places = np.argwhere(is_bare & is_covered).tolist()
     left_out = sum(bool((values[tall[row], wide[column]] != 0).all()) for row, column in places)
@@ -683,8 +547,8 @@ def _sampled(image: Any, box: Box, grid: tuple[int, int]) -> NDArray[np.float32]
     rows = _places(top, bottom, grid[0])
     columns = _places(left, right, grid[1])
     if isinstance(rows, slice) and isinstance(columns, slice):
-        return _numpy(image[:, rows, columns]).astype(np.float32)
-    return _numpy(image[:, rows][:, :, columns]).astype(np.float32)
+        return to_numpy(image[:, rows, columns]).astype(np.float32)
+    return to_numpy(image[:, rows][:, :, columns]).astype(np.float32)
 
 
 @lru_cache(maxsize=256)
@@ -704,17 +568,6 @@ def _blocks(image: NDArray[Any], grid: tuple[int, int]) -> NDArray[Any]:
     blocks = image.reshape(3, grid[0], image.shape[1] // grid[0], grid[1], -1)
     means: NDArray[Any] = blocks.mean(axis=(2, 4))
     return means
-
-
-def _on_host(values: Any) -> Any:
-    """Return a tensor of this machine's memory as a numpy view of it, which is sampled faster; others as they are."""
-    if isinstance(values, torch.Tensor) and values.device.type == "cpu":
-        return values.detach().numpy()
-    return values
-
-
-def _numpy(values: Any) -> NDArray[Any]:
-    return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
 
 
 def _rms(difference: NDArray[Any]) -> float:

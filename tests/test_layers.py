@@ -25,7 +25,7 @@ LAYERS = (
     "loader.fill",
     "loader.store",
     "loader.batch",
-    "loader.compact",
+    "loader.compact loader.check_shapes",
     "loader.check",
     "loader.workers",
     "loader",

@@ -15,9 +15,18 @@ from numpy.typing import NDArray
 from PIL import Image
 from stores import CONFIGS, coco_store
 
-from resizeonce.loader import BatchLoader, BatchOptions, Clip, Objects, Order, SampleIndex, Store
+from resizeonce.loader import (
+    BatchError,
+    BatchLoader,
+    BatchOptions,
+    Clip,
+    Objects,
+    Order,
+    SampleIndex,
+    Store,
+    check_batch,
+)
 from resizeonce.loader.batch import SampleDataset
-from resizeonce.loader.check import BatchError, check_batch
 from resizeonce.loader.format.norms import KNOWN_NORMS
 from resizeonce.loader.format.recipe import ImageView, MaskView, Recipe
 from resizeonce.preprocess.config import load_config
@@ -481,3 +490,23 @@ def test_drawn_batches_of_a_store_pass(
     store = Store(request.getfixturevalue(name))
     for batch in BatchLoader(Order([SampleIndex(store, draw=draw)]), 2, 0):
         check_batch(batch, store.recipe)
+
+
+def dark_batch(*levels: int) -> dict[str, Any]:
+    """Return images of one level each, of a recipe that normalizes none."""
+    images = torch.stack([torch.full((3, 64, 64), level, dtype=torch.uint8) for level in levels])
+    return {"seen": images, "dataset_type": "sav", "has_paired_frame": False, "key": [str(n) for n in levels]}
+
+
+ONLY_LEVELS = Recipe(name="custom", views={"seen": ImageView(size=(64, 64), values="uint8")})
+
+
+def test_a_black_frame_among_others_is_no_mistake_where_no_view_is_normalized() -> None:
+    check_batch(dark_batch(0, 90), ONLY_LEVELS)
+    check_batch(dark_batch(200, 0, 2), ONLY_LEVELS)
+
+
+@pytest.mark.parametrize("levels", [(0, 0), (0, 1, 1), (3, 2)])
+def test_a_batch_that_is_dark_as_a_whole_was_scaled_before_the_cast(levels: tuple[int, ...]) -> None:
+    with pytest.raises(BatchError, match=r"scaled to 0\.\.1, before the cast"):
+        check_batch(dark_batch(*levels), ONLY_LEVELS)

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
+from torch.library import Library
 from torch.nn.functional import interpolate
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -20,9 +21,9 @@ CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711
 SAM = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 
 
-def _declare_operators() -> torch.library.Library:
+def _declare_operators() -> Library:
     """Let torchvision be imported whose compiled operators are of another build than torch's: its transforms use none of them."""
-    library = torch.library.Library("torchvision", "FRAGMENT")
+    library = Library("torchvision", "FRAGMENT")
     for name in ("nms", "qnms"):
         library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     return library
