@@ -1,5 +1,4 @@
 import json
-import pickle
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,6 +12,7 @@ from miniature.folders import labels_of, save_indexed, write_folders
 from miniature.shapes import ellipse_of, picture_of
 from numpy.typing import NDArray
 from PIL import Image
+from records import masks_by_key, of_type, read
 
 from resizeonce.loader import Store
 from resizeonce.loader.format.errors import SourceError
@@ -57,26 +57,6 @@ def open_source(root: Path, **options: Any) -> FoldersSource:
     return FoldersSource(root, msgspec.convert(options, Options))
 
 
-def read(source: FoldersSource) -> list[Any]:
-    """Everything the source reports, scenes sent through pickle as to a worker."""
-    records: list[Any] = [*source.rejects, *source.skips]
-    for index in range(len(source)):
-        records += pickle.loads(pickle.dumps(source[index])).read()
-    return records
-
-
-def of_type(kind: type, records: Iterable[Any]) -> list[Any]:
-    return [record for record in records if isinstance(record, kind)]
-
-
-def objects(records: Iterable[Any]) -> dict[str, dict[str, NDArray[np.bool_]]]:
-    """Return the masks of each image, by its key and their ids."""
-    return {
-        frame.key: {mask.object_id: mask.segmentation.decode() for mask in frame.masks}
-        for frame in of_type(Frame, records)
-    }
-
-
 def assert_same(found: dict[str, NDArray[np.bool_]], expected: dict[str, NDArray[Any]]) -> None:
     assert found.keys() == expected.keys()
     for name, mask in expected.items():
@@ -95,22 +75,26 @@ def test_an_object_a_value_is_a_mask_and_255_is_none(root: Path) -> None:
     assert (frame.key, frame.path, {mask.path for mask in frame.masks}) == (
         "folders/a", "images/a.png", {"masks/a.png"},
     )  # fmt: skip
-    assert_same(objects(records)["folders/a"], {"1": labels() == 1, "7": labels() == 7})
+    assert_same(masks_by_key(records)["folders/a"], {"1": labels() == 1, "7": labels() == 7})
     assert of_type(Skip, records) == [Skip("mask with pixels of the value 255, which are ignored")]
 
 
 def test_another_value_may_be_the_ignored_one(root: Path) -> None:
     put_image(root, "a.png")
     put_mask(root, "a.png", labels())
-    assert objects(read(open_source(root, masks="index", ignored=7)))["folders/a"].keys() == {"1", "255"}
-    assert objects(read(open_source(root, masks="index", ignored=0)))["folders/a"].keys() == {"1", "7", "255"}
+    assert masks_by_key(read(open_source(root, masks="index", ignored=7)))["folders/a"].keys() == {"1", "255"}
+    assert masks_by_key(read(open_source(root, masks="index", ignored=0)))["folders/a"].keys() == {
+        "1",
+        "7",
+        "255",
+    }
 
 
 def test_16_bits_may_hold_thousands_of_objects(root: Path) -> None:
     many = np.arange(1, 2401, dtype=np.uint16).reshape(SIZE).repeat(4, axis=0).repeat(4, axis=1)
     put_image(root, "a.png", many.shape)
     put_mask(root, "a.png", many)
-    found = objects(read(open_source(root, masks="index", ignored=65535)))["folders/a"]
+    found = masks_by_key(read(open_source(root, masks="index", ignored=65535)))["folders/a"]
     assert list(map(int, found)) == list(range(1, 2401))
     assert np.array_equal(found["700"], many == 700)
 
@@ -121,7 +105,7 @@ def test_binary_is_all_but_0(root: Path) -> None:
         put_mask(root, f"{number}.png", mask)
     put_image(root, "3.png")
     save_indexed(root / "masks" / "3.png", labels_of(*SIZE, 4))
-    found = objects(read(open_source(root, masks="binary")))
+    found = masks_by_key(read(open_source(root, masks="binary")))
     for number in range(3):
         assert_same(found[f"folders/{number}"], {"1": ellipse()})
     assert_same(found["folders/3"], {"1": labels_of(*SIZE, 4)})
@@ -132,9 +116,9 @@ def test_a_folder_of_masks_has_an_object_a_file(root: Path) -> None:
     put_mask(root, "a/cup.png", ellipse())
     put_mask(root, "a/left hand.webp", ellipse(seed=5), lossless=True)
     expected = {"cup": ellipse(), "left hand": ellipse(seed=5)}
-    assert_same(objects(read(open_source(root, masks="folder")))["folders/a"], expected)
+    assert_same(masks_by_key(read(open_source(root, masks="folder")))["folders/a"], expected)
     source = open_source(root)
-    assert_same(objects(read(source))["folders/a"], expected)
+    assert_same(masks_by_key(read(source))["folders/a"], expected)
     assert source.skips == (
         Skip("noted: masks taken as folder, since source.masks does not say what they are, such as masks/a/cup.png"),
     )  # fmt: skip
@@ -156,7 +140,7 @@ def test_what_nobody_says_is_told_by_the_values_and_said(
         put_image(root, f"{number}.png")
         put_mask(root, f"{number}.png", mask)
     source = open_source(root)
-    found = objects(read(source))
+    found = masks_by_key(read(source))
     assert sorted({object_id for masks in found.values() for object_id in masks}) == ids
     assert source.skips == (
         Skip(f"noted: masks taken as {mode}, since source.masks does not say what they are, such as {example}", 2),
@@ -259,7 +243,7 @@ def test_what_has_no_counterpart_is_counted_and_named(root: Path) -> None:
         Skip("image without a mask, such as images/b.png", 2),
         Skip("mask without an image, such as masks/d.png"),
     )
-    assert objects(read(source)).keys() == {"folders/a"}
+    assert masks_by_key(read(source)).keys() == {"folders/a"}
 
 
 def test_masks_by_other_names_are_shown_beside_what_is_expected(root: Path) -> None:
@@ -274,7 +258,7 @@ def test_frames_of_another_format_than_others_expect_are_read(root: Path) -> Non
     for name in ("00000.png", "00001.webp", "00002.bmp", "00003.jpeg"):
         put_image(root, name)
         put_mask(root, f"{name.partition('.')[0]}.png", ellipse())
-    assert len(objects(read(open_source(root)))) == 4
+    assert len(masks_by_key(read(open_source(root)))) == 4
 
 
 @pytest.mark.parametrize("missing", ["images", "masks"])
@@ -305,7 +289,7 @@ def test_two_files_of_one_name_are_both_rejects(root: Path) -> None:
             ("masks", "b.png", "b.bmp"),
         )
     ]
-    assert objects(read(source)).keys() == {"folders/c"}
+    assert masks_by_key(read(source)).keys() == {"folders/c"}
 
 
 def test_a_split_takes_the_names_of_its_list(root: Path) -> None:
@@ -315,7 +299,7 @@ def test_a_split_takes_the_names_of_its_list(root: Path) -> None:
     (root / "masks" / "d.png").unlink()
     (root / "train.txt").write_text("c\n\n images/a.jpg\nx\nd.jpg\n", "utf-8-sig")
     source = open_source(root, split="train", masks="binary")
-    assert objects(read(source)).keys() == {"folders/a", "folders/c"}
+    assert masks_by_key(read(source)).keys() == {"folders/a", "folders/c"}
     assert source.rejects == [Reject("folders/x", "train.txt", "index", "'x' is no image of images")]
     assert source.skips == (Skip("image without a mask, such as images/d.jpg"),)
     assert source.fingerprint().keys() == {"files", "train.txt"}
@@ -334,7 +318,7 @@ def test_a_mask_of_another_size_is_used_where_both_can_be_one_picture_and_counte
     put_mask(root, "a.png", ellipse(size=(80, 120)))
     put_mask(root, "b.png", ellipse(size=(60, 40)))
     records = read(open_source(root))
-    assert_same(objects(records)["folders/a"], {"1": ellipse(size=(80, 120))})
+    assert_same(masks_by_key(records)["folders/a"], {"1": ellipse(size=(80, 120))})
     [reject] = of_type(Reject, records)
     assert (reject.key, reject.path, reject.stage) == ("folders/b/1", "masks/b.png", "mask")
     assert "the mask is 60 x 40 (height x width), the image 40 x 60" in reject.reason

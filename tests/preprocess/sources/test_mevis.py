@@ -14,6 +14,7 @@ from miniature.shapes import ellipse_of, picture_of
 from miniature.vos import frame_labels
 from numpy.typing import NDArray
 from PIL import Image
+from records import of_type, read
 from stores import CONFIGS, TINY
 
 from resizeonce.loader import Store
@@ -44,18 +45,6 @@ def change(root: Path, name: str) -> Any:
 
 def open_source(root: Path, **options: Any) -> MevisSource:
     return MevisSource(root, msgspec.convert(options, Options))
-
-
-def read(source: MevisSource) -> list[Any]:
-    """Everything the source reports, scenes sent through pickle as to a worker."""
-    records: list[Any] = [*source.rejects, *source.skips]
-    for index in range(len(source)):
-        records += pickle.loads(pickle.dumps(source[index])).read()
-    return records
-
-
-def of_type(kind: type, records: Iterable[Any]) -> list[Any]:
-    return [record for record in records if isinstance(record, kind)]
 
 
 def union_of(t: int, members: Iterable[int]) -> NDArray[np.bool_]:

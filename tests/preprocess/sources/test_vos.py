@@ -1,5 +1,4 @@
 import json
-import pickle
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from miniature.shapes import picture_of
 from miniature.vos import frame_labels, write_vos
 from numpy.typing import NDArray
 from PIL import Image
+from records import masks_by_key, of_type, read
 from stores import CONFIGS, TINY
 
 from resizeonce.loader import Store
@@ -54,25 +54,6 @@ def put_video(root: Path, labels: Iterable[NDArray[np.uint8]], video_id: str = "
 
 def open_source(root: Path, **options: Any) -> VosSource:
     return VosSource(root, msgspec.convert(options, Options))
-
-
-def read(source: VosSource) -> list[Any]:
-    """Everything the source reports, scenes sent through pickle as to a worker."""
-    records: list[Any] = [*source.rejects, *source.skips]
-    for index in range(len(source)):
-        records += pickle.loads(pickle.dumps(source[index])).read()
-    return records
-
-
-def of_type(kind: type, records: Iterable[Any]) -> list[Any]:
-    return [record for record in records if isinstance(record, kind)]
-
-
-def masks_of(records: Iterable[Any]) -> dict[str, dict[str, NDArray[np.bool_]]]:
-    return {
-        frame.key: {mask.object_id: mask.segmentation.decode() for mask in frame.masks}
-        for frame in of_type(Frame, records)
-    }
 
 
 # ---- samples
@@ -158,7 +139,7 @@ def test_frames_and_masks_go_together_by_their_numbers(tmp_path: Path) -> None:
     assert [(frame.key, frame.time) for frame in of_type(Frame, records)] == [
         ("vos/bear/frame_8", 8), ("vos/bear/frame_9", 9), ("vos/bear/frame_10", 10),
     ]  # fmt: skip
-    for key, masks in masks_of(records).items():
+    for key, masks in masks_by_key(records).items():
         assert np.array_equal(masks["3"], box(3, int(key.rpartition("_")[2])) == 3)
 
 
@@ -255,10 +236,10 @@ def write_meta(root: Path, objects: dict[str, Any]) -> None:
 
 def test_a_value_that_no_listed_object_has_is_part_of_no_mask(tmp_path: Path) -> None:
     put_video(tmp_path, [box(1, 5) + box(4, 30), box(1, 5) + box(255, 30)])
-    assert masks_of(read(open_source(tmp_path)))["vos/bear/00000"].keys() == {"1", "4"}
+    assert masks_by_key(read(open_source(tmp_path)))["vos/bear/00000"].keys() == {"1", "4"}
     write_meta(tmp_path, {"1": {"category": "bear", "frames": ["00000"]}, "2": {}})
     records = read(open_source(tmp_path))
-    assert {tuple(masks) for masks in masks_of(records).values()} == {("1",)}
+    assert {tuple(masks) for masks in masks_by_key(records).values()} == {("1",)}
     assert {(skip.reason, skip.count) for skip in of_type(Skip, records)} == {
         ("mask with pixels of the value 255, which are ignored", 1),
         ("value in a mask that no listed object has", 1),
