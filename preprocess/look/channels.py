@@ -1,6 +1,6 @@
 """The mean and spread of each channel of the stored images, from a sample of them: beside those that the recipe names."""
 
-from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ...loader import Store
 from ...loader.format.layout import view_path
 from ...loader.format.recipe import ImageView, shown_size
+from ...loader.open_parts import Unit
 
 MAX_IMAGES = 256
 """In a sample. The mean of so many is a level or so off, as pictures' own means spread over some 30 levels."""
@@ -28,48 +29,37 @@ class Channels(msgspec.Struct):
     recipe_std: list[float] | None
 
 
-def choose_images(store: Store, at_most: int, seed: int) -> dict[int, list[int]]:
-    """Return rows of images that are drawn at random with a seed, by the number of their part; both ascend.
-
-    Of a store at a URL they are of a few parts.
-    """
+def choose_places(store: Store, unit: Unit, at_most: int, seed: int) -> list[int]:
+    """Return numbers of samples or images that are drawn at random with a seed, ascending; of a store at a URL, of a few parts."""
     random = np.random.default_rng(seed)
-    ends = np.cumsum([part["rows"]["images"] for part in store.attributes["parts"]], dtype=np.int64)
-    count = store.count("images")
+    count = store.count(unit)
     if store.is_local:
-        places = random.choice(count, min(at_most, count), replace=False)
-    else:
-        filled = np.flatnonzero(np.diff(ends, prepend=0))
-        parts = random.choice(filled, min(MAX_PARTS_OF_URL, len(filled)), replace=False)
-        candidates = np.concatenate(
-            [np.arange(ends[part - 1] if part else 0, ends[part]) for part in parts] or [np.arange(0)]
-        )
-        places = random.choice(candidates, min(at_most, len(candidates)), replace=False)
-    rows: dict[int, list[int]] = defaultdict(list)
-    for place in sorted(places.tolist()):
-        part, row = store.place_of(place, "images")
-        rows[part].append(row)
-    return rows
+        return sorted(random.choice(count, min(at_most, count), replace=False).tolist())
+    ends = np.cumsum([part["rows"][unit] for part in store.attributes["parts"]], dtype=np.int64)
+    filled = np.flatnonzero(np.diff(ends, prepend=0))
+    parts = random.choice(filled, min(MAX_PARTS_OF_URL, len(filled)), replace=False)
+    places = np.concatenate(
+        [np.arange(0), *(np.arange(ends[part - 1] if part else 0, ends[part]) for part in parts)]
+    )
+    return sorted(random.choice(places, min(at_most, len(places)), replace=False).tolist())
 
 
-def measure_channels(store: Store, rows: dict[int, list[int]]) -> dict[str, Channels]:
-    """Return the levels of each image view over these rows, by the parts they are in; what was padded is left out.
+def measure_channels(store: Store, places: Sequence[int]) -> dict[str, Channels]:
+    """Return the levels of each image view over the images at these places; what was padded is left out.
 
     Raises:
         StoreError: a row can't be read.
     """
     levels = {name: np.zeros((3, 256), np.int64) for name in store.recipe.images}
-    for number, chosen in rows.items():
+    for place in places:
+        number, row = store.place_of(place, "images")
         part = store.part(number)
-        sizes = part.column("images/size")
         for name, view in store.recipe.images.items():
-            array = part.array(view_path(name, view))
-            for row in chosen:
-                image = _levels_of(view, array.row(row))
-                if view.fit == "pad":
-                    height, width = shown_size(view, *sizes[row].tolist())
-                    image = image[:, :height, :width]
-                levels[name] += [np.bincount(channel.ravel(), minlength=256) for channel in image]
+            image = _levels_of(view, part.array(view_path(name, view)).row(row))
+            if view.fit == "pad":
+                height, width = shown_size(view, *part.column("images/size")[row].tolist())
+                image = image[:, :height, :width]
+            levels[name] += [np.bincount(channel.ravel(), minlength=256) for channel in image]
     return {name: _summed(store.recipe.images[name], counts) for name, counts in levels.items()}
 
 

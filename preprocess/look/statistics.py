@@ -16,7 +16,7 @@ from ...loader.part import Part
 from ...loader.remote.protocol import shown
 from ..store.root import read_rejects
 from ..store.root_files import root_folder
-from .channels import MAX_IMAGES, Channels, choose_images, measure_channels
+from .channels import MAX_IMAGES, Channels, choose_places, measure_channels
 from .distribution import ONE_TWO_FIVE, Counter, Distribution
 from .rejects import RejectKind, reject_kinds
 
@@ -114,7 +114,7 @@ def measure_store(
     columns = _Columns(store)
     for number in over(range(len(attributes["parts"]))):
         columns.add(store.open_part(number))
-    rows = choose_images(store, MAX_IMAGES, seed)
+    places = choose_places(store, "images", MAX_IMAGES, seed)
     totals, has_prompt = attributes["totals"], store.recipe.prompt is not None
     return Statistics(
         store=shown(str(path)).rstrip("/").rpartition("/")[2],
@@ -130,8 +130,8 @@ def measure_store(
         other_classes=columns.other_classes,
         distributions={name: counter.distribution() for name, counter in columns.counters.items()},
         seed=seed,
-        sampled_images=sum(map(len, rows.values())),
-        channels=measure_channels(store, rows),
+        sampled_images=len(places),
+        channels=measure_channels(store, places),
         rejects=rejects,
         skips=totals["skips"],
         arrays=_most_frequent(columns.arrays),
