@@ -15,7 +15,8 @@ class Distribution(msgspec.Struct):
     """How many values are in which range."""
 
     edges: list[float]
-    """Where the ranges begin, and where the last one ends; each reaches up to the next edge, which is not part of it."""
+    """Where the ranges begin; each reaches up to the next edge, which is not part of it. Of whole numbers the last range ends
+    with the largest one."""
     counts: list[int]
     """Values in each range; the outer ones have some at least, where there are values at all."""
     is_whole: bool
@@ -63,8 +64,11 @@ class Counter:
         """Return what was counted, without the empty ranges at both ends."""
         total, filled = int(self._counts.sum()), np.flatnonzero(self._counts)
         first, last = (int(filled[0]), int(filled[-1])) if total else (0, 0)
+        edges: list[float] = self._edges[first : last + 2].tolist()
+        if total and self._is_whole:
+            edges[-1] = self._largest + 1
         return Distribution(
-            self._edges[first : last + 2].tolist(),
+            edges,
             self._counts[first : last + 1].tolist(),
             self._is_whole,
             total,

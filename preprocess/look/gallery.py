@@ -2,14 +2,20 @@
 
 from base64 import b64encode
 from io import BytesIO
+from math import isqrt
 from typing import NamedTuple
 
+from PIL import Image
+
 from ...loader import Store
+from ...loader.picture import GAP
 from .channels import choose_places
 from .samples import draw_sample
 
-PICTURE_WIDTH, MOST_HEIGHT = 640, 240
-"""Of a picture in pixels, about: some 30 kB each."""
+MOST_HEIGHT = 240
+"""Of an image view, in pixels."""
+PICTURE_PIXELS = 120_000
+"""Of all views of a sample together, about: some 30 kB."""
 
 QUALITY = 75
 
@@ -46,8 +52,10 @@ def draw_gallery(store: Store, count: int, seed: int) -> list[Tile]:
 def _tile(store: Store, sample: int) -> Tile:
     part, rows = store.locate(sample)
     masks = rows.tolist()
-    views = len(store.recipe.images) * len(store.suffixes)
-    picture = draw_sample(store, sample, min(MOST_HEIGHT, PICTURE_WIDTH // max(views, 1)))
+    views = max(len(store.recipe.images) * len(store.suffixes), 1)
+    picture = draw_sample(store, sample, min(MOST_HEIGHT, isqrt(PICTURE_PIXELS // views)))
+    if store.paired:
+        picture = _stack(picture)
     encoded = BytesIO()
     picture.convert("RGB").save(encoded, "JPEG", quality=QUALITY, optimize=True)
     cells = part.column("masks/prompt_cells")[masks].tolist() if store.recipe.prompt else []
@@ -61,3 +69,12 @@ def _tile(store: Store, sample: int) -> Tile:
         cells,
         part.sample_expressions(masks)[:MOST_EXPRESSIONS],
     )
+
+
+def _stack(pair: Image.Image) -> Image.Image:
+    """Return the picture of a pair with the later frame below the earlier one, so that both are wide enough on a phone."""
+    width, height = (pair.width - GAP) // 2, pair.height
+    stacked = Image.new("RGB", (width, 2 * height + GAP), "white")
+    stacked.paste(pair.crop((0, 0, width, height)))
+    stacked.paste(pair.crop((width + GAP, 0, pair.width, height)), (0, height + GAP))
+    return stacked

@@ -42,14 +42,14 @@ _MASKS = {
     "area": _Shown("Area", "pixels of the original", "masks"),
     "area_share": _Shown("Area as a share of the image", "% of the original", "masks"),
     "prompt_cells": _Shown("Prompt cells", "set cells of the prompt mask", "masks"),
-    "masks_per_image": _Shown("Masks per image", "masks", "images"),
+    "masks_per_image": _Shown("Masks per image", "number of masks", "images"),
 }
 _IMAGES = {
     "width": _Shown("Width", "pixels of the original", "images"),
     "height": _Shown("Height", "pixels of the original", "images"),
     "aspect_ratio": _Shown(
         "Width by height",
-        "width / height",
+        "width divided by height",
         "images",
         "The ranges are cut so that 1:1, 4:3, 3:2 and 16:9 stand apart, lying and standing.",
     ),
@@ -131,8 +131,8 @@ def _plot(distribution: Distribution, shown: _Shown, factor: float) -> Plot:
         if value is not None
     )
     caption = (
-        f"In {shown.unit}. Of {distribution.total:,} {shown.of} the smallest has {smallest}, the middle one "
-        f"{ranges[distribution.middle]}, the largest {largest}; the mean is {mean}."
+        f"{shown.unit[0].upper()}{shown.unit[1:]}, of {distribution.total:,} {shown.of}: smallest {smallest}, middle "
+        f"{ranges[distribution.middle]}, mean {mean}, largest {largest}."
     )
     name = (
         f"{shown.title}, in {shown.unit}: {len(ranges)} ranges from {smallest} to {largest}, most {shown.of} "
@@ -182,7 +182,7 @@ def _number(value: float) -> str:
 
 def _percent(share: float) -> str:
     """Return a share in percent; of what is there, never 0."""
-    return "under 0.1 %" if 0 < share < 0.001 else f"{share * 100:.1f} %"
+    return "under 0.1%" if 0 < share < 0.001 else f"{share:.1%}"
 
 
 def _visible(value: Any) -> Any:
