@@ -5,16 +5,17 @@ What it says of a store is escaped by the template engine wherever it stands, an
 
 import json
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...loader.format.recipe import ImageView, View, read_recipe
+from ..errors import ConfigError
 from ..printable import printable
 from ..run.forecast import format_bytes
 from .distribution import Distribution
 from .found import DoctorReport
 from .gallery import Tile
-from .missing import needs
 from .plots import histogram
 from .statistics import Statistics
 
@@ -68,6 +69,19 @@ class Plot(NamedTuple):
     """Range, count, and share of all."""
 
 
+def require_packages() -> None:
+    """See that the packages are there that a page is made with: before a store is measured for an hour.
+
+    Raises:
+        ConfigError: one is not installed.
+    """
+    for name, package in (("matplotlib", "matplotlib"), ("jinja2", "Jinja2")):
+        if find_spec(name) is None:
+            raise ConfigError(
+                f"a report needs {package}, which is not installed: pip install 'resizeonce[look]'"
+            )
+
+
 def render_report(statistics: Statistics, gallery: Sequence[Tile], doctor: DoctorReport | None = None) -> str:
     """Return the page; the same statistics and pictures give the same.
 
@@ -75,12 +89,9 @@ def render_report(statistics: Statistics, gallery: Sequence[Tile], doctor: Docto
         statistics: what is in the store.
         gallery: some samples of it.
         doctor: what was found in its raw dataset, if anybody looked.
-
-    Raises:
-        ConfigError: a package of the extra `look` is not installed.
     """
-    with needs("Jinja2", "look"):
-        from jinja2 import Environment, StrictUndefined
+    from jinja2 import Environment, StrictUndefined
+
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_visible
     )

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from .distribution import Distribution
-from .missing import needs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,13 +41,10 @@ def histogram(distribution: Distribution, name: str, factor: float = 1) -> str:
         distribution: what it shows.
         name: what it is, for who does not see it.
         factor: what the edges are multiplied with in its labels: 100 for percent.
-
-    Raises:
-        ConfigError: matplotlib is not installed.
     """
-    with needs("matplotlib", "look"):
-        import matplotlib
-        from matplotlib.figure import Figure
+    import matplotlib
+    from matplotlib.figure import Figure
+
     with matplotlib.rc_context():
         # Not as a user's own settings have it.
         matplotlib.rcdefaults()

@@ -89,10 +89,6 @@ class Statistics(msgspec.Struct):
     """Bytes of each array of all parts, the largest first."""
     made: Made
 
-    def to_json(self) -> bytes:
-        """Return it as one JSON document."""
-        return msgspec.json.format(msgspec.json.encode(self), indent=1)
-
 
 def measure_store(
     path: Path | str, seed: int = 0, over: Callable[[range], Iterable[int]] = iter
