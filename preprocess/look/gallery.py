@@ -55,7 +55,7 @@ def _tile(store: Store, sample: int) -> Tile:
     views = max(len(store.recipe.images) * len(store.suffixes), 1)
     picture = draw_sample(store, sample, min(MOST_HEIGHT, isqrt(PICTURE_PIXELS // views)))
     if store.paired:
-        picture = _stack(picture)
+        picture = stack_frames(picture)
     encoded = BytesIO()
     picture.convert("RGB").save(encoded, "JPEG", quality=QUALITY, optimize=True)
     cells = part.column("masks/prompt_cells")[masks].tolist() if store.recipe.prompt else []
@@ -71,7 +71,7 @@ def _tile(store: Store, sample: int) -> Tile:
     )
 
 
-def _stack(pair: Image.Image) -> Image.Image:
+def stack_frames(pair: Image.Image) -> Image.Image:
     """Return the picture of a pair with the later frame below the earlier one, so that both are wide enough on a phone."""
     width, height = (pair.width - GAP) // 2, pair.height
     stacked = Image.new("RGB", (width, 2 * height + GAP), "white")

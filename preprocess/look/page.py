@@ -104,6 +104,7 @@ def render_report(statistics: Statistics, gallery: Sequence[Tile], doctor: Docto
     recipe = read_recipe(statistics.made.recipe)
     classes = [(name, count) for name, count in statistics.classes.items() if name]
     arrays = list(statistics.arrays.items())
+    other_bytes = sum(size for _, size in arrays[MOST_ARRAYS:])
     return environment.from_string(TEMPLATE.read_text("utf-8")).render(
         s=statistics,
         gallery=gallery,
@@ -119,7 +120,9 @@ def render_report(statistics: Statistics, gallery: Sequence[Tile], doctor: Docto
         few=FEW_MASKS,
         unnamed=statistics.classes.get("", 0),
         arrays=arrays[:MOST_ARRAYS],
-        other_arrays=arrays[MOST_ARRAYS:],
+        num_others=len(arrays[MOST_ARRAYS:]),
+        other_bytes=other_bytes,
+        most_bytes=max(other_bytes, *statistics.arrays.values(), 1),
         num_rejects=sum(kind.count for kind in statistics.rejects),
     )
 

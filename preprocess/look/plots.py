@@ -16,9 +16,9 @@ from .distribution import Distribution
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-WIDTH, HEIGHT = 340, 170
+WIDTH, HEIGHT = 340, 175
 """In CSS pixels: as wide as a phone's screen, so that text is not scaled down there."""
-_LEFT, _RIGHT, _TOP, _BOTTOM = 40, 16, 12, 24
+_LEFT, _RIGHT, _TOP, _BOTTOM = 40, 16, 12, 29
 """What is around the bars, fixed: measured text would differ with the fonts of the machine."""
 _TEXT, _CHARACTER, _BETWEEN_LABELS = 11, 6.2, 10
 """Height of text, about the width of a character, and between two labels at least."""
@@ -86,6 +86,8 @@ def _draw(axes: "Axes", distribution: Distribution, factor: float) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(3, integer=True, min_n_ticks=2, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
     axes.tick_params(length=0, pad=5, colors=_INK)
+    # The first label at an edge is not to touch the zero.
+    axes.tick_params(axis="x", pad=10)
     axes.grid(axis="y", color=_GRID, linewidth=1, clip_on=False)
     axes.set_axisbelow(True)
 
