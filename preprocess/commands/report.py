@@ -7,7 +7,6 @@ import click
 import msgspec
 from tqdm import tqdm
 
-from ...loader import Store
 from ..errors import ConfigError
 from ..look.found import read_doctor_report
 from ..look.gallery import draw_gallery
@@ -64,7 +63,7 @@ def command(
     if as_json:
         echo_json(msgspec.to_builtins(statistics))
         return
-    page = render_report(statistics, draw_gallery(Store(store), samples, seed), found).encode()
+    page = render_report(statistics, draw_gallery(store, samples, seed), found).encode()
     try:
         Path(out).write_bytes(page)
     except OSError as err:

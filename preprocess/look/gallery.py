@@ -3,6 +3,7 @@
 from base64 import b64encode
 from io import BytesIO
 from math import isqrt
+from pathlib import Path
 from typing import NamedTuple
 
 from PIL import Image
@@ -40,12 +41,13 @@ class Tile(NamedTuple):
     """The first few."""
 
 
-def draw_gallery(store: Store, count: int, seed: int) -> list[Tile]:
-    """Return samples that are drawn at random with a seed, in the order of the store.
+def draw_gallery(path: Path | str, count: int, seed: int) -> list[Tile]:
+    """Return samples of the store at a path or URL that are drawn at random with a seed, in its order.
 
     Raises:
         StoreError: what the store says of one can't be read; where only its pictures can't, those say so.
     """
+    store = Store(path)
     return [_tile(store, sample) for sample in choose_places(store, "samples", count, seed)]
 
 

@@ -5,11 +5,12 @@ What it says of a store is escaped by the template engine wherever it stands, an
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...loader.format.recipe import ImageView, View, read_recipe
+from ...loader.format.recipe import ImageView, Recipe, View, read_recipe
 from ..errors import ConfigError
 from ..printable import printable
 from ..run.forecast import format_bytes
@@ -36,7 +37,6 @@ class _Shown(NamedTuple):
     unit: str
     of: str
     """What its values are of."""
-    note: str = ""
 
 
 _MASKS = {
@@ -48,12 +48,7 @@ _MASKS = {
 _IMAGES = {
     "width": _Shown("Width", "pixels of the original", "images"),
     "height": _Shown("Height", "pixels of the original", "images"),
-    "aspect_ratio": _Shown(
-        "Width by height",
-        "width divided by height",
-        "images",
-        "The ranges are cut so that 1:1, 4:3, 3:2 and 16:9 stand apart, lying and standing.",
-    ),
+    "aspect_ratio": _Shown("Width by height", "width divided by height", "images"),
 }
 _WORDS = {"words": _Shown("Length of expressions", "words between white space", "expressions")}
 
@@ -102,6 +97,7 @@ def render_report(statistics: Statistics, gallery: Sequence[Tile], doctor: Docto
         "settings": _settings,
     }
     recipe = read_recipe(statistics.made.recipe)
+    plots = partial(_plots, statistics, _notes(recipe))
     classes = [(name, count) for name, count in statistics.classes.items() if name]
     arrays = list(statistics.arrays.items())
     other_bytes = sum(size for _, size in arrays[MOST_ARRAYS:])
@@ -111,9 +107,9 @@ def render_report(statistics: Statistics, gallery: Sequence[Tile], doctor: Docto
         doctor=doctor,
         recipe=recipe,
         views=[(name, *_describe(view)) for name, view in recipe.views.items()],
-        masks=_plots(statistics, _MASKS),
-        images=_plots(statistics, _IMAGES),
-        words=_plots(statistics, _WORDS),
+        masks=plots(_MASKS),
+        images=plots(_IMAGES),
+        words=plots(_WORDS),
         classes=classes[:MOST_CLASSES],
         num_classes=len(classes),
         rare_classes=sum(count < FEW_MASKS for _, count in classes),
@@ -127,16 +123,27 @@ def render_report(statistics: Statistics, gallery: Sequence[Tile], doctor: Docto
     )
 
 
-def _plots(statistics: Statistics, shown: dict[str, _Shown]) -> list[Plot]:
+def _notes(recipe: Recipe) -> dict[str, str]:
+    """Return what is to be said of distributions besides; a view of masks at their own size tells their resolution."""
+    notes = {
+        "aspect_ratio": "The ranges are cut so that 1:1, 4:3, 3:2 and 16:9 stand apart, lying and standing."
+    }
+    if all(view.size != "own" for view in recipe.masks.values()):
+        own = "A mask in another resolution than its image is counted in its own."
+        notes |= {"area": own, "area_share": own}
+    return notes
+
+
+def _plots(statistics: Statistics, notes: dict[str, str], shown: dict[str, _Shown]) -> list[Plot]:
     """Return the plots of those distributions that have any value."""
     return [
-        _plot(distribution, how, 100 if name == "area_share" else 1)
+        _plot(distribution, how, notes.get(name, ""), 100 if name == "area_share" else 1)
         for name, how in shown.items()
         if (distribution := statistics.distributions.get(name)) and distribution.total
     ]
 
 
-def _plot(distribution: Distribution, shown: _Shown, factor: float) -> Plot:
+def _plot(distribution: Distribution, shown: _Shown, note: str, factor: float) -> Plot:
     ranges = [_range(distribution, place, factor) for place in range(len(distribution.counts))]
     most = distribution.counts.index(max(distribution.counts))
     smallest, mean, largest = (
@@ -145,7 +152,7 @@ def _plot(distribution: Distribution, shown: _Shown, factor: float) -> Plot:
         if value is not None
     )
     caption = (
-        f"{shown.unit[0].upper()}{shown.unit[1:]}, of {distribution.total:,} {shown.of}: smallest {smallest}, middle "
+        f"{shown.unit[0].upper()}{shown.unit[1:]}, of {distribution.total:,} {shown.of}: smallest {smallest}, median "
         f"{ranges[distribution.middle]}, mean {mean}, largest {largest}."
     )
     name = (
@@ -157,7 +164,7 @@ def _plot(distribution: Distribution, shown: _Shown, factor: float) -> Plot:
         for text, count in zip(ranges, distribution.counts, strict=True)
     ]
     svg = histogram(distribution, name, factor)
-    return Plot(shown.title, f"{caption} {shown.note}".strip(), svg, shown.unit, rows)
+    return Plot(shown.title, f"{caption} {note}".strip(), svg, shown.unit, rows)
 
 
 def _range(distribution: Distribution, place: int, factor: float) -> str:

@@ -13,7 +13,6 @@ from click.testing import CliRunner, Result
 from known_store import HOSTILE_CLASS, HOSTILE_TEXT
 from PIL import Image
 
-from resizeonce.loader import Store
 from resizeonce.preprocess.cli import main
 from resizeonce.preprocess.look import page as page_module
 from resizeonce.preprocess.look.distribution import Counter, Distribution
@@ -148,7 +147,7 @@ def test_it_says_the_numbers_of_the_store(page: Page) -> None:
     for words in (
         "Samples 3 Images 2 Masks 3 Expressions 4 Empty prompts 33.3% 1 mask Rejects 1",
         "Prompt masks without a cell: 1 (33.3%); with one to three: 0 (0.0%).",
-        "Pixels of the original, of 3 masks: smallest 1, middle 200 to 499, mean 6,734, largest 20,000.",
+        "Pixels of the original, of 3 masks: smallest 1, median 200 to 499, mean 6,734, largest 20,000.",
         "pixel_values 150.0 123.7 50.0 58.4",
         "1 record was rejected",
         "Error · 2 · files that",
@@ -203,15 +202,14 @@ def test_the_same_store_and_seed_give_the_same_page(
     known: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(known.parent)
-    for number, store in enumerate((known, "known.zarr", "known.zarr/")):
+    for number, store in enumerate((known, "known.zarr/")):
         assert run(store, "-o", tmp_path / f"{number}.html", "--seed", 3).exit_code == 0
-    first, *others = [(tmp_path / f"{number}.html").read_bytes() for number in range(3)]
-    assert others == [first, first]
+    first, *others = [(tmp_path / f"{number}.html").read_bytes() for number in range(2)]
+    assert others == [first]
 
 
 def test_the_gallery_is_drawn_with_the_seed(known: Path) -> None:
-    store = Store(known)
-    keys = [draw_gallery(store, 1, seed)[0].key for seed in (0, 1, 2, 3, 0)]
+    keys = [draw_gallery(known, 1, seed)[0].key for seed in (0, 1, 2, 3, 0)]
     assert keys[4] == keys[0]
     assert len(set(keys)) > 1
 
@@ -265,3 +263,14 @@ def test_a_picture_of_a_pair_has_its_later_frame_below() -> None:
     stacked = np.asarray(stack_frames(strip))[..., 0]
     assert stacked.shape == (8, 4)
     assert stacked[:, 0].tolist() == [1, 1, 1, 255, 255, 2, 2, 2]
+
+
+def test_the_command_of_the_documentation_runs_as_written(
+    known: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "report.md").read_text()
+    (command,) = re.findall(r"^\$ resizeonce report (.*)$", page, re.MULTILINE)
+    (tmp_path / "refcoco.zarr").symlink_to(known)
+    monkeypatch.chdir(tmp_path)
+    assert run(*command.split(), "--samples", 1).exit_code == 0
+    assert Path("report.html").stat().st_size > 10_000
