@@ -35,7 +35,7 @@ from .reporting import JSON_OPTION, Output, echo_json, reported, with_output
     "--doctor",
     type=click.Path(),
     metavar="FILE",
-    help="Show what `resizeonce doctor --json` printed of the raw dataset, too.",
+    help="Show what `resizeonce doctor CONFIG --json` printed of the raw dataset, too.",
 )
 @JSON_OPTION
 @with_output
