@@ -14,7 +14,7 @@ from resizeonce.preprocess.run.convert import convert
 
 IMAGES = "images/mscoco/images/train2014"
 
-HOSTILE_CLASS = '<script>alert("class")</script>'
+HOSTILE_CLASS = '<script>alert("class")</script>' + 80 * "W"
 HOSTILE_TEXT = '"><img src=https://example.org/x onerror=alert(1)>'
 """Three words."""
 

@@ -1,5 +1,6 @@
 """What a report says of a store, against what was put into it."""
 
+import weakref
 from collections import Counter
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from stores import VIEWS, coco_store
 
 from resizeonce.loader import Store
 from resizeonce.loader.format.recipe import IMAGENET_MEAN, IMAGENET_STD
+from resizeonce.loader.part import Part
 from resizeonce.preprocess.look import statistics as measured
 from resizeonce.preprocess.look.distribution import Counter as RangeCounter
 from resizeonce.preprocess.look.distribution import Distribution
@@ -128,6 +130,21 @@ def test_the_channels_of_any_recipe_are_those_of_its_batches_without_what_was_pa
     for name, levels in expected.items():
         assert found[name].mean == pytest.approx(levels.mean(1), abs=1e-3)
         assert found[name].std == pytest.approx(levels.std(1), abs=1e-3)
+
+
+def test_one_part_is_in_memory_at_a_time(converted_once: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[weakref.ref[Part]] = []
+    original = Store.open_part
+
+    def watched(store: Store, number: int) -> Part:
+        assert [part for part in opened if part() is not None] == []
+        part = original(store, number)
+        opened.append(weakref.ref(part))
+        return part
+
+    monkeypatch.setattr(Store, "open_part", watched)
+    measure_store(converted_once / "coco.zarr")
+    assert len(opened) == 3
 
 
 def test_values_beyond_the_ranges_are_in_the_outer_ones_and_no_value_is_no_range() -> None:
