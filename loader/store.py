@@ -14,7 +14,15 @@ from .open_parts import OpenParts
 from .order.clips import Clip
 from .order.draws import Draw
 from .own_size import expand_masks
-from .picture import THUMBNAIL_HEIGHT, THUMBNAILS, as_html, draw_thumbnail, draw_views, side_by_side
+from .picture import (
+    THUMBNAIL_HEIGHT,
+    THUMBNAILS,
+    as_html,
+    draw_finest,
+    draw_thumbnail,
+    draw_views,
+    side_by_side,
+)
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -50,7 +58,7 @@ class Store(OpenParts):
         shown: list[tuple[str, Image | None]] = []
         for sample in (len(self) * place // count for place in range(count)):
             try:
-                thumbnail = self.thumbnail(sample)
+                thumbnail = draw_thumbnail(self._read_drawable(sample), self.recipe)
                 shown.append((self.key(sample), thumbnail))
             except StoreError as err:
                 shown.append((str(err), None))
@@ -72,11 +80,8 @@ class Store(OpenParts):
         return side_by_side(draw_views(self._read_drawable(sample), self.recipe, height))
 
     def thumbnail(self, sample: int, height: int = THUMBNAIL_HEIGHT) -> "Image":
-        """Return one image view of a sample with its mask's outline, the finest that has all of the picture; errors as of `picture`."""
-        thumbnail = draw_thumbnail(self._read_drawable(sample), self.recipe, height)
-        # A recipe has an image view at least.
-        assert thumbnail is not None
-        return thumbnail
+        """Return the finest image view of a sample that has all of its picture, of its first frame; errors as of `picture`."""
+        return next(draw_finest(self._read_drawable(sample), self.recipe, height))
 
     def _read_drawable(self, sample: int) -> dict[str, Any]:
         """Return a sample's views, and the sizes of its pictures, which say how they lie over each other."""
