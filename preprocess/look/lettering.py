@@ -187,5 +187,11 @@ def _has_glyph(font: Font, character: str) -> bool:
 
 @cache
 def _drawn(font: Font, character: str) -> tuple[tuple[int, int], bytes]:
-    mask = font.getmask(character)
+    mask = _without_shaping(font).getmask(character)
     return mask.size, bytes(mask)
+
+
+@cache
+def _without_shaping(font: Font) -> Font:
+    """Return a font that draws each character as it is: shaping adds a circle to an accent that stands alone."""
+    return font.font_variant(layout_engine=ImageFont.Layout.BASIC)

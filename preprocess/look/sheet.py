@@ -25,7 +25,7 @@ ALARM: Colour = (176, 0, 32)
 LEAST_WIDTH = 240
 """Of what is written below a tile, in pixels."""
 
-USUAL_WIDTH = 1600
+USUAL_WIDTH = 1650
 """Of a sheet in pixels, by which the columns are chosen."""
 
 MOST_PIXELS = 1 << 27
@@ -78,7 +78,7 @@ def draw_sheet(
         store: where the samples are.
         choice: which of them, and why.
         height: of their pictures, in pixels.
-        columns: of the sheet; None for as many as are 1600 pixels wide.
+        columns: of the sheet; None for about 1600 pixels.
         progress: wraps the numbers of the samples, as `tqdm` does.
 
     Raises:
@@ -184,13 +184,8 @@ def _fact_lines(facts: Facts, difference: float | None) -> Iterator[Line]:
         yield Line(f'"{phrase}"', INK, EXPRESSION_LINES)
     if len(facts.expressions) > EXPRESSIONS:
         yield Line(f"and {len(facts.expressions) - EXPRESSIONS} expressions more", FAINT, 1)
-    yield Line(
-        _of_frames(f"{height} x {width}" for height, width in facts.sizes)
-        + " pixels, covered "
-        + _of_frames(f"{share:.2%}" for share in facts.covered),
-        FAINT,
-        2,
-    )
+    sizes = _of_frames(f"{width} wide, {height} high" for height, width in facts.sizes)
+    yield Line(f"{sizes}; mask covers {_of_frames(f'{share:.2%}' for share in facts.covered)}", FAINT, 2)
     if facts.prompt_cells:
         cells = _of_frames(map(str, facts.prompt_cells))
         yield Line(f"prompt cells {cells}", ALARM if min(facts.prompt_cells) == 0 else FAINT, 1)
