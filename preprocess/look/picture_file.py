@@ -1,13 +1,12 @@
 """Pictures as files: the format by the name's ending, and whole or not at all."""
 
-from io import BytesIO
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from PIL import Image, features
 
 from ..errors import ConfigError
-from ..store.filesystem import write_whole
 
 
 class _Format(NamedTuple):
@@ -46,8 +45,7 @@ def write_picture(image: Image.Image, path: Path) -> None:
     """Write a picture under a name that `check_picture_name` lets pass; what was there is replaced.
 
     Raises:
-        ConfigError: it is too large for the format.
-        StoreError: the file system refuses.
+        ConfigError: it is too large for the format, or the file system refuses.
     """
     form = _FORMATS[path.suffix.lower()]
     if max(image.size) > form.most:
@@ -55,6 +53,11 @@ def write_picture(image: Image.Image, path: Path) -> None:
             f"{path}: the picture is of {image.width} x {image.height} pixels, and {form.name} takes {form.most} a side; "
             "write a .png, or take fewer samples"
         )
-    encoded = BytesIO()
-    image.save(encoded, form.name, **form.settings)
-    write_whole(path, encoded.getvalue())
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        image.save(partial, form.name, **form.settings)
+        partial.replace(path)
+    except OSError as err:
+        raise ConfigError(f"can't write {path}: {err.strerror or err}") from err
+    finally:
+        partial.unlink(missing_ok=True)

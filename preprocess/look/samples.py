@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont
 
-from ...loader.fill import SampleError
+from ...loader.format.errors import StoreError
 from ...loader.store import Store
 
 BACKGROUND = (238, 238, 238)
@@ -65,7 +65,7 @@ def draw_sample(store: Store, sample: int, height: int) -> Image.Image:
     """
     try:
         return store.picture(sample, height)
-    except SampleError:
+    except StoreError:
         return draw_unread(height, len(store.recipe.images) * len(store.suffixes))
 
 
@@ -73,7 +73,7 @@ def thumbnail(store: Store, sample: int, height: int) -> Image.Image:
     """Draw one view of a sample with its mask's outline; arguments and errors as of `draw_sample`."""
     try:
         return store.thumbnail(sample, height)
-    except SampleError:
+    except StoreError:
         return draw_unread(height, 1)
 
 

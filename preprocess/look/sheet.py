@@ -6,6 +6,7 @@ from typing import NamedTuple
 from PIL import Image, ImageDraw
 
 from ...loader.fill import SampleError
+from ...loader.format.errors import DamageError, StoreError
 from ...loader.format.geometry import describe_fit
 from ...loader.picture import GAP
 from ...loader.store import Store
@@ -33,6 +34,7 @@ MOST_PIXELS = 1 << 27
 
 KEY_LINES = 2
 EXPRESSION_LINES = 2
+FAULT_LINES = 4
 EXPRESSIONS = 3
 """How many are shown of a sample."""
 
@@ -83,17 +85,17 @@ def draw_sheet(
 
     Raises:
         ConfigError: the sheet would be too large.
-        StoreError: a part can't be read, and not because it is damaged.
     """
     letters, title_letters = Lettering(max(11, min(20, round(height / 18)))), Lettering(20)
     margin = max(8, height // 20)
     card_width = max(_width_of(store, height), LEAST_WIDTH) + margin
     columns = min(columns or max(1, USUAL_WIDTH // (card_width + margin)), max(1, len(choice.samples)))
     width = columns * (card_width + margin) + margin
-    if width * -(-len(choice.samples) // columns) * height > MOST_PIXELS:
+    least = -(-len(choice.samples) // columns) * height
+    if width * least > MOST_PIXELS:
         raise ConfigError(
-            f"a sheet of {len(choice.samples)} samples, {height} pixels high and in {columns} columns, is too large for one picture: "
-            "take fewer samples, or lower ones"
+            f"a sheet of {len(choice.samples)} samples of this height would be of more than {width} x {least} pixels, too "
+            "large for one picture: take fewer samples, or a smaller height"
         )
     notes = list(choice.unread)
     tiles = [
@@ -158,14 +160,15 @@ def _make_tile(
     store: Store, sample: int, choice: Choice, height: int, width: int, letters: Lettering, notes: list[str]
 ) -> Tile:
     """Draw a sample and say what it is; what can't be read is said on its tile, and in the notes."""
-    facts = None
     try:
-        picture = store.picture(sample, height)
-        facts = read_facts(store, sample)
+        picture, facts = store.picture(sample, height), read_facts(store, sample)
         lines = list(_fact_lines(facts, choice.differences.get(sample)))
-    except SampleError as err:
-        picture = draw_unread(height, len(store.recipe.images) * len(store.suffixes))
-        lines = [Line(err.key or f"sample {sample}", INK, KEY_LINES), Line(str(err), ALARM, 4)]
+    except StoreError as err:
+        picture, facts = draw_unread(height, len(store.recipe.images) * len(store.suffixes)), None
+        cause = err.__cause__ if isinstance(err.__cause__, DamageError) else err
+        finding = cause.finding if isinstance(cause, DamageError) else str(cause)
+        key = err.key if isinstance(err, SampleError) else None
+        lines = [Line(key or f"sample {sample}", INK, KEY_LINES), Line(finding, ALARM, FAULT_LINES)]
         notes.append(str(err))
     wrapped = [
         (part, line.colour)
