@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from ...loader import Store
 from ...loader.format.layout import view_path
 from ...loader.format.recipe import ImageView, shown_size
-from ...loader.open_parts import Unit
 
 MAX_IMAGES = 256
 """In a sample. The mean of so many is a level or so off, as pictures' own means spread over some 30 levels."""
@@ -29,13 +28,13 @@ class Channels(msgspec.Struct):
     recipe_std: list[float] | None
 
 
-def choose_places(store: Store, unit: Unit, at_most: int, seed: int) -> list[int]:
-    """Return numbers of samples or images that are drawn at random with a seed, ascending; of a store at a URL, of a few parts."""
+def choose_images(store: Store, at_most: int, seed: int) -> list[int]:
+    """Return numbers of images that are drawn at random with a seed, ascending; of a store at a URL, of a few parts."""
     random = np.random.default_rng(seed)
-    count = store.count(unit)
+    count = store.count("images")
     if store.is_local:
         return sorted(random.choice(count, min(at_most, count), replace=False).tolist())
-    ends = np.cumsum([part["rows"][unit] for part in store.attributes["parts"]], dtype=np.int64)
+    ends = np.cumsum([part["rows"]["images"] for part in store.attributes["parts"]], dtype=np.int64)
     filled = np.flatnonzero(np.diff(ends, prepend=0))
     parts = random.choice(filled, min(MAX_PARTS_OF_URL, len(filled)), replace=False)
     places = np.concatenate(

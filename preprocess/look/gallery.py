@@ -10,8 +10,8 @@ from PIL import Image
 
 from ...loader import Store
 from ...loader.picture import GAP
-from .channels import choose_places
-from .samples import draw_sample
+from .choose import choose_by_chance
+from .samples import Facts, draw_sample, read_facts
 
 MOST_HEIGHT = 240
 """Of an image view, in pixels."""
@@ -19,9 +19,6 @@ PICTURE_PIXELS = 120_000
 """Of all views of a sample together, about: some 30 kB."""
 
 QUALITY = 75
-
-MOST_EXPRESSIONS = 3
-"""Shown with a sample."""
 
 
 class Tile(NamedTuple):
@@ -31,46 +28,28 @@ class Tile(NamedTuple):
     """The picture as a `data:` URL."""
     width: int
     height: int
-    key: str
-    category: str
-    areas: list[int]
-    """Of its mask in each frame, in pixels."""
-    prompt_cells: list[int]
-    """Likewise; empty where the recipe has no prompt."""
-    expressions: list[str]
-    """The first few."""
+    facts: Facts
 
 
 def draw_gallery(path: Path | str, count: int, seed: int) -> list[Tile]:
-    """Return samples of the store at a path or URL that are drawn at random with a seed, in its order.
+    """Return those samples of the store at a path or URL that a preview with the seed shows, in its order.
 
     Raises:
         StoreError: what the store says of one can't be read; where only its pictures can't, those say so.
     """
     store = Store(path)
-    return [_tile(store, sample) for sample in choose_places(store, "samples", count, seed)]
+    return [_tile(store, sample) for sample in choose_by_chance(store, count, seed).samples]
 
 
 def _tile(store: Store, sample: int) -> Tile:
-    part, rows = store.locate(sample)
-    masks = rows.tolist()
     views = max(len(store.recipe.images) * len(store.suffixes), 1)
     picture = draw_sample(store, sample, min(MOST_HEIGHT, isqrt(PICTURE_PIXELS // views)))
     if store.paired:
         picture = stack_frames(picture)
     encoded = BytesIO()
     picture.convert("RGB").save(encoded, "JPEG", quality=QUALITY, optimize=True)
-    cells = part.column("masks/prompt_cells")[masks].tolist() if store.recipe.prompt else []
-    return Tile(
-        f"data:image/jpeg;base64,{b64encode(encoded.getvalue()).decode()}",
-        picture.width,
-        picture.height,
-        part.key(masks),
-        part.text("masks/category", masks[0]),
-        part.column("masks/area")[masks].tolist(),
-        cells,
-        part.sample_expressions(masks)[:MOST_EXPRESSIONS],
-    )
+    source = f"data:image/jpeg;base64,{b64encode(encoded.getvalue()).decode()}"
+    return Tile(source, picture.width, picture.height, read_facts(store, sample))
 
 
 def stack_frames(pair: Image.Image) -> Image.Image:

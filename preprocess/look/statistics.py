@@ -16,7 +16,7 @@ from ...loader.part import Part
 from ...loader.remote.protocol import shown
 from ..store.root import read_rejects
 from ..store.root_files import root_folder
-from .channels import MAX_IMAGES, Channels, choose_places, measure_channels
+from .channels import MAX_IMAGES, Channels, choose_images, measure_channels
 from .distribution import ONE_TWO_FIVE, Counter, Distribution
 from .rejects import RejectKind, reject_kinds
 
@@ -80,6 +80,8 @@ class Statistics(msgspec.Struct):
     seed: int
     sampled_images: int
     """How many images, drawn with the seed, the channels are of."""
+    sampled_parts: int
+    """How many parts those are of."""
     channels: dict[str, Channels]
     """By image view."""
     rejects: list[RejectKind]
@@ -110,7 +112,7 @@ def measure_store(
     columns = _Columns(store)
     for number in over(range(len(attributes["parts"]))):
         columns.add(store.open_part(number))
-    places = choose_places(store, "images", MAX_IMAGES, seed)
+    places = choose_images(store, MAX_IMAGES, seed)
     totals, has_prompt = attributes["totals"], store.recipe.prompt is not None
     return Statistics(
         store=shown(str(path)).rstrip("/").rpartition("/")[2],
@@ -127,6 +129,7 @@ def measure_store(
         distributions={name: counter.distribution() for name, counter in columns.counters.items()},
         seed=seed,
         sampled_images=len(places),
+        sampled_parts=len({store.place_of(place, "images")[0] for place in places}),
         channels=measure_channels(store, places),
         rejects=rejects,
         skips=totals["skips"],
