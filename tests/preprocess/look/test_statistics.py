@@ -14,6 +14,7 @@ from stores import VIEWS, coco_store
 from resizeonce.loader import Store
 from resizeonce.loader.format.recipe import IMAGENET_MEAN, IMAGENET_STD
 from resizeonce.loader.part import Part
+from resizeonce.preprocess.look import channels
 from resizeonce.preprocess.look import statistics as measured
 from resizeonce.preprocess.look.distribution import Counter as RangeCounter
 from resizeonce.preprocess.look.distribution import Distribution
@@ -97,6 +98,19 @@ def test_a_url_gives_what_its_folder_gives(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with published(known.parent) as publisher:
         assert measure_store(f"{publisher.url}/known.zarr/") == found
+
+
+def test_of_a_url_images_are_drawn_from_a_few_parts_and_columns_read_of_all(
+    converted_once: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(channels, "MAX_PARTS_OF_URL", 2)
+    with published(converted_once) as publisher:
+        found = measure_store(f"{publisher.url}/coco.zarr")
+    assert (found.num_parts, found.sampled_parts) == (3, 2)
+    assert found.sampled_images < found.tables["images"] == found.distributions["width"].total
+    rows = [path for path in publisher.requests if "/images/pixel_values/c/" in path]
+    assert len(rows) == 2
 
 
 def test_the_same_seed_gives_the_same_and_it_is_json(found: Statistics, known: Path) -> None:
