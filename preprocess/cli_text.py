@@ -1,6 +1,5 @@
 """What the commands print: forecasts, closing summaries, and what is in a store."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -153,7 +152,7 @@ def reject_lines(rejects: Iterable[Reject]) -> Iterator[str]:
     kinds: Counter[tuple[str, str]] = Counter()
     first: dict[tuple[str, str], Reject] = {}
     for reject in rejects:
-        kind = reject.stage, _without_details(reject.reason)
+        kind = reject.stage, reject.kind
         kinds[kind] += 1
         first.setdefault(kind, reject)
     yield f"rejects   {kinds.total():,}"
@@ -188,9 +187,3 @@ def _why_empty(totals: dict[str, Any]) -> str:
 
 def _shortened(text: str, length: int = 200) -> str:
     return text if len(text) <= length else f"{text[:length]}..."
-
-
-def _without_details(reason: str) -> str:
-    """Return a reason without its numbers and quoted values, so that alike ones count together."""
-    unquoted = re.sub(r"(['\"]).*?\1|b'.*'", "'...'", reason)
-    return re.sub(r"[\w.]*\d[\w.]*", "N", unquoted)
