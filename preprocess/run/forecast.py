@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 
@@ -51,14 +51,17 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True)
 class SceneSize:
-    """What one scene gives."""
+    """What one scene gives, or several."""
 
-    images: int
-    masks: int
-    pairs: int
-    rejects: int
-    stored_bytes: int
+    images: int = 0
+    masks: int = 0
+    pairs: int = 0
+    rejects: int = 0
+    stored_bytes: int = 0
     undecided: int = 0
+
+    def __add__(self, other: "SceneSize") -> "SceneSize":
+        return SceneSize(*(ours + theirs for ours, theirs in zip(astuple(self), astuple(other), strict=True)))
 
 
 def measure_scene(
@@ -129,7 +132,7 @@ def forecast(
         measure: reads scenes, perhaps elsewhere; of fewer where that failed.
     """
     sizes = measure([source[number] for number in spread_scenes(len(source), num_scenes)], recipe)
-    return scale_up(sizes, source, limit)
+    return scale_up(sum(sizes, SceneSize()), len(sizes), source, limit)
 
 
 def spread_scenes(total: int, num_scenes: int) -> list[int]:
@@ -138,23 +141,22 @@ def spread_scenes(total: int, num_scenes: int) -> list[int]:
     return [int(number) for number in chosen]
 
 
-def scale_up(sizes: Sequence[SceneSize], source: Source, limit: int | None = None) -> Forecast:
-    """Scale what some scenes give to the whole dataset."""
+def scale_up(size: SceneSize, num_read: int, source: Source, limit: int | None = None) -> Forecast:
+    """Scale what some scenes give together to the whole dataset."""
     total = len(source)
-    images, masks = sum(size.images for size in sizes), sum(size.masks for size in sizes)
-    samples = sum(size.pairs for size in sizes) if source.paired else masks
-    scale = total / len(sizes) if sizes else 0.0
+    samples = size.pairs if source.paired else size.masks
+    scale = total / num_read if num_read else 0.0
     if limit is not None and samples * scale > limit:
         scale = limit / samples
     return Forecast(
         num_scenes=total,
-        num_read=len(sizes),
-        images=round(images * scale),
-        masks=round(masks * scale),
+        num_read=num_read,
+        images=round(size.images * scale),
+        masks=round(size.masks * scale),
         samples=round(samples * scale),
-        rejects=round(sum(size.rejects for size in sizes) * scale) + len(source.rejects),
-        store_bytes=round(sum(size.stored_bytes for size in sizes) * scale),
-        undecided=round(sum(size.undecided for size in sizes) * scale),
+        rejects=round(size.rejects * scale) + len(source.rejects),
+        store_bytes=round(size.stored_bytes * scale),
+        undecided=round(size.undecided * scale),
     )
 
 
