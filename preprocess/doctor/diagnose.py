@@ -1,7 +1,7 @@
 """Looks at a raw dataset as a conversion would read it, and says what is wrong with it."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -42,20 +42,26 @@ class LookOptions:
     """Whether to show a progress bar on stderr."""
 
 
-def diagnose(config: Config | Path | str, root: Path | str, options: LookOptions | None = None) -> Diagnosis:
+def diagnose(
+    config: Config | Path | str,
+    root: Path | str,
+    options: LookOptions | None = None,
+    overrides: Iterable[str] = (),
+) -> Diagnosis:
     """Look at a raw dataset by the readers and the reasons of a conversion; nothing is written.
 
     Args:
         config: what would be built; or the name of a shipped config, or the TOML file, that says so.
         root: the raw dataset's folder, or the URL of one.
         options: how to look.
+        overrides: what to set on top of a config that is named, each `section.key=value`.
 
     Raises:
         PreprocessError: the config can't be used, or the dataset can't be opened at all.
     """
     options = options or LookOptions()
     name = "" if isinstance(config, Config) else str(config)
-    config = config if isinstance(config, Config) else load_config(config)
+    config = config if isinstance(config, Config) else load_config(config, overrides)
     source = open_source(config, root)
     guard = RawDataGuard.of(open_root(root))
     numbers = spread_scenes(len(source), len(source) if options.sample is None else options.sample)

@@ -1,7 +1,7 @@
 """A diagnosis as lines for a terminal of 80 columns."""
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from .findings import SEVERITIES, Diagnosis, Finding, Severity
 
@@ -25,7 +25,12 @@ def diagnosis_lines(diagnosis: Diagnosis) -> Iterator[str]:
             yield ""
             yield f"{_number(len(findings), severity)}: {_MEANING[severity]}"
             yield from (line for finding in findings for line in _finding_lines(finding))
-    yield ""
+
+
+def wrapped(lines: Iterable[str]) -> Iterator[str]:
+    """Yield lines of a word and what is said of it, within the width."""
+    for line in lines:
+        yield from textwrap.wrap(line, WIDTH, subsequent_indent=" " * 10)
 
 
 def verdict_line(diagnosis: Diagnosis) -> str:
