@@ -180,11 +180,12 @@ def misses(box: tuple[float, ...], stated: tuple[float, ...]) -> bool:
 def _twins(masks: tuple[Mask, ...]) -> set[int]:
     """Return the places of masks that are an earlier one, pixel for pixel.
 
-    A second ref of one annotation (RefCOCO, "#" and its id) is the same mask on purpose.
+    Some are so on purpose: a second ref of one annotation (RefCOCO: "#" and its id), and several objects as one (MeViS and
+    gRefCOCO: "2+3"), of which only one is visible.
     """
     by_area: dict[int, list[int]] = defaultdict(list)
     for place, mask in enumerate(masks):
-        if mask.segmentation.area:
+        if mask.segmentation.area and "+" not in mask.object_id:
             by_area[mask.segmentation.area].append(place)
     twins = set()
     for places in by_area.values():
