@@ -64,7 +64,7 @@ def diagnose(
     config = config if isinstance(config, Config) else load_config(config, overrides)
     source = open_source(config, root)
     guard = RawDataGuard.of(open_root(root))
-    numbers = spread_scenes(len(source), len(source) if options.sample is None else options.sample)
+    numbers = range(len(source)) if options.sample is None else spread_scenes(len(source), options.sample)
     tally = Tally()
     with tqdm(
         total=len(numbers), unit="scene", disable=not options.progress, smoothing=0.05, dynamic_ncols=True

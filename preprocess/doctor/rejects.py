@@ -20,6 +20,12 @@ _AGAIN = "fetch these files again"
 
 REJECT_CHECKS = (
     RejectCheck(
+        "missing-package",
+        r"needs PyAV",
+        "videos that this install can't decode",
+        "pip install 'resizeonce[video]', or extract their frames",
+    ),
+    RejectCheck(
         "not-the-file",
         r"pointer: run|HTML page|XML document|copied as text|text in UTF-16|the file is compressed|file is empty \(0 bytes\)"
         r"|no image of a known format",
@@ -87,7 +93,7 @@ REJECT_CHECKS = (
     ),
     RejectCheck(
         "unlisted",
-        r"not list|refers to annotation|is of image|no mask has that|is no image of|; its image has|describes image",
+        r"not list|refers to annotation|is of image|no mask has that|is no image of|; its image has|describes image|which there is no mask of",
         "records that refer to what is not there, or to another image",
         "take all files from one release",
     ),
@@ -104,8 +110,20 @@ REJECT_CHECKS = (
         "save them as PNG of 0 and one other value, or of a number for each object",
     ),
     RejectCheck(
+        "name",
+        r"can't be a file name|no UTF-8|is no video id|bare name|the name is",
+        "names that no file can have, or not here",
+        "rename what has them",
+    ),
+    RejectCheck(
+        "unreadable",
+        r"^can't (read the file|list the folder)|: can't (read|list)",
+        "files and folders that can't be read",
+        "see to their permissions and to the disk",
+    ),
+    RejectCheck(
         "damaged-archive",
-        r"\btar\b|archive|member|sparse|pax",
+        r"\btar\b|archive|member|sparse|pax|a compressed file",
         "archives that can't be read whole",
         f"{_AGAIN}, or extract them",
     ),
@@ -117,12 +135,6 @@ REJECT_CHECKS = (
         r"leads out of|\blink\b",
         "files and folders that are links to elsewhere",
         "give --set source.follow_links=true, or copy what they lead to (cp -rL)",
-    ),
-    RejectCheck(
-        "name",
-        r"can't be a file name|no UTF-8|is no video id|bare name|the name is",
-        "names that no file can have, or not here",
-        "rename what has them",
     ),
     RejectCheck(
         "too-large", r"over the limit|between 1 and", "what is over a limit", "cut or scale these records"

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -61,7 +61,7 @@ class SceneSize:
     undecided: int = 0
 
     def __add__(self, other: "SceneSize") -> "SceneSize":
-        return SceneSize(*(ours + theirs for ours, theirs in zip(astuple(self), astuple(other), strict=True)))
+        return SceneSize(*(getattr(self, name) + getattr(other, name) for name in SceneSize.__slots__))
 
 
 def measure_scene(

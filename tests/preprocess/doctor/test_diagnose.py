@@ -56,6 +56,13 @@ def test_doctor_tells_as_many_rejects_and_skips_of_a_kind_as_a_conversion_has(
     assert counts.items() <= diagnose(config, root).forecast.items()
 
 
+def test_a_picture_that_is_too_long_for_the_recipe_is_told_as_a_conversion_rejects_it(tmp_path: Path) -> None:
+    write_coco(tmp_path / "raw", [picture_of(40, 60, 1), picture_of(10, 17000, 2)])
+    config = load_config(CONFIGS / "coco.toml", [*TINY, "recipe.pixel_values.fit=pad-first"])
+    assert convert(config, tmp_path / "raw", tmp_path / "out.zarr").num_rejects == 1
+    assert disagreement(config, tmp_path / "raw", tmp_path / "out.zarr") == ""
+
+
 ODD = {
     "coco": (
         "",
