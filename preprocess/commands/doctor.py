@@ -9,7 +9,16 @@ from ..doctor.diagnose import LookOptions, diagnose
 from ..doctor.text import diagnosis_lines, verdict_line, wrapped
 from ..run.forecast import Forecast
 from .config_name import ConfigName
-from .reporting import EXIT_FOUND, JSON_OPTION, SET_OPTION, Output, echo_lines, reported, with_output
+from .reporting import (
+    EXIT_EMPTY,
+    EXIT_FOUND,
+    JSON_OPTION,
+    SET_OPTION,
+    Output,
+    echo_lines,
+    reported,
+    with_output,
+)
 
 
 @click.command("doctor")
@@ -38,7 +47,8 @@ def command(
     """Look at the raw dataset that CONFIG describes, and say what is wrong with it before it is converted.
 
     Everything is read as `resizeonce convert` reads it, and nothing is written. Errors are what a conversion rejects: of
-    any, the exit code is 4. Warnings become samples that are likely not meant. Notes are left out, or taken for granted.
+    any, the exit code is 4. Warnings become samples that are likely not meant; they give no exit code, but 5 where there is
+    no sample at all. Notes are left out, or taken for granted.
 
     Example: resizeonce doctor coco --root /data/coco --sample 2000 --workers 8
     """
@@ -52,3 +62,5 @@ def command(
         echo_lines([verdict_line(diagnosis)])
     if diagnosis.num_of("error"):
         sys.exit(EXIT_FOUND)
+    if not diagnosis.forecast["samples"]:
+        sys.exit(EXIT_EMPTY)

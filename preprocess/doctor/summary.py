@@ -25,12 +25,25 @@ def list_findings(tally: Tally, source: Source, recipe: Recipe) -> list[Finding]
     """
     scenes = Scenes(total=len(source), looked_at=tally.num_scenes)
     findings = [
+        *_emptiness(tally, source),
         *_errors(tally, source, scenes),
         *_doubts(tally, recipe, scenes),
         *_copies(tally, source, scenes),
         *_skips(tally, source, scenes),
     ]
     return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
+
+
+def _emptiness(tally: Tally, source: Source) -> Iterator[Finding]:
+    samples = tally.size.pairs if source.paired else tally.size.masks
+    if not (samples or tally.size.rejects or source.rejects):
+        yield Finding(
+            check="no-sample",
+            severity="warning",
+            count=1,
+            what="nothing that was looked at becomes a sample: all is left out, and nothing is wrong with it",
+            remedy="see which option the notes name; check --root and the config's [source]",
+        )
 
 
 def _errors(tally: Tally, source: Source, scenes: Scenes) -> Iterator[Finding]:

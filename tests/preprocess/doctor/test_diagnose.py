@@ -163,6 +163,20 @@ def test_errors_give_exit_code_4_and_warnings_alone_0(broken: Path, tmp_path: Pa
     assert result.exit_code == 0
 
 
+def test_data_without_a_single_sample_is_a_warning_and_exit_code_5(tmp_path: Path) -> None:
+    write_coco(tmp_path, [picture_of(40, 60, 1)])
+    index = tmp_path / "annotations" / "instances_train2017.json"
+    content = json.loads(index.read_text())
+    index.write_text(json.dumps(content | {"annotations": []}))
+    result = doctor(tmp_path, "coco", "--json")
+    findings = json.loads(result.stdout)["findings"]
+    assert [(finding["check"], finding["severity"]) for finding in findings] == [
+        ("no-sample", "warning"),
+        ("unreferenced", "note"),
+    ]
+    assert result.exit_code == 5
+
+
 def test_what_can_not_be_opened_is_told_as_a_conversion_tells_it(tmp_path: Path) -> None:
     result = doctor(tmp_path, "coco")
     assert (result.exit_code, result.stdout) == (1, "")
