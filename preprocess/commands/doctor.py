@@ -1,12 +1,13 @@
 """`resizeonce doctor`."""
 
 import sys
+from dataclasses import replace
 
 import click
 
 from ..cli_text import forecast_lines
 from ..doctor.diagnose import LookOptions, diagnose
-from ..doctor.text import diagnosis_lines, verdict_line, wrapped
+from ..doctor.text import diagnosis_lines, verdict_line
 from ..run.forecast import Forecast
 from .config_name import ConfigName
 from .reporting import (
@@ -46,9 +47,9 @@ def command(
 ) -> None:
     """Look at the raw dataset that CONFIG describes, and say what is wrong with it before it is converted.
 
-    Everything is read as `resizeonce convert` reads it, and nothing is written. Errors are what a conversion rejects: of
-    any, the exit code is 4. Warnings become samples that are likely not meant; they give no exit code, but 5 where there is
-    no sample at all. Notes are left out, or taken for granted.
+    Everything is read as `resizeonce convert` reads it, and nothing is written. Errors are what a conversion rejects: with
+    any, the exit code is 4. Warnings become samples that are likely not meant. Notes are left out, or taken for granted.
+    Data that gives no sample at all has exit code 5.
 
     Example: resizeonce doctor coco --root /data/coco --sample 2000 --workers 8
     """
@@ -58,7 +59,9 @@ def command(
         click.echo(diagnosis.to_json().decode())
     else:
         echo_lines(diagnosis_lines(diagnosis))
-        output.summary(["", *wrapped(forecast_lines(Forecast(**diagnosis.forecast))), ""])
+        # What this says of Pillow's versions is a finding above.
+        forecast = replace(Forecast(**diagnosis.forecast), undecided=0)
+        output.summary(["", *forecast_lines(forecast), ""])
         echo_lines([verdict_line(diagnosis)])
     if diagnosis.num_of("error"):
         sys.exit(EXIT_FOUND)

@@ -30,6 +30,7 @@ def list_findings(tally: Tally, source: Source, recipe: Recipe) -> list[Finding]
         *_doubts(tally, recipe, scenes),
         *_copies(tally, source, scenes),
         *_skips(tally, source, scenes),
+        *_undecided(tally, scenes),
     ]
     return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
 
@@ -102,6 +103,16 @@ def _skips(tally: Tally, source: Source, scenes: Scenes) -> Iterator[Finding]:
         yield finding_of(Skip(reason, count))
     for reason, count in looked.items():
         yield finding_of(Skip(reason, count), _in_all(count, scenes))
+
+
+def _undecided(tally: Tally, scenes: Scenes) -> Iterator[Finding]:
+    size = tally.size
+    if size.undecided:
+        share = f"{size.undecided / size.images:.1%} of the images"
+        what = f"pictures so tall that Pillow 12 and 13 resize them to other bytes ({share})"
+        in_all = _in_all(size.undecided, scenes)
+        remedy = "say which of them the trainer has: --set recipe.arithmetic=pillow-12 or pillow-13"
+        yield _finding("arithmetic", "note", Found(size.undecided), f"{what}{in_all}", remedy)
 
 
 def _in_all(count: int, scenes: Scenes) -> str:

@@ -1,7 +1,7 @@
 """A diagnosis as lines for a terminal of 80 columns."""
 
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from .findings import SEVERITIES, Diagnosis, Finding, Severity
 
@@ -27,12 +27,6 @@ def diagnosis_lines(diagnosis: Diagnosis) -> Iterator[str]:
             yield from (line for finding in findings for line in _finding_lines(finding))
 
 
-def wrapped(lines: Iterable[str]) -> Iterator[str]:
-    """Yield lines of a word and what is said of it, within the width."""
-    for line in lines:
-        yield from textwrap.wrap(line, WIDTH, subsequent_indent=" " * 10)
-
-
 def verdict_line(diagnosis: Diagnosis) -> str:
     """Return the closing line."""
     counts = {severity: diagnosis.num_of(severity) for severity in SEVERITIES}
@@ -45,11 +39,22 @@ def _finding_lines(finding: Finding) -> Iterator[str]:
     head = f"{finding.count:>9,}  "
     space = " " * len(head)
     yield f"{head}{finding.check}"
-    yield from textwrap.wrap(finding.what, WIDTH, initial_indent=space, subsequent_indent=space)
+    yield from _wrap(finding.what, space, space)
     for example in finding.examples:
         yield f"{space}- {example}"
-    remedy = f"-> {finding.remedy}"
-    yield from textwrap.wrap(remedy, WIDTH, initial_indent=space, subsequent_indent=f"{space}   ")
+    yield from _wrap(f"-> {finding.remedy}", space, f"{space}   ")
+
+
+def _wrap(text: str, first: str, later: str) -> list[str]:
+    # Names and options stay whole, so that they can be copied.
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=later,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
 
 
 def _number(count: int, severity: Severity) -> str:
