@@ -1,12 +1,12 @@
 """What the commands print: forecasts, closing summaries, and what is in a store."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
 from ..loader.format.recipe import IMAGENET_MEAN, IMAGENET_STD, Arithmetic, ImageView, View, read_recipe
 from .doctor.skips import KEEPING_OPTIONS
+from .look.rejects import reject_kinds
 from .run.convert import RangeReport, Report
 from .run.forecast import Forecast, format_bytes
 from .run.part_range import describe_numbers
@@ -138,16 +138,11 @@ def totals_lines(totals: dict[str, Any], prompt: str | None) -> Iterator[str]:
 
 def reject_lines(rejects: Iterable[Reject]) -> Iterator[str]:
     """Yield rejects by stage and kind of reason, the most frequent first."""
-    kinds: Counter[tuple[str, str]] = Counter()
-    first: dict[tuple[str, str], Reject] = {}
-    for reject in rejects:
-        kind = reject.stage, reject.kind
-        kinds[kind] += 1
-        first.setdefault(kind, reject)
-    yield f"rejects   {kinds.total():,}"
-    for (stage, _), count in kinds.most_common():
-        example = first[stage, _]
-        yield f"          {count:,} at {stage}: {example.reason} (first: {example.key}, {example.path})"
+    kinds = reject_kinds(rejects)
+    yield f"rejects   {sum(kind.count for kind in kinds):,}"
+    for kind in kinds:
+        first = kind.examples[0]
+        yield f"          {kind.count:,} at {kind.stage}: {first.reason} (first: {first.key}, {first.path})"
 
 
 def warning_lines(totals: dict[str, Any], prompt: str | None) -> Iterator[str]:

@@ -5,7 +5,6 @@ each `Frame` in time order, then the `Pair`s that join two of them, with a `Reje
 is left out.
 """
 
-import re
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -59,12 +58,6 @@ class Reject:
         # Names on disk need be no UTF-8, and a reason may quote one: the list of rejects must be writable all the same.
         for name in ("key", "path", "reason"):
             object.__setattr__(self, name, encodable(getattr(self, name)))
-
-    @property
-    def kind(self) -> str:
-        """The reason without its numbers and quoted values, so that alike ones count together."""
-        unquoted = re.sub(r"(['\"]).*?\1|b'.*'", "'...'", self.reason)
-        return re.sub(r"[\w.]*\d[\w.]*", "N", unquoted)
 
     @classmethod
     def from_error(cls, error: RecordError, key: str, path: str) -> "Reject":
