@@ -96,7 +96,7 @@ class Measured:
             "highest": max(self.rates),
             "bytes_per_second": self.median * self.bytes_per_sample,
             "bytes_per_sample": self.bytes_per_sample,
-            "samples": self.samples,
+            "samples": round(self.samples),
             "runs": len(self.rates),
         }
 
@@ -153,6 +153,9 @@ class Rates:
             first["disk"] = self.disk.median * self.row_bytes / of_a_sample
         if self.network:
             first["network"] = self.network.median
+        if first == later:
+            # The disk could not be measured.
+            return {"later" if self.stays_in_memory else "unknown": later}
         return {"first": first, "later": later} if self.stays_in_memory else {"each": first}
 
     def facts(self) -> dict[str, Any]:
@@ -224,9 +227,7 @@ def measure(path: str, options: BenchOptions, say: Callable[[str], object]) -> R
         parts=parts,
         network=network,
         disk=cold and Measured(f"disk, {_threads(DISK_THREADS * number)}", *cold, row_bytes),
-        why_no_disk=""
-        if cold
-        else f"{stayed:.0%} of the files stay in memory: on tmpfs, in use, or another user's",
+        why_no_disk="" if cold else f"{stayed:.0%} of the files stay in memory (tmpfs? in use?)",
         memory=Measured(f"memory, plain copy, {_threads(number)}", *warm, row_bytes),
         one_core=Measured("batches, by one core", *alone, batch_bytes),
         batches=Measured(f"batches, by {describe_workers(options)}", *together, batch_bytes),

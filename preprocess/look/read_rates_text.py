@@ -10,7 +10,11 @@ _EPOCHS = {
     "first": "first epoch",
     "later": "later epochs, from memory",
     "each": "each epoch",
+    "unknown": "but for the disk",
 }
+
+UNSTEADY = 2.0
+"""Of the runs of one part of the path, how many times as fast the fastest may be as the slowest."""
 
 
 def rate_lines(rates: Rates) -> Iterator[str]:
@@ -30,6 +34,8 @@ def rate_lines(rates: Rates) -> Iterator[str]:
         found = f"{one.median:,.0f} ({min(one.rates):,.0f} - {max(one.rates):,.0f})"
         moved = one.median * one.bytes_per_sample / 1e6
         yield f"{one.what:<32}{found:>22}{moved:>9,.0f}{one.samples:>10,.0f}{len(one.rates):>6}"
+    if any(max(one.rates) > UNSTEADY * min(one.rates) for one in rates.measured):
+        yield "unsteady  some runs took less than half of others: is this machine busy?"
     if rates.why_no_disk:
         yield f"the disk  not measured: {rates.why_no_disk}"
 
@@ -38,7 +44,7 @@ def step_lines(rates: Rates, step: Step) -> Iterator[str]:
     """Yield whether a step waits for its samples, and how many workers would do."""
     yield ""
     yield (
-        f"a step    {step.ranks} ranks x {step.batch_size} samples every {1000 * step.seconds:g} ms: "
+        f"a step    {step.ranks} rank{'s' if step.ranks > 1 else ''} x {step.batch_size} samples every {1000 * step.seconds:g} ms: "
         f"{step.needed:,.0f} samples/s"
     )
     yield f"{'':<32}{'samples/s':>12}{'limited by':>14}{'waits':>8}{'step':>13}"
@@ -67,11 +73,12 @@ def _workers(rates: Rates, step: Step) -> str:
     fillers = rates.fillers
     enough = fillers.workers_for(step.needed)
     if enough is None:
-        return (
-            f"too few cores: filling as many takes {step.needed / fillers.per_core:,.1f} of them, "
-            f"and there are {fillers.cores}"
-        )
-    return f"{enough} for each rank fill{'s' if enough == 1 else ''} as many"
+        cores = step.needed / fillers.per_core
+        return f"too few cores: filling as many takes {cores:,.1f} of them, and there are {fillers.cores}"
+    found = [outlook(step, limits) for limits in rates.limits.values()]
+    others = {one.limit for one in found if one.waits} - {"processor"}
+    besides = f"; the {' and the '.join(sorted(others))} gives no more, whatever they are" if others else ""
+    return f"{enough} for each rank fill{'s' if enough == 1 else ''} as many{besides}"
 
 
 def _gigabytes(num_bytes: int) -> str:
