@@ -146,7 +146,9 @@ class Rates:
 
         Where the store stays in memory, the disk gives each row once, in the first epoch, however many samples have it.
         """
-        later = {"processor": self.fillers.rate, "memory": self.memory.median}
+        # Batches went through memory as well: it gives no less than they had of it.
+        memory = max(self.memory.median, self.batches.median)
+        later = {"processor": self.fillers.rate, "memory": memory}
         first = dict(later)
         if self.disk:
             of_a_sample = self.num_bytes / self.num_samples if self.stays_in_memory else self.row_bytes

@@ -13,6 +13,9 @@ _EPOCHS = {
     "unknown": "but for the disk",
 }
 
+SMALL_BYTES = 1 << 26
+"""Of a store: below, reading is over before a disk is at its speed."""
+
 UNSTEADY = 2.0
 """Of the runs of one part of the path, how many times as fast the fastest may be as the slowest."""
 
@@ -34,6 +37,8 @@ def rate_lines(rates: Rates) -> Iterator[str]:
         found = f"{one.median:,.0f} ({min(one.rates):,.0f} - {max(one.rates):,.0f})"
         moved = one.median * one.bytes_per_sample / 1e6
         yield f"{one.what:<32}{found:>22}{moved:>9,.0f}{one.samples:>10,.0f}{len(one.rates):>6}"
+    if rates.num_bytes < SMALL_BYTES:
+        yield "small     of so little, the disk and the copy show what a call takes"
     if any(max(one.rates) > UNSTEADY * min(one.rates) for one in rates.measured):
         yield "unsteady  some runs took less than half of others: is this machine busy?"
     if rates.why_no_disk:
