@@ -230,7 +230,7 @@ def measure(path: str, options: BenchOptions, say: Callable[[str], object]) -> R
         network=network,
         disk=cold and Measured(f"disk, {_threads(DISK_THREADS * number)}", *cold, row_bytes),
         why_no_disk="" if cold else f"{stayed:.0%} of the files stay in memory (tmpfs? in use?)",
-        memory=Measured(f"memory, plain copy, {_threads(number)}", *warm, row_bytes),
+        memory=Measured(f"memory, {_threads(number)}", *warm, row_bytes),
         one_core=Measured("batches, by one core", *alone, batch_bytes),
         batches=Measured(f"batches, by {describe_workers(options)}", *together, batch_bytes),
     )

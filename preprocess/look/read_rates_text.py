@@ -32,11 +32,11 @@ def rate_lines(rates: Rates) -> Iterator[str]:
     options = rates.options
     yield f"read      batches of {options.batch_size}, chosen with seed {options.seed}; medians of runs (lowest - highest)"
     yield ""
-    yield f"{'':<32}{'samples/s':>22}{'MB/s':>9}{'samples':>10}{'runs':>6}"
+    yield f"{'':<26}{'samples/s':>28}{'MB/s':>9}{'samples':>11}{'runs':>6}"
     for one in rates.measured:
         found = f"{one.median:,.0f} ({min(one.rates):,.0f} - {max(one.rates):,.0f})"
         moved = one.median * one.bytes_per_sample / 1e6
-        yield f"{one.what:<32}{found:>22}{moved:>9,.0f}{one.samples:>10,.0f}{len(one.rates):>6}"
+        yield f"{one.what:<26}{found:>28}{moved:>9,.0f}{one.samples:>11,.0f}{len(one.rates):>6}"
     if rates.num_bytes < SMALL_BYTES:
         yield "small     of so little, the disk and the copy show what a call takes"
     if any(max(one.rates) > UNSTEADY * min(one.rates) for one in rates.measured):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from publishing import published
 from stores import coco_root, coco_store
 
 from resizeonce.preprocess.cli import main
+
+PAGE = Path(__file__).parents[3] / "docs" / "bench.md"
 
 CORES = len(os.sched_getaffinity(0))
 THREADS = "1 thread" if CORES == 1 else f"{min(8, CORES)} threads"
@@ -44,13 +47,30 @@ def test_every_part_of_the_path_has_a_rate_with_its_unit_and_what_it_was_measure
     # The same as float32 and uint8, and two masks as float32.
     assert facts["batch_bytes_per_sample"] == 4 * 3 * 32 * 32 + 3 * 48 * 48 + 4 * 16 * 16 + 4 * 48 * 48
     measured = [one["what"] for one in facts["measured"]]
-    assert measured[-3:] == [f"memory, plain copy, {THREADS}", "batches, by one core", "batches, by 1 thread"]
+    assert measured[-3:] == [f"memory, {THREADS}", "batches, by one core", "batches, by 1 thread"]
     for one in facts["measured"]:
         assert 0 < one["lowest"] <= one["samples_per_second"] <= one["highest"]
         assert one["bytes_per_second"] == pytest.approx(one["samples_per_second"] * one["bytes_per_sample"])
         assert one["samples"] > 0
     assert facts["step"]["samples_per_second_needed"] == 160
     assert facts["step"]["workers_enough"] == 1
+
+
+def test_the_command_of_the_page_prints_the_lines_of_the_page(store: Path) -> None:
+    (shown,) = re.findall(r"^```console\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    command, *lines = shown.replace("2 processes", "2 threads").splitlines()
+    words = command.removeprefix("$ resizeonce bench refcoco.zarr ").split()
+    found = bench(store, *words, "--mode", "threads", "--seconds", "0.05").stdout
+    labels = {re.split(r"[^a-z ,-]", line)[0].strip() for line in lines}
+    # Where the disk can't be measured, as on tmpfs, two lines are not there.
+    assert {label for label in labels if label not in found} <= {"disk,", "first epoch"}
+    assert {
+        "memory, plain copy,",
+        "batches, by one core",
+        "a step",
+        "later epochs, from memory",
+        "workers",
+    } <= labels
 
 
 def test_what_a_disk_can_not_be_read_for_is_said(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
