@@ -59,13 +59,13 @@ def test_every_part_of_the_path_has_a_rate_with_its_unit_and_what_it_was_measure
 def test_the_command_of_the_page_prints_the_lines_of_the_page(store: Path) -> None:
     (shown,) = re.findall(r"^```console\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     command, *lines = shown.replace("2 processes", "2 threads").splitlines()
-    words = command.removeprefix("$ resizeonce bench refcoco.zarr ").split()
+    words = command.removeprefix("$ resizeonce bench coco.zarr ").split()
     found = bench(store, *words, "--mode", "threads", "--seconds", "0.05").stdout
     labels = {re.split(r"[^a-z ,-]", line)[0].strip() for line in lines}
     # Where the disk can't be measured, as on tmpfs, two lines are not there.
     assert {label for label in labels if label not in found} <= {"disk,", "first epoch"}
     assert {
-        "memory, plain copy,",
+        "memory,",
         "batches, by one core",
         "a step",
         "later epochs, from memory",
