@@ -4,8 +4,9 @@ from typing import Literal
 
 import click
 
-from ..look.read_rates import BenchOptions, measure
-from ..look.read_rates_text import rate_lines, step_facts, step_lines
+from ..look.rates import BenchOptions
+from ..look.rates_text import rate_lines, step_facts, step_lines
+from ..look.read_rates import measure
 from ..look.step_waits import Step
 from .reporting import JSON_OPTION, Output, echo_json, echo_lines, reported, with_output
 

@@ -5,15 +5,11 @@ Everything is measured on one sample of the store, several times, and each figur
 
 import os
 import random
-import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from itertools import islice
 from math import prod
-from typing import Any, Literal
 
 import numpy as np
 
@@ -29,20 +25,15 @@ from ...loader import (
 )
 from ...loader.readahead.free_memory import available_bytes, stay_in_memory
 from ..errors import ConfigError
+from .batch_rates import fill_rates
+from .rates import RUNS, BenchOptions, Measured, Rates
 from .row_reads import Row, RowReader, drop_from_memory, rows_of, take_from_files, take_from_memory
-from .step_waits import Fillers
-
-RUNS = 5
-"""Of each measurement; the median counts."""
 
 PARTS = 4
 """Parts whose rows are read as plain bytes."""
 
 MOST_BYTES = 1 << 30
 """Of such rows: many times a processor's caches, and a second or two of most disks."""
-
-MOST_BATCHES = 64
-"""Batches that are filled again and again, from memory."""
 
 STRETCH = 32
 """Rows that are read before it is asked whether there is time for more."""
@@ -52,132 +43,6 @@ STILL_THERE = 0.05
 
 DISK_THREADS = 2
 """Of each process that fills batches, as the loader has them."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BenchOptions:
-    """How to read."""
-
-    batch_size: int = 8
-    workers: int = 2
-    """Of each rank; 0 fills batches in the trainer's thread."""
-    mode: Literal["process", "thread"] = "process"
-    ranks: int = 1
-    """Processes of the training on this machine, which all read."""
-    seconds: float = 3.0
-    """Of each measurement."""
-    seed: int = 0
-    """Which samples are read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """One part of the path."""
-
-    what: str
-    rates: tuple[float, ...]
-    """Samples a second, of each run."""
-    samples: float
-    """Over how many, all runs together; read again and again where a run takes longer than reading them once."""
-    bytes_per_sample: float
-    """That this part moves."""
-
-    @property
-    def median(self) -> float:
-        """Samples a second."""
-        return statistics.median(self.rates)
-
-    def facts(self) -> dict[str, Any]:
-        """Return it as JSON values."""
-        return {
-            "what": self.what,
-            "samples_per_second": self.median,
-            "lowest": min(self.rates),
-            "highest": max(self.rates),
-            "bytes_per_second": self.median * self.bytes_per_sample,
-            "bytes_per_sample": self.bytes_per_sample,
-            "samples": round(self.samples),
-            "runs": len(self.rates),
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Rates:
-    """All parts of the path, and what is known of the store and the machine."""
-
-    store: str
-    options: BenchOptions
-    num_samples: int
-    num_bytes: int
-    row_bytes: float
-    """Stored bytes that a sample is read from."""
-    batch_bytes: float
-    """Bytes of a sample in a batch."""
-    cores: int
-    free_bytes: int
-    """Memory that is free, or given back when it is needed."""
-    stays_in_memory: bool
-    """Whether the store is found in memory after its first epoch."""
-    parts: int
-    """Of which rows were read as plain bytes."""
-    network: Measured | None
-    disk: Measured | None
-    why_no_disk: str
-    """Why nothing was read from the disk; "" where it was."""
-    memory: Measured
-    one_core: Measured
-    batches: Measured
-
-    @property
-    def measured(self) -> list[Measured]:
-        """All that was measured, in the order of the path."""
-        found = [self.network, self.disk, self.memory, self.one_core]
-        return [*(one for one in found if one), *([self.batches] if self.options.workers else [])]
-
-    @property
-    def fillers(self) -> Fillers:
-        """Who fills the batches of all ranks."""
-        at_once = min(max(self.options.workers, 1), self.cores)
-        return Fillers(self.batches.median / at_once, self.cores, self.options.ranks, self.options.workers)
-
-    @property
-    def limits(self) -> dict[str, dict[str, float]]:
-        """Samples a second that each resource gives to all ranks together, for the epochs that differ in them.
-
-        Where the store stays in memory, the disk gives each row once, in the first epoch, however many samples have it.
-        """
-        # Batches went through memory as well: it gives no less than they had of it.
-        memory = max(self.memory.median, self.batches.median)
-        later = {"processor": self.fillers.rate, "memory": memory}
-        first = dict(later)
-        if self.disk:
-            of_a_sample = self.num_bytes / self.num_samples if self.stays_in_memory else self.row_bytes
-            first["disk"] = self.disk.median * self.row_bytes / of_a_sample
-        if self.network:
-            first["network"] = self.network.median
-        if first == later:
-            # The disk could not be measured.
-            return {"later" if self.stays_in_memory else "unknown": later}
-        return {"first": first, "later": later} if self.stays_in_memory else {"each": first}
-
-    def facts(self) -> dict[str, Any]:
-        """Return all of it as JSON values."""
-        options = {name: getattr(self.options, name) for name in self.options.__dataclass_fields__}
-        return {
-            "store": self.store,
-            "options": options,
-            "samples": self.num_samples,
-            "bytes": self.num_bytes,
-            "row_bytes_per_sample": self.row_bytes,
-            "batch_bytes_per_sample": self.batch_bytes,
-            "cores": self.cores,
-            "free_bytes": self.free_bytes,
-            "stays_in_memory": self.stays_in_memory,
-            "parts_read": self.parts,
-            "measured": [one.facts() for one in self.measured],
-            "disk_not_measured": self.why_no_disk,
-            "limits": self.limits,
-        }
 
 
 def measure(path: str, options: BenchOptions, say: Callable[[str], object]) -> Rates:
@@ -210,12 +75,12 @@ def measure(path: str, options: BenchOptions, say: Callable[[str], object]) -> R
         warm = _read_again(from_memory, present, row_bytes, options.seconds)
         del from_disk, from_memory
         batch_bytes = _batch_bytes(store, 1)
-        order = _order_of(store)
         say("batches, filled by one core")
-        alone = together = _fill(order, BatchOptions(tail="wrap"), 0, options)
+        alone = together = fill_rates(_loader(store, options, 0), 0, options.seconds)
         if options.workers:
-            say(f"batches, filled by {describe_workers(options)}")
-            together = _fill(order, BatchOptions(tail="wrap", mode=options.mode), options.workers, options)
+            say(f"batches, filled by {options.who}")
+            loader = _loader(store, options, options.workers)
+            together = fill_rates(loader, options.workers, options.seconds)
     return Rates(
         store=store.name,
         options=options,
@@ -232,17 +97,8 @@ def measure(path: str, options: BenchOptions, say: Callable[[str], object]) -> R
         why_no_disk="" if cold else f"{stayed:.0%} of the files stay in memory (tmpfs? in use?)",
         memory=Measured(f"memory, {_threads(number)}", *warm, row_bytes),
         one_core=Measured("batches, by one core", *alone, batch_bytes),
-        batches=Measured(f"batches, by {describe_workers(options)}", *together, batch_bytes),
+        batches=Measured(f"batches, by {options.who}", *together, batch_bytes),
     )
-
-
-def describe_workers(options: BenchOptions) -> str:
-    """Return who fills the batches of a rank."""
-    if not options.workers:
-        return "the trainer's thread"
-    kind = {"process": "process", "thread": "thread"}[options.mode]
-    plural = {"process": "processes", "thread": "threads"}[options.mode]
-    return f"{options.workers} {kind if options.workers == 1 else plural}"
 
 
 def _threads(number: int) -> str:
@@ -300,10 +156,12 @@ def _batch_bytes(store: Store, batch_size: int) -> int:
     return sum(prod(shape) * np.dtype(dtype).itemsize for shape, dtype in layout.values())
 
 
-def _order_of(store: Store) -> Order:
-    """Return the order in which batches are read: a trainer's; of a store at a URL, one that stays in the first parts."""
+def _loader(store: Store, options: BenchOptions, workers: int) -> BatchLoader:
+    """Return a trainer's loader, in a trainer's order; of a store at a URL in one that stays in the first parts."""
     shuffle = Shuffle() if store.is_local else None
-    return Order([SampleIndex(store)], OrderOptions(shuffle=shuffle, batches_of="store"))
+    order = Order([SampleIndex(store)], OrderOptions(seed=options.seed, shuffle=shuffle))
+    batch_options = BatchOptions(tail="wrap", mode=options.mode)
+    return BatchLoader(order, options.batch_size, workers, options=batch_options)
 
 
 def _choose_rows(store: Store, seed: int) -> tuple[list[Row], float, int]:
@@ -366,54 +224,3 @@ def _read_again(
         rates.append(num_bytes / spent / row_bytes)
         total += num_bytes / row_bytes
     return tuple(rates), total
-
-
-def _fill(
-    order: Order, batch_options: BatchOptions, workers: int, options: BenchOptions
-) -> tuple[tuple[float, ...], float]:
-    """Fill batches that were filled before, in a few runs; return samples a second of each, and how many samples that was."""
-    loader = BatchLoader(order, options.batch_size, workers, options=batch_options)
-    try:
-        count = _warm_up(loader, options.seconds, at_least=8 * max(workers, 1))
-        batches = _steady(loader, count, ahead=2 * workers)
-        rates, total = [], 0
-        for _ in range(RUNS):
-            samples, spent = 0, 0.0
-            while spent < options.seconds / RUNS:
-                size, took = next(batches)
-                samples += size
-                spent += took
-            rates.append(samples / spent)
-            total += samples
-        return tuple(rates), float(total)
-    finally:
-        loader.close()
-
-
-def _warm_up(loader: BatchLoader, seconds: float, at_least: int) -> int:
-    """Read batches of an epoch for the first time, until the time is over; return how many."""
-    started = time.perf_counter()
-    count = 0
-    for _ in islice(loader, max(MOST_BATCHES, at_least)):
-        count += 1
-        if count >= at_least and time.perf_counter() - started > seconds:
-            break
-    return count
-
-
-def _steady(loader: BatchLoader, count: int, ahead: int) -> Iterator[tuple[int, float]]:
-    """Yield samples of a batch and the seconds it took, again and again of the first batches of an epoch, or of whole epochs.
-
-    Where an epoch is broken off, the first batches of the next time through it are not counted: the workers begin anew.
-    """
-    is_whole = count == len(loader)
-    while True:
-        last = time.perf_counter()
-        for number, batch in enumerate(islice(loader, count)):
-            size = len(batch["key"])
-            # Its memory is filled again while the next one is waited for.
-            del batch
-            now = time.perf_counter()
-            if is_whole or number >= ahead:
-                yield size, now - last
-            last = now

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import cycle
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +21,10 @@ from ...loader.part import Part
 from ...loader.readahead.mapped_file import MappedFile
 
 ROWS_IN_TURN = 16
-"""Rows that a thread has memory for."""
+"""Rows that a thread has memory for, at most."""
+
+MOST_BYTES = 1 << 29
+"""Of memory for the rows of all threads."""
 
 
 class Row(NamedTuple):
@@ -60,6 +63,8 @@ def drop_from_memory(paths: Iterable[Path]) -> float:
     What another process has mapped stays, and so does what has no disk below it (tmpfs). Of files of somebody else Linux tells
     nothing, and says that all is there.
     """
+    if not hasattr(os, "posix_fadvise"):
+        return 1.0
     found = [_drop(path) for path in paths]
     return sum(resident for resident, _ in found) / max(sum(pages for _, pages in found), 1)
 
@@ -68,8 +73,9 @@ def _drop(path: Path) -> tuple[int, int]:
     """Drop a file; return how many of its pages stayed, and how many it has."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        # What is not written yet can't be dropped.
-        os.fsync(descriptor)
+        # What is not written yet can't be dropped; where nothing can be written, some systems refuse to be asked.
+        with suppress(OSError):
+            os.fsync(descriptor)
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         with mmap.mmap(
             descriptor, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE
@@ -133,7 +139,8 @@ class RowReader:
     def __init__(self, take: Take, largest: int, threads: int) -> None:
         self._take = take
         # More than a processor keeps by itself: a batch is written to memory, too.
-        self._buffers = [np.ones((ROWS_IN_TURN, largest), np.uint8) for _ in range(threads)]
+        in_turn = min(max(MOST_BYTES // (largest * threads), 1), ROWS_IN_TURN)
+        self._buffers = [np.ones((in_turn, largest), np.uint8) for _ in range(threads)]
 
     def read(self, rows: Sequence[Row], seconds: float) -> Reads:
         """Read rows, each once, until the time is over."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from .read_rates import Rates
+from .rates import Rates
 from .step_waits import Step, outlook
 
 _EPOCHS = {
@@ -30,7 +30,11 @@ def rate_lines(rates: Rates) -> Iterator[str]:
     stays = "stays in memory" if rates.stays_in_memory else "is read from the disk in each epoch"
     yield f"machine   {rates.cores} cores, {_gigabytes(rates.free_bytes)} of memory free: the store {stays}"
     options = rates.options
-    yield f"read      batches of {options.batch_size}, chosen with seed {options.seed}; medians of runs (lowest - highest)"
+    parts = f"{rates.parts} part{'s' if rates.parts > 1 else ''}"
+    yield (
+        f"read      rows of {parts}, batches of {options.batch_size}, seed {options.seed}; "
+        "medians (lowest - highest)"
+    )
     yield ""
     yield f"{'':<26}{'samples/s':>28}{'MB/s':>9}{'samples':>11}{'runs':>6}"
     for one in rates.measured:
