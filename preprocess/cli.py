@@ -16,6 +16,8 @@ COMMANDS = {
     "info": "Print what is in a store.",
     "config": "List the configs, or print one to edit it.",
     "verify": "Check that a store is what it promises.",
+    "preview": "Draw samples of a store as a contact sheet.",
+    "report": "Write a page about a store: what is in it, and some of its samples.",
     "bench": "Measure how fast a store is read, and whether training waits.",
     "completion": "Print what completes commands in a shell.",
 }
