@@ -24,19 +24,16 @@ def rate_lines(rates: Rates) -> Iterator[str]:
     """Yield what was measured, in 80 columns."""
     yield f"store     {rates.store}"
     yield (
-        f"          {rates.num_samples:,} samples, {_gigabytes(rates.num_bytes)}; a sample is "
+        f"          {rates.num_samples:,} samples, {_gigabytes(rates.num_bytes)}; each "
         f"{rates.row_bytes / 1e6:.2f} MB stored, {rates.batch_bytes / 1e6:.2f} MB in a batch"
     )
-    stays = "stays in memory" if rates.stays_in_memory else "is read from the disk in each epoch"
+    stays = "stays in memory" if rates.stays_in_memory else "does not fit in"
     yield f"machine   {rates.cores} cores, {_gigabytes(rates.free_bytes)} of memory free: the store {stays}"
     options = rates.options
     parts = f"{rates.parts} part{'s' if rates.parts > 1 else ''}"
-    yield (
-        f"read      rows of {parts}, batches of {options.batch_size}, seed {options.seed}; "
-        "medians (lowest - highest)"
-    )
+    yield f"read      rows of {parts}, batches of {options.batch_size}, seed {options.seed}; medians of the runs"
     yield ""
-    yield f"{'':<26}{'samples/s':>28}{'MB/s':>9}{'samples':>11}{'runs':>6}"
+    yield f"{'':<26}{'samples/s (lowest - highest)':>28}{'MB/s':>9}{'samples':>11}{'runs':>6}"
     for one in rates.measured:
         found = f"{one.median:,.0f} ({min(one.rates):,.0f} - {max(one.rates):,.0f})"
         moved = one.median * one.bytes_per_sample / 1e6
@@ -62,6 +59,8 @@ def step_lines(rates: Rates, step: Step) -> Iterator[str]:
         took = 1000 * step.seconds / (1 - found.waits)
         yield f"{_EPOCHS[epoch]:<32}{found.available:>12,.0f}{found.limit:>14}{found.waits:>8.0%}{took:>10,.0f} ms"
     yield f"workers   {_workers(rates, step)}"
+    for limit in _beyond_workers(rates, step):
+        yield f"          but the {limit} gives no more, however many they are"
 
 
 def step_facts(rates: Rates, step: Step) -> dict[str, Any]:
@@ -84,10 +83,13 @@ def _workers(rates: Rates, step: Step) -> str:
     if enough is None:
         cores = step.needed / fillers.per_core
         return f"too few cores: filling as many takes {cores:,.1f} of them, and there are {fillers.cores}"
+    return f"{enough} for each rank fill{'s' if enough == 1 else ''} as many"
+
+
+def _beyond_workers(rates: Rates, step: Step) -> list[str]:
+    """Return what makes a step wait whatever fills the batches."""
     found = [outlook(step, limits) for limits in rates.limits.values()]
-    others = {one.limit for one in found if one.waits} - {"processor"}
-    besides = f"; the {' and the '.join(sorted(others))} gives no more, whatever they are" if others else ""
-    return f"{enough} for each rank fill{'s' if enough == 1 else ''} as many{besides}"
+    return sorted({one.limit for one in found if one.waits} - {"processor"})
 
 
 def _gigabytes(num_bytes: int) -> str:

@@ -81,11 +81,6 @@ def test_what_a_disk_can_not_be_read_for_is_said(store: Path, monkeypatch: pytes
     assert "too few cores" in found.stdout
 
 
-def test_the_lines_fit_into_80_columns_but_for_the_path(store: Path) -> None:
-    lines = bench(store, *QUICK, "--step-ms", 400, "--ranks", 8).stdout.splitlines()
-    assert [line for line in lines if len(line) > 80 and not line.startswith("store")] == []
-
-
 def test_of_a_url_the_rate_of_the_network_is_measured_and_nothing_stays(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

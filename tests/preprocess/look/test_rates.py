@@ -70,15 +70,16 @@ def test_a_step_waits_in_the_first_epoch_only() -> None:
     assert facts["epochs"]["later"]["waits"] == 0
     # One worker of each rank fills 8 x 400.
     assert facts["workers_enough"] == 1
-    first, later, workers = list(step_lines(RATES, STEP))[-3:]
+    first, later, workers, beyond = list(step_lines(RATES, STEP))[-4:]
     assert first.split() == ["first", "epoch", "1,000", "disk", "22%", "64", "ms"]
     assert later.split()[-4:] == ["processor", "0%", "50", "ms"]
-    assert workers == "workers   1 for each rank fills as many; the disk gives no more, whatever they are"
+    assert workers == "workers   1 for each rank fills as many"
+    assert beyond == "          but the disk gives no more, however many they are"
 
 
 def test_too_few_cores_are_said_with_how_many_it_takes() -> None:
     # 8 x 8 samples in 5 ms are 12,800 a second; a core fills 400 of them.
-    (*_, workers) = step_lines(RATES, Step(seconds=0.005, ranks=8, batch_size=8))
+    *_, workers, _ = step_lines(RATES, Step(seconds=0.005, ranks=8, batch_size=8))
     assert workers == "workers   too few cores: filling as many takes 32.0 of them, and there are 16"
 
 
@@ -86,3 +87,20 @@ def test_runs_that_differ_by_more_than_twice_are_called_unsteady() -> None:
     assert not any(line.startswith("unsteady") for line in rate_lines(RATES))
     busy = replace(RATES, batches=measured("two workers", 300, 700, 500))
     assert any(line.startswith("unsteady") for line in rate_lines(busy))
+
+
+def test_the_lines_fit_into_80_columns_with_large_numbers_too() -> None:
+    fast = Measured("batches, by 128 processes", (40_000, 123_456, 130_000), 9_999_999, 9.75e5)
+    rates = replace(
+        RATES,
+        options=BenchOptions(batch_size=256, workers=128, ranks=1024, seed=12345),
+        network=measured("network, whole parts", 50),
+        batches=fast,
+        num_bytes=10**7,
+        free_bytes=2 * 10**12,
+        why_no_disk="100% of the files stay in memory (tmpfs? in use?)",
+    )
+    for step in (Step(seconds=0.4, ranks=1024, batch_size=256), Step(seconds=1, ranks=1, batch_size=1)):
+        for waiting in (rates, replace(rates, disk=None, network=None, stays_in_memory=False)):
+            lines = [*rate_lines(waiting), *step_lines(waiting, step)]
+            assert [line for line in lines if len(line) > 80] == []
