@@ -26,7 +26,7 @@ from resizeonce.preprocess.run.convert import convert
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 REMOTE = (ROOT / "docs" / "remote.md").read_text()
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def blocks(language: str, text: str = README) -> list[str]:
