@@ -188,7 +188,7 @@ def _fact_lines(facts: Facts, difference: float | None) -> Iterator[Line]:
     if len(facts.expressions) > EXPRESSIONS:
         yield Line(f"and {len(facts.expressions) - EXPRESSIONS} expressions more", FAINT, 1)
     sizes = _of_frames(f"{width} wide, {height} high" for height, width in facts.sizes)
-    yield Line(f"{sizes}; mask covers {_of_frames(f'{share:.2%}' for share in facts.covered)}", FAINT, 2)
+    yield Line(f"{sizes}; mask of {_of_frames(f'{area:,}' for area in facts.areas)} pixels", FAINT, 2)
     if facts.prompt_cells:
         cells = _of_frames(map(str, facts.prompt_cells))
         yield Line(f"prompt cells {cells}", ALARM if min(facts.prompt_cells) == 0 else FAINT, 1)

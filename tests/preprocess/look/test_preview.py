@@ -1,6 +1,7 @@
 """`resizeonce preview`: the sheet, what is said of it, and what is wrong with it."""
 
 import json
+import math
 import re
 import shlex
 from pathlib import Path
@@ -77,7 +78,7 @@ def test_the_worst_are_shown_first(store: Path, tmp_path: Path, worst: str) -> N
     samples = json.loads(result.stdout)["samples"]
     values = {
         "smallest-prompts": [sample["prompt_cells"][0] for sample in samples],
-        "largest-masks": [-sample["covered"][0] for sample in samples],
+        "largest-masks": [-sample["areas"][0] / math.prod(sample["sizes"][0]) for sample in samples],
         "least-agreement": [-(sample["difference"] or 0) for sample in samples],
     }[worst]
     assert len(values) == 4
