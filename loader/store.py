@@ -46,7 +46,8 @@ class Store(OpenParts):
     def _repr_html_(self) -> str:
         """Return what a notebook shows: the line of `repr`, and a few samples, evenly spread; of a URL no part is fetched for it."""
         # Workers read samples and draw none: here and below, they begin sooner without it.
-        from .picture import THUMBNAILS, as_html, draw_thumbnail
+        from .notebook import THUMBNAILS, as_html
+        from .picture import draw_thumbnail
 
         count = min(len(self), THUMBNAILS) if self.is_local else 0
         shown: list[tuple[str, Image | None]] = []

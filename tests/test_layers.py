@@ -15,8 +15,8 @@ PACKAGES = ("loader", "preprocess")
 LAYERS = (
     "loader.format",
     "loader.remote",
-    "loader.order loader.kernels loader.buffers loader.picture",
-    "loader.readahead",
+    "loader.order loader.kernels loader.buffers loader.overlay loader.notebook",
+    "loader.readahead loader.picture",
     "loader.array loader.cache loader.zarr_codec",
     "loader.part",
     "loader.own_size",
