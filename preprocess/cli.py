@@ -17,6 +17,7 @@ COMMANDS = {
     "config": "List the configs, or print one to edit it.",
     "verify": "Check that a store is what it promises.",
     "preview": "Draw samples of a store as a contact sheet.",
+    "report": "Write a page about a store: what is in it, and some of its samples.",
     "completion": "Print what completes commands in a shell.",
 }
 """Every command and its line in the list; the command itself is `command` in the file of its name in `commands`."""
