@@ -19,6 +19,7 @@ Colour = tuple[int, int, int]
 
 PAGE: Colour = (236, 238, 241)
 CARD: Colour = (255, 255, 255)
+RULE: Colour = (205, 210, 218)
 INK: Colour = (24, 28, 36)
 FAINT: Colour = (88, 96, 110)
 ALARM: Colour = (176, 0, 32)
@@ -119,7 +120,10 @@ def draw_sheet(
         for column, tile in enumerate(row):
             left = margin + column * (card_width + margin)
             draw.rectangle((left, top, left + card_width - 1, top + row_height - 1), CARD)
-            image.paste(tile.picture, (left + margin // 2, top + margin // 2))
+            x, y = left + margin // 2, top + margin // 2
+            # A line around it: pictures may be as white as the card.
+            draw.rectangle((x - 1, y - 1, x + tile.picture.width, y + tile.picture.height), RULE)
+            image.paste(tile.picture, (x, y))
             for number, (text, colour) in enumerate(tile.lines):
                 y = top + margin + tile.picture.height + number * letters.line_height
                 letters.write(draw, left + margin // 2, y, text, colour)
