@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 import zarr
+from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.storage import MemoryStore
+
 from resizeonce.loader.format.layout import COLUMNS, ZSTD_LEVEL, ArraySpec, array_specs
 from resizeonce.preprocess.store.array_metadata import describe_array, describe_group
 from resizeonce.preprocess.tensors.shipped import RECIPES
-from zarr.codecs import Crc32cCodec, ZstdCodec
-from zarr.storage import MemoryStore
 
 SPECS = {
     dataclasses.replace(spec, codec="raw" if spec.codec == "gradient" else spec.codec)
