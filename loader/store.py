@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .fill import SOURCES, BatchRows, choose_views
+from .format.errors import StoreError
 from .format.recipe import ImageView, MaskView, is_own_size
 from .open_parts import OpenParts
 from .order.clips import Clip
 from .order.draws import Draw
 from .own_size import expand_masks
+from .picture import THUMBNAIL_HEIGHT, THUMBNAILS, as_html, draw_thumbnail, draw_views, side_by_side
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from .cache.part_cache import CacheOptions
 
 
@@ -39,6 +43,53 @@ class Store(OpenParts):
     def __repr__(self) -> str:
         kind = "pairs" if self.paired else "samples"
         return f"Store({self.name!r}, {self.dataset_type}, {len(self):,} {kind}, {len(self._parts)} parts)"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the line of `repr`, and a few samples, evenly spread; of a URL no part is fetched for it."""
+        count = min(len(self), THUMBNAILS) if self.is_local else 0
+        shown: list[tuple[str, Image | None]] = []
+        for sample in (len(self) * place // count for place in range(count)):
+            try:
+                thumbnail = self.thumbnail(sample)
+                shown.append((self.key(sample), thumbnail))
+            except StoreError as err:
+                shown.append((str(err), None))
+        return as_html(repr(self), shown)
+
+    def picture(self, sample: int, height: int = 256) -> "Image":
+        """Return a sample as a picture: its image views side by side, the frames of a pair one after the other.
+
+        Images are what the model gets, as levels. Over them are the prompt's cells and the outline of the mask.
+
+        Args:
+            sample: its number.
+            height: of the picture, in pixels.
+
+        Raises:
+            IndexError: there is no such sample.
+            SampleError: it can't be read.
+        """
+        return side_by_side(draw_views(self._read_drawable(sample), self.recipe, height))
+
+    def thumbnail(self, sample: int, height: int = THUMBNAIL_HEIGHT) -> "Image":
+        """Return one image view of a sample with its mask's outline, the finest that has all of the picture; errors as of `picture`."""
+        thumbnail = draw_thumbnail(self._read_drawable(sample), self.recipe, height)
+        # A recipe has an image view at least.
+        assert thumbnail is not None
+        return thumbnail
+
+    def _read_drawable(self, sample: int) -> dict[str, Any]:
+        """Return a sample's views, and the sizes of its pictures, which say how they lie over each other."""
+        batch = self.batch([operator.index(sample)], tuple(self.recipe.views))
+        drawable = {
+            key: value if key in ("dataset_type", "has_paired_frame") else value[0]
+            for key, value in batch.items()
+        }
+        part, masks = self.locate(sample)
+        sizes = part.column("images/size")[part.column("masks/image")[masks]]
+        return drawable | {
+            f"image_sizes{suffix}": size for suffix, size in zip(self.suffixes, sizes, strict=True)
+        }
 
     def key(self, sample: int) -> str:
         """Return a sample's stable, human-readable id, such as "refcoco/581857/1719310"."""

@@ -15,7 +15,7 @@ PACKAGES = ("loader", "preprocess")
 LAYERS = (
     "loader.format",
     "loader.remote",
-    "loader.order loader.kernels loader.buffers",
+    "loader.order loader.kernels loader.buffers loader.picture",
     "loader.readahead",
     "loader.array loader.cache loader.zarr_codec",
     "loader.part",
