@@ -14,6 +14,7 @@ COMMANDS = {
     "info": "Print what is in a store.",
     "config": "List the configs, or print one to edit it.",
     "verify": "Check that a store is what it promises.",
+    "diff": "Compare two stores.",
     "completion": "Print what completes commands in a shell.",
 }
 """Every command and its line in the list; the command itself is `command` in the file of its name in `commands`."""
@@ -53,7 +54,7 @@ def main(context: click.Context) -> None:
     """Write every training tensor once, from the original pixels; then only read.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage or config, 3 done with more rejects than --max-rejects,
-    4 something was found (verify: damage), 5 done without a single sample, 130 interrupted by Ctrl-C, 143 ended by SIGTERM.
+    4 something was found (verify: damage, diff: differences), 5 done without a single sample, 130 interrupted by Ctrl-C, 143 ended by SIGTERM.
 
     Example: resizeonce convert coco --root /data/coco --out coco.zarr, then resizeonce verify coco.zarr
     """

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
+from click.testing import CliRunner, Result
 from miniature.every import WRITERS
 from miniature.shapes import picture_of
 from stores import COMPACT_IMAGES, CONFIGS, TINY, VIEWS, coco_store
 
 from resizeonce.loader import Store
 from resizeonce.loader.format.metadata import attributes_digest
+from resizeonce.preprocess.cli import main
 from resizeonce.preprocess.config import load_config
 from resizeonce.preprocess.look.diff import DiffOptions, diff_stores
 from resizeonce.preprocess.look.differences import ColumnRows, Diff, MaskRows, PixelRows
@@ -272,3 +274,46 @@ def test_files_of_the_same_digest_are_not_read(stores: Path, tmp_path: Path) -> 
     found = diff_stores(stores / "small.zarr", stores / "a.zarr", EVERY)
     damaged = diff_stores(tmp_path / "small.zarr", stores / "a.zarr", EVERY)
     assert rows_of(damaged, "g_pixel_values") == rows_of(found, "g_pixel_values")
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["diff", *map(str, arguments)])
+
+
+def test_the_command_ends_with_4_where_samples_differ_and_0_where_only_their_making_does(
+    stores: Path,
+) -> None:
+    same = run(stores / "a.zarr", stores / "compact.zarr", "--all")
+    assert (same.exit_code, same.output.splitlines()[-1]) == (
+        0,
+        "found     the same samples, to the last bit",
+    )
+    assert run(stores / "a.zarr", stores / "bicubic.zarr").exit_code == 4
+    told = json.loads(run(stores / "a.zarr", stores / "bicubic.zarr", "--json").output)
+    found = diff(stores, "a", "bicubic")
+    assert told["is_same"] is False
+    assert told["views"][0]["changed"] == found.views[0].changed
+    assert told["samples"] == {
+        "common": found.samples.common,
+        "only_a": {"count": 0, "examples": []},
+        "only_b": {"count": 0, "examples": []},
+    }
+
+
+def test_a_store_that_is_none_and_one_that_is_damaged_are_errors_in_a_line(
+    stores: Path, tmp_path: Path
+) -> None:
+    missing = run(stores / "a.zarr", tmp_path / "none.zarr")
+    assert missing.exit_code == 1
+    assert missing.output == (
+        f"error: {tmp_path}/none.zarr is no store: {tmp_path}/none.zarr/zarr.json is missing\n"
+    )
+    shutil.copytree(stores / "bicubic.zarr", tmp_path / "b.zarr")
+    (rows,) = (tmp_path / "b.zarr/part-00000/images/pixel_values").glob("c/*/*/*/*")
+    content = bytearray(rows.read_bytes())
+    content[100] ^= 1
+    rows.write_bytes(content)
+    damaged = run(stores / "a.zarr", tmp_path / "b.zarr")
+    assert damaged.exit_code == 1
+    assert damaged.output.startswith("error: ")
+    assert "row 0 is damaged" in damaged.output
