@@ -7,6 +7,7 @@ from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from io import BytesIO
+from itertools import islice
 from math import ceil
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -46,6 +47,9 @@ LEAST_CELL = 5
 THUMBNAILS = 4
 """How many samples a notebook shows."""
 
+THUMBNAIL_FRAMES = 4
+"""How many frames of a clip it shows."""
+
 THUMBNAIL_HEIGHT = 128
 
 
@@ -76,16 +80,22 @@ def draw_views(sample: Mapping[str, Any], recipe: Recipe, height: int) -> "list[
     ]
 
 
-def draw_thumbnail(sample: Mapping[str, Any], recipe: Recipe, height: int) -> "Image | None":
-    """Draw one view of the first frame of a sample: the finest that has all of its picture; None where none was read."""
-    frame = next(_frames(sample, recipe))
+def draw_finest(sample: Mapping[str, Any], recipe: Recipe, height: int) -> "Iterator[Image]":
+    """Draw of each frame of a sample the finest view that has all of its picture; arguments as of `draw_views`."""
 
     def rank(name: str) -> tuple[bool, int]:
         tall, wide = recipe.images[name].size
         return recipe.images[name].fit != "crop", tall * wide
 
-    name = max(frame.images, key=rank, default=None)
-    return None if name is None else _draw_view(frame, name, recipe, height)
+    for frame in _frames(sample, recipe):
+        if frame.images:
+            yield _draw_view(frame, max(frame.images, key=rank), recipe, height)
+
+
+def draw_thumbnail(sample: Mapping[str, Any], recipe: Recipe) -> "Image | None":
+    """Draw what a notebook shows of a sample: its first frames by one view; None where no image was read."""
+    frames = list(islice(draw_finest(sample, recipe, THUMBNAIL_HEIGHT), THUMBNAIL_FRAMES))
+    return side_by_side(frames) if frames else None
 
 
 def side_by_side(pictures: "Sequence[Image]") -> "Image":
@@ -109,17 +119,15 @@ def as_html(summary: str, thumbnails: "Sequence[tuple[str, Image | None]]") -> s
         thumbnails: each with what is said of it; None where there is nothing to show.
     """
     shown = "".join(
-        f'<figure style="display:inline-block;margin:4px;vertical-align:top">{_as_img(image)}'
-        '<figcaption style="font-size:80%;max-width:16em;overflow-wrap:anywhere">'
-        f"{escape(text)}</figcaption></figure>"
+        '<figure style="display:inline-block;margin:4px;vertical-align:top">'
+        f'{"" if image is None else _as_img(image)}<figcaption style="font-size:80%;overflow-wrap:anywhere;'
+        f'max-width:{THUMBNAIL_HEIGHT if image is None else image.width}px">{escape(text)}</figcaption></figure>'
         for text, image in thumbnails
     )
     return f"<div><code>{escape(summary)}</code><br>{shown}</div>"
 
 
-def _as_img(image: "Image | None") -> str:
-    if image is None:
-        return ""
+def _as_img(image: "Image") -> str:
     encoded = BytesIO()
     image.save(encoded, "JPEG", quality=85, subsampling=0)
     source = b64encode(encoded.getvalue()).decode()
@@ -134,7 +142,9 @@ def _frames(sample: Mapping[str, Any], recipe: Recipe) -> Iterator[_Frame]:
         for number in range(len(sample["times"]) if is_clip else 1):
             at = (number,) if is_clip else ()
             images = {
-                name: _to_numpy(_take(of_frames[name], at)) for name in recipe.images if name in of_frames
+                name: image
+                for name in recipe.images
+                if name in of_frames and _is_image(image := _to_numpy(_take(of_frames[name], at)))
             }
             masks = {
                 name: [_to_numpy(_take(one, at)) for one in (value if is_drawn else [value])]
@@ -147,6 +157,11 @@ def _frames(sample: Mapping[str, Any], recipe: Recipe) -> Iterator[_Frame]:
                 if key.endswith("_sizes")
             }
             yield _Frame(images, masks, _find_shown(recipe, masks, sizes))
+
+
+def _is_image(array: NDArray[Any]) -> bool:
+    """Whether it has the axes of an image; whoever has the batch may have put anything in its place."""
+    return array.ndim == 3 and array.shape[0] == 3 and array.size > 0
 
 
 def _take(value: Any, at: tuple[int, ...]) -> Any:
