@@ -15,6 +15,7 @@ COMMANDS = {
     "config": "List the configs, or print one to edit it.",
     "verify": "Check that a store is what it promises.",
     "diff": "Compare two stores.",
+    "card": "Write a card for the Hugging Face Hub, and a Croissant document.",
     "completion": "Print what completes commands in a shell.",
 }
 """Every command and its line in the list; the command itself is `command` in the file of its name in `commands`."""
