@@ -87,9 +87,9 @@ def _licence_lines(origin: Origin) -> Iterator[str]:
     else:
         # The Hub has one name and one link for what it doesn't know: those of the first such licence.
         other = next(licence for licence in origin.licences if not licence.identifier)
-        name = re.sub("[^a-z0-9.]+", "-", f"{origin.name} licences".lower()).strip("-")
+        name = other.name if len(identifiers) == 1 else f"{origin.name} licences"
         yield "license: other"
-        yield f"license_name: {_quoted(name)}"
+        yield f"license_name: {_quoted(re.sub('[^a-z0-9.]+', '-', name.lower()).strip('-'))}"
         yield f"license_link: {_quoted(other.address)}"
 
 
@@ -107,8 +107,8 @@ def _loading(facts: CardFacts) -> Iterator[str]:
         else f" The store is the folder {_code(facts.reference)} beside this page."
     )
     yield (
-        f"`pip install resizeonce`; nothing is resized while training.{where} A URL where the store is published works in place "
-        "of a path."
+        f"With the package `resizeonce`; nothing is resized while training.{where} A URL where the store is published works in "
+        "place of a path."
     )
     first = next(iter(facts.store.recipe.views)) + ("1" if facts.store.paired else "")
     yield _fenced(

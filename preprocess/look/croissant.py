@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ...loader.format.layout import REJECTS_FILE, ArraySpec, array_specs
+from ...loader.format.shard import shard_path
 from .card_facts import CardFacts
 from .parquet_preview import PREVIEW_FILE
 
@@ -148,7 +149,7 @@ def _sets(facts: CardFacts) -> Iterator[dict[str, Any]]:
             "name": spec.path,
             "description": _describe(spec),
             "encodingFormat": ZARR,
-            "includes": f"{facts.reference}/part-*/{spec.path}/c/**",
+            "includes": f"{facts.reference}/part-*/{shard_path(spec)}",
         }
 
 

@@ -54,7 +54,8 @@ def make_preview(store: Store, count: int, height: int, seed: int) -> Preview:
     rows = [_row(store, number, height) for number in np.sort(drawn).tolist()]
     classes = sorted({row["category"] for row in rows} - {""})
     for row in rows:
-        row["category"] = classes.index(row["category"]) if row["category"] else None
+        # -1 is a label that is not known, as the Hub's library has it.
+        row["category"] = classes.index(row["category"]) if row["category"] else -1
     kept = [name for name in _COLUMNS if name != "category" or classes]
     kept = [name for name in kept if name != "expressions" or store.has_expressions]
     table = pyarrow.Table.from_pylist(
