@@ -132,15 +132,22 @@ def _flat(prefix: str, facts: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def differing_facts(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Fact]:
-    """Return what two descriptions say differently; of a view that one lacks, nothing beside that."""
-    lonely = _views(a) ^ _views(b)
+    """Return what two descriptions say differently; nothing of a view that one lacks."""
+    views_a, views_b = (_view_facts(facts) for facts in (a, b))
+    shared = {*views_a.values()} & {*views_b.values()}
+    lonely = {name for name, view in (views_a | views_b).items() if view not in shared}
     names = [*a, *(name for name in b if name not in a)]
-    differing = (name for name in names if a.get(name) != b.get(name))
-    return [Fact(name, a.get(name), b.get(name)) for name in differing if name.split(".")[1] not in lonely]
+    return [
+        Fact(name, a.get(name), b.get(name))
+        for name in names
+        if a.get(name) != b.get(name) and name not in lonely
+    ]
 
 
-def _views(facts: Mapping[str, Any]) -> set[str]:
-    return {name.split(".")[1] for name in facts if name.startswith("recipe.") and name.count(".") == 2}
+def _view_facts(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Return which facts are of views, and the view of each."""
+    steps = {name: name.split(".") for name in facts if name.startswith("recipe.")}
+    return {name: found[1] for name, found in steps.items() if len(found) == 3}
 
 
 def compare_rejects(root_a: Path, root_b: Path) -> Sides:

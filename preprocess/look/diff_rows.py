@@ -103,7 +103,9 @@ class ViewRows:
             a, b = self._levels(0, parts.a, a, row_a), self._levels(1, parts.b, b, row_b)
         if np.array_equal(a.view(np.uint8), b.view(np.uint8)):
             return
-        difference = np.maximum(a, b) - np.minimum(a, b)
+        with np.errstate(invalid="ignore"):
+            # What is no number in one of them is as far from the other as can be.
+            difference = np.nan_to_num(np.maximum(a, b) - np.minimum(a, b), nan=np.inf)
         largest = float(difference.max())
         found.changed += int(np.count_nonzero(difference))
         found.total += float(difference.sum(dtype=np.float64))
@@ -115,13 +117,14 @@ class ViewRows:
         view = self._views[side]
         assert isinstance(view, ImageView)
         if row.dtype == np.float32:
-            row = np.rint(Norm.of(view).to_levels(row)).clip(0, 255).astype(np.uint8)
+            levels = np.nan_to_num(Norm.of(view).to_levels(row))
+            row = np.rint(levels).clip(0, 255).astype(np.uint8)
         if view.fit != "pad" or view.values != "normalized":
             return row
         height, width = shown_size(view, *part.column("images/size")[number].tolist())
-        levels = np.zeros_like(row)
-        levels[:, :height, :width] = row[:, :height, :width]
-        return levels
+        shown = np.zeros_like(row)
+        shown[:, :height, :width] = row[:, :height, :width]
+        return shown
 
     def _compare_masks(
         self, found: MaskRows, parts: Parts, row_a: int, row_b: int, *, is_known: bool
@@ -200,7 +203,9 @@ class ColumnSet:
     def _numbers(
         self, name: str, parts: Parts, table: Table, rows: NDArray[np.int64], a: NDArray[Any], b: NDArray[Any]
     ) -> None:
-        by = np.abs(a.astype(np.float64) - b.astype(np.float64)).reshape(len(rows), -1).max(axis=1, initial=0)
+        with np.errstate(invalid="ignore"):
+            values = np.nan_to_num(np.abs(a.astype(np.float64) - b.astype(np.float64)), nan=np.inf)
+        by = np.where(a == b, 0.0, values).max(axis=tuple(range(1, a.ndim)), initial=0)
         found = self._add(name, by, lambda place: parts.key(table, rows.item(place)))
         found.largest = max(found.largest or 0.0, float(by.max(initial=0)))
 
