@@ -284,7 +284,8 @@ def _lay(
 ) -> NDArray[np.bool_]:
     """Return a mask as pixels with these borders show it: set where any of what they cover is, so that the smallest is seen."""
     laid = mask
-    for axis, edges in enumerate((rows, columns)):
+    # The longer side first, which shrinks: a mask may be a line of millions of pixels.
+    for axis, edges in sorted(enumerate((rows, columns)), key=lambda one: -mask.shape[one[0]]):
         # What was computed may miss a whole number by a rounding.
         starts = np.floor(edges[:-1] + 1e-6).astype(np.int64)
         stop = min(max(ceil(edges[-1] - 1e-6), 0), mask.shape[axis])
@@ -293,7 +294,7 @@ def _lay(
         shape[axis] = len(starts)
         spread = np.zeros(shape, np.bool_)
         if is_inside.any():
-            seen = laid.take(range(stop), axis)
+            seen = laid[(slice(None),) * axis + (slice(stop),)]
             reduced = np.logical_or.reduceat(seen, starts[is_inside], axis)
             spread[(slice(None),) * axis + (is_inside,)] = reduced
         laid = spread

@@ -75,7 +75,7 @@ class Store(OpenParts):
 
         Raises:
             IndexError: there is no such sample.
-            SampleError: it can't be read.
+            StoreError: it can't be read.
         """
         return side_by_side(draw_views(self._drawable(sample), self.recipe, height))
 

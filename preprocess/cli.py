@@ -16,6 +16,7 @@ COMMANDS = {
     "info": "Print what is in a store.",
     "config": "List the configs, or print one to edit it.",
     "verify": "Check that a store is what it promises.",
+    "preview": "Draw samples of a store as a contact sheet.",
     "diff": "Compare two stores.",
     "card": "Write a card for the Hugging Face Hub, and a Croissant document.",
     "completion": "Print what completes commands in a shell.",
