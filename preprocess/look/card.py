@@ -1,5 +1,6 @@
 """The card of a store: a page for the Hugging Face Hub, a Croissant document, and a preview in Parquet if it is asked for."""
 
+import os
 import re
 from dataclasses import dataclass, replace
 from datetime import date
@@ -8,11 +9,9 @@ from pathlib import Path
 from ...loader import Store
 from ...loader.format.metadata import MAX_ROOT_BYTES, parse_attributes
 from ...loader.format.regular_files import read_document
-from ...loader.remote.protocol import shown
 from ..errors import ConfigError
 from ..remote.path import local_path
 from ..sources.origins import Licence, Origin, origin_of
-from ..store.filesystem import write_whole, writing
 from ..store.root_files import root_folder
 from .card_facts import CardFacts
 from .card_text import card_text
@@ -56,8 +55,8 @@ def write_card(store: str | Path, out: Path, options: CardOptions | None = None)
         options: what it says beside what the store does.
 
     Raises:
-        ConfigError: files are there already, or an option can't be used.
-        StoreError: the store can't be read, or the card not be written.
+        ConfigError: files are there already, can't be written, or an option can't be used.
+        StoreError: the store can't be read.
     """
     options = options or CardOptions()
     out = out.expanduser().absolute()
@@ -69,7 +68,7 @@ def write_card(store: str | Path, out: Path, options: CardOptions | None = None)
     opened = Store(store)
     with root_folder(store) as root:
         document = read_document(root / "zarr.json", MAX_ROOT_BYTES)
-        attributes = parse_attributes(document, str(store))
+        attributes = parse_attributes(document, opened.name)
     origin = _owned(origin_of(attributes["job"]["source"]), options)
     facts = CardFacts(
         store=opened,
@@ -88,10 +87,22 @@ def write_card(store: str | Path, out: Path, options: CardOptions | None = None)
     if facts.preview is not None:
         contents.append(facts.preview.content)
     for path, content in zip(files, contents, strict=True):
-        with writing(out):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, content)
+        _write(path, content)
     return files
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all, and the folder that it is in."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            partial.write_bytes(content)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as err:
+        raise ConfigError(f"can't write {path}: {err.strerror or err}") from err
 
 
 def _check(
@@ -126,9 +137,10 @@ def _owned(origin: Origin, options: CardOptions) -> Origin:
 
 
 def _reference(store: str | Path, out: Path) -> str:
-    """Return how a card names its store: by its URL without a password, by its path below the card's folder, or as if it lay there."""
+    """Return how a card names its store: by its URL without secrets, by its path below the card's folder, or as if it lay there."""
     folder = local_path(store)
     if folder is None:
-        return shown(str(store)).rstrip("/")
+        # Whoever reads the card needs another name and password, and another signature, than whoever wrote it.
+        return re.sub("//[^/@]*@", "//", str(store)).partition("?")[0].rstrip("/")
     folder = folder.expanduser().absolute()
     return folder.relative_to(out).as_posix() if folder.is_relative_to(out) else folder.name

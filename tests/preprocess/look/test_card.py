@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from miniature.every import WRITERS
 from miniature.shapes import picture_of
 from PIL import Image
+from publishing import published
 from pyarrow import parquet
 from stores import CONFIGS, TINY
 
@@ -296,6 +297,24 @@ def test_what_can_t_be_a_card_is_refused_before_anything_is_written(
     assert refused.exit_code == 2
     assert message in refused.output
     assert not out.exists()
+
+
+def test_a_store_at_a_url_is_named_by_it_without_secrets(stores: Path, tmp_path: Path) -> None:
+    with published(stores) as publisher:
+        url = publisher.url.replace("://", "://somebody:secret@") + "/refcoco.zarr"
+        write_card(url, tmp_path / "card", CardOptions(today=DAY))
+        public = f"{publisher.url}/refcoco.zarr"
+    texts = [(tmp_path / "card" / name).read_text() for name in ("README.md", "croissant.json")]
+    assert f'BatchLoader("{public}"' in texts[0]
+    assert f'"contentUrl": "{public}/zarr.json"' in texts[1]
+    assert not any("secret" in text or "somebody" in text for text in texts)
+
+
+def test_a_folder_that_can_t_be_written_to_is_an_error_in_a_line(stores: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    refused = card(stores / "coco.zarr", "-o", tmp_path / "file" / "card")
+    assert refused.exit_code == 2
+    assert refused.output == f"error: can't write {tmp_path}/file/card/README.md: Not a directory\n"
 
 
 def test_without_pyarrow_a_preview_is_refused_with_what_to_install(
