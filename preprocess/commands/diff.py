@@ -8,7 +8,7 @@ import msgspec
 from tqdm import tqdm
 
 from ..look.diff import SAMPLE, DiffOptions, diff_stores
-from .reporting import EXIT_FOUND, JSON_OPTION, Output, echo_lines, reported, with_output
+from .reporting import EXIT_FOUND, JSON_OPTION, Output, echo_json, echo_lines, reported, with_output
 
 
 @click.command("diff")
@@ -39,7 +39,8 @@ def command(a: str, b: str, sample: int, every: bool, seed: int, as_json: bool, 
     progress = partial(tqdm, unit="part", leave=False) if output.progress else iter
     found = diff_stores(a, b, DiffOptions(sample=None if every else sample, seed=seed, progress=progress))
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(found), indent=1).decode())
+        # By way of msgspec, whose JSON has null for what is infinite or no number.
+        echo_json(msgspec.json.decode(msgspec.json.encode(found)))
     else:
         echo_lines(found.lines())
     if not found.is_same:

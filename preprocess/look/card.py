@@ -70,13 +70,14 @@ def write_card(store: str | Path, out: Path, options: CardOptions | None = None)
         document = read_document(root / "zarr.json", MAX_ROOT_BYTES)
         attributes = parse_attributes(document, opened.name)
     origin = _owned(origin_of(attributes["job"]["source"]), options)
+    reference = _reference(store, out)
     facts = CardFacts(
         store=opened,
         attributes=attributes,
         root_document=document,
         origin=origin,
-        title=options.name or f"{origin.name} for training",
-        reference=_reference(store, out),
+        title=options.name or (f"{origin.name} for training" if origin.address else Path(reference).stem),
+        reference=reference,
         date=options.today or date.today(),
         preview=None
         if options.parquet is None

@@ -176,6 +176,8 @@ def _making(facts: CardFacts) -> Iterator[str]:
     options = {"source": attributes["job"]["source"], "store": attributes["job"]["store"]}
     if attributes["job"]["limit"] is not None:
         options["limit"] = attributes["job"]["limit"]
+    if attributes["appended"]:
+        yield f"What came later was added in {len(attributes['appended']):,} more runs; the options are those of the first."
     yield _fenced("json", json.dumps(options, indent=1, ensure_ascii=True))
     versions = ", ".join(f"{name} {version}" for name, version in attributes["versions"].items())
     yield f"Versions: {escaped(versions)}."

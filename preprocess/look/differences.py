@@ -89,7 +89,7 @@ class Rows(msgspec.Struct, kw_only=True, tag_field="kind"):
     def line(self) -> str:
         """Return it in words."""
         if not self.differing:
-            return f"the same in {self.compared:,}" if self.compared else "none was compared"
+            return f"the same in {self.compared:,}"
         first = _named([one.key for one in self.worst])
         return f"{self.differing:,} of {self.compared:,} differ{self._by_how_much()}{first}"
 
@@ -192,7 +192,7 @@ class Diff(msgspec.Struct, kw_only=True):
         if self.drawn or left:
             drawn = f", drawn of {self.drawn + left:,}: --all compares them all" if left else ""
             yield f"compared  {self.drawn:,} images pixel by pixel, with their masks{drawn}"
-        for rows in self.views:
+        for rows in self.views if self.drawn else []:
             yield f"view      {rows.name:<15} {rows.line()}"
         for name, reason in self.uncompared.items():
             yield f"view      {name:<15} not compared: {reason}"

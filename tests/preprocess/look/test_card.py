@@ -172,6 +172,7 @@ def test_the_licences_and_citations_stand_in_both_files(stores: Path, tmp_path: 
 def test_the_owner_of_data_is_asked_for_its_licence_and_may_give_it(stores: Path, tmp_path: Path) -> None:
     asked = write(stores / "folders.zarr", tmp_path / "asked")
     assert front_matter(asked)["license"] == "unknown"
+    assert front_matter(asked)["pretty_name"] == "folders"
     assert (asked / "README.md").read_text().count("**To be filled in by the owner.**") == 2
     given = write(
         stores / "folders.zarr",
