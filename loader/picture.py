@@ -205,10 +205,10 @@ def _draw_view(frame: _Frame, name: str, recipe: Recipe, height: int) -> "Image"
 
     view = recipe.images[name]
     tall, wide = frame.images[name].shape[1:]
-    image = Image.fromarray(np.ascontiguousarray(_levels(frame.images[name], view).transpose(1, 2, 0)))
+    image = Image.merge("RGB", [Image.fromarray(levels) for levels in _levels(frame.images[name], view)])
     width = max(1, round(wide * height / tall))
     if (height, width) != (tall, wide):
-        image = image.resize((width, height), Image.Resampling.LANCZOS)
+        image = image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
     pixels = np.array(image)
     prompt = recipe.prompt
     if prompt in frame.masks and recipe.masks[prompt].over == name:

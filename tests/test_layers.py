@@ -63,6 +63,7 @@ LATE = {
     "loader.cache.fetch": "fsspec and what asks servers wait for a URL",
     "loader.remote.connection": "each file system and its packages wait for a URL of its kind",
     "loader.open_parts": "a store at a path needs no cache",
+    "loader.store": "workers read samples and draw none",
     "preprocess.look.choose": "torch, which comparing image views brings, takes longer to import than a sheet to draw",
     "preprocess.__main__": "Ctrl-C while modules are being imported ends in order",
 }
