@@ -111,7 +111,8 @@ class Part:
         self._huge_pages = huge_pages
         attributes = self._read_attributes(digest)
         self.rows: dict[Table, int] = attributes["rows"]
-        self._files: dict[str, dict[str, Any]] = attributes["files"]
+        self.files: dict[str, dict[str, Any]] = attributes["files"]
+        """Each file below it but its own attributes, with its size in bytes and its digest, as docs/format.md lists them."""
         self._arrays: dict[str, MappedArray] = {}
         self._mapped: list[MappedArray] = []
         self._columns: dict[str, NDArray[Any]] = {}
@@ -126,7 +127,7 @@ class Part:
 
     def digest(self, path: str) -> str | None:
         """Return the SHA-256 that the part lists of an array's file, which covers every byte of it; None where it has no row."""
-        listed = self._files.get(shard_path(self._specs[path]))
+        listed = self.files.get(shard_path(self._specs[path]))
         return None if listed is None else str(listed["sha256"])
 
     def map_all(self) -> None:
@@ -212,7 +213,7 @@ class Part:
 
     def _open(self, spec: ArraySpec) -> MappedArray:
         name = shard_path(spec)
-        path, listed, length = self._folder / name, self._files.get(name), self._length(spec)
+        path, listed, length = self._folder / name, self.files.get(name), self._length(spec)
         if not length:
             return MappedArray(path, spec, 0)
         if listed is None:

@@ -17,6 +17,7 @@ COMMANDS = {
     "config": "List the configs, or print one to edit it.",
     "verify": "Check that a store is what it promises.",
     "preview": "Draw samples of a store as a contact sheet.",
+    "report": "Write a page about a store: what is in it, and some of its samples.",
     "diff": "Compare two stores.",
     "card": "Write a card for the Hugging Face Hub, and a Croissant document.",
     "completion": "Print what completes commands in a shell.",
