@@ -75,9 +75,11 @@ test-frameworks: $(STAMP) ## install Lightning, accelerate and torchdata, and tr
 test-recipes: $(RELEASED)/.installed ## install what published trainers call, and compare each recipe's tensors with what that makes
 	$(RELEASED)/bin/python -m pytest tests/recipes -rs
 
+# SAM 2's package is built with the torch that is there: pip would fetch another one for it, with CUDA.
 $(RELEASED)/.installed: pyproject.toml $(CONSTRAINTS) $(SOURCES)
 	$(PYTHON) -m venv $(RELEASED)
 	$(RELEASED)/bin/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[test,recipes]'
+	SAM2_BUILD_CUDA=0 $(RELEASED)/bin/pip install --quiet --no-build-isolation --no-deps sam2==1.1.0
 	@touch $@
 
 test-device: $(STAMP) ## on a machine with a CUDA device, and a torch for it: copies to it, and the same bits there
