@@ -120,6 +120,7 @@ bench: $(STAMP) ## the benchmarks of benchmarks/README.md with the other project
 	$(BIN)/python benchmarks/own_size.py
 	$(BIN)/python benchmarks/padded.py
 	$(BIN)/python benchmarks/drawn.py
+	$(BIN)/python benchmarks/sav_clips.py
 	$(BIN)/python benchmarks/loading.py --samples 512 --facts $(RIVALS)/loading.json \
 		--rivals $$($(BIN)/python benchmarks/rivals/environments.py $(RIVALS))
 	$(BIN)/python benchmarks/memory.py
