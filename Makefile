@@ -18,7 +18,7 @@ STAMP := $(VENV)/.installed
 # What the compiled cores are built of; where there is no compiler, the install goes on without them.
 SOURCES := $(wildcard loader/*/*.[ch] preprocess/*/*.[ch])
 
-.PHONY: help install demo convert verify lint format test test-slow wheel test-wheel test-frameworks test-recipes test-device fuzz-store fuzz-inputs sanitize soak docs bench clean
+.PHONY: help install demo convert verify ci lint format test test-slow wheel test-wheel test-frameworks test-recipes test-pages test-device fuzz-store fuzz-inputs sanitize soak docs bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
@@ -27,7 +27,7 @@ install: $(STAMP) ## make the environment in .venv, with all that the other targ
 
 $(STAMP): pyproject.toml $(CONSTRAINTS) $(SOURCES)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[demo,test,lint]'
+	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[demo,lint,look,test]'
 	@$(BIN)/resizeonce info --environment | head -n 2
 	@touch $@
 
@@ -39,6 +39,8 @@ convert: $(STAMP) ## convert a dataset: make convert CONFIG=coco ROOT=... OUT=..
 
 verify: $(STAMP) ## check a store: make verify STORE=... [ARGS=...]
 	$(BIN)/resizeonce verify $(STORE) $(ARGS)
+
+ci: lint test ## what CI runs
 
 lint: $(STAMP) ## ruff and mypy --strict
 	$(BIN)/ruff check .
@@ -81,6 +83,10 @@ $(RELEASED)/.installed: pyproject.toml $(CONSTRAINTS) $(SOURCES)
 	$(RELEASED)/bin/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[test,recipes]'
 	SAM2_BUILD_CUDA=0 $(RELEASED)/bin/pip install --quiet --no-build-isolation --no-deps sam2==1.1.0
 	@touch $@
+
+test-pages: $(STAMP) ## install selenium, and look at a report in the system's headless Chromium: light, dark, on a phone's width, by keyboard
+	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[pages]'
+	$(BIN)/python -m pytest tests/pages -rs
 
 test-device: $(STAMP) ## on a machine with a CUDA device, and a torch for it: copies to it, and the same bits there
 	$(BIN)/python -m pytest tests/loader/test_device.py tests/loader/test_compact.py -rs
