@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from ..loader.format.recipe import IMAGENET_MEAN, IMAGENET_STD, Arithmetic, ImageView, View, read_recipe
+from .doctor.skips import KEEPING_OPTIONS
 from .look.rejects import reject_kinds
 from .run.convert import RangeReport, Report
 from .run.forecast import Forecast, format_bytes
@@ -16,18 +17,6 @@ from .tensors.arithmetic import arithmetic_of, installed_arithmetic
 
 EMPTY_PROMPTS_WARNING = 0.05
 """Share of prompt masks without a cell above which a store is worth a warning."""
-
-KEEPING_OPTIONS = {
-    "crowd annotation": "source.crowds=true",
-    "no-target ref": "source.no_target=keep",
-    "object visible in one frame only": "source.lone_frames=repeat",
-    "mask under min_area": "a smaller source.min_area",
-    "mask over max_area_share": "a larger source.max_area_share",
-    "mask under min_predicted_iou": "a smaller source.min_predicted_iou",
-    "mask under min_stability_score": "a smaller source.min_stability_score",
-    "object not visible in two frames a permitted gap apart": "another source.gaps",
-}
-"""The option that makes samples of what was left out, by the reason that is counted."""
 
 
 def forecast_lines(forecast: Forecast) -> Iterator[str]:
