@@ -18,8 +18,9 @@ from .cache.part_cache import CacheOptions
 from .fill import BatchRows, choose_views
 from .format.recipe import Recipe
 from .kernels.core import warn_without_core
+from .notebook import THUMBNAILS, as_html
 from .own_size import MaskRoom
-from .picture import THUMBNAILS, as_html, draw_thumbnail
+from .picture import draw_thumbnail
 from .store import Store, open_store
 
 MAX_HELD = 2

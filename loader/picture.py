@@ -1,14 +1,7 @@
-"""Samples as people look at them: image views as the model gets them, masks and prompts over them. numpy; Pillow when it draws.
+"""Samples as people look at them: image views as the model gets them, masks and prompts over them. numpy; Pillow when it draws."""
 
-A mask is laid over a view by what both show of the picture, so that one that lies wrong is seen to.
-"""
-
-from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
-from html import escape
-from io import BytesIO
 from itertools import islice
-from math import ceil
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,38 +10,16 @@ from numpy.typing import NDArray
 from .format.geometry import Axes, Axis, view_axes
 from .format.norms import Norm
 from .format.recipe import ImageView, Recipe
+from .overlay import draw_outlines, fill_cells, lay_over
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-COLOURS = (
-    (60, 220, 255),
-    (255, 176, 0),
-    (240, 228, 66),
-    (0, 190, 140),
-    (230, 110, 40),
-    (220, 140, 190),
-    (60, 140, 230),
-)
-"""Of objects, in their order: told apart by the colour-blind, as those of Okabe and Ito are, and none of them dark. The first is rare in pictures."""
-
-EDGE = (16, 16, 16)
-"""Of the line around an outline, by which it is seen on bright pictures, too."""
-
-CELL_SHARE = 0.45
-"""How much of a prompt's cell is colour, and not picture."""
-
 GAP = 2
 """Pixels between pictures that stand side by side."""
 
-LEAST_CELL = 5
-"""Pixels along a cell from which on neighbours are drawn apart."""
-
-THUMBNAILS = 4
-"""How many samples a notebook shows."""
-
 THUMBNAIL_FRAMES = 4
-"""How many frames of a clip it shows."""
+"""How many frames of a clip a notebook shows."""
 
 THUMBNAIL_HEIGHT = 128
 
@@ -111,29 +82,6 @@ def side_by_side(pictures: "Sequence[Image]") -> "Image":
     return joined
 
 
-def as_html(summary: str, thumbnails: "Sequence[tuple[str, Image | None]]") -> str:
-    """Return what a notebook shows: a line of text, and pictures that it holds in itself.
-
-    Args:
-        summary: one line.
-        thumbnails: each with what is said of it; None where there is nothing to show.
-    """
-    shown = "".join(
-        '<figure style="display:inline-block;margin:4px;vertical-align:top">'
-        f'{"" if image is None else _as_img(image)}<figcaption style="font-size:80%;overflow-wrap:anywhere;'
-        f'max-width:{THUMBNAIL_HEIGHT if image is None else image.width}px">{escape(text)}</figcaption></figure>'
-        for text, image in thumbnails
-    )
-    return f"<div><code>{escape(summary)}</code><br>{shown}</div>"
-
-
-def _as_img(image: "Image") -> str:
-    encoded = BytesIO()
-    image.save(encoded, "JPEG", quality=85, subsampling=0)
-    source = b64encode(encoded.getvalue()).decode()
-    return f'<img alt="" width="{image.width}" height="{image.height}" src="data:image/jpeg;base64,{source}">'
-
-
 def _frames(sample: Mapping[str, Any], recipe: Recipe) -> Iterator[_Frame]:
     """Yield what there is of each picture of a sample: of a pair two, of a clip as many as it has times."""
     is_clip, is_drawn = "times" in sample, "object_ids" in sample
@@ -146,11 +94,12 @@ def _frames(sample: Mapping[str, Any], recipe: Recipe) -> Iterator[_Frame]:
                 for name in recipe.images
                 if name in of_frames and _is_image(image := _to_numpy(_take(of_frames[name], at)))
             }
-            masks = {
+            objects = {
                 name: [_to_numpy(_take(one, at)) for one in (value if is_drawn else [value])]
                 for name in recipe.masks
                 if (value := of_frames.get(name)) is not None
             }
+            masks = {name: [one for one in several if one.ndim == 2] for name, several in objects.items()}
             sizes = {
                 key: tuple(map(int, _take(value, at)))
                 for key, value in of_frames.items()
@@ -181,21 +130,15 @@ def _find_shown(
     recipe: Recipe, masks: Mapping[str, list[NDArray[Any]]], sizes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, Axes]:
     """Return what views show of a picture, whose size the sample tells, or a mask of its own size, or a padded view."""
-    own = (
-        one.shape
-        for name, of_objects in masks.items()
-        if recipe.masks[name].size == "own"
-        for one in of_objects
-    )
-    known = [
-        sizes[key] for key in ("image_sizes", *(f"{name}_sizes" for name in recipe.images)) if key in sizes
-    ]
-    size = next(iter(known[:1] if "image_sizes" in sizes else [*own, *known]), None)
+    own = (masks[name] for name, view in recipe.masks.items() if view.size == "own" and name in masks)
+    padded = (sizes.get(f"{name}_sizes") for name in recipe.images)
+    known = (sizes.get("image_sizes"), *(one.shape for of_objects in own for one in of_objects), *padded)
+    size = next((one for one in known if one), None)
     return {
         name: view_axes(view, *(size or view.size))
         for name, view in recipe.images.items()
         # A squashed view has the whole picture, whatever its size.
-        if size is not None or view.fit == "squash"
+        if size or view.fit == "squash"
     }
 
 
@@ -203,19 +146,24 @@ def _draw_view(frame: _Frame, name: str, recipe: Recipe, height: int) -> "Image"
     """Draw one image view with what lies over it."""
     from PIL import Image
 
-    view = recipe.images[name]
     tall, wide = frame.images[name].shape[1:]
-    image = Image.fromarray(np.ascontiguousarray(_levels(frame.images[name], view).transpose(1, 2, 0)))
+    levels = _levels(frame.images[name], recipe.images[name])
+    image = Image.merge("RGB", [Image.fromarray(channel) for channel in levels])
     width = max(1, round(wide * height / tall))
     if (height, width) != (tall, wide):
-        image = image.resize((width, height), Image.Resampling.LANCZOS)
+        image = image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
     pixels = np.array(image)
-    prompt = recipe.prompt
+
+    def lay(mask: str) -> list[NDArray[np.bool_]]:
+        """Return the masks of all objects as they lie over the view, bool [height, width]."""
+        axes = ((one, _axes_of(frame.shown, mask, one.shape, name, recipe)) for one in frame.masks[mask])
+        return [lay_over(one != 0, *known, (height, width)) for one, known in axes if known is not None]
+
+    prompt, outlined = recipe.prompt, _choose_outlined(frame, name, recipe)
     if prompt in frame.masks and recipe.masks[prompt].over == name:
-        _fill_cells(pixels, _lay_all(frame, prompt, name, recipe, (height, width)), recipe.masks[prompt].grid)
-    outlined = _choose_outlined(frame, name, recipe)
+        fill_cells(pixels, lay(prompt), recipe.masks[prompt].grid)
     if outlined is not None:
-        _outline(pixels, _lay_all(frame, outlined, name, recipe, (height, width)))
+        draw_outlines(pixels, lay(outlined))
     return Image.fromarray(pixels)
 
 
@@ -234,99 +182,28 @@ def _choose_outlined(frame: _Frame, name: str, recipe: Recipe) -> str | None:
 
     fitting = [
         mask
-        for mask, view in recipe.masks.items()
-        if frame.masks.get(mask) and view.role != "prompt" and _axes_of(frame, mask, name, recipe) is not None
+        for mask, of_objects in frame.masks.items()
+        if mask != recipe.prompt
+        and of_objects
+        and _axes_of(frame.shown, mask, of_objects[0].shape, name, recipe) is not None
     ]
     return max(fitting, key=rank, default=None)
 
 
-def _axes_of(frame: _Frame, mask: str, name: str, recipe: Recipe) -> tuple[Axes, Axes] | None:
-    """Return what an image view and a mask view show of the picture; None where that is not known."""
-    view, image = recipe.masks[mask], recipe.images[name]
-    tall, wide = frame.masks[mask][0].shape
-    over = frame.shown.get(view.over)
-    if view.size == "own":
-        own = _whole(tall, wide)
-        return (frame.shown[name], own) if name in frame.shown else None
-    if over is not None and name in frame.shown:
-        rows, columns = over
-        return frame.shown[name], (rows.over(rows.length, tall), columns.over(columns.length, wide))
-    return (_whole(*image.size), _whole(tall, wide)) if view.over == name else None
+def _axes_of(
+    shown: Mapping[str, Axes], mask: str, shape: tuple[int, ...], name: str, recipe: Recipe
+) -> tuple[Axes, Axes] | None:
+    """Return what an image view and a mask of a shape show of the picture; None where that is not known."""
+    over = recipe.masks[mask].over
+    if recipe.masks[mask].size == "own":
+        return (shown[name], _whole(*shape)) if name in shown else None
+    if name in shown and over in shown:
+        rows, columns = (axis.over(axis.length, size) for axis, size in zip(shown[over], shape, strict=True))
+        return shown[name], (rows, columns)
+    # Of what it was made for it shows the same, whatever that is.
+    return (_whole(*recipe.images[name].size), _whole(*shape)) if over == name else None
 
 
 def _whole(height: int, width: int) -> Axes:
-    """Return the axes of what shows a picture as it is; of two such things, whatever they both show."""
+    """Return the axes of what shows all of a picture."""
     return Axis(height, 0, height, height, 0, height), Axis(width, 0, width, width, 0, width)
-
-
-def _lay_all(
-    frame: _Frame, mask: str, name: str, recipe: Recipe, size: tuple[int, int]
-) -> list[NDArray[np.bool_]]:
-    """Return the masks of all objects as they lie over a view that is drawn in a size, bool [H, W] each."""
-    laid = []
-    for one in frame.masks[mask]:
-        axes = _axes_of(frame._replace(masks={mask: [one]}), mask, name, recipe)
-        assert axes is not None
-        edges = [_edges(seen, over, length) for seen, over, length in zip(*axes, size, strict=True)]
-        laid.append(_lay(one != 0, *edges))
-    return laid
-
-
-def _edges(seen: Axis, mask: Axis, length: int) -> NDArray[np.float64]:
-    """Return where in a mask the borders of pixels lie, [length + 1], of a view that is drawn `length` pixels long."""
-    first = mask.place(seen.start)
-    last = mask.place(seen.start + seen.size * seen.step)
-    return np.linspace(float(first), float(last), length + 1)
-
-
-def _lay(
-    mask: NDArray[np.bool_], rows: NDArray[np.float64], columns: NDArray[np.float64]
-) -> NDArray[np.bool_]:
-    """Return a mask as pixels with these borders show it: set where any of what they cover is, so that the smallest is seen."""
-    laid = mask
-    for axis, edges in enumerate((rows, columns)):
-        # What was computed may miss a whole number by a rounding.
-        starts = np.floor(edges[:-1] + 1e-6).astype(np.int64)
-        stop = min(max(ceil(edges[-1] - 1e-6), 0), mask.shape[axis])
-        is_inside = (starts >= 0) & (starts < stop)
-        shape = list(laid.shape)
-        shape[axis] = len(starts)
-        spread = np.zeros(shape, np.bool_)
-        if is_inside.any():
-            seen = laid.take(range(stop), axis)
-            reduced = np.logical_or.reduceat(seen, starts[is_inside], axis)
-            spread[(slice(None),) * axis + (is_inside,)] = reduced
-        laid = spread
-    return laid
-
-
-def _fill_cells(pixels: NDArray[np.uint8], cells: Sequence[NDArray[np.bool_]], grid: tuple[int, int]) -> None:
-    """Colour a prompt's cells; the picture shows through, and between them."""
-    is_gap = np.zeros(pixels.shape[:2], np.bool_)
-    for axis, count in enumerate(grid):
-        length = pixels.shape[axis]
-        if length >= LEAST_CELL * count:
-            borders = np.arange(1, count) * length // count
-            is_gap[(slice(None),) * axis + (borders,)] = True
-    for number, laid in enumerate(cells):
-        filled = laid & ~is_gap
-        colour = np.array(COLOURS[number % len(COLOURS)])
-        pixels[filled] = np.rint((1 - CELL_SHARE) * pixels[filled] + CELL_SHARE * colour)
-
-
-def _outline(pixels: NDArray[np.uint8], masks: Sequence[NDArray[np.bool_]]) -> None:
-    """Draw a line in each object's colour just inside of its mask, and a dark one just outside."""
-    by = max(1, round(min(pixels.shape[:2]) / 200))
-    for mask in masks:
-        pixels[_grown(mask, by) & ~mask] = EDGE
-    for number, mask in enumerate(masks):
-        pixels[mask & _grown(~mask, by, beyond=True)] = COLOURS[number % len(COLOURS)]
-
-
-def _grown(mask: NDArray[np.bool_], by: int, *, beyond: bool = False) -> NDArray[np.bool_]:
-    """Return what lies within some pixels of a mask; `beyond` is whether what is beside the picture belongs to it."""
-    grown: NDArray[np.bool_] = np.pad(mask, by, constant_values=beyond)
-    for axis in (0, 1):
-        windows = np.lib.stride_tricks.sliding_window_view(grown, 2 * by + 1, axis)
-        grown = np.logical_or.reduce(windows, axis=-1)
-    return grown

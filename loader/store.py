@@ -14,15 +14,6 @@ from .open_parts import OpenParts
 from .order.clips import Clip
 from .order.draws import Draw
 from .own_size import expand_masks
-from .picture import (
-    THUMBNAIL_HEIGHT,
-    THUMBNAILS,
-    as_html,
-    draw_finest,
-    draw_thumbnail,
-    draw_views,
-    side_by_side,
-)
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -54,6 +45,10 @@ class Store(OpenParts):
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: the line of `repr`, and a few samples, evenly spread; of a URL no part is fetched for it."""
+        # Workers read samples and draw none: here and below, they begin sooner without it.
+        from .notebook import THUMBNAILS, as_html
+        from .picture import draw_thumbnail
+
         count = min(len(self), THUMBNAILS) if self.is_local else 0
         shown: list[tuple[str, Image | None]] = []
         for sample in (len(self) * place // count for place in range(count)):
@@ -77,10 +72,14 @@ class Store(OpenParts):
             IndexError: there is no such sample.
             StoreError: it can't be read.
         """
+        from .picture import draw_views, side_by_side
+
         return side_by_side(draw_views(self._drawable(sample), self.recipe, height))
 
-    def thumbnail(self, sample: int, height: int = THUMBNAIL_HEIGHT) -> "Image":
+    def thumbnail(self, sample: int, height: int = 128) -> "Image":
         """Return the finest image view of a sample that has all of its picture, of its first frame; errors as of `picture`."""
+        from .picture import draw_finest
+
         return next(draw_finest(self._drawable(sample), self.recipe, height))
 
     def sized_batch(self, samples: Sequence[int], tensors: Sequence[str] | None = None) -> dict[str, Any]:

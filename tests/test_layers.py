@@ -15,8 +15,8 @@ PACKAGES = ("loader", "preprocess")
 LAYERS = (
     "loader.format",
     "loader.remote",
-    "loader.order loader.kernels loader.buffers loader.picture",
-    "loader.readahead",
+    "loader.order loader.kernels loader.buffers loader.overlay loader.notebook",
+    "loader.readahead loader.picture",
     "loader.array loader.cache loader.zarr_codec",
     "loader.part",
     "loader.own_size",
@@ -66,6 +66,7 @@ LATE = {
     "loader.cache.fetch": "fsspec and what asks servers wait for a URL",
     "loader.remote.connection": "each file system and its packages wait for a URL of its kind",
     "loader.open_parts": "a store at a path needs no cache",
+    "loader.store": "workers read samples and draw none",
     "preprocess.look.choose": "torch, which comparing image views brings, takes longer to import than a sheet to draw",
     "preprocess.__main__": "Ctrl-C while modules are being imported ends in order",
 }

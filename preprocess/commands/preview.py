@@ -1,19 +1,15 @@
 """`resizeonce preview`."""
 
-from collections.abc import Callable
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import click
 from tqdm import tqdm
 
-from ...loader.store import Store
-from ..errors import ConfigError
-from ..look.choose import Worst, choose_by_chance, choose_by_key, choose_worst
+from ..look.choose import Worst
 from ..look.picture_file import check_picture_name, write_picture
-from ..look.sheet import draw_sheet
+from ..look.preview import PreviewOptions, draw_preview
 from .reporting import JSON_OPTION, Output, echo_json, reported, with_output
 
 
@@ -80,37 +76,21 @@ def command(
 
     Example: resizeonce preview coco.zarr -o sheet.png, or resizeonce preview coco.zarr -o worst.png --worst smallest-prompts
     """
-    if keys and worst:
-        raise ConfigError("--key and --worst each say which samples to show: give one of them")
     check_picture_name(out)
-    opened = Store(store)
-    if not len(opened):
-        raise ConfigError(f"{opened.name} has no sample to show")
-    progress: Callable[..., Any] = partial(tqdm, disable=not output.progress, leave=False)
-    if keys:
-        choice = choose_by_key(opened, keys, count)
-    elif worst:
-        choice = choose_worst(
-            opened, worst, count, seed, most_compared, partial(progress, desc="looking", unit="")
-        )
-    else:
-        choice = choose_by_chance(opened, count, seed)
-    sheet = draw_sheet(opened, choice, height, columns, partial(progress, desc="drawing", unit="samples"))
-    write_picture(sheet.image, out)
-    for note in sheet.notes:
+    options = PreviewOptions(
+        seed=seed,
+        keys=keys,
+        worst=worst,
+        most_compared=most_compared,
+        count=count,
+        columns=columns,
+        height=height,
+    )
+    preview = draw_preview(store, options, partial(tqdm, disable=not output.progress, leave=False))
+    write_picture(preview.image, out)
+    for note in preview.notes:
         output.note(note)
     if as_json:
-        samples = [
-            asdict(facts) | {"difference": choice.differences.get(facts.sample)} for facts in sheet.facts
-        ]
-        echo_json(
-            {
-                "sheet": str(out),
-                "store": opened.name,
-                "how": choice.how,
-                "samples": samples,
-                "notes": sheet.notes,
-            }
-        )
+        echo_json({"sheet": str(out)} | preview.facts)
     else:
-        output.summary([f"{out}: {len(choice.samples)} of {len(opened):,} samples, {choice.how}"])
+        output.summary([f"{out}: {preview.summary}"])

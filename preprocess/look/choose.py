@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ...loader.fill import SampleError
 from ...loader.format.errors import DamageError
+from ...loader.format.recipe import is_own_size
 from ...loader.part import Part
 from ...loader.store import Store
 from ..errors import ConfigError
@@ -88,13 +89,11 @@ def choose_worst(
     if worst == "least-agreement":
         return _choose_least_agreement(store, count, seed, most_compared, progress)
     measure = _MEASURES[worst]
-    if worst == "smallest-prompts" and store.recipe.prompt is None:
-        raise ConfigError(f"the recipe of {store.name} has no prompt, of which the smallest could be shown")
     best: list[tuple[float, float, int]] = []
     unread: list[str] = []
     numbers = progress(range(len(store.attributes["parts"])))
     for part, start in _tables(store, numbers, unread):
-        values = measure(part)
+        values = measure(store, part)
         ties = np.random.default_rng((seed, start)).random(len(values))
         rows = np.lexsort((ties, values))[:count].tolist()
         best += [(values.item(row), ties.item(row), start + row) for row in rows]
@@ -150,22 +149,30 @@ def _pictures(store: Store, sample: int) -> tuple[int, ...]:
     return number, *part.column("masks/image")[masks].tolist()
 
 
-def _smallest_prompt(part: Part) -> NDArray[np.float64]:
+def _smallest_prompt(store: Store, part: Part) -> NDArray[np.float64]:
     """Return of each sample the set cells of its prompt, of a pair the fewer."""
+    if store.recipe.prompt is None:
+        raise ConfigError(f"the recipe of {store.name} has no prompt, of which the smallest could be shown")
     cells = part.column("masks/prompt_cells")[part.column("samples/mask")]
     fewest: NDArray[np.float64] = cells.min(axis=1).astype(np.float64)
     return fewest
 
 
-def _left_uncovered(part: Part) -> NDArray[np.float64]:
-    """Return of each sample what share of its picture its mask leaves uncovered, of a pair the smaller one."""
-    pixels = part.column("images/size")[part.column("masks/image")].astype(np.int64).prod(axis=1)
-    shares = part.column("masks/area") / pixels
+def _left_uncovered(store: Store, part: Part) -> NDArray[np.float64]:
+    """Return of each sample what share its mask does not cover, of a pair the smaller one.
+
+    Of the picture, where no view tells how large masks are themselves: mostly they are as large.
+    """
+    own = [name for name, view in store.recipe.masks.items() if is_own_size(view)]
+    sizes = (
+        part.column(f"masks/{own[0]}_size") if own else part.column("images/size")[part.column("masks/image")]
+    )
+    shares = part.column("masks/area") / sizes.astype(np.int64).prod(axis=1)
     least: NDArray[np.float64] = 1 - shares[part.column("samples/mask")].max(axis=1)
     return least
 
 
-_MEASURES: dict[Worst, Callable[[Part], NDArray[np.float64]]] = {
+_MEASURES: dict[Worst, Callable[[Store, Part], NDArray[np.float64]]] = {
     "smallest-prompts": _smallest_prompt,
     "largest-masks": _left_uncovered,
 }

@@ -19,8 +19,8 @@ class Facts:
     key: str
     sizes: list[tuple[int, int]]
     """Height and width of the original."""
-    covered: list[float]
-    """What share of it the mask covers."""
+    areas: list[int]
+    """Set pixels of the mask, in its own resolution, which may be another one."""
     prompt_cells: list[int]
     """Empty where the recipe has no prompt."""
     boxes: list[list[float]]
@@ -39,12 +39,11 @@ def read_facts(store: Store, sample: int) -> Facts:
     part, rows = store.locate(sample)
     masks = rows.tolist()
     sizes = [tuple(part.column("images/size")[image].tolist()) for image in part.column("masks/image")[rows]]
-    areas = part.column("masks/area")[rows].tolist()
     return Facts(
         sample=sample,
         key=part.key(masks),
         sizes=sizes,
-        covered=[area / (height * width) for area, (height, width) in zip(areas, sizes, strict=True)],
+        areas=part.column("masks/area")[rows].tolist(),
         prompt_cells=part.column("masks/prompt_cells")[rows].tolist() if store.recipe.prompt else [],
         boxes=part.column("masks/box")[rows].tolist() if "boxes" in store.columns else [],
         category=part.text("masks/category", masks[0]),

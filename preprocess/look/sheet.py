@@ -19,6 +19,7 @@ Colour = tuple[int, int, int]
 
 PAGE: Colour = (236, 238, 241)
 CARD: Colour = (255, 255, 255)
+RULE: Colour = (205, 210, 218)
 INK: Colour = (24, 28, 36)
 FAINT: Colour = (88, 96, 110)
 ALARM: Colour = (176, 0, 32)
@@ -119,7 +120,10 @@ def draw_sheet(
         for column, tile in enumerate(row):
             left = margin + column * (card_width + margin)
             draw.rectangle((left, top, left + card_width - 1, top + row_height - 1), CARD)
-            image.paste(tile.picture, (left + margin // 2, top + margin // 2))
+            x, y = left + margin // 2, top + margin // 2
+            # A line around it: pictures may be as white as the card.
+            draw.rectangle((x - 1, y - 1, x + tile.picture.width, y + tile.picture.height), RULE)
+            image.paste(tile.picture, (x, y))
             for number, (text, colour) in enumerate(tile.lines):
                 y = top + margin + tile.picture.height + number * letters.line_height
                 letters.write(draw, left + margin // 2, y, text, colour)
@@ -188,7 +192,7 @@ def _fact_lines(facts: Facts, difference: float | None) -> Iterator[Line]:
     if len(facts.expressions) > EXPRESSIONS:
         yield Line(f"and {len(facts.expressions) - EXPRESSIONS} expressions more", FAINT, 1)
     sizes = _of_frames(f"{width} wide, {height} high" for height, width in facts.sizes)
-    yield Line(f"{sizes}; mask covers {_of_frames(f'{share:.2%}' for share in facts.covered)}", FAINT, 2)
+    yield Line(f"{sizes}; mask of {_of_frames(f'{area:,}' for area in facts.areas)} pixels", FAINT, 2)
     if facts.prompt_cells:
         cells = _of_frames(map(str, facts.prompt_cells))
         yield Line(f"prompt cells {cells}", ALARM if min(facts.prompt_cells) == 0 else FAINT, 1)

@@ -32,7 +32,8 @@ from resizeonce.loader import (
     collate,
 )
 from resizeonce.loader.format.recipe import ImageView, MaskView, Recipe, View
-from resizeonce.loader.picture import COLOURS, EDGE, draw_views
+from resizeonce.loader.overlay import COLOURS, EDGE
+from resizeonce.loader.picture import draw_views
 
 CLIP_NORM: dict[str, Any] = {"mean": (0.48, 0.46, 0.41), "std": (0.27, 0.26, 0.28)}
 
@@ -252,6 +253,15 @@ def test_a_batch_of_single_samples_and_one_without_images_are_told_in_words(stor
     assert isinstance(without, Batch)
     for html in (collated._repr_html_(), without._repr_html_(), Batch()._repr_html_()):
         assert shown_in(html) == []
+
+
+def test_what_was_put_in_the_place_of_views_is_left_out(store: Path) -> None:
+    batch = SampleDataset(store)[[0, 1]]
+    assert isinstance(batch, Batch)
+    batch["g_pixel_values"] = batch["g_pixel_values"].permute(0, 2, 3, 1)
+    batch["masks"] = batch["masks"].flatten(1)
+    batch["pixel_values"] = batch["pixel_values"].bfloat16()
+    assert len(shown_in(batch._repr_html_())) == 2
 
 
 def test_a_notebook_shows_a_few_samples_of_a_store(store: Path) -> None:

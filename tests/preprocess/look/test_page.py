@@ -150,7 +150,7 @@ def test_it_says_the_numbers_of_the_store(page: Page) -> None:
         "Pixels of the original, of 3 masks: smallest 1, median 200 to 499, mean 6,734, largest 20,000.",
         "pixel_values 150.0 123.7 50.0 58.4",
         "1 record was rejected",
-        "refcoco/1/10 cat · 1.0% of the image · 4 prompt cells “left cat” “a b c d”",
+        "refcoco/1/10 cat · mask of 200 pixels · 4 prompt cells “left cat” “a b c d”",
         "Error · 2 · files that",
     ):
         assert words in said

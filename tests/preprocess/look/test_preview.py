@@ -1,6 +1,9 @@
 """`resizeonce preview`: the sheet, what is said of it, and what is wrong with it."""
 
 import json
+import math
+import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +78,7 @@ def test_the_worst_are_shown_first(store: Path, tmp_path: Path, worst: str) -> N
     samples = json.loads(result.stdout)["samples"]
     values = {
         "smallest-prompts": [sample["prompt_cells"][0] for sample in samples],
-        "largest-masks": [-sample["covered"][0] for sample in samples],
+        "largest-masks": [-sample["areas"][0] / math.prod(sample["sizes"][0]) for sample in samples],
         "least-agreement": [-(sample["difference"] or 0) for sample in samples],
     }[worst]
     assert len(values) == 4
@@ -144,3 +147,17 @@ def test_what_is_no_store_is_told(tmp_path: Path) -> None:
     result = run(tmp_path, "-o", tmp_path / "a.png")
     assert result.exit_code == 1
     assert "is no store" in result.stderr
+
+
+def test_the_page_runs_as_written(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "preview.md").read_text()
+    (tmp_path / "coco.zarr").symlink_to(store)
+    monkeypatch.chdir(tmp_path)
+    commands = re.findall(r"^\$ resizeonce preview (.*)$", page, re.MULTILINE)
+    for command in commands:
+        assert run(*shlex.split(command)).exit_code == 0, command
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(compile(code, "preview.md", "exec"), {})
+    written = {path.name for path in tmp_path.iterdir()} - {"coco.zarr"}
+    assert written == {"sheet.png", "worst.png", "these.jpg", "first.png", "small.png"}
+    assert len(commands) == 3
