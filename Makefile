@@ -18,7 +18,7 @@ STAMP := $(VENV)/.installed
 # What the compiled cores are built of; where there is no compiler, the install goes on without them.
 SOURCES := $(wildcard loader/*/*.[ch] preprocess/*/*.[ch])
 
-.PHONY: help install demo convert verify lint format test test-slow wheel test-wheel test-frameworks test-recipes test-device fuzz-store fuzz-inputs sanitize soak docs bench clean
+.PHONY: help install demo convert verify ci lint format test test-slow wheel test-wheel test-frameworks test-recipes test-device fuzz-store fuzz-inputs sanitize soak docs bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
@@ -39,6 +39,8 @@ convert: $(STAMP) ## convert a dataset: make convert CONFIG=coco ROOT=... OUT=..
 
 verify: $(STAMP) ## check a store: make verify STORE=... [ARGS=...]
 	$(BIN)/resizeonce verify $(STORE) $(ARGS)
+
+ci: lint test ## what CI runs
 
 lint: $(STAMP) ## ruff and mypy --strict
 	$(BIN)/ruff check .

@@ -18,7 +18,7 @@ from .config_tables import check_keys, convert_table, nearest, table_of
 from .errors import ConfigError
 from .recipe_config import parse_recipe, spell_recipe
 from .sources.base import SourceOptions
-from .sources.registry import SOURCES
+from .sources.registry import SOURCES, source_type
 from .tensors.shipped import RECIPES
 
 # Beside `preprocess` in a checkout as well as where it is installed.
@@ -123,7 +123,7 @@ def parse_config(content: Mapping[str, Any], where: str = "config") -> Config:
         )
     return Config(
         source=name,
-        options=convert_table(source, SOURCES[name].options, "source", where),
+        options=convert_table(source, source_type(name).options, "source", where),
         recipe=parse_recipe(table_of(content, "recipe", where), where),
         store=convert_table(table_of(content, "store", where), StoreOptions, "store", where),
     )

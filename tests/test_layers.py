@@ -45,6 +45,7 @@ LAYERS = (
     "preprocess.run",
     "preprocess.look preprocess.doctor",
     "preprocess.cli_text preprocess.environment",
+    "preprocess.commands",
     "preprocess.cli",
     "preprocess.__main__ preprocess",
 )

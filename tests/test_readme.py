@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import click
@@ -16,7 +17,7 @@ from publishing import published
 from stores import CONFIGS, coco_store
 
 from resizeonce.loader.format.metadata import read_attributes
-from resizeonce.preprocess.cli import main
+from resizeonce.preprocess.cli import COMMANDS, main
 from resizeonce.preprocess.config import load_config
 from resizeonce.preprocess.run.convert import convert
 
@@ -74,10 +75,10 @@ def test_every_command_and_option_named_exists() -> None:
     for page in PAGES:
         for line in re.findall(r"resizeonce ([a-z]+[^`\n]*)", page.read_text()):
             name, *words = shlex.split(line, posix=False)
-            if name not in main.commands:
+            command = main.get_command(click.Context(main), name)
+            if command is None:
                 assert name in {"is", "that", "verify"} or not line.startswith(name + " --"), (page, line)
                 continue
-            command = main.commands[name]
             known = {option for p in command.params if isinstance(p, click.Option) for option in p.opts}
             given = {word.partition("=")[0].rstrip(".,;)") for word in words if word.startswith("--")}
             assert given <= known, (page.name, line)
@@ -85,7 +86,7 @@ def test_every_command_and_option_named_exists() -> None:
 
 def test_every_command_is_in_the_documentation() -> None:
     text = "".join(page.read_text() for page in PAGES)
-    assert all(f"resizeonce {name}" in text for name in main.commands)
+    assert all(f"resizeonce {name}" in text for name in COMMANDS)
 
 
 def test_the_page_of_the_command_line_is_what_the_commands_say() -> None:
@@ -123,3 +124,9 @@ def test_the_counts_of_empty_prompts_are_measured(shared_data: Path, tmp_path: P
     share = round(100 * totals["empty_prompts"] / totals["masks"])
     expected = (totals["masks"], totals["empty_prompts"], share, totals["small_prompts"])
     assert tuple(map(int, found.groups())) == expected
+
+
+def test_the_citation_is_of_this_version_and_licence() -> None:
+    cited = dict(re.findall(r"^(\w[\w-]*): (.*)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert (cited["version"], cited["license"]) == (project["version"], project["license"])

@@ -23,9 +23,15 @@ class Report:
     """Whether the store was there already, made by the same command."""
 
     @property
+    def totals(self) -> dict[str, Any]:
+        """Counts, by the names in the root attributes."""
+        found: dict[str, Any] = self.attributes["totals"]
+        return found
+
+    @property
     def num_rejects(self) -> int:
         """How many records could not be converted."""
-        return sum(self.attributes["totals"]["rejects"].values())
+        return sum(self.totals["rejects"].values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """The parts of a run: begun in order, a few at a time, and settled in order."""
 
+import logging
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor, Future, wait
@@ -11,15 +12,19 @@ from typing import Any, TypeAlias
 from tqdm import tqdm
 
 from ...loader.format.errors import StoreError
+from ...loader.format.layout import part_name
 from ..store.attempts import discard_part, sweep_parts
 from ..store.part_writer import PartSummary, RejectedError
 from ..store.root import read_part_summary
 from .executors import SerialExecutor
+from .forecast import format_bytes
 from .options import RunOptions
 from .part_task import PartTask, Tasks, write_part
 from .processes import ProcessExecutor, WorkerError
 
 _REFRESH_SECONDS = 0.2
+
+_log = logging.getLogger("resizeonce")
 
 PublishPart: TypeAlias = Callable[[int], None]
 """Called with the number of each part that is there to stay, whoever wrote it."""
@@ -66,6 +71,7 @@ def _write_parts(
         summary = _settle_part(tasks, out, window.popleft(), missing, pool)
         if publish is not None:
             publish(part)
+        pool.note(part, summary, len(tasks.plan.scenes_of(part)))
         summaries.append(summary)
         num_samples += summary.rows["samples"]
     for started in window:
@@ -135,7 +141,7 @@ class _Pool:
     def __init__(self, executor: Executor, workers: int, bar: Any) -> None:
         self._executor = executor
         self._bar = bar
-        self._counted = 0
+        self._counted = self._num_rejects = 0
         self._submitted: list[Future[PartSummary]] = []
         # A task of this process is done when it is submitted; elsewhere the next one should be waiting already.
         self.depth = 1 if isinstance(executor, SerialExecutor) else 2 * workers
@@ -160,6 +166,21 @@ class _Pool:
             # The rate is of this run's work.
             self._bar.initial += num_scenes
         self._refresh()
+
+    def note(self, part: int, summary: PartSummary, num_scenes: int) -> None:
+        """Say what a part that is there holds, and how many rejects the run has so far."""
+        num_rejects = sum(summary.rejects.values())
+        _log.info(
+            "%s: %d scenes, %d images, %d samples, %d rejects, %s",
+            part_name(part),
+            num_scenes,
+            summary.rows["images"],
+            summary.rows["samples"],
+            num_rejects,
+            format_bytes(summary.bytes),
+        )
+        self._num_rejects += num_rejects
+        self._bar.set_postfix_str(f"{self._num_rejects:,} rejects", refresh=False)
 
     def result(self, future: Future[PartSummary], num_scenes: int) -> PartSummary:
         """Wait for a task of `num_scenes` scenes, keeping the progress bar alive.

@@ -1,12 +1,28 @@
-"""The registry: which datasets there are. A new one is one file, one line here, a config, a test file, a README row."""
+"""The registry: which datasets there are. A new one is one file, one line here, a config, a test file, a README row.
+
+A source's file is imported when it is asked for: a conversion, and each of its worker processes, waits for its own alone.
+"""
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from . import coco, folders, mevis, npz, openimages, refcoco, sa1b, sav, vos
 from .base import Source, SourceOptions
 from .files.raw_files import LinkedPath, RawPath
+
+SOURCES = {
+    "npz": "NpzSource",
+    "sav": "SavSource",
+    "sa1b": "Sa1bSource",
+    "openimages": "OpenImagesSource",
+    "refcoco": "RefcocoSource",
+    "coco": "CocoSource",
+    "folders": "FoldersSource",
+    "vos": "VosSource",
+    "mevis": "MevisSource",
+}
+"""The class that opens each dataset, in the file of the dataset's name, beside its `Options`."""
 
 
 class SourceType(NamedTuple):
@@ -17,17 +33,10 @@ class SourceType(NamedTuple):
     """Takes the root, as `preprocess.remote.path.open_root` gives it, and an instance of `options`."""
 
 
-SOURCES: dict[str, SourceType] = {
-    "npz": SourceType(npz.Options, npz.NpzSource),
-    "sav": SourceType(sav.Options, sav.SavSource),
-    "sa1b": SourceType(sa1b.Options, sa1b.Sa1bSource),
-    "openimages": SourceType(openimages.Options, openimages.OpenImagesSource),
-    "refcoco": SourceType(refcoco.Options, refcoco.RefcocoSource),
-    "coco": SourceType(coco.Options, coco.CocoSource),
-    "folders": SourceType(folders.Options, folders.FoldersSource),
-    "vos": SourceType(vos.Options, vos.VosSource),
-    "mevis": SourceType(mevis.Options, mevis.MevisSource),
-}
+def source_type(name: str) -> SourceType:
+    """Return the reader of a dataset, one of `SOURCES`, and its options."""
+    module = import_module(f".{name}", __package__)
+    return SourceType(module.Options, getattr(module, SOURCES[name]))
 
 
 def open_dataset(name: str, root: RawPath, options: SourceOptions) -> Source:
@@ -38,4 +47,4 @@ def open_dataset(name: str, root: RawPath, options: SourceOptions) -> Source:
     """
     if options.follow_links and isinstance(root, Path):
         root = LinkedPath(root)
-    return SOURCES[name].open(root, options)
+    return source_type(name).open(root, options)

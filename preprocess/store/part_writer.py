@@ -38,10 +38,11 @@ from ..decode.segmentation import Bitmap, Rle
 from ..errors import RecordError
 from ..sources.records import Frame, Mask, Pair, Reject, Skip, source_of
 from ..tensors.views import Images, Masks, Views
+from .array_metadata import describe_array, describe_group
 from .attempts import NO_SCENE, Attempt
 from .columns import Columns
 from .filesystem import make_parents, replace_folder, sync, writing
-from .shard_writer import FileDigest, ShardWriter, describe_array, describe_group
+from .shard_writer import FileDigest, ShardWriter
 
 SMALL_PROMPT_CELLS = 4
 """Sa2VA drops samples whose prompt has fewer set cells than this."""

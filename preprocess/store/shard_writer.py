@@ -1,4 +1,4 @@
-"""Writes and describes one shard file of the Zarr v3 sharding codec.
+"""Writes one shard file of the Zarr v3 sharding codec.
 
 ::
 
@@ -12,24 +12,19 @@ the disk's speed.
 """
 
 import hashlib
-import json
 import struct
 from array import array
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
-import zarr
 from google_crc32c import extend as extend_crc32c
 from google_crc32c import value as crc32c
 from numpy.typing import NDArray
-from zarr.codecs import Crc32cCodec, ZstdCodec
-from zarr.storage import MemoryStore
 
-from ...loader.format.layout import GRADIENT_CODEC, ZSTD_LEVEL, ArraySpec, Codec
+from ...loader.format.layout import Codec
 from ...loader.format.shard import CHECKSUM_BYTES
 from ..kernels.encode import compress_mask, pack_image
 from .filesystem import begin_sync, make_parents
@@ -149,47 +144,3 @@ class ShardWriter:
         # A raw file may write less than it is given.
         while encoded:
             encoded = encoded[self._file.write(encoded) :]
-
-
-def describe_array(spec: ArraySpec, length: int) -> bytes:
-    """Return the metadata file of an array of `length` rows, all in one shard file, as zarr-python writes it."""
-    metadata = json.loads(_describe_one_row(spec))
-    # A chunk can't be of length 0, also where the array is. The last piece reaches beyond its end.
-    shard_length = spec.num_chunks(max(length, 1)) * spec.piece_rows or max(length, 1)
-    metadata["shape"][0] = length
-    metadata["chunk_grid"]["configuration"]["chunk_shape"][0] = shard_length
-    shard = metadata["codecs"][0]["configuration"]
-    if not spec.row_chunks:
-        shard["chunk_shape"][0] = spec.piece_rows or shard_length
-    if spec.codec == "gradient":
-        # In the place of "bytes"; zarr-python need not know it to write the rest.
-        shard["codecs"][0] = {"name": GRADIENT_CODEC}
-    return json.dumps(metadata, indent=2).encode()
-
-
-@cache
-def describe_group() -> bytes:
-    """Return the metadata file of a table, as zarr-python writes it."""
-    files: dict[str, Any] = {}
-    zarr.open_group(MemoryStore(files), mode="w", zarr_format=3)
-    encoded: bytes = files["zarr.json"].to_bytes()
-    return encoded
-
-
-@cache
-def _describe_one_row(spec: ArraySpec) -> bytes:
-    """Let zarr-python describe an array of one row; it takes milliseconds, so it is asked once per array."""
-    files: dict[str, Any] = {}
-    checksum = Crc32cCodec()
-    zarr.open_group(MemoryStore(files), mode="w", zarr_format=3).create_array(
-        spec.name,
-        shape=(1, *spec.row_shape),
-        dtype=spec.dtype,
-        shards=(1, *spec.row_shape),
-        chunks=(1, *spec.row_shape),
-        compressors=[ZstdCodec(level=ZSTD_LEVEL), checksum] if spec.codec == "zstd" else [checksum],
-        fill_value=0,
-        dimension_names=spec.dims,
-    )
-    encoded: bytes = files[f"{spec.name}/zarr.json"].to_bytes()
-    return encoded

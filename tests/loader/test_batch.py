@@ -241,10 +241,12 @@ def test_reading_a_batch_imports_no_zarr(store: Path) -> None:
     assert not {name.partition(".")[0] for name in found.stdout.split()} & {"zarr", "PIL", "pycocotools"}
 
 
-def test_the_converter_imports_no_torch_and_of_the_loader_what_both_share() -> None:
+def test_the_converter_imports_no_torch_no_zarr_no_dataset_unasked_and_of_the_loader_what_both_share() -> (
+    None
+):
     command = "import sys, resizeonce.preprocess.run.convert, resizeonce.preprocess.sources.registry; print(*sorted(sys.modules))"
     found = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
-    assert "torch" not in found.stdout.split()
+    assert not {"torch", "zarr", "resizeonce.preprocess.sources.coco"} & set(found.stdout.split())
     ours = {name.split(".")[2] for name in found.stdout.split() if name.startswith("resizeonce.loader.")}
     assert ours == {"format", "remote"}
 

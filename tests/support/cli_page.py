@@ -4,7 +4,7 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-from resizeonce.preprocess.cli import main
+from resizeonce.preprocess.cli import COMMANDS, main
 
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
 
@@ -12,7 +12,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
 def cli_page() -> str:
     """Return the page."""
     sections = ["# The command line\n\nWritten by `make docs` from the commands' own help.\n"]
-    for name in ("", *main.commands):
+    for name in ("", *COMMANDS):
         arguments = [*name.split(), "--help"]
         help_text = CliRunner().invoke(main, arguments, prog_name="resizeonce", terminal_width=100).output
         title = f"resizeonce {name}".strip()

@@ -26,7 +26,7 @@ from resizeonce.loader.format.errors import StoreError
 from resizeonce.preprocess.cli import main
 from resizeonce.preprocess.config import Config, load_config, parse_config
 from resizeonce.preprocess.run.convert import RunOptions, convert, open_source
-from resizeonce.preprocess.sources.registry import SOURCES
+from resizeonce.preprocess.sources.registry import SOURCES, source_type
 from resizeonce.preprocess.store.plan import check_same, describe_job
 from resizeonce.preprocess.store.root import fingerprint_of
 from resizeonce.preprocess.tensors.shipped import FORMER_RECIPES, RECIPES
@@ -306,7 +306,7 @@ def test_columns_that_came_later_are_in_the_job_where_they_are_asked_for() -> No
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_the_options_of_a_source_are_the_first_ones_and_those_called_later(source: str) -> None:
-    options = SOURCES[source].options
+    options = source_type(source).options
     names = {field.name for field in msgspec.structs.fields(options)}
     assert names - options.later == FIRST_OPTIONS[source].keys()
     assert options.later <= names
@@ -332,7 +332,7 @@ def test_config_prints_every_setting_and_those_that_came_later(path: Path) -> No
     name = written["source"]["name"]
     expected = FIRST_OPTIONS[name] | written["source"] | {"damaged": "reject", "follow_links": False}
     assert expected.items() <= printed["source"].items()
-    assert printed["source"].keys() == expected.keys() | SOURCES[name].options.later
+    assert printed["source"].keys() == expected.keys() | source_type(name).options.later
     views = {key: value for key, value in FIRST_RECIPE.items() if isinstance(value, dict)}
     assert list(printed["recipe"]) == ["name", *views]
     assert all(settings.items() <= printed["recipe"][view].items() for view, settings in views.items())

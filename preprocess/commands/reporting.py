@@ -1,0 +1,129 @@
+"""What commands have in common: exit codes, shared options, and errors in one line."""
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+import click
+from tqdm import tqdm
+
+from ...loader.format.errors import PreprocessError
+from ..errors import ConfigError
+from ..printable import printable
+from ..signals import exit_code
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_REJECTS = 3
+EXIT_FOUND = 4
+EXIT_EMPTY = 5
+
+JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead.")
+
+SET_OPTION = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Set a config key: source.split=val.",
+)
+
+_QUIET_OPTION = click.option(
+    "-q", "--quiet", is_flag=True, help="Print errors and what is asked for alone: no progress, no summary."
+)
+
+_VERBOSE_OPTION = click.option("-v", "--verbose", is_flag=True, help="Say more of what is done, on stderr.")
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """How much a command says."""
+
+    quiet: bool
+    """Whether nothing is said but errors and what is asked for."""
+
+    @property
+    def progress(self) -> bool:
+        """Whether to show progress bars: to a person, on stderr."""
+        return not self.quiet and sys.stderr.isatty()
+
+    def note(self, line: str) -> None:
+        """Say on stderr what is no result."""
+        if not self.quiet:
+            click.echo(printable(line), err=True)
+
+    def summary(self, lines: Iterable[str]) -> None:
+        """Print what was done."""
+        if not self.quiet:
+            echo_lines(lines)
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def reported(function: Callable[P, R]) -> Callable[P, R]:
+    """Wrap a command so that it ends with an exit code, not a traceback."""
+
+    @wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except ConfigError as err:
+            click.secho(f"error: {printable(str(err))}", fg="red", err=True)
+            sys.exit(EXIT_USAGE)
+        except PreprocessError as err:
+            click.secho(f"error: {printable(str(err))}", fg="red", err=True)
+            sys.exit(EXIT_FAILED)
+        except KeyboardInterrupt as err:
+            click.echo("interrupted: run the same command again to go on where it stopped", err=True)
+            sys.exit(exit_code(err))
+
+    return wrapped
+
+
+def with_output(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command `--quiet` and `--verbose`, as an argument `output`."""
+
+    @_QUIET_OPTION
+    @_VERBOSE_OPTION
+    @wraps(function)
+    def wrapped(*args: Any, quiet: bool, verbose: bool, **kwargs: Any) -> None:
+        if quiet and verbose:
+            raise click.UsageError("--quiet and --verbose contradict each other: give one of them")
+        _set_log_level(logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING)
+        function(*args, output=Output(quiet), **kwargs)
+
+    return wrapped
+
+
+def echo_lines(lines: Iterable[str]) -> None:
+    """Print lines, with what a terminal would obey spelt out."""
+    for line in lines:
+        click.echo(printable(line))
+
+
+def echo_json(facts: Any) -> None:
+    """Print one JSON document."""
+    click.echo(json.dumps(facts, indent=1))
+
+
+class _AboveBars(logging.Handler):
+    """Prints records on stderr, above a progress bar where there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record."""
+        tqdm.write(printable(self.format(record)), file=sys.stderr)
+
+
+_HANDLER = _AboveBars()
+
+
+def _set_log_level(level: int) -> None:
+    log = logging.getLogger("resizeonce")
+    log.addHandler(_HANDLER)
+    log.setLevel(level)
