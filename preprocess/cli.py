@@ -14,6 +14,7 @@ COMMANDS = {
     "info": "Print what is in a store.",
     "config": "List the configs, or print one to edit it.",
     "verify": "Check that a store is what it promises.",
+    "audit": "Find training pictures that are in a validation set, too.",
     "completion": "Print what completes commands in a shell.",
 }
 """Every command and its line in the list; the command itself is `command` in the file of its name in `commands`."""
