@@ -27,7 +27,7 @@ install: $(STAMP) ## make the environment in .venv, with all that the other targ
 
 $(STAMP): pyproject.toml $(CONSTRAINTS) $(SOURCES)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[demo,test,lint]'
+	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[demo,lint,look,test]'
 	@$(BIN)/resizeonce info --environment | head -n 2
 	@touch $@
 

@@ -169,13 +169,13 @@ class _Audit:
         """Return pairs of images that are alike, the most alike first, with their distances and whether mirrored; and how."""
         if not self._options.near:
             return np.zeros((0, 2), np.int64), np.zeros(0, np.int64), np.zeros(0, bool), "not asked for"
-        first, second = train.looks(), against.looks()
+        first, second = train.looks(mirrored=False), against.looks(mirrored=True)
         found = nearest(first, second, lambda blocks: self._options_bar(blocks, "pairs that are alike"))
         images = np.flatnonzero(found.distance <= self._options.distance)
         images = images[np.argsort(found.distance[images], kind="stable")]
         how = (
-            f"beyond those: up to {self._options.distance} of {BITS} bits of their perceptual hashes differ, as they are or "
-            f"mirrored, by {' and '.join(dict.fromkeys((first.view, second.view)))}"
+            f"up to {self._options.distance} of {BITS} bits of their perceptual hashes differ, as they are or mirrored, by "
+            f"{' and '.join(dict.fromkeys((first.view, second.view)))}"
         )
         if plain := int(first.plain.sum()) + int(second.plain.sum()):
             how += f"; {plain:,} pictures are too plain to be compared"
@@ -240,9 +240,10 @@ class _Side:
             self._rows[view] = row_digests(self.store, view, self._bar)
         return self._rows[view]
 
-    def looks(self) -> Looks:
+    def looks(self, *, mirrored: bool) -> Looks:
+        """Return how the pictures look, with the first call also mirrored or not."""
         if self._looks is None:
-            self._looks = look_at(self.store, self._bar, mirrored=True)
+            self._looks = look_at(self.store, self._bar, mirrored=mirrored)
         return self._looks
 
     def ids(self) -> Digests:
@@ -313,9 +314,9 @@ def _describe_ids(train: _Side, against: _Side, pairs: NDArray[np.int64]) -> str
     """Say what kinds of ids were found in both, or how many images of each store have one."""
     if len(pairs):
         kinds = Counter(train.shared_id(image).rpartition(" ")[0] for image in pairs[:, 0].tolist())
-        return ", ".join(f"{count:,} of one {kind}" for kind, count in kinds.items())
+        return ", ".join(f"{kind}: {count:,}" for kind, count in kinds.items())
     known, others = (int((side.ids() != b"").sum()) for side in (train, against))
-    return f"{known:,} of {train.num_images:,} and {others:,} of {against.num_images:,} have names that tell an id"
+    return f"the names of {known:,} and {others:,} tell an id"
 
 
 def _bar(options: AuditOptions, numbers: Iterable[int], doing: str) -> Iterable[int]:
@@ -327,8 +328,9 @@ def _lines(name: str, found: Found) -> Iterator[str]:
     if found.images is None:
         yield f"  {name:<7} {found.how}"
         return
-    scenes = "" if found.scenes == found.images else f" in {found.scenes:,} scenes"
-    yield f"  {name:<7} {found.images:,} images{scenes}: {found.how}"
+    more = "more " if name == "near" else ""
+    scenes = "" if found.scenes == found.images else f" of {found.scenes:,} videos"
+    yield f"  {name:<7} {found.images:,} {more}images{scenes} ({found.how})"
     for example in found.examples:
         bits = "" if example.distance is None else f", {example.distance} bits differ"
         turned = ", mirrored" if example.mirrored else ""
