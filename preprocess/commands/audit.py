@@ -30,8 +30,8 @@ from .reporting import EXIT_FAILED, EXIT_FOUND, JSON_OPTION, Output, echo_lines,
     multiple=True,
     type=click.Path(),
     metavar="ROOT",
-    help="A raw dataset that one of the stores was made from, whose pictures are then decoded once more; each store is given "
-    "its own. Not needed where stores have hashes (store.hashes).",
+    help="A raw dataset that stores were made from: pictures of those without hashes (store.hashes) are then decoded once more, "
+    "each from the one that it was made from.",
 )
 @click.option(
     "--near/--no-near",

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 from itertools import product
 from pathlib import Path
@@ -26,6 +27,8 @@ from resizeonce.preprocess.look.perceptual import BITS, Looks, choose_view, near
 from resizeonce.preprocess.look.same_pixels import equal_rows, match
 from resizeonce.preprocess.look.shared_ids import RULES, shared_id
 from resizeonce.preprocess.run.convert import RunOptions, convert
+
+PAGE = (Path(__file__).parents[3] / "docs/audit.md").read_text()
 
 VIEW = ("recipe.pixel_values.size=128",)
 HASHES = (*VIEW, "store.hashes=true")
@@ -258,8 +261,21 @@ def test_a_name_that_anybody_may_give_is_no_id(dataset_type: str, path: str) -> 
 
 
 def test_the_page_lists_every_kind_of_id() -> None:
-    page = (Path(__file__).parents[3] / "docs/audit.md").read_text()
-    assert all(f"| {rule.name} |" in page for rule in RULES)
+    assert all(f"| {rule.name} |" in PAGE for rule in RULES)
+
+
+def test_the_page_runs_as_written(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, store in zip(
+        ("coco", "sa1b", "refcoco-val", "mine-val"), ("plain", "padded", "plain", "hashes"), strict=True
+    ):
+        side = "val" if name.endswith("val") else "train"
+        (tmp_path / f"{name}.zarr").symlink_to(folder / f"{side}-{store}")
+    monkeypatch.chdir(tmp_path)
+    command, code = (re.search(rf"^```{kind}\n(.*?)^```", PAGE, re.M | re.S)[1] for kind in ("", "python"))
+    assert run(*command.split()[2:]).exit_code == 4
+    found: dict[str, Any] = {}
+    exec(code, found)
+    assert len(found["index"]) == len(TRAIN) - 3
 
 
 def run(*arguments: object) -> Result:
@@ -337,10 +353,10 @@ def test_a_damaged_row_ends_in_one_line_that_names_it(folder: Path, tmp_path: Pa
     assert "row 0 is damaged" in result.stderr
 
 
-def test_a_store_whose_attributes_lack_what_only_audit_reads_is_damaged(folder: Path, tmp_path: Path) -> None:
+def test_a_store_whose_attributes_lack_what_only_audit_reads_is_damaged(folder: Path) -> None:
     store = Store(folder / "train-plain")
     store.attributes = store.attributes | {"versions": 7}
-    with pytest.raises(StoreError, match="the attributes of .* are damaged"):
+    with pytest.raises(StoreError, match=r"the attributes of .* are damaged"):
         audit([store], [Store(folder / "val-plain")])
 
 
