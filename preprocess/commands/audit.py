@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 import msgspec
 
-from ...loader import Store
 from ..errors import ConfigError
 from ..look.audit import AuditOptions, AuditReport, audit
 from ..look.perceptual import BITS, DISTANCE
@@ -87,7 +86,7 @@ def command(
     options = AuditOptions(
         sources=sources, near=near, distance=distance, examples=examples, progress=output.progress
     )
-    report = audit([Store(path) for path in train], [Store(path) for path in against], options)
+    report = audit(train, against, options)
     keys = [*report.exact_or_id, *(report.near if count_near else [])]
     if write_keys is not None:
         _write_keys(Path(write_keys), keys)

@@ -4,13 +4,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from pathlib import Path
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ...loader import Store
+from ...loader.store import Store, open_store
 from .perceptual import BITS, DISTANCE, Looks, look_at, nearest
 from .same_pixels import Digests, Pixels, equal_rows, label, match, row_digests, shared_view
 from .shared_ids import shared_id
@@ -97,22 +98,26 @@ class AuditReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def audit(
-    train: Sequence[Store], against: Sequence[Store], options: AuditOptions | None = None
+    train: Sequence[Store | str | Path],
+    against: Sequence[Store | str | Path],
+    options: AuditOptions | None = None,
 ) -> AuditReport:
     """Look for pictures of training sets in validation sets.
 
     It takes about 150 bytes of memory for each image of the larger store.
 
     Args:
-        train: the training sets.
-        against: the validation sets.
+        train: the training sets, open or their paths or URLs.
+        against: the validation sets, likewise.
         options: how to look.
 
     Raises:
         ConfigError: a raw dataset is that of no store, or a package is missing.
-        StoreError: a store is damaged.
+        StoreError: a store is missing, or damaged.
     """
-    return _Audit(train, against, options or AuditOptions()).run()
+    return _Audit(
+        list(map(open_store, train)), list(map(open_store, against)), options or AuditOptions()
+    ).run()
 
 
 class _Audit:

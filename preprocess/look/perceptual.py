@@ -1,7 +1,6 @@
 """Which pictures look alike: perceptual hashes of the stored views, by the package ImageHash, and the search among them."""
 
 from collections.abc import Callable, Iterable
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,7 +63,7 @@ def look_at(store: Store, progress: Progress, *, mirrored: bool) -> Looks:
         ConfigError: the package ImageHash is not installed.
         StoreError: a part is damaged.
     """
-    imagehash = _imagehash()
+    hasher = open_hasher()
     name = choose_view(store.recipe)
     view = store.recipe.images[name]
     count = store.count("images")
@@ -77,9 +76,9 @@ def look_at(store: Store, progress: Progress, *, mirrored: bool) -> Looks:
         array, sizes = part.array(f"images/{name}"), part.column("images/size")
         for row, (height, width) in enumerate(sizes.tolist()):
             picture = _picture(array.row(row), view, height, width)
-            hashes[image] = _hash(imagehash, picture)
+            hashes[image] = hasher(picture)
             if mirrored:
-                of_mirrored[image] = _hash(imagehash, ImageOps.mirror(picture))
+                of_mirrored[image] = hasher(ImageOps.mirror(picture))
             small = picture.resize((4 * SIDE, 4 * SIDE), Image.Resampling.BOX)
             plain[image] = np.asarray(small).std() < LEAST_SPREAD
             image += 1
@@ -104,7 +103,7 @@ def nearest(train: Looks, against: Looks, tick: Callable[[Iterable[int]], Iterab
     for block in tick(range(-(-len(train.hashes) // step) if len(others) else 0)):
         rows = slice(block * step, (block + 1) * step)
         for turned, hashes in ((False, against.hashes), (True, against.mirrored)):
-            bits = _differing_bits(train.hashes[rows], hashes[others])
+            bits = differing_bits(train.hashes[rows], hashes[others])
             best = bits.argmin(axis=1)
             least = bits[np.arange(len(bits)), best]
             better = least < distance[rows]
@@ -123,17 +122,32 @@ def choose_view(recipe: Recipe) -> str:
     return min(enough, key=area.__getitem__) if enough else max(area, key=area.__getitem__)
 
 
-def _differing_bits(first: NDArray[np.uint64], second: NDArray[np.uint64]) -> NDArray[np.uint16]:
+def open_hasher() -> Callable[[Image.Image], NDArray[np.uint64]]:
+    """Return what gives the hash of a grey picture, uint64 [4].
+
+    Raises:
+        ConfigError: the package ImageHash is not installed.
+    """
+    try:
+        import imagehash
+    except ImportError as err:
+        raise ConfigError(
+            "pictures that are alike are found by the package ImageHash, which is not installed: "
+            "pip install 'resizeonce[look]', or leave them out with --no-near"
+        ) from err
+
+    def hasher(picture: Image.Image) -> NDArray[np.uint64]:
+        return np.packbits(imagehash.phash(picture, hash_size=SIDE).hash.ravel()).view("<u8")
+
+    return hasher
+
+
+def differing_bits(first: NDArray[np.uint64], second: NDArray[np.uint64]) -> NDArray[np.uint16]:
     """Return how many bits differ, uint16 [I, J], of uint64 [I, 4] and [J, 4]."""
     bits = np.zeros((len(first), len(second)), np.uint16)
     for word in range(WORDS):
         bits += np.bitwise_count(first[:, word, None] ^ second[None, :, word])
     return bits
-
-
-def _hash(imagehash: ModuleType, picture: Image.Image) -> NDArray[np.uint64]:
-    signs = imagehash.phash(picture, hash_size=SIDE).hash
-    return np.packbits(signs.ravel()).view("<u8")
 
 
 def _picture(row: NDArray[Any], view: ImageView, height: int, width: int) -> Image.Image:
@@ -146,15 +160,3 @@ def _picture(row: NDArray[Any], view: ImageView, height: int, width: int) -> Ima
     if view.stored == "float32":
         seen = np.clip(np.rint((seen * np.array(view.std) + np.array(view.mean)) * view.scale), 0, 255)
     return Image.fromarray(np.ascontiguousarray(seen, np.uint8)).convert("L")
-
-
-def _imagehash() -> ModuleType:
-    try:
-        import imagehash
-    except ImportError as err:
-        raise ConfigError(
-            "pictures that are alike are found by the package ImageHash, which is not installed: "
-            "pip install 'resizeonce[look]', or leave them out with --no-near"
-        ) from err
-    found: ModuleType = imagehash
-    return found
