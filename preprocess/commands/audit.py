@@ -8,7 +8,8 @@ import click
 import msgspec
 
 from ..errors import ConfigError
-from ..look.audit import AuditOptions, AuditReport, audit
+from ..look.audit import AuditOptions, audit
+from ..look.audit_report import AuditReport
 from ..look.perceptual import BITS, DISTANCE
 from .reporting import EXIT_FAILED, EXIT_FOUND, JSON_OPTION, Output, echo_lines, reported, with_output
 
@@ -83,6 +84,9 @@ def command(
     """
     if count_near and not near:
         raise ConfigError("--count-near and --no-near contradict each other: give one of them")
+    # Known before hours of reading.
+    if write_keys is not None and not Path(write_keys).absolute().parent.is_dir():
+        raise ConfigError(f"can't write {write_keys}: there is no folder {Path(write_keys).parent}")
     options = AuditOptions(
         sources=sources, near=near, distance=distance, examples=examples, progress=output.progress
     )

@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from damage import flip_bit
 from miniature.every import WRITERS
 from PIL import Image, ImageOps
+from publishing import published
 from stores import CONFIGS, TINY, coco_config, pictures, specs_of
 
 from resizeonce.loader import KeySet, SampleIndex, Store, Subset
@@ -22,7 +23,8 @@ from resizeonce.loader.format.shard import shard_path
 from resizeonce.preprocess.cli import main
 from resizeonce.preprocess.config import load_config
 from resizeonce.preprocess.errors import ConfigError
-from resizeonce.preprocess.look.audit import AuditOptions, Comparison, Found, audit
+from resizeonce.preprocess.look.audit import AuditOptions, audit
+from resizeonce.preprocess.look.audit_report import Comparison, Found
 from resizeonce.preprocess.look.perceptual import BITS, Looks, choose_view, nearest
 from resizeonce.preprocess.look.same_pixels import equal_rows, match
 from resizeonce.preprocess.look.shared_ids import RULES, shared_id
@@ -307,6 +309,22 @@ def test_the_keys_of_videos_are_those_of_their_scenes(tmp_path: Path) -> None:
         SampleIndex(store, Subset(without=KeySet.read(keys)))
 
 
+def test_a_store_at_a_url_is_audited_as_at_a_path(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with published(folder) as publisher:
+        hashes = run(folder / "train-hashes", "--against", f"{publisher.url}/val-hashes", "--no-near")
+        assert publisher.parts_sent().total() == len(Store(folder / "val-hashes").attributes["parts"])
+        rows = run(f"{publisher.url}/train-plain", "--against", folder / "val-plain")
+    for result, val in ((hashes, "val-hashes"), (rows, "val-plain")):
+        assert result.exit_code == 4
+        assert "3 training scenes are in a validation set" in result.output
+        assert f"/{val}" in result.output
+    # Of hashes and names no row is fetched.
+    assert not any(path.startswith("val-hashes/") and "pixel_values/c" in path for path in publisher.requests)
+
+
 def test_the_exit_code_says_whether_something_was_found_or_nothing_was_looked_at(
     folder: Path, tmp_path: Path
 ) -> None:
@@ -364,7 +382,7 @@ def test_a_store_whose_attributes_lack_what_only_audit_reads_is_damaged(folder: 
 def test_a_key_that_can_t_stand_on_a_line_is_not_written(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
-    monkeypatch.setattr("resizeonce.preprocess.look.audit._Side.key", lambda *_: key)
+    monkeypatch.setattr("resizeonce.preprocess.look.known_pictures.KnownPictures.key", lambda *_: key)
     keys = tmp_path / "keys"
     result = run(folder / "train-plain", "--against", folder / "val-plain", "--no-near", "--write-keys", keys)
     assert result.exit_code == 2
