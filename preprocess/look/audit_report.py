@@ -64,9 +64,9 @@ class AuditReport(msgspec.Struct, frozen=True, kw_only=True):
             yield from _lines("near", one.near)
             if one.unlike.images:
                 yield from _lines("unlike", one.unlike)
-        yield f"{len(self.exact_or_id):,} training scenes are in a validation set"
+        yield f"training scenes that are in a validation set: {len(self.exact_or_id):,}"
         if any(one.near.images is not None for one in self.comparisons):
-            yield f"{len(self.near):,} more have a picture that is like one of a validation set"
+            yield f"further ones with a picture that is like one of a validation set: {len(self.near):,}"
 
 
 def _lines(name: str, found: Found) -> Iterator[str]:
@@ -74,8 +74,8 @@ def _lines(name: str, found: Found) -> Iterator[str]:
         yield f"  {name:<7} {found.how}"
         return
     more = "more " if name == "near" else ""
-    scenes = "" if found.scenes == found.images else f" of {found.scenes:,} videos"
-    yield f"  {name:<7} {found.images:,} {more}images{scenes} ({found.how})"
+    videos = "" if found.scenes == found.images else f"of {found.scenes:,} video{'s' * (found.scenes != 1)}; "
+    yield f"  {name:<7} {found.images:,} {more}image{'s' * (found.images != 1)} ({videos}{found.how})"
     for example in found.examples:
         bits = "" if example.distance is None else f", {example.distance} bits differ"
         turned = ", mirrored" if example.mirrored else ""

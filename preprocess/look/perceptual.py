@@ -156,7 +156,9 @@ def _picture(row: NDArray[Any], view: ImageView, height: int, width: int) -> Ima
         (round(first), max(round(last), round(first) + 1))
         for first, last in (axis.picture for axis in view_axes(view, height, width))
     )
-    seen = row[:, top:bottom, left:right].transpose(1, 2, 0)
+    seen = row[:, top:bottom, left:right]
     if view.stored == "float32":
-        seen = np.clip(np.rint((seen * np.array(view.std) + np.array(view.mean)) * view.scale), 0, 255)
-    return Image.fromarray(np.ascontiguousarray(seen, np.uint8)).convert("L")
+        mean, std = (np.array(values).reshape(3, 1, 1) for values in (view.mean, view.std))
+        seen = np.clip(np.rint((seen * std + mean) * view.scale), 0, 255)
+    bands = [Image.fromarray(np.ascontiguousarray(band, np.uint8)) for band in seen]
+    return Image.merge("RGB", bands).convert("L")

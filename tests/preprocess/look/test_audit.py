@@ -319,7 +319,7 @@ def test_a_store_at_a_url_is_audited_as_at_a_path(
         rows = run(f"{publisher.url}/train-plain", "--against", folder / "val-plain")
     for result, val in ((hashes, "val-hashes"), (rows, "val-plain")):
         assert result.exit_code == 4
-        assert "3 training scenes are in a validation set" in result.output
+        assert "training scenes that are in a validation set: 3" in result.output
         assert f"/{val}" in result.output
     # Of hashes and names no row is fetched.
     assert not any(path.startswith("val-hashes/") and "pixel_values/c" in path for path in publisher.requests)
