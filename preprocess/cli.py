@@ -1,12 +1,14 @@
 """The command line: which commands there are. Each is imported when it is needed: asking for the version waits for none."""
 
 import os
+import sys
 from importlib import import_module
 
 import click
 from click.shell_completion import CompletionItem
 
 from .. import __version__
+from .signals import exit_code
 
 COMMANDS = {
     "convert": "Convert a raw dataset into a store.",
@@ -33,6 +35,14 @@ class Commands(click.Group):
             return None
         found: click.Command = import_module(f".commands.{cmd_name}", __package__).command
         return found
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Import and run a command; Ctrl-C and SIGTERM end it with one line, also while it is imported."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as err:
+            click.echo("interrupted: run the same command again to go on where it stopped", err=True)
+            sys.exit(exit_code(err))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands, without importing any."""

@@ -92,6 +92,10 @@ class Slots:
                 self._memory = map_shared(self.descriptor, size)
             else:
                 private = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+                if hasattr(mmap, "MADV_HUGEPAGE"):
+                    # Where the setting is "madvise" huge pages are for those who ask, and a first write makes them.
+                    with suppress(OSError):
+                        private.madvise(mmap.MADV_HUGEPAGE)
                 self._memory = np.frombuffer(private, np.uint8)
         except OSError as err:
             self.close()
@@ -151,7 +155,6 @@ class Pool:
 
     def __init__(self, num_slots: int) -> None:
         self._num_slots = num_slots
-        self._num_taken = 0
         self._current = Slots(0, 0, shared=False), deque[int]()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -165,14 +168,10 @@ class Pool:
             # Batches of another size: those that are held keep their memory.
             slots, free = Slots(self._num_slots, slot_bytes, shared=False), deque(range(self._num_slots))
             self._current = slots, free
-            self._num_taken = 0
         try:
             number = free.popleft()
         except IndexError:
             return None
-        self._num_taken += 1
-        if self._num_taken == JOIN_PAGES_AFTER:
-            slots.join_pages()
         slot = slots.slot(number)
         weakref.finalize(slot, free.append, number).atexit = False
         return slot

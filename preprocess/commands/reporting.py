@@ -14,7 +14,6 @@ from tqdm import tqdm
 from ...loader.format.errors import PreprocessError
 from ..errors import ConfigError
 from ..printable import printable
-from ..signals import exit_code
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -79,9 +78,6 @@ def reported(function: Callable[P, R]) -> Callable[P, R]:
         except PreprocessError as err:
             click.secho(f"error: {printable(str(err))}", fg="red", err=True)
             sys.exit(EXIT_FAILED)
-        except KeyboardInterrupt as err:
-            click.echo("interrupted: run the same command again to go on where it stopped", err=True)
-            sys.exit(exit_code(err))
 
     return wrapped
 

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from resizeonce.loader.buffers.huge_pages import HUGE_PAGE, join_pages, make_pages, map_shared, new_array
-from resizeonce.loader.buffers.slots import JOIN_PAGES_AFTER, ArrayLayout, Pool, Slots
+from resizeonce.loader.buffers.slots import ArrayLayout, Pool, Slots
 
 LAYOUT = {"image": ((4, 3, 5, 5), "uint8"), "mask": ((4, 7, 9), "float32")}
 
@@ -82,20 +83,22 @@ def test_where_no_thread_can_be_started_pages_stay_small_and_memory_is_handed_ou
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     assert not Slots(1, HUGE_PAGE).join_pages().is_alive()
-    pool = Pool(1)
-    assert all(pool.take(4096) is not None for _ in range(JOIN_PAGES_AFTER + 1))
 
 
-def test_memory_of_a_pool_is_joined_after_as_many_batches_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    joined = []
-    monkeypatch.setattr(Slots, "join_pages", lambda slots: joined.append(slots.slot_bytes))
-    pool = Pool(1)
-    for _epoch in range(2):
-        for _ in range(JOIN_PAGES_AFTER):
-            pool.take(8192)
-        # The last batch, which has fewer samples.
-        pool.take(4096)
-    assert joined == [8192, 8192]
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone has huge pages on request")
+def test_memory_of_a_pool_asks_for_huge_pages_before_it_is_written_to() -> None:
+    memory = Pool(1).take(4 * HUGE_PAGE)
+    assert memory is not None
+    inside = f"{memory.ctypes.data + HUGE_PAGE:x}"
+    sections = re.split(
+        r"^(?=[0-9a-f]+-[0-9a-f]+ )", Path("/proc/self/smaps").read_text(), flags=re.MULTILINE
+    )
+    (found,) = [
+        section
+        for section in sections[1:]
+        if int(section.split("-")[0], 16) <= int(inside, 16) < int(section.split("-")[1].split()[0], 16)
+    ]
+    assert " hg" in re.findall(r"^VmFlags:.*$", found, re.MULTILINE)[0]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux alone has huge pages on request")
