@@ -7,8 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...loader.store import Store
+from .original_pixels import Digests, OriginalPixels
+from .part_by_part import Progress, label
 from .perceptual import Looks, look_at
-from .same_pixels import Digests, Pixels, Progress, label, row_digests
+from .same_pixels import row_digests
 from .shared_ids import shared_id
 
 
@@ -26,7 +28,7 @@ class KnownPictures:
         self.count = store.count("images")
         self.are_frames = store.paired or bool(store.attributes.get("empty_frames"))
         """Whether they are of videos, which are their scenes."""
-        self.pixels = Pixels(store, sources, progress)
+        self.pixels = OriginalPixels(store, sources, progress)
         self._progress = progress
         self._rows: dict[str, Digests] = {}
         self._looks: Looks | None = None

@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from ...loader import Store
 from ...loader.format.geometry import view_axes
 from ...loader.format.recipe import ImageView, Recipe
+from ...loader.store import Store
 from ..errors import ConfigError
-from .same_pixels import Progress, label
+from .part_by_part import Progress, label
 
 SIDE = 16
 """Of the block of frequencies whose signs are the hash."""
