@@ -119,6 +119,9 @@ class OriginalPixels:
                 return root, open_same_source(root, open_root(folder))
             except SourceError as err:
                 reasons.append(str(err))
+            except ConfigError as err:
+                name = self._store.name
+                raise StoreError(f"the job of {name} can't be read ({err}): run `resizeonce verify`") from err
         raise ConfigError(
             f"no --source is the raw dataset of {self._store.name}: {'; '.join(reasons)}; give that one too, or none"
         )

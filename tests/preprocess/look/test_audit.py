@@ -378,6 +378,15 @@ def test_a_store_whose_attributes_lack_what_only_audit_reads_is_damaged(folder: 
         audit([store], [Store(folder / "val-plain")])
 
 
+def test_a_store_whose_job_is_none_is_damaged(folder: Path) -> None:
+    store = Store(folder / "train-plain")
+    job = store.attributes["job"]
+    store.attributes = store.attributes | {"job": job | {"source": job["source"] | {"crowds": 64}}}
+    options = AuditOptions(sources=(str(folder / "train"),), near=False)
+    with pytest.raises(StoreError, match=r"the job of .* can't be read .*crowds"):
+        audit([store], [folder / "val-hashes"], options)
+
+
 @pytest.mark.parametrize("key", ["odd/a\nb", "odd/a\u2028b", "odd/a "])
 def test_a_key_that_can_t_stand_on_a_line_is_not_written(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
