@@ -18,7 +18,7 @@ STAMP := $(VENV)/.installed
 # What the compiled cores are built of; where there is no compiler, the install goes on without them.
 SOURCES := $(wildcard loader/*/*.[ch] preprocess/*/*.[ch])
 
-.PHONY: help install demo convert verify ci lint format test test-slow wheel test-wheel test-frameworks test-recipes test-device fuzz-store fuzz-inputs sanitize soak docs bench clean
+.PHONY: help install demo convert verify ci lint format test test-slow wheel test-wheel test-frameworks test-recipes test-pages test-device fuzz-store fuzz-inputs sanitize soak docs pictures bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
@@ -82,6 +82,10 @@ $(RELEASED)/.installed: pyproject.toml $(CONSTRAINTS) $(SOURCES)
 	$(RELEASED)/bin/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[test,recipes]'
 	@touch $@
 
+test-pages: $(STAMP) ## install selenium, and look at a report in the system's headless Chromium: light, dark, on a phone's width, by keyboard
+	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[pages]'
+	$(BIN)/python -m pytest tests/pages -rs
+
 test-device: $(STAMP) ## on a machine with a CUDA device, and a torch for it: copies to it, and the same bits there
 	$(BIN)/python -m pytest tests/loader/test_device.py tests/loader/test_compact.py -rs
 
@@ -112,6 +116,9 @@ soak: $(STAMP) ## kill conversions of every source 200 times at random moments; 
 docs: $(STAMP) ## write docs/cli.md from the commands' own help, and the pictures of docs/recipes.md
 	$(BIN)/python tests/support/cli_page.py
 	$(BIN)/python tests/support/recipe_pictures.py
+
+pictures: $(STAMP) ## draw the README's pictures from the data of `make demo`
+	PYTHONPATH=examples $(BIN)/python tests/support/demo_pictures.py
 
 bench: $(STAMP) ## the benchmarks of benchmarks/README.md with the other projects that install, and the README's table
 	$(BIN)/python benchmarks/convert.py --facts $(RIVALS)/convert.json \

@@ -16,8 +16,11 @@ from .buffers.dataloader_slots import BatchMemory, Posted, receive
 from .buffers.slots import ArrayLayout
 from .cache.part_cache import CacheOptions
 from .fill import BatchRows, choose_views
+from .format.recipe import Recipe
 from .kernels.core import warn_without_core
+from .notebook import THUMBNAILS, as_html
 from .own_size import MaskRoom
+from .picture import draw_thumbnail
 from .store import Store, open_store
 
 MAX_HELD = 2
@@ -43,11 +46,13 @@ class Batch(dict[str, Any]):
         streams: where the batch lies in pinned memory that is filled again, the streams that `record_stream` was given.
         posted: where a DataLoader's worker made it, the slot that its tensors go to the trainer in.
         object_keys: where samples are drawn, which keys have a row for each object, and not for each sample.
+        recipe: what its views were made by; None where it was put together from single samples, which do not tell.
     """
 
     streams: list[Any] | None = None
     posted: Posted | None = None
     object_keys: frozenset[str] = frozenset()
+    recipe: Recipe | None = None
 
     def record_stream(self, stream: Any) -> None:
         """Say that a stream of the device reads the batch, as `torch.Tensor.record_stream` does for one tensor.
@@ -83,12 +88,41 @@ class Batch(dict[str, Any]):
         bounds = self.get("objects")
         objects = None if bounds is None else slice(*bounds[place : place + 2].tolist())
         part = Batch()
+        part.recipe = self.recipe
         for key, value in self.items():
             if key in _OF_THE_BATCH:
                 part[key] = value
             elif key != "objects":
                 part[key] = value[objects] if objects and key in self.object_keys else value[place]
         return part
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: shapes and dtypes, and the first samples as pictures."""
+        keys = self.get("key", [])
+        is_sample = isinstance(keys, str)
+        what = f"one sample, {keys}" if is_sample else f"{len(keys)} samples"
+        shapes = [
+            f"{key} {list(value.shape)} {str(value.dtype).removeprefix('torch.')}"
+            for key, value in self.items()
+            if isinstance(value, torch.Tensor)
+        ]
+        summary = f"{type(self).__name__} of {what}: {', '.join(shapes)}"
+        recipe = self.recipe
+        if recipe is None:
+            return as_html(summary, [])
+        if is_sample:
+            return as_html(summary, [(keys, draw_thumbnail(self, recipe))])
+        return as_html(
+            summary,
+            [
+                (key, draw_thumbnail(self._whole_sample(place), recipe))
+                for place, key in enumerate(keys[:THUMBNAILS])
+            ],
+        )
+
+    def _whole_sample(self, place: int) -> "Batch":
+        """Return one sample in the dtypes and values of the contract."""
+        return self.of(place)
 
     def __copy__(self) -> "Batch":
         copied = type(self).__new__(type(self))
@@ -244,7 +278,9 @@ class SampleDataset(Dataset[dict[str, Any]]):
         rows.prefetch()
         others = rows.fill(arrays)
         self._room.expand(others)
-        return Batch((key, as_tensors(value)) for key, value in (arrays | others).items()).post(posted)
+        batch = Batch((key, as_tensors(value)) for key, value in (arrays | others).items())
+        batch.recipe = self.store.recipe
+        return batch.post(posted)
 
 
 def collate(samples: Batch | Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Batch:

@@ -110,27 +110,43 @@ def check_batch(batch: Mapping[str, Any], recipe: Recipe | None = None) -> None:
             raise BatchError(fault)
 
 
+def view_differences(batch: Mapping[str, Any], recipe: Recipe) -> list[float]:
+    """Return how much the image views of each sample differ at most: by block means, of which `check_batch` allows 14 levels.
+
+    Args:
+        batch: a sound one, whose samples are the store's own, single or paired; masks may be left out.
+        recipe: what it was made by.
+
+    Returns:
+        Root mean squares in levels of 0..255; 0.0 where no two views show enough of the same.
+    """
+    wanted = Wanted(recipe, is_exact=True)
+    found = [0.0] * len(batch["key"])
+    for suffix in check_keys(batch, wanted):
+        rows = _rows_of(batch, suffix, (), wanted)
+        for sample in range(len(found)):
+            for pair, boxes, grid in _comparable(_images_of(rows, sample, wanted)):
+                blocks = [
+                    _blocks(one.to_levels(_sampled(one.tensor, box, grid)), grid)
+                    for one, box in zip(pair, boxes, strict=True)
+                ]
+                found[sample] = max(found[sample], _rms(blocks[0] - blocks[1]))
+    return found
+
+
 def _faults(
     batch: Mapping[str, Any], suffix: str, frames: tuple[int, ...], bounds: list[int], wanted: Wanted
 ) -> Iterator[str]:
     """Yield what is wrong with samples, and with which of them."""
-    images, masks = wanted.recipe.images, wanted.recipe.masks
+    masks = wanted.recipe.masks
     num_frames = frames[0] if frames else 1
-    names = (*wanted.views, "image_sizes", *(f"{name}_sizes" for name in images))
-    rows = {name: flat_frames(batch[name + suffix], frames) for name in names if name + suffix in batch}
-    dark = _dark_views(rows, images)
+    rows = _rows_of(batch, suffix, frames, wanted)
+    dark = _dark_views(rows, wanted.recipe.images)
     for sample, frame in product(range(len(bounds) - 1), range(num_frames)):
         where = _name(batch, sample, suffix or (str(frame) if frames else ""))
         image = sample * num_frames + frame
         shown = _find_shown(rows, image, wanted)
-        for fault in _image_faults(
-            {
-                name: _image_of(name, view, rows[name][image], shown)
-                for name, view in images.items()
-                if name in rows
-            },
-            dark,
-        ):
+        for fault in _image_faults(_images_of(rows, image, wanted), dark):
             yield f"{where}: {fault}"
         for number, row in enumerate(range(bounds[sample], bounds[sample + 1])):
             whose = f", object {number}" if "objects" in batch else ""
@@ -189,8 +205,24 @@ class _Image(NamedTuple):
         return np.clip(Norm.of(self.view).to_levels(values), 0, 255)
 
 
-def _image_of(name: str, view: ImageView, tensor: Any, shown: Mapping[str, Axes]) -> _Image:
-    return _Image(name, view, tensor, _over(shown[name], *tensor.shape[1:]) if name in shown else None)
+def _rows_of(
+    batch: Mapping[str, Any], suffix: str, frames: tuple[int, ...], wanted: Wanted
+) -> dict[str, Any]:
+    """Return what is looked at of a batch by keys without a suffix, all frames along one axis."""
+    names = (*wanted.views, "image_sizes", *(f"{name}_sizes" for name in wanted.recipe.images))
+    return {name: flat_frames(batch[name + suffix], frames) for name in names if name + suffix in batch}
+
+
+def _images_of(rows: Mapping[str, Any], image: int, wanted: Wanted) -> dict[str, _Image]:
+    """Return the image views of one picture."""
+    shown = _find_shown(rows, image, wanted)
+    images = {}
+    for name, view in wanted.recipe.images.items():
+        if name in rows:
+            tensor = rows[name][image]
+            axes = _over(shown[name], *tensor.shape[1:]) if name in shown else None
+            images[name] = _Image(name, view, tensor, axes)
+    return images
 
 
 def _object_faults(rows: Mapping[str, Any], shown: Mapping[str, Axes], wanted: Wanted) -> Iterator[str]:
@@ -246,15 +278,22 @@ def _image_faults(images: Mapping[str, _Image], dark: Collection[str]) -> Iterat
                 )
     for name, values in normalized.items():
         yield from _norm_faults(images[name], values)
+    for pair, boxes, grid in _comparable(images):
+        sampled = [take(one.name, box, grid) for one, box in zip(pair, boxes, strict=True)]
+        yield from _pair_faults(pair, (sampled[0], sampled[1]), grid)
+
+
+def _comparable(
+    images: Mapping[str, _Image],
+) -> Iterator[tuple[tuple[_Image, _Image], tuple[Box, Box], tuple[int, int]]]:
+    """Yield a view and another one that shows enough of the same, where in each that is, and in how many blocks to compare it."""
     if not images:
         return
     reference = images[choose_reference({name: image.view for name, image in images.items()})]
     for image in images.values():
         boxes = _shared_boxes(reference, image)
         if image is not reference and boxes is not None and _are_telling(reference, boxes):
-            grid = _grid_of(*boxes)
-            sampled = [take(one.name, box, grid) for one, box in zip((reference, image), boxes, strict=True)]
-            yield from _pair_faults((reference, image), (sampled[0], sampled[1]), grid)
+            yield (reference, image), boxes, _grid_of(*boxes)
 
 
 def _are_telling(first: _Image, boxes: tuple[Box, Box]) -> bool:

@@ -49,6 +49,19 @@ class CompactBatch(Batch):
             "the batch is compact: take a sample of what resizeonce.loader.to_device makes of it"
         )
 
+    def _whole_sample(self, place: int) -> Batch:
+        part = super().of(place)
+        # Completing takes the axis of the batch, which what is of objects has.
+        views = CompactBatch(
+            (key, value if key in self.object_keys else value[None])
+            for key, value in part.items()
+            if isinstance(value, torch.Tensor)
+        )
+        views.recipe = self.recipe
+        whole = _move(views, "cpu", non_blocking=False)
+        part.update((key, value if key in self.object_keys else value[0]) for key, value in whole.items())
+        return part
+
 
 def to_device(
     batch: Batch, device: torch.device | str, *, non_blocking: bool = False, stream: Any = None
@@ -89,7 +102,7 @@ def _move(batch: Batch, device: torch.device | str, *, non_blocking: bool) -> Ba
         return value.to(device, non_blocking=non_blocking) if isinstance(value, torch.Tensor) else value
 
     moved = Batch((key, move(value)) for key, value in batch.items())
-    moved.object_keys = batch.object_keys
+    moved.object_keys, moved.recipe = batch.object_keys, batch.recipe
     if isinstance(batch, CompactBatch):
         incomplete = _find_incomplete(moved, batch.recipe)
         on_host = all(one.stored.device.type == "cpu" for one in incomplete.values())

@@ -112,7 +112,8 @@ class Part:
         self._huge_pages = huge_pages
         attributes = self._read_attributes(digest)
         self.rows: dict[Table, int] = attributes["rows"]
-        self._files: dict[str, dict[str, Any]] = attributes["files"]
+        self.files: dict[str, dict[str, Any]] = attributes["files"]
+        """Each file below it but its own attributes, with its size in bytes and its digest, as docs/format.md lists them."""
         self._arrays: dict[str, MappedArray] = {}
         self._mapped: list[MappedArray] = []
         self._columns: dict[str, NDArray[Any]] = {}
@@ -208,7 +209,7 @@ class Part:
 
     def _open(self, spec: ArraySpec) -> MappedArray:
         name = shard_path(spec)
-        path, listed, length = self._folder / name, self._files.get(name), self._length(spec)
+        path, listed, length = self._folder / name, self.files.get(name), self._length(spec)
         if not length:
             return MappedArray(path, spec, 0)
         if listed is None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .fill import SOURCES, BatchRows, choose_views
+from .format.errors import StoreError
 from .format.recipe import ImageView, MaskView, is_own_size
 from .open_parts import OpenParts
 from .order.clips import Clip
@@ -15,6 +16,8 @@ from .order.draws import Draw
 from .own_size import expand_masks
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from .cache.part_cache import CacheOptions
 
 
@@ -40,6 +43,58 @@ class Store(OpenParts):
         kind = "pairs" if self.paired else "samples"
         return f"Store({self.name!r}, {self.dataset_type}, {len(self):,} {kind}, {len(self._parts)} parts)"
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the line of `repr`, and a few samples, evenly spread; of a URL no part is fetched for it."""
+        # Workers read samples and draw none: here and below, they begin sooner without it.
+        from .notebook import THUMBNAILS, as_html
+        from .picture import draw_thumbnail
+
+        count = min(len(self), THUMBNAILS) if self.is_local else 0
+        shown: list[tuple[str, Image | None]] = []
+        for sample in (len(self) * place // count for place in range(count)):
+            try:
+                thumbnail = draw_thumbnail(self._drawable(sample), self.recipe)
+                shown.append((self.key(sample), thumbnail))
+            except StoreError as err:
+                shown.append((str(err), None))
+        return as_html(repr(self), shown)
+
+    def picture(self, sample: int, height: int = 256) -> "Image":
+        """Return a sample as a picture: its image views side by side, the frames of a pair one after the other.
+
+        Images are what the model gets, as levels. Over them are the prompt's cells and the outline of the mask.
+
+        Args:
+            sample: its number.
+            height: of the picture, in pixels.
+
+        Raises:
+            IndexError: there is no such sample.
+            StoreError: it can't be read.
+        """
+        from .picture import draw_views, side_by_side
+
+        return side_by_side(draw_views(self._drawable(sample), self.recipe, height))
+
+    def thumbnail(self, sample: int, height: int = 128) -> "Image":
+        """Return the finest image view of a sample that has all of its picture, of its first frame; errors as of `picture`."""
+        from .picture import draw_finest
+
+        return next(draw_finest(self._drawable(sample), self.recipe, height))
+
+    def sized_batch(self, samples: Sequence[int], tensors: Sequence[str] | None = None) -> dict[str, Any]:
+        """Return what `batch` does, with `image_sizes` of every store: they say how views of a picture lie over each other."""
+        batch = self.batch(samples, tensors)
+        rows = []
+        for sample in samples:
+            part, masks = self.locate(sample)
+            rows.append(part.column("images/size")[part.column("masks/image")[masks]])
+        sizes = np.array(rows)
+        return batch | {f"image_sizes{suffix}": sizes[:, frame] for frame, suffix in enumerate(self.suffixes)}
+
+    def _drawable(self, sample: int) -> dict[str, Any]:
+        return _first_of(self.sized_batch([operator.index(sample)], tuple(self.recipe.views)))
+
     def key(self, sample: int) -> str:
         """Return a sample's stable, human-readable id, such as "refcoco/581857/1719310"."""
         part, masks = self.locate(sample)
@@ -57,11 +112,7 @@ class Store(OpenParts):
             IndexError: there is no such sample.
             SampleError: it can't be read.
         """
-        batch = self.batch([operator.index(sample)])
-        return {
-            key: value if key in ("dataset_type", "has_paired_frame") else value[0]
-            for key, value in batch.items()
-        }
+        return _first_of(self.batch([operator.index(sample)]))
 
     def batch(self, samples: Sequence[int], tensors: Sequence[str] | None = None) -> dict[str, Any]:
         """Return samples as one batch of new numpy arrays; of masks at their own size, a list of bool [H, W].
@@ -115,6 +166,12 @@ class Store(OpenParts):
         if not compact:
             return (height, width), "float32"
         return (height, width if view.role == "prompt" else (width + 7) // 8), "uint8"
+
+
+def _first_of(batch: dict[str, Any]) -> dict[str, Any]:
+    """Return the first sample of a batch, without the batch's axis."""
+    of_all = ("dataset_type", "has_paired_frame")
+    return {key: value if key in of_all else value[0] for key, value in batch.items()}
 
 
 def open_store(source: Store | str | Path, cache: "CacheOptions | None" = None) -> Store:

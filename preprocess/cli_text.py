@@ -1,12 +1,12 @@
 """What the commands print: forecasts, closing summaries, and what is in a store."""
 
-import re
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
 from ..loader.format.recipe import IMAGENET_MEAN, IMAGENET_STD, Arithmetic, ImageView, View, read_recipe
+from .doctor.skips import KEEPING_OPTIONS
+from .look.rejects import reject_kinds
 from .run.convert import RangeReport, Report
 from .run.forecast import Forecast, format_bytes
 from .run.part_range import describe_numbers
@@ -17,18 +17,6 @@ from .tensors.arithmetic import arithmetic_of, installed_arithmetic
 
 EMPTY_PROMPTS_WARNING = 0.05
 """Share of prompt masks without a cell above which a store is worth a warning."""
-
-KEEPING_OPTIONS = {
-    "crowd annotation": "source.crowds=true",
-    "no-target ref": "source.no_target=keep",
-    "object visible in one frame only": "source.lone_frames=repeat",
-    "mask under min_area": "a smaller source.min_area",
-    "mask over max_area_share": "a larger source.max_area_share",
-    "mask under min_predicted_iou": "a smaller source.min_predicted_iou",
-    "mask under min_stability_score": "a smaller source.min_stability_score",
-    "object not visible in two frames a permitted gap apart": "another source.gaps",
-}
-"""The option that makes samples of what was left out, by the reason that is counted."""
 
 
 def forecast_lines(forecast: Forecast) -> Iterator[str]:
@@ -150,16 +138,11 @@ def totals_lines(totals: dict[str, Any], prompt: str | None) -> Iterator[str]:
 
 def reject_lines(rejects: Iterable[Reject]) -> Iterator[str]:
     """Yield rejects by stage and kind of reason, the most frequent first."""
-    kinds: Counter[tuple[str, str]] = Counter()
-    first: dict[tuple[str, str], Reject] = {}
-    for reject in rejects:
-        kind = reject.stage, _without_details(reject.reason)
-        kinds[kind] += 1
-        first.setdefault(kind, reject)
-    yield f"rejects   {kinds.total():,}"
-    for (stage, _), count in kinds.most_common():
-        example = first[stage, _]
-        yield f"          {count:,} at {stage}: {example.reason} (first: {example.key}, {example.path})"
+    kinds = reject_kinds(rejects)
+    yield f"rejects   {sum(kind.count for kind in kinds):,}"
+    for kind in kinds:
+        first = kind.examples[0]
+        yield f"          {kind.count:,} at {kind.stage}: {first.reason} (first: {first.key}, {first.path})"
 
 
 def warning_lines(totals: dict[str, Any], prompt: str | None) -> Iterator[str]:
@@ -188,9 +171,3 @@ def _why_empty(totals: dict[str, Any]) -> str:
 
 def _shortened(text: str, length: int = 200) -> str:
     return text if len(text) <= length else f"{text[:length]}..."
-
-
-def _without_details(reason: str) -> str:
-    """Return a reason without its numbers and quoted values, so that alike ones count together."""
-    unquoted = re.sub(r"(['\"]).*?\1|b'.*'", "'...'", reason)
-    return re.sub(r"[\w.]*\d[\w.]*", "N", unquoted)

@@ -11,8 +11,10 @@ from pathlib import Path
 import click
 import pytest
 from cli_page import PAGE, cli_page
+from demo_pictures import PLOT, SHEET, write_pictures
 from miniature.refcoco import write_refcoco
 from miniature.shapes import picture_of
+from PIL import Image
 from publishing import published
 from stores import CONFIGS, coco_store
 
@@ -24,7 +26,7 @@ from resizeonce.preprocess.run.convert import convert
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 REMOTE = (ROOT / "docs" / "remote.md").read_text()
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def blocks(language: str, text: str = README) -> list[str]:
@@ -130,3 +132,15 @@ def test_the_citation_is_of_this_version_and_licence() -> None:
     cited = dict(re.findall(r"^(\w[\w-]*): (.*)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert (cited["version"], cited["license"]) == (project["version"], project["license"])
+
+
+def test_the_pictures_are_those_that_make_pictures_draws() -> None:
+    assert {f"docs/pictures/{name}" for name in (SHEET, PLOT)} <= set(re.findall(r"\]\(([^)]+)\)", README))
+
+
+@pytest.mark.slow
+def test_pictures_are_drawn_of_the_demo(tmp_path: Path) -> None:
+    write_pictures(tmp_path)
+    with Image.open(tmp_path / SHEET) as drawn, Image.open(ROOT / "docs" / "pictures" / SHEET) as kept:
+        assert drawn.width == kept.width
+    assert (tmp_path / PLOT).read_text() == (ROOT / "docs" / "pictures" / PLOT).read_text()

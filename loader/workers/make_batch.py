@@ -29,8 +29,7 @@ def make_batch(
         arrays = {key: array[:count] if key in recipe.masks else array for key, array in arrays.items()}
     items = {name: as_tensors(value) for name, value in (*arrays.items(), *others.items())}
     batch = CompactBatch(items) if setup.compact else Batch(items)
-    if isinstance(batch, CompactBatch):
-        batch.recipe = recipe
+    batch.recipe = recipe
     if "objects" in others:
         batch.object_keys = OBJECT_KEYS | recipe.masks.keys()
     return batch

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ...loader.format.layout import DatasetType
 from ...loader.format.metadata import read_attributes
 from ..sources.base import Scene, Source
-from ..sources.files.leftovers import without_example
+from ..sources.files.leftovers import split_example
 from ..sources.records import Reject, Skip
 from ..store.columns import storable
 from ..store.root import read_rejects
@@ -73,9 +73,9 @@ def _not_counted(skips: Iterable[Skip], counted: Mapping[str, int]) -> Iterator[
     """Yield how many more there are of each kind than a store has counted."""
     known = Counter[str]()
     for reason, count in counted.items():
-        known[without_example(reason)] += count
+        known[split_example(reason)[0]] += count
     for skip in skips:
-        if (more := skip.count - known[without_example(skip.reason)]) > 0:
+        if (more := skip.count - known[split_example(skip.reason)[0]]) > 0:
             yield Skip(skip.reason, more)
 
 

@@ -1,6 +1,6 @@
 """How much a conversion will write, from a few scenes spread over the dataset."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -10,14 +10,14 @@ from ...loader.format.layout import Column, array_specs
 from ...loader.format.recipe import Recipe
 from ..decode.images import OnDamage
 from ..decode.segmentation import Bitmap, Rle
-from ..errors import RecordError
 from ..kernels.encode import compress_mask, pack_image
 from ..sources.base import Scene, Source
-from ..sources.records import Frame, Pair, Reject, source_of
+from ..sources.records import Frame, Pair, Record, Reject, source_of
 from ..tensors.arithmetic import depends_on_arithmetic
-from ..tensors.engine import EngineName, open_engine
+from ..tensors.engine import Engine, EngineName, open_engine
 from ..tensors.recipe import make_tensors
 from ..tensors.views import Views
+from .sift import sift
 
 ROW_OVERHEAD_BYTES = 160
 """About what the columns, offsets, checksums and shard index of one image or mask take."""
@@ -53,14 +53,17 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True)
 class SceneSize:
-    """What one scene gives."""
+    """What one scene gives, or several."""
 
-    images: int
-    masks: int
-    pairs: int
-    rejects: int
-    stored_bytes: int
+    images: int = 0
+    masks: int = 0
+    pairs: int = 0
+    rejects: int = 0
+    stored_bytes: int = 0
     undecided: int = 0
+
+    def __add__(self, other: "SceneSize") -> "SceneSize":
+        return SceneSize(*(getattr(self, name) + getattr(other, name) for name in SceneSize.__slots__))
 
 
 def measure_scene(
@@ -72,23 +75,27 @@ def measure_scene(
 ) -> SceneSize:
     """Read a scene and return what it gives."""
     engine = open_engine(engine_name)
+    records = sift(scene.read(engine.decoder(damaged)), recipe)
+    return measure_records(records, recipe, engine, columns)
+
+
+def measure_records(
+    records: Iterable[Record], recipe: Recipe, engine: Engine, columns: Collection[Column] = ()
+) -> SceneSize:
+    """Return what the records of a scene give, as `sift` leaves them."""
     images = masks = pairs = rejects = stored_bytes = image_bytes = undecided = 0
-    for record in scene.read(engine.decoder(damaged)):
-        if isinstance(record, Frame) and (record.masks or record.keep_empty):
+    for record in records:
+        if isinstance(record, Frame):
             views = make_tensors(record.image, record.segmentations, recipe, engine)
-            try:
-                # The frames of one video are taken for alike.
-                if not image_bytes:
-                    image_bytes = _image_bytes(views, recipe)
-                    image_bytes += len(source_of(record)) if "sources" in columns else 0
-                    image_bytes += HASH_BYTES if "hashes" in columns else 0
-                stored_bytes += image_bytes
-                stored_bytes += _mask_bytes(views, recipe, record.segmentations) if record.masks else 0
-                undecided += _is_undecided(record.image.shape[:2], recipe)
-            except RecordError:
-                rejects += 1
-                continue
+            # The frames of one video are taken for alike.
+            if not image_bytes:
+                image_bytes = _image_bytes(views, recipe)
+                image_bytes += len(source_of(record)) if "sources" in columns else 0
+                image_bytes += HASH_BYTES if "hashes" in columns else 0
+            stored_bytes += image_bytes
+            stored_bytes += _mask_bytes(views, recipe, record.segmentations) if record.masks else 0
             stored_bytes += BOX_BYTES * len(record.masks) if "boxes" in columns else 0
+            undecided += _is_undecided(record.image.shape[:2], recipe)
             images += 1
             masks += len(record.masks)
         pairs += isinstance(record, Pair)
@@ -127,23 +134,32 @@ def forecast(
         limit: how many samples the store will hold at most.
         measure: reads scenes, perhaps elsewhere; of fewer where that failed.
     """
-    total = len(source)
+    sizes = measure([source[number] for number in spread_scenes(len(source), num_scenes)], recipe)
+    return scale_up(sum(sizes, SceneSize()), len(sizes), source, limit)
+
+
+def spread_scenes(total: int, num_scenes: int) -> list[int]:
+    """Return the numbers of up to `num_scenes` of `total` scenes, evenly spread."""
     chosen = np.unique(np.linspace(0, max(total - 1, 0), min(num_scenes, total)).astype(int))
-    sizes = measure([source[int(number)] for number in chosen], recipe)
-    images, masks = sum(size.images for size in sizes), sum(size.masks for size in sizes)
-    samples = sum(size.pairs for size in sizes) if source.paired else masks
-    scale = total / len(sizes) if sizes else 0.0
+    return [int(number) for number in chosen]
+
+
+def scale_up(size: SceneSize, num_read: int, source: Source, limit: int | None = None) -> Forecast:
+    """Scale what some scenes give together to the whole dataset."""
+    total = len(source)
+    samples = size.pairs if source.paired else size.masks
+    scale = total / num_read if num_read else 0.0
     if limit is not None and samples * scale > limit:
         scale = limit / samples
     return Forecast(
         num_scenes=total,
-        num_read=len(sizes),
-        images=round(images * scale),
-        masks=round(masks * scale),
+        num_read=num_read,
+        images=round(size.images * scale),
+        masks=round(size.masks * scale),
         samples=round(samples * scale),
-        rejects=round(sum(size.rejects for size in sizes) * scale) + len(source.rejects),
-        store_bytes=round(sum(size.stored_bytes for size in sizes) * scale),
-        undecided=round(sum(size.undecided for size in sizes) * scale),
+        rejects=round(size.rejects * scale) + len(source.rejects),
+        store_bytes=round(size.stored_bytes * scale),
+        undecided=round(size.undecided * scale),
     )
 
 

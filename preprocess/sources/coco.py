@@ -23,6 +23,7 @@ from .files.leftovers import SAME_FILE
 from .files.names import read_named
 from .files.picture_folder import check_folder, count_unlisted
 from .files.raw_files import RawPath, file_digest
+from .files.stated_boxes import read_box
 from .records import Frame, Mask, Record, Reject, Skip
 
 
@@ -73,7 +74,8 @@ class CocoScene:
         for annotation, category in self.annotations:
             try:
                 check_drawn(annotation, misdrawn)
-                masks.append(Mask(str(annotation.id), annotation.mask(self.image), category))
+                mask, box = annotation.mask(self.image), read_box(annotation.bbox)
+                masks.append(Mask(str(annotation.id), mask, category, stated_box=box))
             except SegmentationError as err:
                 yield Reject.from_error(err, f"{self.key}/{annotation.id}", path)
         yield Frame(self.key, path, picture.image, tuple(masks), 0, picture.unsure_turn, picture.source)

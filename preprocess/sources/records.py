@@ -37,6 +37,8 @@ class Mask:
     """Whether no covered pixel at all is a valid answer (gRefCOCO's no-target records)."""
     path: str = ""
     """The mask's own file, relative to the dataset's root; "" where a reject is to name the image's."""
+    stated_box: tuple[float, float, float, float] | None = None
+    """The box that the dataset states beside the mask, x0, y0, x1, y1 in pixels of the mask; None where it states none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ from .files.names import is_there, name_advice, spellings
 from .files.picture_folder import check_folder, count_foreign
 from .files.raw_files import RawPath, file_digest, read_file, resolve_inside
 from .files.refer_refs import BadRef, Ref, read_refs
+from .files.stated_boxes import join_boxes, read_box
 from .records import Frame, Mask, Record, Reject, Skip
 
 PUBLISHED_SPLITS = ("train", "val", "test", "testA", "testB")
@@ -115,6 +116,7 @@ class ReferredObject:
             self.category,
             self.expressions,
             may_be_empty=not self.annotations,
+            stated_box=join_boxes([read_box(annotation.bbox) for annotation in self.annotations]),
         )
 
 

@@ -16,7 +16,7 @@ when there is one of each in the whole root: some downloaders sort them into `im
 
 - About 100 masks an image, nested and overlapping, without class names. Each covers the whole image; `crop_box`
   only says where it was found.
-- `bbox` is one less than the mask's extent in width and height, so it is not compared with the mask.
+- `bbox` is one less than the mask's extent in width and height: only `resizeonce doctor` compares it, with a tolerance.
 - Numbers may be ints or floats. Areas are counted from the masks, not taken from the file.
 - Public copies are damaged: tars that end early, jpgs without json and the reverse.
 - Links to folders are not followed, and a file that is a link must stay inside the root, unless `follow_links` is set.
@@ -41,6 +41,7 @@ from .files.json_files import JSON_ERRORS, decode_json, explain
 from .files.leftovers import describe_skips
 from .files.raw_files import RawPath, listing_digest
 from .files.sa1b_pairs import Pairs, RawFile
+from .files.stated_boxes import read_box
 from .records import Frame, Mask, Record, Reject, Skip
 
 MAX_JSON_BYTES = 1 << 26
@@ -84,6 +85,7 @@ class _Annotation(msgspec.Struct, frozen=True):
     segmentation: msgspec.Raw = msgspec.Raw(b"null")
     predicted_iou: float | None = None
     stability_score: float | None = None
+    bbox: msgspec.Raw = msgspec.Raw(b"null")
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +173,8 @@ class Sa1bScene:
             elif rle.area > self.options.max_area_share * size[0] * size[1]:
                 yield Skip("mask over max_area_share")
             else:
-                yield Mask(str(object_id), rle, path=self.annotations.path)
+                box = read_box(annotation.bbox)
+                yield Mask(str(object_id), rle, path=self.annotations.path, stated_box=box)
 
     def _fails_quality(self, annotation: _Annotation) -> str:
         """Return why a filter leaves the annotation out, "" if none does."""

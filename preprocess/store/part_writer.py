@@ -32,12 +32,12 @@ from ...loader.format.layout import (
 )
 from ...loader.format.recipe import Recipe
 from ...loader.format.shard import shard_path
-from ..decode.images import is_same_picture
 from ..decode.pixel_hash import pixel_hash
 from ..decode.segmentation import Bitmap, Rle
 from ..errors import RecordError
 from ..sources.records import Frame, Mask, Pair, Reject, Skip, source_of
 from ..tensors.views import Images, Masks, Views
+from .acceptance import Acceptance
 from .array_metadata import describe_array, describe_group
 from .attempts import NO_SCENE, Attempt
 from .columns import Columns
@@ -117,8 +117,7 @@ class PartWriter:
         self._skips: Counter[str] = Counter()
         self._unsure_turns = 0
         self._scene = NO_SCENE
-        self._scene_masks: dict[tuple[int, str], int] = {}
-        self._scene_faults: dict[str, str] = {}
+        self._acceptance = Acceptance()
         self._open_shards = ExitStack()
 
     def __enter__(self) -> "PartWriter":
@@ -162,8 +161,7 @@ class PartWriter:
         self._scene = scene
         with writing(self._store):
             self._columns.append_text("scenes/key", key)
-        self._scene_masks.clear()
-        self._scene_faults.clear()
+        self._acceptance.start_scene()
 
     def add_frame(self, frame: Frame, views: Views) -> None:
         """Take one frame of the current scene, with its tensors: made here, and not of masks that are left out.
@@ -178,7 +176,7 @@ class PartWriter:
             try:
                 images = views.images()
             except RecordError as err:
-                self._reject_frame(frame, err)
+                self._reject(self._acceptance.drop_frame(frame, err))
                 return
             with writing(self._store):
                 self._write_image(frame, images)
@@ -218,7 +216,6 @@ class PartWriter:
 
     def _accept(self, frame: Frame, views: Views) -> list[tuple[Mask, Callable[[], Masks]]]:
         """Return those masks of a frame that can be used, with what makes their tensors, and reject the others."""
-        height, width = frame.image.shape[:2]
         wanted = (
             None
             if self._max_samples is None or self._paired
@@ -228,34 +225,12 @@ class PartWriter:
         for mask, make_masks in zip(frame.masks, views.masks, strict=True):
             if wanted is not None and len(accepted) >= wanted:
                 break
-            if reason := self._reason_against(mask, frame, (height, width)):
-                path = mask.path or frame.path
-                self._reject(Reject(f"{frame.key}/{mask.object_id}", path, "mask", reason))
+            row = self._num_rows("masks") + len(accepted)
+            if reject := self._acceptance.take_mask(frame, mask, row):
+                self._reject(reject)
             else:
-                # The row is claimed at once, so that a second mask of the same object is seen.
-                self._scene_masks[frame.time, mask.object_id] = self._num_rows("masks") + len(accepted)
                 accepted.append((mask, make_masks))
         return accepted
-
-    def _reject_frame(self, frame: Frame, error: RecordError) -> None:
-        """Reject a picture that a view can't be made of, and give back the rows that its masks had claimed."""
-        for mask in frame.masks:
-            self._scene_masks.pop((frame.time, mask.object_id), None)
-        self._reject(Reject(frame.key, frame.path, error.stage, error.reason))
-
-    def _reason_against(self, mask: Mask, frame: Frame, size: tuple[int, int]) -> str | None:
-        """Return why a mask can't be used, None where it can."""
-        if (frame.time, mask.object_id) in self._scene_masks:
-            return "a second mask of the same object in the same image"
-        if not is_same_picture(size, mask.segmentation.size):
-            (height, width), (mask_height, mask_width) = size, mask.segmentation.size
-            return (
-                f"the mask is {mask_height} x {mask_width} but its image is {height} x {width} (height x width): "
-                "not the same picture in another size"
-            )
-        if mask.segmentation.area == 0 and not mask.may_be_empty:
-            return "the mask covers no pixel"
-        return None
 
     def _write_image(self, frame: Frame, images: Images) -> None:
         for name, image in images.items():
@@ -299,26 +274,17 @@ class PartWriter:
     def _add_pair(self, pair: Pair) -> None:
         if self.is_full:
             return
-        rows = [self._scene_masks.get((time, pair.object_id)) for time in (pair.time1, pair.time2)]
-        missing = [key for key, row in zip(pair.keys, rows, strict=True) if row is None]
-        if missing:
-            # What was rejected before, the mask or its whole frame, says why and names the file.
-            causes = [
-                self._scene_faults.get(f"{key}/{pair.object_id}") or self._scene_faults.get(key)
-                for key in missing
-            ]
-            path = next((cause for cause in causes if cause), "")
-            names = " and ".join(dict.fromkeys(key.rpartition("/")[2] for key in missing))
-            reason = f"the pair has no usable image and mask in frame {names}"
-            self._reject(Reject(pair.key, path, "pair", reason))
+        taken = self._acceptance.take_pair(pair)
+        if isinstance(taken, Reject):
+            self._reject(taken)
         else:
-            self._columns.append("samples/mask", rows)
+            self._columns.append("samples/mask", taken)
 
     def _reject(self, reject: Reject) -> None:
         if self._stop_on_reject:
             raise RejectedError(f"{reject.key} ({reject.path}), stage {reject.stage}: {reject.reason}")
         self._rejects.append(reject)
-        self._scene_faults.setdefault(reject.key, reject.path)
+        self._acceptance.note(reject)
 
     def _num_rows(self, table: Table) -> int:
         return self._columns.num_rows(table)

@@ -6,7 +6,8 @@ each in a process with a limit on time and memory. A finding is
 - an exception that is no `PreprocessError`, a run over its limit, a process that died;
 - a sample that does not touch the damaged file and differs from the undamaged dataset's, or is lacking;
 - a sample that touches it and is not what `naive.py` reads from the damaged file, or a video's frame of another time;
-- a sample that is gone without a reject or a count that says so, though its index file still lists it.
+- a sample that is gone without a reject or a count that says so, though its index file still lists it;
+- a reject or a skip that `doctor` counts otherwise.
 
 A case is made again by its number and the seed: `--only 1234 --seed 0`, with `--keep FOLDER` to look at its files.
 """
@@ -43,8 +44,13 @@ from PIL import Image
 
 from resizeonce.loader import Store
 from resizeonce.loader.format.errors import PreprocessError
+from resizeonce.loader.format.metadata import read_attributes
 from resizeonce.preprocess.config import Config, load_config
+from resizeonce.preprocess.doctor.diagnose import diagnose
+from resizeonce.preprocess.doctor.rejects import check_of
 from resizeonce.preprocess.run.convert import convert
+from resizeonce.preprocess.sources.files.leftovers import NOTE, split_example
+from resizeonce.preprocess.store.root import read_rejects
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 SIZES = {"pixel_values": 24, "g_pixel_values": 32, "prompt_masks": 8, "masks": 32}
@@ -355,10 +361,26 @@ def run_case(case: Case, work: Path) -> Outcome:
         quiet = not report.num_rejects and totals["skips"] == base.skips
         reader = NaiveReader(root, dataset.load_config().source, dataset.refs)
         outcome.problem, outcome.compared = compare(base, folder / "store.zarr", path, reader, quiet)
+        outcome.problem = outcome.problem or disagreement(dataset.load_config(), root, folder / "store.zarr")
         if form == "mp4" and not outcome.problem:
             outcome.problem = _find_shift(work / name / "store.zarr", folder / "store.zarr")
     outcome.seconds = time.monotonic() - started
     return outcome
+
+
+def disagreement(config: Config, root: Path, store: Path) -> str:
+    """Return where `doctor` counts otherwise than the conversion of the same files did, "" where nowhere."""
+    told, left_out = Counter[str](), Counter[str]()
+    for finding in diagnose(config, root).findings:
+        counts = told if finding.severity == "error" else left_out
+        counts[finding.check if finding.severity == "error" else finding.what] += finding.count
+    rejected = Counter(check_of(reject).name for reject in read_rejects(store))
+    if rejected != told:
+        return f"doctor tells {told}, rejects are {rejected}"
+    skipped = Counter[str]()
+    for reason, count in read_attributes(store)["totals"]["skips"].items():
+        skipped[split_example(reason)[0].removeprefix(NOTE)] += count
+    return "" if skipped <= left_out else f"doctor tells {left_out}, left out are {skipped}"
 
 
 def _damage(file: Path, folder: Path, form: str, chance: Random) -> str:

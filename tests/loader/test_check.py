@@ -27,6 +27,7 @@ from resizeonce.loader import (
     check_batch,
 )
 from resizeonce.loader.batch import SampleDataset
+from resizeonce.loader.check import view_differences
 from resizeonce.loader.format.norms import KNOWN_NORMS
 from resizeonce.loader.format.recipe import ImageView, MaskView, Recipe
 from resizeonce.preprocess.config import load_config
@@ -510,3 +511,25 @@ def test_a_black_frame_among_others_is_no_mistake_where_no_view_is_normalized() 
 def test_a_batch_that_is_dark_as_a_whole_was_scaled_before_the_cast(levels: tuple[int, ...]) -> None:
     with pytest.raises(BatchError, match=r"scaled to 0\.\.1, before the cast"):
         check_batch(dark_batch(*levels), ONLY_LEVELS)
+
+
+def test_views_differ_by_the_root_mean_square_of_their_blocks() -> None:
+    views = {
+        name: ImageView(size=(56, side), values="uint8") for name, side in (("first", 56), ("second", 112))
+    }
+    recipe = Recipe(name="custom", views=views)
+    levels = np.full((2, 3, 56, 56), 100, np.uint8)
+    levels[1, :, :28] = 110
+    other = np.repeat(levels, 2, axis=3)
+    other[1, :, :28] += 20
+    batch = {
+        "first": levels,
+        "second": other,
+        "key": ["a", "b"],
+        "dataset_type": "coco",
+        "has_paired_frame": False,
+    }
+    # The upper half of the second sample by 20 levels, its lower half by none.
+    assert view_differences(batch, recipe) == pytest.approx([0.0, 20 / 2**0.5])
+    one_view = {key: value for key, value in batch.items() if key != "second"}
+    assert view_differences(one_view, recipe) == [0.0, 0.0]

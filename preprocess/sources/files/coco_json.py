@@ -53,6 +53,7 @@ class Annotation(msgspec.Struct, frozen=True, gc=False):
     segmentation: msgspec.Raw = msgspec.Raw(b"null")
     iscrowd: int | bool | None = 0
     category_id: int | None = None
+    bbox: msgspec.Raw = msgspec.Raw(b"null")
 
     def shape(self) -> object:
         """Return the segmentation as its JSON has it: polygons, run lengths, or anything else.

@@ -152,6 +152,7 @@ def describe_skips(skips: Iterable[Skip]) -> str:
     return f" ({found})" if found else ""
 
 
-def without_example(reason: str) -> str:
-    """Return the constant part of a skip's reason."""
-    return reason.partition(_EXAMPLE)[0]
+def split_example(reason: str) -> tuple[str, str]:
+    """Return the constant part of a skip's reason, and the example that it names, "" where it names none."""
+    kind, _, example = reason.partition(_EXAMPLE)
+    return kind, example

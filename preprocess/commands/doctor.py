@@ -1,0 +1,69 @@
+"""`resizeonce doctor`."""
+
+import sys
+from dataclasses import replace
+
+import click
+
+from ..cli_text import forecast_lines
+from ..doctor.diagnose import LookOptions, diagnose
+from ..doctor.text import diagnosis_lines, verdict_line
+from ..run.forecast import Forecast
+from .config_name import ConfigName
+from .reporting import (
+    EXIT_EMPTY,
+    EXIT_FOUND,
+    JSON_OPTION,
+    SET_OPTION,
+    Output,
+    echo_lines,
+    reported,
+    with_output,
+)
+
+
+@click.command("doctor")
+@click.argument("config", type=ConfigName())
+@click.option("--root", required=True, type=click.Path(), help="Folder of the raw dataset, or its URL.")
+@SET_OPTION
+@click.option(
+    "--sample",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Look at N scenes, evenly spread, and say what that amounts to in all; by default at every one.",
+)
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
+@JSON_OPTION
+@with_output
+@reported
+def command(
+    config: str,
+    root: str,
+    overrides: tuple[str, ...],
+    sample: int | None,
+    workers: int,
+    as_json: bool,
+    output: Output,
+) -> None:
+    """Look at the raw dataset that CONFIG describes, and say what is wrong with it before it is converted.
+
+    Everything is read as `resizeonce convert` reads it, and nothing is written. Errors are what a conversion rejects: with
+    any, the exit code is 4. Warnings become samples that are likely not meant. Notes are left out, or taken for granted.
+    Data that gives no sample at all has exit code 5.
+
+    Example: resizeonce doctor coco --root /data/coco --sample 2000 --workers 8
+    """
+    options = LookOptions(sample=sample, workers=workers, progress=output.progress)
+    diagnosis = diagnose(config, root, options, overrides)
+    if as_json:
+        click.echo(diagnosis.to_json().decode())
+    else:
+        echo_lines(diagnosis_lines(diagnosis))
+        # What this says of Pillow's versions is a finding above.
+        forecast = replace(Forecast(**diagnosis.forecast), undecided=0)
+        output.summary(["", *forecast_lines(forecast), ""])
+        echo_lines([verdict_line(diagnosis)])
+    if diagnosis.num_of("error"):
+        sys.exit(EXIT_FOUND)
+    if not diagnosis.forecast["samples"]:
+        sys.exit(EXIT_EMPTY)

@@ -1,0 +1,83 @@
+"""Reads scenes as a conversion does, and counts what a store would take, reject and leave out, and what is doubtful."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from ..config import Config
+from ..decode.images import CountingDecoder
+from ..run.forecast import SceneSize, measure_records
+from ..run.processes import tick as tick_of_process
+from ..run.sift import sift
+from ..sources.base import Scene
+from ..sources.records import DAMAGE_ACCEPTED, Frame, Record, Reject, Skip
+from ..tensors.engine import Engine, EngineName, open_engine
+from .doubts import doubts_of
+from .rejects import check_of
+from .tally import Tally
+
+
+@dataclass(frozen=True, slots=True)
+class ScenesTask:
+    """Some scenes, for whichever process gets them."""
+
+    numbers: tuple[int, ...]
+    scenes: tuple[Scene, ...]
+    config: Config
+    engine: EngineName
+
+
+def look_at_scenes(task: ScenesTask, tick: Callable[[], None] = tick_of_process) -> Tally:
+    """Return what some scenes hold; `tick` is called after each."""
+    engine, tally = open_engine(task.engine), Tally()
+    for number, scene in zip(task.numbers, task.scenes, strict=True):
+        try:
+            tally.add(_look_at_scene(number, scene, task.config, engine))
+        except MemoryError:
+            reason = (
+                "memory ran out while this scene was read: look at its files, or raise the limit (ulimit -v)"
+            )
+            tally.add(lost_scene(scene, reason))
+        tick()
+    return tally
+
+
+def lost_scene(scene: Scene, reason: str) -> Tally:
+    """Return what a scene counts for that can't be read without harm."""
+    tally = Tally()
+    tally.num_scenes, tally.size = 1, SceneSize(rejects=1)
+    reject = Reject(scene.key, "", "worker", reason)
+    tally.add_reject(check_of(reject).name, reject)
+    return tally
+
+
+def _look_at_scene(number: int, scene: Scene, config: Config, engine: Engine) -> Tally:
+    tally = Tally()
+    decode = CountingDecoder(engine.decoder(config.options.damaged))
+    records = sift(scene.read(decode), config.recipe)
+    counted = _counted(records, tally, number, config, engine)
+    tally.size = measure_records(counted, config.recipe, engine, config.store.columns)
+    tally.num_scenes = 1
+    if decode.num_damaged:
+        tally.skips[DAMAGE_ACCEPTED] += decode.num_damaged
+    return tally
+
+
+def _counted(
+    records: Iterable[Record], tally: Tally, number: int, config: Config, engine: Engine
+) -> Iterator[Record]:
+    """Pass records on, and count them."""
+    lone: Frame | None = None
+    num_frames = 0
+    for record in records:
+        if isinstance(record, Frame):
+            for doubt in doubts_of(record, config.recipe, engine):
+                tally.add_doubt(*doubt)
+            # The frames of a video may well be alike.
+            lone, num_frames = record, num_frames + 1
+        elif isinstance(record, Reject):
+            tally.add_reject(check_of(record).name, record)
+        elif isinstance(record, Skip):
+            tally.skips[record.reason] += record.count
+        yield record
+    if lone is not None and num_frames == 1:
+        tally.add_picture(number, lone)

@@ -1,0 +1,101 @@
+"""What was found in scenes, counted: small however many there are, and added up in the order of the dataset."""
+
+import hashlib
+from array import array
+from collections import Counter
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ..run.forecast import SceneSize
+from ..sources.records import Frame, Reject, encodable
+from .findings import MAX_EXAMPLES
+
+
+@dataclass(slots=True)
+class Found:
+    """How often something was found, with the first few."""
+
+    count: int = 0
+    examples: list[str] = field(default_factory=list)
+    reason: str = ""
+    """Of the first reject."""
+
+    def add(self, other: "Found") -> None:
+        """Count what was found later."""
+        self.count += other.count
+        self.examples = (self.examples + other.examples)[:MAX_EXAMPLES]
+        self.reason = self.reason or other.reason
+
+
+class Tally:
+    """What some scenes hold.
+
+    Attributes:
+        num_scenes: how many.
+        size: what they give.
+        errors: rejects, by the name of their check.
+        doubts: what is likely not meant, by its name.
+        skips: what was left out, by its reason.
+        pictures: of each still image the scene's number, the digest of its file and that of the file's name.
+    """
+
+    def __init__(self) -> None:
+        self.num_scenes = 0
+        self.size = SceneSize()
+        self.errors: dict[str, Found] = {}
+        self.doubts: dict[str, Found] = {}
+        self.skips: Counter[str] = Counter()
+        self.pictures = array("Q")
+
+    def add_reject(self, check: str, reject: Reject) -> None:
+        """Count a reject."""
+        _add(self.errors, check, Found(1, [example_of(reject.key, reject.path)], reject.reason))
+
+    def add_doubt(self, check: str, key: str, path: str) -> None:
+        """Count something that is likely not meant."""
+        _add(self.doubts, check, Found(1, [example_of(key, path)]))
+
+    def add_picture(self, scene: int, frame: Frame) -> None:
+        """Note a still image, if its file is at hand."""
+        if frame.source is not None:
+            self.pictures.extend((scene, _digest(frame.source), _digest(encodable(frame.path).encode())))
+
+    def add(self, other: "Tally") -> None:
+        """Add what later scenes hold."""
+        self.num_scenes += other.num_scenes
+        self.size += other.size
+        for ours, theirs in ((self.errors, other.errors), (self.doubts, other.doubts)):
+            for check, found in theirs.items():
+                _add(ours, check, found)
+        self.skips.update(other.skips)
+        self.pictures.extend(other.pictures)
+
+    def copies(self) -> list[tuple[int, int]]:
+        """Return the scenes of each still image whose file has the bytes of an earlier one of another name: that one's, its."""
+        table = np.frombuffer(self.pictures, np.uint64).reshape(-1, 3)
+        _, inverse, counts = np.unique(table[:, 1], return_inverse=True, return_counts=True)
+        first: dict[int, tuple[int, set[int]]] = {}
+        found = []
+        for scene, content, name in table[counts[inverse] > 1].tolist():
+            earlier, names = first.setdefault(content, (scene, {name}))
+            if name not in names:
+                names.add(name)
+                found.append((earlier, scene))
+        return found
+
+
+def example_of(key: str, path: str) -> str:
+    """Return how one case is named."""
+    return f"{key} ({path})" if path else key
+
+
+def _add(kinds: dict[str, Found], check: str, found: Found) -> None:
+    if check in kinds:
+        kinds[check].add(found)
+    else:
+        kinds[check] = replace(found, examples=found.examples[:MAX_EXAMPLES])
+
+
+def _digest(content: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")

@@ -1,0 +1,106 @@
+"""What limits, and what is printed of it, for rates that are made up: worked out by hand."""
+
+from dataclasses import replace
+
+import pytest
+
+from resizeonce.preprocess.look.rates import BenchOptions, Measured, Rates
+from resizeonce.preprocess.look.rates_text import rate_lines, step_facts, step_lines
+from resizeonce.preprocess.look.step_waits import Step
+
+
+def measured(what: str, *rates: float) -> Measured:
+    return Measured(what, rates, samples=100, bytes_per_sample=4e6)
+
+
+RATES = Rates(
+    store="some.zarr",
+    options=BenchOptions(workers=2, ranks=8),
+    num_samples=1000,
+    # 100 images of 4 MB, with ten samples each.
+    num_bytes=400_000_000,
+    row_bytes=4e6,
+    batch_bytes=10e6,
+    cores=16,
+    free_bytes=10**12,
+    stays_in_memory=True,
+    parts=4,
+    network=None,
+    disk=measured("disk", 90, 110, 100),
+    why_no_disk="",
+    memory=measured("memory", 9000),
+    one_core=measured("one core", 500),
+    batches=measured("two workers", 800),
+)
+STEP = Step(seconds=0.05, ranks=8, batch_size=8)
+"""Takes 1280 samples a second."""
+
+
+def test_sixteen_workers_fill_eight_times_what_two_do() -> None:
+    assert RATES.limits["later"]["processor"] == 16 * 800 / 2
+
+
+def test_of_a_store_that_stays_in_memory_the_disk_gives_each_image_once() -> None:
+    # 400 MB/s are 100 images, and so 1000 samples, a second.
+    assert RATES.limits["first"]["disk"] == 1000
+    assert "disk" not in RATES.limits["later"]
+
+
+def test_of_a_store_that_does_not_the_disk_gives_each_sample_its_rows_in_each_epoch() -> None:
+    limits = replace(RATES, stays_in_memory=False).limits
+    assert list(limits) == ["each"]
+    assert limits["each"]["disk"] == 100
+
+
+def test_memory_gives_no_less_than_the_batches_that_went_through_it() -> None:
+    assert replace(RATES, memory=measured("memory", 300)).limits["later"]["memory"] == 800
+
+
+def test_of_a_url_the_network_counts_in_the_first_epoch() -> None:
+    assert replace(RATES, network=measured("network", 50)).limits["first"]["network"] == 50
+
+
+def test_a_step_waits_in_the_first_epoch_only() -> None:
+    facts = step_facts(RATES, STEP)
+    assert facts["epochs"]["first"] == {
+        "samples_per_second": 1000,
+        "limit": "disk",
+        "waits": pytest.approx(1 - 1000 / 1280),
+    }
+    assert facts["epochs"]["later"]["waits"] == 0
+    # One worker of each rank fills 8 x 400.
+    assert facts["workers_enough"] == 1
+    first, later, workers, beyond = list(step_lines(RATES, STEP))[-4:]
+    assert first.split() == ["first", "epoch", "1,000", "disk", "22%", "64", "ms"]
+    assert later.split()[-4:] == ["processor", "0%", "50", "ms"]
+    assert workers == "workers   1 for each rank fills as many"
+    assert beyond == "          but the disk gives no more, however many they are"
+
+
+def test_too_few_cores_are_said_with_how_many_it_takes() -> None:
+    # 8 x 8 samples in 5 ms are 12,800 a second; a core fills 400 of them.
+    *_, workers, _ = step_lines(RATES, Step(seconds=0.005, ranks=8, batch_size=8))
+    assert workers == "workers   too few cores: filling as many takes 32.0 of them, and there are 16"
+
+
+def test_runs_that_differ_by_more_than_twice_are_called_unsteady() -> None:
+    assert not any(line.startswith("unsteady") for line in rate_lines(RATES))
+    busy = replace(RATES, batches=measured("two workers", 300, 700, 500))
+    assert any(line.startswith("unsteady") for line in rate_lines(busy))
+
+
+def test_the_lines_fit_into_80_columns_with_large_numbers_too() -> None:
+    fast = Measured("batches, by 128 processes", (40_000, 123_456, 130_000), 9_999_999, 9.75e5)
+    rates = replace(
+        RATES,
+        options=BenchOptions(batch_size=256, workers=128, ranks=1024, seed=12345),
+        network=measured("network, whole parts", 50),
+        batches=fast,
+        num_bytes=10**7,
+        free_bytes=2 * 10**12,
+        why_no_disk="100% of the files stay in memory (tmpfs? in use?)",
+    )
+    for step in (Step(seconds=0.4, ranks=1024, batch_size=256), Step(seconds=1, ranks=1, batch_size=1)):
+        for waiting in (rates, replace(rates, disk=None, network=None, stays_in_memory=False)):
+            lines = [*rate_lines(waiting), *step_lines(waiting, step)]
+            assert [line for line in lines if len(line) > 80] == []
