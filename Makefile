@@ -27,7 +27,7 @@ install: $(STAMP) ## make the environment in .venv, with all that the other targ
 
 $(STAMP): pyproject.toml $(CONSTRAINTS) $(SOURCES)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[demo,lint,look,test]'
+	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[card,demo,lint,look,test]'
 	@$(BIN)/resizeonce info --environment | head -n 2
 	@touch $@
 
@@ -77,9 +77,11 @@ test-frameworks: $(STAMP) ## install Lightning, accelerate and torchdata, and tr
 test-recipes: $(RELEASED)/.installed ## install what published trainers call, and compare each recipe's tensors with what that makes
 	$(RELEASED)/bin/python -m pytest tests/recipes -rs
 
+# SAM 2's package is built with the torch that is there: pip would fetch another one for it, with CUDA.
 $(RELEASED)/.installed: pyproject.toml $(CONSTRAINTS) $(SOURCES)
 	$(PYTHON) -m venv $(RELEASED)
 	$(RELEASED)/bin/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[test,recipes]'
+	SAM2_BUILD_CUDA=0 $(RELEASED)/bin/pip install --quiet --no-build-isolation --no-deps sam2==1.1.0
 	@touch $@
 
 test-pages: $(STAMP) ## install selenium, and look at a report in the system's headless Chromium: light, dark, on a phone's width, by keyboard
@@ -127,6 +129,7 @@ bench: $(STAMP) ## the benchmarks of benchmarks/README.md with the other project
 	$(BIN)/python benchmarks/own_size.py
 	$(BIN)/python benchmarks/padded.py
 	$(BIN)/python benchmarks/drawn.py
+	$(BIN)/python benchmarks/sav_clips.py
 	$(BIN)/python benchmarks/loading.py --samples 512 --facts $(RIVALS)/loading.json \
 		--rivals $$($(BIN)/python benchmarks/rivals/environments.py $(RIVALS))
 	$(BIN)/python benchmarks/memory.py

@@ -1,15 +1,17 @@
 """How opening a store and shuffling it grow from one million masks to those of the whole of SA-1B.
 
-    python benchmarks/scale.py [--folder FOLDER]
+    python benchmarks/scale.py [--folder FOLDER] [--masks "10 million"]
 
 Makes stores of tables only: a part has 500 images with 100 masks each, and every part is a link to the first, so the
 largest store (22,000 parts, 11 million images, 1.1 billion masks) takes some 20 MB of disk. To the loader they are as
-many parts. Each figure comes from a fresh interpreter; files are in the page cache.
+many parts. Each figure is the median of three fresh interpreters, which take turns; files are in the page cache. `Objects` must
+cost what one mask an image does.
 """
 
 import argparse
 import hashlib
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -17,7 +19,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from measure import memory, print_head, print_row
+from measure import memory, print_bar, print_head, print_row
 
 from resizeonce.loader import Batching, Objects, Order, OrderOptions, SampleIndex, Store, Subset
 from resizeonce.loader.format.layout import ATTRIBUTES_KEY, array_specs, part_name
@@ -37,8 +39,21 @@ RULES = {
     "the same, one an image": {"subset": {"min_prompt_cells": 4}, "masks": "one"},
     "up to 64 masks of an image": {"draw": 64},
     "min_prompt_cells = 4, up to 64": {"subset": {"min_prompt_cells": 4}, "draw": 64},
+    "min_prompt_cells = 4, up to 64, cache=": {
+        "subset": {"min_prompt_cells": 4},
+        "draw": 64,
+        "cache": "up-to-64.index",
+    },
     "9/10 by key": {"subset": {"key_range": [0, 0.9]}},
 }
+ROUNDS = 3
+BARS = (
+    ("up to 64 masks of an image", "one mask an image", "index s", 1.1),
+    ("up to 64 masks of an image", "one mask an image", "RSS MB", 1.02),
+    ("min_prompt_cells = 4, up to 64", "the same, one an image", "index s", 1.1),
+    ("min_prompt_cells = 4, up to 64", "the same, one an image", "RSS MB", 1.02),
+)
+"""A rule, the one that it is held to, by which figure, and how many times that it may be."""
 
 
 def make_store(store: Path, num_parts: int) -> None:
@@ -95,7 +110,8 @@ def measure(path: Path, rule: dict[str, object]) -> list[float]:
     store = Store(path)
     opened = time.perf_counter()
     draw = Objects(at_most=rule["draw"]) if "draw" in rule else None
-    index = SampleIndex(store, Subset(**rule.get("subset", {})), rule.get("masks"), draw)
+    cache = path.parent / rule["cache"] if "cache" in rule else None
+    index = SampleIndex(store, Subset(**rule.get("subset", {})), rule.get("masks"), draw, cache=cache)
     indexed = time.perf_counter()
     plan = Order([index], OrderOptions(seed=1)).plan(Batching(batch_size=8))
     plan.batch(0)
@@ -112,6 +128,7 @@ def main() -> None:
     parser.add_argument(
         "--folder", type=Path, help="where stores are made and kept; default: a temporary one"
     )
+    parser.add_argument("--masks", choices=PART_COUNTS, help="one store only; default: one after the other")
     parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
@@ -119,14 +136,31 @@ def main() -> None:
         return
     print_head("masks", "samples are", *FIGURES)
     with tempfile.TemporaryDirectory() as temporary:
-        for name, num_parts in PART_COUNTS.items():
-            store = (options.folder or Path(temporary)) / f"{num_parts}.zarr"
-            if not store.exists():
-                make_store(store, num_parts)
+        for name in [options.masks] if options.masks else PART_COUNTS:
+            path = (options.folder or Path(temporary)) / str(PART_COUNTS[name]) / "store.zarr"
+            if not path.exists():
+                make_store(path, PART_COUNTS[name])
+            # The first round writes what is kept, and reads files into the page cache.
+            rounds = [measure_rules(path) for _ in range(1 + ROUNDS)][1:]
             for rule in RULES:
-                command = [sys.executable, __file__, "--measure", str(store), rule]
-                figures = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-                print_row(name, rule, *(f"{figure:.4g}" for figure in figures))
+                medians = (
+                    statistics.median(column) for column in zip(*(one[rule] for one in rounds), strict=True)
+                )
+                print_row(name, rule, *(f"{figure:.4g}" for figure in medians))
+        # The bars are of the largest one that was measured.
+        for rule, other, what, bar in BARS:
+            place = FIGURES.index(what)
+            found = [one[rule][place] / one[other][place] for one in rounds]
+            print_bar(f"{rule}: {what}, of {other}", found, bar, at_most=True)
+
+
+def measure_rules(path: Path) -> dict[str, list[float]]:
+    """Return the figures of each rule, from a fresh interpreter each."""
+    found = {}
+    for rule in RULES:
+        command = [sys.executable, __file__, "--measure", str(path), rule]
+        found[rule] = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    return found
 
 
 if __name__ == "__main__":

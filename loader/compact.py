@@ -7,6 +7,7 @@ subtraction round to nearest on both, and masks are only 0 or 1. Other devices m
 that the CPU computed are looked up.
 """
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -88,11 +89,18 @@ def to_device(
         stream.synchronize()
     if stream is not None:
         # It was made on one stream and is used on another: memory of it is not used again before both are done.
-        for value in moved.values():
-            for tensor in value if isinstance(value, list) else [value]:
-                if isinstance(tensor, torch.Tensor):
-                    tensor.record_stream(current)
+        for tensor in _tensors_in(list(moved.values())):
+            tensor.record_stream(current)
     return moved
+
+
+def _tensors_in(value: Any) -> Iterator[torch.Tensor]:
+    """Yield the tensors of a value; those of clips at their own size are in lists of lists."""
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, list):
+        for one in value:
+            yield from _tensors_in(one)
 
 
 def _move(batch: Batch, device: torch.device | str, *, non_blocking: bool) -> Batch:

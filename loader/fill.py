@@ -311,6 +311,20 @@ class BatchRows:
         )
 
 
+_ALONG = {
+    "boxes",
+    "image_sizes",
+    "prompt_cells",
+    "expressions",
+    "object_ids",
+    "key",
+    "visible",
+    "times",
+    "seed",
+}
+"""Keys of a batch that nobody has to choose."""
+
+
 def choose_views(store: OpenParts, tensors: Sequence[str] | None) -> tuple[str, ...]:
     """Return which views of a store to read: those that are named, or all; "sources" of a store that has them are one.
 
@@ -321,7 +335,10 @@ def choose_views(store: OpenParts, tensors: Sequence[str] | None) -> tuple[str, 
     if tensors is None:
         return views
     if unknown := set(tensors) - set(views):
-        raise ValueError(f"tensors of {store.name} are {', '.join(views)}; not {', '.join(sorted(unknown))}")
+        along = "; what is known of a sample, as its boxes, comes along always" if unknown & _ALONG else ""
+        raise ValueError(
+            f"tensors of {store.name} are {', '.join(views)}; not {', '.join(sorted(unknown))}{along}"
+        )
     return tuple(tensors)
 
 

@@ -44,7 +44,9 @@ def lay_over(mask: NDArray[np.bool_], seen: Axes, of_mask: Axes, size: tuple[int
         size: height and width of the drawn view, in pixels.
     """
     laid = mask
-    for axis, (of_view, own, length) in enumerate(zip(seen, of_mask, size, strict=True)):
+    # The mask's longer side first: it shrinks, where the shorter one may grow beside a line of millions of pixels.
+    for axis in sorted((0, 1), key=lambda axis: -mask.shape[axis]):
+        of_view, own, length = seen[axis], of_mask[axis], size[axis]
         edges = _edges(of_view, own, length)
         # What was computed may miss a whole number by a rounding.
         starts = np.floor(edges[:-1] + 1e-6).astype(np.int64)
@@ -54,7 +56,7 @@ def lay_over(mask: NDArray[np.bool_], seen: Axes, of_mask: Axes, size: tuple[int
         shape[axis] = length
         spread = np.zeros(shape, np.bool_)
         if is_inside.any():
-            covered = laid.take(range(stop), axis)
+            covered = laid[(slice(None),) * axis + (slice(stop),)]
             along = (slice(None),) * axis
             spread[(*along, is_inside)] = np.logical_or.reduceat(covered, starts[is_inside], axis)
         laid = spread

@@ -21,6 +21,8 @@ COMMANDS = {
     "preview": "Draw samples of a store as a contact sheet.",
     "report": "Write a page about a store: what is in it, and some of its samples.",
     "bench": "Measure how fast a store is read, and whether training waits.",
+    "diff": "Compare two stores.",
+    "card": "Write a card for the Hugging Face Hub, and a Croissant document.",
     "completion": "Print what completes commands in a shell.",
 }
 """Every command and its line in the list; the command itself is `command` in the file of its name in `commands`."""
@@ -68,7 +70,8 @@ def main(context: click.Context) -> None:
     """Write every training tensor once, from the original pixels; then only read.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage or config, 3 done with more rejects than --max-rejects,
-    4 something was found (verify: damage, doctor: errors), 5 done without a single sample, 130 interrupted by Ctrl-C, 143 ended by SIGTERM.
+    4 something was found (verify: damage, doctor: errors, diff: differences), 5 done without a single sample, 130 interrupted by
+    Ctrl-C, 143 ended by SIGTERM.
 
     Example: resizeonce convert coco --root /data/coco --out coco.zarr, then resizeonce verify coco.zarr
     """

@@ -114,6 +114,10 @@ def _parse_views(table: Mapping[str, Any], base: Mapping[str, View], where: str)
 _OF_ONE_NUMBER = (("size", 2, Side), ("pad", 3, Level), ("mean", 3, Mean), ("std", 3, Positive))
 
 
+_FITS_WITH = {"align": ("pad-first",), "pad": ("pad", "pad-first")}
+"""Of settings that say how a picture is padded, the fits that pad it."""
+
+
 def _parse_view(
     base: Mapping[str, Any],
     settings: Mapping[str, Any],
@@ -134,4 +138,15 @@ def _parse_view(
     if isinstance(size := spelt.get("size"), str) and (kind is ImageView or size != "own"):
         own = "" if kind is ImageView else ", or 'own'"
         raise ConfigError(f"{where}: {place}.size is {size!r}, expected a side or [height, width]{own}")
-    return convert_table(spelt, kind, place, where)
+    fit = spelt.get("fit", "squash")
+    unused = [key for key, fits in _FITS_WITH.items() if fit not in fits]
+    # What a view had for another fit goes with that; what is asked for is not passed over in silence.
+    spelt = {key: value for key, value in spelt.items() if key in settings or key not in unused}
+    view = convert_table(spelt, kind, place, where)
+    for key in unused:
+        if isinstance(view, ImageView) and getattr(view, key) != getattr(ImageView(size=view.size), key):
+            fits = " or ".join(_FITS_WITH[key])
+            raise ConfigError(
+                f"{where}: {place}.{key} is {settings[key]!r}, and fit {fit!r} does without: leave it out, or take fit {fits}"
+            )
+    return view

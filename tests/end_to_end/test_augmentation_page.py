@@ -19,8 +19,8 @@ from resizeonce.loader import Batch, BatchLoader, Clip, Objects, Order, OrderOpt
 from resizeonce.preprocess import convert, load_config
 
 PAGE = Path(__file__).parents[2] / "docs" / "augmentation.md"
-FUNCTIONS, LOOP, _ = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
-"""The last block is run by tests/recipes/test_torchvision.py, where torchvision is installed."""
+FUNCTIONS, LOOP, *_ = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+"""The others are run by tests/recipes/test_augmentation_blocks.py, where torchvision and kornia are installed."""
 SMALL = ["recipe.g_pixel_values.size=64", "recipe.masks.size=64", "recipe.pixel_values.size=32"]
 
 

@@ -24,6 +24,7 @@ from torch.utils.data import ConcatDataset, DataLoader
 
 from resizeonce.loader import (
     Batching,
+    BatchLoader,
     BatchSampler,
     Order,
     OrderOptions,
@@ -244,13 +245,32 @@ def test_the_mixture_of_the_page_gives_batches(stores: list[Store], monkeypatch:
 def test_the_drawn_samples_of_the_page_come_with_their_objects(
     stores: list[Store], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    mixture, drawn = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)[2:]
+    mixture, drawn, _ = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)[2:]
     monkeypatch.chdir(stores[0].path.parent)
     imports = [line for line in mixture.splitlines() if line.startswith("from ")]
     exec(compile("\n".join(["import torch", *imports, drawn]), str(DOCUMENT), "exec"), {})
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("refcoco/") and line.endswith("torch.Size([1024, 1024])") for line in lines)
     assert any(line.startswith("sav/") and line.endswith("torch.Size([2, 1024, 1024])") for line in lines)
+
+
+def test_the_dataloader_of_the_page_gives_drawn_samples_and_goes_on_where_it_was(
+    stores: list[Store], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)[2:]
+    monkeypatch.chdir(stores[0].path.parent)
+    imports = [line for block in code[:2] for line in block.splitlines() if line.startswith("from ")]
+    found: dict[str, Any] = {}
+    exec(compile("\n".join([*imports, code[2]]), str(DOCUMENT), "exec"), found)
+    whole = list(BatchLoader(found["order"], 1, 0))
+    seeds = [batch["seed"].item() for batch in whole]
+    object_ids = [batch["object_ids"] for batch in whole]
+    assert len(seeds) == 4
+    assert capsys.readouterr().out == f"{seeds[:2]} {object_ids[0] + object_ids[1]}\n"
+    rest = list(found["rest"])
+    assert [batch["seed"].item() for batch in rest] == seeds[2:]
+    assert [batch["object_ids"] for batch in rest] == object_ids[2:]
+    assert "g_pixel_values" not in rest[0]
 
 
 # ---- what the guard is there for

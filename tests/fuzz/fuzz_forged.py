@@ -118,6 +118,8 @@ def readers(store: Path, raw: Path) -> Iterator[tuple[str, Callable[[], object]]
         printed = set() if "--json" in arguments else set(result.output) - {"\n"}
         assert all(character.isprintable() for character in printed), "it prints what is no character"
 
+    sound = raw.with_name(f"{raw.name.removesuffix('-raw')}.zarr")
+    preview = store.with_name("card")
     yield "loader", lambda: load(store)
     yield "draws", lambda: draw(store)
     yield "info", lambda: command("info", store)
@@ -129,6 +131,9 @@ def readers(store: Path, raw: Path) -> Iterator[tuple[str, Callable[[], object]]
     yield "verify --source STORE", lambda: command("verify", store, "--source", store)
     yield "audit", lambda: command("audit", store, "--against", store)
     yield "audit --source", lambda: command("audit", store, "--against", store, "--source", raw, "--no-near")
+    yield "diff", lambda: command("diff", sound, store, "--all")
+    yield "diff --json", lambda: command("diff", store, sound, "--json")
+    yield "card", lambda: command("card", store, "-o", preview, "--parquet", preview, "--overwrite")
 
 
 def is_ours(error: BaseException) -> bool:

@@ -13,6 +13,7 @@ from miniature.every import WRITERS
 from miniature.shapes import ellipse_of, picture_of
 from numpy.typing import NDArray
 from PIL import Image
+from recipe_stores import Original, convert_originals
 from stores import CONFIGS, coco_store
 
 from resizeonce.loader import (
@@ -201,6 +202,65 @@ def test_real_samples_pass(shared_data: Path, tmp_path: Path, name: str) -> None
     dataset = SampleDataset(tmp_path / "x.zarr")
     for first in range(0, len(dataset), 8):
         check_batch(dataset.__getitems__(list(range(first, min(first + 8, len(dataset))))))
+
+
+TINY_SIZES = [(20, 30), (30, 20), (14, 49), (8, 8), (1, 3), (16, 16), *[(28, 28)] * 3]
+
+
+def tiny_originals(kind: str) -> list[Original]:
+    found = []
+    for seed, (height, width) in enumerate(TINY_SIZES):
+        rng = np.random.default_rng(seed)
+        noise = rng.integers(0, 256, (height, width, 3), np.uint8)
+        picture = picture_of(height, width, seed) if kind == "waves" else noise
+        found.append((picture, ellipse_of(height, width, seed) | (rng.random((height, width)) < 0.1)))
+    return found
+
+
+TINY_RECIPES = {
+    "default": ("recipe.name=default",),
+    "lisa": ("recipe.name=lisa",),
+    "small": (
+        'recipe.pixel_values={kind="image", size=28, fit="crop", filter="bicubic"}',
+        'recipe.g_pixel_values={kind="image", size=64, fit="pad", values="uint8"}',
+        'recipe.masks={kind="mask", over="g_pixel_values", size=64}',
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=TINY_RECIPES)
+def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Store]:
+    """Stores of a recipe with boxes, and so with sizes, of originals of a few pixels: waves, and noise."""
+    folder = tmp_path_factory.mktemp("tiny")
+    return {
+        kind: Store(
+            convert_originals(
+                folder / kind, tiny_originals(kind), *TINY_RECIPES[request.param], "store.boxes=true"
+            )
+        )
+        for kind in ("waves", "noise")
+    }
+
+
+@pytest.mark.parametrize("kind", ["waves", "noise"])
+def test_originals_of_a_few_pixels_give_no_alarm(tiny: dict[str, Store], kind: str) -> None:
+    check_batch(SampleDataset(tiny[kind])[:], tiny[kind].recipe)
+
+
+def test_what_is_wrong_with_originals_of_a_few_pixels_is_told(tiny: dict[str, Store]) -> None:
+    store = tiny["waves"]
+    for number in (0, 1):
+        batch = SampleDataset(store)[[number]]
+        large, small = batch["g_pixel_values"], batch["pixel_values"]
+        other = SampleDataset(store)[[1 - number]]
+        wrong: dict[str, Batch] = {
+            "BGR order": {"g_pixel_values": large.flip(1)},
+            "do not show the same picture": {"pixel_values": other["pixel_values"]},
+            "is mirrored": {"pixel_values": small.flip(3)},
+        }
+        for says, changed in wrong.items():
+            with pytest.raises(BatchError, match=says):
+                check_batch(batch | changed, store.recipe)
 
 
 CLIP = KNOWN_NORMS["CLIP's"]

@@ -8,19 +8,30 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from stores import USUAL
+from miniature.shapes import picture_of
+from miniature.vos import write_vos
+from stores import CONFIGS, USUAL
+from torch.utils.data import DataLoader
 
 from resizeonce.loader import (
     Batch,
+    Batching,
     BatchLoader,
+    BatchSampler,
+    Clip,
+    Objects,
     Order,
+    OrderDataset,
     OrderOptions,
     SampleIndex,
     Store,
     check_batch,
+    collate,
     to_device,
 )
 from resizeonce.loader.workers.batch_loader import BatchOptions
+from resizeonce.preprocess.config import load_config
+from resizeonce.preprocess.run.convert import convert
 
 pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="there is no CUDA device, or this torch is built without CUDA"
@@ -118,6 +129,92 @@ def test_compact_batches_are_completed_to_the_same_bits(whole: Path, aside: bool
         assert_right(keys, moved, opened)
         check_batch(moved)
     loader.close()
+
+
+OWN_SIZE = 'recipe.own_masks={kind="mask", over="g_pixel_values", size="own"}'
+
+
+@pytest.fixture(scope="module")
+def drawn(coco_of: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Order]:
+    """Orders of some objects of images, and of clips in which objects come and go, some of their masks at their own size."""
+    folder = tmp_path_factory.mktemp("drawn")
+    write_vos(
+        folder / "raw", [(f"v{seed}", [picture_of(60, 90, seed + t) for t in range(7)]) for seed in (0, 9)]
+    )
+    convert(
+        load_config(CONFIGS / "vos.toml", ["source.take=all", OWN_SIZE, *USUAL]),
+        folder / "raw",
+        folder / "vos.zarr",
+    )
+    draws = {
+        "objects": (coco_of(OWN_SIZE, *USUAL), Objects(at_most=4)),
+        "clips": (folder / "vos.zarr", Clip(frames=3, objects=2, visible="any", reverse=0.5)),
+    }
+    return {
+        name: Order([SampleIndex(Store(path), draw=draw)], OrderOptions(seed=3))
+        for name, (path, draw) in draws.items()
+    }
+
+
+def is_same(moved: Any, expected: Any) -> bool:
+    """Whether what was moved is on the device, and has the same bits, dtypes and lists."""
+    if isinstance(expected, torch.Tensor):
+        return (
+            moved.device.type == "cuda"
+            and moved.dtype == expected.dtype
+            and torch.equal(moved.cpu(), expected)
+        )
+    if isinstance(expected, list):
+        return len(moved) == len(expected) and all(map(is_same, moved, expected))
+    return bool(moved == expected)
+
+
+def assert_same_samples(moved: Batch, expected: Batch) -> None:
+    differing = [key for key in expected if not is_same(moved[key], expected[key])]
+    assert not differing
+    assert moved.keys() == expected.keys()
+    for place in range(len(expected["key"])):
+        assert moved.of(place)["object_ids"] == expected.of(place)["object_ids"]
+        assert is_same(moved.of(place)["own_masks"], expected.of(place)["own_masks"])
+
+
+@pytest.mark.parametrize("aside", [False, True])
+@pytest.mark.parametrize("compact", [False, True])
+@pytest.mark.parametrize("mode", ["thread", "process"])
+@pytest.mark.parametrize("what", ["objects", "clips"])
+def test_drawn_samples_arrive_whole_though_their_batch_is_let_go_at_once(
+    drawn: dict[str, Order], what: str, mode: Any, compact: bool, aside: bool
+) -> None:
+    order = drawn[what]
+    loader = BatchLoader(
+        order, 1, 2, pin_memory=True, options=BatchOptions(mode=mode, compact=compact, tail="keep")
+    )
+    plain = BatchLoader(order, 1, 0, options=BatchOptions(tail="keep"))
+    for _ in range(3):
+        arrived = []
+        for batch in loader:
+            stream = torch.cuda.Stream() if aside else torch.cuda.current_stream()
+            keep_busy(stream)
+            arrived.append(to_device(batch, "cuda", non_blocking=True, stream=stream))
+            del batch
+            torch.cuda.current_stream().wait_stream(stream)
+        for moved, expected in zip(arrived, plain, strict=True):
+            assert_same_samples(moved, expected)
+            check_batch(moved)
+    loader.close()
+
+
+@pytest.mark.parametrize("what", ["objects", "clips"])
+def test_a_plain_dataloader_pins_drawn_samples(drawn: dict[str, Order], what: str) -> None:
+    order = drawn[what]
+    sampler = BatchSampler(order, Batching(batch_size=1), picks=True)
+    batches = DataLoader(
+        OrderDataset(order), batch_sampler=sampler, collate_fn=collate, num_workers=2, pin_memory=True
+    )
+    for batch, expected in zip(batches, BatchLoader(order, 1, 0), strict=True):
+        assert batch["masks"].is_pinned()
+        assert batch["objects"].is_pinned()
+        assert_same_samples(to_device(batch, "cuda", non_blocking=True), expected)
 
 
 def test_lightning_moves_every_batch_whole(whole: Path) -> None:

@@ -176,6 +176,20 @@ COPIES: dict[str, Callable[[Batch], Batch]] = {
 
 
 @pytest.mark.parametrize("how", COPIES)
+def test_masks_at_their_own_size_are_copied_with_their_lists(
+    whole: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not torch.cuda.is_available():
+        monkeypatch.setattr(torch.Tensor, "pin_memory", torch.Tensor.clone)
+    batch = next(batches(whole, Objects(at_most=4), 0, "thread"))
+    copied = COPIES[how](batch)
+    assert len(copied["masks"]) == batch["objects"][-1] > len(batch["key"])
+    for place in range(len(batch["key"])):
+        for one, other in zip(copied.of(place)["masks"], batch.of(place)["masks"], strict=True):
+            assert_equal(one, other)
+
+
+@pytest.mark.parametrize("how", COPIES)
 def test_a_copy_of_a_batch_knows_which_rows_are_whose(
     videos: Path, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

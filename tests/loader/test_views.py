@@ -241,8 +241,10 @@ def test_views_are_chosen_by_name(store: Path) -> None:
         "sam_sizes",
         "prompt_cells",
     }
-    with pytest.raises(ValueError, match="not pixel_values"):
+    with pytest.raises(ValueError, match=r"not pixel_values$"):
         SampleDataset(store, tensors=["pixel_values"])
+    with pytest.raises(ValueError, match=r"not boxes; what is known of a sample, as its boxes, comes along"):
+        SampleDataset(store, tensors=["sam", "boxes"])
 
 
 def test_stores_with_other_numbers_are_in_batches_of_their_own(

@@ -50,6 +50,21 @@ def test_what_is_as_in_the_named_recipe_changes_nothing() -> None:
     assert parse_recipe({"name": "custom", "masks": {"size": 1024}}, "x").name == "custom"
 
 
+def test_padding_goes_with_the_fit_that_it_was_for() -> None:
+    (name,) = RECIPES["omg-llava"].images
+    assert RECIPES["omg-llava"].images[name].pad == (122, 116, 104)
+    for fit, pad in (("squash", (0, 0, 0)), ("crop", (0, 0, 0)), ("pad-first", (122, 116, 104))):
+        recipe = parse_recipe({"name": "omg-llava", name: {"fit": fit}}, "x")
+        assert recipe.images[name].pad == pad
+
+
+@pytest.mark.parametrize("fit", ["squash", "crop", "pad"])
+def test_settings_that_a_fit_does_without_may_be_spelt_out_as_they_are(fit: str) -> None:
+    spelt = {"fit": fit, "align": "centre", "pad": 0}
+    recipe = parse_recipe({"pixel_values": spelt}, "x")
+    assert recipe.images["pixel_values"] == ImageView(size=(448, 448), fit=fit)
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_as_it_is_printed_is_that_recipe(name: str) -> None:
     assert parse_recipe(spell_recipe(RECIPES[name]), "x") == RECIPES[name]
@@ -75,6 +90,10 @@ def test_a_recipe_as_it_is_printed_is_that_recipe(name: str) -> None:
         ({"pixel_values": {"std": 0.0}}, "recipe.pixel_values.std is 0.0: Expected `float` >= 1e-06"),
         ({"pixel_values": {"mean": [float("nan"), 0.0, 0.0]}}, "recipe.pixel_values.mean is [nan"),
         ({"pixel_values": {"fit": "pad", "pad": 9}}, "a normalized, padded view is 0.0 around the picture"),
+        ({"pixel_values": {"pad": 9}}, "recipe.pixel_values.pad is 9, and fit 'squash' does without: leave it out, or take fit pad or"),
+        ({"pixel_values": {"fit": "crop", "pad": [0, 0, 1]}}, "pad is [0, 0, 1], and fit 'crop' does without"),
+        ({"g_pixel_values": {"fit": "pad", "align": "corner"}}, "align is 'corner', and fit 'pad' does without: leave it out, or take fit"),
+        ({"name": "omg-llava", "pixel_values": {"fit": "squash", "pad": 7}}, "pad is 7, and fit 'squash' does without"),
         ({"pixel_values": {"scale": 1e-40}}, "recipe.pixel_values.scale is 1e-40: Expected `float` >= 1e-06"),
         ({"g_pixel_values": {"stored": "float32"}}, 'its values are "uint8"'),
         ({"g_pixel_values": False}, "masks lies over 'g_pixel_values'"),

@@ -1,10 +1,10 @@
 """Makes the golden store of a format version, with the code that brings the version: once, for ever.
 
-    PYTHONPATH=examples python tests/support/make_golden.py 3
+    PYTHONPATH=examples python tests/support/make_golden.py format-3
 
 takes `tests/golden/format-3/config.toml`, which is written by hand before, and writes beside it `raw` (the raw files, by what
-`RAW` has for the version), `store.zarr`, and `golden.json`: the digest of every file of the store, the batch of all of
-its samples as the loader gives it, and the libraries that may decide its bytes. A store that is there is never made
+`RAW` has for the folder), `store.zarr`, and `golden.json`: the digest of every file of the store, the batch of all of
+its samples as the loader gives it, of frames without masks those of a clip, and the libraries that may decide its bytes. A store that is there is never made
 again: that later versions open it and remake it is what `tests/test_golden.py` holds them to. The raw files are
 committed with it, since an encoder of another version would write others.
 """
@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from click.testing import CliRunner
 from miniature.coco import write_coco
+from miniature.folders import save_indexed
 from miniature.refcoco import IMAGES, write_refcoco
 from miniature.sav import write_sav_train
 from miniature.shapes import picture_of
@@ -53,6 +54,16 @@ def convert_golden(folder: Path, store: Path, *options: str) -> None:
 def describe_batch(batch: Mapping[str, Any]) -> dict[str, Any]:
     """Return a batch as JSON values: of a tensor or an array its dtype, shape and SHA-256, anything else as it is."""
     return {key: _describe(value) for key, value in batch.items()}
+
+
+def describe_clips(store: loader.Store) -> dict[str, Any] | None:
+    """Return a batch of all frames of scenes, in the same way; None of a store without frames that have no masks."""
+    if not store.attributes.get("empty_frames"):
+        return None
+    clip = loader.Clip(frames=4, objects=2, short="repeat", visible="any")
+    order = loader.Order([loader.SampleIndex(store, draw=clip)], loader.OrderOptions(shuffle=None))
+    (batch,) = loader.BatchLoader(order, 2, 0)
+    return describe_batch(batch)
 
 
 def _describe(value: Any) -> Any:
@@ -97,8 +108,27 @@ def write_oblong(root: Path) -> None:
         picture.transpose(Image.Transpose.ROTATE_90).save(second, quality=95, exif=exif)
 
 
-RAW = {1: write_stills, 2: write_pairs, 3: write_oblong}
-"""Writes the raw files of each format version."""
+def write_videos(root: Path) -> None:
+    """Write two videos with label maps: in each, objects come and go, and in some frames there is nobody."""
+    for video_id, there in (("bear", [(1, 2), (1,), (), (2,)]), ("late", [(), (3,), ()])):
+        for folder in ("JPEGImages", "Annotations"):
+            (root / folder / video_id).mkdir(parents=True)
+        for time, values in enumerate(there):
+            labels = np.zeros((20, 30), np.uint8)
+            for value in values:
+                labels[2:18, 9 * value - 8 : 9 * value] = value
+            picture = np.roll(picture_of(20, 30, len(there)), 3 * time, axis=1)
+            Image.fromarray(picture).save(root / f"JPEGImages/{video_id}/{time:05d}.jpg", quality=95)
+            save_indexed(root / f"Annotations/{video_id}/{time:05d}.png", labels)
+
+
+RAW = {
+    "format-1": write_stills,
+    "format-2": write_pairs,
+    "format-3": write_oblong,
+    "format-3-empty-frames": write_videos,
+}
+"""Writes the raw files of each folder: one for each format version, and for what a version came to have later."""
 
 
 def _keep_training_split(root: Path) -> None:
@@ -121,19 +151,20 @@ def _keep_training_split(root: Path) -> None:
 
 
 def main() -> None:
-    """Make the store of the format version that the command line names."""
-    number = int(sys.argv[1])
-    folder = GOLDEN / f"format-{number}"
+    """Make the store of the folder that the command line names."""
+    folder = GOLDEN / sys.argv[1]
     store = folder / "store.zarr"
     if store.exists():
         sys.exit(f"{store} is there, and a golden store is never made again")
-    RAW[number](folder / "raw")
+    RAW[folder.name](folder / "raw")
     convert_golden(folder, store)
     golden = {
         "libraries": libraries(),
         "batch": describe_batch(loader.SampleDataset(store)[:]),
         "files": tree_digest(store),
     }
+    if clips := describe_clips(loader.Store(store)):
+        golden["clips"] = clips
     (folder / "golden.json").write_text(json.dumps(golden, indent=1, ensure_ascii=False) + "\n")
 
 

@@ -34,6 +34,8 @@ RECIPE = (
 )
 """A crop for the language model, a padded view for the segmenter, and masks over both."""
 
+PADDED, SQUASHED = 'fit="pad", values="uint8", pad=[9, 8, 7]', 'fit="squash", values="uint8"'
+
 OTHERS = {
     "pad-first": (
         'pixel_values={kind="image", size=112, fit="pad-first", pad=[122, 116, 104], stored="float32"}',
@@ -124,11 +126,11 @@ def squashed(picture: Image.Image) -> NDArray[np.uint8]:
     return np.asarray(picture.resize((LARGE, LARGE), Image.Resampling.BILINEAR))
 
 
-def fitted(picture: Image.Image, share: float) -> NDArray[np.uint8]:
+def fitted(picture: Image.Image, share: float, colour: tuple[int, int, int] = (9, 8, 7)) -> NDArray[np.uint8]:
     """Keep the aspect ratio; of the padding, a share is before the picture."""
     scale = LARGE / max(picture.size)
     width, height = (int(side * scale + 0.5) for side in picture.size)
-    square = Image.new("RGB", (LARGE, LARGE), (9, 8, 7))
+    square = Image.new("RGB", (LARGE, LARGE), colour)
     inner = picture.resize((width, height), Image.Resampling.BILINEAR)
     square.paste(inner, (int((LARGE - width) * share), int((LARGE - height) * share)))
     return np.asarray(square)
@@ -136,6 +138,10 @@ def fitted(picture: Image.Image, share: float) -> NDArray[np.uint8]:
 
 def padded_right(picture: Image.Image) -> NDArray[np.uint8]:
     return fitted(picture, 0)
+
+
+def padded_with_black(picture: Image.Image) -> NDArray[np.uint8]:
+    return fitted(picture, 0, (0, 0, 0))
 
 
 def padded_centred(picture: Image.Image) -> NDArray[np.uint8]:
@@ -203,10 +209,10 @@ def test_geometry_of_an_image_is_told_by_name(
 
 
 def test_padded_where_squashed_is_told_by_name(raw: Path, tmp_path: Path) -> None:
-    views = with_view("g_pixel_values", 'fit="pad"', 'fit="squash"')
+    views = with_view("g_pixel_values", PADDED, SQUASHED)
     store = convert_recipe(raw, tmp_path / "x.zarr", views)
     assert values_of(store) == []
-    rewrite_images(raw, parts_of(store)[0], padded_right)
+    rewrite_images(raw, parts_of(store)[0], padded_with_black)
     assert any("padded below or to the right, not squashed" in finding.found for finding in values_of(store))
     assert any("it is padded below or to the right, not squashed" in f.found for f in source_of(store, raw))
 
@@ -265,7 +271,7 @@ def take_masks(store: Path, other: Path, name: str) -> None:
 
 MASKS = {
     "mask of a squashed picture over a padded one": (
-        "masks", "g_pixel_values", 'fit="pad"', 'fit="squash"', "masks lies over a picture that is squashed"),
+        "masks", "g_pixel_values", PADDED, SQUASHED, "masks lies over a picture that is squashed"),
     "prompt not cropped": (
         "prompt_masks", "pixel_values", 'fit="crop"', 'fit="squash"', "prompt_masks lies over a picture that is squashed"),
     "mask not cropped": (

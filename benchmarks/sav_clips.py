@@ -1,0 +1,155 @@
+"""Five frames of an SA-V video with five objects: from a store, against decoding the mp4 and its masklets as Sa2VA does.
+
+::
+
+    python benchmarks/sav_clips.py [--root ROOT]
+
+ROOT is a folder of SA-V's train layout; without it, videos are made. Sa2VA reads the json, decodes every frame and every masklet of
+the video, takes five of each and resizes them. Here it is given the frames and objects that the store's sample has, and must make the
+same pixels and targets. Both work in this process and take turns, files in the page cache; the decoder may use all cores.
+"""
+
+import argparse
+import json
+import mmap
+import tempfile
+from collections.abc import Iterable
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import torch
+from data import draw_photo
+from measure import Times, compare, print_head, print_row
+from numpy.typing import NDArray
+from PIL import Image
+from pycocotools import mask as coco_mask
+from torch.nn.functional import interpolate
+
+from resizeonce.loader import BatchLoader, Clip, Order, OrderOptions, SampleIndex, Store
+from resizeonce.loader.format.recipe import IMAGENET_MEAN, IMAGENET_STD
+from resizeonce.preprocess.config import parse_config
+from resizeonce.preprocess.run.convert import convert
+
+HEIGHT, WIDTH, SECONDS, VIDEOS, OBJECTS = 480, 848, 14, 3, 5
+"""Of the videos that are made: what SA-V's are like."""
+RATE, PER_ANNOTATION = 24, 4
+SAMPLES, ROUNDS = 6, 7
+MEAN, STD = (torch.tensor(numbers)[:, None, None] for numbers in (IMAGENET_MEAN, IMAGENET_STD))
+
+Tensors = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""Pixels for the language model, pixels for the segmenter, and targets of 256 x 256."""
+
+
+def make_videos(root: Path) -> None:
+    """Write mp4s that pan over a photograph, with ellipses that drift."""
+    rows, columns = np.ogrid[:HEIGHT, :WIDTH]
+    length = SECONDS * RATE
+    for video in range(VIDEOS):
+        photo = np.asarray(draw_photo(video, (HEIGHT + length, WIDTH + length)))
+        with av.open(str(root / f"sav_{video:06d}.mp4"), "w") as container:
+            stream = container.add_stream("libx264", rate=RATE)
+            stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, "yuv420p"
+            for number in range(length):
+                shown = np.ascontiguousarray(photo[number:, number:][:HEIGHT, :WIDTH])
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(shown, format="rgb24")))
+            container.mux(stream.encode())
+        masklet = []
+        for t in range(length // PER_ANNOTATION):
+            discs = [
+                ((rows - 80 * n - 60) / 60) ** 2 + ((columns - 120 * n - 2 * t - 70) / 50) ** 2 < 1
+                for n in range(OBJECTS)
+            ]
+            encoded = [coco_mask.encode(np.asfortranarray(disc.astype(np.uint8))) for disc in discs]
+            masklet.append([{**rle, "counts": rle["counts"].decode()} for rle in encoded])
+        annotation = {"masklet": masklet, "masklet_id": list(range(OBJECTS))}
+        (root / f"sav_{video:06d}_manual.json").write_text(json.dumps(annotation))
+
+
+def from_store(batch: Any) -> Tensors:
+    return batch["pixel_values"][0], batch["g_pixel_values"][0], to_targets(batch["masks"])
+
+
+def from_raw(root: Path, key: str, times: list[int], object_ids: list[str]) -> Tensors:
+    """Return the same of a video's own files."""
+    video_id = key.split("/")[1]
+    (path,) = root.rglob(f"{video_id}.mp4")
+    annotation = json.loads(path.with_name(f"{video_id}_manual.json").read_text())
+    frames = decode_frames(path)
+    masklets = [[decode_mask(rle) for rle in row] for row in annotation["masklet"]]
+    pictures = [Image.fromarray(frames[time]) for time in times]
+    places = [annotation["masklet_id"].index(int(one.removeprefix("manual-"))) for one in object_ids]
+    shape = frames[0].shape[:2]
+    masks = [[masklets[time // PER_ANNOTATION][place] for time in times] for place in places]
+    whole = np.array([[np.zeros(shape, np.uint8) if one is None else one for one in row] for row in masks])
+    small = torch.stack([resized(picture, 448) for picture in pictures])
+    return (
+        (small.float() / 255 - MEAN) / STD,
+        torch.stack([resized(picture, 1024) for picture in pictures]),
+        to_targets(torch.from_numpy(whole)),
+    )
+
+
+def decode_frames(path: Path) -> list[NDArray[np.uint8]]:
+    with av.open(str(path)) as container:
+        container.streams.video[0].thread_type = "AUTO"
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+
+def decode_mask(rle: dict[str, Any] | None) -> NDArray[np.uint8] | None:
+    return None if rle is None else coco_mask.decode(rle)
+
+
+def resized(picture: Image.Image, side: int) -> torch.Tensor:
+    pixels = np.asarray(picture.resize((side, side), Image.Resampling.BICUBIC))
+    return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
+
+
+def to_targets(masks: torch.Tensor) -> torch.Tensor:
+    return interpolate(masks.float(), (256, 256), mode="nearest")
+
+
+def go_through(made: Iterable[Tensors]) -> None:
+    """Read one byte of each page."""
+    for tensors in made:
+        for tensor in tensors:
+            tensor.numpy().reshape(-1).view(np.uint8)[:: mmap.PAGESIZE].max()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--root", type=Path, help="SA-V's train layout; default: videos that are made")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        root = options.root or Path(folder)
+        if options.root is None:
+            make_videos(root)
+        config = parse_config(
+            {"source": {"name": "sav", "take": "all", "frames": "mp4"}, "recipe": {"name": "sa2va"}}
+        )
+        convert(config, root, Path(folder) / "store")
+        clip = Clip(frames=5, pick="spread", objects=5, visible="any")
+        order = Order(
+            [SampleIndex(Store(Path(folder) / "store"), draw=clip)], OrderOptions(epoch_samples=SAMPLES)
+        )
+        loader = BatchLoader(order, 1, 0)
+        drawn = []
+        for batch in loader:
+            drawn.append((batch["key"][0], batch["times"][0].tolist(), batch["object_ids"]))
+            pairs = zip(from_store(batch), from_raw(root, *drawn[-1]), strict=True)
+            if not all(torch.equal(ours, theirs) for ours, theirs in pairs):
+                raise SystemExit(f"{drawn[-1]} differs between the store and the mp4")
+        ours, theirs = Times(), Times()
+        for _ in range(ROUNDS):
+            loader.set_epoch(0)
+            ours.add(SAMPLES, partial(go_through, map(from_store, islice(loader, SAMPLES))))
+            theirs.add(SAMPLES, partial(go_through, (from_raw(root, *one) for one in drawn)))
+        print_head("five frames, ms a sample", "the mp4 and its masklets", "times as long")
+        print_row(ours, theirs, compare(theirs, ours))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""`resizeonce card`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..look.card import CardOptions, write_card
+from .reporting import Output, reported, with_output
+
+
+@click.command("card")
+@click.argument("store", type=click.Path())
+@click.option("-o", "--out", required=True, type=click.Path(), metavar="DIR", help="Folder of the card.")
+@click.option(
+    "--parquet",
+    type=click.Path(),
+    metavar="DIR",
+    help="Write a preview for the Hub's viewer, too: into DIR, which is the card's folder or one below it "
+    "(pip install 'resizeonce[card]').",
+)
+@click.option(
+    "--samples", type=click.IntRange(1), default=100, show_default=True, help="Samples of the preview."
+)
+@click.option(
+    "--height",
+    type=click.IntRange(16, 1024),
+    default=256,
+    show_default=True,
+    help="Of its thumbnails, in pixels.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Which samples it shows.")
+@click.option("--name", default="", help="The dataset's name, where it is your own or another one.")
+@click.option("--license", "licence", default="", metavar="ID", help="Its licence, such as cc-by-4.0.")
+@click.option("--address", default="", metavar="URL", help="Where it is described.")
+@click.option("--overwrite", is_flag=True, help="Replace the files of a card that are there.")
+@with_output
+@reported
+def command(store: str, out: str, parquet: str | None, overwrite: bool, output: Output, **said: Any) -> None:
+    """Write README.md and croissant.json for STORE: a card for the Hugging Face Hub, and the same for machines.
+
+    Both have the licences and citations of the dataset; of data of your own, and of layouts that several datasets come in,
+    you are asked for them.
+
+    Example: resizeonce card coco.zarr -o card --parquet card/preview
+    """
+    options = CardOptions(parquet=None if parquet is None else Path(parquet), overwrite=overwrite, **said)
+    output.summary(str(path) for path in write_card(store, Path(out), options))

@@ -1,0 +1,47 @@
+"""`resizeonce diff`."""
+
+import sys
+from functools import partial
+
+import click
+import msgspec
+from tqdm import tqdm
+
+from ..look.diff import SAMPLE, DiffOptions, diff_stores
+from .reporting import EXIT_FOUND, JSON_OPTION, Output, echo_json, echo_lines, reported, with_output
+
+
+@click.command("diff")
+@click.argument("a", type=click.Path())
+@click.argument("b", type=click.Path())
+@click.option(
+    "--sample",
+    type=click.IntRange(1),
+    default=SAMPLE,
+    show_default=True,
+    help="Images whose pixels and masks are compared, of those that are not known to be the same; keys and tables are "
+    "compared of all.",
+)
+@click.option("--all", "every", is_flag=True, help="Compare the pixels and masks of all images.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Which images --sample draws.")
+@JSON_OPTION
+@with_output
+@reported
+def command(a: str, b: str, sample: int, every: bool, seed: int, as_json: bool, output: Output) -> None:
+    """Compare the stores A and B: how they were made, which samples each has, by how much their tensors differ.
+
+    Samples go by their keys, in whichever parts and order they stand. Parts with the same digests are the same and are not
+    read; of a store at a URL, parts that are compared are fetched whole. The exit code is 4 where samples, rejects or
+    tensors differ, and 0 where what was compared is the same, however it was made.
+
+    Example: resizeonce diff old.zarr new.zarr --sample 5000
+    """
+    progress = partial(tqdm, unit="part", leave=False) if output.progress else iter
+    found = diff_stores(a, b, DiffOptions(sample=None if every else sample, seed=seed, progress=progress))
+    if as_json:
+        # By way of msgspec, whose JSON has null for what is infinite or no number.
+        echo_json(msgspec.json.decode(msgspec.json.encode(found)))
+    else:
+        echo_lines(found.lines())
+    if not found.is_same:
+        sys.exit(EXIT_FOUND)

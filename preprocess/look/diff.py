@@ -1,0 +1,307 @@
+"""Two stores compared: how they were made, which samples they have, and by how much those differ.
+
+Keys and tables are compared of everything; pixels of images that are drawn with a seed, or of all of them. Parts that the
+roots list with the same digest are the same to the last byte, and nothing of them is read but the keys.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from ...loader import Store
+from ...loader.format.metadata import read_attributes
+from ...loader.format.recipe import ImageView, View, read_recipe
+from ...loader.part import Part
+from ..sources.records import Reject
+from ..store.root import read_rejects
+from ..store.root_files import root_folder
+from .diff_rows import ColumnSet, Parts, ViewRows, why_not
+from .differences import EXAMPLES, ColumnRows, Diff, Fact, Sides
+from .matching import (
+    Images,
+    Match,
+    Meeting,
+    Progress,
+    mask_hashes,
+    sample_hashes,
+    sample_images,
+)
+
+SAMPLE = 1000
+"""Images whose pixels are compared unless more are asked for: of two stores of the default recipe 7.5 GB are read."""
+
+NOT_DELIVERED = frozenset({"path"})
+"""Columns that no batch tells of."""
+
+SOURCES = "sources"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiffOptions:
+    """How much is compared."""
+
+    sample: int | None = SAMPLE
+    """How many images' pixels; None for all."""
+    seed: int = 0
+    """Which images."""
+    progress: Progress = iter
+    """Wraps the numbers of the parts while they are read, as `tqdm.tqdm` does."""
+
+
+def diff_stores(a: str | Path, b: str | Path, options: DiffOptions | None = None) -> Diff:
+    """Return what two stores differ in.
+
+    Args:
+        a: the path or URL of one.
+        b: of the other.
+        options: how much is compared.
+
+    Raises:
+        StoreError: one of them can't be read, or is damaged where it is read.
+    """
+    options = options or DiffOptions()
+    stores = Store(a), Store(b)
+    found = Diff(a=stores[0].name, b=stores[1].name)
+    with root_folder(a) as root_a, root_folder(b) as root_b:
+        facts = described(read_attributes(root_a)), described(read_attributes(root_b))
+        found.made = differing_facts(*facts)
+        found.rejects = compare_rejects(root_a, root_b)
+    found.delivered = differing_facts(*map(delivered, stores))
+    if digests(stores[0]) == digests(stores[1]):
+        found.known = found.images.common = stores[0].count("images")
+        found.samples.common = len(stores[0])
+    else:
+        _Comparison(stores, found, options).run()
+    is_same = found.images.is_same and found.samples.is_same and found.rejects.is_same
+    tables = [*found.views, *(rows for rows in found.columns if rows.name not in NOT_DELIVERED)]
+    differs = any(rows.differing for rows in tables)
+    found.is_same = is_same and not (differs or found.delivered or found.uncompared)
+    return found
+
+
+def digests(store: Store) -> list[str]:
+    """Return the digests of a store's parts."""
+    return [part["sha256"] for part in store.attributes["parts"]]
+
+
+def described(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what root attributes say of how a store was made and of what is in it, by names such as "recipe.masks.size"."""
+    job = {
+        name: value for name, value in attributes["job"].items() if name not in ("format_version", "recipe")
+    }
+    recipe = read_recipe(attributes["recipe"])
+    views = {name: msgspec.to_builtins(view) for name, view in recipe.views.items()}
+    root = ("format_version", "dataset", "dataset_type", "paired", "fingerprint")
+    facts = {
+        "root": {name: attributes[name] for name in root}
+        | {"columns": attributes.get("columns", []), "appended": len(attributes["appended"])},
+        "recipe": {"name": recipe.name, "arithmetic": recipe.arithmetic} | views,
+        "versions": attributes["versions"],
+        "job": job,
+        "totals": attributes["totals"],
+    }
+    return dict(_flat("", facts))
+
+
+def delivered(store: Store) -> dict[str, Any]:
+    """Return what batches of a store are beside its rows, by the names that `described` has."""
+    views = {name: _delivered(view) for name, view in store.recipe.views.items()}
+    root = {"dataset_type": store.dataset_type, "paired": store.paired, "columns": list(store.columns)}
+    return dict(_flat("", {"root": root, "recipe": views}))
+
+
+def _delivered(view: View) -> dict[str, Any]:
+    """Return what decides how rows of a view are delivered; whether they are of one kind and size is told with the rows."""
+    if not isinstance(view, ImageView):
+        return {"role": view.role}
+    norm = {"mean": view.mean, "std": view.std, "scale": view.scale}
+    return {"values": view.values} | (norm if view.values == "normalized" else {})
+
+
+def _flat(prefix: str, facts: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            yield from _flat(f"{prefix}{name}.", value)
+        else:
+            yield f"{prefix}{name}", value
+
+
+def differing_facts(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Fact]:
+    """Return what two descriptions say differently; nothing of a view that one lacks."""
+    views_a, views_b = (_view_facts(facts) for facts in (a, b))
+    shared = {*views_a.values()} & {*views_b.values()}
+    lonely = {name for name, view in (views_a | views_b).items() if view not in shared}
+    names = [*a, *(name for name in b if name not in a)]
+    return [
+        Fact(name, a.get(name), b.get(name))
+        for name in names
+        if a.get(name) != b.get(name) and name not in lonely
+    ]
+
+
+def _view_facts(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Return which facts are of views, and the view of each."""
+    steps = {name: name.split(".") for name in facts if name.startswith("recipe.")}
+    return {name: found[1] for name, found in steps.items() if len(found) == 3}
+
+
+def compare_rejects(root_a: Path, root_b: Path) -> Sides:
+    """Return which rejects only one store lists: other ones, or for another reason."""
+    # As hashes: there may be millions.
+    known_a, known_b = ({hash(reject) for reject in read_rejects(root)} for root in (root_a, root_b))
+    sides = Sides(common=len(known_a & known_b))
+    for only, root, known, other in (
+        (sides.only_a, root_a, known_a, known_b),
+        (sides.only_b, root_b, known_b, known_a),
+    ):
+        missing = known - other
+        only.add(len(missing), _named(read_rejects(root), missing))
+    return sides
+
+
+def _named(rejects: Iterable[Reject], missing: set[int]) -> Iterator[str]:
+    return (f"{reject.key} ({reject.reason})" for reject in rejects if hash(reject) in missing)
+
+
+class _Comparison:
+    """The samples of two stores of which some parts differ, compared into a `Diff`."""
+
+    def __init__(self, stores: tuple[Store, Store], found: Diff, options: DiffOptions) -> None:
+        self._stores = stores
+        self._found = found
+        self._options = options
+        self._images = Images.of(stores[0], options.progress), Images.of(stores[1], options.progress)
+        self._match = Match(*self._images)
+        self._columns = ColumnSet(*stores)
+        self._views: list[ViewRows] = []
+        recipe_a, recipe_b = stores[0].recipe.views, stores[1].recipe.views
+        for name in [*recipe_a, *(name for name in recipe_b if name not in recipe_a)]:
+            reason = why_not(recipe_a.get(name), recipe_b.get(name))
+            if reason is None:
+                self._views.append(ViewRows(name, recipe_a[name], recipe_b[name]))
+            else:
+                found.uncompared[name] = reason
+        self._sources = ColumnRows(name=SOURCES)
+        self._has_sources = all(SOURCES in store.columns for store in stores)
+
+    def run(self) -> None:
+        """Compare all there is to compare."""
+        found, match = self._found, self._match
+        found.is_in_order = match.is_in_order
+        found.images.common = len(match.common_a)
+        for side, numbers in enumerate((match.only_a, match.only_b)):
+            self._count_only(side, numbers)
+        unknown = [meeting for meeting in match.meetings(iter) if not self._is_known(meeting)]
+        drawn = self._draw(sum(len(meeting.rows_a) for meeting in unknown))
+        first = 0
+        for number in self._options.progress(range(len(unknown))):
+            meeting = unknown[number]
+            last = first + len(meeting.rows_a)
+            within = drawn[slice(*np.searchsorted(drawn, [first, last]))] - first
+            self._compare(meeting, within)
+            first = last
+        found.views = [view.found for view in self._views] + ([self._sources] if self._has_sources else [])
+        found.columns = list(self._columns.found.values())
+
+    def _draw(self, count: int) -> NDArray[np.int64]:
+        """Return which of so many images are compared pixel by pixel, ascending."""
+        wanted = self._options.sample
+        if wanted is None or wanted >= count:
+            return np.arange(count)
+        return np.sort(np.random.default_rng(self._options.seed).choice(count, wanted, replace=False))
+
+    def _count_only(self, side: int, numbers: NDArray[np.int64]) -> None:
+        """Count images that one store alone has, and their samples."""
+        store, images, found = self._stores[side], self._images[side], self._found
+        only = (found.images.only_a, found.images.only_b)[side]
+        only.add(len(numbers), (_image_key(store, number) for number in numbers[:EXAMPLES].tolist()))
+        for number in np.unique(np.searchsorted(images.starts, numbers, side="right") - 1).tolist():
+            part = store.tables(number)
+            self._add_samples(side, part, np.isin(sample_images(part), images.rows(numbers, number)))
+
+    def _add_samples(self, side: int, part: Part, chosen: NDArray[np.bool_]) -> None:
+        """Count samples of a part that one store alone has."""
+        only = (self._found.samples.only_a, self._found.samples.only_b)[side]
+        masks = part.column("samples/mask")
+        rows = np.flatnonzero(chosen)
+        only.add(len(rows), (part.key(masks[row].tolist()) for row in rows[:EXAMPLES].tolist()))
+
+    def _is_known(self, meeting: Meeting) -> bool:
+        """Count what two parts have in common without reading it, where their digests are the same; return whether they are."""
+        part_a, part_b = (
+            store.attributes["parts"][number]
+            for store, number in zip(self._stores, (meeting.part_a, meeting.part_b), strict=True)
+        )
+        # In a store that has one key twice, not all images of a part meet another.
+        is_whole = len(meeting.rows_a) == part_a["rows"]["images"]
+        if part_a["sha256"] != part_b["sha256"] or not is_whole:
+            return False
+        self._found.known += len(meeting.rows_a)
+        self._found.samples.common += part_a["rows"]["samples"]
+        return True
+
+    def _compare(self, meeting: Meeting, drawn: NDArray[np.int64]) -> None:
+        """Compare the tables of the images that two parts have in common, and the pixels of those that are drawn."""
+        numbers = meeting.part_a, meeting.part_b
+        tables = [store.tables(number) for store, number in zip(self._stores, numbers, strict=True)]
+        hashes = [images.of_part(number) for images, number in zip(self._images, numbers, strict=True)]
+        members = [np.zeros(len(one), bool) for one in hashes]
+        members[0][meeting.rows_a] = members[1][meeting.rows_b] = True
+        parts = Parts(*tables)
+        self._compare_samples(tables, hashes, members)
+        masks_a, masks_b = _common_masks(tables, hashes, members)
+        self._columns.compare_images(parts, meeting.rows_a, meeting.rows_b)
+        self._columns.compare_masks(parts, masks_a, masks_b)
+        if not len(drawn):
+            return
+        self._found.drawn += len(drawn)
+        parts = Parts(*(store.part(number) for store, number in zip(self._stores, numbers, strict=True)))
+        rows_a, rows_b = meeting.rows_a[drawn], meeting.rows_b[drawn]
+        shown = np.isin(parts.a.column("masks/image")[masks_a], rows_a)
+        images = list(zip(rows_a.tolist(), rows_b.tolist(), strict=True))
+        masks = list(zip(masks_a[shown].tolist(), masks_b[shown].tolist(), strict=True))
+        for view in self._views:
+            view.compare(parts, images if view.table == "images" else masks)
+        if self._has_sources:
+            for row_a, row_b in images:
+                self._sources.compared += 1
+                if parts.a.bytes_of("images/source", row_a) != parts.b.bytes_of("images/source", row_b):
+                    self._sources.found(parts.key("images", row_a), 1.0)
+
+    def _compare_samples(
+        self, tables: list[Part], hashes: list[NDArray[np.uint64]], members: list[NDArray[np.bool_]]
+    ) -> None:
+        """Count the samples of images that both have."""
+        chosen = [member[sample_images(part)] for part, member in zip(tables, members, strict=True)]
+        keys = [sample_hashes(part, images) for part, images in zip(tables, hashes, strict=True)]
+        for side, other in ((0, 1), (1, 0)):
+            is_common = np.isin(keys[side], keys[other][chosen[other]])
+            self._add_samples(side, tables[side], chosen[side] & ~is_common)
+            if not side:
+                self._found.samples.common += int(np.count_nonzero(chosen[side] & is_common))
+
+
+def _common_masks(
+    tables: list[Part], hashes: list[NDArray[np.uint64]], members: list[NDArray[np.bool_]]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows of the same masks of the same images in two parts: int64 [N] each, in the order of A."""
+    rows = [
+        np.flatnonzero(member[part.column("masks/image")])
+        for part, member in zip(tables, members, strict=True)
+    ]
+    keys = [
+        mask_hashes(part, images)[chosen] for part, images, chosen in zip(tables, hashes, rows, strict=True)
+    ]
+    _, places_a, places_b = np.intersect1d(keys[0], keys[1], return_indices=True)
+    order = np.argsort(places_a)
+    return rows[0][places_a[order]], rows[1][places_b[order]]
+
+
+def _image_key(store: Store, number: int) -> str:
+    part, row = store.place_of(number, "images")
+    return store.tables(part).text("images/key", row)

@@ -1,0 +1,152 @@
+"""Which images, masks and samples of two stores have the same keys, whichever parts they stand in.
+
+Keys are compared as 64-bit hashes, as a `KeySet` holds them: of 11 million images those are 88 MB a store, and two keys are
+taken for one with a probability below 1e-5.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...loader import Store
+from ...loader.order.shuffle import hash_columns
+from ...loader.order.subset import check_texts, hash_texts
+from ...loader.part import Part
+
+Progress = Callable[[Iterable[int]], Iterable[int]]
+"""Wraps the numbers of the parts while they are read, as `tqdm.tqdm` does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """All images of a store, by their numbers: counted through its parts."""
+
+    hashes: NDArray[np.uint64]
+    """Of their keys."""
+    starts: NDArray[np.int64]
+    """Of each part, the number of its first image, and at the end how many there are."""
+
+    @classmethod
+    def of(cls, store: Store, progress: Progress) -> "Images":
+        """Read the keys of all images."""
+        counts = [part["rows"]["images"] for part in store.attributes["parts"]]
+        hashes = [
+            text_hashes(store.open_part(number), "images/key") for number in progress(range(len(counts)))
+        ]
+        return cls(
+            np.concatenate([np.zeros(0, np.uint64), *hashes]),
+            np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]),
+        )
+
+    def of_part(self, part: int) -> NDArray[np.uint64]:
+        """Return the hashes of a part's images."""
+        return self.hashes[self.starts[part] : self.starts[part + 1]]
+
+    def rows(self, numbers: NDArray[np.int64], part: int) -> NDArray[np.int64]:
+        """Return which rows of a part are among the images of these numbers, which ascend: int64 [N]."""
+        first, last = np.searchsorted(numbers, self.starts[part : part + 2])
+        rows: NDArray[np.int64] = numbers[first:last] - self.starts[part]
+        return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Meeting:
+    """A part of one store and a part of another one that have images in common."""
+
+    part_a: int
+    part_b: int
+    rows_a: NDArray[np.int64]
+    """Of the common images, in the order of A: int64 [N]."""
+    rows_b: NDArray[np.int64]
+    """Of the same images."""
+
+
+class Match:
+    """Which images two stores have in common.
+
+    Args:
+        a: all images of one.
+        b: of the other. Of images with the same key in one store only the first counts.
+    """
+
+    def __init__(self, a: Images, b: Images) -> None:
+        self._a, self._b = a, b
+        _, first_a, first_b = np.intersect1d(a.hashes, b.hashes, return_indices=True)
+        order = np.argsort(first_a)
+        self.common_a: NDArray[np.int64] = first_a[order]
+        """Numbers of the common images in A, ascending."""
+        self.common_b: NDArray[np.int64] = first_b[order]
+        """Numbers of the same images in B."""
+        self.only_a: NDArray[np.int64] = np.setdiff1d(np.arange(len(a.hashes)), first_a, assume_unique=True)
+        """Numbers of the images that only A has."""
+        self.only_b: NDArray[np.int64] = np.setdiff1d(np.arange(len(b.hashes)), first_b, assume_unique=True)
+
+    @property
+    def is_in_order(self) -> bool:
+        """Whether the common images stand in the same order."""
+        return bool((self.common_b[1:] > self.common_b[:-1]).all())
+
+    def meetings(self, progress: Progress) -> Iterator[Meeting]:
+        """Yield the parts that have images in common, in the order of A."""
+        starts_a, starts_b = self._a.starts, self._b.starts
+        parts_b = np.searchsorted(starts_b, self.common_b, side="right") - 1
+        for part_a in progress(range(len(starts_a) - 1)):
+            first, last = np.searchsorted(self.common_a, starts_a[part_a : part_a + 2])
+            within = np.arange(first, last)
+            for part_b in np.unique(parts_b[within]).tolist():
+                places = within[parts_b[within] == part_b]
+                yield Meeting(
+                    part_a,
+                    part_b,
+                    self.common_a[places] - starts_a[part_a],
+                    self.common_b[places] - starts_b[part_b],
+                )
+
+
+def text_hashes(part: Part, path: str) -> NDArray[np.uint64]:
+    """Return a hash of each row of a column of text, such as "images/key": uint64 [N]."""
+    offsets, text = part.column(f"{path}_offsets"), part.column(f"{path}_bytes")
+    check_texts(path, offsets[:-1], offsets[1:])
+    return hash_texts(text, offsets[:-1], offsets[1:])
+
+
+def mask_hashes(part: Part, images: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return a hash of the key of each mask of a part: of its image and its object: uint64 [M].
+
+    Args:
+        part: where they are.
+        images: the hashes of the part's images.
+    """
+    return _combined(images[part.column("masks/image")], text_hashes(part, "masks/object_id"))
+
+
+def sample_hashes(part: Part, images: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return a hash of the key of each sample of a part, as `mask_hashes` does: of its frames and its object: uint64 [S]."""
+    masks = part.column("samples/mask")
+    objects = text_hashes(part, "masks/object_id")[masks[:, 0]]
+    frames = images[part.column("masks/image")[masks]]
+    return _combined(*frames.T, objects)
+
+
+def sample_images(part: Part) -> NDArray[np.int64]:
+    """Return the row of the image of each sample of a part, of pairs that of the first frame: int64 [S]."""
+    images: NDArray[np.int64] = part.column("masks/image")[part.column("samples/mask")[:, 0]]
+    return images
+
+
+def phrase_hashes(part: Part) -> NDArray[np.uint64]:
+    """Return a hash of all phrases of each mask of a part, in their order: uint64 [M]; 0 where there are none."""
+    owners, texts = part.column("expressions/mask"), text_hashes(part, "expressions/text")
+    hashes = np.zeros(part.rows["masks"], np.uint64)
+    # Owners ascend: the place of a phrase among those of its mask.
+    ranks = np.arange(len(owners)) - np.searchsorted(owners, owners)
+    for rank in range(int(ranks.max(initial=-1)) + 1):
+        chosen = ranks == rank
+        hashes[owners[chosen]] = _combined(hashes[owners[chosen]], texts[chosen])
+    return hashes
+
+
+def _combined(*hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    return hash_columns(0, *(column.view(np.int64) for column in map(np.ascontiguousarray, hashes)))
