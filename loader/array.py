@@ -125,6 +125,11 @@ class MappedArray:
         """Return where a row lies in the file: (offset, bytes), checksum included."""
         return self._offsets.item(number), self._sizes.item(number)
 
+    def checksum(self, number: int) -> int:
+        """Return the CRC-32C that a row is stored with; the row itself is not read."""
+        _, stored = self._chunk_and_checksum(number)
+        return int.from_bytes(stored.tobytes(), "little")
+
     def advise(self, number: int) -> bool:
         """Ask the system to read a row ahead of its use; return whether it is known to be in memory."""
         return self._file is None or self._file.advise(*self.span(number))

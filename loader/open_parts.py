@@ -83,7 +83,7 @@ class OpenParts:
         self.recipe = read_recipe(attributes["recipe"])
         """The views: what each key of a batch is made of."""
         self.columns: tuple[Column, ...] = tuple(attributes.get("columns", ()))
-        """Which there are beside those of each store: "boxes", "sources"."""
+        """Which there are beside those of each store: "boxes", "sources", "hashes"."""
         specs = array_specs(self.recipe, 2 if self.paired else 1, self.columns)
         self._specs = {spec.path: spec for spec in specs}
         self._parts: list[tuple[str, str]] = [(part["name"], part["sha256"]) for part in attributes["parts"]]

@@ -25,6 +25,7 @@ NOT_READ_WITH_A_SAMPLE = frozenset(
     {
         "images/scene",
         "images/time",
+        "images/pixel_sha256",
         "images/path_offsets",
         "images/path_bytes",
         "masks/area",

@@ -17,6 +17,7 @@ COMMANDS = {
     "config": "List the configs, or print one to edit it.",
     "doctor": "Say what is wrong with a raw dataset.",
     "verify": "Check that a store is what it promises.",
+    "audit": "Find training pictures that are in a validation set, too.",
     "preview": "Draw samples of a store as a contact sheet.",
     "report": "Write a page about a store: what is in it, and some of its samples.",
     "bench": "Measure how fast a store is read, and whether training waits.",

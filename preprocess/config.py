@@ -35,11 +35,13 @@ class StoreOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the box around each mask is stored, and given with the batch."""
     keep_source: bool = False
     """Whether each image's encoded file is stored, and given with the batch."""
+    hashes: bool = False
+    """Whether a hash of each image's decoded pixels is stored, by which `resizeonce audit` finds it in other stores."""
 
     @property
     def columns(self) -> tuple[Column, ...]:
         """The columns that not every store has, in their order in a store's attributes."""
-        return columns_of({"boxes": self.boxes, "keep_source": self.keep_source})
+        return columns_of(msgspec.to_builtins(self))
 
     def attributes(self) -> dict[str, Any]:
         """Return the options as they stand in a store's job: one that came later is left out at its default, as a source's."""

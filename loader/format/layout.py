@@ -29,7 +29,7 @@ DatasetType = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_-]{1,64}\Z")]
 """What `dataset_type` may be in a batch."""
 Table = Literal["images", "masks", "expressions", "samples", "scenes"]
 Codec = Literal["raw", "zstd", "gradient"]
-Column = Literal["boxes", "sources"]
+Column = Literal["boxes", "sources", "hashes"]
 """Of those that a store has where its config asks for them."""
 
 ZSTD_LEVEL = 3
@@ -42,7 +42,7 @@ SOURCE_PIECE_BYTES = 1 << 16
 MAX_MASK_PIXELS = 1 << 28
 """Of a mask at its own size (16,384 x 16,384): whoever unpacks one takes as many bytes of memory."""
 
-COLUMNS: tuple[Column, ...] = ("boxes", "sources")
+COLUMNS: tuple[Column, ...] = ("boxes", "sources", "hashes")
 """In their order in the attributes."""
 
 GRADIENT_CODEC = "resizeonce.gradient"
@@ -122,6 +122,11 @@ def array_specs(
         *_text("images", "key"),
         *_text("images", "path"),
         *(_sources() if "sources" in columns else ()),
+        *(
+            [ArraySpec("images", "pixel_sha256", "uint8", (32,), ("image", "byte"))]
+            if "hashes" in columns
+            else []
+        ),
         *(spec for name, view in recipe.masks.items() for spec in _mask(name, view)),
         ArraySpec("masks", "image", "int64", (), ("mask",)),
         ArraySpec("masks", "area", "int64", (), ("mask",)),

@@ -189,6 +189,7 @@ class _StoreOptions(msgspec.Struct, frozen=True):
     scenes_per_part: Annotated[int, msgspec.Meta(ge=1, le=1 << 24)]
     boxes: bool = False
     keep_source: bool = False
+    hashes: bool = False
 
 
 class _SourceOptions(msgspec.Struct, frozen=True):
@@ -215,8 +216,8 @@ def scenes_per_part(job: Mapping[str, Any]) -> int:
 
 def columns_of(options: Mapping[str, Any]) -> tuple[Column, ...]:
     """Return which columns the store options of a job ask for, beside those of each store, in their order in the attributes."""
-    asked = {"boxes": options.get("boxes", False), "sources": options.get("keep_source", False)}
-    return tuple(column for column in COLUMNS if asked[column])
+    names: dict[Column, str] = {"boxes": "boxes", "sources": "keep_source", "hashes": "hashes"}
+    return tuple(column for column in COLUMNS if options.get(names[column], False))
 
 
 def has_empty_frames(source: Mapping[str, Any]) -> bool:

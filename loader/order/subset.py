@@ -70,6 +70,8 @@ class Subset:
     """The image's key begins with one of them; empty for all."""
     keys: KeySet | None = None
     """Scenes to take; None for all."""
+    without: KeySet | None = None
+    """Scenes to leave out, such as those that `resizeonce audit --write-keys` found in a validation set."""
     key_range: tuple[float, float] = (0.0, 1.0)
     """From where up to, not including, where the hash of a scene's key lies in 0..1: (0, 0.9) and (0.9, 1) split a
     store 9 to 1, and no image or video lands on both sides, in this store or in another one with the same keys."""
@@ -86,16 +88,19 @@ class Subset:
 
     @property
     def _asks_for_keys(self) -> bool:
-        return bool(self.key_prefixes) or self.keys is not None or self.key_range != (0.0, 1.0)
+        sets = (self.keys, self.without)
+        return bool(self.key_prefixes) or sets != (None, None) or self.key_range != (0.0, 1.0)
 
     def describe(self) -> dict[str, Any]:
-        """Return the rule as JSON values."""
+        """Return the rule as JSON values; what came later is left out where it is not used, so that older states go on."""
+        without = {} if self.without is None else {"without": self.without.digest}
         return {
             "min_prompt_cells": max(self.min_prompt_cells, 0),
             "min_area": max(self.min_area, 0),
             "key_prefixes": sorted(set(self.key_prefixes)),
             "keys": None if self.keys is None else self.keys.digest,
             "key_range": [float(bound) for bound in self.key_range],
+            **without,
         }
 
     def eligible(self, part: Columns, num_masks: int, *, paired: bool, videos: bool) -> NDArray[np.bool_]:
@@ -149,6 +154,8 @@ class Subset:
         hashes = hash_texts(text, starts, _without_last_step(text, starts, ends) if videos else ends)
         if self.keys is not None:
             images &= self.keys.contains(hashes)
+        if self.without is not None:
+            images &= ~self.without.contains(hashes)
         lower, upper = (int(bound * 2.0**64) for bound in self.key_range)
         if lower > 0:
             images &= hashes >= np.uint64(lower)

@@ -27,6 +27,8 @@ OWN_SIZE_BYTES = 16
 
 BOX_BYTES = 16
 
+HASH_BYTES = 32
+
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
@@ -89,6 +91,7 @@ def measure_records(
             if not image_bytes:
                 image_bytes = _image_bytes(views, recipe)
                 image_bytes += len(source_of(record)) if "sources" in columns else 0
+                image_bytes += HASH_BYTES if "hashes" in columns else 0
             stored_bytes += image_bytes
             stored_bytes += _mask_bytes(views, recipe, record.segmentations) if record.masks else 0
             stored_bytes += BOX_BYTES * len(record.masks) if "boxes" in columns else 0

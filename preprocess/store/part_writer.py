@@ -32,6 +32,7 @@ from ...loader.format.layout import (
 )
 from ...loader.format.recipe import Recipe
 from ...loader.format.shard import shard_path
+from ..decode.pixel_hash import pixel_hash
 from ..decode.segmentation import Bitmap, Rle
 from ..errors import RecordError
 from ..sources.records import Frame, Mask, Pair, Reject, Skip, source_of
@@ -241,6 +242,9 @@ class PartWriter:
         self._columns.append_text("images/path", frame.path)
         if "sources" in self._optional:
             self._columns.append_bytes("images/source", source_of(frame))
+        if "hashes" in self._optional:
+            digest = pixel_hash(frame.image)
+            self._columns.append("images/pixel_sha256", np.frombuffer(digest, np.uint8))
         self._unsure_turns += frame.unsure_turn
 
     def _write_mask(self, mask: Mask, masks: Masks, image_size: tuple[int, ...]) -> None:

@@ -12,6 +12,7 @@ from ..decode.images import decode_image
 from ..errors import RecordError
 from .findings import REDO_TENSORS, Finding
 from .images_anew import compare_images
+from .own_columns import compare_hash
 from .part import Part, PartTask, read_part, read_piece
 
 MAX_CANVAS_PIXELS = MAX_MASK_PIXELS
@@ -55,6 +56,7 @@ def check_kept_file(part: Part, row: int) -> Iterator[Finding]:
         yield _fault("source-file", row, fault)
     elif image is not None:
         yield from compare_images(part, row, image)
+        yield from compare_hash(part, row, image)
 
 
 def compare_kept_file(part: Part, row: int, image: NDArray[np.uint8]) -> Iterator[Finding]:

@@ -1,5 +1,7 @@
-"""Masks at their own size, and boxes."""
+"""Masks at their own size, boxes, and hashes of pixels."""
 
+import hashlib
+import struct
 from collections.abc import Iterator
 
 import numpy as np
@@ -130,6 +132,17 @@ def compare_box(part: Part, row: int, mask: NDArray[np.bool_], size: tuple[int, 
             wanted[[1 - axis, 3 - axis]] = np.array([covered[0], covered[-1] + 1]) * scale
     if not np.allclose(boxes[row], wanted, rtol=SAME_BOX, atol=0):
         yield _fault("box", "masks/box", row, f"{boxes[row].tolist()}", f"{wanted.tolist()}, around its mask")
+
+
+def compare_hash(part: Part, row: int, image: NDArray[np.uint8]) -> Iterator[Finding]:
+    """Compare the hash of a picture's pixels with the original, uint8 [H, W, 3]."""
+    hashes = part.columns.get("images/pixel_sha256")
+    if hashes is None:
+        return
+    wanted = hashlib.sha256(struct.pack("<II", *image.shape[:2]) + image.tobytes()).hexdigest()
+    if (found := hashes[row].tobytes().hex()) != wanted:
+        expected = f"{wanted[:16]}..., that of the original's pixels"
+        yield _fault("pixel-hash", "images/pixel_sha256", row, f"{found[:16]}...", expected)
 
 
 def check_box_by_view(part: Part, row: int, shape: Shape, *, is_dense: bool) -> Iterator[Finding]:

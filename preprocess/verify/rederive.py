@@ -17,7 +17,7 @@ from ..tensors.engine import PILLOW
 from .findings import REDO_TENSORS, Finding
 from .images_anew import compare_images
 from .kept_files import compare_kept_file
-from .own_columns import compare_box, compare_own_mask
+from .own_columns import compare_box, compare_hash, compare_own_mask
 from .part import Part, PartTask, read_part, read_row
 from .reasons import explain_mask
 from .remake import decode_mask, decode_picture, remake_view
@@ -147,6 +147,7 @@ def _compare_frame(part: Part, root: RawPath, row: int, frame: Frame) -> Iterato
         yield _fault("source-decoding", "images/path", row, "Pillow decodes the raw file to other pixels")
     yield from compare_images(part, row, image)
     yield from compare_kept_file(part, row, image)
+    yield from compare_hash(part, row, image)
 
 
 def _compare_mask(part: Part, row: int, mask: Mask, size: tuple[int, int]) -> Iterator[Finding]:

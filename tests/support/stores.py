@@ -37,6 +37,7 @@ VIEWS = (
     'recipe.prompt_masks={kind="mask", over="pixel_values", size=16, role="prompt"}',
     "store.boxes=true",
     "store.keep_source=true",
+    "store.hashes=true",
 )
 """A recipe of small tensors with most of what format version 3 has, and its columns."""
 

@@ -61,6 +61,7 @@ def numbers(index: SampleIndex) -> list[int]:
         (Clip(frames=3, objects=1), {}, [0, 8, 11], {"too short": 1, "nobody eligible": 1}),
         (Clip(frames=3, objects=1), {"min_area": 500}, [0, 11], {"too short": 1, "nobody eligible": 2}),
         (Clip(frames=3, objects=1), {"keys": KeySet(["videos/0", "videos/1"])}, [0], {"too short": 1}),
+        (Clip(frames=3, objects=1), {"without": KeySet(["videos/0", "videos/1"])}, [8, 11], {"nobody eligible": 1}),
         (Clip(frames=3, objects=1), {"key_prefixes": ("videos/3", "videos/4/")}, [8, 11], {}),
         (Clip(frames=4, objects=1), {}, [0, 11], {"too short": 3}),
         (Clip(frames=4, objects=1, short="repeat"), {}, [0, 4, 8, 11], {"nobody eligible": 1}),

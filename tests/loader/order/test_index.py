@@ -118,6 +118,38 @@ def test_prefixes_and_key_sets_take_the_named_scenes(store: FakeStore, tmp_path:
     assert numbers(SampleIndex(store, Subset(key_prefixes=prefixes))) == expected
 
 
+def test_without_leaves_out_the_named_scenes_and_takes_all_others(store: FakeStore, tmp_path: Path) -> None:
+    left_out = {"fake/000002", "fake/000004", "fake/000014", "other/1"}
+    (tmp_path / "leaked.txt").write_text("\n".join(sorted(left_out)))
+    expected = [
+        number
+        for number, _, frames in slow_rows(store)
+        if not any(scene(store, frame.key) in left_out for frame in frames)
+    ]
+    leaked = KeySet.read(tmp_path / "leaked.txt")
+    assert 0 < len(expected) < len(numbers(SampleIndex(store)))
+    assert numbers(SampleIndex(store, Subset(without=leaked))) == expected
+    (kept,) = (
+        {scene(store, frame.key) for frame in frames}
+        for number, _, frames in slow_rows(store)
+        if number == expected[0]
+    )
+    both = Subset(keys=KeySet(kept | left_out), without=leaked)
+    assert numbers(SampleIndex(store, both)) == numbers(SampleIndex(store, Subset(keys=KeySet(kept))))
+    assert numbers(SampleIndex(store, Subset(without=KeySet([])))) == numbers(SampleIndex(store))
+
+
+def test_an_index_file_is_of_what_was_left_out(store: FakeStore, tmp_path: Path) -> None:
+    subset, cache = Subset(without=KeySet(["fake/000002"])), tmp_path / "index.npy"
+    expected = numbers(SampleIndex(store, subset, cache=cache))
+    store.opened.clear()
+    assert numbers(SampleIndex(store, subset, cache=cache)) == expected
+    assert store.opened == []
+    for other in (Subset(without=KeySet(["fake/000003"])), Subset(min_area=1)):
+        with pytest.raises(StoreError, match="another store or subset"):
+            SampleIndex(store, other, cache=cache)
+
+
 def test_key_ranges_split_a_store_by_scene_into_the_asked_shares() -> None:
     store = fake_store([[2] * 5000, [1] * 5000])
     sides = [set(numbers(SampleIndex(store, Subset(key_range=r)))) for r in ((0, 0.9), (0.9, 1))]
@@ -141,6 +173,9 @@ def test_both_frames_of_a_video_land_on_the_same_side() -> None:
     share = slow_hash("sav/sav_1") / 2**64
     assert len(SampleIndex(store, Subset(key_range=(share - 0.01, share + 0.01)))) == 1
     assert len(SampleIndex(store, Subset(keys=KeySet(["sav/sav_1"])))) == 1
+    with pytest.raises(ValueError, match="no sample of"):
+        SampleIndex(store, Subset(without=KeySet(["sav/sav_1"])))
+    assert len(SampleIndex(store, Subset(without=KeySet(["sav/sav_1/00004"])))) == 1
 
 
 def test_texts_hash_alike_alone_and_among_longer_ones() -> None:

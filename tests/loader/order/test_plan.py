@@ -19,7 +19,7 @@ from resizeonce.loader.order.mixture import OrderOptions
 from resizeonce.loader.order.picks import Picks
 from resizeonce.loader.order.plan import Batching, EpochPlan, Order, Ranks
 from resizeonce.loader.order.shuffle import Shuffle
-from resizeonce.loader.order.subset import Subset
+from resizeonce.loader.order.subset import KeySet, Subset
 from resizeonce.loader.order.torch_sampler import BatchSampler
 
 Sample = tuple[int, int]
@@ -211,11 +211,25 @@ def test_a_state_of_another_order_is_refused(options: dict[str, Any], name: str)
         single(**options).resume(state, batching(2))
 
 
+def test_an_order_without_some_scenes_goes_on_and_states_of_before_there_was_that_are_as_they_were() -> None:
+    store = plain_store(103)
+    without = Order([SampleIndex(store, Subset(without=KeySet(["fake/000002", "fake/000070"])))])
+    plan = without.plan(batching(2))
+    rest = without.resume(json.loads(json.dumps(plan.state_after(3))), batching(2))
+    expected = [batch.sample.tolist() for batch in islice(plan, 3, None)]
+    assert [batch.sample.tolist() for batch in rest] == expected
+    assert not {2, 70} & {sample for batch in plan for sample in batch.sample.tolist()}
+    (selection,) = Order([SampleIndex(store)]).state(0, (0,))["selections"]
+    assert selection["subset"].keys() == {"min_prompt_cells", "min_area", "key_prefixes", "keys", "key_range"}
+
+
 def test_a_state_of_another_selection_store_or_version_is_refused() -> None:
     store = plain_store(103)
     state = Order([SampleIndex(store)]).plan(batching(2)).state_after(3)
     with pytest.raises(ValueError, match="selections was"):
         Order([SampleIndex(store, Subset(min_area=100))]).resume(state, batching(2))
+    with pytest.raises(ValueError, match="selections was"):
+        Order([SampleIndex(store, Subset(without=KeySet(["fake/000002"])))]).resume(state, batching(2))
     with pytest.raises(ValueError, match="selections was"):
         Order([SampleIndex(store, masks="one")]).resume(state, batching(2))
     with pytest.raises(StoreError, match=r"FakeStore.* changed since the state was saved"):

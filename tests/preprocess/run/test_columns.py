@@ -1,5 +1,6 @@
 """What a store holds beside its views: forecast, told by info, and of pictures that no file of their own shows rightly."""
 
+import hashlib
 import io
 import json
 import shutil
@@ -26,7 +27,7 @@ from resizeonce.preprocess.store.part_writer import PartWriter
 from resizeonce.preprocess.tensors.engine import PILLOW
 from resizeonce.preprocess.tensors.recipe import make_tensors
 
-ALL = ("recipe.masks.size=own", "store.boxes=true", "store.keep_source=true")
+ALL = ("recipe.masks.size=own", "store.boxes=true", "store.keep_source=true", "store.hashes=true")
 
 
 def test_the_forecast_counts_masks_at_their_own_size_boxes_and_files(tmp_path: Path) -> None:
@@ -37,9 +38,9 @@ def test_the_forecast_counts_masks_at_their_own_size_boxes_and_files(tmp_path: P
         measure = partial(measure_scenes, columns=config.store.columns)
         expected.append(forecast(open_source(config, root), config.recipe, 5, measure=measure).store_bytes)
     files = sum(path.stat().st_size for path in (root / "train2017").iterdir())
-    assert expected[1] - expected[0] == files + 16 * 10
+    assert expected[1] - expected[0] == files + 16 * 10 + 32 * 5
     # Of parts with few images, metadata and what fills up the last pieces are much.
-    assert files + 160 < written[1] - written[0] < files + 3 * (1 << 16) + 3 * 4000
+    assert files + 320 < written[1] - written[0] < files + 3 * (1 << 16) + 3 * 5000
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -50,6 +51,40 @@ def test_a_conversion_announces_what_its_columns_take(tmp_path: Path, workers: i
         convert(coco_config(*overrides), root, tmp_path / name, options)
     smallest = min(path.stat().st_size for path in (root / "train2017").iterdir())
     assert found[1].store_bytes - found[0].store_bytes > 5 * smallest
+
+
+def test_a_hash_is_of_the_size_and_the_pixels_of_the_raw_file_as_pillow_decodes_it(tmp_path: Path) -> None:
+    coco_store(tmp_path, "store.hashes=true")
+    attributes = json.loads((tmp_path / "coco.zarr/zarr.json").read_text())["attributes"]["resizeonce"]
+    assert (attributes["format_version"], attributes["columns"]) == (3, ["hashes"])
+    assert attributes["job"]["store"] == {"scenes_per_part": 2, "hashes": True}
+    found = []
+    for number in range(3):
+        part = zarr.open_group(tmp_path / f"coco.zarr/part-{number:05d}", mode="r")
+        found += [row.tobytes() for row in part["images/pixel_sha256"][...]]
+    expected = []
+    for path in sorted((tmp_path / "coco/train2017").iterdir()):
+        image = Image.open(path).convert("RGB")
+        sides = image.height.to_bytes(4, "little") + image.width.to_bytes(4, "little")
+        expected.append(hashlib.sha256(sides + image.tobytes()).digest())
+    assert found == expected
+
+
+def test_a_store_with_hashes_differs_in_that_array_alone(tmp_path: Path) -> None:
+    coco_store(tmp_path / "plain")
+    coco_store(tmp_path / "hashes", "store.hashes=true")
+    plain, hashes = (
+        {
+            path.relative_to(store): path.read_bytes()
+            for path in store.rglob("*")
+            if path.is_file() and path.suffix != ".json"
+        }
+        for store in (tmp_path / "plain/coco.zarr", tmp_path / "hashes/coco.zarr")
+    )
+    assert plain.items() <= hashes.items()
+    assert {path.parts[2] for path in hashes.keys() - plain.keys()} == {"pixel_sha256"}
+    row, same = (Store(tmp_path / name / "coco.zarr")[0] for name in ("plain", "hashes"))
+    assert row.keys() == same.keys()
 
 
 @pytest.mark.parametrize("source", ["npz", "sav", "sa1b", "openimages", "refcoco"])
@@ -113,11 +148,11 @@ def zarr_of(part: Path) -> dict[str, object]:
 def test_info_says_which_columns_there_are_and_no_word_of_prompts_that_there_are_not(tmp_path: Path) -> None:
     coco_store(tmp_path, "recipe.prompt_masks=false", *ALL)
     shown = CliRunner().invoke(main, ["info", str(tmp_path / "coco.zarr")]).output
-    assert "columns   boxes, sources" in shown.splitlines()
+    assert "columns   boxes, sources, hashes" in shown.splitlines()
     assert "format    version 3" in shown
     assert "prompt" not in shown
     printed = CliRunner().invoke(main, ["info", str(tmp_path / "coco.zarr"), "--json"]).output
-    assert json.loads(printed)["columns"] == ["boxes", "sources"]
+    assert json.loads(printed)["columns"] == ["boxes", "sources", "hashes"]
 
 
 def test_a_store_without_columns_says_nothing_of_them(tmp_path: Path) -> None:

@@ -298,9 +298,9 @@ def test_columns_that_came_later_are_in_the_job_where_they_are_asked_for() -> No
     source = {"name": "coco"}
     config = parse_config({"source": source, "store": {"boxes": True, "keep_source": False}})
     assert attributes_as_json(config)["store"] == {"scenes_per_part": 128, "boxes": True}
-    config = parse_config({"source": source, "store": {"keep_source": True, "boxes": True}})
+    config = parse_config({"source": source, "store": {"hashes": True, "keep_source": True, "boxes": True}})
     described = attributes_as_json(config)["store"]
-    assert described == {"scenes_per_part": 128, "boxes": True, "keep_source": True}
+    assert described == {"scenes_per_part": 128, "boxes": True, "keep_source": True, "hashes": True}
     assert parse_config({"source": source, "store": described}).store == config.store
 
 
@@ -339,7 +339,7 @@ def test_config_prints_every_setting_and_those_that_came_later(path: Path) -> No
     assert printed["recipe"]["pixel_values"]["mean"] == FIRST_RECIPE["mean"]
     # What is printed is a config again.
     assert parse_config(printed) == load_config(path)
-    assert printed["store"] == written["store"] | {"boxes": False, "keep_source": False}
+    assert printed["store"] == written["store"] | {"boxes": False, "keep_source": False, "hashes": False}
 
 
 # ---- stores
@@ -434,7 +434,13 @@ def test_an_earlier_store_is_appended_to_and_verified(tmp_path: Path, source: st
 
 @pytest.mark.parametrize(
     "option",
-    ["source.damaged=accept", "source.follow_links=true", "store.boxes=true", "store.keep_source=true"],
+    [
+        "source.damaged=accept",
+        "source.follow_links=true",
+        "store.boxes=true",
+        "store.keep_source=true",
+        "store.hashes=true",
+    ],
 )
 def test_an_earlier_store_is_not_continued_with_an_option_that_it_was_made_without(
     tmp_path: Path, option: str

@@ -1,4 +1,4 @@
-"""Masks at their own size, boxes and files: nothing is found in a sound store, and damage of their structure is."""
+"""Masks at their own size, boxes, files and hashes: nothing is found in a sound store, and damage of their structure is."""
 
 import shutil
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from resizeonce.loader.format.errors import SourceError
 from resizeonce.loader.format.shard import shard_path
 from resizeonce.preprocess.verify.check_store import VerifyOptions, verify_store
 
-ALL = ("recipe.masks.size=own", "store.boxes=true", "store.keep_source=true")
+ALL = ("recipe.masks.size=own", "store.boxes=true", "store.keep_source=true", "store.hashes=true")
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +42,7 @@ def test_nothing_is_found_in_a_sound_store(tmp_path: Path, overrides: tuple[str,
         ("images/source_bytes", (1 << 16) + 4 + 9, 1),
         ("masks/masks_runs", 100, 0),
         ("masks/box", 5, None),
+        ("images/pixel_sha256", 40, None),
         ("images/source_offsets", 9, None),
         ("masks/masks_size", 9, None),
     ],
@@ -236,6 +237,20 @@ def test_boxes_of_other_masks_are_found_by_the_raw_files(sound: Path, tmp_path: 
     rewrite(part, "masks/box", np.roll(read_array(part, "masks/box"), 1, axis=0))
     findings = verify_store(store, VerifyOptions(source=sound.parent / "coco", sample=None)).findings
     assert {one.check for one in findings} == {"box"}
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["the kept files", "the raw files"])
+def test_a_hash_of_another_picture_is_found_by_the_originals(sound: Path, tmp_path: Path, kept: bool) -> None:
+    store = Path(shutil.copytree(sound, tmp_path / "store"))
+    part = parts_of(store)[1]
+    hashes = read_array(part, "images/pixel_sha256").copy()
+    hashes[1, 31] ^= 1
+    rewrite(part, "images/pixel_sha256", hashes)
+    assert verify_store(store).findings == []
+    source = store if kept else sound.parent / "coco"
+    findings = verify_store(store, VerifyOptions(source=source, sample=None)).findings
+    (found,) = [one for one in findings if one.level == "damage"]
+    assert (found.check, found.part, found.row) == ("pixel-hash", "part-00001", 1)
 
 
 def forget_columns(root: dict[str, object]) -> None:

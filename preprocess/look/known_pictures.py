@@ -1,0 +1,79 @@
+"""What is known of the pictures of one store, each thing read once, when it is first asked for."""
+
+from collections.abc import Iterable, Iterator
+from hashlib import blake2b
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...loader.store import Store
+from .original_pixels import Digests, OriginalPixels
+from .part_by_part import Progress, label
+from .perceptual import Looks, look_at
+from .same_pixels import row_digests
+from .shared_ids import shared_id
+
+
+class KnownPictures:
+    """The pictures of a store, by their numbers in it.
+
+    Args:
+        store: the store.
+        sources: raw datasets, one of which is perhaps the store's.
+        progress: told of each part.
+    """
+
+    def __init__(self, store: Store, sources: Iterable[str], progress: Progress) -> None:
+        self.store = store
+        self.count = store.count("images")
+        self.are_frames = store.paired or bool(store.attributes.get("empty_frames"))
+        """Whether they are of videos, which are their scenes."""
+        self.pixels = OriginalPixels(store, sources, progress)
+        self._progress = progress
+        self._rows: dict[str, Digests] = {}
+        self._looks: Looks | None = None
+        self._ids: Digests | None = None
+
+    def rows(self, view: str) -> Digests:
+        """Return what equal rows of a view have in common, as `row_digests` does."""
+        if view not in self._rows:
+            self._rows[view] = row_digests(self.store, view, self._progress)
+        return self._rows[view]
+
+    def looks(self, *, mirrored: bool) -> Looks:
+        """Return how they look, and where the first call says so, mirrored as well."""
+        if self._looks is None:
+            self._looks = look_at(self.store, self._progress, mirrored=mirrored)
+        return self._looks
+
+    def ids(self) -> Digests:
+        """Return a digest of each one's shared id: S16 [I], empty of one that has none."""
+        if self._ids is None:
+            self._ids = np.zeros(self.count, "S16")
+            image = 0
+            parts = range(len(self.store.attributes["parts"]))
+            for number in self._progress(parts, f"names of {label(self.store)}"):
+                part = self.store.tables(number)
+                for row in range(part.rows["images"]):
+                    if found := shared_id(self.store.dataset_type, part.text("images/path", row)):
+                        self._ids[image] = blake2b(found.encode(), digest_size=16).digest()
+                    image += 1
+        return self._ids
+
+    def kind_of_id(self, image: int) -> str:
+        """Return of what kind the shared id of one is, such as "COCO picture"."""
+        return shared_id(self.store.dataset_type, self._text("images/path", image)).rpartition(" ")[0]
+
+    def key(self, image: int) -> str:
+        """Return the key of one."""
+        return self._text("images/key", image)
+
+    def scene_keys(self, images: NDArray[np.int64]) -> Iterator[str]:
+        """Yield the key of each one's scene, as a `KeySet` has it."""
+        for image in images.tolist():
+            key = self.key(image)
+            yield key.rpartition("/")[0] or key if self.are_frames else key
+
+    def _text(self, path: str, image: int) -> str:
+        part, row = self.store.place_of(image, "images")
+        return self.store.tables(part).text(path, row)
