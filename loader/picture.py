@@ -171,7 +171,7 @@ def _levels(image: NDArray[Any], view: ImageView) -> NDArray[np.uint8]:
     """Return an image view as levels: of a normalized one, those that it was made of."""
     if view.values == "uint8":
         return image.astype(np.uint8)
-    return np.clip(np.rint(Norm.of(view).to_levels(image)), 0, 255).astype(np.uint8)
+    return Norm.of(view).to_whole_levels(image)
 
 
 def _choose_outlined(frame: _Frame, name: str, recipe: Recipe) -> str | None:

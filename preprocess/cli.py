@@ -70,8 +70,8 @@ def main(context: click.Context) -> None:
     """Write every training tensor once, from the original pixels; then only read.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage or config, 3 done with more rejects than --max-rejects,
-    4 something was found (verify: damage, doctor: errors, diff: differences), 5 done without a single sample, 130 interrupted by
-    Ctrl-C, 143 ended by SIGTERM.
+    4 something was found (verify: damage, doctor: errors, audit: pictures in both, diff: differences), 5 done without a single
+    sample, 130 interrupted by Ctrl-C, 143 ended by SIGTERM.
 
     Example: resizeonce convert coco --root /data/coco --out coco.zarr, then resizeonce verify coco.zarr
     """

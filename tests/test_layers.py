@@ -30,7 +30,7 @@ LAYERS = (
     "loader.workers",
     "loader",
     "preprocess.errors preprocess.printable preprocess.safe_path preprocess.shortage preprocess.signals",
-    "preprocess.kernels",
+    "preprocess.findings preprocess.kernels",
     "preprocess.remote preprocess.decode",
     "preprocess.sources.records preprocess.tensors",
     "preprocess.sources.files",

@@ -26,6 +26,11 @@ class Norm(NamedTuple):
         levels: NDArray[np.float64] = (values * std + mean) * self.scale
         return levels
 
+    def to_whole_levels(self, values: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Return normalised values [3, H, W] as the levels that they were made of; 0 for what is no number."""
+        levels = np.nan_to_num(np.rint(self.to_levels(values)))
+        return levels.clip(0, 255).astype(np.uint8)
+
 
 KNOWN_NORMS = {
     "ImageNet's": Norm(IMAGENET_MEAN, IMAGENET_STD, 255.0),

@@ -1,17 +1,25 @@
 """`resizeonce audit`."""
 
-import os
 import sys
 from pathlib import Path
 
 import click
-import msgspec
 
 from ..errors import ConfigError
 from ..look.audit import AuditOptions, audit
 from ..look.audit_report import AuditReport
+from ..look.output_file import check_output, replacing
 from ..look.perceptual import BITS, DISTANCE
-from .reporting import EXIT_FAILED, EXIT_FOUND, JSON_OPTION, Output, echo_lines, reported, with_output
+from .reporting import (
+    EXIT_FAILED,
+    EXIT_FOUND,
+    JSON_OPTION,
+    Output,
+    echo_json,
+    echo_lines,
+    reported,
+    with_output,
+)
 
 
 @click.command("audit")
@@ -85,17 +93,17 @@ def command(
     if count_near and not near:
         raise ConfigError("--count-near and --no-near contradict each other: give one of them")
     # Known before hours of reading.
-    if write_keys is not None and not Path(write_keys).absolute().parent.is_dir():
-        raise ConfigError(f"can't write {write_keys}: there is no folder {Path(write_keys).parent}")
+    if write_keys is not None:
+        check_output(Path(write_keys))
     options = AuditOptions(
-        sources=sources, near=near, distance=distance, examples=examples, progress=output.progress
+        sources=sources, near=near, distance=distance, examples=examples, progress=output.bar
     )
     report = audit(train, against, options)
     keys = [*report.exact_or_id, *(report.near if count_near else [])]
     if write_keys is not None:
         _write_keys(Path(write_keys), keys)
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(report), indent=1).decode())
+        echo_json(report)
     else:
         echo_lines(report.lines())
     _end(report, keys)
@@ -114,14 +122,10 @@ def _end(report: AuditReport, keys: list[str]) -> None:
 
 
 def _write_keys(path: Path, keys: list[str]) -> None:
-    """Write keys, one a line, as `KeySet.read` takes them; the file is there whole, or not at all."""
+    """Write keys, one a line, as `KeySet.read` takes them."""
     if odd := [key for key in keys if key != key.strip() or len(key.splitlines()) > 1]:
         raise ConfigError(
             f"the key {odd[0]!r:.200} can't stand on a line of its own: rename the raw file and convert again"
         )
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        unfinished.write_text("".join(f"{key}\n" for key in keys), encoding="utf-8")
-        unfinished.replace(path)
-    except OSError as err:
-        raise ConfigError(f"can't write {path}: {err.strerror}") from err
+    with replacing(path) as partial:
+        partial.write_text("".join(f"{key}\n" for key in keys), encoding="utf-8")

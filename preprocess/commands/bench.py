@@ -8,7 +8,7 @@ from ..look.rates import BenchOptions
 from ..look.rates_text import rate_lines, step_facts, step_lines
 from ..look.read_rates import measure
 from ..look.step_waits import Step
-from .reporting import JSON_OPTION, Output, echo_json, echo_lines, reported, with_output
+from .reporting import JSON_OPTION, SEED_OPTION, Output, echo_json, echo_lines, reported, with_output
 
 _MODES: dict[str, Literal["process", "thread"]] = {"processes": "process", "threads": "thread"}
 
@@ -51,7 +51,7 @@ _MODES: dict[str, Literal["process", "thread"]] = {"processes": "process", "thre
     show_default=True,
     help="Of each of the four measurements.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Which samples are read.")
+@SEED_OPTION
 @JSON_OPTION
 @with_output
 @reported

@@ -1,7 +1,6 @@
 """`resizeonce config`."""
 
 import click
-import msgspec
 
 from ..config import SHIPPED, find_config, load_config
 from .config_name import ConfigName
@@ -34,7 +33,6 @@ def command(config: str | None, overrides: tuple[str, ...], as_json: bool) -> No
         return
     path = find_config(config)
     if as_json or overrides or path != SHIPPED.get(config):
-        settings = load_config(config, overrides).settings()
-        click.echo(msgspec.json.format(msgspec.json.encode(settings), indent=1).decode())
+        echo_json(load_config(config, overrides).settings())
     else:
         click.echo(path.read_bytes(), nl=False)

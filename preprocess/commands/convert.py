@@ -17,22 +17,33 @@ from ..run.options import STALL_SECONDS, RunOptions
 from ..run.part_range import PartRange
 from .closing import MAX_REJECTS_OPTION, SCRATCH_HELP, Closing
 from .config_name import ConfigName
-from .reporting import JSON_OPTION, SET_OPTION, Output, echo_json, echo_lines, reported, with_output
+from .reporting import (
+    JSON_OPTION,
+    ROOT_OPTION,
+    SET_OPTION,
+    WORKERS_OPTION,
+    Output,
+    echo_json,
+    echo_lines,
+    reported,
+    with_output,
+)
 
 DRY_RUN_SCENES = 64
 
 
 @click.command("convert")
 @click.argument("config", type=ConfigName())
-@click.option("--root", required=True, type=click.Path(), help="Folder of the raw dataset, or its URL.")
+@ROOT_OPTION
 @click.option(
+    "-o",
     "--out",
     required=True,
     type=click.Path(),
     help="Store to write, such as coco.zarr, or its URL.",
 )
 @SET_OPTION
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
+@WORKERS_OPTION
 @click.option("--scheduler", metavar="ADDRESS", help="Use the workers of a Dask scheduler.")
 @click.option(
     "--part-range",

@@ -1,14 +1,20 @@
 """`resizeonce diff`."""
 
 import sys
-from functools import partial
 
 import click
-import msgspec
-from tqdm import tqdm
 
 from ..look.diff import SAMPLE, DiffOptions, diff_stores
-from .reporting import EXIT_FOUND, JSON_OPTION, Output, echo_json, echo_lines, reported, with_output
+from .reporting import (
+    EXIT_FOUND,
+    JSON_OPTION,
+    SEED_OPTION,
+    Output,
+    echo_json,
+    echo_lines,
+    reported,
+    with_output,
+)
 
 
 @click.command("diff")
@@ -23,7 +29,7 @@ from .reporting import EXIT_FOUND, JSON_OPTION, Output, echo_json, echo_lines, r
     "compared of all.",
 )
 @click.option("--all", "every", is_flag=True, help="Compare the pixels and masks of all images.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Which images --sample draws.")
+@SEED_OPTION
 @JSON_OPTION
 @with_output
 @reported
@@ -36,11 +42,10 @@ def command(a: str, b: str, sample: int, every: bool, seed: int, as_json: bool, 
 
     Example: resizeonce diff old.zarr new.zarr --sample 5000
     """
-    progress = partial(tqdm, unit="part", leave=False) if output.progress else iter
-    found = diff_stores(a, b, DiffOptions(sample=None if every else sample, seed=seed, progress=progress))
+    options = DiffOptions(sample=None if every else sample, seed=seed, progress=output.bar)
+    found = diff_stores(a, b, options)
     if as_json:
-        # By way of msgspec, whose JSON has null for what is infinite or no number.
-        echo_json(msgspec.json.decode(msgspec.json.encode(found)))
+        echo_json(found)
     else:
         echo_lines(found.lines())
     if not found.is_same:

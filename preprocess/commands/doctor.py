@@ -6,7 +6,7 @@ from dataclasses import replace
 import click
 
 from ..cli_text import forecast_lines
-from ..doctor.diagnose import LookOptions, diagnose
+from ..doctor.diagnose import DoctorOptions, diagnose
 from ..doctor.text import diagnosis_lines, verdict_line
 from ..run.forecast import Forecast
 from .config_name import ConfigName
@@ -14,8 +14,11 @@ from .reporting import (
     EXIT_EMPTY,
     EXIT_FOUND,
     JSON_OPTION,
+    ROOT_OPTION,
     SET_OPTION,
+    WORKERS_OPTION,
     Output,
+    echo_json,
     echo_lines,
     reported,
     with_output,
@@ -24,15 +27,14 @@ from .reporting import (
 
 @click.command("doctor")
 @click.argument("config", type=ConfigName())
-@click.option("--root", required=True, type=click.Path(), help="Folder of the raw dataset, or its URL.")
+@ROOT_OPTION
 @SET_OPTION
 @click.option(
     "--sample",
     type=click.IntRange(1),
-    metavar="N",
-    help="Look at N scenes, evenly spread, and say what that amounts to in all; by default at every one.",
+    help="Scenes to look at, evenly spread, and to say what they amount to in all; by default every one.",
 )
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
+@WORKERS_OPTION
 @JSON_OPTION
 @with_output
 @reported
@@ -53,10 +55,10 @@ def command(
 
     Example: resizeonce doctor coco --root /data/coco --sample 2000 --workers 8
     """
-    options = LookOptions(sample=sample, workers=workers, progress=output.progress)
+    options = DoctorOptions(sample=sample, workers=workers, progress=output.progress)
     diagnosis = diagnose(config, root, options, overrides)
     if as_json:
-        click.echo(diagnosis.to_json().decode())
+        echo_json(diagnosis)
     else:
         echo_lines(diagnosis_lines(diagnosis))
         # What this says of Pillow's versions is a finding above.

@@ -1,16 +1,14 @@
 """`resizeonce preview`."""
 
-from functools import partial
 from pathlib import Path
 from typing import get_args
 
 import click
-from tqdm import tqdm
 
 from ..look.choose import Worst
 from ..look.picture_file import check_picture_name, write_picture
 from ..look.preview import PreviewOptions, draw_preview
-from .reporting import JSON_OPTION, Output, echo_json, reported, with_output
+from .reporting import JSON_OPTION, SEED_OPTION, Output, echo_json, reported, with_output
 
 
 @click.command("preview")
@@ -22,9 +20,7 @@ from .reporting import JSON_OPTION, Output, echo_json, reported, with_output
     required=True,
     help="The sheet to write: .png, .jpg or .webp.",
 )
-@click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of what is drawn by chance."
-)
+@SEED_OPTION
 @click.option(
     "--key", "keys", multiple=True, help="Show this sample, or all of this image; several times for several."
 )
@@ -85,8 +81,9 @@ def command(
         count=count,
         columns=columns,
         height=height,
+        progress=output.bar,
     )
-    preview = draw_preview(store, options, partial(tqdm, disable=not output.progress, leave=False))
+    preview = draw_preview(store, options)
     write_picture(preview.image, out)
     for note in preview.notes:
         output.note(note)

@@ -1,19 +1,17 @@
 """`resizeonce report`."""
 
-from functools import partial
 from pathlib import Path
 
 import click
-import msgspec
-from tqdm import tqdm
 
 from ..errors import ConfigError
-from ..look.found import read_doctor_report
+from ..findings import read_diagnosis
 from ..look.gallery import draw_gallery
+from ..look.output_file import check_output, replacing
 from ..look.page import render_report, require_packages
 from ..look.statistics import measure_store
 from ..run.forecast import format_bytes
-from .reporting import JSON_OPTION, Output, echo_json, reported, with_output
+from .reporting import JSON_OPTION, SEED_OPTION, Output, echo_json, reported, with_output
 
 
 @click.command("report")
@@ -21,15 +19,13 @@ from .reporting import JSON_OPTION, Output, echo_json, reported, with_output
 @click.option(
     "-o", "--out", type=click.Path(), default="report.html", show_default=True, help="Page to write."
 )
+@SEED_OPTION
 @click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of what is drawn at random."
-)
-@click.option(
-    "--samples",
+    "--count",
     type=click.IntRange(0, 200),
     default=12,
     show_default=True,
-    help="Samples to show as pictures.",
+    help="Samples to show at most.",
 )
 @click.option(
     "--doctor",
@@ -41,7 +37,7 @@ from .reporting import JSON_OPTION, Output, echo_json, reported, with_output
 @with_output
 @reported
 def command(
-    store: str, out: str, seed: int, samples: int, doctor: str | None, as_json: bool, output: Output
+    store: str, out: str, seed: int, count: int, doctor: str | None, as_json: bool, output: Output
 ) -> None:
     """Write one page about STORE, a folder or a URL, that holds all of itself: no server, nothing loaded from elsewhere.
 
@@ -55,17 +51,13 @@ def command(
     if not as_json:
         # Before the store is measured: that may take an hour.
         require_packages()
-        if Path(out).is_dir() or not Path(out).parent.is_dir():
-            raise ConfigError(f"can't write {out}: give --out the name of a file in a folder that is there")
-    found = None if doctor is None else read_doctor_report(Path(doctor))
-    over = partial(tqdm, unit="part", disable=not output.progress)
-    statistics = measure_store(store, seed, over)
+        check_output(Path(out))
+    found = None if doctor is None else read_diagnosis(Path(doctor))
+    statistics = measure_store(store, seed, output.bar)
     if as_json:
-        echo_json(msgspec.to_builtins(statistics))
+        echo_json(statistics)
         return
-    page = render_report(statistics, draw_gallery(store, samples, seed), found).encode()
-    try:
-        Path(out).write_bytes(page)
-    except OSError as err:
-        raise ConfigError(f"can't write {out}: {err.strerror or err}") from err
+    page = render_report(statistics, draw_gallery(store, count, seed), found).encode()
+    with replacing(Path(out)) as partial:
+        partial.write_bytes(page)
     output.summary([f"{out} has {format_bytes(len(page))}: open it in a browser"])

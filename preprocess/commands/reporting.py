@@ -9,6 +9,7 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 import click
+import msgspec
 from tqdm import tqdm
 
 from ...loader.format.errors import PreprocessError
@@ -22,6 +23,18 @@ EXIT_FOUND = 4
 EXIT_EMPTY = 5
 
 JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead.")
+
+ROOT_OPTION = click.option(
+    "--root", required=True, type=click.Path(), help="Folder of the raw dataset, or its URL."
+)
+
+WORKERS_OPTION = click.option(
+    "--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes."
+)
+
+SEED_OPTION = click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of what is drawn by chance."
+)
 
 SET_OPTION = click.option(
     "--set",
@@ -49,6 +62,13 @@ class Output:
     def progress(self) -> bool:
         """Whether to show progress bars: to a person, on stderr."""
         return not self.quiet and sys.stderr.isatty()
+
+    def bar(self, numbers: Iterable[int], doing: str) -> Iterable[int]:
+        """Show how far it is while numbers are gone through."""
+        shown: Iterable[int] = tqdm(
+            numbers, desc=doing, disable=not self.progress, leave=False, dynamic_ncols=True
+        )
+        return shown
 
     def note(self, line: str) -> None:
         """Say on stderr what is no result."""
@@ -104,8 +124,10 @@ def echo_lines(lines: Iterable[str]) -> None:
 
 
 def echo_json(facts: Any) -> None:
-    """Print one JSON document."""
-    click.echo(json.dumps(facts, indent=1))
+    """Print structs, or JSON values, as one JSON document in ASCII, which holds nothing that a terminal would obey."""
+    text = json.dumps(msgspec.to_builtins(facts))
+    # Python writes words for what is infinite or no number that JSON has not: null stands for them.
+    click.echo(json.dumps(json.loads(text, parse_constant=lambda _: None), indent=1))
 
 
 class _AboveBars(logging.Handler):

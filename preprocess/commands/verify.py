@@ -5,7 +5,16 @@ import sys
 import click
 
 from ..verify.check_store import VerifyOptions, verify_store
-from .reporting import EXIT_FOUND, JSON_OPTION, Output, echo_lines, reported, with_output
+from .reporting import (
+    EXIT_FOUND,
+    JSON_OPTION,
+    WORKERS_OPTION,
+    Output,
+    echo_json,
+    echo_lines,
+    reported,
+    with_output,
+)
 
 
 @click.command("verify")
@@ -29,7 +38,7 @@ from .reporting import EXIT_FOUND, JSON_OPTION, Output, echo_lines, reported, wi
 )
 @click.option("--all", "every", is_flag=True, help="Make every scene anew.")
 @JSON_OPTION
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
+@WORKERS_OPTION
 @with_output
 @reported
 def command(
@@ -58,7 +67,7 @@ def command(
     )
     report = verify_store(store, options)
     if as_json:
-        click.echo(report.to_json().decode())
+        echo_json(report.facts())
     else:
         echo_lines(report.lines())
     if report.is_damaged:

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from ...loader.remote.protocol import shown
 from ..config import Config, load_config
+from ..findings import Diagnosis, Scenes
 from ..remote.path import open_root
 from ..run.convert import open_source
 from ..run.executors import ending
@@ -21,7 +22,6 @@ from ..run.processes import DeadWorkerError, ProcessExecutor
 from ..run.raw_data_guard import RawDataGuard
 from ..sources.base import Source
 from ..tensors.engine import EngineName, default_engine, describe_engine
-from .findings import Diagnosis, Scenes
 from .scenes import ScenesTask, look_at_scenes, lost_scene
 from .summary import list_findings
 from .tally import Tally
@@ -31,7 +31,7 @@ MAX_CHUNK = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LookOptions:
+class DoctorOptions:
     """How to look."""
 
     sample: int | None = None
@@ -45,7 +45,7 @@ class LookOptions:
 def diagnose(
     config: Config | Path | str,
     root: Path | str,
-    options: LookOptions | None = None,
+    options: DoctorOptions | None = None,
     overrides: Iterable[str] = (),
 ) -> Diagnosis:
     """Look at a raw dataset by the readers and the reasons of a conversion; nothing is written.
@@ -59,7 +59,7 @@ def diagnose(
     Raises:
         PreprocessError: the config can't be used, or the dataset can't be opened at all.
     """
-    options = options or LookOptions()
+    options = options or DoctorOptions()
     name = "" if isinstance(config, Config) else str(config)
     config = config if isinstance(config, Config) else load_config(config, overrides)
     source = open_source(config, root)

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...loader.format.recipe import Recipe
+from ..findings import Severity
 from ..sources.records import Frame, Mask
 from ..tensors.engine import Engine
-from .findings import Severity
 
 MIN_BOX_OVERLAP = 0.5
 """Share that a mask's box and the stated one have in common, of both together; below it they are of two things."""

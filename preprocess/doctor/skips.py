@@ -3,6 +3,7 @@
 import re
 from typing import NamedTuple
 
+from ..findings import Finding, Severity
 from ..sources.files.leftovers import (
     ARCHIVE,
     NOTE,
@@ -14,7 +15,6 @@ from ..sources.files.leftovers import (
     split_example,
 )
 from ..sources.records import DAMAGE_ACCEPTED, Skip
-from .findings import Finding, Severity
 
 KEEPING_OPTIONS = {
     "crowd annotation": "source.crowds=true",

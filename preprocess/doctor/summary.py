@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterator
 
 from ...loader.format.recipe import Recipe
+from ..findings import MAX_EXAMPLES, SEVERITIES, Finding, Scenes, Severity
 from ..sources.base import Source
 from ..sources.records import Skip
 from .doubts import DOUBTS, PARTIAL
-from .findings import MAX_EXAMPLES, SEVERITIES, Finding, Scenes, Severity
 from .rejects import OTHER, REJECT_CHECKS, RejectCheck, check_of
 from .skips import finding_of
 from .tally import Found, Tally

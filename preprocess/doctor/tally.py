@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from ..findings import MAX_EXAMPLES
 from ..run.forecast import SceneSize
 from ..sources.records import Frame, Reject, encodable
-from .findings import MAX_EXAMPLES
 
 
 @dataclass(slots=True)

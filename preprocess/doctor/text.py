@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Iterator
 
-from .findings import SEVERITIES, Diagnosis, Finding, Severity
+from ..findings import SEVERITIES, Diagnosis, Finding, Severity
 
 WIDTH = 80
 

@@ -1,19 +1,19 @@
 """Which pictures of a training set are in a validation set, too: equal, alike, or the same by their published ids."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from ...loader.store import Store, open_store
 from .audit_report import AuditReport, Comparison, Example, Found
 from .known_pictures import KnownPictures
-from .perceptual import BITS, DISTANCE, nearest
+from .perceptual import BITS, DISTANCE, nearest, open_hasher
+from .progress import Progress, silent
 from .same_pixels import equal_rows, match, shared_view
 
 
@@ -29,13 +29,8 @@ class AuditOptions:
     """Up to how many of 256 bits differ between pictures that are alike."""
     examples: int = 3
     """How many pairs of keys to give for each way."""
-    progress: bool = False
-    """Whether to show progress on stderr."""
-
-    def bar(self, numbers: Iterable[int], doing: str) -> Iterable[int]:
-        """Wrap numbers while they are gone through, to show how far that is."""
-        shown: Iterable[int] = tqdm(numbers, desc=doing, disable=not self.progress, leave=False)
-        return shown
+    progress: Progress = silent
+    """Told of each part that is read, and of what is compared."""
 
 
 class Pairs(NamedTuple):
@@ -84,13 +79,16 @@ def audit(
         StoreError: a store is missing, or damaged.
     """
     options = options or AuditOptions()
+    if options.near:
+        # Before hours of reading: its package may be missing.
+        open_hasher()
     stores = [open_store(source) for source in train]
-    others = [KnownPictures(open_store(source), options.sources, options.bar) for source in against]
+    others = [KnownPictures(open_store(source), options.sources, options.progress) for source in against]
     comparisons: list[Comparison] = []
     # In the order of the stores. A key that comes twice is one scene for whoever leaves it out.
     sure, alike = dict[str, None](), dict[str, None]()
     for store in stores:
-        pictures = KnownPictures(store, options.sources, options.bar)
+        pictures = KnownPictures(store, options.sources, options.progress)
         is_sure, is_alike = np.zeros((2, pictures.count), bool)
         for other in others:
             exact, ids = _exact_pairs(pictures, other), _id_pairs(pictures, other)
@@ -149,7 +147,7 @@ def _near_pairs(train: KnownPictures, against: KnownPictures, options: AuditOpti
     if not options.near:
         return Pairs("not asked for", None)
     looks = train.looks(mirrored=False), against.looks(mirrored=True)
-    found = nearest(*looks, lambda blocks: options.bar(blocks, "pairs that are alike"))
+    found = nearest(*looks, options.progress)
     images = np.flatnonzero(found.distance <= options.distance)
     images = images[np.argsort(found.distance[images], kind="stable")]
     views = list(dict.fromkeys(look.view for look in looks))

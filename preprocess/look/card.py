@@ -1,6 +1,5 @@
 """The card of a store: a page for the Hugging Face Hub, a Croissant document, and a preview in Parquet if it is asked for."""
 
-import os
 import re
 from dataclasses import dataclass, replace
 from datetime import date
@@ -16,6 +15,7 @@ from ..store.root_files import root_folder
 from .card_facts import CardFacts
 from .card_text import card_text
 from .croissant import croissant
+from .output_file import replacing
 from .parquet_preview import PREVIEW_FILE, make_preview
 
 PAGE_FILE = "README.md"
@@ -34,8 +34,8 @@ class CardOptions:
     """Where the dataset is described, likewise."""
     parquet: Path | None = None
     """The folder of the preview, the card's own or one below it; None for none."""
-    samples: int = 100
-    """Of the preview."""
+    count: int = 100
+    """How many samples the preview has at most."""
     height: int = 256
     """Of its thumbnails, in pixels."""
     seed: int = 0
@@ -81,29 +81,16 @@ def write_card(store: str | Path, out: Path, options: CardOptions | None = None)
         date=options.today or date.today(),
         preview=None
         if options.parquet is None
-        else make_preview(opened, options.samples, options.height, options.seed),
+        else make_preview(opened, options.count, options.height, options.seed),
         preview_path=(preview_folder / PREVIEW_FILE).relative_to(out).as_posix(),
     )
     contents = [card_text(facts).encode(), croissant(facts).encode()]
     if facts.preview is not None:
         contents.append(facts.preview.content)
     for path, content in zip(files, contents, strict=True):
-        _write(path, content)
-    return files
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, and the folder that it is in."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with replacing(path) as partial:
             partial.write_bytes(content)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as err:
-        raise ConfigError(f"can't write {path}: {err.strerror or err}") from err
+    return files
 
 
 def _check(

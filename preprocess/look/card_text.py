@@ -139,7 +139,7 @@ def _contents(facts: CardFacts) -> Iterator[str]:
     yield _table(("", "count"), counts)
     if facts.preview is not None:
         yield (
-            f"The preview ({_code(facts.preview_path)}) shows {facts.preview.num_rows:,} samples, drawn at random, as thumbnails "
+            f"The preview ({_code(facts.preview_path)}) shows {facts.preview.num_rows:,} samples, drawn by chance, as thumbnails "
             "with the outlines of their masks. It is for looking at, not for training."
         )
 

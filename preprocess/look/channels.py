@@ -1,7 +1,6 @@
 """The mean and spread of each channel of the stored images, from a sample of them: beside those that the recipe names."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -9,6 +8,7 @@ from numpy.typing import NDArray
 
 from ...loader import Store
 from ...loader.format.layout import view_path
+from ...loader.format.norms import Norm
 from ...loader.format.recipe import ImageView, shown_size
 
 MAX_IMAGES = 256
@@ -29,7 +29,7 @@ class Channels(msgspec.Struct):
 
 
 def choose_images(store: Store, at_most: int, seed: int) -> list[int]:
-    """Return numbers of images that are drawn at random with a seed, ascending; of a store at a URL, of a few parts."""
+    """Return numbers of images that are drawn by chance with a seed, ascending; of a store at a URL, of a few parts."""
     random = np.random.default_rng(seed)
     count = store.count("images")
     if store.is_local:
@@ -54,21 +54,14 @@ def measure_channels(store: Store, places: Sequence[int]) -> dict[str, Channels]
         number, row = store.place_of(place, "images")
         part = store.part(number)
         for name, view in store.recipe.images.items():
-            image = _levels_of(view, part.array(view_path(name, view)).row(row))
+            image = part.array(view_path(name, view)).row(row)
+            if view.stored == "float32":
+                image = Norm.of(view).to_whole_levels(image)
             if view.fit == "pad":
                 height, width = shown_size(view, *part.column("images/size")[row].tolist())
                 image = image[:, :height, :width]
             levels[name] += [np.bincount(channel.ravel(), minlength=256) for channel in image]
     return {name: _summed(store.recipe.images[name], counts) for name, counts in levels.items()}
-
-
-def _levels_of(view: ImageView, row: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return a stored row, [3, H, W], as the levels that it was made of."""
-    if view.stored != "float32":
-        return row
-    mean, std = (np.array(values)[:, None, None] for values in (view.mean, view.std))
-    levels: NDArray[np.uint8] = np.rint((row * std + mean) * view.scale).clip(0, 255).astype(np.uint8)
-    return levels
 
 
 def _summed(view: ImageView, counts: NDArray[np.int64]) -> Channels:

@@ -13,13 +13,12 @@ from ...loader.format.recipe import is_own_size
 from ...loader.part import Part
 from ...loader.store import Store
 from ..errors import ConfigError
+from .progress import Progress, silent
 
 Worst = Literal["smallest-prompts", "largest-masks", "least-agreement"]
 
 AT_ONCE = 8
 """Samples whose images are compared at once: 30 MB of the default recipe."""
-
-Progress = Callable[[Iterable[int]], Iterable[int]]
 
 
 class Choice(NamedTuple):
@@ -70,7 +69,7 @@ def choose_by_key(store: Store, keys: Sequence[str], count: int) -> Choice:
 
 
 def choose_worst(
-    store: Store, worst: Worst, count: int, seed: int, most_compared: int, progress: Progress = iter
+    store: Store, worst: Worst, count: int, seed: int, most_compared: int, progress: Progress = silent
 ) -> Choice:
     """Choose the worst samples, the worst first; among equals by chance.
 
@@ -81,7 +80,7 @@ def choose_worst(
         count: how many to choose.
         seed: of what is drawn.
         most_compared: how many samples have their images compared.
-        progress: wraps the numbers of what is gone through, as `tqdm` does.
+        progress: told of each part, or of some samples that were compared.
 
     Raises:
         ConfigError: the recipe has no prompt, or no two image views.
@@ -91,7 +90,7 @@ def choose_worst(
     measure = _MEASURES[worst]
     best: list[tuple[float, float, int]] = []
     unread: list[str] = []
-    numbers = progress(range(len(store.attributes["parts"])))
+    numbers = progress(range(len(store.attributes["parts"])), "looking")
     for part, start in _tables(store, numbers, unread):
         values = measure(store, part)
         ties = np.random.default_rng((seed, start)).random(len(values))
@@ -117,7 +116,7 @@ def _choose_least_agreement(
     drawn, where = _draw(store, most_compared, Random(seed))
     measured: list[tuple[float, int]] = []
     unread: list[str] = []
-    for first in progress(range(0, len(drawn), AT_ONCE)):
+    for first in progress(range(0, len(drawn), AT_ONCE), "looking"):
         some = drawn[first : first + AT_ONCE]
         while some:
             try:

@@ -189,7 +189,7 @@ def _records(facts: CardFacts) -> Iterator[Mapping[str, Any]]:
         "@type": "cr:RecordSet",
         "@id": "preview",
         "name": "preview",
-        "description": f"{preview.num_rows:,} of {len(facts.store):,} samples, drawn at random.",
+        "description": f"{preview.num_rows:,} of {len(facts.store):,} samples, drawn by chance.",
         "key": {"@id": "preview/key"},
         "field": [{"source": _column(field["name"])} | field for field in fields],
     }

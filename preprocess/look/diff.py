@@ -26,11 +26,11 @@ from .matching import (
     Images,
     Match,
     Meeting,
-    Progress,
     mask_hashes,
     sample_hashes,
     sample_images,
 )
+from .progress import Progress, silent
 
 SAMPLE = 1000
 """Images whose pixels are compared unless more are asked for: of two stores of the default recipe 7.5 GB are read."""
@@ -49,8 +49,8 @@ class DiffOptions:
     """How many images' pixels; None for all."""
     seed: int = 0
     """Which images."""
-    progress: Progress = iter
-    """Wraps the numbers of the parts while they are read, as `tqdm.tqdm` does."""
+    progress: Progress = silent
+    """Told of each part that is read."""
 
 
 def diff_stores(a: str | Path, b: str | Path, options: DiffOptions | None = None) -> Diff:
@@ -196,10 +196,10 @@ class _Comparison:
         found.images.common = len(match.common_a)
         for side, numbers in enumerate((match.only_a, match.only_b)):
             self._count_only(side, numbers)
-        unknown = [meeting for meeting in match.meetings(iter) if not self._is_known(meeting)]
+        unknown = [meeting for meeting in match.meetings() if not self._is_known(meeting)]
         drawn = self._draw(sum(len(meeting.rows_a) for meeting in unknown))
         first = 0
-        for number in self._options.progress(range(len(unknown))):
+        for number in self._options.progress(range(len(unknown)), "parts of both"):
             meeting = unknown[number]
             last = first + len(meeting.rows_a)
             within = drawn[slice(*np.searchsorted(drawn, [first, last]))] - first

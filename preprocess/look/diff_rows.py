@@ -117,8 +117,7 @@ class ViewRows:
         view = self._views[side]
         assert isinstance(view, ImageView)
         if row.dtype == np.float32:
-            levels = np.nan_to_num(Norm.of(view).to_levels(row))
-            row = np.rint(levels).clip(0, 255).astype(np.uint8)
+            row = Norm.of(view).to_whole_levels(row)
         if view.fit != "pad" or view.values != "normalized":
             return row
         height, width = shown_size(view, *part.column("images/size")[number].tolist())

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from ...loader.store import Store
 from .original_pixels import Digests, OriginalPixels
-from .part_by_part import Progress, label
+from .part_by_part import label
 from .perceptual import Looks, look_at
+from .progress import Progress
 from .same_pixels import row_digests
 from .shared_ids import shared_id
 

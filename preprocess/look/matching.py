@@ -4,7 +4,7 @@ Keys are compared as 64-bit hashes, as a `KeySet` holds them: of 11 million imag
 taken for one with a probability below 1e-5.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +14,8 @@ from ...loader import Store
 from ...loader.order.shuffle import hash_columns
 from ...loader.order.subset import check_texts, hash_texts
 from ...loader.part import Part
-
-Progress = Callable[[Iterable[int]], Iterable[int]]
-"""Wraps the numbers of the parts while they are read, as `tqdm.tqdm` does."""
+from .part_by_part import label
+from .progress import Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +31,8 @@ class Images:
     def of(cls, store: Store, progress: Progress) -> "Images":
         """Read the keys of all images."""
         counts = [part["rows"]["images"] for part in store.attributes["parts"]]
-        hashes = [
-            text_hashes(store.open_part(number), "images/key") for number in progress(range(len(counts)))
-        ]
+        numbers = progress(range(len(counts)), f"keys of {label(store)}")
+        hashes = [text_hashes(store.open_part(number), "images/key") for number in numbers]
         return cls(
             np.concatenate([np.zeros(0, np.uint64), *hashes]),
             np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]),
@@ -88,11 +86,11 @@ class Match:
         """Whether the common images stand in the same order."""
         return bool((self.common_b[1:] > self.common_b[:-1]).all())
 
-    def meetings(self, progress: Progress) -> Iterator[Meeting]:
+    def meetings(self) -> Iterator[Meeting]:
         """Yield the parts that have images in common, in the order of A."""
         starts_a, starts_b = self._a.starts, self._b.starts
         parts_b = np.searchsorted(starts_b, self.common_b, side="right") - 1
-        for part_a in progress(range(len(starts_a) - 1)):
+        for part_a in range(len(starts_a) - 1):
             first, last = np.searchsorted(self.common_a, starts_a[part_a : part_a + 2])
             within = np.arange(first, last)
             for part_b in np.unique(parts_b[within]).tolist():

@@ -19,7 +19,8 @@ from ..sources.records import Frame
 from ..store.columns import storable
 from ..tensors.engine import PILLOW
 from ..verify.rederive import open_same_source
-from .part_by_part import Progress, fill
+from .part_by_part import fill
+from .progress import Progress
 
 Digests: TypeAlias = NDArray[np.bytes_]
 """Strings of one length [I]: what two images have in common where they are equal, empty where that is not known."""

@@ -6,16 +6,15 @@ What it says of a store is escaped by the template engine wherever it stands, an
 import json
 from collections.abc import Mapping, Sequence
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...loader.format.recipe import ImageView, Recipe, View, read_recipe
-from ..errors import ConfigError
+from ..findings import Diagnosis
 from ..printable import printable
 from ..run.forecast import format_bytes
 from .distribution import Distribution
-from .found import DoctorReport
+from .extras import require_package
 from .gallery import Tile
 from .plots import histogram
 from .statistics import Statistics
@@ -70,14 +69,11 @@ def require_packages() -> None:
     Raises:
         ConfigError: one is not installed.
     """
-    for name, package in (("matplotlib", "matplotlib"), ("jinja2", "Jinja2")):
-        if find_spec(name) is None:
-            raise ConfigError(
-                f"a report needs {package}, which is not installed: pip install 'resizeonce[look]'"
-            )
+    for module, package in (("matplotlib", "matplotlib"), ("jinja2", "Jinja2")):
+        require_package(module, package, "look", "a report")
 
 
-def render_report(statistics: Statistics, gallery: Sequence[Tile], doctor: DoctorReport | None = None) -> str:
+def render_report(statistics: Statistics, gallery: Sequence[Tile], doctor: Diagnosis | None = None) -> str:
     """Return the page; the same statistics and pictures give the same.
 
     Args:

@@ -5,10 +5,9 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from ...loader import Store
-from ..errors import ConfigError
+from .choose import choose_by_chance
+from .extras import require_package
 from .samples import thumbnail
 
 PREVIEW_FILE = "preview.parquet"
@@ -31,7 +30,7 @@ class Preview:
 
 
 def make_preview(store: Store, count: int, height: int, seed: int) -> Preview:
-    """Return samples that are drawn with a seed, in the order of the store.
+    """Return samples that are drawn with a seed, as `choose_by_chance` does it, in the order of the store.
 
     Args:
         store: where they are.
@@ -43,15 +42,11 @@ def make_preview(store: Store, count: int, height: int, seed: int) -> Preview:
         ConfigError: pyarrow is missing.
         StoreError: a table can't be read; a sample whose pixels can't be is a tile that says so.
     """
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as err:
-        raise ConfigError(
-            "a preview in Parquet needs the package pyarrow: pip install 'resizeonce[card]'"
-        ) from err
-    drawn = np.random.default_rng(seed).choice(len(store), min(count, len(store)), replace=False)
-    rows = [_row(store, number, height) for number in np.sort(drawn).tolist()]
+    require_package("pyarrow", "pyarrow", "card", "a preview in Parquet")
+    import pyarrow
+    from pyarrow import parquet
+
+    rows = [_row(store, number, height) for number in choose_by_chance(store, count, seed).samples]
     classes = sorted({row["category"] for row in rows} - {""})
     for row in rows:
         # -1 is a label that is not known, as the Hub's library has it.

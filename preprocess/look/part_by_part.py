@@ -1,14 +1,12 @@
 """What is read of every image of a store, part by part, while progress is shown."""
 
-from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from typing import Any
 
 from numpy.typing import NDArray
 
 from ...loader.store import Store
-
-Progress: TypeAlias = Callable[[Iterable[int], str], Iterable[int]]
-"""Wraps the numbers of the parts while they are read; told what is done."""
+from .progress import Progress
 
 
 def fill(

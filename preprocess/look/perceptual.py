@@ -1,6 +1,6 @@
 """Which pictures look alike: perceptual hashes of the stored views, by the package ImageHash, and the search among them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,10 +8,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from ...loader.format.geometry import view_axes
+from ...loader.format.norms import Norm
 from ...loader.format.recipe import ImageView, Recipe
 from ...loader.store import Store
-from ..errors import ConfigError
-from .part_by_part import Progress, label
+from .extras import require_package
+from .part_by_part import label
+from .progress import Progress, silent
 
 SIDE = 16
 """Of the block of frequencies whose signs are the hash."""
@@ -85,7 +87,7 @@ def look_at(store: Store, progress: Progress, *, mirrored: bool) -> Looks:
     return Looks(hashes, of_mirrored, plain, name)
 
 
-def nearest(train: Looks, against: Looks, tick: Callable[[Iterable[int]], Iterable[int]] = iter) -> Nearest:
+def nearest(train: Looks, against: Looks, progress: Progress = silent) -> Nearest:
     """Return for each picture of one store the nearest one of another, as it is or mirrored.
 
     Every pair is compared: 0.6 billion of them, 120,000 x 5,000, take 5 s of one core.
@@ -93,14 +95,15 @@ def nearest(train: Looks, against: Looks, tick: Callable[[Iterable[int]], Iterab
     Args:
         train: of whose pictures each is looked for.
         against: what it is compared with; with its mirrored pictures.
-        tick: wraps the numbers of the blocks of pictures.
+        progress: told of each block of pictures.
     """
     others = np.flatnonzero(~against.plain)
     distance = np.full(len(train.hashes), BITS + 1)
     place = np.zeros(len(train.hashes), np.int64)
     is_mirrored = np.zeros(len(train.hashes), bool)
     step = max(ROWS_AT_ONCE // max(len(others), 1), 1)
-    for block in tick(range(-(-len(train.hashes) // step) if len(others) else 0)):
+    blocks = range(-(-len(train.hashes) // step) if len(others) else 0)
+    for block in progress(blocks, "pairs that are alike"):
         rows = slice(block * step, (block + 1) * step)
         for turned, hashes in ((False, against.hashes), (True, against.mirrored)):
             bits = differing_bits(train.hashes[rows], hashes[others])
@@ -128,13 +131,10 @@ def open_hasher() -> Callable[[Image.Image], NDArray[np.uint64]]:
     Raises:
         ConfigError: the package ImageHash is not installed.
     """
-    try:
-        import imagehash
-    except ImportError as err:
-        raise ConfigError(
-            "pictures that are alike are found by the package ImageHash, which is not installed: "
-            "pip install 'resizeonce[look]', or leave them out with --no-near"
-        ) from err
+    require_package(
+        "imagehash", "ImageHash", "look", "looking for pictures that are alike (unless --no-near)"
+    )
+    import imagehash
 
     def hasher(picture: Image.Image) -> NDArray[np.uint64]:
         return np.packbits(imagehash.phash(picture, hash_size=SIDE).hash.ravel()).view("<u8")
@@ -158,7 +158,6 @@ def _picture(row: NDArray[Any], view: ImageView, height: int, width: int) -> Ima
     )
     seen = row[:, top:bottom, left:right]
     if view.stored == "float32":
-        mean, std = (np.array(values).reshape(3, 1, 1) for values in (view.mean, view.std))
-        seen = np.clip(np.rint((seen * std + mean) * view.scale), 0, 255)
-    bands = [Image.fromarray(np.ascontiguousarray(band, np.uint8)) for band in seen]
+        seen = Norm.of(view).to_whole_levels(seen)
+    bands = [Image.fromarray(np.ascontiguousarray(band)) for band in seen]
     return Image.merge("RGB", bands).convert("L")

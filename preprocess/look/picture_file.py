@@ -1,12 +1,12 @@
-"""Pictures as files: the format by the name's ending, and whole or not at all."""
+"""Pictures as files: the format by the name's ending."""
 
-import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from PIL import Image, features
 
 from ..errors import ConfigError
+from .output_file import check_output, replacing
 
 
 class _Format(NamedTuple):
@@ -35,10 +35,7 @@ def check_picture_name(path: Path) -> None:
         raise ConfigError(f"{path} has no ending of a picture: give it one of {', '.join(_FORMATS)}")
     if path.suffix.lower() == ".webp" and not features.check("webp"):
         raise ConfigError(f"{path}: this Pillow is built without WebP; write a .png")
-    if path.is_dir():
-        raise ConfigError(f"{path} is a folder: give the name of a file")
-    if not path.absolute().parent.is_dir():
-        raise ConfigError(f"{path}: there is no folder {path.absolute().parent}")
+    check_output(path)
 
 
 def write_picture(image: Image.Image, path: Path) -> None:
@@ -53,11 +50,5 @@ def write_picture(image: Image.Image, path: Path) -> None:
             f"{path}: the picture is of {image.width} x {image.height} pixels, and {form.name} takes {form.most} a side; "
             "write a .png, or take fewer samples"
         )
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with replacing(path) as partial:
         image.save(partial, form.name, **form.settings)
-        partial.replace(path)
-    except OSError as err:
-        raise ConfigError(f"can't write {path}: {err.strerror or err}") from err
-    finally:
-        partial.unlink(missing_ok=True)

@@ -1,6 +1,5 @@
 """The contact sheet of a store as it is asked for: samples are chosen, and drawn."""
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -9,6 +8,7 @@ from PIL import Image
 from ...loader.store import Store
 from ..errors import ConfigError
 from .choose import Worst, choose_by_chance, choose_by_key, choose_worst
+from .progress import Progress, silent
 from .sheet import draw_sheet
 
 
@@ -24,6 +24,7 @@ class PreviewOptions:
         count: how many samples to show at most.
         columns: of the sheet; None for about 1600 pixels.
         height: of a sample's picture, in pixels.
+        progress: told how far it is.
     """
 
     seed: int = 0
@@ -33,6 +34,7 @@ class PreviewOptions:
     count: int = 12
     columns: int | None = None
     height: int = 256
+    progress: Progress = silent
 
 
 class Preview(NamedTuple):
@@ -47,13 +49,12 @@ class Preview(NamedTuple):
     """What could not be read or drawn."""
 
 
-def draw_preview(path: str, options: PreviewOptions, progress: Callable[..., Any]) -> Preview:
+def draw_preview(path: str, options: PreviewOptions) -> Preview:
     """Draw samples of a store.
 
     Args:
         path: of the store, or its URL.
         options: which samples, and how.
-        progress: wraps what is gone through; takes `desc` and `unit` as `tqdm` does.
 
     Raises:
         ConfigError: options contradict each other, or ask for what the store has not.
@@ -73,17 +74,11 @@ def draw_preview(path: str, options: PreviewOptions, progress: Callable[..., Any
             options.count,
             options.seed,
             options.most_compared,
-            lambda numbers: progress(numbers, desc="looking", unit="steps"),
+            options.progress,
         )
     else:
         choice = choose_by_chance(store, options.count, options.seed)
-    sheet = draw_sheet(
-        store,
-        choice,
-        options.height,
-        options.columns,
-        lambda samples: progress(samples, desc="drawing", unit="samples"),
-    )
+    sheet = draw_sheet(store, choice, options.height, options.columns, options.progress)
     samples = [asdict(one) | {"difference": choice.differences.get(one.sample)} for one in sheet.facts]
     return Preview(
         sheet.image,

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from ...loader.store import Store
 from ..tensors.arithmetic import arithmetic_of
 from .original_pixels import Digests, read_root
-from .part_by_part import Progress, fill
+from .part_by_part import fill
+from .progress import Progress
 
 
 def shared_view(train: Store, against: Store) -> tuple[str, str] | None:

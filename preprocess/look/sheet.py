@@ -1,6 +1,6 @@
 """A contact sheet: samples of a store as tiles, and below each what is to be known of it."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from PIL import Image, ImageDraw
@@ -13,6 +13,8 @@ from ...loader.store import Store
 from ..errors import ConfigError
 from .choose import Choice
 from .lettering import Lettering, describe_escaped
+from .part_by_part import label
+from .progress import Progress, silent
 from .samples import Facts, draw_unread, read_facts
 
 Colour = tuple[int, int, int]
@@ -73,7 +75,7 @@ def draw_sheet(
     choice: Choice,
     height: int,
     columns: int | None = None,
-    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
+    progress: Progress = silent,
 ) -> Sheet:
     """Draw a contact sheet.
 
@@ -82,7 +84,7 @@ def draw_sheet(
         choice: which of them, and why.
         height: of their pictures, in pixels.
         columns: of the sheet; None for about 1600 pixels.
-        progress: wraps the numbers of the samples, as `tqdm` does.
+        progress: told of each sample.
 
     Raises:
         ConfigError: the sheet would be too large.
@@ -101,7 +103,7 @@ def draw_sheet(
     notes = list(choice.unread)
     tiles = [
         _make_tile(store, sample, choice, height, card_width - margin, letters, notes)
-        for sample in progress(choice.samples)
+        for sample in progress(choice.samples, "drawing")
     ]
     title = list(_title_lines(store, choice, width - 2 * margin, (title_letters, letters)))
     rows = [tiles[first : first + columns] for first in range(0, len(tiles), columns)]
@@ -143,9 +145,8 @@ def _title_lines(
 ) -> Iterator[tuple[str, Lettering, Colour]]:
     """Yield what stands above the tiles: of which store they are, how they were chosen, and what is to be seen."""
     large, small = letterings
-    name = store.name.rstrip("/").rpartition("/")[2]
     count = f"{len(choice.samples)} of {len(store):,} {'pairs' if store.paired else 'samples'}"
-    for line in large.wrap(large.readable(f"{name}: {count}, {choice.how}"), width, 2):
+    for line in large.wrap(large.readable(f"{label(store)}: {count}, {choice.how}"), width, 2):
         yield line, large, INK
     views = ", ".join(
         f"{name} ({view.size[0]} x {view.size[1]}, {describe_fit(view)})"

@@ -13,11 +13,12 @@ from ...loader import Store
 from ...loader.format.layout import TABLES
 from ...loader.format.metadata import read_attributes
 from ...loader.part import Part
-from ...loader.remote.protocol import shown
 from ..store.root import read_rejects
 from ..store.root_files import root_folder
 from .channels import MAX_IMAGES, Channels, choose_images, measure_channels
 from .distribution import ONE_TWO_FIVE, Counter, Distribution
+from .part_by_part import label
+from .progress import Progress, silent
 from .rejects import RejectKind, reject_kinds
 
 MAX_CLASSES = 10_000
@@ -92,15 +93,13 @@ class Statistics(msgspec.Struct):
     made: Made
 
 
-def measure_store(
-    path: Path | str, seed: int = 0, over: Callable[[range], Iterable[int]] = iter
-) -> Statistics:
+def measure_store(path: Path | str, seed: int = 0, progress: Progress = silent) -> Statistics:
     """Return what is in a store; the same store and seed give the same.
 
     Args:
         path: the store's folder or URL.
         seed: of the images that are sampled.
-        over: goes through the numbers of all parts: for a progress bar.
+        progress: told of each part.
 
     Raises:
         StoreError: it is missing, unfinished or damaged, or can't be read from its URL.
@@ -110,12 +109,12 @@ def measure_store(
         attributes, rejects = read_attributes(root), reject_kinds(read_rejects(root))
     store = Store(path)
     columns = _Columns(store)
-    for number in over(range(len(attributes["parts"]))):
+    for number in progress(range(len(attributes["parts"])), f"columns of {label(store)}"):
         columns.add(store.open_part(number))
     places = choose_images(store, MAX_IMAGES, seed)
     totals, has_prompt = attributes["totals"], store.recipe.prompt is not None
     return Statistics(
-        store=shown(str(path)).rstrip("/").rpartition("/")[2],
+        store=label(store),
         dataset=attributes["dataset"],
         dataset_type=attributes["dataset_type"],
         is_paired=attributes["paired"],

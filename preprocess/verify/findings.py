@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -71,10 +71,9 @@ class VerifyReport(msgspec.Struct, kw_only=True):
         """Whether there is a finding that is no mere note."""
         return any(finding.level == "damage" for finding in self.findings)
 
-    def to_json(self) -> bytes:
-        """Return the report as one JSON document."""
-        content = {"damaged": self.is_damaged, **msgspec.to_builtins(self)}
-        return msgspec.json.format(msgspec.json.encode(content), indent=1)
+    def facts(self) -> dict[str, Any]:
+        """Return the report as JSON values."""
+        return {"damaged": self.is_damaged, **msgspec.to_builtins(self)}
 
     def lines(self) -> Iterator[str]:
         """Yield the report as text: up to `MAX_LINES` findings of a kind, then a closing line."""

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from stores import CONFIGS, coco_root
 
 from resizeonce.preprocess.cli import COMMANDS, main
+from resizeonce.preprocess.commands.reporting import echo_json
 
 CONFIG = str(CONFIGS / "coco.toml")
 
@@ -114,3 +115,11 @@ def test_what_was_done_can_be_had_as_json(tmp_path: Path) -> None:
     again = json.loads(run("finish", out, "--json").stdout)
     assert (again["totals"], again["was_complete"]) == (done["totals"], True)
     assert json.loads(run("config", "--json").stdout)["coco"]
+
+
+def test_json_is_ascii_with_null_for_what_is_no_number(capsys: pytest.CaptureFixture[str]) -> None:
+    # A name that is no UTF-8, as Python has it, and one that a terminal would write backwards.
+    echo_json({"values": [float("nan"), float("-inf"), 0.5], "names": ["\udc80", "\u202e"]})
+    printed = capsys.readouterr().out
+    assert printed.isascii()
+    assert json.loads(printed) == {"values": [None, None, 0.5], "names": ["\udc80", "\u202e"]}

@@ -18,8 +18,8 @@ from PIL import Image
 from stores import CONFIGS, TINY
 
 from resizeonce.preprocess.config import load_config
-from resizeonce.preprocess.doctor.diagnose import LookOptions, diagnose
-from resizeonce.preprocess.doctor.findings import Finding
+from resizeonce.preprocess.doctor.diagnose import DoctorOptions, diagnose
+from resizeonce.preprocess.findings import Finding
 from resizeonce.preprocess.run.convert import convert
 
 PICTURES = [picture_of(60 + 10 * seed, 90, seed) for seed in range(4)]
@@ -258,7 +258,7 @@ def test_few_scenes_speak_for_all_and_say_so(tmp_path: Path) -> None:
     for number in range(1, 21):
         _jpeg(tmp_path, number).write_bytes(b"")
     config = load_config(CONFIGS / "coco.toml", COVER)
-    diagnosis = diagnose(config, tmp_path, LookOptions(sample=5))
+    diagnosis = diagnose(config, tmp_path, DoctorOptions(sample=5))
     assert (diagnosis.scenes.total, diagnosis.scenes.looked_at) == (20, 5)
     (finding,) = (finding for finding in diagnosis.findings if finding.severity == "error")
     assert finding.count == 5

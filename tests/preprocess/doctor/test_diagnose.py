@@ -16,7 +16,7 @@ from trouble import Harm, harm_scenes, kill
 from resizeonce.preprocess.cli import main
 from resizeonce.preprocess.config import load_config
 from resizeonce.preprocess.doctor import diagnose as looking
-from resizeonce.preprocess.doctor.diagnose import LookOptions, diagnose
+from resizeonce.preprocess.doctor.diagnose import DoctorOptions, diagnose
 from resizeonce.preprocess.run import convert as conversion
 from resizeonce.preprocess.run.convert import convert
 
@@ -105,7 +105,7 @@ def test_any_number_of_workers_tells_the_same(broken: Path) -> None:
     config = load_config(CONFIGS / "coco.toml", TINY)
     alone = diagnose(config, broken)
     assert alone.num_of("error") == 2
-    assert diagnose(config, broken, LookOptions(workers=2)) == alone
+    assert diagnose(config, broken, DoctorOptions(workers=2)) == alone
 
 
 def test_a_scene_that_kills_its_process_is_an_error_and_the_others_are_looked_at(
@@ -113,7 +113,7 @@ def test_a_scene_that_kills_its_process_is_an_error_and_the_others_are_looked_at
 ) -> None:
     harm_scenes(monkeypatch, {2: Harm(tmp_path / "harm", kill)})
     monkeypatch.setattr(looking, "open_source", conversion.open_source)
-    diagnosis = diagnose(load_config(CONFIGS / "coco.toml", TINY), broken, LookOptions(workers=2))
+    diagnosis = diagnose(load_config(CONFIGS / "coco.toml", TINY), broken, DoctorOptions(workers=2))
     errors = {finding.check: finding for finding in diagnosis.findings if finding.severity == "error"}
     assert set(errors) == {"not-the-file", "missing-file", "worker"}
     assert errors["worker"].examples == ["coco/3"]

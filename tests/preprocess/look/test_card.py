@@ -190,7 +190,7 @@ def test_the_owner_of_data_is_asked_for_its_licence_and_may_give_it(stores: Path
 def test_pyarrow_and_pillow_read_the_preview_and_the_hub_is_told_its_features(
     stores: Path, tmp_path: Path
 ) -> None:
-    card = write(stores / "refcoco.zarr", tmp_path / "card", samples=100)
+    card = write(stores / "refcoco.zarr", tmp_path / "card", count=100)
     file = parquet.ParquetFile(card / "preview/preview.parquet")
     store = Store(stores / "refcoco.zarr")
     rows = file.read().to_pylist()
@@ -325,6 +325,6 @@ def test_without_pyarrow_a_preview_is_refused_with_what_to_install(
     refused = card(stores / "coco.zarr", "-o", tmp_path / "out", "--parquet", tmp_path / "out")
     assert refused.exit_code == 2
     assert refused.output == (
-        "error: a preview in Parquet needs the package pyarrow: pip install 'resizeonce[card]'\n"
+        "error: a preview in Parquet needs the package pyarrow, which is not installed: pip install 'resizeonce[card]'\n"
     )
     assert not (tmp_path / "out").exists()

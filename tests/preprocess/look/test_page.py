@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,8 @@ from known_store import HOSTILE_CLASS, HOSTILE_TEXT
 from PIL import Image
 
 from resizeonce.preprocess.cli import main
-from resizeonce.preprocess.look import page as page_module
+from resizeonce.preprocess.findings import read_diagnosis
 from resizeonce.preprocess.look.distribution import Counter, Distribution
-from resizeonce.preprocess.look.found import read_doctor_report
 from resizeonce.preprocess.look.gallery import draw_gallery, stack_frames
 from resizeonce.preprocess.look.page import render_report
 from resizeonce.preprocess.look.plots import histogram
@@ -157,7 +157,7 @@ def test_it_says_the_numbers_of_the_store(page: Page) -> None:
 
 
 def test_the_worst_findings_of_the_doctor_come_first(found_file: Path) -> None:
-    report = read_doctor_report(found_file)
+    report = read_diagnosis(found_file)
     assert [found.severity for found in report.findings] == ["error", "note"]
 
 
@@ -185,11 +185,11 @@ def test_a_page_that_cannot_be_written_is_one_sentence_before_the_store_is_read(
 def test_without_its_packages_it_says_what_to_install(
     known: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(page_module, "find_spec", {}.get)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     result = run(known, "-o", tmp_path / "report.html")
     assert (result.exit_code, result.output) == (
         2,
-        "error: a report needs matplotlib, which is not installed: pip install 'resizeonce[look]'\n",
+        "error: a report needs the package matplotlib, which is not installed: pip install 'resizeonce[look]'\n",
     )
     assert run(known, "--json").exit_code == 0
 
@@ -278,5 +278,5 @@ def test_the_command_of_the_documentation_runs_as_written(
     (command,) = re.findall(r"^\$ resizeonce report (.*)$", page, re.MULTILINE)
     (tmp_path / "refcoco.zarr").symlink_to(known)
     monkeypatch.chdir(tmp_path)
-    assert run(*command.split(), "--samples", 1).exit_code == 0
+    assert run(*command.split(), "--count", 1).exit_code == 0
     assert Path("report.html").stat().st_size > 10_000

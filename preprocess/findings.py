@@ -1,8 +1,12 @@
-"""What is said of a raw dataset: findings, each with a count, examples and a remedy, and the JSON they are written as."""
+"""What `resizeonce doctor` says of a raw dataset: findings, each with a count, examples and a remedy; written and read as JSON."""
 
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import msgspec
+
+from ..loader.format.regular_files import read_document
+from .errors import ConfigError
 
 Severity = Literal["error", "warning", "note"]
 """What a conversion does of it: a reject; samples that are likely not meant; something left out, or taken for granted."""
@@ -10,6 +14,9 @@ Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 
 MAX_EXAMPLES = 3
+
+MAX_BYTES = 16 << 20
+"""Of a file of them: a finding takes a few hundred bytes."""
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +60,20 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
         """Return how many findings are of a severity."""
         return sum(finding.severity == severity for finding in self.findings)
 
-    def to_json(self) -> bytes:
-        """Return it as one JSON document."""
-        return msgspec.json.format(msgspec.json.encode(self), indent=1)
+
+def read_diagnosis(path: Path) -> Diagnosis:
+    """Return what a file holds that `resizeonce doctor --json` printed, the worst findings first.
+
+    Raises:
+        ConfigError: it can't be read, or is none of these.
+    """
+    try:
+        diagnosis = msgspec.json.decode(read_document(path, MAX_BYTES), type=Diagnosis)
+    except OSError as err:
+        raise ConfigError(f"can't read {path}: {err.strerror or err}") from err
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as err:
+        raise ConfigError(
+            f"{path} is not what `resizeonce doctor --json` prints ({err}): save its output to a file and give that"
+        ) from err
+    diagnosis.findings.sort(key=lambda finding: (SEVERITIES.index(finding.severity), -finding.count))
+    return diagnosis
