@@ -250,6 +250,11 @@ class OpenParts:
         """Return the name of a part's folder."""
         return self._parts[number][0]
 
+    def numbers_in(self, part: int, unit: Unit = "samples") -> range:
+        """Return the numbers of the samples, or images, of a part."""
+        ends = self._ends[unit]
+        return range(ends[part - 1] if part else 0, ends[part])
+
     def place_of(self, place: int, unit: Unit = "samples") -> tuple[int, int]:
         """Return the number of the part of a sample or an image, and its row there.
 

@@ -27,6 +27,9 @@ COMMANDS = {
 }
 """Every command and its line in the list; the command itself is `command` in the file of its name in `commands`."""
 
+RESUMED = ("convert", "finish")
+"""Those that go on where they were interrupted; the others begin anew."""
+
 
 class Commands(click.Group):
     """The commands by name, imported one by one."""
@@ -47,7 +50,9 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as err:
-            click.echo("interrupted: run the same command again to go on where it stopped", err=True)
+            goes_on = ctx.invoked_subcommand in RESUMED
+            advice = ": run the same command again to go on where it stopped" if goes_on else ""
+            click.echo(f"interrupted{advice}", err=True)
             sys.exit(exit_code(err))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

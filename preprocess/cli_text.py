@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from ..loader.format.recipe import IMAGENET_MEAN, IMAGENET_STD, Arithmetic, ImageView, View, read_recipe
+from .doctor.doubts import MAX_EMPTY_PROMPTS
 from .doctor.skips import KEEPING_OPTIONS
 from .look.rejects import reject_kinds
 from .run.convert import RangeReport, Report
@@ -14,9 +15,6 @@ from .sources.files.leftovers import NOTE, SAME_FILE
 from .sources.records import DAMAGE_ACCEPTED, Reject
 from .store.root import read_rejects
 from .tensors.arithmetic import arithmetic_of, installed_arithmetic
-
-EMPTY_PROMPTS_WARNING = 0.05
-"""Share of prompt masks without a cell above which a store is worth a warning."""
 
 
 def forecast_lines(forecast: Forecast) -> Iterator[str]:
@@ -149,7 +147,7 @@ def warning_lines(totals: dict[str, Any], prompt: str | None) -> Iterator[str]:
     """Yield a warning where there is no sample at all, and one where prompts vanish."""
     if not totals["samples"]:
         yield f"warning   the store holds no sample: {_why_empty(totals)}"
-    if totals["masks"] and totals["empty_prompts"] / totals["masks"] > EMPTY_PROMPTS_WARNING:
+    if totals["masks"] and totals["empty_prompts"] / totals["masks"] > MAX_EMPTY_PROMPTS:
         share = totals["empty_prompts"] / totals["masks"]
         yield (
             f"warning   {share:.0%} of the prompt masks have no cell: the object fell between the sampled pixels. "

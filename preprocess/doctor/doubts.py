@@ -24,6 +24,9 @@ MAX_ENLARGEMENT = 4.0
 MAX_ASPECT = 5.0
 """Longer side of a picture by the shorter one."""
 
+MAX_EMPTY_PROMPTS = 0.05
+"""Share of prompt masks without a cell; of small objects so many vanish in sound data."""
+
 MAX_EXPRESSION_LENGTH = 1000
 """In characters; the text encoders of such models cut off much earlier."""
 
@@ -62,7 +65,7 @@ DOUBTS = {
         "masks",
         "masks whose prompt mask has no cell: the object falls between the sampled pixels",
         "convert with --set recipe.{prompt}.filter=cover, or leave them out while training (min_prompt_cells=1)",
-        rare=0.05,
+        rare=MAX_EMPTY_PROMPTS,
     ),
     "no-class": Doubt(
         "masks",

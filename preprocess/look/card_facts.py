@@ -6,6 +6,7 @@ from datetime import date
 from typing import Any
 
 from ...loader import Store
+from ...loader.format.geometry import describe_fit
 from ...loader.format.recipe import ImageView, View
 from ..sources.origins import Origin
 from .parquet_preview import Preview
@@ -62,7 +63,6 @@ def made_by(view: View) -> str:
     normalised = (
         f", then normalised with mean {list(view.mean)} and std {list(view.std)} of value / {view.scale:g}"
     )
-    fit = {"squash": "squashed", "pad": "padded", "pad-first": "padded to a square first", "crop": "cropped"}
-    return f"the image, {fit[view.fit]}, resized with {view.filter}" + (
+    return f"the image, {describe_fit(view)} ({view.filter})" + (
         normalised if view.values == "normalized" else ", values 0 to 255"
     )

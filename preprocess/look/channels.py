@@ -34,12 +34,9 @@ def choose_images(store: Store, at_most: int, seed: int) -> list[int]:
     count = store.count("images")
     if store.is_local:
         return sorted(random.choice(count, min(at_most, count), replace=False).tolist())
-    ends = np.cumsum([part["rows"]["images"] for part in store.attributes["parts"]], dtype=np.int64)
-    filled = np.flatnonzero(np.diff(ends, prepend=0))
-    parts = random.choice(filled, min(MAX_PARTS_OF_URL, len(filled)), replace=False)
-    places = np.concatenate(
-        [np.arange(0), *(np.arange(ends[part - 1] if part else 0, ends[part]) for part in parts)]
-    )
+    filled = [part for part in range(len(store.attributes["parts"])) if store.numbers_in(part, "images")]
+    parts = random.choice(filled, min(MAX_PARTS_OF_URL, len(filled)), replace=False).tolist()
+    places = [place for part in parts for place in store.numbers_in(part, "images")]
     return sorted(random.choice(places, min(at_most, len(places)), replace=False).tolist())
 
 

@@ -207,24 +207,21 @@ def _beginnings(key: bytes) -> Iterator[bytes]:
 
 def _tables(store: Store, numbers: Iterable[int], unread: list[str]) -> Iterator[tuple[Part, int]]:
     """Yield the tables of parts that can be read, each with the number of its first sample; what can't is added to `unread`."""
-    counts = [listed["rows"]["samples"] for listed in store.attributes["parts"]]
-    starts = np.cumsum([0, *counts]).tolist()
     for number in numbers:
         try:
             part = store.open_part(number)
             for path in ("samples/mask", "masks/image"):
                 part.column(path)
-            yield part, starts[number]
+            yield part, store.numbers_in(number).start
         except DamageError as err:
             unread.append(str(err))
 
 
 def _draw(store: Store, count: int, chance: Random) -> tuple[list[int], str]:
     """Draw different samples; return them in order, and in words where from if that is not the whole store."""
-    counts = [listed["rows"]["samples"] for listed in store.attributes["parts"]]
-    if store.is_local or len(counts) < 2:
+    parts = range(len(store.attributes["parts"]))
+    if store.is_local or len(parts) < 2:
         return sorted(chance.sample(range(len(store)), min(count, len(store)))), ""
-    number = chance.choice([number for number, samples in enumerate(counts) if samples])
-    start = sum(counts[:number])
-    rows = range(start, start + counts[number])
-    return sorted(chance.sample(rows, min(count, len(rows)))), f" from {store.part_name(number)}"
+    number = chance.choice([number for number in parts if store.numbers_in(number)])
+    samples = store.numbers_in(number)
+    return sorted(chance.sample(samples, min(count, len(samples)))), f" from {store.part_name(number)}"

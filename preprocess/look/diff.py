@@ -271,7 +271,7 @@ class _Comparison:
             for row_a, row_b in images:
                 self._sources.compared += 1
                 if parts.a.bytes_of("images/source", row_a) != parts.b.bytes_of("images/source", row_b):
-                    self._sources.found(parts.key("images", row_a), 1.0)
+                    self._sources.add(parts.key("images", row_a), 1.0)
 
     def _compare_samples(
         self, tables: list[Part], hashes: list[NDArray[np.uint64]], members: list[NDArray[np.bool_]]

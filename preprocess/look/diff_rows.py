@@ -110,7 +110,7 @@ class ViewRows:
         found.changed += int(np.count_nonzero(difference))
         found.total += float(difference.sum(dtype=np.float64))
         found.largest = max(found.largest, largest)
-        found.found(parts.key("images", row_a), largest)
+        found.add(parts.key("images", row_a), largest)
 
     def _levels(self, side: int, part: Part, row: NDArray[Any], number: int) -> NDArray[np.uint8]:
         """Return a row as levels where one store has those and the other one normalised values; 0 beside a padded picture."""
@@ -137,7 +137,7 @@ class ViewRows:
         a, b = _mask(parts.a, self._path, view, row_a), _mask(parts.b, self._path, view, row_b)
         if a.shape != b.shape:
             found.other_sizes += 1
-            found.found(parts.key("masks", row_a), 1.0)
+            found.add(parts.key("masks", row_a), 1.0)
             return
         found.pixels += a.size
         changed = int(np.count_nonzero(a != b))
@@ -146,7 +146,7 @@ class ViewRows:
         overlap = int(np.count_nonzero(a & b)) / int(np.count_nonzero(a | b))
         found.changed += changed
         found.overlaps += overlap
-        found.found(parts.key("masks", row_a), 1.0 - overlap)
+        found.add(parts.key("masks", row_a), 1.0 - overlap)
 
 
 def _mask(part: Part, path: str, view: MaskView, row: int) -> NDArray[np.bool_]:

@@ -77,7 +77,7 @@ class Rows(msgspec.Struct, kw_only=True, tag_field="kind"):
     differing: int = 0
     worst: list[Worst] = []
 
-    def found(self, key: str, by: float) -> None:
+    def add(self, key: str, by: float) -> None:
         """Count a row that differs."""
         self.differing += 1
         self.name_worst(key, by)

@@ -34,7 +34,7 @@ class Distribution(msgspec.Struct):
         return int(np.searchsorted(np.cumsum(self.counts), (self.total + 1) // 2))
 
 
-class Counter:
+class RangeCounter:
     """Counts values as they come.
 
     Args:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ...loader.store import Store
 from .original_pixels import Digests, OriginalPixels
-from .part_by_part import label
+from .part_by_part import fill
 from .perceptual import Looks, look_at
 from .progress import Progress
 from .same_pixels import row_digests
@@ -51,15 +51,17 @@ class KnownPictures:
         """Return a digest of each one's shared id: S16 [I], empty of one that has none."""
         if self._ids is None:
             self._ids = np.zeros(self.count, "S16")
-            image = 0
-            parts = range(len(self.store.attributes["parts"]))
-            for number in self._progress(parts, f"names of {label(self.store)}"):
-                part = self.store.tables(number)
-                for row in range(part.rows["images"]):
-                    if found := shared_id(self.store.dataset_type, part.text("images/path", row)):
-                        self._ids[image] = blake2b(found.encode(), digest_size=16).digest()
-                    image += 1
+            fill(self.store, self._ids, self._ids_in, self._progress, "names of")
         return self._ids
+
+    def _ids_in(self, number: int) -> Digests:
+        """Read the ids of a part."""
+        part = self.store.tables(number)
+        digests = np.zeros(part.rows["images"], "S16")
+        for row in range(len(digests)):
+            if found := shared_id(self.store.dataset_type, part.text("images/path", row)):
+                digests[row] = blake2b(found.encode(), digest_size=16).digest()
+        return digests
 
     def kind_of_id(self, image: int) -> str:
         """Return of what kind the shared id of one is, such as "COCO picture"."""

@@ -167,15 +167,13 @@ def _loader(store: Store, options: BenchOptions, workers: int) -> BatchLoader:
 def _choose_rows(store: Store, seed: int) -> tuple[list[Row], float, int]:
     """Return rows of some samples of some parts, each once, shuffled; bytes that a sample is read from; how many parts."""
     chance = random.Random(seed)
-    ends = np.cumsum([part["rows"]["samples"] for part in store.attributes["parts"]]).tolist()
-    starts = [0, *ends[:-1]]
-    filled = [number for number, (start, end) in enumerate(zip(starts, ends, strict=True)) if end > start]
+    filled = [number for number in range(len(store.attributes["parts"])) if store.numbers_in(number)]
     # Of a store at a URL the first ones are here.
     parts = filled[:1] if not store.is_local else chance.sample(filled, min(PARTS, len(filled)))
     found: dict[Row, None] = {}
     num_bytes, samples = 0, 0
     for number in parts:
-        numbers = range(starts[number], ends[number])
+        numbers = store.numbers_in(number)
         of_part = 0
         for sample in chance.sample(numbers, min(len(numbers), 4096)):
             rows = list(rows_of(store, sample))

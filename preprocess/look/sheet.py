@@ -90,48 +90,84 @@ def draw_sheet(
         ConfigError: the sheet would be too large.
     """
     letters, title_letters = Lettering(max(11, min(20, round(height / 18)))), Lettering(20)
-    margin = max(8, height // 20)
-    card_width = max(_width_of(store, height), LEAST_WIDTH) + margin
-    columns = min(columns or max(1, USUAL_WIDTH // (card_width + margin)), max(1, len(choice.samples)))
-    width = columns * (card_width + margin) + margin
-    least = -(-len(choice.samples) // columns) * height
-    if width * least > MOST_PIXELS:
-        raise ConfigError(
-            f"a sheet of {len(choice.samples)} samples of this height would be of more than {width} x {least} pixels, too "
-            "large for one picture: take fewer samples, or a smaller height"
-        )
+    grid = _lay_out(store, len(choice.samples), height, columns)
     notes = list(choice.unread)
     tiles = [
-        _make_tile(store, sample, choice, height, card_width - margin, letters, notes)
+        _make_tile(store, sample, choice, height, grid.card - grid.margin, letters, notes)
         for sample in progress(choice.samples, "drawing")
     ]
-    title = list(_title_lines(store, choice, width - 2 * margin, (title_letters, letters)))
-    rows = [tiles[first : first + columns] for first in range(0, len(tiles), columns)]
+    title = list(_title_lines(store, choice, grid.width - 2 * grid.margin, (title_letters, letters)))
+    image = _paint(grid, title, tiles, letters)
+    notes += describe_escaped((letters, title_letters))
+    return Sheet(image, [tile.facts for tile in tiles if tile.facts], notes)
+
+
+class _Grid(NamedTuple):
+    """Where cards stand on a sheet, in pixels."""
+
+    margin: int
+    """Between cards, and of the sheet; half of it is within a card, around what is on it."""
+    card: int
+    """Width of a card."""
+    columns: int
+
+    @property
+    def width(self) -> int:
+        """Width of the sheet."""
+        return self.columns * (self.card + self.margin) + self.margin
+
+
+def _lay_out(store: Store, count: int, height: int, columns: int | None) -> _Grid:
+    """Return where so many samples, whose pictures have a height, stand on a sheet; raise `ConfigError` where it is too large."""
+    margin = max(8, height // 20)
+    card = max(_width_of(store, height), LEAST_WIDTH) + margin
+    columns = min(columns or max(1, USUAL_WIDTH // (card + margin)), max(1, count))
+    grid = _Grid(margin, card, columns)
+    least = -(-count // columns) * height
+    if grid.width * least > MOST_PIXELS:
+        raise ConfigError(
+            f"a sheet of {count} samples of this height would be of more than {grid.width} x {least} pixels, too "
+            "large for one picture: take fewer samples, or a smaller height"
+        )
+    return grid
+
+
+def _paint(
+    grid: _Grid, title: list[tuple[str, Lettering, Colour]], tiles: list[Tile], letters: Lettering
+) -> Image.Image:
+    """Return the sheet: the lines of its title, and below them the tiles row by row, each row as high as its highest."""
+    margin = grid.margin
+    rows = [tiles[first : first + grid.columns] for first in range(0, len(tiles), grid.columns)]
     heights = [
         max(one.picture.height + len(one.lines) * letters.line_height for one in row) + 3 * margin // 2
         for row in rows
     ]
-    top = sum(one.line_height for _, one, _ in title) + 2 * margin
-    image = Image.new("RGB", (width, top + sum(heights) + margin * len(rows)), PAGE)
+    top = sum(lettering.line_height for _, lettering, _ in title) + 2 * margin
+    image = Image.new("RGB", (grid.width, top + sum(heights) + margin * len(rows)), PAGE)
     draw = ImageDraw.Draw(image)
     y = margin
     for text, lettering, colour in title:
         lettering.write(draw, margin, y, text, colour)
         y += lettering.line_height
-    for row, row_height in zip(rows, heights, strict=True):
+    for row, height in zip(rows, heights, strict=True):
         for column, tile in enumerate(row):
-            left = margin + column * (card_width + margin)
-            draw.rectangle((left, top, left + card_width - 1, top + row_height - 1), CARD)
-            x, y = left + margin // 2, top + margin // 2
-            # A line around it: pictures may be as white as the card.
-            draw.rectangle((x - 1, y - 1, x + tile.picture.width, y + tile.picture.height), RULE)
-            image.paste(tile.picture, (x, y))
-            for number, (text, colour) in enumerate(tile.lines):
-                y = top + margin + tile.picture.height + number * letters.line_height
-                letters.write(draw, left + margin // 2, y, text, colour)
-        top += row_height + margin
-    notes += describe_escaped((letters, title_letters))
-    return Sheet(image, [tile.facts for tile in tiles if tile.facts], notes)
+            left = margin + column * (grid.card + margin)
+            draw.rectangle((left, top, left + grid.card - 1, top + height - 1), CARD)
+            _paint_tile(image, tile, left + margin // 2, top + margin // 2, margin - margin // 2, letters)
+        top += height + margin
+    return image
+
+
+def _paint_tile(image: Image.Image, tile: Tile, x: int, y: int, space: int, letters: Lettering) -> None:
+    """Paint a tile's picture with its upper left corner at x, y, and its lines below, after a space."""
+    draw = ImageDraw.Draw(image)
+    # A line around it: pictures may be as white as the card.
+    draw.rectangle((x - 1, y - 1, x + tile.picture.width, y + tile.picture.height), RULE)
+    image.paste(tile.picture, (x, y))
+    y += tile.picture.height + space
+    for text, colour in tile.lines:
+        letters.write(draw, x, y, text, colour)
+        y += letters.line_height
 
 
 def _width_of(store: Store, height: int) -> int:

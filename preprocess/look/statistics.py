@@ -1,6 +1,6 @@
 """What is in a store, in numbers: from the columns of its parts, one part at a time, and from a sample of its images."""
 
-from collections import Counter as Tally
+from collections import Counter
 from collections.abc import Callable, Iterable
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +16,7 @@ from ...loader.part import Part
 from ..store.root import read_rejects
 from ..store.root_files import root_folder
 from .channels import MAX_IMAGES, Channels, choose_images, measure_channels
-from .distribution import ONE_TWO_FIVE, Counter, Distribution
+from .distribution import ONE_TWO_FIVE, Distribution, RangeCounter
 from .part_by_part import label
 from .progress import Progress, silent
 from .rejects import RejectKind, reject_kinds
@@ -32,15 +32,15 @@ _SIDES = tuple(
 _RATIOS = (0, 0.25, 0.4, 0.54, 0.61, 0.69, 0.91, 1.1, 1.45, 1.65, 1.85, 2.5, 4, 1e6)
 """Apart are 1:1, 4:3, 3:2, 16:9 and what is still wider, lying and standing."""
 
-COUNTERS: dict[str, Callable[[], Counter]] = {
-    "area": lambda: Counter((0, *ONE_TWO_FIVE)),
-    "area_share": lambda: Counter((0, *(edge / 1e6 for edge in ONE_TWO_FIVE[:19])), is_whole=False),
-    "prompt_cells": lambda: Counter((0, 1, *(1 << power for power in range(2, 25)))),
-    "masks_per_image": lambda: Counter((*_FEW, 5, 7, *ONE_TWO_FIVE[3:])),
-    "height": lambda: Counter((0, *_SIDES)),
-    "width": lambda: Counter((0, *_SIDES)),
-    "aspect_ratio": lambda: Counter(_RATIOS, is_whole=False),
-    "words": lambda: Counter((*range(20), *ONE_TWO_FIVE[4:])),
+COUNTERS: dict[str, Callable[[], RangeCounter]] = {
+    "area": lambda: RangeCounter((0, *ONE_TWO_FIVE)),
+    "area_share": lambda: RangeCounter((0, *(edge / 1e6 for edge in ONE_TWO_FIVE[:19])), is_whole=False),
+    "prompt_cells": lambda: RangeCounter((0, 1, *(1 << power for power in range(2, 25)))),
+    "masks_per_image": lambda: RangeCounter((*_FEW, 5, 7, *ONE_TWO_FIVE[3:])),
+    "height": lambda: RangeCounter((0, *_SIDES)),
+    "width": lambda: RangeCounter((0, *_SIDES)),
+    "aspect_ratio": lambda: RangeCounter(_RATIOS, is_whole=False),
+    "words": lambda: RangeCounter((*range(20), *ONE_TWO_FIVE[4:])),
 }
 """Ranges of each distribution. Areas are pixels of the original, shares of it; ratios are width by height."""
 
@@ -150,9 +150,9 @@ class _Columns:
         left_out = set() if store.has_expressions else {"words"}
         left_out |= set() if store.recipe.prompt else {"prompt_cells"}
         self.counters = {name: new() for name, new in COUNTERS.items() if name not in left_out}
-        self.classes: Tally[str] = Tally()
+        self.classes: Counter[str] = Counter()
         self.other_classes = 0
-        self.arrays: Tally[str] = Tally()
+        self.arrays: Counter[str] = Counter()
         own_size = (name for name, view in store.recipe.masks.items() if view.size == "own")
         self._own_size = next(own_size, None)
 
@@ -191,7 +191,7 @@ class _Columns:
             # Of SA-1B no mask has a class, and there are a billion of them.
             self.classes[""] += part.rows["masks"]
             return
-        for name, count in Tally(_texts(part, "masks/category")).items():
+        for name, count in Counter(_texts(part, "masks/category")).items():
             text = name.decode("utf-8", "replace")
             if text in self.classes or len(self.classes) < MAX_CLASSES:
                 self.classes[text] += count
@@ -205,6 +205,6 @@ def _texts(part: Part, path: str) -> Iterable[bytes]:
     return (encoded[start:end] for start, end in pairwise(part.column(f"{path}_offsets").tolist()))
 
 
-def _most_frequent(counts: Tally[str]) -> dict[str, int]:
+def _most_frequent(counts: Counter[str]) -> dict[str, int]:
     """Return counts from the highest; where they are equal, by name."""
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

@@ -123,3 +123,10 @@ def test_json_is_ascii_with_null_for_what_is_no_number(capsys: pytest.CaptureFix
     printed = capsys.readouterr().out
     assert printed.isascii()
     assert json.loads(printed) == {"values": [None, None, 0.5], "names": ["\udc80", "\u202e"]}
+
+
+@pytest.mark.parametrize("command", ["preview", "report", "card", "bench", "diff"])
+def test_each_command_that_draws_takes_the_same_seeds(command: str) -> None:
+    found = run(command, "--seed", "-1")
+    assert found.exit_code == 2
+    assert "-1 is not in the range x>=0" in found.stderr

@@ -55,7 +55,7 @@ def write(store: Path, out: Path, **options: Any) -> Path:
     """Write a card beside a link to its store, with a preview; return its folder."""
     out.mkdir(exist_ok=True)
     (out / store.name).symlink_to(store)
-    said = {"parquet": out / "preview", "samples": 5, "height": 48, "today": DAY} | options
+    said = {"parquet": out / "preview", "count": 5, "height": 48, "today": DAY} | options
     write_card(store, out, CardOptions(**said))
     return out
 
@@ -278,7 +278,10 @@ def test_a_card_replaces_no_file_unless_it_is_told_to(stores: Path, tmp_path: Pa
     )
     assert (tmp_path / "README.md").read_text() == "mine"
     written = card(stores / "coco.zarr", "-o", tmp_path, "--overwrite")
-    assert written.output.splitlines() == [f"{tmp_path}/README.md", f"{tmp_path}/croissant.json"]
+    files = [f"{tmp_path}/README.md", f"{tmp_path}/croissant.json"]
+    assert written.output.splitlines() == files
+    again = card(stores / "coco.zarr", "-o", tmp_path, "--overwrite", "--json")
+    assert json.loads(again.output) == {"files": files}
     assert "configs" not in front_matter(tmp_path)
 
 

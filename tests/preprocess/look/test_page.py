@@ -16,7 +16,7 @@ from PIL import Image
 
 from resizeonce.preprocess.cli import main
 from resizeonce.preprocess.findings import read_diagnosis
-from resizeonce.preprocess.look.distribution import Counter, Distribution
+from resizeonce.preprocess.look.distribution import Distribution, RangeCounter
 from resizeonce.preprocess.look.gallery import draw_gallery, stack_frames
 from resizeonce.preprocess.look.page import render_report
 from resizeonce.preprocess.look.plots import histogram
@@ -173,10 +173,11 @@ def test_a_file_that_is_no_finding_is_one_sentence(known: Path, tmp_path: Path, 
     )
 
 
-@pytest.mark.parametrize("out", ["", "nowhere/report.html"])
+@pytest.mark.parametrize("out", ["", "nowhere/report.html", "link.html", f"{'a' * 300}.html"])
 def test_a_page_that_cannot_be_written_is_one_sentence_before_the_store_is_read(
     tmp_path: Path, out: str
 ) -> None:
+    (tmp_path / "link.html").symlink_to("/dev/null")
     result = run(tmp_path / "no store", "-o", tmp_path / out)
     assert (result.exit_code, result.output.count("\n")) == (2, 1)
     assert "error: can't write" in result.output
@@ -221,7 +222,7 @@ def test_the_gallery_is_what_a_preview_with_the_seed_shows(known: Path, tmp_path
 
 
 def test_a_store_without_a_sample_has_a_page(known: Path) -> None:
-    nothing = {name: Counter((0, 1)).distribution() for name in measure_store(known).distributions}
+    nothing = {name: RangeCounter((0, 1)).distribution() for name in measure_store(known).distributions}
     tables = dict.fromkeys(("images", "masks", "expressions", "samples", "scenes"), 0)
     changes: dict[str, Any] = {
         "tables": tables,

@@ -16,8 +16,7 @@ from resizeonce.loader.format.recipe import IMAGENET_MEAN, IMAGENET_STD
 from resizeonce.loader.part import Part
 from resizeonce.preprocess.look import channels
 from resizeonce.preprocess.look import statistics as measured
-from resizeonce.preprocess.look.distribution import Counter as RangeCounter
-from resizeonce.preprocess.look.distribution import Distribution
+from resizeonce.preprocess.look.distribution import Distribution, RangeCounter
 from resizeonce.preprocess.look.rejects import reject_kinds
 from resizeonce.preprocess.look.statistics import Statistics, measure_store
 from resizeonce.preprocess.sources.records import Reject
