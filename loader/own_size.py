@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .buffers.slots import Pool
 from .format.layout import MAX_MASK_PIXELS
-from .kernels.mask_runs import RunLengths
+from .kernels.mask_runs import RunLengths, expand_all
 from .part import Part
 
 _LINE = 64
@@ -74,15 +74,13 @@ class MaskRoom:
         if memory is None:
             expand_masks(described)
             return
-        pixels, starts = memory.view(np.bool_), accumulate(rooms, initial=0)
-        outs = [
+        pixels, starts = memory.view(np.bool_), list(accumulate(rooms, initial=0))[:-1]
+        # In one go: each mask drives what Python needs out of the processor's caches.
+        expand_all(masks, starts, pixels)
+        made = (
             pixels[start : start + one.height * one.width].reshape(one.height, one.width)
-            for start, one in zip(starts, masks, strict=False)
-        ]
-        # Nothing but this between two masks: each drives what Python needs out of the processor's caches.
-        for one, out in zip(masks, outs, strict=True):
-            one.expand(out)
-        made = iter(outs)
+            for start, one in zip(starts, masks, strict=True)
+        )
         for key in keys:
             described[key] = _mapped(lambda _: next(made), described[key])
 

@@ -560,33 +560,104 @@ static PyObject *widen_bits(PyObject *self, PyObject *arguments)
     return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
 }
 
+/* A mask of run lengths, and where it goes. */
+typedef struct {
+    Py_buffer runs;
+    int64_t height, width, start;
+} Mask;
+
+static void release_masks(Mask *masks, Py_ssize_t count)
+{
+    for (Py_ssize_t i = 0; masks && i < count; i++)
+        PyBuffer_Release(&masks[i].runs);
+    PyMem_Free(masks);
+}
+
+/* Takes a mask; returns whether its runs are whole numbers and it lies within `size` bytes. Else an exception is set. */
+static int take_mask(Mask *mask, PyObject *all_runs, Py_ssize_t number, const Py_buffer *places, Py_ssize_t size)
+{
+    PyObject *runs = PySequence_GetItem(all_runs, number);
+    int is_taken = runs && take_buffer(runs, &mask->runs, READ, -1, "runs");
+    Py_XDECREF(runs);
+    if (!is_taken)
+        return 0;
+    int64_t place[3];
+    memcpy(place, (const char *)places->buf + number * (Py_ssize_t)sizeof place, sizeof place);
+    mask->height = place[0], mask->width = place[1], mask->start = place[2];
+    const Py_ssize_t pixels = place[0] > 0 && place[1] > 0 ? times(place[0], place[1]) : -1;
+    if (mask->runs.len % 4 || pixels < 0) {
+        PyErr_SetString(PyExc_ValueError, "runs are not whole numbers, or there is no mask of such a size");
+        return 0;
+    }
+    if (place[2] < 0 || place[2] > size || pixels > size - place[2]) {
+        PyErr_Format(PyExc_ValueError, "mask %zd is not within the %zd bytes of out", number, size);
+        return 0;
+    }
+    return 1;
+}
+
+/* Takes all masks, to be released; NULL where one of them can't be taken, and an exception is set. */
+static Mask *take_masks(PyObject *runs, Py_ssize_t count, const Py_buffer *places, Py_ssize_t size)
+{
+    Mask *masks = PyMem_Calloc((size_t)count + 1, sizeof *masks);
+    if (!masks)
+        PyErr_NoMemory();
+    for (Py_ssize_t i = 0; masks && i < count; i++)
+        if (!take_mask(&masks[i], runs, i, places, size)) {
+            release_masks(masks, count);
+            masks = NULL;
+        }
+    return masks;
+}
+
+/* Writes masks one after the other; returns how many, up to the first whose runs do not fill it. */
+static Py_ssize_t write_masks(const Mask *masks, Py_ssize_t count, uint64_t *changes, uint8_t *out, int is_zero)
+{
+    for (Py_ssize_t i = 0; i < count; i++) {
+        const Mask *mask = &masks[i];
+        if (!is_zero)
+            memset(out + mask->start, 0, (size_t)(mask->height * mask->width));
+        if (!LOOPS_OF[level].expand_runs(mask->runs.buf, mask->runs.len / 4, mask->height, mask->width, changes,
+                                         out + mask->start))
+            return i;
+    }
+    return count;
+}
+
 static PyObject *expand_runs(PyObject *self, PyObject *arguments)
 {
     (void)self;
-    PyObject *runs, *out;
-    Py_ssize_t height, width;
-    Py_buffer in, target;
-    if (!PyArg_ParseTuple(arguments, "OnnO", &runs, &height, &width, &out) || !take_buffer(runs, &in, READ, -1, "runs"))
+    PyObject *runs, *places, *out;
+    int is_zero;
+    Py_buffer spans, target;
+    if (!PyArg_ParseTuple(arguments, "OOOp", &runs, &places, &out, &is_zero))
         return NULL;
-    const Py_ssize_t pixels = height > 0 && width > 0 ? times(height, width) : -1;
-    int is_taken = 0, is_filled = 0;
-    uint64_t *changes = NULL;
-    if (pixels < 0 || in.len % 4)
-        PyErr_SetString(PyExc_ValueError, "runs are not whole numbers, or there is no mask of such a size");
-    else
-        is_taken = take_buffer(out, &target, WRITE, pixels, "out");
-    if (is_taken && !(changes = calloc((size_t)height + 1, sizeof *changes)))
-        PyErr_NoMemory();
-    if (changes) {
-        Py_BEGIN_ALLOW_THREADS
-        is_filled = LOOPS_OF[level].expand_runs(in.buf, in.len / 4, height, width, changes, target.buf);
-        Py_END_ALLOW_THREADS
+    const Py_ssize_t count = PySequence_Size(runs);
+    if (count < 0 || !take_buffer(places, &spans, READ, times(count, 24), "places"))
+        return NULL;
+    if (!take_buffer(out, &target, WRITE, -1, "out")) {
+        PyBuffer_Release(&spans);
+        return NULL;
     }
-    free(changes);
-    if (is_taken)
-        PyBuffer_Release(&target);
-    PyBuffer_Release(&in);
-    return PyErr_Occurred() ? NULL : PyBool_FromLong(is_filled);
+    Mask *masks = take_masks(runs, count, &spans, target.len);
+    Py_ssize_t num_written = 0;
+    if (masks) {
+        int64_t height = 0;
+        for (Py_ssize_t i = 0; i < count; i++)
+            height = masks[i].height > height ? masks[i].height : height;
+        uint64_t *changes = calloc((size_t)height + 1, sizeof *changes);
+        if (changes) {
+            Py_BEGIN_ALLOW_THREADS
+            num_written = write_masks(masks, count, changes, target.buf, is_zero);
+            Py_END_ALLOW_THREADS
+        } else
+            PyErr_NoMemory();
+        free(changes);
+    }
+    release_masks(masks, count);
+    PyBuffer_Release(&target);
+    PyBuffer_Release(&spans);
+    return PyErr_Occurred() ? NULL : PyLong_FromSsize_t(num_written);
 }
 
 static PyMethodDef methods[] = {

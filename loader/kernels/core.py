@@ -72,14 +72,20 @@ class Core(Protocol):
     ) -> bytes:
         """Write masks of the frames of `loader.format.mask_codec`: float32 [B, H, W] of 0 and 1, or bits uint8 [B, H, (W + 7) // 8]."""
 
-    def expand_runs(self, runs: NDArray[np.uint32], height: int, width: int, out: NDArray[np.bool_]) -> bool:
-        """Write a mask of run lengths, uint32 [R], down its columns, background first; return whether they fill it.
+    def expand_runs(
+        self,
+        runs: Sequence[NDArray[np.uint32]],
+        places: NDArray[np.int64],
+        out: NDArray[np.bool_],
+        is_zero: bool,
+    ) -> int:
+        """Write masks of run lengths down their columns, background first; return how many, up to the first that they don't fill.
 
         Args:
-            runs: how many pixels each has.
-            height: rows of the mask.
-            width: columns of the mask.
-            out: bool [H, W], zero; where the runs don't fill it, anything may be written.
+            runs: of each mask, uint32 [R], how many pixels each has.
+            places: int64 [M, 3], of each mask its rows, its columns, and where in `out` it begins.
+            out: bool, of any shape in C order; where runs don't fill a mask, anything may be written to its place.
+            is_zero: whether `out` holds zeros; else the places of masks are filled with them first.
         """
 
     def unpack_rows(

@@ -1,5 +1,6 @@
 """Masks at their own size: run lengths as they are stored, and what becomes of them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -37,18 +38,41 @@ class RunLengths:
             out: bool [H, W] in C order.
             core: the compiled core; without one numpy does the same.
         """
-        if core is None:
-            values = np.arange(len(self.runs)) % 2 == 1
-            plain = np.repeat(values, self.runs).reshape(self.width, self.height).T
-            if out is None:
-                return np.ascontiguousarray(plain)
-            np.copyto(out, plain)
-            return out
+        is_new = out is None
         if out is None:
             # What is not covered is not written: of a small object most is memory that the system gives as zeros.
             out = np.zeros((self.height, self.width), np.bool_)
-        else:
-            out.fill(False)
-        if not core.expand_runs(self.runs, self.height, self.width, out):
-            raise ValueError("the run lengths of a mask changed while it was made")
+        elif out.shape != (self.height, self.width):
+            raise ValueError(f"out is {list(out.shape)}, expected {[self.height, self.width]}")
+        expand_all([self], [0], out, is_zero=is_new, core=core)
         return out
+
+
+def expand_all(
+    masks: Sequence[RunLengths],
+    starts: Sequence[int],
+    out: NDArray[np.bool_],
+    *,
+    is_zero: bool = False,
+    core: Core | None = CORE,
+) -> None:
+    """Write masks, each [H, W] in C order, into one memory.
+
+    Args:
+        masks: their run lengths.
+        starts: where in `out` each begins, in pixels.
+        out: bool, in C order.
+        is_zero: whether `out` holds zeros.
+        core: the compiled core, which gives the interpreter away once for all of them; without one numpy does the same.
+    """
+    if core is None:
+        flat = out.reshape(-1)
+        for mask, start in zip(masks, starts, strict=True):
+            values = np.arange(len(mask.runs)) % 2 == 1
+            plain = np.repeat(values, mask.runs).reshape(mask.width, mask.height).T
+            flat[start : start + plain.size].reshape(plain.shape)[:] = plain
+        return
+    places = [(mask.height, mask.width, start) for mask, start in zip(masks, starts, strict=True)]
+    num_written = core.expand_runs([mask.runs for mask in masks], np.array(places, np.int64), out, is_zero)
+    if num_written != len(masks):
+        raise ValueError("the run lengths of a mask changed while it was made")

@@ -11,7 +11,7 @@ from pycocotools import mask as coco_mask
 from rows import assert_guarded, before_a_hole, place
 
 from resizeonce.loader.kernels.core import CORE, Core
-from resizeonce.loader.kernels.mask_runs import RunLengths
+from resizeonce.loader.kernels.mask_runs import RunLengths, expand_all
 
 LEVELS = [*levels_of(CORE), "numpy"]
 
@@ -99,7 +99,8 @@ def test_the_core_writes_no_pixel_outside_of_a_mask_whatever_the_runs_are(level:
             out, memory = place((height, width), np.bool_, int(rng.integers(64)))
             out[:] = False
             fills = int(runs.sum(dtype=np.uint64)) == height * width
-            assert core.expand_runs(stored, height, width, out) == fills
+            places = np.array([(height, width, 0)], np.int64)
+            assert core.expand_runs([stored], places, out, bool(rng.integers(2))) == fills
             assert_guarded(out, memory)
 
 
@@ -107,14 +108,43 @@ def test_the_core_looks_at_sizes_first() -> None:
     if CORE is None:
         pytest.skip("for want of the compiled core")
     runs, out = np.array([12], np.uint32), np.zeros((3, 4), np.bool_)
-    for height, width in ((0, 12), (-3, -4), (3, 5), (2**62, 4), (4, 2)):
-        with pytest.raises(ValueError, match=r"no mask of such a size|expected"):
-            CORE.expand_runs(runs, height, width, out)
+    whole = np.array([(3, 4, 0)], np.int64)
+    for wrong in ((0, 12, 0), (-3, -4, 0), (3, 5, 0), (2**62, 4, 0), (3, 4, 1), (3, 4, -1), (1, 1, 2**62)):
+        with pytest.raises(ValueError, match=r"no mask of such a size|is not within the 12 bytes of out"):
+            CORE.expand_runs([runs], np.array([wrong], np.int64), out, False)
     with pytest.raises(ValueError, match="not whole numbers"):
-        CORE.expand_runs(runs.view(np.uint8)[:3], 3, 4, out)
+        CORE.expand_runs([runs.view(np.uint8)[:3]], whole, out, False)
+    with pytest.raises(ValueError, match="places has 24 bytes, expected 48"):
+        CORE.expand_runs([runs, runs], whole, out, False)
     out.flags.writeable = False
     with pytest.raises((ValueError, BufferError)):
-        CORE.expand_runs(runs, 3, 4, out)
+        CORE.expand_runs([runs], whole, out, False)
+
+
+def test_masks_of_several_sizes_go_each_to_its_place_and_nothing_between_them(core: Core | None) -> None:
+    rng = np.random.default_rng(7)
+    masks = [rng.random(shape) < 0.5 for shape in ((3, 5), (70, 1), (1, 130), (64, 64))]
+    starts = [2, 20, 100, 300]
+    out = np.ones(4500, np.bool_)
+    expand_all([RunLengths(*mask.shape, runs_of(mask)) for mask in masks], starts, out, core=core)
+    expected = np.ones(4500, np.bool_)
+    for mask, start in zip(masks, starts, strict=True):
+        expected[start : start + mask.size] = mask.reshape(-1)
+    assert np.array_equal(out, expected)
+
+
+def test_a_mask_that_changed_since_it_was_looked_at_is_an_error() -> None:
+    if CORE is None:
+        pytest.skip("for want of the compiled core")
+    sound, changed = (RunLengths(3, 4, np.array([5, 7], np.uint32)) for _ in range(2))
+    changed.runs[1] = 3
+    with pytest.raises(ValueError, match="changed while it was made"):
+        expand_all([sound, changed], [0, 12], np.zeros(24, np.bool_))
+
+
+def test_a_mask_is_not_put_into_memory_of_another_shape() -> None:
+    with pytest.raises(ValueError, match=r"out is \[4, 3\], expected \[3, 4\]"):
+        RunLengths(3, 4, np.array([12], np.uint32)).expand(np.zeros((4, 3), np.bool_))
 
 
 def test_masks_are_made_while_other_threads_run() -> None:
