@@ -39,6 +39,7 @@ from .files.names import name_advice
 from .files.openimages_csv import Row, Rows, read_classes
 from .files.picture_folder import check_folder, list_if_possible
 from .files.raw_files import RawPath, describe_absent, file_digest, read_file, resolve_inside
+from .files.stated_boxes import scale_box
 from .records import Frame, Mask, Record, Reject, Skip, encodable
 
 MAX_BITMAP_PIXELS = 1 << 30
@@ -142,7 +143,8 @@ class OpenImagesScene:
                 path = f"{self.masks}/{name}"
                 bitmap = _read_bitmap(file, MAX_BITMAP_PIXELS - num_pixels)
                 num_pixels += bitmap.array.size
-                yield row, Mask(row.object_id, bitmap, category, path=path)
+                box = None if row.box is None else scale_box(row.box, bitmap.size)
+                yield row, Mask(row.object_id, bitmap, category, path=path, stated_box=box)
             except MissingFileError as err:
                 skip = Skip("row whose mask is absent")
                 yield row, skip if self.skip_missing else self._reject(row, path, err)

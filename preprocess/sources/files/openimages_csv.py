@@ -1,11 +1,12 @@
 """The segmentation CSV of OpenImages, grouped by image, and the CSV of class names.
 
-The train CSV has 2.69 million rows in no useful order. It is read line by line, and three short texts are kept of
-each row, end to end in one buffer: as Python objects they would take several times the memory.
+The train CSV has 2.69 million rows in no useful order. It is read line by line, and three short texts and a box are kept
+of each row, end to end in buffers: as Python objects they would take several times the memory.
 """
 
 import csv
 import io
+import math
 from array import array
 from collections.abc import Iterator
 from typing import NamedTuple, TextIO
@@ -18,6 +19,7 @@ from ...remote.local_copies import local_file
 from ..records import Reject
 from .contents import HEAD_BYTES, check_content, check_text
 from .raw_files import RawPath, check_file, read_file
+from .stated_boxes import StatedBox
 
 MAX_CSV_BYTES = 1 << 33
 """Largest segmentation CSV that is read, several times the largest published one."""
@@ -32,6 +34,8 @@ MAX_CLASSES_BYTES = 1 << 26
 """Largest file of class names that is read."""
 
 _COLUMNS = ("ImageID", "MaskPath", "LabelName", "BoxID")
+_BOX_COLUMNS = ("BoxXMin", "BoxYMin", "BoxXMax", "BoxYMax")
+_NO_BOX = (math.nan, math.nan, math.nan, math.nan)
 
 
 class Row(NamedTuple):
@@ -40,6 +44,8 @@ class Row(NamedTuple):
     mask_path: str
     label: str
     box_id: str
+    box: StatedBox | None = None
+    """In shares of the picture's width and height."""
 
     @property
     def object_id(self) -> str:
@@ -78,6 +84,7 @@ class Rows:
         self._name = name
         self._texts = bytearray()
         self._ends = array("q", [0])
+        self._boxes = array("f")
         path = root / name
         try:
             with local_file(path) as local:
@@ -86,16 +93,24 @@ class Rows:
                     _check_head(head.read(HEAD_BYTES))
                 with local.open(encoding="utf-8-sig", errors="backslashreplace", newline="") as file:
                     lines = _read_lines(file)
-                    columns = _find_columns(next(lines, ""), path)
-                    self._index(lines, columns)
+                    names = _read_header(next(lines, ""), path)
+                    self._index(lines, names)
         except (OSError, RecordError) as err:
             raise SourceError(f"can't read {path}: {err}; check --root and the config's [source]") from err
 
     def of_image(self, index: int) -> tuple[Row, ...]:
         """Return the rows of an image, by its place in `image_ids`, in the order of the file."""
         rows = self._order[self._starts[index] : self._starts[index + 1]]
-        texts = (self._texts[self._ends[row] : self._ends[row + 1]] for row in rows)
-        return tuple(Row(*text.decode("utf-8").split("\0")) for text in texts)
+        return tuple(self._row(row) for row in rows.tolist())
+
+    def _row(self, number: int) -> Row:
+        mask_path, label, box_id = (
+            self._texts[self._ends[number] : self._ends[number + 1]].decode("utf-8").split("\0")
+        )
+        x0, y0, x1, y1 = self._boxes[4 * number : 4 * number + 4]
+        # Of what is no number neither is true.
+        box = (x0, y0, x1, y1) if x1 > x0 and y1 > y0 else None
+        return Row(mask_path, label, box_id, box)
 
     def mask_names(self) -> Iterator[str]:
         """Yield the MaskPath of every row."""
@@ -107,21 +122,25 @@ class Rows:
         """Return the number of rows."""
         return len(self._ends) - 1
 
-    def _index(self, lines: Iterator[str], columns: list[int]) -> None:
+    def _index(self, lines: Iterator[str], names: list[str]) -> None:
+        columns = [names.index(column) for column in _COLUMNS]
+        box_columns = [names.index(column) for column in _BOX_COLUMNS if column in names]
         numbers: dict[str, int] = {}
         image_of_row = array("q")
         for place, line in enumerate(lines, start=2):
             if not line.strip():
                 continue
             try:
-                image_id, *fields = _parse_line(line, columns)
+                fields = _parse_line(line, columns)
             except RecordError as err:
                 reason = f"line {place}: {err.reason}"
                 self.rejects.append(Reject("openimages", self._name, "index", reason))
                 continue
+            image_id, *texts = (fields[column] for column in columns)
             image_of_row.append(numbers.setdefault(image_id, len(numbers)))
-            self._texts += "\0".join(fields).encode("utf-8")
+            self._texts += "\0".join(texts).encode("utf-8")
             self._ends.append(len(self._texts))
+            self._boxes.extend(_parse_box(fields, box_columns))
         self.image_ids = sorted(numbers)
         rank = np.empty(len(numbers), np.int64)
         rank[[numbers[image_id] for image_id in self.image_ids]] = np.arange(len(numbers))
@@ -164,19 +183,19 @@ def _read_lines(file: TextIO) -> Iterator[str]:
             line = file.readline(MAX_LINE_LENGTH)
 
 
-def _find_columns(header: str, path: RawPath) -> list[int]:
-    """Return where each of `_COLUMNS` stands."""
+def _read_header(header: str, path: RawPath) -> list[str]:
+    """Return the names of the columns, each of `_COLUMNS` among them."""
     names = [name.strip().strip('"') for name in header.rstrip("\r\n").split(",")]
     if lacking := [column for column in _COLUMNS if column not in names]:
         raise SourceError(
             f"{path} lacks the column {', '.join(lacking)}; its first line is {header[:200]!r}, "
             "expected the header of a segmentation CSV"
         )
-    return [names.index(column) for column in _COLUMNS]
+    return names
 
 
 def _parse_line(line: str, columns: list[int]) -> list[str]:
-    """Return the fields of `_COLUMNS`. Each line is parsed alone: a stray quote can't swallow the lines after it."""
+    """Return all fields, after a look at those of `_COLUMNS`. Each line is parsed alone: a stray quote can't swallow the lines after it."""
     if len(line) == MAX_LINE_LENGTH or "\0" in line:
         raise RecordError(f"over {MAX_LINE_LENGTH - 1} characters, or a NUL: {line[:60]!r}")
     line = line.rstrip("\r\n")
@@ -188,7 +207,16 @@ def _parse_line(line: str, columns: list[int]) -> list[str]:
         raise RecordError(f"{len(fields)} fields, expected at least {max(columns) + 1}: {line[:60]!r}")
     if not _is_bare(image_id := fields[columns[0]]):
         raise RecordError(f"ImageID is {image_id[:MAX_NAME_LENGTH]!r}, expected a bare name without a folder")
-    return [fields[column] for column in columns]
+    return fields
+
+
+def _parse_box(fields: list[str], columns: list[int]) -> tuple[float, float, float, float]:
+    """Return a box, which is compared and never trusted; not-a-numbers where a column is not there, or holds no number."""
+    try:
+        x0, y0, x1, y1 = columns
+        return float(fields[x0]), float(fields[y0]), float(fields[x1]), float(fields[y1])
+    except (ValueError, IndexError):
+        return _NO_BOX
 
 
 def _is_bare(name: str) -> bool:

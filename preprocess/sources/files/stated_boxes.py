@@ -1,4 +1,4 @@
-"""Boxes as COCO and SA-1B state them beside masks: never trusted, only compared."""
+"""Boxes as COCO, SA-1B and OpenImages state them beside masks: never trusted, only compared."""
 
 from collections.abc import Sequence
 
@@ -30,3 +30,13 @@ def join_boxes(boxes: Sequence[StatedBox | None]) -> StatedBox | None:
         return None
     left, top, right, bottom = zip(*stated, strict=True)
     return min(left), min(top), max(right), max(bottom)
+
+
+def scale_box(shares: StatedBox, size: tuple[int, int]) -> StatedBox:
+    """Return a box in pixels that is given in shares of a size, height and width.
+
+    >>> scale_box((0.5, 0.25, 1.0, 0.5), (40, 10))
+    (5.0, 10.0, 10.0, 20.0)
+    """
+    (x0, y0, x1, y1), (height, width) = shares, size
+    return x0 * width, y0 * height, x1 * width, y1 * height

@@ -86,7 +86,7 @@ def test_of_real_broken_data_doctor_tells_what_a_conversion_rejects(
     assert disagreement(config, root, tmp_path / "out.zarr") == ""
 
 
-@pytest.mark.parametrize("name", ["coco", "refcoco", "sa1b"])
+@pytest.mark.parametrize("name", ["coco", "refcoco", "sa1b", "openimages"])
 def test_no_mask_of_real_data_misses_the_box_stated_beside_it(shared_data: Path, name: str) -> None:
     found = diagnose(load_config(CONFIGS / f"{name}.toml"), shared_data / name).findings
     assert "box-misses-mask" not in {finding.check for finding in found}

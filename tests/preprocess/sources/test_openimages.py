@@ -426,3 +426,28 @@ def test_the_odd_cases(shared_data: Path) -> None:
     assert colour.masks[0].segmentation.area == 32825
     assert isinstance(cut, Reject)
     assert (cut.key, cut.stage) == ("openimages/a000000000000004/m0bt9lr_00000003", "decode")
+
+
+def test_masks_carry_the_boxes_of_their_rows_in_pixels_of_the_mask(root: Path) -> None:
+    frames = of_type(Frame, read(open_source(root)))
+    masks = [mask for frame in frames for mask in frame.masks]
+    assert masks
+    for mask in masks:
+        y, x = np.nonzero(mask.segmentation.array)
+        # Rows state six digits.
+        assert mask.stated_box == pytest.approx((x.min(), y.min(), x.max() + 1, y.max() + 1), abs=0.01)
+
+
+@pytest.mark.parametrize("text", ["", "wide", "nan", "0.9"])
+def test_what_is_no_box_is_not_compared(root: Path, text: str) -> None:
+    path = root / "train-annotations-object-segmentation.csv"
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    for row in rows:
+        row["BoxXMin"] = text
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows({**row, "BoxXMax": "0.5"} for row in rows)
+    masks = [mask for frame in of_type(Frame, read(open_source(root))) for mask in frame.masks]
+    assert masks
+    assert {mask.stated_box for mask in masks} == {None}

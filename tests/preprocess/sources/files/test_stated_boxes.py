@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from resizeonce.preprocess.sources.files.stated_boxes import join_boxes, read_box
+from resizeonce.preprocess.sources.files.stated_boxes import join_boxes, read_box, scale_box
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,7 @@ def test_of_several_objects_the_box_is_around_all_if_each_states_one() -> None:
     assert join_boxes([(0, 5, 10, 10), (4, 1, 20, 9)]) == (0, 1, 20, 10)
     assert join_boxes([(0, 5, 10, 10), None]) is None
     assert join_boxes([]) is None
+
+
+def test_a_box_in_shares_is_one_in_pixels_of_the_mask() -> None:
+    assert scale_box((0.1, 0.2, 0.5, 1.0), (200, 100)) == pytest.approx((10, 40, 50, 200))
