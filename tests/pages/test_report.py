@@ -21,7 +21,7 @@ SHOTS = os.environ.get("RESIZEONCE_SCREENSHOTS", "")
 
 FOUND = b"""{"config": "refcoco", "root": "/data", "scenes": {"total": 3, "looked_at": 3}, "findings": [
 {"check": "missing", "severity": "error", "count": 2, "what": "files are missing", "examples": ["a.jpg"], "remedy": "copy"},
-{"check": "turned", "severity": "warning", "count": 2, "what": "turned", "examples": ["a.jpg"], "remedy": "turn"}]}"""
+{"check": "turned", "severity": "warning", "count": 2, "what": "turned", "examples": ["a.jpg"], "remedy": "turn"}], "forecast": {}}"""
 
 CONTRAST = """
 const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
