@@ -8,7 +8,16 @@ from ..look.rates import BenchOptions
 from ..look.rates_text import rate_lines, step_facts, step_lines
 from ..look.read_rates import measure
 from ..look.step_waits import Step
-from .reporting import JSON_OPTION, SEED_OPTION, Output, echo_json, echo_lines, reported, with_output
+from .reporting import (
+    JSON_OPTION,
+    SEED_OPTION,
+    FiniteRange,
+    Output,
+    echo_json,
+    echo_lines,
+    reported,
+    with_output,
+)
 
 _MODES: dict[str, Literal["process", "thread"]] = {"processes": "process", "threads": "thread"}
 
@@ -17,7 +26,7 @@ _MODES: dict[str, Literal["process", "thread"]] = {"processes": "process", "thre
 @click.argument("store", type=click.Path())
 @click.option(
     "--step-ms",
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0.001),
     help="Milliseconds of a training step, without waiting for samples: then say whether it waits.",
 )
 @click.option(
@@ -46,7 +55,7 @@ _MODES: dict[str, Literal["process", "thread"]] = {"processes": "process", "thre
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(0.05, 600),
+    type=FiniteRange(0.05, 600),
     default=3.0,
     show_default=True,
     help="Of each of the four measurements.",

@@ -22,6 +22,7 @@ from .reporting import (
     ROOT_OPTION,
     SET_OPTION,
     WORKERS_OPTION,
+    FiniteRange,
     Output,
     echo_json,
     echo_lines,
@@ -53,7 +54,7 @@ DRY_RUN_SCENES = 64
 @click.option(
     "--scene-timeout",
     "stall_seconds",
-    type=click.FloatRange(1),
+    type=FiniteRange(1),
     default=STALL_SECONDS,
     show_default=True,
     help="Seconds without a finished scene after which a worker process is taken for dead.",

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -21,6 +22,18 @@ EXIT_USAGE = 2
 EXIT_REJECTS = 3
 EXIT_FOUND = 4
 EXIT_EMPTY = 5
+
+
+class FiniteRange(click.FloatRange):
+    """A number between two bounds: neither infinite nor `nan`, which click's range lets pass."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number that was given."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is no finite number", param, ctx)
+        return number
+
 
 JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead.")
 

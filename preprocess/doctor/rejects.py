@@ -35,7 +35,7 @@ REJECT_CHECKS = (
     RejectCheck(
         "missing-file",
         r"file is missing|(mp4|json) is missing|is missing or is no regular|there is no \S+ beside it|where nothing is"
-        r"|no such folder|folder holds no|has a picture",
+        r"|no such folder|No such file or directory|folder holds no|has a picture",
         "files that are listed and not there",
         "fetch or unpack what is missing, or check source.images and its like",
     ),

@@ -207,6 +207,13 @@ def test_a_video_that_is_not_the_annotated_one_is_told_by_its_length_or_size(
     assert all(example.startswith("sav/sav_000001") for example in finding.examples)
 
 
+def test_a_folder_of_frames_that_is_not_there_is_missing(tmp_path: Path) -> None:
+    write_sav_train(tmp_path, [("sav_000001", PICTURES[:1] * 6)])
+    shutil.rmtree(next(path for path in tmp_path.rglob("sav_000001") if path.is_dir()))
+    found = [finding for finding in findings_in(tmp_path, "sav") if finding.severity == "error"]
+    assert [finding.check for finding in found] == ["missing-file"]
+
+
 def test_two_jsons_of_one_image_are_told(tmp_path: Path) -> None:
     write_sa1b(tmp_path, PICTURES)
     (tmp_path / "more").mkdir()
