@@ -8,6 +8,7 @@ import click
 from ..look.choose import Worst
 from ..look.picture_file import check_picture_name, write_picture
 from ..look.preview import PreviewOptions, draw_preview
+from ..printable import printable
 from .reporting import JSON_OPTION, SEED_OPTION, Output, echo_json, reported, with_output
 
 
@@ -86,7 +87,8 @@ def command(
     preview = draw_preview(store, options)
     write_picture(preview.image, out)
     for note in preview.notes:
-        output.note(note)
+        # Also where little is to be said: something of the store can't be read, or shown as it is.
+        click.echo(printable(note), err=True)
     if as_json:
         echo_json({"sheet": str(out)} | preview.facts)
     else:

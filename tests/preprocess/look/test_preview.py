@@ -109,7 +109,7 @@ def test_a_damaged_sample_has_a_tile_that_says_so(converted: Path) -> None:
     path = converted / "coco.zarr"
     flip_bit(path / "part-00000/images/g_pixel_values/c/0/0/0/0", 999)
     out = converted / "a.png"
-    result = run(path, "-o", out, "--count", 10, "--height", 64, "--json")
+    result = run(path, "-o", out, "--count", 10, "--height", 64, "--json", "--quiet")
     assert result.exit_code == 0
     facts = json.loads(result.stdout)
     damaged = set(range(10)) - {sample["sample"] for sample in facts["samples"]}
