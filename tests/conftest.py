@@ -3,7 +3,9 @@
 import os
 import shutil
 import signal
+import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,3 +37,16 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("the real samples are not beside this clone")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def disk() -> Iterator[Path]:
+    """A folder where the system keeps temporary files, for tests of what is read from a disk."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def on_disk(disk: Path) -> Path:
+    """The test's own folder there, in the place of `tmp_path`."""
+    return Path(tempfile.mkdtemp(dir=disk))

@@ -54,9 +54,9 @@ def files_of(store: Store, number: int) -> Iterator[tuple[Path, bool]]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what is in memory")
-def test_tables_and_indexes_are_read_before_they_are_asked_for_and_rows_are_not(tmp_path: Path) -> None:
-    coco_store(tmp_path, "recipe.g_pixel_values.size=512", "recipe.masks.size=64", "store.scenes_per_part=4")
-    store = Store(tmp_path / "coco.zarr")
+def test_tables_and_indexes_are_read_before_they_are_asked_for_and_rows_are_not(on_disk: Path) -> None:
+    coco_store(on_disk, "recipe.g_pixel_values.size=512", "recipe.masks.size=64", "store.scenes_per_part=4")
+    store = Store(on_disk / "coco.zarr")
     first, other = dict(files_of(store, 0)), dict(files_of(store, 1))
     for path in first | other:
         evict(path)
@@ -72,10 +72,10 @@ def test_tables_and_indexes_are_read_before_they_are_asked_for_and_rows_are_not(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what is in memory")
 def test_of_a_large_table_only_what_is_needed_is_read(
-    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Path, on_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What others have mapped can't be evicted.
-    store = Path(shutil.copytree(store, tmp_path / "coco.zarr"))
+    store = Path(shutil.copytree(store, on_disk / "coco.zarr"))
     opened = Store(store)
     table = store / "part-00000" / shard_path(specs_of(store)["masks/prompt_masks"])
     other = store / "part-00000" / shard_path(specs_of(store)["masks/image"])

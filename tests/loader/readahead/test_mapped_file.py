@@ -32,8 +32,8 @@ class Asked:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    path = tmp_path / "file"
+def path(on_disk: Path) -> Path:
+    path = on_disk / "file"
     path.write_bytes(np.random.default_rng(0).bytes(SIZE))
     return path
 

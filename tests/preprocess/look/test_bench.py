@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,9 @@ QUICK = ("--seconds", "0.05", "--mode", "threads", "--workers", "1")
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def store(disk: Path) -> Path:
     """A store of five images in three parts, of 32 and 48 pixels a side."""
-    folder = tmp_path_factory.mktemp("bench")
+    folder = Path(tempfile.mkdtemp(dir=disk))
     coco_store(folder)
     return folder / "coco.zarr"
 

@@ -68,8 +68,8 @@ def test_reading_ends_with_the_row_at_which_the_time_is_over(rows: list[Row]) ->
     assert reader.read(rows, seconds=0).num_bytes == 2_000_000
 
 
-def test_a_file_that_is_in_use_stays_in_memory(tmp_path: Path) -> None:
-    path = tmp_path / "file"
+def test_a_file_that_is_in_use_stays_in_memory(on_disk: Path) -> None:
+    path = on_disk / "file"
     path.write_bytes(bytes(1 << 20))
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         assert sum(mapped[:: mmap.PAGESIZE]) == 0
