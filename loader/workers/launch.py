@@ -38,7 +38,7 @@ died of one would end the step that the trainer wants to finish."""
 
 _START = """
 import gc, os, pickle, sys
-# What modules are made of stays: to look through it while it grows takes a tenth of the start.
+# What modules are made of stays: to look through it while it grows takes a fifth of the start.
 gc.disable()
 from importlib.util import module_from_spec, spec_from_file_location
 from types import ModuleType
