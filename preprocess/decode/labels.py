@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from ..errors import RecordError
+from ..errors import SegmentationError
 from .images import covered_by, decode_exact
 from .segmentation import Rle
 
@@ -93,19 +93,16 @@ def _labels_of(
         array = array[..., :-1]
     if array.ndim == 3 and (array != array[..., :1]).any():
         colours = len(np.unique(array.reshape(-1, array.shape[2]), axis=0))
-        raise RecordError(
+        raise SegmentationError(
             f"the mask is a picture of {colours} colours (mode {picture.mode}), whose numbers are lost; expected a number "
-            "for each object: save it with its palette, or as grey",
-            stage="mask",
+            "for each object: save it with its palette, or as grey"
         )
     values = array[..., 0] if array.ndim == 3 else array
     if values.dtype.kind == "f" or (values.dtype.itemsize > 2 and not _fits_16_bits(values)):
-        raise RecordError(f"the mask has mode {picture.mode!r}, expected numbers of 0 to 65535", stage="mask")
+        raise SegmentationError(f"the mask has mode {picture.mode!r}, expected numbers of 0 to 65535")
     labels = _numbers_of(picture, values, encoded)
     if alpha is not None and len(np.unique(alpha)) > 1 and ((alpha == 0) & (labels != 0)).any():
-        raise RecordError(
-            "the mask has values where its alpha channel is 0: save it without alpha", stage="mask"
-        )
+        raise SegmentationError("the mask has values where its alpha channel is 0: save it without alpha")
     _check_values(labels, picture, ignored)
     return labels
 
@@ -132,23 +129,20 @@ def _check_values(labels: NDArray[np.uint16], picture: Image.Image, ignored: int
     if palette is not None:
         black = [int(value) for value in used if not any(palette[3 * value : 3 * value + 3] or [1])]
         if any(palette[:3]) and black:
-            raise RecordError(
+            raise SegmentationError(
                 f"the mask's palette has black for {black[0]} and another colour for 0: which of them is background is not "
-                "known; save it with 0 for the background, or as grey",
-                stage="mask",
+                "known; save it with 0 for the background, or as grey"
             )
     if ignored == IGNORED and IGNORED in used and used[-1] > IGNORED:
-        raise RecordError(
+        raise SegmentationError(
             f"the mask has values of 16 bits up to {used[-1]}, and {IGNORED}, which is an object or means ignored: "
-            "set source.ignored=65535 if it is an object",
-            stage="mask",
+            "set source.ignored=65535 if it is an object"
         )
     edges = set(_edge_values(labels, used))
     if len(edges) > MAX_EDGE_VALUES and 2 * len(edges) > len(used):
-        raise RecordError(
+        raise SegmentationError(
             f"the mask has {len(used)} values, of which {len(edges)} are nowhere thicker than an edge: it is "
-            "anti-aliased or blurred; save it anew from its source, or threshold it",
-            stage="mask",
+            "anti-aliased or blurred; save it anew from its source, or threshold it"
         )
 
 

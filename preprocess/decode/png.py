@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..errors import RecordError
+from ..errors import DecodeError, RecordError
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
@@ -131,4 +131,4 @@ def _shown(name: bytes) -> str:
 
 
 def _damaged(words: str) -> RecordError:
-    return RecordError(f"damaged PNG file: {words}", stage="decode")
+    return DecodeError(f"damaged PNG file: {words}")

@@ -129,13 +129,12 @@ class MevisScene:
             try:
                 runs = msgspec.json.decode(encoded, type=list[msgspec.Raw])
                 if len(runs) != len(self.listed.frames):
-                    raise RecordError(
+                    raise SegmentationError(
                         f"annotation {member} has {len(runs)} masks, its video {len(self.listed.frames)} listed frames: which "
-                        "is of which is not known",
-                        stage="mask",
+                        "is of which is not known"
                     )
             except JSON_ERRORS as err:
-                error = RecordError(f"annotation {member} is no list of masks: {err}", stage="mask")
+                error = SegmentationError(f"annotation {member} is no list of masks: {err}")
                 yield Reject.from_error(error, f"{self.key}/{member}", path)
             except RecordError as err:
                 yield Reject.from_error(err, f"{self.key}/{member}", path)

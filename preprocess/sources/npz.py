@@ -29,7 +29,7 @@ from ...loader.format.errors import SourceError
 from ...loader.format.layout import DatasetType
 from ..decode.images import MAX_IMAGE_PIXELS, ImageDecoder, decode_image
 from ..decode.segmentation import Bitmap
-from ..errors import RecordError
+from ..errors import DecodeError, RecordError, SegmentationError
 from .base import SourceOptions
 from .files.folder_tree import list_tree
 from .files.leftovers import ARCHIVE, LeftOut, archive_stem, describe_skips, suffix_of
@@ -174,7 +174,7 @@ def check_image(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
     found = f"{name} is {array.dtype} {list(array.shape)}"
     expected = "expected the original pixels, uint8 [H, W, 3]"
     if array.dtype != np.uint8:
-        raise RecordError(f"{found}{_describe_values(array)}; {expected}", stage="decode")
+        raise DecodeError(f"{found}{_describe_values(array)}; {expected}")
     if array.ndim != 3 or array.shape[2] != 3:
         guess = ""
         if array.ndim == 3 and array.shape[0] == 3:
@@ -183,10 +183,10 @@ def check_image(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
             guess = ": RGBA"
         elif array.ndim == 2:
             guess = ": grey"
-        raise RecordError(f"{found}{guess}; {expected}", stage="decode")
+        raise DecodeError(f"{found}{guess}; {expected}")
     height, width = array.shape[:2]
     if not 1 <= height * width <= MAX_IMAGE_PIXELS:
-        raise RecordError(f"{found}; expected between 1 and {MAX_IMAGE_PIXELS} pixels", stage="decode")
+        raise DecodeError(f"{found}; expected between 1 and {MAX_IMAGE_PIXELS} pixels")
     return np.ascontiguousarray(array, np.uint8)
 
 
@@ -205,25 +205,23 @@ def check_masks(array: NDArray[Any], name: str, size: tuple[int, ...]) -> NDArra
             guess = ": objects last"
         elif masks.ndim == 3 and masks.shape[1:] == (width, height):
             guess = ": turned, width before height"
-        raise RecordError(
-            f"{found}{guess}; expected [{height}, {width}], as its image, or [K, {height}, {width}]",
-            stage="mask",
+        raise SegmentationError(
+            f"{found}{guess}; expected [{height}, {width}], as its image, or [K, {height}, {width}]"
         )
     if len(masks) == 0:
-        raise RecordError(f"{found}: no object", stage="mask")
+        raise SegmentationError(f"{found}: no object")
     if len(masks) > MAX_OBJECTS:
-        raise RecordError(f"{found}: {len(masks)} objects, over the limit of {MAX_OBJECTS}", stage="mask")
+        raise SegmentationError(f"{found}: {len(masks)} objects, over the limit of {MAX_OBJECTS}")
     if masks.dtype == np.bool_:
         return np.ascontiguousarray(masks)
     if masks.dtype.kind not in "iuf":
-        raise RecordError(f"{found}; expected bool, integers or floats", stage="mask")
+        raise SegmentationError(f"{found}; expected bool, integers or floats")
     covered = masks != 0
     value = masks.max()
     if value not in (0, 1, 255) or not np.array_equal(masks == value, covered | (value == 0)):
-        raise RecordError(
+        raise SegmentationError(
             f"{found} with values {_describe_range(masks)}; expected only 0 and 1, or only 0 and 255: "
-            "threshold soft masks, and split label maps into [K, H, W]",
-            stage="mask",
+            "threshold soft masks, and split label maps into [K, H, W]"
         )
     return np.ascontiguousarray(covered)
 
@@ -235,25 +233,23 @@ def split_expressions(array: NDArray[Any], name: str, num_objects: int) -> list[
         RecordError: the array holds no strings, what is no text, or not as many rows as there are objects.
     """
     if array.dtype.kind != "U":
-        raise RecordError(f"{name} is {array.dtype}; expected unicode strings", stage="mask")
+        raise SegmentationError(f"{name} is {array.dtype}; expected unicode strings")
     rows = array.reshape(1, -1) if num_objects == 1 else array
     if rows.ndim not in (1, 2) or len(rows) != num_objects:
-        raise RecordError(
+        raise SegmentationError(
             f"{name} has shape {list(array.shape)}; expected [{num_objects}] or [{num_objects}, N], "
-            f"a row for each of {num_objects} objects",
-            stage="mask",
+            f"a row for each of {num_objects} objects"
         )
     if rows.size > MAX_PHRASES:
-        raise RecordError(f"{name} holds {rows.size} phrases, over the limit of {MAX_PHRASES}", stage="mask")
+        raise SegmentationError(f"{name} holds {rows.size} phrases, over the limit of {MAX_PHRASES}")
     # NumPy makes a string of whatever number stands there; Python can do nothing with one that is no code point.
     numbers = (
         np.ascontiguousarray(rows).reshape(-1).view(np.dtype(np.uint32).newbyteorder(rows.dtype.byteorder))
     )
     if numbers.size and (largest := int(numbers.max())) > _LAST_CODE_POINT:
-        raise RecordError(
+        raise SegmentationError(
             f"{name} holds the number {largest:#x} for a character, and Unicode ends at {_LAST_CODE_POINT:#x}: it is damaged, "
-            "or of another type; write it with np.array([...], dtype=str)",
-            stage="mask",
+            "or of another type; write it with np.array([...], dtype=str)"
         )
     phrases = rows.reshape(num_objects, -1).tolist() if rows.size else [[]] * num_objects
     return [tuple(phrase for phrase in row if phrase.strip()) for row in phrases]

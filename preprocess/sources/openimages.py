@@ -30,7 +30,7 @@ from typing import Literal
 from ...loader.format.layout import DatasetType
 from ..decode.images import ImageDecoder, decode_bitmap, decode_image, is_same_picture
 from ..decode.segmentation import Bitmap
-from ..errors import MissingFileError, RecordError
+from ..errors import MissingFileError, RecordError, SegmentationError
 from .base import SourceOptions
 from .files.folder_tree import is_folder
 from .files.leftovers import LeftOut, is_system_file, kind_anywhere, suffix_of
@@ -234,9 +234,8 @@ def _names_of_mask(name: str) -> list[str]:
 def _read_bitmap(path: RawPath, limit: int) -> Bitmap:
     array = decode_bitmap(read_file(path))
     if array.size > limit:
-        raise RecordError(
-            f"the image's masks have over {MAX_BITMAP_PIXELS} pixels together, the limit, counting this one",
-            stage="mask",
+        raise SegmentationError(
+            f"the image's masks have over {MAX_BITMAP_PIXELS} pixels together, the limit, counting this one"
         )
     return Bitmap(array)
 

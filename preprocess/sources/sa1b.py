@@ -35,7 +35,7 @@ from ...loader.format.errors import SourceError
 from ...loader.format.layout import DatasetType
 from ..decode.images import MAX_IMAGE_BYTES, ImageDecoder, decode_image
 from ..decode.segmentation import Rle, parse_segmentation
-from ..errors import RecordError, SegmentationError
+from ..errors import DecodeError, RecordError, SegmentationError
 from .base import SourceOptions
 from .files.json_files import JSON_ERRORS, decode_json, explain
 from .files.leftovers import describe_skips
@@ -141,11 +141,10 @@ class Sa1bScene:
         try:
             file = decode_json(content, _FILE.decode)
         except JSON_ERRORS as err:
-            raise RecordError(f"no SA-1B json: {err}", stage="decode") from err
+            raise DecodeError(f"no SA-1B json: {err}") from err
         if file.image.image_id not in (None, self.image_id):
-            raise RecordError(
-                f"the json describes image {file.image.image_id}, expected {self.image_id} as in its file name",
-                stage="decode",
+            raise DecodeError(
+                f"the json describes image {file.image.image_id}, expected {self.image_id} as in its file name"
             )
         size = _whole(file.image.height), _whole(file.image.width)
         return size, file.annotations
@@ -252,7 +251,7 @@ def _parse_mask(segmentation: msgspec.Raw, size: tuple[int, int]) -> Rle:
 
 def _whole(number: int | float) -> int:
     if not math.isfinite(number) or number != int(number):
-        raise RecordError(f"found {number}, expected a whole number", stage="decode")
+        raise DecodeError(f"found {number}, expected a whole number")
     return int(number)
 
 

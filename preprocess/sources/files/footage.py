@@ -18,7 +18,7 @@ from itertools import pairwise
 from statistics import median
 
 from ...decode.images import Size, is_same_picture
-from ...errors import RecordError
+from ...errors import DecodeError, RecordError, SegmentationError
 
 FRAMES_PER_ANNOTATION = 4
 """Annotated at 6 frames a second, filmed at 24: annotated frame t is video frame 4 t."""
@@ -80,7 +80,7 @@ def check_video(footage: Footage, length: int, size: Size, times: Sequence[float
         times: when each is shown, in seconds, ascending; None where it does not say so.
     """
     if footage.size is not None and (reason := describe_misfit(size, footage.size)):
-        raise RecordError(f"the video's frames are {reason}; take the original mp4", stage="decode")
+        raise DecodeError(f"the video's frames are {reason}; take the original mp4")
     remedy = "Take the original mp4, or frames extracted from it"
     if not footage.fits_nearly(length):
         cause = "Was it re-encoded at another rate, or cut?"
@@ -131,11 +131,10 @@ def check_masks(footage: Footage, length: int) -> None:
     num_fitting = sum(number > 0 for number in footage.masks) - len(others)
     # One name that is wrong is rejected by itself. Masks of every frame end where the frames do.
     if others and len(others) >= num_fitting and length > footage.at_least + USUAL_DIFFERENCE:
-        raise RecordError(
+        raise SegmentationError(
             f"{len(footage.masks)} masks of every 4th frame are expected as 00000.png, 00004.png, ..., but "
             f"{len(others)} have other numbers, up to {max(footage.masks):05d}.png of {length} frames: numbered one after "
-            "the other? Then rename each to 4 times its number; else keep only 00000.png, 00004.png, 00008.png and so on",
-            stage="mask",
+            "the other? Then rename each to 4 times its number; else keep only 00000.png, 00004.png, 00008.png and so on"
         )
 
 

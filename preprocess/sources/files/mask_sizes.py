@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from ...decode.images import ImageDecoder, Picture, Size, is_same_picture
-from ...errors import RecordError
+from ...errors import RecordError, SegmentationError
 
 
 def decode_to_fit(decode: ImageDecoder, encoded: bytes, sizes: Iterable[Size]) -> Picture:
@@ -23,8 +23,7 @@ def decode_to_fit(decode: ImageDecoder, encoded: bytes, sizes: Iterable[Size]) -
 def misfit(image: Size, mask: Size) -> RecordError:
     """Return the error of a mask that can't be of an image."""
     turned = "; it fits the turned picture" if is_same_picture(image[::-1], mask) else ""
-    return RecordError(
+    return SegmentationError(
         f"the mask is {mask[0]} x {mask[1]} (height x width), the image {image[0]} x {image[1]}: "
-        f"that can't be one picture in two sizes{turned}",
-        stage="mask",
+        f"that can't be one picture in two sizes{turned}"
     )

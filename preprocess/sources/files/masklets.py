@@ -20,7 +20,7 @@ import msgspec
 
 from ...decode.images import Picture, Size
 from ...decode.segmentation import Bitmap, Rle
-from ...errors import MisfitError, RecordError
+from ...errors import MisfitError, RecordError, SegmentationError
 from ..records import Frame, Mask, Pair, Record, Reject, Skip
 from .footage import describe_misfit
 from .frame_files import Frames
@@ -250,7 +250,7 @@ def _read_mask(masklet: Masklet, t: int, picture: Picture) -> Mask:
     segmentation = masklet.masks[t]()
     height, width = picture.image.shape[:2]
     if reason := describe_misfit((height, width), segmentation.size):
-        raise RecordError(f"the frame is {reason}", stage="mask")
+        raise SegmentationError(f"the frame is {reason}")
     return Mask(
         masklet.object_id, segmentation, masklet.category, masklet.expressions, path=masklet.path_of(t)
     )

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from ...decode.images import MAX_IMAGE_PIXELS, ImageDecoder, Picture, Size
-from ...errors import MisfitError, RecordError
+from ...errors import DecodeError, MisfitError, RecordError
 from ...remote.local_copies import local_file
 from ..records import encodable
 from .contents import HEAD_BYTES, check_content
@@ -152,7 +152,7 @@ class VideoFile:
                     wanted = next(numbers, None)
                 if wanted is None:
                     return
-            error = RecordError(f"the video ends after {count} frames", stage="decode")
+            error = DecodeError(f"the video ends after {count} frames")
         except RecordError as err:
             error = RecordError(f"{err.reason}, after {count} good frames", stage=err.stage)
         while wanted is not None:
@@ -180,10 +180,10 @@ def _open_container(path: Path) -> "InputContainer":
     except (av.FFmpegError, ValueError) as err:
         with path.open("rb") as file:
             check_content(file.read(HEAD_BYTES))
-        raise RecordError(f"no readable mp4: {err}", stage="decode") from err
+        raise DecodeError(f"no readable mp4: {err}") from err
     if not container.streams.video or container.streams.video[0].codec_context is None:
         container.close()
-        raise RecordError("the mp4 holds no video that can be decoded", stage="decode")
+        raise DecodeError("the mp4 holds no video that can be decoded")
     return container
 
 
@@ -214,7 +214,7 @@ def _survey(container: "InputContainer") -> _Contents:
             # An empty packet holds no frame: the last one only says that there are no more.
             length += packet.size > 0
             if length > MAX_FRAMES:
-                raise RecordError(f"the video has over {MAX_FRAMES} frames, the limit", stage="decode")
+                raise DecodeError(f"the video has over {MAX_FRAMES} frames, the limit")
             if packet.size and packet.pts is not None and not packet.is_discard:
                 times.append(packet.pts * unit)
     except (av.FFmpegError, ValueError):
@@ -241,28 +241,23 @@ def _decode(path: Path) -> "Iterator[VideoFrame]":
             last = None
             for packet in container.demux(stream):
                 if packet.is_discard:
-                    raise RecordError(
-                        "the mp4's header drops a frame: later ones have no sure number", stage="decode"
-                    )
+                    raise DecodeError("the mp4's header drops a frame: later ones have no sure number")
                 for frame in packet.decode():
                     if frame.is_corrupt:
-                        raise RecordError("damaged video: a frame is marked corrupt", stage="decode")
+                        raise DecodeError("damaged video: a frame is marked corrupt")
                     if frame.pts is None or (last is not None and frame.pts <= last):
-                        raise RecordError(
-                            "damaged video: a frame's time is not after the one before", stage="decode"
-                        )
+                        raise DecodeError("damaged video: a frame's time is not after the one before")
                     last = frame.pts
                     yield frame
         except (av.FFmpegError, ValueError) as err:
-            raise RecordError(f"damaged video: {err}", stage="decode") from err
+            raise DecodeError(f"damaged video: {err}") from err
 
 
 def _convert(frame: "VideoFrame", size: Size | None) -> Picture | RecordError:
     """Return a frame as uint8 RGB [H, W, 3], or why it can't be used."""
     if frame.rotation:
-        return RecordError(
-            f"the video asks to be shown turned by {frame.rotation} degrees; extract its frames upright",
-            stage="decode",
+        return DecodeError(
+            f"the video asks to be shown turned by {frame.rotation} degrees; extract its frames upright"
         )
     if size is not None and (reason := describe_misfit((frame.height, frame.width), size)):
         return MisfitError(f"the frame is {reason}")
@@ -271,5 +266,5 @@ def _convert(frame: "VideoFrame", size: Size | None) -> Picture | RecordError:
     try:
         pixels = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
     except (av.FFmpegError, ValueError) as err:
-        return RecordError(f"a frame of {frame.format.name} can't be made RGB: {err}", stage="decode")
+        return DecodeError(f"a frame of {frame.format.name} can't be made RGB: {err}")
     return Picture(pixels, unsure_turn=False)

@@ -178,10 +178,9 @@ def _footage_of(annotation: _Annotation) -> Footage:
         said = f"its json annotates {annotated}, every 4th of {shortest} to {longest}"
         return Footage(said, shortest, longest, size)
     if annotated > num_annotated(count + USUAL_DIFFERENCE):
-        raise RecordError(
+        raise SegmentationError(
             f"masklet has {annotated} annotated frames, but of the video's {count} frames (video_frame_count) every "
-            f"4th is annotated, {num_annotated(count)}: which frames the masks are of is not known",
-            stage="mask",
+            f"4th is annotated, {num_annotated(count)}: which frames the masks are of is not known"
         )
     said = f"its json says {count} (video_frame_count)"
     part = annotated if annotated < num_annotated(count - USUAL_DIFFERENCE) else None
