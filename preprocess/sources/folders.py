@@ -51,7 +51,7 @@ from .files.phrases import Phrase, read_phrases
 from .files.picture_folder import IMAGE_SUFFIXES, check_folder
 from .files.raw_files import RawPath, file_digest, listing_digest, read_file, resolve_inside
 from .files.same_names import group_by_name, match_masks, plain_name
-from .records import Frame, Mask, Record, Reject, Skip, encodable
+from .records import Frame, Mask, Record, Reject, Skip
 
 _SUFFIXES = (*IMAGE_SUFFIXES, *(suffix.upper() for suffix in IMAGE_SUFFIXES))
 
@@ -268,7 +268,7 @@ class FoldersSource:
                 "expected masks/0001.png, or masks/0001/cup.png, for images/0001.jpg"
             )
         for mask in others:
-            self._unread.add("mask without an image", encodable(f"{self._folders[1]}/{mask}"))
+            self._unread.add("mask without an image", f"{self._folders[1]}/{mask}")
         if mode != "folder":
             matched = {name: paths for name, paths in matched.items() if self._is_one(1, paths)}
         return mode, matched
@@ -280,7 +280,7 @@ class FoldersSource:
             listed = read_names(self._root, name_list, "source.split")
             wanted = {name for line in listed if (name := self._find(line, name_list))}
         for name in wanted - self._masks.keys():
-            self._unread.add("image without a mask", encodable(f"{self._folders[0]}/{self._images[name]}"))
+            self._unread.add("image without a mask", f"{self._folders[0]}/{self._images[name]}")
         return sorted(wanted & self._masks.keys())
 
     def _split_list(self) -> str:
@@ -293,12 +293,12 @@ class FoldersSource:
         if name in self._images:
             return name
         reason = f"{line}{given!r} is no image of {self._folders[0]}"
-        self.rejects.append(Reject(encodable(f"folders/{name}"), where, "index", reason))
+        self.rejects.append(Reject(f"folders/{name}", where, "index", reason))
         return ""
 
     def _note(self, mode: str, example: str) -> None:
         kind = f"{NOTE}masks taken as {mode}, since source.masks does not say what they are"
-        self._unread.add(kind, encodable(example), len(self._names))
+        self._unread.add(kind, example, len(self._names))
 
     def _read_phrases(self) -> tuple[str, dict[str, list[Phrase]]]:
         """Return the name of the table of phrases, "" where there is none, and those of each image."""

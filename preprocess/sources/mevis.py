@@ -25,7 +25,6 @@ from functools import partial
 
 import msgspec
 
-from ...loader.format.errors import SourceError
 from ...loader.format.layout import DatasetType
 from ..decode.images import ImageDecoder, decode_image
 from ..decode.labels import IGNORED
@@ -33,12 +32,12 @@ from ..decode.segmentation import Bitmap, Rle, parse_rle, unite
 from ..errors import RecordError, SegmentationError
 from .base import VideoOptions
 from .files.frame_files import FrameFiles
-from .files.json_files import JSON_ERRORS, decode_json
+from .files.json_files import JSON_ERRORS, decode_mask, read_index
 from .files.label_masklets import read_label_masklets
 from .files.leftovers import LeftOut
 from .files.masklets import Masklet, Video, count_scaled, follow, make_samples
 from .files.numbered_pictures import list_pictures, number_of
-from .files.raw_files import RawPath, file_digest, listing_digest, read_file
+from .files.raw_files import RawPath, file_digest, listing_digest
 from .files.video_expressions import ListedVideo, Target, VideoExpressions
 from .files.video_folders import list_videos
 from .records import Record, Reject
@@ -185,7 +184,7 @@ class MevisSource:
         self._videos = said.videos
         self._video_ids = list(said.videos)
         self.rejects = said.rejects
-        unread = LeftOut(lambda _: "")
+        unread = LeftOut()
         self._folders = list_videos(root, options.jpeg_folder, unread)
         for name in sorted(set(self._folders) - {video_id.partition("/")[0] for video_id in self._video_ids}):
             unread.add("video without an expression", f"{options.jpeg_folder}/{name}")
@@ -217,14 +216,8 @@ def _read_mask_dict(root: RawPath, name: str) -> dict[str, msgspec.Raw] | None:
     path = root / name
     if not name or not path.is_file():
         return None
-    try:
-        return decode_json(
-            read_file(path, MAX_MASKS_BYTES), msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-        )
-    except RecordError as err:
-        raise SourceError(f"can't read {path}: {err}") from err
-    except JSON_ERRORS as err:
-        raise SourceError(f"{path} has no list of masks for each annotation: {err}") from err
+    fault = "has no list of masks for each annotation: {}"
+    return read_index(path, MAX_MASKS_BYTES, dict[str, msgspec.Raw], fault)
 
 
 def _join(target: Target, objects: list[Masklet]) -> Masklet:
@@ -242,7 +235,4 @@ def _unite(masks: list[Callable[[], Rle | Bitmap]]) -> Rle:
 
 
 def _parse(encoded: msgspec.Raw) -> Rle:
-    try:
-        return parse_rle(msgspec.json.decode(encoded))
-    except JSON_ERRORS as err:
-        raise SegmentationError(f"the run lengths are no valid JSON: {err}") from err
+    return parse_rle(decode_mask(encoded, "run lengths are"))

@@ -40,7 +40,7 @@ from .files.openimages_csv import Row, Rows, read_classes
 from .files.picture_folder import check_folder, list_if_possible
 from .files.raw_files import RawPath, describe_absent, file_digest, read_file, resolve_inside
 from .files.stated_boxes import scale_box
-from .records import Frame, Mask, Record, Reject, Skip, encodable
+from .records import Frame, Mask, Record, Reject, Skip
 
 MAX_BITMAP_PIXELS = 1 << 30
 """How many pixels the masks of one image may have together: each takes a byte while the image is converted."""
@@ -201,9 +201,9 @@ class OpenImagesSource:
         for entry in list_if_possible(self._root / images):
             path = f"{images}/{entry.name}"
             if kind := kind_anywhere(entry.name):
-                unread.add(kind, encodable(path))
+                unread.add(kind, path)
             elif is_folder(entry):
-                unread.add(_NESTED, encodable(path))
+                unread.add(_NESTED, path)
         known = set(self._rows.mask_names())
         masks = self._options.path(self._options.masks)
         folders = [masks]
@@ -213,9 +213,9 @@ class OpenImagesSource:
                 if folder == masks and len(entry.name) == 1 and is_folder(entry):
                     folders.append(path)
                 elif not is_system_file(entry.name) and is_folder(entry):
-                    unread.add(_NESTED, encodable(path))
+                    unread.add(_NESTED, path)
                 elif entry.name not in known or is_system_file(entry.name):
-                    unread.look_at(entry.name, encodable(path))
+                    unread.look_at(entry.name, path)
         return unread
 
     def fingerprint(self) -> dict[str, str]:

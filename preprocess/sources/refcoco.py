@@ -183,7 +183,7 @@ class RefcocoSource:
     def __init__(self, root: RawPath, options: Options) -> None:
         self._root = root
         self._options = options
-        unread = LeftOut(lambda _: "")
+        unread = LeftOut()
         refs = self._read_split(unread)
         self._instances = Instances(root, options.instances_file, options.dataset, by_id=True)
         self.rejects = self._instances.rejects

@@ -37,7 +37,7 @@ from ..decode.images import MAX_IMAGE_BYTES, ImageDecoder, decode_image
 from ..decode.segmentation import Rle, parse_segmentation
 from ..errors import DecodeError, RecordError, SegmentationError
 from .base import SourceOptions
-from .files.json_files import JSON_ERRORS, decode_json, explain
+from .files.json_files import JSON_ERRORS, decode_json, decode_mask, explain
 from .files.leftovers import describe_skips
 from .files.raw_files import RawPath, listing_digest
 from .files.sa1b_pairs import Pairs, RawFile
@@ -238,11 +238,7 @@ def _parse_annotation(element: msgspec.Raw, place: int) -> _Annotation:
 
 
 def _parse_mask(segmentation: msgspec.Raw, size: tuple[int, int]) -> Rle:
-    try:
-        value = msgspec.json.decode(segmentation)
-    except JSON_ERRORS as err:
-        raise SegmentationError(f"the segmentation is no valid JSON: {err}") from err
-    rle = parse_segmentation(value, *size)
+    rle = parse_segmentation(decode_mask(segmentation, "segmentation is"), *size)
     if not rle.area:
         # Said here, before the filters: an empty mask is a fault of the record, not too small a mask.
         raise SegmentationError("the mask covers no pixel")

@@ -52,7 +52,7 @@ from .files.mp4_frames import MISSING_DECODER, ExtractedFrames, VideoFile, Video
 from .files.name_lists import read_video_ids
 from .files.raw_files import RawPath, file_digest, is_folder_there, listing_digest
 from .files.sav_masklets import frame_key, read_folders, read_json
-from .records import Record, Reject, Skip, encodable
+from .records import Record, Reject, Skip
 
 _KINDS = {"manual": "_manual.json", "auto": "_auto.json", "mp4": ".mp4"}
 
@@ -275,7 +275,7 @@ class SavSource:
                 # The fingerprint says so.
                 continue
             for name in names:
-                path = encodable(f"{folder}/{name}")
+                path = f"{folder}/{name}"
                 if not self._unread.look_at(name, path) and name not in known:
                     self._unread.add(f"entry of {folder} that belongs to no video here, not read", path)
 

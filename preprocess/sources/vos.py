@@ -34,15 +34,15 @@ from ..decode.labels import IGNORED
 from ..errors import RecordError
 from .base import VideoOptions
 from .files.frame_files import FrameFiles
-from .files.json_files import JSON_ERRORS, decode_json
+from .files.json_files import read_index
 from .files.label_masklets import read_label_masklets
 from .files.leftovers import LeftOut, describe_skips
 from .files.masklets import Masklet, Video, count_scaled, follow, make_samples
 from .files.name_lists import read_video_ids
 from .files.numbered_pictures import NumberedPictures, list_pictures
-from .files.raw_files import RawPath, file_digest, listing_digest, read_file
+from .files.raw_files import RawPath, file_digest, listing_digest
 from .files.video_folders import check_depth, list_videos
-from .records import Record, Reject, encodable
+from .records import Record, Reject
 
 MAX_META_BYTES = 1 << 28
 """Largest file of the objects' names that is read."""
@@ -58,9 +58,6 @@ class _Video(msgspec.Struct, frozen=True):
 
 class _Meta(msgspec.Struct, frozen=True):
     videos: dict[str, _Video]
-
-
-_META = msgspec.json.Decoder(_Meta)
 
 
 class Options(VideoOptions, frozen=True, kw_only=True):
@@ -111,7 +108,7 @@ class VosScene:
             )
             yield Reject(self.key, masks.path, "read", reason)
             return
-        unmatched = LeftOut(lambda _: "")
+        unmatched = LeftOut()
         for kind, some, others in (
             ("mask without its frame", masks, frames),
             ("frame without a mask, not used", frames, masks),
@@ -165,7 +162,7 @@ class VosSource:
         self._root = root
         self._options = options
         folders = (options.jpeg_folder, options.mask_folder)
-        self._unread = LeftOut(lambda _: "")
+        self._unread = LeftOut()
         self._videos = {folder: list_videos(root, folder, self._unread) for folder in folders}
         frames, masks = (self._videos[folder] for folder in folders)
         for video_id in frames[:1]:
@@ -178,7 +175,7 @@ class VosSource:
             for folder, ids, others in ((folders[0], frames, masks), (folders[1], masks, frames)):
                 kind = "video without masks" if ids is frames else "masks of a video without frames"
                 for video_id in sorted(set(ids) - set(others)):
-                    self._unread.add(kind, encodable(f"{folder}/{video_id}"))
+                    self._unread.add(kind, f"{folder}/{video_id}")
             if not self._video_ids:
                 raise SourceError(
                     f"no video has a folder in both {root / folders[0]} and {root / folders[1]}"
@@ -213,14 +210,8 @@ def _read_meta(root: RawPath, name: str) -> dict[str, dict[str, str]]:
     path = root / name
     if not path.is_file():
         return {}
-    try:
-        videos = decode_json(read_file(path, MAX_META_BYTES), _META.decode).videos
-    except RecordError as err:
-        raise SourceError(f"can't read {path}: {err}") from err
-    except JSON_ERRORS as err:
-        raise SourceError(
-            f'{path} lists no objects of videos as YouTube-VOS does: {err}; set source.meta = "" to go without it'
-        ) from err
+    fault = 'lists no objects of videos as YouTube-VOS does: {}; set source.meta = "" to go without it'
+    videos = read_index(path, MAX_META_BYTES, _Meta, fault).videos
     return {
         video_id: {
             object_id: entry.category if isinstance(entry.category, str) else ""

@@ -18,12 +18,11 @@ from contextlib import suppress
 
 import msgspec
 
-from ....loader.format.errors import SourceError
 from ...decode.segmentation import Rle, parse_segmentation, polygon_extent
-from ...errors import RecordError, SegmentationError
+from ...errors import SegmentationError
 from ..records import Reject
-from .json_files import JSON_ERRORS, decode_json, explain
-from .raw_files import RawPath, read_file
+from .json_files import JSON_ERRORS, decode_mask, explain, read_index
+from .raw_files import CHECK_SOURCE, RawPath
 
 MAX_INSTANCES_BYTES = 1 << 32
 """Largest instances JSON that is read, several times the largest published one."""
@@ -61,10 +60,7 @@ class Annotation(msgspec.Struct, frozen=True, gc=False):
         Raises:
             SegmentationError: it is no valid JSON.
         """
-        try:
-            return msgspec.json.decode(self.segmentation)
-        except JSON_ERRORS as err:
-            raise SegmentationError(f"the segmentation is no valid JSON: {err}") from err
+        return decode_mask(self.segmentation, "segmentation is")
 
     def mask(self, image: ImageEntry) -> Rle:
         """Return the covered pixels.
@@ -169,15 +165,8 @@ class Instances:
         self._prefix = key_prefix
         self._by_id = by_id
         self.rejects: list[Reject] = []
-        path = root / name
-        try:
-            content = decode_json(
-                read_file(path, MAX_INSTANCES_BYTES), msgspec.json.Decoder(_File, strict=False).decode
-            )
-        except RecordError as err:
-            raise SourceError(f"can't read {path}: {err}; check --root and the config's [source]") from err
-        except JSON_ERRORS as err:
-            raise SourceError(f"{path} is no COCO instances JSON: {err}") from err
+        fault = "is no COCO instances JSON: {}"
+        content = read_index(root / name, MAX_INSTANCES_BYTES, _File, fault, CHECK_SOURCE, strict=False)
         self.categories = self._index_categories(content.categories)
         self._ambiguous: set[int] = set()
         self.images = self._index_images(content.images)

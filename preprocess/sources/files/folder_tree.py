@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from ....loader.format.errors import SourceError
 from ...remote.path import RemoteEntry, RemotePath
-from ..records import Reject, encodable
+from ..records import Reject
 from .leftovers import LeftOut, is_system_file
 from .raw_files import FOLLOW_ADVICE, LinkedPath, RawPath, is_text
 
@@ -82,7 +82,7 @@ class Folders:
             if self._is_new(path):
                 yield path, depth
             else:
-                self._unread.add("link to a folder that is read under another name", encodable(path))
+                self._unread.add("link to a folder that is read under another name", path)
 
     def add(self, path: str, depth: int, is_link: bool) -> str:
         """Add a folder; return why it is not looked into, "" where it is."""
@@ -143,7 +143,7 @@ def list_tree(
             if path in left_out:
                 continue
             if is_system_file(entry.name):
-                unread.look_at(entry.name, encodable(path))
+                unread.look_at(entry.name, path)
                 continue
             try:
                 is_folder = entry.is_dir()
@@ -154,7 +154,7 @@ def list_tree(
                 is_folder, size = False, 0
             reason = ""
             if not is_folder and not entry.name.endswith(suffixes):
-                unread.look_at(entry.name, encodable(path))
+                unread.look_at(entry.name, path)
                 continue
             if not is_text(entry.name):
                 reason = "the name is no UTF-8, so it can't stand in a store: rename it"
@@ -163,5 +163,5 @@ def list_tree(
             else:
                 sizes[path] = size
             if reason:
-                rejects.append(Reject(encodable(f"{prefix}/{path}"), encodable(path), "index", reason))
+                rejects.append(Reject(f"{prefix}/{path}", path, "index", reason))
     return dict(sorted(sizes.items())), sorted(rejects, key=lambda reject: reject.path)

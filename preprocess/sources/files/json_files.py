@@ -13,7 +13,10 @@ from typing import TypeVar
 
 import msgspec
 
+from ....loader.format.errors import SourceError
+from ...errors import RecordError, SegmentationError
 from .contents import check_text
+from .raw_files import RawPath, read_file
 
 JSON_ERRORS = (msgspec.DecodeError, UnicodeError, RecursionError)
 """What msgspec raises for bytes that are no JSON, no UTF-8, of another form, or nested too deep."""
@@ -38,7 +41,7 @@ def decode_json(content: bytes, decode: Callable[[bytes | memoryview | bytearray
 
     Raises:
         RecordError: the file is text in UTF-16, or compressed.
-        msgspec.DecodeError, UnicodeError, RecursionError: what `decode` raises.
+        JSON_ERRORS: what `decode` raises.
     """
     view = memoryview(content)[len(_MARK) :] if content.startswith(_MARK) else memoryview(content)
     try:
@@ -52,6 +55,42 @@ def decode_json(content: bytes, decode: Callable[[bytes | memoryview | bytearray
         if not places:
             raise
     return decode(mended)
+
+
+def read_index(
+    path: RawPath, limit: int, form: type[T], fault: str, advice: str = "", *, strict: bool = True
+) -> T:
+    """Return a file that a dataset can't be read without, as `form`.
+
+    Args:
+        path: the file.
+        limit: its most bytes.
+        form: what it holds.
+        fault: what to say of one that holds something else, "{}" in it standing for what is wrong.
+        advice: what to say besides of one that can't be read.
+        strict: whether numbers may not be written as text, or as 1.0.
+
+    Raises:
+        SourceError: it can't be read, or holds something else.
+    """
+    try:
+        return decode_json(read_file(path, limit), msgspec.json.Decoder(form, strict=strict).decode)
+    except RecordError as err:
+        raise SourceError(f"can't read {path}: {err}{advice}") from err
+    except JSON_ERRORS as err:
+        raise SourceError(f"{path} {fault.format(err)}") from err
+
+
+def decode_mask(element: msgspec.Raw, what: str) -> object:
+    """Return a mask of an annotation file as its JSON has it; `what` begins the reason where that is none.
+
+    Raises:
+        SegmentationError: it is no valid JSON.
+    """
+    try:
+        return msgspec.json.decode(element)
+    except JSON_ERRORS as err:
+        raise SegmentationError(f"the {what} no valid JSON: {err}") from err
 
 
 def explain(error: Exception, element: bytes | memoryview | msgspec.Raw) -> str:

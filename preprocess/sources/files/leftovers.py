@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import PurePosixPath
 
-from ..records import Skip
+from ..records import Skip, encodable
 
 SYSTEM_FILE = "file of macOS or Windows, no data"
 
@@ -112,7 +112,7 @@ class LeftOut:
         kind_of: says what a file of this name is, for a person to act on; "" where it is nothing of the dataset.
     """
 
-    def __init__(self, kind_of: Callable[[str], str]) -> None:
+    def __init__(self, kind_of: Callable[[str], str] = lambda _: "") -> None:
         self._kind_of = kind_of
         self._counts: Counter[str] = Counter()
         self._first: dict[str, str] = {}
@@ -134,6 +134,7 @@ class LeftOut:
 
     def add(self, kind: str, path: str, count: int = 1) -> None:
         """Count something that was found at `path`."""
+        path = encodable(path)
         self._counts[kind] += count
         self._first[kind] = min(path, self._first.get(kind, path))
 

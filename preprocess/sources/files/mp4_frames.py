@@ -22,7 +22,6 @@ import numpy as np
 from ...decode.images import MAX_IMAGE_PIXELS, ImageDecoder, Picture, Size
 from ...errors import DecodeError, MisfitError, RecordError
 from ...remote.local_copies import local_file
-from ..records import encodable
 from .contents import HEAD_BYTES, check_content
 from .folder_tree import scan_folder
 from .footage import Footage, check_frames, check_video, describe_misfit, has_usual_difference
@@ -80,7 +79,7 @@ class ExtractedFrames(FrameFiles):
         super().__init__(root, folder, found, decode)
         unread = LeftOut(_kind_of)
         for name in names - set(found.values()):
-            unread.look_at(name, encodable(name))
+            unread.look_at(name, name)
         self.skips = unread.skips
         """What lies in the folder and is not read."""
 
@@ -152,7 +151,7 @@ class VideoFile:
                     wanted = next(numbers, None)
                 if wanted is None:
                     return
-            error = DecodeError(f"the video ends after {count} frames")
+            error: RecordError = DecodeError(f"the video ends after {count} frames")
         except RecordError as err:
             error = RecordError(f"{err.reason}, after {count} good frames", stage=err.stage)
         while wanted is not None:

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, field
 
 from ...errors import RecordError
-from ..records import Reject, encodable
+from ..records import Reject
 from .folder_tree import is_folder, scan_folder
 from .leftovers import LeftOut, suffix_of
 from .picture_folder import IMAGE_SUFFIXES
@@ -56,13 +56,13 @@ def list_pictures(root: RawPath, path: str, key: str) -> NumberedPictures:
     for name in (entry.name for entry in entries if not is_folder(entry)):
         number = number_of(name.rpartition(".")[0]) if suffix_of(name) in IMAGE_SUFFIXES else None
         if number is None or name.startswith("._") or not is_text(name):
-            unread.look_at(name, encodable(name))
+            unread.look_at(name, name)
         else:
             found.setdefault(number, []).append(name)
     folders = [
         entry.name
         for entry in entries
-        if is_folder(entry) and not unread.look_at_folder(entry.name, encodable(entry.name))
+        if is_folder(entry) and not unread.look_at_folder(entry.name, entry.name)
     ]
     rejects = []
     for number, names in found.items():

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from ....loader.format.errors import ConnectionLostError, SourceError
-from ..records import encodable
 from .folder_tree import Entry, scan_folder
 from .leftovers import LeftOut, archive_stem, is_system_file, kind_anywhere, suffix_of
 from .raw_files import RawPath, is_folder_there
@@ -45,7 +44,7 @@ def count_unlisted(root: RawPath, folder: str, listed: Iterable[str]) -> LeftOut
     known = {_last_part(name) for name in listed}
     for entry in list_if_possible(root / folder):
         if is_system_file(entry.name) or _last_part(entry.name) not in known:
-            unread.look_at(entry.name, encodable(f"{folder}/{entry.name}"))
+            unread.look_at(entry.name, f"{folder}/{entry.name}")
     return unread
 
 
@@ -53,7 +52,7 @@ def count_foreign(root: RawPath, folder: str, unread: LeftOut) -> None:
     """Count what lies directly in a folder and belongs to no dataset: archives, say, and unfinished downloads."""
     for entry in list_if_possible(root / folder):
         if kind := kind_anywhere(entry.name):
-            unread.add(kind, encodable(f"{folder}/{entry.name}"))
+            unread.add(kind, f"{folder}/{entry.name}")
 
 
 def list_if_possible(folder: RawPath) -> Iterator[Entry]:

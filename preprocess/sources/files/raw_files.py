@@ -23,6 +23,8 @@ class LinkedPath(PosixPath):
     __slots__ = ()
 
 
+CHECK_SOURCE = "; check --root and the config's [source]"
+
 FOLLOW_ADVICE = "set source.follow_links=true to follow links, or copy the files themselves (cp -rL)"
 
 _FETCH_ADVICE = "fetch it first (git annex get, dvc pull)"
@@ -95,7 +97,7 @@ def file_digest(path: RawPath) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, RecordError) as err:
         reason = err.strerror if isinstance(err, OSError) else err.reason
-        raise SourceError(f"can't read {path}: {reason}; check --root and the config's [source]") from err
+        raise SourceError(f"can't read {path}: {reason}{CHECK_SOURCE}") from err
 
 
 def listing_digest(lines: Iterable[str]) -> str:

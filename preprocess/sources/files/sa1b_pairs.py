@@ -123,7 +123,7 @@ class Pairs:
                     name = f"{prefix}{entry.name}"
                     is_link = entry.is_symlink() and is_folder(entry)
                     if is_link or entry.is_dir(follow_symlinks=False):
-                        if self.unread.look_at_folder(entry.name, encodable(name)):
+                        if self.unread.look_at_folder(entry.name, name):
                             continue
                         if reason := folders.add(name, depth + 1, is_link):
                             self._reject("sa1b", name, reason)
@@ -160,7 +160,7 @@ class Pairs:
         for path in archives:
             folder, slash, name = path.rpartition("/")
             if f"{folder}{slash}{archive_stem(name)}" in read:
-                self.unread.add(_UNPACKED, encodable(path))
+                self.unread.add(_UNPACKED, path)
             else:
                 self._reject("sa1b", path, _why_unreadable(name))
 
@@ -179,14 +179,14 @@ class Pairs:
         for member in members:
             folder, _, name = member.name.rpartition("/")
             if any(is_system_file(part) for part in member.name.split("/")):
-                self.unread.add(SYSTEM_FILE, encodable(f"{tar}/{member.name}"))
+                self.unread.add(SYSTEM_FILE, f"{tar}/{member.name}")
             elif not _is_ours(name) and archive_stem(name):
                 reason = (
                     "an archive within a tar, which is not looked into: extract the outer tar, then this one"
                 )
                 self._reject("sa1b", f"{tar}/{member.name}", reason)
             elif not _is_ours(name):
-                path = encodable(f"{tar}/{member.name}")
+                path = f"{tar}/{member.name}"
                 if not self.unread.look_at(name, path):
                     # Tars are published with pairs alone: it may be one whose name is damaged.
                     self.unread.add(_UNKNOWN, path)
@@ -212,11 +212,9 @@ class Pairs:
             for column, value in zip(self._columns, values, strict=True):
                 column.append(value)
         elif _is_ours(name):
-            self._reject(
-                f"sa1b/{encodable(name)}", path, "the name is not sa_<image id>.jpg or .json, a plain number"
-            )
+            self._reject(f"sa1b/{name}", path, "the name is not sa_<image id>.jpg or .json, a plain number")
         else:
-            self.unread.look_at(name, encodable(path))
+            self.unread.look_at(name, path)
 
     def _sort(self, table: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the rows by image id, place, suffix and offset; the same whatever order the disk lists."""
@@ -265,7 +263,7 @@ class Pairs:
         self._reject(f"sa1b/sa_{row[0]}", self._file(row).path, reason)
 
     def _reject(self, key: str, path: str, reason: str) -> None:
-        self.rejects.append(Reject(encodable(key), encodable(path), "index", reason))
+        self.rejects.append(Reject(key, path, "index", reason))
 
 
 def _find_apart(alone: NDArray[np.int64], paired: NDArray[np.int64]) -> NDArray[np.bool_]:

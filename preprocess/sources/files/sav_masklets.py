@@ -14,10 +14,10 @@ import msgspec
 from ...decode.images import Size, decode_bitmap
 from ...decode.segmentation import Bitmap, Rle, parse_rle
 from ...errors import RecordError, SegmentationError
-from ..records import Reject, Skip, encodable
+from ..records import Reject, Skip
 from .folder_tree import scan_folder
 from .footage import FRAMES_PER_ANNOTATION, USUAL_DIFFERENCE, Footage, is_turned, num_annotated
-from .json_files import decode_json
+from .json_files import decode_json, decode_mask
 from .leftovers import SYSTEM_FILE, is_system_file
 from .masklets import Masklet
 from .raw_files import RawPath, is_folder_there, is_text, read_file, resolve_inside
@@ -105,7 +105,7 @@ def read_folders(root: RawPath, path: str, key: str) -> Iterator[Footage | Maskl
             continue
         if not is_text(object_id):
             reason = "the folder's name is no UTF-8, so it can't stand in a store: rename it"
-            objects.append(Reject(f"{key}/{encodable(object_id)}", encodable(folder), "mask", reason))
+            objects.append(Reject(f"{key}/{object_id}", folder, "mask", reason))
             continue
         masks: dict[int, Callable[[], Rle | Bitmap]] = {}
         files: dict[int, str] = {}
@@ -126,7 +126,7 @@ def read_folders(root: RawPath, path: str, key: str) -> Iterator[Footage | Maskl
                 numbers.add(number)
             if not is_number or number % FRAMES_PER_ANNOTATION:
                 reason = "expected a mask named by its video frame, 00000.png, 00004.png, ..."
-                objects.append(Reject(f"{key}/{object_id}", encodable(f"{folder}/{name}"), "mask", reason))
+                objects.append(Reject(f"{key}/{object_id}", f"{folder}/{name}", "mask", reason))
             else:
                 t = number // FRAMES_PER_ANNOTATION
                 files[t] = f"{folder}/{name}"
@@ -202,10 +202,7 @@ def _whole(value: object) -> int | None:
 
 def _parse_rle(segmentation: msgspec.Raw, size: Size | None) -> Rle:
     """Return a mask, which may not be turned against the video's `size`."""
-    try:
-        rle = parse_rle(msgspec.json.decode(segmentation))
-    except (ValueError, RecursionError) as err:
-        raise SegmentationError(f"the run lengths are no valid JSON: {err}") from err
+    rle = parse_rle(decode_mask(segmentation, "run lengths are"))
     if size is not None and is_turned(rle.size, size):
         (height, width), (mask_height, mask_width) = size, rle.size
         raise SegmentationError(

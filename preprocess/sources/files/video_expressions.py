@@ -20,10 +20,10 @@ import msgspec
 from ....loader.format.errors import SourceError
 from ...errors import RecordError
 from ..records import Reject
-from .json_files import JSON_ERRORS, decode_json, explain
+from .json_files import JSON_ERRORS, explain, read_index
 from .leftovers import LeftOut
 from .numbered_pictures import number_of
-from .raw_files import RawPath, read_file
+from .raw_files import CHECK_SOURCE, RawPath
 
 MAX_EXPRESSIONS_BYTES = 1 << 29
 """Largest file that is read, several times the largest published one."""
@@ -96,14 +96,10 @@ class VideoExpressions:
         self._prefix = prefix
         self._known = known
         self.rejects: list[Reject] = []
-        self.unread = LeftOut(lambda _: "")
+        self.unread = LeftOut()
         path = root / name
-        try:
-            content = decode_json(read_file(path, MAX_EXPRESSIONS_BYTES), msgspec.json.Decoder(_File).decode)
-        except RecordError as err:
-            raise SourceError(f"can't read {path}: {err}; check --root and the config's [source]") from err
-        except JSON_ERRORS as err:
-            raise SourceError(f"{path} lists no expressions of videos: {err}") from err
+        fault = "lists no expressions of videos: {}"
+        content = read_index(path, MAX_EXPRESSIONS_BYTES, _File, fault, CHECK_SOURCE)
         self.videos: dict[str, ListedVideo] = {}
         for video_id, element in sorted(content.videos.items()):
             try:

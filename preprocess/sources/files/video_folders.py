@@ -2,7 +2,6 @@
 
 from ....loader.format.errors import SourceError
 from ...errors import RecordError
-from ..records import encodable
 from .folder_tree import is_folder, scan_folder
 from .leftovers import LeftOut
 from .numbered_pictures import list_pictures
@@ -25,7 +24,7 @@ def list_videos(root: RawPath, folder: str, unread: LeftOut) -> list[str]:
             f"can't list {root / folder}: {err.strerror}; check --root and the config's [source]"
         ) from err
     for entry in entries:
-        path = encodable(f"{folder}/{entry.name}")
+        path = f"{folder}/{entry.name}"
         if unread.look_at(entry.name, path):
             continue
         if not is_folder(entry):
