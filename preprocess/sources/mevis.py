@@ -36,10 +36,9 @@ from .files.json_files import JSON_ERRORS, decode_mask, read_index
 from .files.label_masklets import read_label_masklets
 from .files.leftovers import LeftOut
 from .files.masklets import Masklet, Video, count_scaled, follow, make_samples
-from .files.numbered_pictures import list_pictures, number_of
 from .files.raw_files import RawPath, file_digest, listing_digest
 from .files.video_expressions import ListedVideo, Target, VideoExpressions
-from .files.video_folders import list_videos
+from .files.video_folders import list_pictures, list_videos, number_of
 from .records import Record, Reject
 
 MAX_MASKS_BYTES = 1 << 34
@@ -126,21 +125,25 @@ class MevisScene:
         path = self.options.mask_dict
         for member, encoded in (self.masks or {}).items():
             try:
-                runs = msgspec.json.decode(encoded, type=list[msgspec.Raw])
-                if len(runs) != len(self.listed.frames):
-                    raise SegmentationError(
-                        f"annotation {member} has {len(runs)} masks, its video {len(self.listed.frames)} listed frames: which "
-                        "is of which is not known"
-                    )
-            except JSON_ERRORS as err:
-                error = SegmentationError(f"annotation {member} is no list of masks: {err}")
-                yield Reject.from_error(error, f"{self.key}/{member}", path)
-            except RecordError as err:
+                runs = self._list_runs(member, encoded)
+            except SegmentationError as err:
                 yield Reject.from_error(err, f"{self.key}/{member}", path)
             else:
                 masks = {t: partial(_parse, runs[t]) for t in there if bytes(runs[t]) not in (b"null", b"{}")}
                 objects[member] = Masklet(member, path, masks)
         return objects, frozenset()
+
+    def _list_runs(self, member: str, encoded: bytes) -> list[msgspec.Raw]:
+        try:
+            runs = msgspec.json.decode(encoded, type=list[msgspec.Raw])
+        except JSON_ERRORS as err:
+            raise SegmentationError(f"annotation {member} is no list of masks: {err}") from err
+        if len(runs) != len(self.listed.frames):
+            raise SegmentationError(
+                f"annotation {member} has {len(runs)} masks, its video {len(self.listed.frames)} listed frames: which "
+                "is of which is not known"
+            )
+        return runs
 
     def _read_labels(
         self, video: Video, there: Mapping[int, int]
@@ -160,10 +163,9 @@ class MevisScene:
         yield from maps.rejects
         yield from maps.unread.skips
         names = {t: maps.names[number] for t, number in there.items() if number in maps.names}
-        found = yield from read_label_masklets(self.root, folder, names, video.key_of, IGNORED)
+        found, lost = yield from read_label_masklets(self.root, folder, names, video.key_of, IGNORED)
         # Of a listed frame without a label map it is not known where objects are.
-        lost = found.lost | (there.keys() - names.keys())
-        return {masklet.object_id: masklet for masklet in found.masklets}, frozenset(lost)
+        return {masklet.object_id: masklet for masklet in found}, lost | (there.keys() - names.keys())
 
 
 class MevisSource:

@@ -39,9 +39,8 @@ from .files.label_masklets import read_label_masklets
 from .files.leftovers import LeftOut, describe_skips
 from .files.masklets import Masklet, Video, count_scaled, follow, make_samples
 from .files.name_lists import read_video_ids
-from .files.numbered_pictures import NumberedPictures, list_pictures
 from .files.raw_files import RawPath, file_digest, listing_digest
-from .files.video_folders import check_depth, list_videos
+from .files.video_folders import NumberedPictures, check_depth, list_pictures, list_videos
 from .records import Record, Reject
 
 MAX_META_BYTES = 1 << 28
@@ -130,13 +129,13 @@ class VosScene:
 
     def _read_samples(self, video: Video, names: Mapping[int, str]) -> Iterator[Record]:
         folder = f"{self.options.mask_folder}/{self.video_id}"
-        found = yield from read_label_masklets(
+        found, lost = yield from read_label_masklets(
             self.root, folder, names, video.key_of, self.options.ignored, self.categories
         )
-        masklets = {masklet.object_id: masklet for masklet in found.masklets}
+        masklets = {masklet.object_id: masklet for masklet in found}
         for object_id in self.categories or ():
             masklets.setdefault(object_id, Masklet(object_id, folder, {}))
-        if not masklets and not found.lost:
+        if not masklets and not lost:
             reason = f"no mask of the video has an object: all is 0, or {self.options.ignored}, which source.ignored leaves out"
             yield Reject(self.key, folder, "mask", reason)
             return
@@ -144,7 +143,7 @@ class VosScene:
         tracks = []
         for masklet in masklets.values():
             named = replace(masklet, category=categories.get(masklet.object_id, ""))
-            tracks.append((yield from follow(named, video, self.options, found.lost)))
+            tracks.append((yield from follow(named, video, self.options, lost)))
         yield from count_scaled(make_samples(video, tracks, self.options, len(names)))
 
 
