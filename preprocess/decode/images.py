@@ -284,11 +284,7 @@ def convert_to_rgb(picture: Image.Image) -> Image.Image:
 def _look_for_damage(
     picture: ImageFile.ImageFile, encoded: bytes, fast_jpeg: bool = False
 ) -> NDArray[np.uint8] | None:
-    """Look for the damage that Pillow passes over; return the pixels where that gave them already.
-
-    Raises:
-        RecordError: the file is damaged.
-    """
+    """Look for the damage that Pillow passes over; return the pixels where that gave them already."""
     if picture.format == "PNG":
         check_png(encoded)
     if picture.format == "WEBP":
@@ -340,11 +336,7 @@ def _check_webp(encoded: bytes, num_pixels: int) -> None:
 
 
 def _check_two_values(array: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return where a mask of [H, W] or colours [H, W, C] is not zero, bool [H, W]; it must have two values at most.
-
-    Raises:
-        RecordError: it has more.
-    """
+    """Return where a mask of [H, W] or colours [H, W, C] is not zero, bool [H, W]; it must have two values at most."""
     # Not astype: Pillow's 1-bit pictures are bool arrays whose bytes are 0 and 255, and it would keep those.
     nonzero: NDArray[np.bool_] = array != 0
     covered: NDArray[np.bool_] = np.logical_or.reduce(nonzero, axis=2) if array.ndim == 3 else nonzero
@@ -395,11 +387,7 @@ def _read_orientation(picture: Image.Image) -> int:
 def _choose_turn(
     stored: Size, orientation: int, annotated: Size | None
 ) -> tuple[Image.Transpose | None, bool]:
-    """Return the turn to apply, if any, and whether one is left out that nothing confirms or refutes.
-
-    Raises:
-        RecordError: the annotation is of another picture.
-    """
+    """Return the turn to apply, if any, and whether one is left out that nothing confirms or refutes."""
     turn = _TURNS.get(orientation)
     if annotated is None:
         return None, turn is not None

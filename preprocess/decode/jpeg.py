@@ -135,11 +135,7 @@ def _agrees_with_pillow(encoded: bytes) -> bool:
 
 
 def _decode_strictly(encoded: bytes) -> NDArray[np.uint8]:
-    """Return the pixels, uint8 [H, W, 3].
-
-    Raises:
-        RecordError: as in `decode_jpeg`.
-    """
+    """Return the pixels, uint8 [H, W, 3]."""
     try:
         decoded: NDArray[np.uint8] = simplejpeg.decode_jpeg(
             encoded, colorspace="RGB", fastdct=False, fastupsample=False, strict=True

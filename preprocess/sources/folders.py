@@ -29,7 +29,7 @@ import msgspec
 
 from ...loader.format.errors import SourceError
 from ...loader.format.layout import DatasetType
-from ..decode.images import ImageDecoder, decode_image, is_same_picture
+from ..decode.images import ImageDecoder, decode_image
 from ..decode.labels import IGNORED, decode_labels, decode_object, split_labels
 from ..decode.segmentation import Bitmap, Rle
 from ..errors import RecordError
@@ -38,20 +38,19 @@ from .files.folder_tree import list_tree
 from .files.leftovers import (
     ARCHIVE,
     NOTE,
-    SCALED_MASK,
     LeftOut,
     archive_stem,
     describe_skips,
     suffix_of,
 )
 from .files.mask_kind import MaskKind, MaskMode, tell_kind
-from .files.mask_sizes import decode_to_fit, misfit
+from .files.mask_sizes import count_scaled, read_picture
 from .files.name_lists import read_names
 from .files.phrases import Phrase, read_phrases
 from .files.picture_folder import IMAGE_SUFFIXES, check_folder
 from .files.raw_files import RawPath, file_digest, listing_digest, read_file, resolve_inside
 from .files.same_names import group_by_name, match_masks, plain_name
-from .records import Frame, Mask, Record, Reject, Skip
+from .records import Mask, Record, Reject, Skip
 
 _SUFFIXES = (*IMAGE_SUFFIXES, *(suffix.upper() for suffix in IMAGE_SUFFIXES))
 
@@ -115,22 +114,14 @@ class FolderScene:
             return
         try:
             encoded = read_file(resolve_inside(self.root / self.folders[0], self.image))
-            picture = decode_to_fit(decode, encoded, [mask.size for _, mask in objects.values()])
         except RecordError as err:
             yield Reject.from_error(err, self.key, path)
             return
-        height, width = picture.image.shape[:2]
-        masks = []
-        for object_id, (mask_path, mask) in objects.items():
-            if is_same_picture((height, width), mask.size):
-                masks.append(Mask(object_id, mask, "", tuple(phrases[object_id]), path=mask_path))
-            else:
-                error = misfit((height, width), mask.size)
-                yield Reject.from_error(error, f"{self.key}/{object_id}", mask_path)
-        if scaled := sum(mask.segmentation.size != (height, width) for mask in masks):
-            yield Skip(SCALED_MASK, scaled)
-        if masks:
-            yield Frame(self.key, path, picture.image, tuple(masks), 0, picture.unsure_turn, picture.source)
+        masks = [
+            Mask(object_id, mask, "", tuple(phrases[object_id]), path=mask_path)
+            for object_id, (mask_path, mask) in objects.items()
+        ]
+        yield from count_scaled(read_picture(self.key, path, encoded, masks, decode))
 
     def _read_objects(self, name: str) -> Iterator[tuple[str, Rle | Bitmap] | Skip]:
         """Yield the objects of a mask file, each with its id, and what is none."""

@@ -35,7 +35,8 @@ from .files.frame_files import FrameFiles
 from .files.json_files import JSON_ERRORS, decode_mask, read_index
 from .files.label_masklets import read_label_masklets
 from .files.leftovers import LeftOut
-from .files.masklets import Masklet, Video, count_scaled, follow, make_samples
+from .files.mask_sizes import count_scaled
+from .files.masklets import Masklet, Video, follow, make_samples
 from .files.raw_files import RawPath, file_digest, listing_digest
 from .files.video_expressions import ListedVideo, Target, VideoExpressions
 from .files.video_folders import list_pictures, list_videos, number_of
@@ -210,11 +211,7 @@ class MevisSource:
 
 
 def _read_mask_dict(root: RawPath, name: str) -> dict[str, msgspec.Raw] | None:
-    """Return the run lengths of each annotation as JSON; None where there is no such file.
-
-    Raises:
-        SourceError: it can't be read.
-    """
+    """Return the run lengths of each annotation as JSON; None where there is no such file."""
     path = root / name
     if not name or not path.is_file():
         return None

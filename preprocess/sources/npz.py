@@ -105,11 +105,7 @@ class NpzScene:
     def _read_arrays(
         self, names: list[tuple[str, str]]
     ) -> tuple[list[tuple[NDArray[np.uint8], NDArray[np.bool_]]], list[tuple[str, ...]]]:
-        """Return image and masks of each frame, and the phrases of each object.
-
-        Raises:
-            RecordError: the file can't be read or breaks the format.
-        """
+        """Return image and masks of each frame, and the phrases of each object."""
         with open_arrays(resolve_inside(self.root, self.path)) as file:
             arrays = []
             for image_name, mask_name in names:

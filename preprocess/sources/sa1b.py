@@ -127,14 +127,8 @@ class Sa1bScene:
         except RecordError as err:
             yield Reject.from_error(err, self.key, self.image.path)
             return
-        yield Frame(
-            self.key,
-            self.image.path,
-            picture.image,
-            tuple(masks),
-            unsure_turn=picture.unsure_turn,
-            source=picture.source,
-        )
+        image, source = picture.image, picture.source
+        yield Frame(self.key, self.image.path, image, tuple(masks), 0, picture.unsure_turn, source)
 
     def _parse(self, content: bytes) -> tuple[tuple[int, int], list[msgspec.Raw]]:
         """Return the annotated (height, width) and the annotations, each still as the file's bytes."""

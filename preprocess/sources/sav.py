@@ -48,7 +48,7 @@ from .files.folder_tree import list_tree, scan_folder
 from .files.footage import FRAMES_PER_ANNOTATION, Footage, check_masks, num_annotated
 from .files.leftovers import ARCHIVE, LeftOut, archive_stem, describe_skips, suffix_of
 from .files.masklets import Masklet, Take, Video, follow, make_samples
-from .files.mp4_frames import MISSING_DECODER, ExtractedFrames, VideoFile, VideoFrames, can_decode_video
+from .files.mp4_frames import MISSING_DECODER, ExtractedFrames, VideoFile, can_decode_video
 from .files.name_lists import read_video_ids
 from .files.raw_files import RawPath, file_digest, is_folder_there, listing_digest
 from .files.sav_masklets import frame_key, read_folders, read_json
@@ -112,7 +112,7 @@ class SavScene:
             yield from skips
             yield from self._read_samples(frames)
 
-    def _read_samples(self, frames: VideoFrames) -> Iterator[Record]:
+    def _read_samples(self, frames: ExtractedFrames | VideoFile) -> Iterator[Record]:
         video = Video(
             self.key,
             self.video_id,
@@ -131,7 +131,9 @@ class SavScene:
                 yield found
         yield from make_samples(video, tracks, self.options, count)
 
-    def _open_frames(self, folder: str, decode: ImageDecoder) -> tuple[VideoFrames, tuple[Skip, ...]]:
+    def _open_frames(
+        self, folder: str, decode: ImageDecoder
+    ) -> tuple[ExtractedFrames | VideoFile, tuple[Skip, ...]]:
         """Return the frames, and what lies in their folder and is not read."""
         skips: tuple[Skip, ...] = ()
         if self.options.frames != "mp4":
@@ -153,7 +155,9 @@ class SavScene:
         folder = next((other.rpartition("/")[0] for other in others if other), "")
         return path or f"{folder}/{self.video_id}{suffix}".removeprefix("/")
 
-    def _read_annotations(self, frames: VideoFrames) -> Iterator[Footage | Masklet | Reject | Skip]:
+    def _read_annotations(
+        self, frames: ExtractedFrames | VideoFile
+    ) -> Iterator[Footage | Masklet | Reject | Skip]:
         """Yield what annotations say of the video, and objects, up to one that is of another video than the frames."""
         for kind, path in self.annotations:
             records: Iterator[Footage | Masklet | Reject | Skip]

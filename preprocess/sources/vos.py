@@ -37,7 +37,8 @@ from .files.frame_files import FrameFiles
 from .files.json_files import read_index
 from .files.label_masklets import read_label_masklets
 from .files.leftovers import LeftOut, describe_skips
-from .files.masklets import Masklet, Video, count_scaled, follow, make_samples
+from .files.mask_sizes import count_scaled
+from .files.masklets import Masklet, Video, follow, make_samples
 from .files.name_lists import read_video_ids
 from .files.raw_files import RawPath, file_digest, listing_digest
 from .files.video_folders import NumberedPictures, check_depth, list_pictures, list_videos
@@ -201,11 +202,7 @@ class VosSource:
 
 
 def _read_meta(root: RawPath, name: str) -> dict[str, dict[str, str]]:
-    """Return the class name of each object of each video, "" where it has none; nothing where there is no such file.
-
-    Raises:
-        SourceError: the file can't be read, or lists no videos.
-    """
+    """Return the class name of each object of each video, "" where it has none; nothing where there is no such file."""
     path = root / name
     if not path.is_file():
         return {}

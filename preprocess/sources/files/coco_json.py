@@ -148,21 +148,17 @@ class Instances:
         num_same_file: how many images have the file of an earlier one.
     """
 
-    def __init__(self, root: RawPath, name: str, key_prefix: str, *, by_id: bool = False) -> None:
-        """Parse `root / name`; keys of rejects begin with `key_prefix`.
+    def __init__(self, root: RawPath, name: str, prefix: str, *, by_id: bool = False) -> None:
+        """Parse `root / name`.
 
-        Args:
-            root: the dataset's root.
-            name: the file, relative to it.
-            key_prefix: keys of rejects begin with it.
-            by_id: whether annotations are asked for by their ids, which then must be unique in the whole file;
-                otherwise by their images, and they need to be unique only there.
+        With `by_id` annotations are asked for by their ids, which then must be unique in the whole file; otherwise by their
+        images, and they need to be unique only there.
 
         Raises:
             SourceError: the file is missing or is no instances JSON.
         """
         self._name = name
-        self._prefix = key_prefix
+        self._prefix = prefix
         self._by_id = by_id
         self.rejects: list[Reject] = []
         fault = "is no COCO instances JSON: {}"

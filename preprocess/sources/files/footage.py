@@ -71,13 +71,9 @@ class Footage:
 
 
 def check_video(footage: Footage, length: int, size: Size, times: Sequence[float] | None) -> None:
-    """Raise `RecordError` if an mp4 is not the one that an annotation is of.
+    """Raise `RecordError` if an mp4 of `length` frames is not the one that an annotation is of.
 
-    Args:
-        footage: what the annotation says.
-        length: how many frames the mp4 has.
-        size: their (height, width) in pixels.
-        times: when each is shown, in seconds, ascending; None where it does not say so.
+    `times`, when each frame is shown, are in seconds, ascending; None where it does not say so.
     """
     if footage.size is not None and (reason := describe_misfit(size, footage.size)):
         raise DecodeError(f"the video's frames are {reason}; take the original mp4")
@@ -90,12 +86,7 @@ def check_video(footage: Footage, length: int, size: Size, times: Sequence[float
 
 
 def check_frames(footage: Footage, numbers: Set[int]) -> None:
-    """Raise `RecordError` if extracted frames are not numbered as those of the video that an annotation is of.
-
-    Args:
-        footage: what the annotation says.
-        numbers: the frames' numbers, at least one.
-    """
+    """Raise `RecordError` if extracted frames, at least one, are not numbered as those of the annotated video."""
     first, last = min(numbers), max(numbers)
     found = f"the folder has {len(numbers)} frames, {first:05d}.jpg to {last:05d}.jpg, but {footage.said}"
     beyond = footage.at_most is not None and last >= footage.at_most
@@ -153,12 +144,7 @@ def num_annotated(length: int) -> int:
 
 
 def describe_misfit(found: Size, annotated: Size) -> str:
-    """Return how a picture differs from the one that an annotation describes, "" where it may only be scaled.
-
-    Args:
-        found: the picture's (height, width).
-        annotated: the annotation's.
-    """
+    """Return how a picture differs from the one that an annotation describes, "" where it may only be scaled."""
     sizes = f"{found[0]} x {found[1]} (height x width) but its annotation describes {annotated[0]} x {annotated[1]}"
     if is_turned(found, annotated):
         return f"{sizes}, the sides exchanged: turned by a quarter, or transposed"

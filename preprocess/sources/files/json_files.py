@@ -60,18 +60,10 @@ def decode_json(content: bytes, decode: Callable[[bytes | memoryview | bytearray
 def read_index(
     path: RawPath, limit: int, form: type[T], fault: str, advice: str = "", *, strict: bool = True
 ) -> T:
-    """Return a file that a dataset can't be read without, as `form`.
-
-    Args:
-        path: the file.
-        limit: its most bytes.
-        form: what it holds.
-        fault: what to say of one that holds something else, "{}" in it standing for what is wrong.
-        advice: what to say besides of one that can't be read.
-        strict: whether numbers may not be written as text, or as 1.0.
+    """Return a file that a dataset can't be read without, as `form`; unless `strict`, numbers may be text, or 1.0.
 
     Raises:
-        SourceError: it can't be read, or holds something else.
+        SourceError: it can't be read, which `advice` follows; or it holds something else, `fault`, with what is wrong as "{}".
     """
     try:
         return decode_json(read_file(path, limit), msgspec.json.Decoder(form, strict=strict).decode)

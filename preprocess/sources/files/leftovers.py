@@ -127,7 +127,7 @@ class LeftOut:
         return bool(kind)
 
     def look_at_folder(self, name: str, path: str) -> bool:
-        """Count a folder if it is one of an operating system; return whether it was."""
+        """Count a folder, or a file, if it is one of an operating system; return whether it was."""
         if is_system_file(name):
             self.add(SYSTEM_FILE, path)
         return is_system_file(name)

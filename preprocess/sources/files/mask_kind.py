@@ -40,11 +40,7 @@ class MaskKind(NamedTuple):
 
 
 def tell_kind(folder: RawPath, names: Sequence[str]) -> tuple[MaskKind, str]:
-    """Return what mask files are, and an example that shows it, in words.
-
-    Args:
-        folder: where they lie.
-        names: of all of them, relative to it, sorted.
+    """Return what mask files are, by the sorted names of all of them in a folder; and an example that shows it, in words.
 
     Raises:
         SourceError: their values may mean one thing or another.

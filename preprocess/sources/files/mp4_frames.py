@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from ...remote.local_copies import local_file
 from .contents import HEAD_BYTES, check_content
 from .folder_tree import scan_folder
 from .footage import Footage, check_frames, check_video, describe_misfit, has_usual_difference
-from .frame_files import Decoded, FrameFiles, Frames
+from .frame_files import Decoded, FrameFiles
 from .leftovers import LeftOut, describe_skips, suffix_of
 from .raw_files import RawPath, check_file, resolve_inside
 
@@ -41,24 +41,6 @@ MAX_FRAMES = 1 << 20
 """Most frames of an mp4 that are counted: twelve hours."""
 
 _DECODER_OPTIONS = {"err_detect": "explode", "max_pixels": str(MAX_IMAGE_PIXELS)}
-
-
-class VideoFrames(Frames, Protocol):
-    """The frames of a video that was annotated somewhere else."""
-
-    @property
-    def path(self) -> str:
-        """Return the folder or file, relative to the root."""
-
-    def compare(self, footage: Footage) -> bool:
-        """Return whether the frames are those of an annotated video exactly, not only up to the usual difference.
-
-        Raises:
-            RecordError: they are those of another one.
-        """
-
-    def close(self) -> None:
-        """Let go of what was opened; no frame is read after that."""
 
 
 class ExtractedFrames(FrameFiles):
@@ -89,7 +71,11 @@ class ExtractedFrames(FrameFiles):
             raise RecordError(f"the folder holds no frame such as 00000.jpg{describe_skips(self.skips)}")
 
     def compare(self, footage: Footage) -> bool:
-        """Compare the files' numbers with those of an annotated video's frames."""
+        """Return whether the frames are those of an annotated video exactly, not only up to the usual difference.
+
+        Raises:
+            RecordError: they are those of another one.
+        """
         check_frames(footage, self._names.keys())
         return not has_usual_difference(footage, self._names.keys())
 
@@ -131,7 +117,7 @@ class VideoFile:
         return self.path
 
     def compare(self, footage: Footage) -> bool:
-        """Compare number, size and times of the frames with those of an annotated video."""
+        """Compare number, size and times of the frames with those of an annotated video, as `ExtractedFrames` does."""
         check_video(footage, self._contents.length, self._contents.size, self._contents.times)
         return footage.fits(self.length)
 
@@ -161,6 +147,10 @@ class VideoFile:
     def close(self) -> None:
         """Remove the copy of a remote file."""
         self._held.close()
+
+
+Frames: TypeAlias = FrameFiles | VideoFile
+"""The frames of one video."""
 
 
 def can_decode_video() -> bool:
@@ -197,11 +187,7 @@ class _Contents:
 
 
 def _survey(container: "InputContainer") -> _Contents:
-    """Count the packets of a video, up to where the file ends.
-
-    Raises:
-        RecordError: there are too many.
-    """
+    """Count the packets of a video, up to where the file ends."""
     import av
 
     stream = container.streams.video[0]
@@ -224,11 +210,7 @@ def _survey(container: "InputContainer") -> _Contents:
 
 
 def _decode(path: Path) -> "Iterator[VideoFrame]":
-    """Yield every frame, in the order in which the decoder puts them out.
-
-    Raises:
-        RecordError: the video is damaged.
-    """
+    """Yield every frame, in the order in which the decoder puts them out."""
     with _open_container(path) as container:
         import av
 

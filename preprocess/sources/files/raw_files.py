@@ -11,7 +11,7 @@ from ...decode.images import MAX_IMAGE_BYTES
 from ...errors import MissingFileError, RecordError
 from ...remote.local_copies import local_file
 from ...remote.path import RemotePath
-from .contents import check_content
+from .contents import check_content, check_text
 
 RawPath: TypeAlias = Path | RemotePath
 """A raw file or folder, on this machine's disks or elsewhere; what both can do alike is done without a difference."""
@@ -125,6 +125,18 @@ def read_file(path: RawPath, limit: int = MAX_IMAGE_BYTES) -> bytes:
             raise RecordError(f"can't read the file: {err}") from err
     check_content(content)
     return content
+
+
+def read_text(path: RawPath, limit: int, errors: str = "strict") -> str:
+    """Return a file in UTF-8 as text, without a byte order mark; `errors` is how Python is to treat other bytes.
+
+    Raises:
+        RecordError: as `read_file` does, and where it is in UTF-16, or compressed.
+        UnicodeDecodeError: `errors` is "strict", and it is no UTF-8.
+    """
+    content = read_file(path, limit)
+    check_text(content)
+    return content.decode("utf-8-sig", errors)
 
 
 def describe_absent(path: RawPath) -> str:

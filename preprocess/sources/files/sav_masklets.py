@@ -46,12 +46,6 @@ _ANNOTATION = msgspec.json.Decoder(_Annotation, strict=False)
 def read_json(root: RawPath, path: str, kind: str, key: str) -> Iterator[Footage | Masklet | Skip | Reject]:
     """Yield what `root / path` says of its video, then its objects, each with the id "<kind>-<masklet_id>".
 
-    Args:
-        root: the dataset's root.
-        path: the json, relative to it.
-        kind: "manual" or "auto"; ids of both begin at 0.
-        key: the video's; keys of rejects begin with it.
-
     Raises:
         RecordError: the file can't be read, or is no annotation of a video.
     """
@@ -161,11 +155,7 @@ def list_folder(root: RawPath, path: str) -> list[str]:
 
 
 def _footage_of(annotation: _Annotation) -> Footage:
-    """Return what a json says of its video.
-
-    Raises:
-        RecordError: it contradicts itself.
-    """
+    """Return what a json says of its video."""
     annotated = len(annotation.masklet)
     count, height, width = (
         _whole(value)

@@ -81,13 +81,7 @@ class VideoExpressions:
     """
 
     def __init__(self, root: RawPath, name: str, prefix: str, known: Container[str] | None) -> None:
-        """Parse `root / name`.
-
-        Args:
-            root: the dataset's root.
-            name: the file, relative to it.
-            prefix: keys of rejects begin with it.
-            known: the annotations there are, where `anno_id` counts; None where `obj_id` does.
+        """Parse `root / name`; `known` are the annotations there are, where `anno_id` counts, None where `obj_id` does.
 
         Raises:
             SourceError: the file can't be read, or no expression says which object it is of.
@@ -154,11 +148,7 @@ class VideoExpressions:
 
 
 def _in_order(frames: list[str]) -> tuple[str, ...]:
-    """Return the names of a video's frames in the order of time: everyone who reads these files sorts them as text.
-
-    Raises:
-        RecordError: by their numbers they have another order, or there are none.
-    """
+    """Return the names of a video's frames in the order of time: everyone who reads these files sorts them as text."""
     ordered = tuple(sorted(frames))
     numbers = [number for frame in ordered if (number := number_of(frame)) is not None]
     if not frames or len(numbers) < len(frames) or any(a >= b for a, b in pairwise(numbers)):
