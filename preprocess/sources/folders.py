@@ -48,7 +48,7 @@ from .files.mask_sizes import count_scaled, read_picture
 from .files.name_lists import read_names
 from .files.phrases import Phrase, read_phrases
 from .files.picture_folder import IMAGE_SUFFIXES, check_folder
-from .files.raw_files import RawPath, file_digest, listing_digest, read_file, resolve_inside
+from .files.raw_files import CHECK_SOURCE, RawPath, file_digests, listing_digest, read_file, resolve_inside
 from .files.same_names import group_by_name, match_masks, plain_name
 from .records import Mask, Record, Reject, Skip
 
@@ -177,6 +177,7 @@ class FoldersSource:
         self._options = options
         self._folders = (options.image_folder.strip("/"), options.mask_folder.strip("/"))
         self._sizes: list[str] = []
+        self._split_list = f"{options.split.removesuffix('.txt')}.txt" if options.split else ""
         self._unread = LeftOut(_kind_of)
         self.rejects: list[Reject] = []
         images, masks = (self._list(folder) for folder in self._folders)
@@ -218,9 +219,8 @@ class FoldersSource:
 
     def fingerprint(self) -> dict[str, str]:
         """Return the digests of all names and sizes and of the lists, and what masks are where that was told by them."""
-        lists = [name for name in (self._split_list(), self._table) if name]
-        digests = {"files": listing_digest(self._sizes)}
-        digests |= {name: file_digest(self._root / name) for name in lists}
+        lists = file_digests(self._root, self._split_list, self._table)
+        digests = {"files": listing_digest(self._sizes)} | lists
         return digests if self._options.masks else digests | {"masks": self._kind.mode}
 
     def _list(self, folder: str) -> list[str]:
@@ -231,17 +231,17 @@ class FoldersSource:
         self._sizes += (f"{path} {size}" for path, size in sizes.items())
         if not sizes:
             raise SourceError(
-                f"no picture ({', '.join(IMAGE_SUFFIXES)}) below {self._root / folder}{describe_skips(self._unread.skips)}; "
-                "check --root and the config's [source]"
+                f"no picture ({', '.join(IMAGE_SUFFIXES)}) below {self._root / folder}"
+                f"{describe_skips(self._unread.skips)}{CHECK_SOURCE}"
             )
         return [path.removeprefix(f"{folder}/") for path in sizes]
 
     def _is_one(self, place: int, paths: list[str]) -> bool:
         """Whether a name is that of one file, of images (0) or masks (1); if not, each of its files is a reject."""
+        folder = self._folders[place]
         for path in paths if len(paths) > 1 else ():
             others = ", ".join(other for other in paths if other != path)
             reason = f"{others} has the same name: which is meant is not known"
-            folder = self._folders[place]
             self.rejects.append(Reject(f"folders/{plain_name(path)}", f"{folder}/{path}", "index", reason))
         return len(paths) == 1
 
@@ -267,16 +267,12 @@ class FoldersSource:
     def _take(self) -> list[str]:
         """Return the names of the images to convert."""
         wanted = set(self._images)
-        if name_list := self._split_list():
-            listed = read_names(self._root, name_list, "source.split")
-            wanted = {name for line in listed if (name := self._find(line, name_list))}
+        if self._split_list:
+            listed = read_names(self._root, self._split_list, "source.split")
+            wanted = {name for line in listed if (name := self._find(line, self._split_list))}
         for name in wanted - self._masks.keys():
             self._unread.add("image without a mask", f"{self._folders[0]}/{self._images[name]}")
         return sorted(wanted & self._masks.keys())
-
-    def _split_list(self) -> str:
-        split = self._options.split
-        return f"{split.removesuffix('.txt')}.txt" if split else ""
 
     def _find(self, given: str, where: str, line: str = "") -> str:
         """Return the name of the image that a list calls `given`; "" where none is called so, which is a reject."""

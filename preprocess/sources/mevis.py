@@ -37,7 +37,7 @@ from .files.label_masklets import read_label_masklets
 from .files.leftovers import LeftOut
 from .files.mask_sizes import count_scaled
 from .files.masklets import Masklet, Video, follow, make_samples
-from .files.raw_files import RawPath, file_digest, listing_digest
+from .files.raw_files import RawPath, file_digests, listing_digest
 from .files.video_expressions import ListedVideo, Target, VideoExpressions
 from .files.video_folders import list_pictures, list_videos, number_of
 from .records import Record, Reject
@@ -205,8 +205,8 @@ class MevisSource:
 
     def fingerprint(self) -> dict[str, str]:
         """Return digests of the expressions, of the masks where they are in a file, and of the names of the videos' folders."""
-        names = [self._options.expressions, *([] if self._masks is None else [self._options.mask_dict])]
-        digests = {name: file_digest(self._root / name) for name in names}
+        masks = "" if self._masks is None else self._options.mask_dict
+        digests = file_digests(self._root, self._options.expressions, masks)
         return digests | {self._options.jpeg_folder: listing_digest(self._folders)}
 
 

@@ -38,7 +38,7 @@ from .files.mask_sizes import read_picture
 from .files.names import name_advice
 from .files.openimages_csv import Row, Rows, read_classes
 from .files.picture_folder import check_folder, list_if_possible
-from .files.raw_files import RawPath, describe_absent, file_digest, read_file, resolve_inside
+from .files.raw_files import RawPath, describe_absent, file_digests, read_file, resolve_inside
 from .files.stated_boxes import scale_box
 from .records import Mask, Record, Reject, Skip
 
@@ -205,10 +205,9 @@ class OpenImagesSource:
 
     def fingerprint(self) -> dict[str, str]:
         """Return the digests of the segmentation CSV and, where there is one, of the class names."""
-        names = [self._options.path(self._options.annotations)]
-        if self._names:
-            names.append(self._options.path(self._options.classes))
-        return {name: file_digest(self._root / name) for name in names}
+        options = self._options
+        classes = options.path(options.classes) if self._names else ""
+        return file_digests(self._root, options.path(options.annotations), classes)
 
 
 def _names_of_mask(name: str) -> list[str]:

@@ -41,7 +41,7 @@ from .files.coco_json import Annotation, ImageEntry, Instances, check_drawn, des
 from .files.leftovers import LeftOut
 from .files.names import is_there, name_advice, spellings
 from .files.picture_folder import check_folder, count_foreign
-from .files.raw_files import RawPath, file_digest, read_file, resolve_inside
+from .files.raw_files import RawPath, file_digests, read_file, resolve_inside
 from .files.refer_refs import BadRef, Ref, read_refs
 from .files.stated_boxes import join_boxes, read_box
 from .records import Frame, Mask, Record, Reject, Skip
@@ -227,8 +227,7 @@ class RefcocoSource:
 
     def fingerprint(self) -> dict[str, str]:
         """Return the digests of the refs file and the instances JSON."""
-        names = (self._options.refs_file, self._options.instances_file)
-        return {name: file_digest(self._root / name) for name in names}
+        return file_digests(self._root, self._options.refs_file, self._options.instances_file)
 
     def _read_split(self, unread: LeftOut) -> list[tuple[int, Ref | BadRef]]:
         """Return the records of the split, each with its place in the file, and damaged ones that may be of it.

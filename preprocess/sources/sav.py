@@ -50,7 +50,7 @@ from .files.leftovers import ARCHIVE, LeftOut, archive_stem, describe_skips, suf
 from .files.masklets import Masklet, Take, Video, follow, make_samples
 from .files.mp4_frames import MISSING_DECODER, ExtractedFrames, VideoFile, can_decode_video
 from .files.name_lists import read_video_ids
-from .files.raw_files import RawPath, file_digest, is_folder_there, listing_digest
+from .files.raw_files import RawPath, file_digests, is_folder_there, listing_digest
 from .files.sav_masklets import frame_key, read_folders, read_json
 from .records import Record, Reject, Skip
 
@@ -253,7 +253,7 @@ class SavSource:
         digests: dict[str, str] = {}
         try:
             if self._options.layout == "val":
-                digests[self._options.video_list] = file_digest(self._root / self._options.video_list)
+                digests = file_digests(self._root, self._options.video_list)
             else:
                 digests["files"] = listing_digest(f"{path} {size}" for path, size in self._sizes.items())
             for folder in (self._options.jpeg_folder, self._options.mask_folder):

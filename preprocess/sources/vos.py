@@ -40,7 +40,7 @@ from .files.leftovers import LeftOut, describe_skips
 from .files.mask_sizes import count_scaled
 from .files.masklets import Masklet, Video, follow, make_samples
 from .files.name_lists import read_video_ids
-from .files.raw_files import RawPath, file_digest, listing_digest
+from .files.raw_files import CHECK_SOURCE, RawPath, file_digests, listing_digest
 from .files.video_folders import NumberedPictures, check_depth, list_pictures, list_videos
 from .records import Record, Reject
 
@@ -179,7 +179,7 @@ class VosSource:
             if not self._video_ids:
                 raise SourceError(
                     f"no video has a folder in both {root / folders[0]} and {root / folders[1]}"
-                    f"{describe_skips(self._unread.skips)}; check --root and the config's [source]"
+                    f"{describe_skips(self._unread.skips)}{CHECK_SOURCE}"
                 )
         self._objects = _read_meta(root, options.meta) if options.meta else {}
         self.skips = self._unread.skips
@@ -194,11 +194,9 @@ class VosSource:
 
     def fingerprint(self) -> dict[str, str]:
         """Return digests of the names of the videos' folders, and of the lists."""
-        lists = [
-            name for name in (self._options.video_list, self._options.meta if self._objects else "") if name
-        ]
+        meta = self._options.meta if self._objects else ""
         digests = {folder: listing_digest(names) for folder, names in self._videos.items()}
-        return digests | {name: file_digest(self._root / name) for name in lists}
+        return digests | file_digests(self._root, self._options.video_list, meta)
 
 
 def _read_meta(root: RawPath, name: str) -> dict[str, dict[str, str]]:

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from ....loader.format.errors import ConnectionLostError, SourceError
 from .folder_tree import Entry, scan_folder
 from .leftovers import LeftOut, archive_stem, is_system_file, kind_anywhere, suffix_of
-from .raw_files import RawPath, is_folder_there
+from .raw_files import CHECK_SOURCE, RawPath, is_folder_there
 
 UNLISTED = "picture that the annotations do not list"
 
@@ -35,7 +35,7 @@ def check_folder(root: RawPath, folder: str) -> None:
         return
     found = f"the folder {path} is empty" if is_folder_there(path) else f"there is no folder {path}"
     packed = f"; {', '.join(archives[:8])} there: unpack what holds it" if archives else ""
-    raise SourceError(f"{found}{packed}; check --root and the config's [source]")
+    raise SourceError(f"{found}{packed}{CHECK_SOURCE}")
 
 
 def count_unlisted(root: RawPath, folder: str, listed: Iterable[str]) -> LeftOut:

@@ -31,18 +31,14 @@ def match_masks(
 ) -> tuple[dict[str, list[str]], list[str]]:
     """Return the masks of each image, by its name, and those that belong to none.
 
-    Args:
-        masks: paths of masks, relative to their folder.
-        images: path of each image, by its name.
-        in_folders: whether a mask lies in a folder that is called as its image is; otherwise it is itself.
+    A mask is called as its image is, or, where masks are `in_folders`, lies in a folder that is.
     """
     by_file = {unicodedata.normalize("NFC", path): name for name, path in images.items()}
     matched: dict[str, list[str]] = {}
     others = []
     for mask in masks:
-        name = (
-            unicodedata.normalize("NFC", str(PurePosixPath(mask).parent)) if in_folders else plain_name(mask)
-        )
+        parent = unicodedata.normalize("NFC", str(PurePosixPath(mask).parent))
+        name = parent if in_folders else plain_name(mask)
         name = name if name in images else by_file.get(name, "")
         if name:
             matched.setdefault(name, []).append(mask)

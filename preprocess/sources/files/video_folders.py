@@ -73,8 +73,7 @@ def list_pictures(root: RawPath, path: str, key: str) -> NumberedPictures:
         for name in names if len(names) > 1 else ():
             others = ", ".join(other for other in names if other != name)
             reason = f"{others} has the same number, {number}: which is meant is not known"
-            stem = name.rpartition(".")[0]
-            rejects.append(Reject(f"{key}/{stem}", f"{path}/{name}", "index", reason))
+            rejects.append(Reject(f"{key}/{name.rpartition('.')[0]}", f"{path}/{name}", "index", reason))
     numbered = {number: names[0] for number, names in sorted(found.items()) if len(names) == 1}
     return NumberedPictures(path, numbered, rejects, unread, folders)
 
