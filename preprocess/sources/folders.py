@@ -36,10 +36,8 @@ from ..errors import RecordError
 from .base import SourceOptions
 from .files.folder_tree import list_tree
 from .files.leftovers import (
-    ARCHIVE,
     NOTE,
     LeftOut,
-    archive_stem,
     describe_skips,
     suffix_of,
 )
@@ -300,8 +298,6 @@ class FoldersSource:
 
 def _kind_of(name: str) -> str:
     """Return what a file is that looks like data and is not read, "" of any other."""
-    if archive_stem(name):
-        return ARCHIVE
     suffix = suffix_of(name)
     if suffix in IMAGE_SUFFIXES:
         return "picture whose name ends in large and small letters, not read: rename it"

@@ -82,7 +82,7 @@ class MevisScene:
             yield Reject.from_error(err, self.key, folder)
             return
         numbers = [number for frame in self.listed.frames if (number := number_of(frame)) is not None]
-        for number in sorted(pictures.names.keys() - set(numbers)):
+        for number in pictures.names.keys() - set(numbers):
             pictures.unread.add("picture that is no listed frame", pictures.names[number])
         for number, frame in zip(numbers, self.listed.frames, strict=True):
             if number not in pictures.names:
@@ -93,13 +93,9 @@ class MevisScene:
             reason = f"none of the {len(numbers)} listed frames, {', '.join(self.listed.frames[:3])}, has a picture"
             yield Reject(self.key, folder, "read", reason)
             return
-        video = Video(
-            self.key,
-            self.video_id,
-            FrameFiles(self.root, folder, pictures.names, decode),
-            numbers.__getitem__,
-            lambda t: f"{self.key}/{self.listed.frames[t]}",
-        )
+        keys = [f"{self.key}/{frame}" for frame in self.listed.frames]
+        files = FrameFiles(self.root, folder, pictures.names, decode)
+        video = Video(self.key, self.video_id, files, numbers.__getitem__, keys.__getitem__)
         there = {t: number for t, number in enumerate(numbers) if number in pictures.names}
         objects, lost = yield from (
             self._read_labels(video, there) if self.masks is None else self._read_runs(there)
@@ -108,9 +104,8 @@ class MevisScene:
         for target in self.listed.targets:
             if absent := [member for member in target.members if member not in objects]:
                 if self.masks is None and len(lost) < len(there):
-                    reason = (
-                        f"expressions are of object {', '.join(absent)}, which no mask has that could be read"
-                    )
+                    named = ", ".join(absent)
+                    reason = f"expressions are of object {named}, which no mask has that could be read"
                     path = self.options.expressions
                     yield Reject(f"{self.key}/{target.object_id}", path, "index", reason)
                 continue
@@ -156,7 +151,7 @@ class MevisScene:
         except RecordError as err:
             yield Reject.from_error(err, self.key, folder)
             return {}, frozenset(there)
-        for number in sorted(maps.names.keys() - set(there.values())):
+        for number in maps.names.keys() - set(there.values()):
             maps.unread.add("mask without its frame", maps.names[number])
         for t, number in there.items():
             if number not in maps.names:
@@ -189,7 +184,7 @@ class MevisSource:
         self.rejects = said.rejects
         unread = LeftOut()
         self._folders = list_videos(root, options.jpeg_folder, unread)
-        for name in sorted(set(self._folders) - {video_id.partition("/")[0] for video_id in self._video_ids}):
+        for name in set(self._folders) - {video_id.partition("/")[0] for video_id in self._video_ids}:
             unread.add("video without an expression", f"{options.jpeg_folder}/{name}")
         self.skips = (*said.unread.skips, *unread.skips)
 

@@ -32,7 +32,7 @@ from ..decode.segmentation import Bitmap
 from ..errors import DecodeError, RecordError, SegmentationError
 from .base import SourceOptions
 from .files.folder_tree import list_tree
-from .files.leftovers import ARCHIVE, LeftOut, archive_stem, describe_skips, suffix_of
+from .files.leftovers import LeftOut, describe_skips, suffix_of
 from .files.npz_arrays import has_array, open_arrays, read_array
 from .files.raw_files import RawPath, listing_digest, resolve_inside
 from .records import Frame, Mask, Pair, Record, Reject
@@ -153,8 +153,6 @@ class NpzSource:
 
 def _kind_of(name: str) -> str:
     """Return what a file is that looks like data and is not read, "" of any other."""
-    if archive_stem(name):
-        return ARCHIVE
     suffix = suffix_of(name)
     if suffix == ".npz":
         return "file whose name does not end in .npz, not read: rename it"

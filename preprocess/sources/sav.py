@@ -46,9 +46,9 @@ from ..errors import RecordError
 from .base import SourceOptions
 from .files.folder_tree import list_tree, scan_folder
 from .files.footage import FRAMES_PER_ANNOTATION, Footage, check_masks, num_annotated
-from .files.leftovers import ARCHIVE, LeftOut, archive_stem, describe_skips, suffix_of
+from .files.leftovers import LeftOut, describe_skips, suffix_of
 from .files.masklets import Masklet, Take, Video, follow, make_samples
-from .files.mp4_frames import MISSING_DECODER, ExtractedFrames, VideoFile, can_decode_video
+from .files.mp4_frames import MISSING_DECODER, ExtractedFrames, VideoFile, VideoFrames, can_decode_video
 from .files.name_lists import read_video_ids
 from .files.raw_files import RawPath, file_digests, is_folder_there, listing_digest
 from .files.sav_masklets import frame_key, read_folders, read_json
@@ -112,14 +112,9 @@ class SavScene:
             yield from skips
             yield from self._read_samples(frames)
 
-    def _read_samples(self, frames: ExtractedFrames | VideoFile) -> Iterator[Record]:
-        video = Video(
-            self.key,
-            self.video_id,
-            frames,
-            lambda t: FRAMES_PER_ANNOTATION * t,
-            partial(frame_key, self.key),
-        )
+    def _read_samples(self, frames: VideoFrames) -> Iterator[Record]:
+        key_of = partial(frame_key, self.key)
+        video = Video(self.key, self.video_id, frames, lambda t: FRAMES_PER_ANNOTATION * t, key_of)
         tracks = []
         count = 0
         for found in self._read_annotations(frames):
@@ -131,9 +126,7 @@ class SavScene:
                 yield found
         yield from make_samples(video, tracks, self.options, count)
 
-    def _open_frames(
-        self, folder: str, decode: ImageDecoder
-    ) -> tuple[ExtractedFrames | VideoFile, tuple[Skip, ...]]:
+    def _open_frames(self, folder: str, decode: ImageDecoder) -> tuple[VideoFrames, tuple[Skip, ...]]:
         """Return the frames, and what lies in their folder and is not read."""
         skips: tuple[Skip, ...] = ()
         if self.options.frames != "mp4":
@@ -155,9 +148,7 @@ class SavScene:
         folder = next((other.rpartition("/")[0] for other in others if other), "")
         return path or f"{folder}/{self.video_id}{suffix}".removeprefix("/")
 
-    def _read_annotations(
-        self, frames: ExtractedFrames | VideoFile
-    ) -> Iterator[Footage | Masklet | Reject | Skip]:
+    def _read_annotations(self, frames: VideoFrames) -> Iterator[Footage | Masklet | Reject | Skip]:
         """Yield what annotations say of the video, and objects, up to one that is of another video than the frames."""
         for kind, path in self.annotations:
             records: Iterator[Footage | Masklet | Reject | Skip]
@@ -190,8 +181,6 @@ class SavScene:
 
 def _kind_of(name: str) -> str:
     """Return what a file is that looks like data and is not read, "" of any other."""
-    if archive_stem(name):
-        return ARCHIVE
     suffix = suffix_of(name)
     if suffix in (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm"):
         return "video whose name does not end in .mp4, not read"
@@ -212,7 +201,6 @@ class SavSource:
         self._files: dict[str, dict[str, str]] = {kind: {} for kind in _KINDS}
         self._names: dict[str, list[str]] = {}
         self._unread = LeftOut(_kind_of)
-        jpegs = root / options.jpeg_folder
         if options.layout == "val":
             self._video_ids, self.rejects = read_video_ids(root, options.video_list, "sav")
         else:
@@ -227,10 +215,9 @@ class SavSource:
                 )
         self._count_unread()
         self.skips = self._unread.skips
-        needs_decoder = options.frames == "mp4" or (
-            options.frames == "auto" and not is_folder_there(jpegs) and bool(self._files["mp4"])
-        )
-        if needs_decoder and not can_decode_video():
+        has_jpegs = is_folder_there(root / options.jpeg_folder)
+        from_mp4 = options.frames == "auto" and not has_jpegs and self._files["mp4"]
+        if (options.frames == "mp4" or from_mp4) and not can_decode_video():
             raise SourceError(MISSING_DECODER)
 
     def __len__(self) -> int:

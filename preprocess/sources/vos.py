@@ -90,9 +90,9 @@ class VosScene:
 
     def read(self, decode: ImageDecoder = decode_image) -> Iterator[Record]:
         """Yield the frames of samples, each with the masks that they need, then the pairs."""
-        folders = (self.options.jpeg_folder, self.options.mask_folder)
         listed: list[NumberedPictures] = []
-        for folder in (f"{folder}/{self.video_id}" for folder in folders):
+        for videos in (self.options.jpeg_folder, self.options.mask_folder):
+            folder = f"{videos}/{self.video_id}"
             try:
                 listed.append(list_pictures(self.root, folder, self.key))
             except RecordError as err:
@@ -109,24 +109,15 @@ class VosScene:
             yield Reject(self.key, masks.path, "read", reason)
             return
         unmatched = LeftOut()
-        for kind, some, others in (
-            ("mask without its frame", masks, frames),
-            ("frame without a mask, not used", frames, masks),
-        ):
-            for name in (name for number, name in some.names.items() if number not in others.names):
-                unmatched.add(kind, name)
+        for number in masks.names.keys() - frames.names.keys():
+            unmatched.add("mask without its frame", masks.names[number])
+        for number in frames.names.keys() - masks.names.keys():
+            unmatched.add("frame without a mask, not used", frames.names[number])
         yield from unmatched.skips
         keys = [f"{self.key}/{frames.names[number].rpartition('.')[0]}" for number in annotated]
-        yield from self._read_samples(
-            Video(
-                self.key,
-                self.video_id,
-                FrameFiles(self.root, frames.path, frames.names, decode),
-                annotated.__getitem__,
-                keys.__getitem__,
-            ),
-            {t: masks.names[number] for t, number in enumerate(annotated)},
-        )
+        files = FrameFiles(self.root, frames.path, frames.names, decode)
+        video = Video(self.key, self.video_id, files, annotated.__getitem__, keys.__getitem__)
+        yield from self._read_samples(video, {t: masks.names[number] for t, number in enumerate(annotated)})
 
     def _read_samples(self, video: Video, names: Mapping[int, str]) -> Iterator[Record]:
         folder = f"{self.options.mask_folder}/{self.video_id}"
@@ -172,10 +163,10 @@ class VosSource:
             self._video_ids, self.rejects = read_video_ids(root, options.video_list, "vos")
         else:
             self._video_ids = sorted(set(frames) & set(masks))
-            for folder, ids, others in ((folders[0], frames, masks), (folders[1], masks, frames)):
-                kind = "video without masks" if ids is frames else "masks of a video without frames"
-                for video_id in sorted(set(ids) - set(others)):
-                    self._unread.add(kind, f"{folder}/{video_id}")
+            for video_id in set(frames) - set(masks):
+                self._unread.add("video without masks", f"{folders[0]}/{video_id}")
+            for video_id in set(masks) - set(frames):
+                self._unread.add("masks of a video without frames", f"{folders[1]}/{video_id}")
             if not self._video_ids:
                 raise SourceError(
                     f"no video has a folder in both {root / folders[0]} and {root / folders[1]}"

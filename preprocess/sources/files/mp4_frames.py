@@ -152,6 +152,9 @@ class VideoFile:
 Frames: TypeAlias = FrameFiles | VideoFile
 """The frames of one video."""
 
+VideoFrames: TypeAlias = ExtractedFrames | VideoFile
+"""The frames of a video that was annotated somewhere else."""
+
 
 def can_decode_video() -> bool:
     """Whether PyAV is installed."""

@@ -9,7 +9,8 @@ extracted, so the names of members lead nowhere; those that would outside are re
 import io
 import tarfile
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from contextlib import nullcontext
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from ...errors import RecordError
@@ -49,7 +50,10 @@ def scan_tar(path: RawPath) -> Iterator[Member]:
     try:
         if not path.is_file():
             raise RecordError("the file is missing or is no regular file")
-        with path.open("rb", buffering=0) if isinstance(path, Path) else path.open_ranges() as file:
+        opened = (
+            nullcontext(path.open_ranges()) if isinstance(path, RemotePath) else path.open("rb", buffering=0)
+        )
+        with opened as file:
             yield from _scan(file, path.stat().st_size)
     except OSError as err:
         raise RecordError(f"can't read the tar file: {err}") from err
