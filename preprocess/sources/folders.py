@@ -39,7 +39,6 @@ from .files.leftovers import (
     NOTE,
     LeftOut,
     describe_skips,
-    suffix_of,
 )
 from .files.mask_kind import MaskKind, MaskMode, tell_kind
 from .files.mask_sizes import count_scaled, read_picture
@@ -51,6 +50,18 @@ from .files.same_names import group_by_name, match_masks, plain_name
 from .records import Mask, Record, Reject, Skip
 
 _SUFFIXES = (*IMAGE_SUFFIXES, *(suffix.upper() for suffix in IMAGE_SUFFIXES))
+
+
+_UNREAD = {
+    **dict.fromkeys(
+        IMAGE_SUFFIXES, "picture whose name ends in large and small letters, not read: rename it"
+    ),
+    **dict.fromkeys(
+        (".tif", ".tiff", ".gif", ".avif", ".heic", ".jp2", ".npy", ".npz"),
+        "picture of a format that is not read: save it as PNG",
+    ),
+    ".json": "json beside pictures, not read",
+}
 
 
 class Options(SourceOptions, frozen=True, kw_only=True):
@@ -176,7 +187,7 @@ class FoldersSource:
         self._folders = (options.image_folder.strip("/"), options.mask_folder.strip("/"))
         self._sizes: list[str] = []
         self._split_list = f"{options.split.removesuffix('.txt')}.txt" if options.split else ""
-        self._unread = LeftOut(_kind_of)
+        self._unread = LeftOut(_UNREAD)
         self.rejects: list[Reject] = []
         images, masks = (self._list(folder) for folder in self._folders)
         self._images = {
@@ -294,13 +305,3 @@ class FoldersSource:
             if name := self._find(phrase.name, table, f"line {phrase.line}: "):
                 of_image.setdefault(name, []).append(phrase)
         return table, of_image
-
-
-def _kind_of(name: str) -> str:
-    """Return what a file is that looks like data and is not read, "" of any other."""
-    suffix = suffix_of(name)
-    if suffix in IMAGE_SUFFIXES:
-        return "picture whose name ends in large and small letters, not read: rename it"
-    if suffix in (".tif", ".tiff", ".gif", ".avif", ".heic", ".jp2", ".npy", ".npz"):
-        return "picture of a format that is not read: save it as PNG"
-    return "json beside pictures, not read" if suffix == ".json" else ""

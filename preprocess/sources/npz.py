@@ -32,7 +32,7 @@ from ..decode.segmentation import Bitmap
 from ..errors import DecodeError, RecordError, SegmentationError
 from .base import SourceOptions
 from .files.folder_tree import list_tree
-from .files.leftovers import LeftOut, describe_skips, suffix_of
+from .files.leftovers import LeftOut, describe_skips
 from .files.npz_arrays import has_array, open_arrays, read_array
 from .files.raw_files import RawPath, listing_digest, resolve_inside
 from .records import Frame, Mask, Pair, Record, Reject
@@ -42,6 +42,11 @@ MAX_OBJECTS = 1 << 16
 
 MAX_PHRASES = 1 << 20
 """Most phrases in one file, blank ones included: as Python objects they take many times their place in the array."""
+
+_UNREAD = {
+    ".npz": "file whose name does not end in .npz, not read: rename it",
+    ".npy": ".npy file, not read: a scene is one .npz",
+}
 
 _LAST_CODE_POINT = 0x10FFFF
 
@@ -132,7 +137,7 @@ class NpzSource:
         self.paired = options.paired
         self._root = root
         self._options = options
-        unread = LeftOut(_kind_of)
+        unread = LeftOut(_UNREAD)
         self._sizes, self.rejects = list_tree(root, (".npz",), "npz", unread)
         self.skips = unread.skips
         self._paths = list(self._sizes)
@@ -149,14 +154,6 @@ class NpzSource:
     def fingerprint(self) -> dict[str, str]:
         """Return the digest of the files' names and sizes."""
         return {"files": listing_digest(f"{path} {size}" for path, size in self._sizes.items())}
-
-
-def _kind_of(name: str) -> str:
-    """Return what a file is that looks like data and is not read, "" of any other."""
-    suffix = suffix_of(name)
-    if suffix == ".npz":
-        return "file whose name does not end in .npz, not read: rename it"
-    return ".npy file, not read: a scene is one .npz" if suffix == ".npy" else ""
 
 
 def check_image(array: NDArray[Any], name: str) -> NDArray[np.uint8]:

@@ -33,7 +33,7 @@ from ..decode.segmentation import Bitmap
 from ..errors import MissingFileError, RecordError, SegmentationError
 from .base import SourceOptions
 from .files.folder_tree import is_folder
-from .files.leftovers import LeftOut, is_system_file, kind_anywhere, suffix_of
+from .files.leftovers import LeftOut, is_system_file, kind_anywhere
 from .files.mask_sizes import read_picture
 from .files.names import name_advice
 from .files.openimages_csv import Row, Rows, read_classes
@@ -179,7 +179,7 @@ class OpenImagesSource:
 
     def _count_unread(self) -> LeftOut:
         """Count the masks in the folder that no row names, and what else lies in the folders and is not looked at."""
-        unread = LeftOut(lambda name: "mask without a row in the CSV" if suffix_of(name) == ".png" else "")
+        unread = LeftOut({".png": "mask without a row in the CSV"})
         if len(self._rows) > MAX_COUNTED_ROWS:
             return unread
         images = self._options.path(self._options.images)

@@ -46,7 +46,7 @@ from ..errors import RecordError
 from .base import SourceOptions
 from .files.folder_tree import list_tree, scan_folder
 from .files.footage import FRAMES_PER_ANNOTATION, Footage, check_masks, num_annotated
-from .files.leftovers import LeftOut, describe_skips, suffix_of
+from .files.leftovers import LeftOut, describe_skips
 from .files.masklets import Masklet, Take, Video, follow, make_samples
 from .files.mp4_frames import MISSING_DECODER, ExtractedFrames, VideoFile, VideoFrames, can_decode_video
 from .files.name_lists import read_video_ids
@@ -55,6 +55,14 @@ from .files.sav_masklets import frame_key, read_folders, read_json
 from .records import Record, Reject, Skip
 
 _KINDS = {"manual": "_manual.json", "auto": "_auto.json", "mp4": ".mp4"}
+
+
+_UNREAD = {
+    **dict.fromkeys(
+        (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm"), "video whose name does not end in .mp4, not read"
+    ),
+    ".json": "json that is called neither *_manual.json nor *_auto.json, not read",
+}
 
 
 class Options(SourceOptions, frozen=True, kw_only=True):
@@ -179,14 +187,6 @@ class SavScene:
                 yield Reject.from_error(err, self.key, self._locate(f"_{kind}.json", path))
 
 
-def _kind_of(name: str) -> str:
-    """Return what a file is that looks like data and is not read, "" of any other."""
-    suffix = suffix_of(name)
-    if suffix in (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm"):
-        return "video whose name does not end in .mp4, not read"
-    return "json that is called neither *_manual.json nor *_auto.json, not read" if suffix == ".json" else ""
-
-
 class SavSource:
     """SA-V: one scene for each video, in the order of their ids, or of the list of the val layout."""
 
@@ -200,7 +200,7 @@ class SavSource:
         self._sizes: dict[str, int] = {}
         self._files: dict[str, dict[str, str]] = {kind: {} for kind in _KINDS}
         self._names: dict[str, list[str]] = {}
-        self._unread = LeftOut(_kind_of)
+        self._unread = LeftOut(_UNREAD)
         if options.layout == "val":
             self._video_ids, self.rejects = read_video_ids(root, options.video_list, "sav")
         else:

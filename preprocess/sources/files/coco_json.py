@@ -13,8 +13,9 @@
   process that reads an image is small.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from typing import TypeVar
 
 import msgspec
 
@@ -120,6 +121,9 @@ def check_drawn(annotation: Annotation, misdrawn: str) -> None:
         raise SegmentationError(misdrawn)
 
 
+T = TypeVar("T")
+
+
 class _Owner(msgspec.Struct, frozen=True, gc=False):
     image_id: int
 
@@ -182,49 +186,23 @@ class Instances:
         return self.categories.get(annotation.category_id, "") if annotation.category_id is not None else ""
 
     def _index_categories(self, elements: list[msgspec.Raw]) -> dict[int, str]:
-        decoder = msgspec.json.Decoder(_Category, strict=False)
-        names: dict[int, str] = {}
-        for place, element in enumerate(elements):
-            try:
-                category = decoder.decode(element)
-            except JSON_ERRORS as err:
-                self._reject(f"categories[{place}]", f"not a category: {explain(err, element)}")
-            else:
-                names[category.id] = category.name
-        return names
+        decoded = self._decode_each("categories", "a category", elements, _Category)
+        return {category.id: category.name for _, category in decoded}
 
     def _index_images(self, elements: list[msgspec.Raw]) -> dict[int, ImageEntry]:
-        decoder = msgspec.json.Decoder(ImageEntry, strict=False)
         images: dict[int, ImageEntry] = {}
-        for place, element in enumerate(elements):
-            try:
-                image = decoder.decode(element)
-            except JSON_ERRORS as err:
-                self._reject(f"images[{place}]", f"not an image entry: {explain(err, element)}")
-                continue
-            if image.id in images:
-                if image != images[image.id]:
-                    self._ambiguous.add(image.id)
+        for place, image in self._decode_each("images", "an image entry", elements, ImageEntry):
+            first = images.setdefault(image.id, image)
+            if image != first:
+                self._ambiguous.add(image.id)
+            if image is not first:
                 self._reject(
                     str(image.id), f"images[{place}] has the id of an earlier image: renumber the images"
                 )
-            else:
-                images[image.id] = image
         return dict(sorted(images.items()))
 
     def _index_annotations(self, elements: list[msgspec.Raw]) -> None:
-        decoder = msgspec.json.Decoder(Annotation, strict=False)
-        for place, element in enumerate(elements):
-            try:
-                annotation = decoder.decode(element)
-            except JSON_ERRORS as err:
-                self._reject(f"annotations[{place}]", f"not an annotation: {explain(err, element)}")
-                try:
-                    self.annotated.add(msgspec.json.decode(element, type=_Owner, strict=False).image_id)
-                except JSON_ERRORS:
-                    # It may be of any image.
-                    self.has_unowned = True
-                continue
+        for place, annotation in self._decode_each("annotations", "an annotation", elements, Annotation):
             self.annotated.add(annotation.image_id)
             key = f"{annotation.image_id}/{annotation.id}"
             of_image = self._by_image.get(annotation.image_id, {})
@@ -250,6 +228,28 @@ class Instances:
             else:
                 of_image[annotation.id] = annotation
                 self._by_image[annotation.image_id] = of_image
+
+    def _decode_each(
+        self, name: str, what: str, elements: list[msgspec.Raw], form: type[T]
+    ) -> Iterator[tuple[int, T]]:
+        """Yield the elements of one of the file's lists, each with its place; what is none of them is a reject."""
+        decoder = msgspec.json.Decoder(form, strict=False)
+        for place, element in enumerate(elements):
+            try:
+                decoded = decoder.decode(element)
+            except JSON_ERRORS as err:
+                self._reject(f"{name}[{place}]", f"not {what}: {explain(err, element)}")
+                if name == "annotations":
+                    self._note_owner(element)
+            else:
+                yield place, decoded
+
+    def _note_owner(self, annotation: msgspec.Raw) -> None:
+        try:
+            self.annotated.add(msgspec.json.decode(annotation, type=_Owner, strict=False).image_id)
+        except JSON_ERRORS:
+            # It may be of any image.
+            self.has_unowned = True
 
     def _reject(self, key: str, reason: str) -> None:
         self.rejects.append(Reject(f"{self._prefix}/{key}", self._name, "index", reason))

@@ -51,7 +51,10 @@ def decode_json(content: bytes, decode: Callable[[bytes | memoryview | bytearray
     except JSON_ERRORS:
         check_text(content)
         mended = bytearray(view)
-        places = [*_replace_nan(mended), *_replace_halves(mended)]
+        places = [
+            *_replace(mended, _STRING_OR_NO_NUMBER, _NO_NUMBER),
+            *_replace(mended, _ESCAPE, _QUESTION_MARK),
+        ]
         if not places:
             raise
     return decode(mended)
@@ -92,15 +95,8 @@ def explain(error: Exception, element: bytes | memoryview | msgspec.Raw) -> str:
     return f"{error}"
 
 
-def _replace_nan(content: bytearray) -> Iterator[int]:
-    """Make each NaN and Infinity outside of strings an empty object; yield where they were."""
-    for start, stop in [match.span(1) for match in _STRING_OR_NO_NUMBER.finditer(content) if match[1]]:
-        content[start:stop] = _NO_NUMBER.ljust(stop - start)
-        yield start
-
-
-def _replace_halves(content: bytearray) -> Iterator[int]:
-    """Make each half of a UTF-16 pair that stands alone a question mark; yield where they were."""
-    for start, stop in [match.span(1) for match in _ESCAPE.finditer(content) if match[1]]:
-        content[start:stop] = _QUESTION_MARK
+def _replace(content: bytearray, pattern: re.Pattern[bytes], substitute: bytes) -> Iterator[int]:
+    """Put `substitute` in the place of each match's group; yield where they were."""
+    for start, stop in [match.span(1) for match in pattern.finditer(content) if match[1]]:
+        content[start:stop] = substitute.ljust(stop - start)
         yield start

@@ -13,7 +13,6 @@ import importlib.util
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -26,7 +25,8 @@ from .contents import HEAD_BYTES, check_content
 from .folder_tree import scan_folder
 from .footage import Footage, check_frames, check_video, describe_misfit, has_usual_difference
 from .frame_files import Decoded, FrameFiles
-from .leftovers import LeftOut, describe_skips, suffix_of
+from .leftovers import LeftOut, describe_skips
+from .picture_folder import IMAGE_SUFFIXES
 from .raw_files import RawPath, check_file, resolve_inside
 
 if TYPE_CHECKING:
@@ -59,7 +59,9 @@ class ExtractedFrames(FrameFiles):
         numbers = (int(name[:-4]) for name in names if _FRAME_NAME.fullmatch(name))
         found = {number: name for number in numbers if (name := f"{number:05d}.jpg") in names}
         super().__init__(root, folder, found, decode)
-        unread = LeftOut(_kind_of)
+        picture = "picture in a folder of frames that is not called as 00004.jpg is, not read"
+        other = "entry of a folder of frames that is no picture, not read"
+        unread = LeftOut(dict.fromkeys(IMAGE_SUFFIXES, picture), other)
         for name in names - set(found.values()):
             unread.look_at(name, name)
         self.skips = unread.skips
@@ -83,15 +85,13 @@ class ExtractedFrames(FrameFiles):
         """Do nothing: each frame's file is closed when it has been read."""
 
 
-def _kind_of(name: str) -> str:
-    """Return what an entry of a folder of frames is that is not read."""
-    if suffix_of(name) in (".jpg", ".jpeg", ".png", ".webp", ".bmp"):
-        return "picture in a folder of frames that is not called as 00004.jpg is, not read"
-    return "entry of a folder of frames that is no picture, not read"
-
-
 class VideoFile:
-    """An mp4, decoded as far as the last frame that is asked for; one frame at a time is in memory."""
+    """An mp4, decoded as far as the last frame that is asked for; one frame at a time is in memory.
+
+    Attributes:
+        path: the file, relative to the root.
+        length: how many frames it holds, damaged ones as well.
+    """
 
     def __init__(self, root: RawPath, name: str) -> None:
         """Read the header of `root / name`.
@@ -104,13 +104,8 @@ class VideoFile:
             self._file = stack.enter_context(local_file(resolve_inside(root, name)))
             check_file(self._file)
             with _open_container(self._file) as container:
-                self._contents = _survey(container)
+                self.length, self._size, self._times = _survey(container)
             self._held = stack.pop_all()
-
-    @property
-    def length(self) -> int:
-        """Return how many frames the file holds, damaged ones as well."""
-        return self._contents.length
 
     def path_of(self, number: int) -> str:
         """Return the mp4, which every frame is in."""
@@ -118,7 +113,7 @@ class VideoFile:
 
     def compare(self, footage: Footage) -> bool:
         """Compare number, size and times of the frames with those of an annotated video, as `ExtractedFrames` does."""
-        check_video(footage, self._contents.length, self._contents.size, self._contents.times)
+        check_video(footage, self.length, self._size, self._times)
         return footage.fits(self.length)
 
     def __contains__(self, number: int) -> bool:
@@ -179,18 +174,13 @@ def _open_container(path: Path) -> "InputContainer":
     return container
 
 
-@dataclass(frozen=True, slots=True)
-class _Contents:
-    """What an mp4 holds, as far as can be told without decoding."""
+def _survey(container: "InputContainer") -> tuple[int, Size, tuple[float, ...] | None]:
+    """Return what an mp4 holds, as far as can be told without decoding: its packets up to where it ends.
 
-    length: int
-    size: Size
-    times: tuple[float, ...] | None
-    """When each frame is shown, in seconds, ascending; None where that is not known of every frame."""
-
-
-def _survey(container: "InputContainer") -> _Contents:
-    """Count the packets of a video, up to where the file ends."""
+    Returns:
+        The number of frames, their (height, width), and when each is shown, in seconds, ascending; None where that is not
+        known of every frame.
+    """
     import av
 
     stream = container.streams.video[0]
@@ -209,7 +199,7 @@ def _survey(container: "InputContainer") -> _Contents:
         # Decoding comes there too, and says more.
         pass
     size = (stream.codec_context.height, stream.codec_context.width)
-    return _Contents(length, size, tuple(sorted(times)) if len(times) == length else None)
+    return length, size, tuple(sorted(times)) if len(times) == length else None
 
 
 def _decode(path: Path) -> "Iterator[VideoFrame]":

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from ....loader.format.errors import ConnectionLostError, SourceError
 from .folder_tree import Entry, scan_folder
-from .leftovers import LeftOut, archive_stem, is_system_file, kind_anywhere, suffix_of
+from .leftovers import LeftOut, archive_stem, is_system_file, kind_anywhere
 from .raw_files import CHECK_SOURCE, RawPath, is_folder_there
 
 UNLISTED = "picture that the annotations do not list"
@@ -40,7 +40,7 @@ def check_folder(root: RawPath, folder: str) -> None:
 
 def count_unlisted(root: RawPath, folder: str, listed: Iterable[str]) -> LeftOut:
     """Count the pictures that lie directly in a folder and that no name in `listed` means."""
-    unread = LeftOut(lambda name: UNLISTED if suffix_of(name) in IMAGE_SUFFIXES else "")
+    unread = LeftOut(dict.fromkeys(IMAGE_SUFFIXES, UNLISTED))
     known = {_last_part(name) for name in listed}
     for entry in list_if_possible(root / folder):
         if is_system_file(entry.name) or _last_part(entry.name) not in known:

@@ -86,7 +86,12 @@ def is_text(name: str) -> bool:
     return True
 
 
-def _digest_file(path: RawPath) -> str:
+def file_digest(path: RawPath) -> str:
+    """Return an index file's SHA-256, to tell whether it changed.
+
+    Raises:
+        SourceError: the file can't be read.
+    """
     try:
         with local_file(path) as local, local.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -101,7 +106,7 @@ def file_digests(root: RawPath, *names: str) -> dict[str, str]:
     Raises:
         SourceError: a file can't be read.
     """
-    return {name: _digest_file(root / name) for name in names if name}
+    return {name: file_digest(root / name) for name in names if name}
 
 
 def listing_digest(lines: Iterable[str]) -> str:

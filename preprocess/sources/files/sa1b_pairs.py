@@ -26,13 +26,18 @@ from .leftovers import (
     archive_stem,
     is_system_file,
     split_number,
-    suffix_of,
 )
 from .raw_files import RawPath, read_file, resolve_inside
 from .tar_members import Member, read_member, scan_tar
 
 _SUFFIXES = (".jpg", ".json")
 _NAME = re.compile(r"sa_(0|[1-9][0-9]{0,17})(\.jpg|\.json)", re.ASCII)
+_UNREAD = {
+    **dict.fromkeys(
+        (".jpg", ".jpeg", ".png", ".webp"), "picture whose name is not sa_<image id>.jpg, not read"
+    ),
+    ".json": "json whose name is not sa_<image id>.json, not read",
+}
 _UNKNOWN = "member of a tar that is called neither sa_<image id>.jpg nor .json, not read"
 _UNPACKED = "archive, not read: pairs are read beside it from a folder or tar of its name; unpack it where it holds more"
 
@@ -90,7 +95,7 @@ class Pairs:
         """
         self.rejects: list[Reject] = []
         self.tars: list[str] = []
-        self.unread = LeftOut(_kind_of)
+        self.unread = LeftOut(_UNREAD)
         self._root = root
         self._places: dict[_Place, int] = {}
         self._columns = [array("q") for _ in range(5)]
@@ -281,13 +286,6 @@ def _find_apart(alone: NDArray[np.int64], paired: NDArray[np.int64]) -> NDArray[
     both = np.isin(alone[:, 0], ids[counts == 2]) & ~np.isin(alone[:, 0], paired)
     apart[:-1] = both[:-1] & (alone[1:, 0] == alone[:-1, 0]) & (alone[1:, 2] != alone[:-1, 2])
     return apart
-
-
-def _kind_of(name: str) -> str:
-    """Return what a file is that looks like an image or an annotation and is none of ours, "" of any other."""
-    if suffix_of(name) in (".jpg", ".jpeg", ".png", ".webp"):
-        return "picture whose name is not sa_<image id>.jpg, not read"
-    return "json whose name is not sa_<image id>.json, not read" if suffix_of(name) == ".json" else ""
 
 
 def _why_unreadable(name: str) -> str:

@@ -109,16 +109,15 @@ def read_folders(root: RawPath, path: str, key: str) -> Iterator[Footage | Maskl
             objects.append(Reject.from_error(err, f"{key}/{object_id}", folder))
             continue
         for name in names:
-            if is_system_file(name) or not name.endswith(".png"):
-                yield Skip(
-                    SYSTEM_FILE if is_system_file(name) else "file in a folder of masks that is no .png"
-                )
-                continue
             number = int(name[:-4]) if _MASK_NAME.fullmatch(name) else -1
             is_number = name == f"{number:05d}.png"
             if is_number:
                 numbers.add(number)
-            if not is_number or number % FRAMES_PER_ANNOTATION:
+            if is_system_file(name):
+                yield Skip(SYSTEM_FILE)
+            elif not name.endswith(".png"):
+                yield Skip("file in a folder of masks that is no .png")
+            elif not is_number or number % FRAMES_PER_ANNOTATION:
                 reason = "expected a mask named by its video frame, 00000.png, 00004.png, ..."
                 objects.append(Reject(f"{key}/{object_id}", f"{folder}/{name}", "mask", reason))
             else:

@@ -56,7 +56,9 @@ def list_pictures(root: RawPath, path: str, key: str) -> NumberedPictures:
     except OSError as err:
         raise RecordError(f"can't list the folder: {err.strerror}") from err
     found: dict[int, list[str]] = {}
-    unread = LeftOut(_kind_of)
+    picture = "picture whose name does not end in the number of its frame, not read"
+    other = "file in a folder of a video that is no picture, not read"
+    unread = LeftOut(dict.fromkeys(IMAGE_SUFFIXES, picture), other)
     for name in (entry.name for entry in entries if not is_folder(entry)):
         number = number_of(name.rpartition(".")[0]) if suffix_of(name) in IMAGE_SUFFIXES else None
         if number is None or name.startswith("._") or not is_text(name):
@@ -76,13 +78,6 @@ def list_pictures(root: RawPath, path: str, key: str) -> NumberedPictures:
             rejects.append(Reject(f"{key}/{name.rpartition('.')[0]}", f"{path}/{name}", "index", reason))
     numbered = {number: names[0] for number, names in sorted(found.items()) if len(names) == 1}
     return NumberedPictures(path, numbered, rejects, unread, folders)
-
-
-def _kind_of(name: str) -> str:
-    """Return what a file in a folder of a video is that is not read."""
-    if suffix_of(name) in IMAGE_SUFFIXES:
-        return "picture whose name does not end in the number of its frame, not read"
-    return "file in a folder of a video that is no picture, not read"
 
 
 def list_videos(root: RawPath, folder: str, unread: LeftOut) -> list[str]:
