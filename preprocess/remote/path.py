@@ -199,10 +199,7 @@ class RemotePath:
     def read_range(self, start: int, size: int, file_size: int = -1) -> bytes:
         """Return `size` bytes from `start` on, fewer where the file ends before.
 
-        Args:
-            start: the first byte.
-            size: how many.
-            file_size: of the whole file, if it is known: a server that tells another one is at fault.
+        A server that tells another size of the whole file than `file_size`, where that is known, is at fault.
 
         Raises:
             NoRangesError: the server sends whole files only.

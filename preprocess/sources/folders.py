@@ -20,7 +20,8 @@
 - Where EXIF asks for a turn, the mask's size tells which way is meant.
 """
 
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Annotated
@@ -35,22 +36,16 @@ from ..decode.segmentation import Bitmap, Rle
 from ..errors import RecordError
 from .base import SourceOptions
 from .files.folder_tree import list_tree
-from .files.leftovers import (
-    NOTE,
-    LeftOut,
-    describe_skips,
-)
+from .files.leftovers import NOTE, LeftOut, describe_skips, suffix_of
 from .files.mask_kind import MaskKind, MaskMode, tell_kind
 from .files.mask_sizes import count_scaled, read_picture
 from .files.name_lists import read_names
 from .files.phrases import Phrase, read_phrases
 from .files.picture_folder import IMAGE_SUFFIXES, check_folder
 from .files.raw_files import CHECK_SOURCE, RawPath, file_digests, listing_digest, read_file, resolve_inside
-from .files.same_names import group_by_name, match_masks, plain_name
 from .records import Mask, Record, Reject, Skip
 
 _SUFFIXES = (*IMAGE_SUFFIXES, *(suffix.upper() for suffix in IMAGE_SUFFIXES))
-
 
 _UNREAD = {
     **dict.fromkeys(
@@ -191,7 +186,7 @@ class FoldersSource:
         self.rejects: list[Reject] = []
         images, masks = (self._list(folder) for folder in self._folders)
         self._images = {
-            name: paths[0] for name, paths in group_by_name(images).items() if self._is_one(0, paths)
+            name: paths[0] for name, paths in _group_by_name(images).items() if self._is_one(0, paths)
         }
         mode, self._masks = self._match(masks)
         self._names = self._take()
@@ -251,15 +246,15 @@ class FoldersSource:
         for path in paths if len(paths) > 1 else ():
             others = ", ".join(other for other in paths if other != path)
             reason = f"{others} has the same name: which is meant is not known"
-            self.rejects.append(Reject(f"folders/{plain_name(path)}", f"{folder}/{path}", "index", reason))
+            self.rejects.append(Reject(f"folders/{_plain_name(path)}", f"{folder}/{path}", "index", reason))
         return len(paths) == 1
 
     def _match(self, masks: list[str]) -> tuple[MaskMode | None, dict[str, list[str]]]:
         """Return what mask files are as far as their places tell, and those of each image, by its name."""
         mode = self._options.masks
-        matched, others = match_masks(masks, self._images, in_folders=mode == "folder")
+        matched, others = _match_masks(masks, self._images, in_folders=mode == "folder")
         if mode is None and not matched:
-            matched, others = match_masks(masks, self._images, in_folders=True)
+            matched, others = _match_masks(masks, self._images, in_folders=True)
             mode = "folder" if matched else None
         if not matched and self._images:
             raise SourceError(
@@ -285,7 +280,7 @@ class FoldersSource:
 
     def _find(self, given: str, where: str, line: str = "") -> str:
         """Return the name of the image that a list calls `given`; "" where none is called so, which is a reject."""
-        name = plain_name(given.replace("\\", "/").removeprefix(f"{self._folders[0]}/"))
+        name = _plain_name(given.replace("\\", "/").removeprefix(f"{self._folders[0]}/"))
         if name in self._images:
             return name
         reason = f"{line}{given!r} is no image of {self._folders[0]}"
@@ -305,3 +300,42 @@ class FoldersSource:
             if name := self._find(phrase.name, table, f"line {phrase.line}: "):
                 of_image.setdefault(name, []).append(phrase)
         return table, of_image
+
+
+def _plain_name(path: str) -> str:
+    """Return the name that a picture has in common with what belongs to it, in one form of those that mean the same.
+
+    >>> _plain_name("a/0001.jpg"), _plain_name("a/0001.v2")
+    ('a/0001', 'a/0001.v2')
+    """
+    known = path.rpartition(".")[0] if suffix_of(path) in IMAGE_SUFFIXES else path
+    return unicodedata.normalize("NFC", known)
+
+
+def _group_by_name(paths: Iterable[str]) -> dict[str, list[str]]:
+    """Return the paths that have each name in common."""
+    groups: dict[str, list[str]] = {}
+    for path in paths:
+        groups.setdefault(_plain_name(path), []).append(path)
+    return groups
+
+
+def _match_masks(
+    masks: Iterable[str], images: Mapping[str, str], *, in_folders: bool
+) -> tuple[dict[str, list[str]], list[str]]:
+    """Return the masks of each image, by its name, and those that belong to none.
+
+    A mask is called as its image is, or, where masks are `in_folders`, lies in a folder that is.
+    """
+    by_file = {unicodedata.normalize("NFC", path): name for name, path in images.items()}
+    matched: dict[str, list[str]] = {}
+    others = []
+    for mask in masks:
+        parent = unicodedata.normalize("NFC", str(PurePosixPath(mask).parent))
+        name = parent if in_folders else _plain_name(mask)
+        name = name if name in images else by_file.get(name, "")
+        if name:
+            matched.setdefault(name, []).append(mask)
+        else:
+            others.append(mask)
+    return matched, others

@@ -124,7 +124,7 @@ class OpenImagesScene:
                     if name in seen:
                         raise RecordError(f"an earlier row has {name!r} already", stage="index")
                 seen |= {row.mask_path, row.object_id}
-                name, file = _find(self.root / self.masks, _names_of_mask(row.mask_path))
+                name, file = self._find_mask(row.mask_path)
                 path = f"{self.masks}/{name}"
                 bitmap = _read_bitmap(file, MAX_BITMAP_PIXELS - num_pixels)
                 num_pixels += bitmap.array.size
@@ -135,6 +135,10 @@ class OpenImagesScene:
                 yield skip if self.skip_missing else self._reject(row, path, err)
             except RecordError as err:
                 yield self._reject(row, path, err)
+
+    def _find_mask(self, name: str) -> tuple[str, RawPath]:
+        folders = (name[0].lower(), name[0].upper())
+        return _find(self.root / self.masks, [name, *(f"{folder}/{name}" for folder in folders)])
 
     def _reject(self, row: Row, path: str, err: RecordError) -> Reject:
         return Reject.from_error(err, f"{self.key}/{row.object_id}", path)
@@ -208,11 +212,6 @@ class OpenImagesSource:
         options = self._options
         classes = options.path(options.classes) if self._names else ""
         return file_digests(self._root, options.path(options.annotations), classes)
-
-
-def _names_of_mask(name: str) -> list[str]:
-    """Return where a mask may lie in the folder of masks."""
-    return [name, f"{name[0].lower()}/{name}", f"{name[0].upper()}/{name}"]
 
 
 def _read_bitmap(path: RawPath, limit: int) -> Bitmap:

@@ -15,11 +15,7 @@ Decoded: TypeAlias = tuple[int, str, Picture | RecordError]
 class FrameFiles:
     """Frames of a video that are picture files; `mp4_frames.VideoFile` is asked in the same way.
 
-    Args:
-        root: the dataset's root.
-        folder: their folder, relative to it.
-        names: the file of each frame in that folder, by its number; one at least.
-        decode: decodes the files.
+    `names` has the file of each frame in `folder`, by its number; one at least.
     """
 
     def __init__(self, root: RawPath, folder: str, names: Mapping[int, str], decode: ImageDecoder) -> None:
@@ -44,9 +40,8 @@ class FrameFiles:
     def read(self, sizes: Mapping[int, Size | None]) -> Iterator[Decoded]:
         """Yield the frames that `sizes` names, in ascending order, each as a picture or as why there is none.
 
-        Args:
-            sizes: (height, width) that the annotation says, None where it does not say one, by the number of a frame that
-                is there.
+        `sizes` has the (height, width) that the annotation says, None where it does not say one, by the number of a frame
+        that is there.
         """
         for number in sorted(sizes):
             path = self.path_of(number)

@@ -21,15 +21,8 @@ def read_label_masklets(
 ) -> Generator[Reject | Skip, None, tuple[list[Masklet], frozenset[int]]]:
     """Return the objects of a video in the order of their values, and the annotated frames whose file can't be used.
 
-    What speaks against files, and which values are no object's, is yielded.
-
-    Args:
-        root: the dataset's root.
-        folder: the folder of masks.
-        names: the file of each annotated frame in it, by t.
-        key_of: gives the key of an annotated frame.
-        ignored: the value that is no object's.
-        known: ids of the objects that there are; None where nothing says so.
+    What speaks against files, and which values are no object's, is yielded. By t, `names` has the file of each annotated
+    frame in `folder`, and `key_of` gives its key. `known` are the ids of the objects that there are, None where nothing says so.
     """
     masks: dict[int, dict[int, Rle]] = {}
     lost = set()

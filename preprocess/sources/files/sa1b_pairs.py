@@ -19,14 +19,7 @@ from ...errors import RecordError
 from ...remote.path import RemotePath
 from ..records import Reject, encodable
 from .folder_tree import Folders, is_folder, scan_folder
-from .leftovers import (
-    COMPRESSED_SUFFIXES,
-    SYSTEM_FILE,
-    LeftOut,
-    archive_stem,
-    is_system_file,
-    split_number,
-)
+from .leftovers import COMPRESSED_SUFFIXES, SYSTEM_FILE, LeftOut, archive_stem, is_system_file, split_number
 from .raw_files import RawPath, read_file, resolve_inside
 from .tar_members import Member, read_member, scan_tar
 
