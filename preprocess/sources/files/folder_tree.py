@@ -9,7 +9,7 @@ from typing import TypeAlias
 from ....loader.format.errors import SourceError
 from ...remote.path import RemoteEntry, RemotePath
 from ..records import Reject, encodable
-from .leftovers import LeftOut, is_system_file
+from .leftovers import CHECKPOINTS, LeftOut, is_system_file
 from .raw_files import FOLLOW_ADVICE, LinkedPath, RawPath, is_text
 
 Entry: TypeAlias = os.DirEntry[str] | RemoteEntry
@@ -142,7 +142,7 @@ def list_tree(
             path = f"{folder}/{entry.name}" if folder else entry.name
             if path in left_out:
                 continue
-            if is_system_file(entry.name):
+            if is_system_file(entry.name) or entry.name == CHECKPOINTS:
                 unread.look_at(entry.name, encodable(path))
                 continue
             try:

@@ -9,6 +9,11 @@ from ..records import Skip
 
 SYSTEM_FILE = "file of macOS or Windows, no data"
 
+CHECKPOINTS = ".ipynb_checkpoints"
+"""The folder in which Jupyter keeps old copies of what was edited beside it."""
+
+COPIES = f"{CHECKPOINTS}, old copies by Jupyter, no data"
+
 ARCHIVE = "archive or compressed file, not read: unpack it"
 
 UNFINISHED = "unfinished download, not read"
@@ -87,6 +92,8 @@ def kind_anywhere(name: str) -> str:
     """Return what a file is that no dataset holds, whatever its place; "" of any other."""
     if is_system_file(name):
         return SYSTEM_FILE
+    if name == CHECKPOINTS:
+        return COPIES
     if name.lower().endswith(_UNFINISHED_SUFFIXES) or _RSYNC.fullmatch(name):
         return UNFINISHED
     if archive_stem(name):
