@@ -10,6 +10,11 @@ from ..records import Skip, encodable
 
 SYSTEM_FILE = "file of macOS or Windows, no data"
 
+CHECKPOINTS = ".ipynb_checkpoints"
+"""The folder in which Jupyter keeps old copies of what was edited beside it."""
+
+COPIES = f"{CHECKPOINTS}, old copies by Jupyter, no data"
+
 ARCHIVE = "archive or compressed file, not read: unpack it"
 
 UNFINISHED = "unfinished download, not read"
@@ -88,6 +93,8 @@ def kind_anywhere(name: str) -> str:
     """Return what a file is that no dataset holds, whatever its place; "" of any other."""
     if is_system_file(name):
         return SYSTEM_FILE
+    if name == CHECKPOINTS:
+        return COPIES
     if name.lower().endswith(_UNFINISHED_SUFFIXES) or _RSYNC.fullmatch(name):
         return UNFINISHED
     if archive_stem(name):
@@ -130,10 +137,11 @@ class LeftOut:
         return bool(kind)
 
     def look_at_folder(self, name: str, path: str) -> bool:
-        """Count a folder, or a file, if it is one of an operating system; return whether it was."""
-        if is_system_file(name):
-            self.add(SYSTEM_FILE, path)
-        return is_system_file(name)
+        """Count a folder, or a file, if it is one of an operating system or of Jupyter; return whether it was."""
+        kind = SYSTEM_FILE if is_system_file(name) else COPIES if name == CHECKPOINTS else ""
+        if kind:
+            self.add(kind, path)
+        return bool(kind)
 
     def add(self, kind: str, path: str, count: int = 1) -> None:
         """Count something that was found at `path`."""

@@ -117,7 +117,8 @@ class VideoExpressions:
         return "obj_id" if self._known is None else "anno_id"
 
     def _read_targets(self, video_id: str, video: _Video) -> tuple[Target, ...]:
-        phrases: dict[tuple[str, ...], list[str]] = {}
+        phrases: dict[frozenset[str], list[str]] = {}
+        orders: dict[frozenset[str], tuple[str, ...]] = {}
         for number, element in video.expressions.items():
             where = f"expression {number}"
             try:
@@ -140,8 +141,10 @@ class VideoExpressions:
                 reason = f"{where} is of {self._field} {', '.join(unknown)}, which there is no mask of"
                 self._reject(f"{video_id}/{'+'.join(members)}", reason)
             else:
-                phrases.setdefault(members, []).append(expression.exp)
-        return tuple(Target(members, tuple(texts)) for members, texts in phrases.items())
+                # The same objects in another order are the same target, called as the first expression has them.
+                orders.setdefault(frozenset(members), members)
+                phrases.setdefault(frozenset(members), []).append(expression.exp)
+        return tuple(Target(orders[objects], tuple(texts)) for objects, texts in phrases.items())
 
     def _reject(self, key: str, reason: str) -> None:
         self.rejects.append(Reject(f"{self._prefix}/{key}", self._name, "index", reason))
