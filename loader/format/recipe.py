@@ -241,9 +241,9 @@ def _is_first_form(view: View, default: View) -> bool:
     """Whether a view differs from that of the default recipe in side, filter and stored form only, as it could from the first."""
     if view.size == "own" or view.size[0] != view.size[1] or view.filter not in FIRST_FILTERS:
         return False
-    if isinstance(view, MaskView):
-        return view == msgspec.structs.replace(default, size=view.size, filter=view.filter)
-    return view == msgspec.structs.replace(default, size=view.size, filter=view.filter, stored=view.stored)
+    if isinstance(view, ImageView) and isinstance(default, ImageView):
+        default = msgspec.structs.replace(default, stored=view.stored)
+    return view == msgspec.structs.replace(default, size=view.size, filter=view.filter)
 
 
 def _spell_first_form(name: str, view: View) -> dict[str, Any]:
@@ -268,5 +268,4 @@ def _read_first_form(name: str, spelt: Any) -> dict[str, Any]:
         settings["stored"] = read.stored
     elif "stored" in spelt:
         raise msgspec.ValidationError(f"{name} has no stored form")
-    read_view: dict[str, Any] = msgspec.to_builtins(default) | settings
-    return read_view
+    return dict(msgspec.to_builtins(default) | settings)

@@ -3,7 +3,7 @@
 What is drawn is a pure function of the part's tables and a key, so whoever fills a batch computes it for itself.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -36,7 +36,7 @@ class Objects:
 
     def describe(self) -> dict[str, Any]:
         """Return the draw as JSON values."""
-        return {"unit": "image", "at_most": self.at_most, "at_least": self.at_least, "of": self.of}
+        return {"unit": "image", **asdict(self)}
 
 
 Draw = Objects | Clip
@@ -146,10 +146,7 @@ class _Scene:
 
     def stands_in(self, frames: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return which masks are in one of these frames: bool [M]."""
-        is_drawn = np.zeros(self.num_frames, bool)
-        is_drawn[frames] = True
-        found: NDArray[np.bool_] = is_drawn[self.frames]
-        return found
+        return np.isin(self.frames, frames)
 
     @cached_property
     def objects(self) -> NDArray[np.uint64]:

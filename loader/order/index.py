@@ -146,9 +146,8 @@ class SampleIndex:
 
     def describe(self) -> dict[str, Any]:
         """Return which units these are, as JSON values, the store left out."""
-        if self.draw is None:
-            return {"subset": self.subset.describe(), "masks": self._masks}
-        return {"subset": self.subset.describe(), "draw": self.draw.describe()}
+        drawn = {"masks": self._masks} if self.draw is None else {"draw": self.draw.describe()}
+        return {"subset": self.subset.describe(), **drawn}
 
     def locate(self, number: int) -> tuple[int, int]:
         """Return the part and the row there of a number that `samples` gives: of a sample, or with `draw` of an image.
@@ -233,7 +232,7 @@ class SampleIndex:
     ) -> NDArray[np.int64]:
         """Return for each image one of the pairs it is the first frame of; pairs lie in the order of their objects."""
         assert self._sample_bits is not None
-        rows = self._sample_bits.rows(part, 0, int(np.diff(self._sample_starts)[part]))
+        rows = self._sample_bits.rows(part)
         owners = _owners(self.store.tables(part), paired=True)[rows]
         order = np.argsort(owners, kind="stable")
         first = np.searchsorted(owners, images, side="left", sorter=order)
@@ -252,9 +251,8 @@ class SampleIndex:
         counts = np.zeros(num_parts, np.int64)
         for number in progress(range(num_parts)):
             part = self.store.open_part(number)
-            counts[number] = (
-                self._read_samples(number, part) if self.draw is None else self._read_units(number, part)
-            )
+            read = self._read_samples if self.draw is None else self._read_units
+            counts[number] = read(number, part)
         return counts
 
     def _read_samples(self, number: int, part: Columns) -> int:
