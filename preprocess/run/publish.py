@@ -272,8 +272,7 @@ class Publication(Destination):
             return
         self._check_plan()
         attributes, _ = read_part_attributes(folder)
-        for _ in side_by_side(partial(self._upload, name), attributes["files"]):
-            pass
+        list(side_by_side(partial(self._upload, name), attributes["files"]))
         self._upload(name, "zarr.json")
         with writing(self.folder):
             _prune(folder)
@@ -284,8 +283,7 @@ class Publication(Destination):
         self._remote.upload(self.folder / part / path, f"{part}/{path}")
 
     def _pull_parts(self, names: Iterable[str], *, append: bool) -> None:
-        for _ in side_by_side(partial(self._pull_part, append=append), sorted(names)):
-            pass
+        list(side_by_side(partial(self._pull_part, append=append), sorted(names)))
 
     def _pull_part(self, name: str, *, append: bool) -> None:
         """Bring what is staged of a part to what the remote store has of it."""
@@ -399,14 +397,10 @@ def open_destination(out: Path | str, scratch: Path | str | None = None) -> Dest
 
 def staging_folder(url: str, scratch: Path | str | None) -> Path:
     """Return the folder in which the same command finds again what was staged for a URL."""
-    parent = Path(scratch) if scratch is not None else _cache_folder() / "staging"
-    address = url.rstrip("/")
-    return parent / f"{address.rpartition('/')[2]}-{hashlib.sha256(address.encode()).hexdigest()[:16]}"
-
-
-def _cache_folder() -> Path:
     try:
-        return user_cache()
+        parent = user_cache() / "staging" if scratch is None else Path(scratch)
     except RuntimeError:
         # A user without a home, as in some containers.
-        return Path(tempfile.gettempdir()) / "resizeonce"
+        parent = Path(tempfile.gettempdir()) / "resizeonce" / "staging"
+    address = url.rstrip("/")
+    return parent / f"{address.rpartition('/')[2]}-{hashlib.sha256(address.encode()).hexdigest()[:16]}"

@@ -15,7 +15,6 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import TracebackType
 
 from ...loader.format.errors import StoreError
 from ...loader.format.layout import PART_NAME, part_name
@@ -92,12 +91,7 @@ class Attempt:
                 raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
         try:
             with writing(self._store):
