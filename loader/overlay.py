@@ -33,15 +33,10 @@ LEAST_CELL = 5
 
 
 def lay_over(mask: NDArray[np.bool_], seen: Axes, of_mask: Axes, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Return a mask as it lies over a view, which is drawn in a size.
+    """Return a mask, bool [H, W], as it lies over a view, which is drawn in a size: height and width in pixels.
 
-    A pixel is set where any of what it covers is, so that the smallest object is seen.
-
-    Args:
-        mask: bool [H, W].
-        seen: what the view shows of the original picture.
-        of_mask: what the mask shows of it.
-        size: height and width of the drawn view, in pixels.
+    A pixel is set where any of what it covers is, so that the smallest object is seen. `seen` is what the view shows of the
+    original picture, `of_mask` what the mask shows of it.
     """
     laid = mask
     # The mask's longer side first: it shrinks, where the shorter one may grow beside a line of millions of pixels.
@@ -56,8 +51,8 @@ def lay_over(mask: NDArray[np.bool_], seen: Axes, of_mask: Axes, size: tuple[int
         shape[axis] = length
         spread = np.zeros(shape, np.bool_)
         if is_inside.any():
-            covered = laid[(slice(None),) * axis + (slice(stop),)]
             along = (slice(None),) * axis
+            covered = laid[(*along, slice(stop))]
             spread[(*along, is_inside)] = np.logical_or.reduceat(covered, starts[is_inside], axis)
         laid = spread
     return laid
@@ -66,10 +61,7 @@ def lay_over(mask: NDArray[np.bool_], seen: Axes, of_mask: Axes, size: tuple[int
 def fill_cells(pixels: NDArray[np.uint8], cells: Sequence[NDArray[np.bool_]], grid: tuple[int, int]) -> None:
     """Colour a prompt's cells in a picture, uint8 [H, W, 3], which shows through, and between them.
 
-    Args:
-        pixels: the picture, changed in place.
-        cells: of each object, as it lies over the picture, bool [H, W].
-        grid: how many cells there are, down and across.
+    Cells are those of each object, as it lies over the picture, bool [H, W]; the grid says how many there are, down and across.
     """
     is_gap = np.zeros(pixels.shape[:2], np.bool_)
     for axis, count in enumerate(grid):

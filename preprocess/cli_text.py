@@ -14,7 +14,7 @@ from .run.part_range import describe_numbers
 from .sources.files.leftovers import NOTE, SAME_FILE
 from .sources.records import DAMAGE_ACCEPTED, Reject
 from .store.root import read_rejects
-from .tensors.arithmetic import arithmetic_of, installed_arithmetic
+from .tensors.arithmetic import INSTALLED, arithmetic_of
 
 
 def forecast_lines(forecast: Forecast) -> Iterator[str]:
@@ -37,12 +37,11 @@ def forecast_lines(forecast: Forecast) -> Iterator[str]:
 
 def arithmetic_warning(forecast: Forecast) -> str:
     """Return what to know where Pillow 12 and 13 resize pictures to other bytes."""
-    installed = installed_arithmetic()
-    other = next(name for name in get_args(Arithmetic) if name != installed)
+    other = next(name for name in get_args(Arithmetic) if name != INSTALLED)
     return (
         f"{forecast.undecided / max(forecast.images, 1):.0%} of the images are so tall that Pillow 12 and 13 resize them to "
-        f"other bytes: the store has the installed {installed}'s. For a trainer that resizes with the other one, give --set "
-        f"recipe.arithmetic={other}; with --set recipe.arithmetic={installed} the store says it on purpose"
+        f"other bytes: the store has the installed {INSTALLED}'s. For a trainer that resizes with the other one, give --set "
+        f"recipe.arithmetic={other}; with --set recipe.arithmetic={INSTALLED} the store says it on purpose"
     )
 
 

@@ -208,13 +208,7 @@ class PartCache:
             return self._remote.read(path, check, bound=PART_BOUND)
 
     def read_file(self, name: str, file: str, listed: Mapping[str, Any], rows: Mapping[Table, int]) -> bytes:
-        """Return one file of a part that need not be in the cache, checked.
-
-        Args:
-            name: of the part.
-            file: its path below the part.
-            listed: its size and digest.
-            rows: of the tables of the part.
+        """Return one file of a part that need not be in the cache, checked against its size and digest as they are listed.
 
         Raises:
             StoreError: it can't be read, or is not the one that the part lists.

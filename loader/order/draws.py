@@ -54,26 +54,14 @@ class Drawn(NamedTuple):
 
 
 def draw_key(seed: int, store: int, lap: int, number: int) -> int:
-    """Return what decides a draw: a hash, 0..2 ** 64 - 1.
-
-    Args:
-        seed: of the order.
-        store: its number in the mixture.
-        lap: how often the store had been gone through.
-        number: of the unit in the store, as `Picks.sample` has it.
-    """
+    """Return what decides a draw, by the order's seed and what `Picks` says: a hash, 0..2 ** 64 - 1."""
     return hash_words(DRAW, seed, store, lap, number)
 
 
 def draw_sample(part: Columns, unit: int, key: int, draw: Draw, subset: Subset) -> Drawn:
-    """Return what a unit gives as a sample.
+    """Return what a unit gives as a sample, of the masks in a subset; what that says of keys is looked at in the index.
 
-    Args:
-        part: the tables of the unit's part.
-        unit: row of the image; for a clip, of the scene's first image.
-        key: of `draw_key`.
-        draw: what is drawn.
-        subset: which masks may be; what it says of keys is looked at in the index.
+    The unit is the row of the image, for a clip of the scene's first image; the key is that of `draw_key`.
 
     Raises:
         StoreError: the unit can't give a sample, though it did when the index was made.

@@ -66,10 +66,6 @@ class Publication(Destination):
 
     Any of the methods raises `StoreError` where the connection is lost, access is denied, or the staging folder's disk
     refuses.
-
-    Args:
-        url: of the store.
-        folder: where it is staged.
     """
 
     def __init__(self, url: str, folder: Path) -> None:
@@ -379,12 +375,9 @@ def _read(file: Path) -> bytes | None:
 
 
 def open_destination(out: Path | str, scratch: Path | str | None = None) -> Destination:
-    """Return where a store goes.
+    """Return where a store goes, which has a folder or a URL.
 
-    Args:
-        out: its folder or its URL.
-        scratch: in which folder the parts of a store with a URL are written before they are published; by default in
-            the user's folder for caches.
+    The parts of one with a URL are staged below `scratch`, by default in the user's folder for caches.
 
     Raises:
         StoreError: the URL can't be written to.

@@ -56,12 +56,9 @@ def attempts_folder(store: Path) -> Path:
 
 
 class Attempt:
-    """One try at something, used as a context manager: what it leaves behind without dying is nothing.
+    """One try at something, such as "part-00007", used as a context manager: what it leaves behind without dying is nothing.
 
-    Args:
-        store: the store's folder.
-        name: what is tried, such as "part-00007".
-        run: names the run; deaths count only within one.
+    `run` names the run; deaths count only within one.
     """
 
     def __init__(self, store: Path, name: str, run: str) -> None:

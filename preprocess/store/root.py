@@ -86,10 +86,7 @@ def read_rejects(store: Path) -> Iterator[Reject]:
 def finish_store(out: Path, plan: Plan, summaries: Sequence[PartSummary]) -> dict[str, Any]:
     """Write the list of rejects and, last, the root attributes; return the attributes.
 
-    Args:
-        out: the store's folder.
-        plan: what was to be written.
-        summaries: of its parts, in order; fewer than planned where a limit was reached.
+    The summaries are of the plan's parts, in order; fewer than planned where a limit was reached.
 
     Raises:
         StoreError: the file system refuses, or a part is gone.
