@@ -9,7 +9,7 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from .format.geometry import Axes, Axis
+from .format.geometry import Axes
 
 COLOURS = (
     (60, 220, 255),
@@ -42,7 +42,9 @@ def lay_over(mask: NDArray[np.bool_], seen: Axes, of_mask: Axes, size: tuple[int
     # The mask's longer side first: it shrinks, where the shorter one may grow beside a line of millions of pixels.
     for axis in sorted((0, 1), key=lambda axis: -mask.shape[axis]):
         of_view, own, length = seen[axis], of_mask[axis], size[axis]
-        edges = _edges(of_view, own, length)
+        # Where in the mask the borders of the drawn pixels lie.
+        first, last = own.place(of_view.start), own.place(of_view.start + of_view.size * of_view.step)
+        edges = np.linspace(float(first), float(last), length + 1)
         # What was computed may miss a whole number by a rounding.
         starts = np.floor(edges[:-1] + 1e-6).astype(np.int64)
         stop = min(max(ceil(edges[-1] - 1e-6), 0), mask.shape[axis])
@@ -82,13 +84,6 @@ def draw_outlines(pixels: NDArray[np.uint8], masks: Sequence[NDArray[np.bool_]])
         pixels[_grown(mask, by) & ~mask] = EDGE
     for number, mask in enumerate(masks):
         pixels[mask & _grown(~mask, by, beyond=True)] = COLOURS[number % len(COLOURS)]
-
-
-def _edges(seen: Axis, mask: Axis, length: int) -> NDArray[np.float64]:
-    """Return where in a mask the borders of pixels lie, [length + 1], of a view that is drawn `length` pixels long."""
-    first = mask.place(seen.start)
-    last = mask.place(seen.start + seen.size * seen.step)
-    return np.linspace(float(first), float(last), length + 1)
 
 
 def _grown(mask: NDArray[np.bool_], by: int, *, beyond: bool = False) -> NDArray[np.bool_]:

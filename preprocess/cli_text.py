@@ -73,7 +73,9 @@ def range_lines(report: RangeReport) -> Iterator[str]:
     yield f"engine    {report.engine}"
     yield f"rejects   {report.num_rejects:,}"
     if report.missing:
-        yield f"to do     {len(report.missing):,} parts of other ranges: {_shortened(describe_numbers(report.missing))}"
+        numbers = describe_numbers(report.missing)
+        shortened = numbers if len(numbers) <= 200 else f"{numbers[:200]}..."
+        yield f"to do     {len(report.missing):,} parts of other ranges: {shortened}"
     else:
         yield f"to do     every part is there: resizeonce finish {report.store}"
 
@@ -164,7 +166,3 @@ def _why_empty(totals: dict[str, Any]) -> str:
         hint = KEEPING_OPTIONS.get(reason)
         causes.append(f"{count:,} left out: {reason}" + (f" ({hint} keeps them)" if hint else ""))
     return "; ".join(causes) or "the dataset lists nothing; check --root and the config's [source]"
-
-
-def _shortened(text: str, length: int = 200) -> str:
-    return text if len(text) <= length else f"{text[:length]}..."

@@ -70,14 +70,9 @@ class CacheFolder:
         self._sizes: dict[Path, int] = {}
 
     def reserve(self, part: Path, metadata: bytes, part_bytes: int) -> Path:
-        """Make room for a part, removing those used least recently; return the hidden folder it goes into.
+        """Make room for a part, removing those used least recently; return the hidden folder it goes into, with its `zarr.json`.
 
         The caller holds the part's lock. Waits while all that could go is held by others.
-
-        Args:
-            part: where it will be.
-            metadata: its `zarr.json`, which says how large it is.
-            part_bytes: size of the whole part.
 
         Raises:
             OSError: the folder can't be written to.

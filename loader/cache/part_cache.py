@@ -112,13 +112,7 @@ def _nothing_there(remote: RemoteFiles) -> str:
 
 
 class PartCache:
-    """The parts of one store at a URL, fetched when they are first needed.
-
-    Args:
-        remote: where the store is published.
-        attributes: of its root.
-        specs: its arrays by path.
-        options: where parts are kept, and how many.
+    """The parts of one store at a URL, fetched when they are first needed; `specs` are its arrays by path.
 
     Raises:
         StoreError: a part is larger than the cache may be, or the root names parts as no store does.

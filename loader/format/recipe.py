@@ -213,11 +213,6 @@ def shown_size(view: ImageView, height: int, width: int) -> tuple[int, int]:
 
     The longer side fits, relative to the view's own sides, and each is rounded as SAM's `ResizeLongestSide` does
     (segment_anything/utils/transforms.py, get_preprocess_shape): int(side * scale + 0.5).
-
-    Args:
-        view: the view.
-        height: of the original, in pixels.
-        width: likewise.
     """
     tall, wide = view.size
     scale = min(tall * 1.0 / height, wide * 1.0 / width)

@@ -22,10 +22,7 @@ MAX_PAGE_BYTES = 1 << 28
 class WebServer:
     """An address that begins with http or https, asked as `connection.connection_of` says.
 
-    Args:
-        filesystem: fsspec's for HTTP.
-        base: the address; names are put behind it.
-        query: what is asked for with each file, such as a signature.
+    Names are put behind it; a query, such as a signature, is asked for with each file.
     """
 
     def __init__(self, filesystem: Any, base: str, query: str = "") -> None:

@@ -109,15 +109,8 @@ def forecast(
 ) -> Forecast:
     """Read up to `num_scenes` scenes, evenly spread, and scale what they give to the whole dataset.
 
-    It goes without scenes that a process dies of, or for which there is too little memory.
-
-    Args:
-        source: the dataset.
-        config: sizes, stored forms and columns.
-        num_scenes: how many scenes to read at most.
-        limit: how many samples the store will hold at most.
-        engine: what decodes and resizes.
-        executor: where scenes are read; None for this process.
+    It goes without scenes that a process dies of, or for which there is too little memory. A store holds `limit` samples at
+    most. Scenes are read by an executor, or by this process.
     """
     scenes = [source[number] for number in spread_scenes(len(source), num_scenes)]
     measured = [

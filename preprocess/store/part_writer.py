@@ -209,8 +209,7 @@ class PartWriter:
         self._attempt.enter_scene(NO_SCENE)
         with writing(self._store):
             files = self._finish_arrays() | self._write_documents()
-            summary = self._summarize(files)
-            self._write_metadata(summary, files)
+            summary = self._describe(files)
             self._publish(summary.digest)
         return summary
 
@@ -303,8 +302,9 @@ class PartWriter:
             (self._folder / path).write_bytes(content)
         return {path: _digest_of(content) for path, content in files.items()}
 
-    def _summarize(self, files: Mapping[str, FileDigest]) -> PartSummary:
-        return PartSummary(
+    def _describe(self, files: Mapping[str, FileDigest]) -> PartSummary:
+        """Write the part's own metadata; return what it says of the part, with its digest."""
+        summary = PartSummary(
             rows={table: self._columns.num_rows(table) for table in TABLES},
             empty_prompts=self._prompt_cells[0],
             small_prompts=sum(self._prompt_cells[few] for few in range(1, SMALL_PROMPT_CELLS)),
@@ -313,8 +313,6 @@ class PartWriter:
             skips=dict(self._skips),
             bytes=sum(digest.bytes for digest in files.values()),
         )
-
-    def _write_metadata(self, summary: PartSummary, files: Mapping[str, FileDigest]) -> None:
         attributes: dict[str, Any] = {"part": self._part, **msgspec.to_builtins(summary)}
         del attributes["digest"]
         attributes["files"] = {path: asdict(files[path]) for path in sorted(files)}
@@ -322,6 +320,7 @@ class PartWriter:
         encoded = json.dumps(metadata, indent=1).encode()
         (self._folder / "zarr.json").write_bytes(encoded)
         summary.digest = _digest_of(encoded).sha256
+        return summary
 
     def _publish(self, digest: str) -> None:
         found = [Path(folder, name) for folder, _, names in os.walk(self._folder) for name in ("", *names)]
