@@ -77,11 +77,12 @@ test-frameworks: $(STAMP) ## install Lightning, accelerate and torchdata, and tr
 test-recipes: $(RELEASED)/.installed ## install what published trainers call, and compare each recipe's tensors with what that makes
 	$(RELEASED)/bin/python -m pytest tests/recipes -rs
 
-# SAM 2's package is built with the torch that is there: pip would fetch another one for it, with CUDA.
+# SAM 2's package is built with the torch that is there: pip would fetch another one for it, with CUDA. SAM 3's asks for
+# older packages than the others take; its transforms need none of them.
 $(RELEASED)/.installed: pyproject.toml $(CONSTRAINTS) $(SOURCES)
 	$(PYTHON) -m venv $(RELEASED)
 	$(RELEASED)/bin/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[test,recipes]'
-	SAM2_BUILD_CUDA=0 $(RELEASED)/bin/pip install --quiet --no-build-isolation --no-deps sam2==1.1.0
+	SAM2_BUILD_CUDA=0 $(RELEASED)/bin/pip install --quiet --no-build-isolation --no-deps sam2==1.1.0 sam3==0.1.4
 	@touch $@
 
 test-pages: $(STAMP) ## install selenium, and look at a report in the system's headless Chromium: light, dark, on a phone's width, by keyboard

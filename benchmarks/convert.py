@@ -222,7 +222,7 @@ def bench_part(folder: Path) -> None:
     for part in range(9):
         with PartWriter(folder, part, config.recipe, paired=False) as writer:
             writer.start_scene(0, scene.key)
-            for record in scene.read(engine.decode_image):
+            for record in scene.read(engine.decoder("reject")):
                 assert isinstance(record, Frame)
                 views = make_tensors(record.image, record.segmentations, config.recipe, engine)
                 writer.add_frame(record, views)

@@ -17,12 +17,7 @@ LEAST_WIDTH = 128
 
 
 def as_html(summary: str, thumbnails: "Sequence[tuple[str, Image | None]]") -> str:
-    """Return what a notebook shows: a line of text, and pictures that it holds in itself.
-
-    Args:
-        summary: one line.
-        thumbnails: each with what is said of it; None where there is nothing to show.
-    """
+    """Return what a notebook shows: a line of text, and pictures that it holds in itself, each with what is said of it."""
     shown = "".join(
         '<figure style="display:inline-block;margin:4px;vertical-align:top">'
         f'{"" if image is None else _as_img(image)}<figcaption style="font-size:80%;overflow-wrap:anywhere;'

@@ -9,7 +9,7 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from .format.geometry import Axes, Axis
+from .format.geometry import Axes
 
 COLOURS = (
     (60, 220, 255),
@@ -33,21 +33,18 @@ LEAST_CELL = 5
 
 
 def lay_over(mask: NDArray[np.bool_], seen: Axes, of_mask: Axes, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Return a mask as it lies over a view, which is drawn in a size.
+    """Return a mask, bool [H, W], as it lies over a view, which is drawn in a size: height and width in pixels.
 
-    A pixel is set where any of what it covers is, so that the smallest object is seen.
-
-    Args:
-        mask: bool [H, W].
-        seen: what the view shows of the original picture.
-        of_mask: what the mask shows of it.
-        size: height and width of the drawn view, in pixels.
+    A pixel is set where any of what it covers is, so that the smallest object is seen. `seen` is what the view shows of the
+    original picture, `of_mask` what the mask shows of it.
     """
     laid = mask
     # The mask's longer side first: it shrinks, where the shorter one may grow beside a line of millions of pixels.
     for axis in sorted((0, 1), key=lambda axis: -mask.shape[axis]):
         of_view, own, length = seen[axis], of_mask[axis], size[axis]
-        edges = _edges(of_view, own, length)
+        # Where in the mask the borders of the drawn pixels lie.
+        first, last = own.place(of_view.start), own.place(of_view.start + of_view.size * of_view.step)
+        edges = np.linspace(float(first), float(last), length + 1)
         # What was computed may miss a whole number by a rounding.
         starts = np.floor(edges[:-1] + 1e-6).astype(np.int64)
         stop = min(max(ceil(edges[-1] - 1e-6), 0), mask.shape[axis])
@@ -56,8 +53,8 @@ def lay_over(mask: NDArray[np.bool_], seen: Axes, of_mask: Axes, size: tuple[int
         shape[axis] = length
         spread = np.zeros(shape, np.bool_)
         if is_inside.any():
-            covered = laid[(slice(None),) * axis + (slice(stop),)]
             along = (slice(None),) * axis
+            covered = laid[(*along, slice(stop))]
             spread[(*along, is_inside)] = np.logical_or.reduceat(covered, starts[is_inside], axis)
         laid = spread
     return laid
@@ -66,10 +63,7 @@ def lay_over(mask: NDArray[np.bool_], seen: Axes, of_mask: Axes, size: tuple[int
 def fill_cells(pixels: NDArray[np.uint8], cells: Sequence[NDArray[np.bool_]], grid: tuple[int, int]) -> None:
     """Colour a prompt's cells in a picture, uint8 [H, W, 3], which shows through, and between them.
 
-    Args:
-        pixels: the picture, changed in place.
-        cells: of each object, as it lies over the picture, bool [H, W].
-        grid: how many cells there are, down and across.
+    Cells are those of each object, as it lies over the picture, bool [H, W]; the grid says how many there are, down and across.
     """
     is_gap = np.zeros(pixels.shape[:2], np.bool_)
     for axis, count in enumerate(grid):
@@ -90,13 +84,6 @@ def draw_outlines(pixels: NDArray[np.uint8], masks: Sequence[NDArray[np.bool_]])
         pixels[_grown(mask, by) & ~mask] = EDGE
     for number, mask in enumerate(masks):
         pixels[mask & _grown(~mask, by, beyond=True)] = COLOURS[number % len(COLOURS)]
-
-
-def _edges(seen: Axis, mask: Axis, length: int) -> NDArray[np.float64]:
-    """Return where in a mask the borders of pixels lie, [length + 1], of a view that is drawn `length` pixels long."""
-    first = mask.place(seen.start)
-    last = mask.place(seen.start + seen.size * seen.step)
-    return np.linspace(float(first), float(last), length + 1)
 
 
 def _grown(mask: NDArray[np.bool_], by: int, *, beyond: bool = False) -> NDArray[np.bool_]:

@@ -14,7 +14,7 @@ from .run.part_range import describe_numbers
 from .sources.files.leftovers import NOTE, SAME_FILE
 from .sources.records import DAMAGE_ACCEPTED, Reject
 from .store.root import read_rejects
-from .tensors.arithmetic import arithmetic_of, installed_arithmetic
+from .tensors.arithmetic import INSTALLED, arithmetic_of
 
 
 def forecast_lines(forecast: Forecast) -> Iterator[str]:
@@ -37,12 +37,11 @@ def forecast_lines(forecast: Forecast) -> Iterator[str]:
 
 def arithmetic_warning(forecast: Forecast) -> str:
     """Return what to know where Pillow 12 and 13 resize pictures to other bytes."""
-    installed = installed_arithmetic()
-    other = next(name for name in get_args(Arithmetic) if name != installed)
+    other = next(name for name in get_args(Arithmetic) if name != INSTALLED)
     return (
         f"{forecast.undecided / max(forecast.images, 1):.0%} of the images are so tall that Pillow 12 and 13 resize them to "
-        f"other bytes: the store has the installed {installed}'s. For a trainer that resizes with the other one, give --set "
-        f"recipe.arithmetic={other}; with --set recipe.arithmetic={installed} the store says it on purpose"
+        f"other bytes: the store has the installed {INSTALLED}'s. For a trainer that resizes with the other one, give --set "
+        f"recipe.arithmetic={other}; with --set recipe.arithmetic={INSTALLED} the store says it on purpose"
     )
 
 
@@ -74,7 +73,9 @@ def range_lines(report: RangeReport) -> Iterator[str]:
     yield f"engine    {report.engine}"
     yield f"rejects   {report.num_rejects:,}"
     if report.missing:
-        yield f"to do     {len(report.missing):,} parts of other ranges: {_shortened(describe_numbers(report.missing))}"
+        numbers = describe_numbers(report.missing)
+        shortened = numbers if len(numbers) <= 200 else f"{numbers[:200]}..."
+        yield f"to do     {len(report.missing):,} parts of other ranges: {shortened}"
     else:
         yield f"to do     every part is there: resizeonce finish {report.store}"
 
@@ -165,7 +166,3 @@ def _why_empty(totals: dict[str, Any]) -> str:
         hint = KEEPING_OPTIONS.get(reason)
         causes.append(f"{count:,} left out: {reason}" + (f" ({hint} keeps them)" if hint else ""))
     return "; ".join(causes) or "the dataset lists nothing; check --root and the config's [source]"
-
-
-def _shortened(text: str, length: int = 200) -> str:
-    return text if len(text) <= length else f"{text[:length]}..."

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -55,9 +56,7 @@ def _describe_core(package: str, instead: str) -> str:
 
 def _processor() -> str:
     """Return the processor's name, or its kind on systems that tell no more."""
-    names = (
-        line.partition(":")[2].strip()
-        for line in (_CPU_INFO.read_text().splitlines() if _CPU_INFO.exists() else [])
-        if line.startswith("model name")
+    found = re.search(
+        r"^model name\s*: *(.*)", _CPU_INFO.read_text() if _CPU_INFO.exists() else "", re.MULTILINE
     )
-    return next(names, platform.machine())
+    return found[1].strip() if found else platform.machine()

@@ -26,6 +26,7 @@ LAYERS = (
     "loader.store",
     "loader.batch",
     "loader.compact loader.check_shapes",
+    "loader.check_views",
     "loader.check",
     "loader.workers",
     "loader",
@@ -63,7 +64,6 @@ READING = {"preprocess.look", "preprocess.commands"}
 """What reads stores with all of the loader, as a trainer does."""
 
 LATE = {
-    "loader.cache.fetch": "fsspec and what asks servers wait for a URL",
     "loader.remote.connection": "each file system and its packages wait for a URL of its kind",
     "loader.open_parts": "a store at a path needs no cache",
     "loader.store": "workers read samples and draw none",

@@ -29,12 +29,7 @@ def check_file(path: Path, listed: Mapping[str, Any], num_chunks: int | None) ->
 
 
 def check_content(content: bytes | mmap.mmap, listed: Mapping[str, Any], num_chunks: int | None) -> None:
-    """Check the bytes of a file.
-
-    Args:
-        content: all of them.
-        listed: its "bytes" and "sha256", as the part lists them.
-        num_chunks: of a shard file; None for any other file.
+    """Check the bytes of a file, of which the part lists "bytes" and "sha256"; chunks are a shard file's, None of any other.
 
     Raises:
         DamagedArrivalError: they are others; says what was found and what was expected.
@@ -48,11 +43,7 @@ def check_content(content: bytes | mmap.mmap, listed: Mapping[str, Any], num_chu
 
 
 def check_digest(found: str, expected: str) -> None:
-    """Compare two digests.
-
-    Raises:
-        DamagedArrivalError: they differ.
-    """
+    """Raise `DamagedArrivalError` where two digests differ."""
     if found != expected:
         raise DamagedArrivalError(f"its SHA-256 is {found}, expected {expected}")
 

@@ -29,7 +29,7 @@ from typing import Literal
 from ..format.errors import StoreError
 from ..format.layout import PART_NAME
 from ..format.metadata import read_part_attributes
-from .locks import locked, locked_if_free
+from .locks import locked
 
 WAIT_SECONDS = 0.05
 """Between looks whether a part that was held may go now."""
@@ -70,14 +70,9 @@ class CacheFolder:
         self._sizes: dict[Path, int] = {}
 
     def reserve(self, part: Path, metadata: bytes, part_bytes: int) -> Path:
-        """Make room for a part, removing those used least recently; return the hidden folder it goes into.
+        """Make room for a part, removing those used least recently; return the hidden folder it goes into, with its `zarr.json`.
 
         The caller holds the part's lock. Waits while all that could go is held by others.
-
-        Args:
-            part: where it will be.
-            metadata: its `zarr.json`, which says how large it is.
-            part_bytes: size of the whole part.
 
         Raises:
             OSError: the folder can't be written to.
@@ -163,7 +158,7 @@ class CacheFolder:
 def _remove(entry: _Entry) -> Literal["removed", "held", "not ours"]:
     """Remove a part, or what is left of one, unless another process is at it."""
     try:
-        with locked_if_free(part_lock(entry.part)) as is_free:
+        with locked(part_lock(entry.part), wait=False) as is_free:
             if not is_free:
                 return "held"
             gone = _hidden(entry.part, "gone")

@@ -7,14 +7,13 @@ import time
 from collections.abc import Callable, Mapping
 from errno import EDQUOT, EFBIG, ENOSPC, EROFS
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from ..format.errors import SourceError, StoreError
 from ..format.metadata import MAX_METADATA_BYTES, MAX_ROOT_BYTES
+from ..remote.connection import SLOW_ATTEMPTS, Connection, connection_of
 from ..remote.origin import origin_of
-
-if TYPE_CHECKING:
-    from ..remote.connection import Connection
+from ..remote.pace import TooSlowError
 
 PAUSES = (0.25, 1.0)
 """Seconds to wait before the second and the third try."""
@@ -32,33 +31,20 @@ class Bound(NamedTuple):
     """How many bytes are taken of a body."""
 
     num_bytes: int
-    finding: str
-    """What is said where more come."""
+    document: str = ""
+    """Whose limit that is, where nothing says how large it is; "" of a file of which the size is listed."""
 
     def check(self, num_bytes: int) -> None:
         """Raise `DamagedArrivalError` where more came; how many more is not known."""
-        if num_bytes > self.num_bytes:
-            raise DamagedArrivalError(self.finding)
+        most = self.num_bytes
+        if num_bytes > most and self.document:
+            raise DamagedArrivalError(f"it has more than {most:,} bytes, the limit of {self.document}")
+        if num_bytes > most:
+            raise DamagedArrivalError(f"it has {most + 1} bytes, expected {most}, and was read no further")
 
 
-def document_bound(num_bytes: int, document: str) -> Bound:
-    """Return that of a document of which nothing says how large it is."""
-    return Bound(num_bytes, f"it has more than {num_bytes:,} bytes, the limit of {document}")
-
-
-def listed_bound(num_bytes: int) -> Bound:
-    """Return that of a file of which the size is listed."""
-    return Bound(num_bytes, f"it has {num_bytes + 1} bytes, expected {num_bytes}, and was read no further")
-
-
-def root_bound() -> Bound:
-    """Return that of the root's `zarr.json`."""
-    return document_bound(MAX_ROOT_BYTES, "a store's zarr.json")
-
-
-def part_bound() -> Bound:
-    """Return that of the `zarr.json` of a part."""
-    return document_bound(MAX_METADATA_BYTES, "a part's zarr.json")
+ROOT_BOUND = Bound(MAX_ROOT_BYTES, "a store's zarr.json")
+PART_BOUND = Bound(MAX_METADATA_BYTES, "a part's zarr.json")
 
 
 class RemoteFiles:
@@ -93,25 +79,19 @@ class RemoteFiles:
         return origin_of(self._url, {**self._options, "settings": settings})
 
     def read(
-        self, name: str, check: Callable[[bytes], None] = lambda _: None, *, bound: Bound | None = None
+        self, name: str, check: Callable[[bytes], None] = lambda _: None, *, bound: Bound = ROOT_BOUND
     ) -> bytes:
-        """Return a small file, once it passes a check that raises `DamagedArrivalError`.
-
-        Args:
-            name: of the file.
-            check: takes its bytes.
-            bound: how many they may be; None for as many as the root's `zarr.json` may have.
+        """Return a small file, once its bytes pass a check that raises `DamagedArrivalError`.
 
         Raises:
             FileNotFoundError: there is no such file.
             StoreError: it can't be read, or arrived damaged or too long three times.
         """
-        most = bound or root_bound()
 
         def attempt() -> bytes:
             content = io.BytesIO()
-            self._connect().read_whole(name, content, most.num_bytes)
-            most.check(content.tell())
+            self._connect().read_whole(name, content, bound.num_bytes)
+            bound.check(content.tell())
             check(content.getvalue())
             return content.getvalue()
 
@@ -145,7 +125,8 @@ class RemoteFiles:
                 # fsspec hands on whatever its backends raise, so no list of network faults would be whole.
                 if _is_final(err):
                     raise
-                if pause is None or isinstance(err, PermissionError) or _is_too_slow(err, number):
+                is_slow = isinstance(err, TooSlowError) and number == SLOW_ATTEMPTS
+                if pause is None or is_slow or isinstance(err, PermissionError):
                     raise self._gave_up(name, err) from err
             time.sleep(pause)
         raise AssertionError("the last try returns or raises")
@@ -157,7 +138,7 @@ class RemoteFiles:
             f"can't read {self.name}/{name}: {type(err).__name__}: {_without_secrets(str(err))}"
         )
 
-    def _connect(self) -> "Connection":
+    def _connect(self) -> Connection:
         """Return this process's connection."""
         if self._connection is None or self._connection[0] != os.getpid():
             self._connection = (os.getpid(), _open(self._url, self.name, self._options))
@@ -176,16 +157,7 @@ def _is_final(err: Exception) -> bool:
     return isinstance(err, StoreError) and not isinstance(err, DamagedArrivalError)
 
 
-def _is_too_slow(err: Exception, attempts: int) -> bool:
-    from ..remote.connection import SLOW_ATTEMPTS
-    from ..remote.pace import TooSlowError
-
-    return isinstance(err, TooSlowError) and attempts == SLOW_ATTEMPTS
-
-
-def _open(url: str, name: str, options: Mapping[str, Any]) -> "Connection":
-    from ..remote.protocol import protocols_of
-
+def _open(url: str, name: str, options: Mapping[str, Any]) -> Connection:
     try:
         from fsspec.core import url_to_fs
     except ImportError as err:
@@ -200,11 +172,4 @@ def _open(url: str, name: str, options: Mapping[str, Any]) -> "Connection":
         ) from err
     except (ValueError, TypeError) as err:
         raise StoreError(f"{name} can't be opened: {_without_secrets(str(err))}") from err
-    if {"http", "https"} & set(protocols_of(fs)):
-        from ..remote.web import WebServer
-
-        address, _, query = root.partition("#")[0].partition("?")
-        return WebServer(fs, address, query)
-    from ..remote.filesystem import FileSystem
-
-    return FileSystem(fs, root)
+    return connection_of(fs, root, signed=True)

@@ -4,7 +4,6 @@ import os
 import threading
 from collections import OrderedDict, deque
 from contextlib import suppress
-from typing import Any
 
 from ..format.errors import StoreError
 from .part_cache import PartCache
@@ -18,22 +17,14 @@ in a cache of fewer parts, nothing."""
 
 
 class FetchAhead:
-    """The parts of one store that a process was told to expect and has not reached.
-
-    Args:
-        cache: where they go.
-    """
+    """The parts of one store that a process was told to expect and has not reached."""
 
     def __init__(self, cache: PartCache) -> None:
         self._cache = cache
         self._start_anew()
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"_cache": self._cache}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self._cache = state["_cache"]
-        self._start_anew()
+    def __reduce__(self) -> tuple[type["FetchAhead"], tuple[PartCache]]:
+        return FetchAhead, (self._cache,)
 
     def _start_anew(self) -> None:
         # Threads belong to a process: one that was forked has none of them, and its lock may be held for ever.

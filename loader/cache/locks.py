@@ -8,35 +8,25 @@ from pathlib import Path
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Wait for a lock and hold it.
-
-    Raises:
-        OSError: the file can't be made.
-    """
-    descriptor = _take(path, fcntl.LOCK_EX)
-    try:
-        yield
-    finally:
-        _let_go(path, descriptor)
-
-
-@contextmanager
-def locked_if_free(path: Path) -> Iterator[bool]:
-    """Hold a lock if nobody else does; gives whether it is held.
+def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Hold a lock, or without waiting only if nobody else does; gives whether it is held.
 
     Raises:
         OSError: the file can't be made.
     """
     try:
-        descriptor = _take(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        descriptor = _take(path, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         yield False
         return
     try:
         yield True
     finally:
-        _let_go(path, descriptor)
+        with suppress(OSError):
+            path.unlink()
+        # Said in words: a process that was forked meanwhile has the descriptor, too, and closing ours would not be enough.
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        os.close(descriptor)
 
 
 def _take(path: Path, how: int) -> int:
@@ -52,11 +42,3 @@ def _take(path: Path, how: int) -> int:
             os.close(descriptor)
             raise
         os.close(descriptor)
-
-
-def _let_go(path: Path, descriptor: int) -> None:
-    with suppress(OSError):
-        path.unlink()
-    # Said in words: a process that was forked meanwhile has the descriptor, too, and closing ours would not be enough.
-    fcntl.flock(descriptor, fcntl.LOCK_UN)
-    os.close(descriptor)

@@ -23,7 +23,7 @@ from ..remote.origin import normalized
 from ..remote.side_by_side import run_side_by_side
 from .arrival import check_content, check_digest, check_file
 from .cache_folder import CacheFolder, mark_used, part_lock
-from .fetch import DamagedArrivalError, RemoteFiles, listed_bound, part_bound
+from .fetch import PART_BOUND, Bound, DamagedArrivalError, RemoteFiles
 from .locks import locked
 
 DEFAULT_MAX_BYTES = 100_000_000_000
@@ -112,13 +112,7 @@ def _nothing_there(remote: RemoteFiles) -> str:
 
 
 class PartCache:
-    """The parts of one store at a URL, fetched when they are first needed.
-
-    Args:
-        remote: where the store is published.
-        attributes: of its root.
-        specs: its arrays by path.
-        options: where parts are kept, and how many.
+    """The parts of one store at a URL, fetched when they are first needed; `specs` are its arrays by path.
 
     Raises:
         StoreError: a part is larger than the cache may be, or the root names parts as no store does.
@@ -137,7 +131,8 @@ class PartCache:
         # Another store published at the same URL has another digest, so their parts never meet. Nor do those of the same
         # digest elsewhere: a stranger can make other pixels to it (docs/format.md).
         origin = remote.origin if options.origin is None else normalized(options.origin)
-        self.folder: Path = self._room.folder / _key(origin, attributes["sha256"])
+        key = sha256(f"{origin}\n{attributes['sha256']}".encode(errors="surrogateescape")).hexdigest()
+        self.folder: Path = self._room.folder / key
         """Where the parts of this store are."""
         self.max_bytes = self._room.max_bytes
         self.sizes: dict[str, int] = {part["name"]: part["bytes"] for part in attributes["parts"]}
@@ -199,23 +194,15 @@ class PartCache:
         Raises:
             StoreError: it can't be read, or is not the one that the root lists.
         """
-        try:
-            return self._remote.read(
-                f"{name}/zarr.json",
-                lambda content: check_digest(sha256(content).hexdigest(), digest),
-                bound=part_bound(),
-            )
-        except FileNotFoundError as err:
-            raise StoreError(self._missing(f"{name}/zarr.json")) from err
+
+        def check(content: bytes) -> None:
+            check_digest(sha256(content).hexdigest(), digest)
+
+        with self._expecting(f"{name}/zarr.json") as path:
+            return self._remote.read(path, check, bound=PART_BOUND)
 
     def read_file(self, name: str, file: str, listed: Mapping[str, Any], rows: Mapping[Table, int]) -> bytes:
-        """Return one file of a part that need not be in the cache, checked.
-
-        Args:
-            name: of the part.
-            file: its path below the part.
-            listed: its size and digest.
-            rows: of the tables of the part.
+        """Return one file of a part that need not be in the cache, checked against its size and digest as they are listed.
 
         Raises:
             StoreError: it can't be read, or is not the one that the part lists.
@@ -227,14 +214,10 @@ class PartCache:
                 f"{self._remote.name}/{name}/zarr.json lists {file} with {size:,} bytes, more than the {MAX_COLUMN_BYTES:,} "
                 "of a column that is read into memory: copy the store to a disk, or use it without a subset"
             )
-        try:
+        with self._expecting(f"{name}/{file}") as path:
             return self._remote.read(
-                f"{name}/{file}",
-                lambda content: check_content(content, listed, chunks),
-                bound=listed_bound(listed["bytes"]),
+                path, lambda content: check_content(content, listed, chunks), bound=Bound(size)
             )
-        except FileNotFoundError as err:
-            raise StoreError(self._missing(f"{name}/{file}")) from err
 
     @contextmanager
     def _locked(self, part: Path) -> Iterator[None]:
@@ -268,19 +251,16 @@ class PartCache:
             raise self._unwritable(part, err) from err
 
     def _fetch_file(self, partial: Path, name: str, file: str, attributes: Mapping[str, Any]) -> None:
-        path = partial / file
-        path.parent.mkdir(parents=True, exist_ok=True)
+        (partial / file).parent.mkdir(parents=True, exist_ok=True)
         listed = attributes["files"][file]
         chunks = self._num_chunks(file, attributes["rows"], listed["bytes"])
-        try:
+        with self._expecting(f"{name}/{file}") as path:
             self._remote.fetch(
-                f"{name}/{file}",
                 path,
+                partial / file,
                 lambda arrived: check_file(arrived, listed, chunks),
-                bound=listed_bound(listed["bytes"]),
+                bound=Bound(listed["bytes"]),
             )
-        except FileNotFoundError as err:
-            raise StoreError(self._missing(f"{name}/{file}")) from err
 
     def _num_chunks(self, file: str, rows: Mapping[Table, int], num_bytes: int) -> int | None:
         """Return the number of chunks in a file, None where it is no shard file."""
@@ -293,19 +273,19 @@ class PartCache:
             return (num_bytes - CHECKSUM_BYTES) // of_each
         return rows[spec.table] if spec.row_chunks else 1
 
-    def _missing(self, file: str) -> str:
-        return (
-            f"{self._remote.name}/{file} is missing: the store there was removed, changed since it was opened, or not "
-            "published whole"
-        )
+    @contextmanager
+    def _expecting(self, file: str) -> Iterator[str]:
+        """Give the path of a file of the store, which must be there."""
+        try:
+            yield file
+        except FileNotFoundError as err:
+            raise StoreError(
+                f"{self._remote.name}/{file} is missing: the store there was removed, changed since it was opened, or not "
+                "published whole"
+            ) from err
 
     def _unwritable(self, part: Path, err: OSError) -> StoreError:
         return StoreError(
             f"{self._remote.name}/{part.name} can't be kept in {self.folder}: {err}; make room there, give a smaller "
             "max_bytes, or another folder: cache=CacheOptions(folder=...)"
         )
-
-
-def _key(origin: str, digest: str) -> str:
-    """Return the name of the folder for the parts of a root digest from an origin."""
-    return sha256(f"{origin}\n{digest}".encode(errors="surrogateescape")).hexdigest()

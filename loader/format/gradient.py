@@ -68,15 +68,13 @@ def unpack_gradient(packed: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
 
 def payload_bytes(pairs: NDArray[np.uint8]) -> int:
     """Return how many bytes the groups take whose numbers of bits these are; -1 where one is above eight."""
-    first, second = pairs & 15, pairs >> 4
-    if max(first.max(initial=0), second.max(initial=0)) > GROUP:
-        return -1
-    return int(first.sum(dtype=np.int64) + second.sum(dtype=np.int64))
+    bits = _unpair(pairs)
+    return -1 if bits.max(initial=0) > GROUP else int(bits.sum(dtype=np.int64))
 
 
 def unpack_groups(pairs: NDArray[np.uint8], payload: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the groups' values, uint8 [groups, 8]: step 4 undone."""
-    bits = np.stack([pairs & 15, pairs >> 4], axis=1).reshape(-1)
+    bits = _unpair(pairs)
     starts = np.cumsum(bits, dtype=np.int64) - bits
     values = np.zeros((bits.size, GROUP), np.uint8)
     for number in range(1, GROUP + 1):
@@ -124,6 +122,11 @@ def _pack_groups(values: NDArray[np.uint8], bits: NDArray[np.uint8]) -> NDArray[
 def packed_bound(height: int, width: int) -> int:
     """Return how many bytes an image may take: all of its values and as many as make up the groups, none in fewer bits."""
     return height * _groups_of_row(width) * (2 * GROUP + 1) // 2 + SLACK_BYTES
+
+
+def _unpair(pairs: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the numbers of bits of all groups."""
+    return np.stack([pairs & 15, pairs >> 4], axis=1).reshape(-1)
 
 
 def _groups_of_row(width: int) -> int:

@@ -107,12 +107,9 @@ TEXT_COLUMNS: dict[Table, tuple[str, ...]] = {
 def array_specs(
     recipe: Recipe, frames_per_sample: int, columns: Collection[Column] = ()
 ) -> tuple[ArraySpec, ...]:
-    """Return every array of a part, in the order of the tables.
+    """Return every array of a part, in the order of the tables, with some of the columns that not each store has.
 
-    Args:
-        recipe: the views.
-        frames_per_sample: 1, or 2 where samples are pairs.
-        columns: which columns there are beside those that each store has.
+    Frames of a sample are 1, or 2 where samples are pairs.
     """
     return (
         *(_image(name, view) for name, view in recipe.images.items()),
@@ -121,21 +118,13 @@ def array_specs(
         ArraySpec("images", "time", "int32", (), ("image",)),
         *_text("images", "key"),
         *_text("images", "path"),
-        *(_sources() if "sources" in columns else ()),
-        *(
-            [ArraySpec("images", "pixel_sha256", "uint8", (32,), ("image", "byte"))]
-            if "hashes" in columns
-            else []
-        ),
+        *(_SOURCES if "sources" in columns else ()),
+        *(_HASHES if "hashes" in columns else ()),
         *(spec for name, view in recipe.masks.items() for spec in _mask(name, view)),
         ArraySpec("masks", "image", "int64", (), ("mask",)),
         ArraySpec("masks", "area", "int64", (), ("mask",)),
         *([ArraySpec("masks", "prompt_cells", "int32", (), ("mask",))] if recipe.prompt else []),
-        *(
-            [ArraySpec("masks", "box", "float32", (4,), ("mask", "x0_y0_x1_y1"))]
-            if "boxes" in columns
-            else []
-        ),
+        *(_BOXES if "boxes" in columns else ()),
         *_text("masks", "object_id"),
         *_text("masks", "category"),
         ArraySpec("expressions", "mask", "int64", (), ("expression",)),
@@ -180,11 +169,12 @@ def _mask(name: str, view: MaskView) -> tuple[ArraySpec, ...]:
     return (ArraySpec("masks", name, "bool", view.size, dims, codec="zstd", row_chunks=True),)
 
 
-def _sources() -> tuple[ArraySpec, ArraySpec]:
-    return (
-        ArraySpec("images", "source_offsets", "int64", (), ("image_boundary",)),
-        ArraySpec("images", "source_bytes", "uint8", (), ("source_byte",), piece_rows=SOURCE_PIECE_BYTES),
-    )
+_SOURCES = (
+    ArraySpec("images", "source_offsets", "int64", (), ("image_boundary",)),
+    ArraySpec("images", "source_bytes", "uint8", (), ("source_byte",), piece_rows=SOURCE_PIECE_BYTES),
+)
+_HASHES = (ArraySpec("images", "pixel_sha256", "uint8", (32,), ("image", "byte")),)
+_BOXES = (ArraySpec("masks", "box", "float32", (4,), ("mask", "x0_y0_x1_y1")),)
 
 
 def _text(table: Table, name: str) -> tuple[ArraySpec, ArraySpec]:

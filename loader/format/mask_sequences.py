@@ -58,15 +58,9 @@ def make_frame(pixels: NDArray[np.uint8], width: int, most_changes: int) -> byte
 def _find_sequences(
     pixels: bytes, changes: list[int], width: int
 ) -> Iterator[tuple[list[Sequence], bytearray]]:
-    """Take a mask apart, block by block: copies of the row above, copies of the pixel before, and single pixels.
+    """Yield of each block of a mask copies of the row above and of the pixel before, and single pixels.
 
-    Args:
-        pixels: by rows.
-        changes: pixels that differ from the one above, and all of the first row; ascending.
-        width: pixels of a row.
-
-    Yields:
-        What is copied, and the single pixels.
+    Changes are pixels that differ from the one above, and all of the first row; ascending.
     """
     change = at = 0
     # The offsets that a frame begins with. The third is never used.

@@ -260,10 +260,7 @@ def read_attributes(store: Path, kind: type[Content] = Root) -> dict[str, Any]:
 def parse_attributes(encoded: bytes, store: str, kind: type[Content] = Root) -> dict[str, Any]:
     """Return the root attributes in the `zarr.json` of a complete store, of the types and in the ranges of `kind`.
 
-    Args:
-        encoded: the file's bytes.
-        store: the store's path or URL, for messages.
-        kind: all of them, or what reading samples takes.
+    Messages call the store by its path or URL.
 
     Raises:
         StoreError: they are damaged.
@@ -328,9 +325,7 @@ def read_part_attributes(part: Path) -> tuple[dict[str, Any], str]:
 def parse_part_attributes(encoded: bytes, part: str) -> dict[str, Any]:
     """Return the attributes in the `zarr.json` of a part, of the types and in the ranges of `PartAttributes`.
 
-    Args:
-        encoded: the file's bytes.
-        part: the part's path or URL, for messages.
+    Messages call the part by its path or URL.
 
     Raises:
         StoreError: they are damaged.

@@ -32,11 +32,17 @@ class Norm(NamedTuple):
         return levels.clip(0, 255).astype(np.uint8)
 
 
+# openai/clip-vit-large-patch14, preprocessor_config.json.
+CLIP = Norm((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711), 255.0)
+
+# facebookresearch/segment-anything, build_sam.py: of values 0..255, which are not divided first.
+SAM = Norm((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), 1.0)
+
 KNOWN_NORMS = {
     "ImageNet's": Norm(IMAGENET_MEAN, IMAGENET_STD, 255.0),
-    "CLIP's": Norm((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711), 255.0),
+    "CLIP's": CLIP,
     "0.5": Norm((0.5,) * 3, (0.5,) * 3, 255.0),
-    "SAM's, of 0..255,": Norm((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), 1.0),
+    "SAM's, of 0..255,": SAM,
     "0 and 1": Norm((0.0,) * 3, (1.0,) * 3, 255.0),
     "0 and 1, of 0..255,": Norm((0.0,) * 3, (1.0,) * 3, 1.0),
 }

@@ -213,11 +213,6 @@ def shown_size(view: ImageView, height: int, width: int) -> tuple[int, int]:
 
     The longer side fits, relative to the view's own sides, and each is rounded as SAM's `ResizeLongestSide` does
     (segment_anything/utils/transforms.py, get_preprocess_shape): int(side * scale + 0.5).
-
-    Args:
-        view: the view.
-        height: of the original, in pixels.
-        width: likewise.
     """
     tall, wide = view.size
     scale = min(tall * 1.0 / height, wide * 1.0 / width)
@@ -241,9 +236,9 @@ def _is_first_form(view: View, default: View) -> bool:
     """Whether a view differs from that of the default recipe in side, filter and stored form only, as it could from the first."""
     if view.size == "own" or view.size[0] != view.size[1] or view.filter not in FIRST_FILTERS:
         return False
-    if isinstance(view, MaskView):
-        return view == msgspec.structs.replace(default, size=view.size, filter=view.filter)
-    return view == msgspec.structs.replace(default, size=view.size, filter=view.filter, stored=view.stored)
+    if isinstance(view, ImageView) and isinstance(default, ImageView):
+        default = msgspec.structs.replace(default, stored=view.stored)
+    return view == msgspec.structs.replace(default, size=view.size, filter=view.filter)
 
 
 def _spell_first_form(name: str, view: View) -> dict[str, Any]:
@@ -268,5 +263,4 @@ def _read_first_form(name: str, spelt: Any) -> dict[str, Any]:
         settings["stored"] = read.stored
     elif "stored" in spelt:
         raise msgspec.ValidationError(f"{name} has no stored form")
-    read_view: dict[str, Any] = msgspec.to_builtins(default) | settings
-    return read_view
+    return dict(msgspec.to_builtins(default) | settings)

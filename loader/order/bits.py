@@ -44,11 +44,9 @@ class PartBits:
         self._part(part)[:] = np.packbits(rows)
         return int(np.count_nonzero(rows))
 
-    def rows(self, part: int, first: int, last: int) -> NDArray[np.int64]:
-        """Return the set rows of a part among first..last - 1, ascending."""
-        low = first // 8
-        bits = np.unpackbits(self._part(part)[low : -(-last // 8)])
-        return np.flatnonzero(bits[first - low * 8 : last - low * 8]) + first
+    def rows(self, part: int) -> NDArray[np.int64]:
+        """Return the set rows of a part, ascending."""
+        return np.flatnonzero(np.unpackbits(self._part(part)))
 
     def select(self, part: int, ranks: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the rows of a part whose set bits have these ranks, counted from 0."""

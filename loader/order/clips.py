@@ -6,7 +6,7 @@ somebody. Counts are whole numbers of any size, so a draw is the same on every m
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import accumulate
 from math import comb, lcm
 from typing import Any, Literal, NamedTuple
@@ -73,18 +73,7 @@ class Clip:
 
     def describe(self) -> dict[str, Any]:
         """Return the draw as JSON values."""
-        return {
-            "unit": "scene",
-            "frames": self.frames,
-            "objects": self.objects,
-            "at_least": self.at_least,
-            "of": self.of,
-            "stride": list(self.strides),
-            "pick": self.pick,
-            "reverse": float(self.reverse),
-            "visible": self.visible,
-            "short": self.short,
-        }
+        return {"unit": "scene", **asdict(self), "stride": list(self.strides), "reverse": float(self.reverse)}
 
 
 def check_counts(most: int, least: int, of: str) -> None:
@@ -134,9 +123,7 @@ def draw_frames(shown: NDArray[np.bool_], clip: Clip, key: int) -> NDArray[np.in
 def choose(weights: Sequence[int], word: int) -> int:
     """Return a place among weights, each as likely as its weight: whole numbers of any size, at least one above 0.
 
-    Args:
-        weights: of the places.
-        word: a hash, 0..2 ** 64 - 1.
+    `word` is a hash, 0..2 ** 64 - 1.
     """
     ends = list(accumulate(weights))
     return bisect_right(ends, word * ends[-1] >> 64)

@@ -3,7 +3,7 @@
 What is drawn is a pure function of the part's tables and a key, so whoever fills a batch computes it for itself.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -36,7 +36,7 @@ class Objects:
 
     def describe(self) -> dict[str, Any]:
         """Return the draw as JSON values."""
-        return {"unit": "image", "at_most": self.at_most, "at_least": self.at_least, "of": self.of}
+        return {"unit": "image", **asdict(self)}
 
 
 Draw = Objects | Clip
@@ -54,26 +54,14 @@ class Drawn(NamedTuple):
 
 
 def draw_key(seed: int, store: int, lap: int, number: int) -> int:
-    """Return what decides a draw: a hash, 0..2 ** 64 - 1.
-
-    Args:
-        seed: of the order.
-        store: its number in the mixture.
-        lap: how often the store had been gone through.
-        number: of the unit in the store, as `Picks.sample` has it.
-    """
+    """Return what decides a draw, by the order's seed and what `Picks` says: a hash, 0..2 ** 64 - 1."""
     return hash_words(DRAW, seed, store, lap, number)
 
 
 def draw_sample(part: Columns, unit: int, key: int, draw: Draw, subset: Subset) -> Drawn:
-    """Return what a unit gives as a sample.
+    """Return what a unit gives as a sample, of the masks in a subset; what that says of keys is looked at in the index.
 
-    Args:
-        part: the tables of the unit's part.
-        unit: row of the image; for a clip, of the scene's first image.
-        key: of `draw_key`.
-        draw: what is drawn.
-        subset: which masks may be; what it says of keys is looked at in the index.
+    The unit is the row of the image, for a clip of the scene's first image; the key is that of `draw_key`.
 
     Raises:
         StoreError: the unit can't give a sample, though it did when the index was made.
@@ -146,10 +134,7 @@ class _Scene:
 
     def stands_in(self, frames: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return which masks are in one of these frames: bool [M]."""
-        is_drawn = np.zeros(self.num_frames, bool)
-        is_drawn[frames] = True
-        found: NDArray[np.bool_] = is_drawn[self.frames]
-        return found
+        return np.isin(self.frames, frames)
 
     @cached_property
     def objects(self) -> NDArray[np.uint64]:

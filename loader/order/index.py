@@ -100,10 +100,13 @@ class SampleIndex:
         self._image_starts = _starts(np.array([part["images"] for part in rows], np.int64))
         self._has_empty_images = bool(store.attributes.get("empty_frames"))
         self._videos = store.paired or self._has_empty_images
+        # Of which rows are units, and with masks="one" which samples of these images may be drawn; None where all are.
+        self._unit_bits: PartBits | None = None
         self._sample_bits: PartBits | None = None
-        self._image_bits: PartBits | None = None
         self._left_out = np.zeros(len(REASONS), np.int64)
-        counts = np.diff(self._image_starts if self._counts_images else self._sample_starts)
+        counts_images = draw is not None or self._masks == "one"
+        self._unit_rows = np.diff(self._image_starts if counts_images else self._sample_starts)
+        counts = self._unit_rows
         if self._reads_columns:
             counts = self._load(Path(cache)) if cache and Path(cache).exists() else self._read(progress)
             if cache and not Path(cache).exists():
@@ -146,9 +149,8 @@ class SampleIndex:
 
     def describe(self) -> dict[str, Any]:
         """Return which units these are, as JSON values, the store left out."""
-        if self.draw is None:
-            return {"subset": self.subset.describe(), "masks": self._masks}
-        return {"subset": self.subset.describe(), "draw": self.draw.describe()}
+        drawn = {"masks": self._masks} if self.draw is None else {"draw": self.draw.describe()}
+        return {"subset": self.subset.describe(), **drawn}
 
     def locate(self, number: int) -> tuple[int, int]:
         """Return the part and the row there of a number that `samples` gives: of a sample, or with `draw` of an image.
@@ -165,11 +167,6 @@ class SampleIndex:
     def _number_starts(self) -> NDArray[np.int64]:
         """The first number of each part, and one after the last."""
         return self._sample_starts if self.draw is None else self._image_starts
-
-    @property
-    def _counts_images(self) -> bool:
-        """Whether units are images, of which some may be left out."""
-        return self.draw is not None or self._masks == "one"
 
     @property
     def _reads_columns(self) -> bool:
@@ -194,7 +191,7 @@ class SampleIndex:
         Returns:
             int64 [N]: numbers of samples, or with `draw` of images. A scene's number is that of its first image.
         """
-        if self._masks == "every" and self._sample_bits is None and self._image_bits is None:
+        if self._masks == "every" and self._unit_bits is None:
             return units
         parts = np.searchsorted(self._unit_starts, units, side="right") - 1
         ranks = units - self._unit_starts[parts]
@@ -206,11 +203,9 @@ class SampleIndex:
 
     def _rows(self, part: int, ranks: NDArray[np.int64], key: int) -> NDArray[np.int64]:
         """Return the rows of a part's units, given by their ranks in the part."""
+        images = rows = self._unit_bits.select(part, ranks) if self._unit_bits else ranks
         if self._masks == "every":
-            bits = self._sample_bits or self._image_bits
-            assert bits is not None
-            return bits.select(part, ranks)
-        images = self._image_bits.select(part, ranks) if self._image_bits else ranks
+            return rows
         hashes = hash_columns(key, self._image_starts[part] + images)
         if self.store.paired:
             return self._draw_pairs(part, images, hashes)
@@ -233,7 +228,7 @@ class SampleIndex:
     ) -> NDArray[np.int64]:
         """Return for each image one of the pairs it is the first frame of; pairs lie in the order of their objects."""
         assert self._sample_bits is not None
-        rows = self._sample_bits.rows(part, 0, int(np.diff(self._sample_starts)[part]))
+        rows = self._sample_bits.rows(part)
         owners = _owners(self.store.tables(part), paired=True)[rows]
         order = np.argsort(owners, kind="stable")
         first = np.searchsorted(owners, images, side="left", sorter=order)
@@ -244,37 +239,30 @@ class SampleIndex:
 
     def _read(self, progress: Callable[[Iterable[int]], Iterable[int]]) -> NDArray[np.int64]:
         """Read the columns of every part into bits; return the number of units of each part."""
-        num_parts = len(self._num_masks)
-        if self.draw is None:
+        self._unit_bits = PartBits(self._unit_rows)
+        if self._masks == "one":
             self._sample_bits = PartBits(np.diff(self._sample_starts))
-        if self._counts_images:
-            self._image_bits = PartBits(np.diff(self._image_starts))
-        counts = np.zeros(num_parts, np.int64)
-        for number in progress(range(num_parts)):
-            part = self.store.open_part(number)
-            counts[number] = (
-                self._read_samples(number, part) if self.draw is None else self._read_units(number, part)
-            )
+        counts = np.zeros(len(self._num_masks), np.int64)
+        for number in progress(range(len(counts))):
+            counts[number] = self._unit_bits.fill(number, self._read_part(number))
         return counts
 
-    def _read_samples(self, number: int, part: Columns) -> int:
-        """Set the bits of a part, where samples are what the store lists; return how many units it has."""
-        assert self._sample_bits is not None
+    def _read_part(self, number: int) -> NDArray[np.bool_]:
+        """Return which rows of a part are units."""
+        part = self.store.open_part(number)
+        if self.draw is not None:
+            units = self._find_units(number, part)
+            self._left_out += [np.count_nonzero(units == reason) for reason in REASONS.values()]
+            gives: NDArray[np.bool_] = units == GIVES
+            return gives
         num_masks, paired = int(self._num_masks[number]), self.store.paired
         eligible = self.subset.eligible(part, num_masks, paired=paired, videos=self._videos)
-        count = self._sample_bits.fill(number, eligible)
-        if self._image_bits is None:
-            return count
-        images = np.zeros(np.diff(self._image_starts)[number], bool)
+        if self._sample_bits is None:
+            return eligible
+        self._sample_bits.fill(number, eligible)
+        images = np.zeros(self._unit_rows[number], bool)
         images[_owners(part, paired=paired)[eligible]] = True
-        return self._image_bits.fill(number, images)
-
-    def _read_units(self, number: int, part: Columns) -> int:
-        """Set the bits of a part, where samples are drawn; return how many units it has."""
-        assert self._image_bits is not None
-        units = self._find_units(number, part)
-        self._left_out += [np.count_nonzero(units == reason) for reason in REASONS.values()]
-        return self._image_bits.fill(number, units == GIVES)
+        return images
 
     def _find_units(self, number: int, part: Columns) -> NDArray[np.int8]:
         assert self.draw is not None
@@ -282,7 +270,7 @@ class SampleIndex:
         return find_units(part, num_images, num_masks, self.draw, self.subset, videos=self._videos)
 
     def _save(self, path: Path, counts: NDArray[np.int64]) -> None:
-        bits = [bits.words for bits in (self._sample_bits, self._image_bits) if bits]
+        bits = [bits.words for bits in (self._sample_bits, self._unit_bits) if bits]
         left_out = [] if self.draw is None else [self._left_out]
         save_index(path, self._identity(), [counts, *bits, *left_out])
 
@@ -290,13 +278,10 @@ class SampleIndex:
         """Read what `_save` wrote; the file may be anybody's."""
         with open_index(path, self._identity()) as read:
             counts = read("<i8", (len(self._num_masks),))
-            if self.draw is None:
+            if self._masks == "one":
                 self._sample_bits = _read_bits(read, np.diff(self._sample_starts))
-            if self._counts_images:
-                self._image_bits = _read_bits(read, np.diff(self._image_starts))
-            units = self._image_bits or self._sample_bits
-            assert units is not None
-            if not np.array_equal(counts, units.count()):
+            self._unit_bits = _read_bits(read, self._unit_rows)
+            if not np.array_equal(counts, self._unit_bits.count()):
                 raise ValueError("its counts are not those of its bits")
             if self.draw is not None:
                 self._left_out = read("<i8", self._left_out.shape)

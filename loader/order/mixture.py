@@ -5,7 +5,7 @@ stores, evenly interleaved: no store is ahead of or behind its share by more tha
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -40,9 +40,8 @@ class OrderOptions:
 
     def describe(self) -> dict[str, Any]:
         """Return the options as JSON values."""
-        shuffle = self.shuffle and {"window": self.shuffle.window, "block": self.shuffle.block}
         return {
-            "shuffle": shuffle,
+            "shuffle": self.shuffle and asdict(self.shuffle),
             "weights": [float(weight) for weight in self.weights],
             "epoch_samples": self.epoch_samples,
             "batches_of": self.batches_of,
@@ -122,9 +121,8 @@ class Mixture:
         units = np.empty_like(places)
         for lap in sorted(set(laps.tolist())):
             here = laps == lap
-            units[here] = shuffle.place(
-                places[here], size, hash_words(SHUFFLE, self.options.seed, store, lap)
-            )
+            key = hash_words(SHUFFLE, self.options.seed, store, lap)
+            units[here] = shuffle.place(places[here], size, key)
         return units
 
 

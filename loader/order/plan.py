@@ -160,9 +160,7 @@ class Order:
         indexes = self.mixture.indexes
         if len(before) != len(indexes):
             return f"the state is of {len(before)} stores, not of {len(indexes)}: give the same ones again"
-        changed = [
-            index.store for index, digest in zip(indexes, before, strict=True) if index.digest != digest
-        ]
+        changed = [one.store for one, digest in zip(indexes, before, strict=True) if one.digest != digest]
         return f"{changed} changed since the state was saved, so its place means nothing there: start anew"
 
 
@@ -252,6 +250,5 @@ class EpochPlan:
         size = self.batching.step
         if self.batching.tail == "keep":
             size = min(size, self.order.mixture.lane_sizes[lane] - first)
-        return first + ranks.rank * size // ranks.world_size, first + (
-            ranks.rank + 1
-        ) * size // ranks.world_size
+        start, stop = (rank * size // ranks.world_size for rank in (ranks.rank, ranks.rank + 1))
+        return first + start, first + stop

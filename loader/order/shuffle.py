@@ -24,8 +24,6 @@ MAX_SIZE = 2**62
 
 _WORD = 2**64 - 1
 _GOLDEN = 0x9E3779B97F4A7C15
-_CHUNK = 1 << 15
-"""Positions at a time: their temporaries stay in the processor's cache."""
 
 
 def hash_words(*words: int) -> int:
@@ -85,11 +83,15 @@ def permute(positions: NDArray[np.int64], size: int, key: int | NDArray[np.uint6
         raise ValueError(f"a permutation has 1..{MAX_SIZE} places, not {size}")
     if len(positions) and not (positions.min() >= 0 and positions.max() < size):
         raise ValueError(f"positions are 0..{size - 1}; found {positions.min()}..{positions.max()}")
-    out = np.empty(len(positions), np.int64)
-    for start in range(0, len(positions), _CHUNK):
-        chunk = slice(start, start + _CHUNK)
-        out[chunk] = _walk(positions[chunk], size, key if isinstance(key, int) else key[chunk])
-    return out
+    keys = np.full(1, key, np.uint64) if isinstance(key, int) else key
+    values = positions.astype(np.uint64)
+    _encrypt(values, size, keys)
+    # Until every position is inside `range(size)` again.
+    while len(outside := np.flatnonzero(values >= np.uint64(size))):
+        again = values[outside]
+        _encrypt(again, size, keys if isinstance(key, int) else keys[outside])
+        values[outside] = again
+    return values.astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,23 +141,13 @@ class Shuffle:
         return starts + slots
 
 
-def _walk(positions: NDArray[np.int64], size: int, key: int | NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Permute the grid until every position is inside `range(size)` again."""
-    values = positions.astype(np.uint64)
-    _encrypt(values, size, _round_keys(key) if isinstance(key, int) else key)
-    while len(outside := np.flatnonzero(values >= np.uint64(size))):
-        again = values[outside]
-        _encrypt(again, size, _round_keys(key) if isinstance(key, int) else key[outside])
-        values[outside] = again
-    return values.astype(np.int64)
-
-
-def _encrypt(values: NDArray[np.uint64], size: int, keys: "tuple[int, ...] | NDArray[np.uint64]") -> None:
-    """Replace cells of the grid, numbered row by row, by where the Feistel network sends them."""
+def _encrypt(values: NDArray[np.uint64], size: int, keys: NDArray[np.uint64]) -> None:
+    """Replace cells of the grid, numbered row by row, by where the Feistel network of one key, or of each cell's, sends them."""
     height, width = _grid(size)
     rows, columns = np.divmod(values, np.uint64(width))
     for number in range(SMALL_ROUNDS if size < SMALL_SIZE else ROUNDS):
-        key = np.uint64(keys[number]) if isinstance(keys, tuple) else _round_key(keys, number)
+        key = keys + np.uint64((number + 1) * _GOLDEN & _WORD)
+        mix(key)
         changed, other, side = (rows, columns, height) if number % 2 == 0 else (columns, rows, width)
         hashes = other + key
         mix(hashes)
@@ -178,17 +170,6 @@ def _grid(size: int) -> tuple[int, int]:
     width = isqrt(size - 1) + 1
     width += width % 2
     return -(-size // width), width
-
-
-@lru_cache(maxsize=256)
-def _round_keys(key: int) -> tuple[int, ...]:
-    return tuple(_mix_word((key + (number + 1) * _GOLDEN) & _WORD) for number in range(SMALL_ROUNDS))
-
-
-def _round_key(keys: NDArray[np.uint64], number: int) -> NDArray[np.uint64]:
-    key = keys + np.uint64((number + 1) * _GOLDEN & _WORD)
-    mix(key)
-    return key
 
 
 def _mix_word(word: int) -> int:

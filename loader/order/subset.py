@@ -106,11 +106,7 @@ class Subset:
     def eligible(self, part: Columns, num_masks: int, *, paired: bool, videos: bool) -> NDArray[np.bool_]:
         """Return which samples of a part meet the conditions: bool [S]. Reads only the columns they need.
 
-        Args:
-            part: its tables.
-            num_masks: rows of its masks.
-            paired: whether samples are pairs of frames.
-            videos: whether scenes are videos.
+        `paired` is whether samples are pairs of frames, `videos` whether scenes are videos.
         """
         masks = self.eligible_masks(part, 0, num_masks)
         images = self.eligible_images(part, videos=videos)
@@ -136,9 +132,7 @@ class Subset:
     def eligible_images(self, part: Columns, *, videos: bool) -> NDArray[np.bool_] | None:
         """Return which images of a part meet the conditions on keys: bool [I]; None where there are none.
 
-        Args:
-            part: its tables.
-            videos: whether scenes are videos, so that a scene's key is its image's without the last step.
+        Where scenes are videos, a scene's key is its image's without the last step.
 
         Raises:
             StoreError: a key is longer than any dataset's.

@@ -13,9 +13,9 @@ class BatchSampler:
     """Batches of picks for an `OrderDataset`, or of sample numbers, epoch after epoch.
 
     One store's numbers are its own, for `SampleDataset`; those of several follow each other, for a `ConcatDataset` of
-    their datasets in the same order. What is drawn of a unit no number tells: there are picks. Going through it to the end leads to the next epoch; stopping early, back
-    to where this round began. A `DataLoader` with workers asks for batches ahead of the trainer: there, count
-    the batches trained on and save `state_after(count)`, not `state_dict()`.
+    their datasets in the same order. What is drawn of a unit no number tells: there are picks. Going through it to the end
+    leads to the next epoch; stopping early, back to where this round began. A `DataLoader` with workers asks for batches
+    ahead of the trainer: there, count the batches trained on and save `state_after(count)`, not `state_dict()`.
 
     Args:
         order: of the samples.

@@ -19,13 +19,7 @@ def find_units(
 ) -> NDArray[np.int8]:
     """Return what each image of a part is: int8 [I].
 
-    Args:
-        part: its tables.
-        num_images: rows of its images.
-        num_masks: rows of its masks.
-        draw: what is drawn of a unit.
-        subset: a scene is in it by its key where all of its images are.
-        videos: whether scenes are videos.
+    A scene is in the subset by its key where all of its images are; `videos` is whether scenes are videos.
     """
     chosen = subset.eligible_images(part, videos=videos)
     if chosen is None:

@@ -9,12 +9,17 @@ import functools
 import os
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from ..format.errors import ConnectionLostError, PreprocessError, SourceError
 from .pace import TooSlowError
-from .protocol import Sink, Status, protocols_of, shown
+from .protocol import is_web, shown
+
+if TYPE_CHECKING:
+    from .filesystem import FileSystem
+    from .web import WebServer
+
+Connection: TypeAlias = "FileSystem | WebServer"
 
 RETRY_SECONDS = (0.5, 2.0, 8.0)
 """How long to wait before each further attempt."""
@@ -22,58 +27,33 @@ RETRY_SECONDS = (0.5, 2.0, 8.0)
 SLOW_ATTEMPTS = 2
 """How often what comes too slowly is asked for: each time it was waited for a minute."""
 
-MISSING_FSSPEC = "a URL needs fsspec: pip install 'resizeonce[remote]'"
-
-ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
 
-class Connection(Protocol):
-    """How a root is asked; names are relative to it, "" is the root itself.
+def connection_of(filesystem: Any, base: str, *, signed: bool = False) -> Connection:
+    """Return how a root in one of fsspec's file systems is asked; names are relative to it, "" is the root itself.
 
     What is absent is a `FileNotFoundError`, what is forbidden a `PermissionError`; any other exception that is not the
     project's own is taken for trouble on the way.
+
+    Args:
+        filesystem: fsspec's.
+        base: the root, as it is called there.
+        signed: whether what follows a ? in an address of the web, such as a signature, is asked for with each file.
     """
+    if is_web(filesystem):
+        from .web import WebServer
 
-    def stat(self, name: str) -> Status:
-        """Return whether a name is a folder, and its size."""
+        address, _, query = base.partition("#")[0].partition("?") if signed else (base, "", "")
+        return WebServer(filesystem, address, query)
+    from .filesystem import FileSystem
 
-    def is_folder(self, name: str) -> bool:
-        """Return whether a name is a folder that can be listed."""
-
-    def list(self, name: str) -> dict[str, Status]:
-        """Return what lies in a folder; sizes may be left out."""
-
-    def read_range(self, name: str, start: int, stop: int, size: int = -1) -> bytes:
-        """Return a file's bytes from `start` up to `stop`, fewer where it ends before.
-
-        Args:
-            name: of the file.
-            start: the first byte.
-            stop: the one behind the last.
-            size: of the file, as it was told before; -1 where that is not known.
-
-        Raises:
-            NoRangesError: the server sends whole files only.
-        """
-
-    def read_whole(self, name: str, sink: Sink, limit: int) -> None:
-        """Write a file's bytes to `sink`; `limit` + 1 of them at most."""
-
-    def download(self, name: str, file: Path, limit: int) -> None:
-        """Write a file's bytes to one on this machine; more than `limit` of them only where there are, and few more."""
+    return FileSystem(filesystem, base)
 
 
 @functools.cache
 def _connect(root: str, _process: int) -> Connection:
-    filesystem, base = open_filesystem(root)
-    if {"http", "https"} & set(protocols_of(filesystem)):
-        from .web import WebServer
-
-        return WebServer(filesystem, base)
-    from .filesystem import FileSystem
-
-    return FileSystem(filesystem, base)
+    return connection_of(*open_filesystem(root))
 
 
 def open_filesystem(url: str) -> tuple[Any, str]:
@@ -85,9 +65,9 @@ def open_filesystem(url: str) -> tuple[Any, str]:
     try:
         import fsspec
     except ImportError as err:
-        raise SourceError(MISSING_FSSPEC) from err
+        raise SourceError("a URL needs fsspec: pip install 'resizeonce[remote]'") from err
     try:
-        filesystem, base = fsspec.url_to_fs(url)
+        opened: tuple[Any, str] = fsspec.url_to_fs(url)
     except ImportError as err:
         raise SourceError(
             f"can't open {shown(url)}: {err}; pip install 'resizeonce[remote]' for http"
@@ -95,7 +75,7 @@ def open_filesystem(url: str) -> tuple[Any, str]:
     except Exception as err:
         # Each of fsspec's file systems checks its own settings, in its own way.
         raise SourceError(f"can't open {shown(url)}: {err}; check the URL and fsspec's settings") from err
-    return filesystem, base
+    return opened
 
 
 def connect(root: str) -> Connection:
@@ -132,13 +112,13 @@ def persist(ask: Callable[[], ResultT], url: str) -> ResultT:
         except Exception as err:
             # Each of fsspec's file systems raises its own: what isn't known to be an answer is none.
             if _says_absent(err):
-                raise _os_error(errno.ENOENT, url) from err
+                raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), url) from err
             if isinstance(err, IsADirectoryError):
-                raise _os_error(errno.EISDIR, url) from err
+                raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), url) from err
             if seconds is None or (isinstance(err, TooSlowError) and attempt == SLOW_ATTEMPTS):
+                found = f"{type(err).__name__}: {err}".removesuffix(": ")
                 raise ConnectionLostError(
-                    f"lost the connection to {url} ({_describe(err)}), {attempt} attempts failed: run the same "
-                    "command again to go on"
+                    f"lost the connection to {url} ({found}), {attempt} attempts failed: run the same command again to go on"
                 ) from err
             time.sleep(seconds)
     raise AssertionError("the last attempt returns or raises")
@@ -151,11 +131,3 @@ def _says_absent(err: BaseException) -> bool:
     cause = err.__cause__
     by_http = cause is not None and type(cause).__module__.startswith("aiohttp")
     return not by_http or getattr(cause, "status", None) in (404, 410)
-
-
-def _os_error(number: int, url: str) -> OSError:
-    return OSError(number, os.strerror(number), url)
-
-
-def _describe(err: Exception) -> str:
-    return f"{type(err).__name__}: {err}".removesuffix(": ")

@@ -13,12 +13,12 @@ _PIECE_BYTES = 1 << 20
 
 
 class FileSystem:
-    """Fulfils `connection.Connection` for a folder of an fsspec file system."""
+    """A folder of an fsspec file system, asked as `connection.connection_of` says."""
 
     def __init__(self, filesystem: Any, base: str) -> None:
         self._filesystem = filesystem
         self._base = base.rstrip("/")
-        self._is_local = bool({"file", "local"} & set(protocols_of(filesystem)))
+        self._is_local = not protocols_of(filesystem).isdisjoint({"file", "local"})
 
     def stat(self, name: str) -> Status:
         """Return whether a name is a folder, and its size."""
@@ -48,7 +48,7 @@ class FileSystem:
         return found
 
     def read_range(self, name: str, start: int, stop: int, size: int = -1) -> bytes:
-        """Return a file's bytes from `start` up to `stop`."""
+        """Return a file's bytes from `start` up to `stop`, fewer where it ends before; `size` is told as of `WebServer`."""
         content: bytes = self._filesystem.cat_file(
             self._path(name), start=start, end=stop if size < 0 else min(stop, size)
         )

@@ -46,11 +46,7 @@ class Part(NamedTuple):
 
 
 class WebClient:
-    """Asks web servers.
-
-    Args:
-        filesystem: fsspec's for HTTP, whose settings are used.
-    """
+    """Asks web servers, by the settings of fsspec's file system for HTTP."""
 
     def __init__(self, filesystem: Any) -> None:
         self._filesystem = filesystem
@@ -68,13 +64,7 @@ class WebClient:
         return head
 
     def get(self, url: str, sink: Sink, limit: int, asked: Part | None = None) -> None:
-        """Write what lies at an address to `sink`: `limit` + 1 bytes at most.
-
-        Args:
-            url: the address.
-            sink: where it goes.
-            limit: how many bytes are wanted at most.
-            asked: the part of it that is wanted; None for all of it.
+        """Write what lies at an address, all of it or a part that is asked for, to `sink`: `limit` + 1 bytes at most.
 
         Raises:
             NoRangesError: a part was asked for, and the server sends whole files only.

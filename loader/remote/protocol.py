@@ -1,7 +1,6 @@
 """What those that ask servers share: what is answered, where bytes go, and a URL as it may be printed."""
 
 import re
-from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
 from ..format.errors import SourceError
@@ -35,10 +34,15 @@ class Sink(Protocol):
         """Return the place."""
 
 
-def protocols_of(filesystem: object) -> Iterable[str]:
+def protocols_of(filesystem: object) -> set[str]:
     """Return the names that a file system's URLs begin with."""
     protocol: str | tuple[str, ...] = getattr(filesystem, "protocol", ())
-    return (protocol,) if isinstance(protocol, str) else protocol
+    return {protocol} if isinstance(protocol, str) else set(protocol)
+
+
+def is_web(filesystem: object) -> bool:
+    """Whether a file system is of web servers."""
+    return not protocols_of(filesystem).isdisjoint({"http", "https"})
 
 
 def shown(url: str) -> str:

@@ -20,12 +20,9 @@ MAX_PAGE_BYTES = 1 << 28
 
 
 class WebServer:
-    """Fulfils `connection.Connection` for an address that begins with http or https.
+    """An address that begins with http or https, asked as `connection.connection_of` says.
 
-    Args:
-        filesystem: fsspec's for HTTP.
-        base: the address; names are put behind it.
-        query: what is asked for with each file, such as a signature.
+    Names are put behind it; a query, such as a signature, is asked for with each file.
     """
 
     def __init__(self, filesystem: Any, base: str, query: str = "") -> None:
@@ -71,7 +68,13 @@ class WebServer:
         return {entry: Status(is_folder, -1) for entry, is_folder in names.items()}
 
     def read_range(self, name: str, start: int, stop: int, size: int = -1) -> bytes:
-        """Return a file's bytes from `start` up to `stop`.
+        """Return a file's bytes from `start` up to `stop`, fewer where it ends before.
+
+        Args:
+            name: of the file.
+            start: the first byte.
+            stop: the one behind the last.
+            size: of the file, as it was told before; -1 where that is not known.
 
         Raises:
             NoRangesError: the server sends whole files only.

@@ -12,7 +12,7 @@ from ..config import load_config
 from ..errors import ConfigError
 from ..run.convert import convert, convert_range, open_source
 from ..run.dask_cluster import open_cluster
-from ..run.forecast import Forecast, forecast, format_bytes, measure_scenes
+from ..run.forecast import Forecast, forecast, format_bytes
 from ..run.options import STALL_SECONDS, RunOptions
 from ..run.part_range import PartRange
 from .closing import MAX_REJECTS_OPTION, SCRATCH_HELP, Closing
@@ -110,8 +110,7 @@ def command(
                 "--dry-run looks at the whole dataset: it goes neither with --append nor with --part-range"
             )
         source = open_source(effective, root)
-        measure = partial(measure_scenes, damaged=effective.options.damaged, columns=effective.store.columns)
-        expected = forecast(source, effective.recipe, DRY_RUN_SCENES, run["limit"], measure)
+        expected = forecast(source, effective, DRY_RUN_SCENES, run["limit"])
         if as_json:
             echo_json(asdict(expected))
         else:

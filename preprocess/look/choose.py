@@ -106,7 +106,7 @@ def _choose_least_agreement(
     store: Store, count: int, seed: int, most_compared: int, progress: Progress
 ) -> Choice:
     # torch, which it brings, takes longer to import than a sheet to draw.
-    from ...loader.check import view_differences
+    from ...loader.check_views import view_differences
 
     images = tuple(store.recipe.images)
     if len(images) < 2:

@@ -17,7 +17,7 @@ from ...loader.format.errors import SourceError, StoreError
 from ...loader.format.metadata import MAX_ROOT_BYTES
 from ...loader.remote.connection import open_filesystem, persist
 from ...loader.remote.filesystem import FileSystem
-from ...loader.remote.protocol import protocols_of, shown
+from ...loader.remote.protocol import is_web, shown
 
 ResultT = TypeVar("ResultT")
 
@@ -38,7 +38,7 @@ class RemoteFolder:
         """The address as it may be printed."""
         with _as_store_error():
             self._filesystem, base = open_filesystem(url)
-        if {"http", "https"} & set(protocols_of(self._filesystem)):
+        if is_web(self._filesystem):
             raise StoreError(
                 f"{self.name} is on a web server, which takes no files: give a folder, or a URL such as s3://bucket/name"
             )

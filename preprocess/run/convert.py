@@ -5,7 +5,7 @@ Parts that are there already are not touched: the same command run again finishe
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -15,11 +15,10 @@ from typing import Any
 from ...loader.format.errors import StoreError
 from ...loader.format.layout import part_name
 from ...loader.format.metadata import read_attributes
-from ...loader.format.recipe import Recipe
 from ..config import Config, load_config
 from ..errors import ConfigError
 from ..remote.path import local_path, open_root
-from ..sources.base import Scene, Source
+from ..sources.base import Source
 from ..sources.registry import open_dataset
 from ..store.attempts import FORECAST, Attempt, have_died, sweep_attempts
 from ..store.filesystem import writing
@@ -28,15 +27,14 @@ from ..store.part_writer import PartSummary, RejectedError
 from ..store.plan import Plan, describe_job, read_plan
 from ..store.removal import check_removable
 from ..store.root import sum_summaries
-from ..tensors.engine import default_engine
 from .destination import Destination
 from .executors import engine_of, run_executor, started_executor
-from .forecast import SceneSize, forecast, measure_scene, measure_scenes
+from .forecast import forecast
 from .options import RunOptions
 from .part_range import PartRange
 from .part_task import Tasks
 from .planning import plan_run
-from .processes import DeadWorkerError, ProcessExecutor
+from .processes import ProcessExecutor
 from .publish import open_destination
 from .raw_data_guard import RawDataGuard
 from .report import RangeReport, Report
@@ -207,8 +205,10 @@ class _Conversion:
                     # Before anything is written: a refused command may be given again with other options.
                     self._check_disk(scenes, len(plan.parts), executor)
                 self.destination.start(plan, scenes, overwrite=run.overwrite)
-            name, stop = run.engine or default_engine(), run.on_error == "fail"
-            tasks = Tasks(plan, scenes, self.config, folder, self.raw_data, name, stop_on_reject=stop)
+            stop = run.on_error == "fail"
+            tasks = Tasks(
+                plan, scenes, self.config, folder, self.raw_data, run.engine_name, stop_on_reject=stop
+            )
             return self.destination.write_parts(tasks, parts, run, executor), engine
 
     def _check_disk(self, source: Source, num_parts: int, executor: Executor) -> None:
@@ -220,15 +220,8 @@ class _Conversion:
         config, run, folder = self.config, self.run, self.destination.folder
         # A scene that kills whoever reads it must not kill each run at its start.
         with Attempt(folder, FORECAST, ""):
-            engine = run.engine or default_engine()
-            settings = (engine, config.options.damaged, config.store.columns)
-
-            def measure(scenes: Sequence[Scene], recipe: Recipe) -> list[SceneSize]:
-                if isinstance(executor, ProcessExecutor):
-                    return _measure_elsewhere(executor, scenes, recipe, *settings)
-                return measure_scenes(scenes, recipe, *settings)
-
-            expected = forecast(source, config.recipe, FORECAST_SCENES, run.limit, measure)
+            elsewhere = executor if isinstance(executor, ProcessExecutor) else None
+            expected = forecast(source, config, FORECAST_SCENES, run.limit, run.engine_name, elsewhere)
         if run.announce is not None:
             run.announce(expected)
         present = 0
@@ -270,14 +263,3 @@ def open_source(config: Config, root: Path | str) -> Source:
         SourceError: it can't be opened.
     """
     return open_dataset(config.source, open_root(root), config.options)
-
-
-def _measure_elsewhere(
-    executor: ProcessExecutor, scenes: Sequence[Scene], recipe: Recipe, *settings: Any
-) -> list[SceneSize]:
-    """Measure scenes in worker processes; the forecast goes without what dies of one, or runs out of memory."""
-    sizes = []
-    for future in [executor.submit_once(measure_scene, scene, recipe, *settings) for scene in scenes]:
-        with suppress(DeadWorkerError, MemoryError):
-            sizes.append(future.result())
-    return sizes

@@ -18,12 +18,9 @@ class ClusterError(PreprocessError):
 
 @contextmanager
 def open_cluster(address: str) -> Iterator[tuple[Executor, int]]:
-    """Connect to a Dask scheduler; yield an executor on it and how many tasks it runs at a time.
+    """Connect to a Dask scheduler, such as "tcp://10.0.0.1:8786"; yield an executor on it and how many tasks it runs at a time.
 
     Its workers need this package and the same paths for the raw dataset and the store.
-
-    Args:
-        address: of the scheduler, such as "tcp://10.0.0.1:8786".
 
     Raises:
         ConfigError: Dask is not installed.

@@ -28,9 +28,6 @@ class Destination:
     """A store's folder, in which it is written and stays.
 
     Each of the methods that write raises `StoreError` where the file system refuses.
-
-    Args:
-        folder: the store's folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -103,13 +100,9 @@ class Destination:
         return attributes
 
     def shortage(self, store_bytes: int, num_parts: int, workers: int, present: int) -> str | None:
-        """Return what to say of a disk that is too small, None where it is not.
+        """Return what to say of a disk that is too small for a store of so many bytes and parts, None where it is not.
 
-        Args:
-            store_bytes: what the store will take.
-            num_parts: how many parts it will have.
-            workers: how many parts are written at a time.
-            present: bytes that are removed before.
+        `workers` parts are written at a time; `present` bytes are removed before.
         """
         free = shutil.disk_usage(self.folder).free
         if store_bytes <= free + present:

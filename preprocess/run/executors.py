@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from ...loader.format.recipe import Arithmetic
-from ..tensors.engine import default_engine, describe_engine
+from ..tensors.engine import describe_engine
 from .options import RunOptions
 from .processes import ProcessExecutor
 
@@ -57,7 +57,7 @@ def run_executor(early: Executor | None, run: RunOptions, *, isolated: bool) -> 
 
 @contextmanager
 def _open_processes(run: RunOptions) -> Iterator[ProcessExecutor]:
-    prepare = partial(describe_engine, run.engine or default_engine())
+    prepare = partial(describe_engine, run.engine_name)
     with ending(ProcessExecutor(run.workers, run.stall_seconds, prepare)) as executor:
         yield executor
 
@@ -70,10 +70,9 @@ def engine_of(executor: Executor, run: RunOptions, arithmetic: Arithmetic | None
     Raises:
         EngineError: there is no such engine, or it has not the recipe's arithmetic.
     """
-    name = run.engine or default_engine()
     if isinstance(executor, ProcessExecutor):
-        return executor.submit(describe_engine, name, arithmetic).result()
-    return describe_engine(name, arithmetic)
+        return executor.submit(describe_engine, run.engine_name, arithmetic).result()
+    return describe_engine(run.engine_name, arithmetic)
 
 
 @contextmanager

@@ -1,14 +1,15 @@
 """How much a conversion will write, from a few scenes spread over the dataset."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from ...loader.format.layout import Column, array_specs
 from ...loader.format.recipe import Recipe
-from ..decode.images import OnDamage
+from ..config import Config
 from ..decode.segmentation import Bitmap, Rle
 from ..kernels.encode import compress_mask, pack_image
 from ..sources.base import Scene, Source
@@ -17,6 +18,7 @@ from ..tensors.arithmetic import depends_on_arithmetic
 from ..tensors.engine import Engine, EngineName, open_engine
 from ..tensors.recipe import make_tensors
 from ..tensors.views import Views
+from .processes import DeadWorkerError, ProcessExecutor
 from .sift import sift
 
 ROW_OVERHEAD_BYTES = 160
@@ -66,17 +68,11 @@ class SceneSize:
         return SceneSize(*(getattr(self, name) + getattr(other, name) for name in SceneSize.__slots__))
 
 
-def measure_scene(
-    scene: Scene,
-    recipe: Recipe,
-    engine_name: EngineName = "pillow",
-    damaged: OnDamage = "reject",
-    columns: Collection[Column] = (),
-) -> SceneSize:
+def measure_scene(scene: Scene, config: Config, engine_name: EngineName) -> SceneSize:
     """Read a scene and return what it gives."""
     engine = open_engine(engine_name)
-    records = sift(scene.read(engine.decoder(damaged)), recipe)
-    return measure_records(records, recipe, engine, columns)
+    records = sift(scene.read(engine.decoder(config.options.damaged)), config.recipe)
+    return measure_records(records, config.recipe, engine, config.store.columns)
 
 
 def measure_records(
@@ -103,38 +99,30 @@ def measure_records(
     return SceneSize(images, masks, pairs, rejects, stored_bytes, undecided)
 
 
-def measure_scenes(
-    scenes: Sequence[Scene],
-    recipe: Recipe,
-    engine_name: EngineName = "pillow",
-    damaged: OnDamage = "reject",
-    columns: Collection[Column] = (),
-) -> list[SceneSize]:
-    """Read scenes one after the other and return what each gives; of one for which there is too little memory, nothing."""
-    sizes = []
-    for scene in scenes:
-        with suppress(MemoryError):
-            sizes.append(measure_scene(scene, recipe, engine_name, damaged, columns))
-    return sizes
-
-
 def forecast(
     source: Source,
-    recipe: Recipe,
+    config: Config,
     num_scenes: int,
     limit: int | None = None,
-    measure: Callable[[Sequence[Scene], Recipe], list[SceneSize]] = measure_scenes,
+    engine: EngineName = "pillow",
+    executor: ProcessExecutor | None = None,
 ) -> Forecast:
     """Read up to `num_scenes` scenes, evenly spread, and scale what they give to the whole dataset.
 
-    Args:
-        source: the dataset.
-        recipe: sizes and stored forms.
-        num_scenes: how many scenes to read at most.
-        limit: how many samples the store will hold at most.
-        measure: reads scenes, perhaps elsewhere; of fewer where that failed.
+    It goes without scenes that a process dies of, or for which there is too little memory. A store holds `limit` samples at
+    most. Scenes are read by an executor, or by this process.
     """
-    sizes = measure([source[number] for number in spread_scenes(len(source), num_scenes)], recipe)
+    scenes = [source[number] for number in spread_scenes(len(source), num_scenes)]
+    measured = [
+        executor.submit_once(measure_scene, scene, config, engine).result
+        if executor is not None
+        else partial(measure_scene, scene, config, engine)
+        for scene in scenes
+    ]
+    sizes = []
+    for measure in measured:
+        with suppress(DeadWorkerError, MemoryError):
+            sizes.append(measure())
     return scale_up(sum(sizes, SceneSize()), len(sizes), source, limit)
 
 

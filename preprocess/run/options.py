@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ..tensors.engine import EngineName
+from ..tensors.engine import EngineName, default_engine
 from .forecast import Forecast
 
 STALL_SECONDS = 3600.0
@@ -40,3 +40,8 @@ class RunOptions:
     """Whether to start although the disk seems too small."""
     announce: Callable[[Forecast], None] | None = None
     """Called with what the store will take, before anything is converted."""
+
+    @property
+    def engine_name(self) -> EngineName:
+        """The engine that is asked for, or the default one."""
+        return self.engine or default_engine()

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...loader.format.errors import PreprocessError, StoreError
-from ...loader.format.layout import JOB_FILE, Column, part_name
-from ...loader.format.recipe import Recipe
+from ...loader.format.layout import JOB_FILE, part_name
 from ..config import Config
-from ..decode.images import CountingDecoder, OnDamage
+from ..decode.images import CountingDecoder
 from ..shortage import ADVICE
 from ..sources.base import Scene, Source
 from ..sources.records import DAMAGE_ACCEPTED, Frame, Reject, Skip
@@ -50,10 +49,8 @@ class PartTask:
     """Names the run: what is left of dead processes is told apart by it."""
     first_scene: int
     scenes: tuple[Scene, ...]
-    recipe: Recipe
-    columns: tuple[Column, ...]
+    config: Config
     paired: bool
-    damaged: OnDamage
     max_samples: int | None
     stop_on_reject: bool
     engine: EngineName
@@ -62,11 +59,6 @@ class PartTask:
     """What the dataset's index leaves out; counted in the first part of a plan."""
     plan_digest: str
     """Of the plan's file: a task that outlives its run must not write into the next one's store."""
-
-    def check_plan(self) -> None:
-        """Raise `StoreError` if the store is no longer made by the plan of this task."""
-        if _digest_of_plan(self.store) != self.plan_digest:
-            raise StoreError(f"{self.store} is being made by another command by now: this one ends")
 
 
 @dataclass
@@ -95,10 +87,8 @@ class Tasks:
             run=self._run,
             first_scene=self.plan.first_scene + numbers.start,
             scenes=tuple(self.source[number] for number in numbers),
-            recipe=self.config.recipe,
-            columns=self.config.store.columns,
+            config=self.config,
             paired=self.source.paired,
-            damaged=self.config.options.damaged,
             max_samples=max_samples,
             stop_on_reject=self.stop_on_reject,
             engine=self.engine,
@@ -130,13 +120,13 @@ def write_part(task: PartTask, tick: Callable[[], None] = tick_of_process) -> Pa
 
 
 def _write_part(task: PartTask, tick: Callable[[], None], shortages: Counter[int]) -> PartSummary:
-    recipe, engine = task.recipe, open_engine(task.engine)
+    recipe, engine = task.config.recipe, open_engine(task.engine)
     with PartWriter(
         task.store,
         task.part,
         recipe,
         paired=task.paired,
-        columns=task.columns,
+        columns=task.config.store.columns,
         max_samples=task.max_samples,
         stop_on_reject=task.stop_on_reject,
         run=task.run,
@@ -151,7 +141,7 @@ def _write_part(task: PartTask, tick: Callable[[], None], shortages: Counter[int
             if reason := _reason_against(deaths[number], shortages[number]):
                 writer.add(Reject(scene.key, "", "worker", reason))
             else:
-                decode = CountingDecoder(engine.decoder(task.damaged))
+                decode = CountingDecoder(engine.decoder(task.config.options.damaged))
                 try:
                     for record in scene.read(decode):
                         if isinstance(record, Frame):
@@ -167,7 +157,8 @@ def _write_part(task: PartTask, tick: Callable[[], None], shortages: Counter[int
             tick()
         if writer.num_rejects:
             task.raw_data.check()
-        task.check_plan()
+        if _digest_of_plan(task.store) != task.plan_digest:
+            raise StoreError(f"{task.store} is being made by another command by now: this one ends")
         return writer.commit()
 
 

@@ -20,14 +20,9 @@ _APPEND_ADVICE = (
 def plan_run(
     out: Path, job: dict[str, Any], source: Source, *, overwrite: bool, append: bool
 ) -> tuple[Plan | None, Source]:
-    """Find out what a command has to write; nothing is written here.
+    """Find out what a command has to write, by the job that it asks for; nothing is written here.
 
-    Args:
-        out: the store's folder, there or not.
-        job: what the command asks for.
-        source: the raw dataset.
-        overwrite: whether what is there does not count.
-        append: whether to add those scenes that a finished store lacks.
+    With `overwrite` what is in the folder `out` does not count; `append` adds those scenes that a finished store lacks.
 
     Returns:
         The plan, None where the store is there with all that the command asks for; and the scenes to convert.

@@ -84,9 +84,9 @@ class ProcessExecutor(Executor):
         context = multiprocessing.get_context("spawn")
         self._ticks = context.Array("Q", workers, lock=False)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._workers = [
-            _Worker(number, self._ticks, self._jobs, stall_seconds, prepare) for number in range(workers)
-        ]
+        self._stall_seconds = stall_seconds
+        self._prepare = prepare
+        self._workers = [_Worker(self, number) for number in range(workers)]
 
     @property
     def ticks(self) -> int:
@@ -125,19 +125,10 @@ class ProcessExecutor(Executor):
 class _Worker:
     """One process after the other, fed by a thread that waits for each of its tasks."""
 
-    def __init__(
-        self,
-        number: int,
-        ticks: Any,
-        jobs: "queue.SimpleQueue[_Job | None]",
-        stall_seconds: float,
-        prepare: Callable[[], object] | None,
-    ) -> None:
+    def __init__(self, pool: ProcessExecutor, number: int) -> None:
+        self._pool = pool
         self._number = number
-        self._ticks = ticks
-        self._jobs = jobs
-        self._stall_seconds = stall_seconds
-        self._prepare = prepare
+        self._ticks = pool._ticks
         self._executor: ProcessPoolExecutor | None = None
         self._process: Any = None
         self._prepared: Future[object] | None = None
@@ -161,7 +152,7 @@ class _Worker:
         # fails, the first task tries again, and says so.
         with suppress(Exception):
             self._start(max_starts=1)
-        while (job := self._jobs.get()) is not None:
+        while (job := self._pool._jobs.get()) is not None:
             if self._is_killed:
                 job.future.cancel()
             elif job.future.set_running_or_notify_cancel():
@@ -217,8 +208,8 @@ class _Worker:
                 with safe_path():
                     begun = executor.submit(os.getpid)
                 pid = begun.result()
-                if self._prepare is not None:
-                    self._prepared = executor.submit(self._prepare)
+                if self._pool._prepare is not None:
+                    self._prepared = executor.submit(self._pool._prepare)
             except BrokenProcessPool as err:
                 if starts < max_starts and not self._is_killed:
                     continue
@@ -240,8 +231,10 @@ class _Worker:
         while not wait([future], timeout=_POLL_SECONDS).done:
             if self._ticks[self._number] != ticks:
                 ticks, since = self._ticks[self._number], time.monotonic()
-            elif time.monotonic() - since > self._stall_seconds:
-                _log.warning("a worker process made no progress for %.0f s and is ended", self._stall_seconds)
+            elif time.monotonic() - since > self._pool._stall_seconds:
+                _log.warning(
+                    "a worker process made no progress for %.0f s and is ended", self._pool._stall_seconds
+                )
                 self._kill_process()
                 since = time.monotonic()
         return future.result()

@@ -66,10 +66,6 @@ class Publication(Destination):
 
     Any of the methods raises `StoreError` where the connection is lost, access is denied, or the staging folder's disk
     refuses.
-
-    Args:
-        url: of the store.
-        folder: where it is staged.
     """
 
     def __init__(self, url: str, folder: Path) -> None:
@@ -272,8 +268,7 @@ class Publication(Destination):
             return
         self._check_plan()
         attributes, _ = read_part_attributes(folder)
-        for _ in side_by_side(partial(self._upload, name), attributes["files"]):
-            pass
+        list(side_by_side(partial(self._upload, name), attributes["files"]))
         self._upload(name, "zarr.json")
         with writing(self.folder):
             _prune(folder)
@@ -284,8 +279,7 @@ class Publication(Destination):
         self._remote.upload(self.folder / part / path, f"{part}/{path}")
 
     def _pull_parts(self, names: Iterable[str], *, append: bool) -> None:
-        for _ in side_by_side(partial(self._pull_part, append=append), sorted(names)):
-            pass
+        list(side_by_side(partial(self._pull_part, append=append), sorted(names)))
 
     def _pull_part(self, name: str, *, append: bool) -> None:
         """Bring what is staged of a part to what the remote store has of it."""
@@ -381,12 +375,9 @@ def _read(file: Path) -> bytes | None:
 
 
 def open_destination(out: Path | str, scratch: Path | str | None = None) -> Destination:
-    """Return where a store goes.
+    """Return where a store goes, which has a folder or a URL.
 
-    Args:
-        out: its folder or its URL.
-        scratch: in which folder the parts of a store with a URL are written before they are published; by default in
-            the user's folder for caches.
+    The parts of one with a URL are staged below `scratch`, by default in the user's folder for caches.
 
     Raises:
         StoreError: the URL can't be written to.
@@ -399,14 +390,10 @@ def open_destination(out: Path | str, scratch: Path | str | None = None) -> Dest
 
 def staging_folder(url: str, scratch: Path | str | None) -> Path:
     """Return the folder in which the same command finds again what was staged for a URL."""
-    parent = Path(scratch) if scratch is not None else _cache_folder() / "staging"
-    address = url.rstrip("/")
-    return parent / f"{address.rpartition('/')[2]}-{hashlib.sha256(address.encode()).hexdigest()[:16]}"
-
-
-def _cache_folder() -> Path:
     try:
-        return user_cache()
+        parent = user_cache() / "staging" if scratch is None else Path(scratch)
     except RuntimeError:
         # A user without a home, as in some containers.
-        return Path(tempfile.gettempdir()) / "resizeonce"
+        parent = Path(tempfile.gettempdir()) / "resizeonce" / "staging"
+    address = url.rstrip("/")
+    return parent / f"{address.rpartition('/')[2]}-{hashlib.sha256(address.encode()).hexdigest()[:16]}"

@@ -130,13 +130,7 @@ def _settle_part(
 
 
 class _Pool:
-    """Writes parts on an executor, and counts the scenes that are done.
-
-    Args:
-        executor: where the tasks run.
-        workers: how many of them it runs at a time.
-        bar: the progress bar.
-    """
+    """Writes parts on an executor, `workers` of them at a time, and counts the scenes that are done on a progress bar."""
 
     def __init__(self, executor: Executor, workers: int, bar: Any) -> None:
         self._executor = executor

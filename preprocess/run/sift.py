@@ -14,9 +14,7 @@ from ..tensors.geometry import place_image
 def sift(records: Iterable[Record], recipe: Recipe) -> Iterator[Record]:
     """Yield the records of one scene: frames with those masks that a store takes, a reject for each other one.
 
-    Args:
-        records: what the scene reads itself into.
-        recipe: the views that must be possible.
+    The views of the recipe must be possible.
     """
     acceptance, rows = Acceptance(), count()
     for record in records:

@@ -15,7 +15,6 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import TracebackType
 
 from ...loader.format.errors import StoreError
 from ...loader.format.layout import PART_NAME, part_name
@@ -57,12 +56,9 @@ def attempts_folder(store: Path) -> Path:
 
 
 class Attempt:
-    """One try at something, used as a context manager: what it leaves behind without dying is nothing.
+    """One try at something, such as "part-00007", used as a context manager: what it leaves behind without dying is nothing.
 
-    Args:
-        store: the store's folder.
-        name: what is tried, such as "part-00007".
-        run: names the run; deaths count only within one.
+    `run` names the run; deaths count only within one.
     """
 
     def __init__(self, store: Path, name: str, run: str) -> None:
@@ -92,12 +88,7 @@ class Attempt:
                 raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
         try:
             with writing(self._store):

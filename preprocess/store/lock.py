@@ -17,9 +17,7 @@ LOCK_FILE = ".lock"
 def held(store: Path, *, shared: bool = False) -> Iterator[None]:
     """Hold a store, which is made if need be; the lock of a dead run is gone with its process.
 
-    Args:
-        store: the store's folder.
-        shared: whether others may hold it, too, all of them shared.
+    If `shared`, others may hold it, too, all of them shared.
 
     Raises:
         StoreError: another run holds it, or the file system refuses.

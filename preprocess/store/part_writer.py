@@ -153,7 +153,7 @@ class PartWriter:
     @property
     def is_full(self) -> bool:
         """Whether `max_samples` have been taken."""
-        return self._max_samples is not None and self._num_rows("samples") >= self._max_samples
+        return self._max_samples is not None and self._columns.num_rows("samples") >= self._max_samples
 
     def start_scene(self, scene: int, key: str) -> None:
         """Say which scene of the dataset the next records belong to."""
@@ -209,23 +209,20 @@ class PartWriter:
         self._attempt.enter_scene(NO_SCENE)
         with writing(self._store):
             files = self._finish_arrays() | self._write_documents()
-            summary = self._summarize(files)
-            self._write_metadata(summary, files)
+            summary = self._describe(files)
             self._publish(summary.digest)
         return summary
 
     def _accept(self, frame: Frame, views: Views) -> list[tuple[Mask, Callable[[], Masks]]]:
         """Return those masks of a frame that can be used, with what makes their tensors, and reject the others."""
-        wanted = (
-            None
-            if self._max_samples is None or self._paired
-            else self._max_samples - self._num_rows("samples")
-        )
+        # Of single frames each mask is a sample.
+        most = None if self._paired else self._max_samples
+        num_masks = self._columns.num_rows("masks")
         accepted: list[tuple[Mask, Callable[[], Masks]]] = []
         for mask, make_masks in zip(frame.masks, views.masks, strict=True):
-            if wanted is not None and len(accepted) >= wanted:
+            row = num_masks + len(accepted)
+            if most is not None and row >= most:
                 break
-            row = self._num_rows("masks") + len(accepted)
             if reject := self._acceptance.take_mask(frame, mask, row):
                 self._reject(reject)
             else:
@@ -248,7 +245,7 @@ class PartWriter:
         self._unsure_turns += frame.unsure_turn
 
     def _write_mask(self, mask: Mask, masks: Masks, image_size: tuple[int, ...]) -> None:
-        row = self._num_rows("masks")
+        row = self._columns.num_rows("masks")
         for name, resized in masks.items():
             if not isinstance(resized, np.ndarray):
                 self._columns.append_runs(f"masks/{name}", resized.size, resized.run_lengths)
@@ -259,7 +256,7 @@ class PartWriter:
                 self._columns.append("masks/prompt_cells", cells)
             else:
                 self._shards[f"masks/{name}"].append(resized)
-        self._columns.append("masks/image", self._num_rows("images") - 1)
+        self._columns.append("masks/image", self._columns.num_rows("images") - 1)
         self._columns.append("masks/area", mask.segmentation.area)
         if "boxes" in self._optional:
             self._columns.append("masks/box", _box_in_image(mask.segmentation, image_size))
@@ -286,9 +283,6 @@ class PartWriter:
         self._rejects.append(reject)
         self._acceptance.note(reject)
 
-    def _num_rows(self, table: Table) -> int:
-        return self._columns.num_rows(table)
-
     def _finish_arrays(self) -> dict[str, FileDigest]:
         """Close every shard file; return the files' digests by their path below the part."""
         self._columns.flush()
@@ -308,9 +302,10 @@ class PartWriter:
             (self._folder / path).write_bytes(content)
         return {path: _digest_of(content) for path, content in files.items()}
 
-    def _summarize(self, files: Mapping[str, FileDigest]) -> PartSummary:
-        return PartSummary(
-            rows={table: self._num_rows(table) for table in TABLES},
+    def _describe(self, files: Mapping[str, FileDigest]) -> PartSummary:
+        """Write the part's own metadata; return what it says of the part, with its digest."""
+        summary = PartSummary(
+            rows={table: self._columns.num_rows(table) for table in TABLES},
             empty_prompts=self._prompt_cells[0],
             small_prompts=sum(self._prompt_cells[few] for few in range(1, SMALL_PROMPT_CELLS)),
             unsure_turns=self._unsure_turns,
@@ -318,8 +313,6 @@ class PartWriter:
             skips=dict(self._skips),
             bytes=sum(digest.bytes for digest in files.values()),
         )
-
-    def _write_metadata(self, summary: PartSummary, files: Mapping[str, FileDigest]) -> None:
         attributes: dict[str, Any] = {"part": self._part, **msgspec.to_builtins(summary)}
         del attributes["digest"]
         attributes["files"] = {path: asdict(files[path]) for path in sorted(files)}
@@ -327,6 +320,7 @@ class PartWriter:
         encoded = json.dumps(metadata, indent=1).encode()
         (self._folder / "zarr.json").write_bytes(encoded)
         summary.digest = _digest_of(encoded).sha256
+        return summary
 
     def _publish(self, digest: str) -> None:
         found = [Path(folder, name) for folder, _, names in os.walk(self._folder) for name in ("", *names)]

@@ -110,23 +110,13 @@ def read_plan(store: Path) -> Plan | None:
     return plan
 
 
-OTHER_COMMAND_ADVICE = "Choose another --out, or give --overwrite to make it anew."
-
-
 def check_same(
-    store: Path, found: Mapping[str, Any], wanted: Mapping[str, Any], advice: str = OTHER_COMMAND_ADVICE
+    store: Path,
+    found: Mapping[str, Any],
+    wanted: Mapping[str, Any],
+    advice: str = "Choose another --out, or give --overwrite to make it anew.",
 ) -> None:
-    """Compare what a store was made from with what a command would make it from.
-
-    Args:
-        store: the store.
-        found: what it was made from.
-        wanted: what the command asks for.
-        advice: what to do where they differ.
-
-    Raises:
-        StoreError: they are not the same; the message says in what.
-    """
+    """Raise `StoreError` unless what a store was made from is what a command would make it from; it says in what they differ."""
     differences = list(_differences(found, wanted))
     if differences:
         raise StoreError(

@@ -49,12 +49,7 @@ def check_removable(out: Path) -> None:
 
 
 def check_all_ours(store: str, names: Iterable[str]) -> None:
-    """Raise `StoreError` if there is a name below a store that its writer does not give.
-
-    Args:
-        store: the store, as the user calls it.
-        names: what lies below it, relative to it.
-    """
+    """Raise `StoreError` if there is a name below a store, which is called `store`, that its writer does not give."""
     foreign = sorted(name for name in names if not _is_ours(name))
     if foreign:
         more = f" and {len(foreign) - NUM_NAMED} more" if len(foreign) > NUM_NAMED else ""

@@ -6,6 +6,7 @@ the old one until then.
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -85,10 +86,7 @@ def read_rejects(store: Path) -> Iterator[Reject]:
 def finish_store(out: Path, plan: Plan, summaries: Sequence[PartSummary]) -> dict[str, Any]:
     """Write the list of rejects and, last, the root attributes; return the attributes.
 
-    Args:
-        out: the store's folder.
-        plan: what was to be written.
-        summaries: of its parts, in order; fewer than planned where a limit was reached.
+    The summaries are of the plan's parts, in order; fewer than planned where a limit was reached.
 
     Raises:
         StoreError: the file system refuses, or a part is gone.
@@ -96,7 +94,11 @@ def finish_store(out: Path, plan: Plan, summaries: Sequence[PartSummary]) -> dic
     old = read_attributes(out) if plan.first_part else None
     parts = [] if old is None else list(old["parts"])
     index_rejects = _index_rejects(out, old)
-    parts += [_describe_part(plan.first_part + number, part) for number, part in enumerate(summaries)]
+    parts += [
+        {"name": part_name(part), "rows": summary.rows, "bytes": summary.bytes, "sha256": summary.digest}
+        for part, summary in enumerate(summaries, start=plan.first_part)
+    ]
+    added = {"job": plan.job, "first_part": plan.first_part, "first_scene": plan.first_scene}
     files = _write_rejects(out, index_rejects, parts)
     new = index_rejects if old is None else _read(out / INDEX_REJECTS_FILE)
     totals = sum_summaries(_parse_rejects(new.splitlines(), out / INDEX_REJECTS_FILE), summaries)
@@ -109,7 +111,7 @@ def finish_store(out: Path, plan: Plan, summaries: Sequence[PartSummary]) -> dic
         **({"columns": list(columns)} if (columns := columns_of(plan.job["store"])) else {}),
         **({"empty_frames": True} if has_empty_frames(plan.job["source"]) else {}),
         "job": plan.job if old is None else old["job"],
-        "appended": _appended(old, plan),
+        "appended": [] if old is None else [*old["appended"], added],
         "parts": parts,
         "files": files,
         "totals": totals if old is None else _add(old["totals"], totals),
@@ -143,9 +145,8 @@ def fingerprint_of(job: Mapping[str, Any], appended: Sequence[Mapping[str, Any]]
 def sum_summaries(index_rejects: Iterable[Reject], summaries: Iterable[PartSummary]) -> dict[str, Any]:
     """Return the totals of parts, with what the source's index rejected."""
     totals: dict[str, Any] = dict.fromkeys((*TABLES, "empty_prompts", "small_prompts"), 0)
-    totals |= {"unsure_turns": 0, "rejects": {}, "skips": {}, "bytes": 0}
-    for reject in index_rejects:
-        totals["rejects"][reject.stage] = totals["rejects"].get(reject.stage, 0) + 1
+    stages = Counter(reject.stage for reject in index_rejects)
+    totals |= {"unsure_turns": 0, "rejects": stages, "skips": {}, "bytes": 0}
     for summary in summaries:
         counts = msgspec.to_builtins(summary)
         totals = _add(totals, counts["rows"] | {name: counts[name] for name in totals if name not in TABLES})
@@ -168,22 +169,6 @@ def _parse_rejects(lines: Iterable[bytes], path: Path) -> Iterator[Reject]:
                 f"{path} is damaged: line {number} is no reject ({err}); restore the file from a copy of the store, or "
                 "convert again with --overwrite"
             ) from err
-
-
-def _appended(old: Mapping[str, Any] | None, plan: Plan) -> list[dict[str, Any]]:
-    if old is None:
-        return []
-    added = {"job": plan.job, "first_part": plan.first_part, "first_scene": plan.first_scene}
-    return [*old["appended"], added]
-
-
-def _describe_part(part: int, summary: PartSummary) -> dict[str, Any]:
-    return {
-        "name": part_name(part),
-        "rows": summary.rows,
-        "bytes": summary.bytes,
-        "sha256": summary.digest,
-    }
 
 
 def _add(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:

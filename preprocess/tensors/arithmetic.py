@@ -21,16 +21,11 @@ from .geometry import Placement, place_image
 
 _VERSION = tuple(int(number) for number in PIL.__version__.split(".")[:2])
 
-
 INSTALLED: Arithmetic = "pillow-13" if _VERSION >= (13, 0) else "pillow-12"
+"""Whose arithmetic the installed Pillow has."""
 
 SLIVERS_VERTICALLY = _VERSION >= (12, 2)
 """Whether "pillow-12" shrinks the height of slivers first."""
-
-
-def installed_arithmetic() -> Arithmetic:
-    """Return whose arithmetic the installed Pillow has."""
-    return INSTALLED
 
 
 def arithmetic_of(version: str) -> Arithmetic | None:

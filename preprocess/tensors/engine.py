@@ -17,7 +17,7 @@ from ..decode.images import ImageDecoder, OnDamage, decode_image
 from ..errors import EngineError
 from ..kernels.core import CORE
 from . import resample, rle
-from .arithmetic import check_installed, installed_arithmetic
+from .arithmetic import INSTALLED, check_installed
 from .transforms import ImagesResizer, MaskResizer, resize_images, resize_mask
 
 EngineName = Literal["exact-fast", "pillow"]
@@ -29,17 +29,16 @@ class Engine:
 
     description: str
     """What is used for what, and why, in a line."""
-    decode_image: ImageDecoder
-    decode_damaged: ImageDecoder
-    """The same, but damaged pictures are taken as far as Pillow decodes them."""
+    fast_jpeg: bool
+    """Whether JPEG files are decoded by simplejpeg, and not by Pillow."""
     resize_images: ImagesResizer
     resize_mask: MaskResizer
     arithmetics: tuple[Arithmetic, ...]
     """Whose of Pillow's versions `resize_images` can repeat; of others it raises `EngineError`."""
 
     def decoder(self, damaged: OnDamage) -> ImageDecoder:
-        """Return what decodes image files as `source.damaged` has it."""
-        return self.decode_damaged if damaged == "accept" else self.decode_image
+        """Return what decodes image files; "accept" takes damaged pictures as far as Pillow decodes them."""
+        return partial(decode_image, fast_jpeg=self.fast_jpeg, accept_damage=damaged == "accept")
 
     def check_arithmetic(self, arithmetic: Arithmetic) -> None:
         """Raise `EngineError` unless this engine has an arithmetic."""
@@ -48,12 +47,7 @@ class Engine:
 
 
 PILLOW = Engine(
-    "pillow",
-    decode_image,
-    partial(decode_image, accept_damage=True),
-    resize_images,
-    resize_mask,
-    (installed_arithmetic(),),
+    "pillow", fast_jpeg=False, resize_images=resize_images, resize_mask=resize_mask, arithmetics=(INSTALLED,)
 )
 
 
@@ -72,18 +66,11 @@ def open_engine(name: EngineName) -> Engine:
             f"{why_missing(kernels.__name__)}, or give --engine pillow"
         )
     fast_resize, fast_jpeg = resample.matches_pillow(CORE), jpeg.matches_pillow()
-    slow = [
-        reason
-        for reason, is_fast in (
-            ("this Pillow resizes otherwise than expected", fast_resize),
-            ("simplejpeg decodes otherwise than Pillow", fast_jpeg),
-        )
-        if not is_fast
-    ]
+    slow = [] if fast_resize else ["this Pillow resizes otherwise than expected"]
+    slow += [] if fast_jpeg else ["simplejpeg decodes otherwise than Pillow"]
     return Engine(
         "; ".join(["exact-fast", *(f"in part Pillow: {reason}" for reason in slow)]),
-        partial(decode_image, fast_jpeg=fast_jpeg),
-        partial(decode_image, fast_jpeg=fast_jpeg, accept_damage=True),
+        fast_jpeg,
         partial(resample.resize_images, CORE) if fast_resize else resize_images,
         partial(rle.resize_mask, CORE),
         get_args(Arithmetic) if fast_resize else PILLOW.arithmetics,
@@ -93,15 +80,11 @@ def open_engine(name: EngineName) -> Engine:
 def describe_engine(name: EngineName, arithmetic: Arithmetic | None = None) -> str:
     """Open an engine and return its description.
 
-    Args:
-        name: of the engine.
-        arithmetic: which it must have; None for the installed Pillow's.
-
     Raises:
-        EngineError: as in `open_engine`, or it has not that arithmetic.
+        EngineError: as in `open_engine`, or it has not the arithmetic, which is by default the installed Pillow's.
     """
     engine = open_engine(name)
-    engine.check_arithmetic(arithmetic or installed_arithmetic())
+    engine.check_arithmetic(arithmetic or INSTALLED)
     return engine.description
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ...loader.format.recipe import ImageView, Recipe, shown_size
 from ..decode.segmentation import Bitmap, Rle
-from .arithmetic import installed_arithmetic
+from .arithmetic import INSTALLED
 from .engine import Engine
 from .transforms import normalize_image
 from .views import Images, Masks, Views
@@ -18,19 +18,12 @@ from .views import Images, Masks, Views
 def make_tensors(
     image: NDArray[np.uint8], masks: Sequence[Rle | Bitmap], recipe: Recipe, engine: Engine
 ) -> Views:
-    """Return the tensors of a frame, each straight from the original.
-
-    Args:
-        image: uint8 [H, W, 3], RGB.
-        masks: what lies on it.
-        recipe: the views.
-        engine: what resizes.
-    """
+    """Return the tensors of an RGB image, uint8 [H, W, 3], and of what lies on it, each straight from the original."""
     height, width, _ = image.shape
     views = recipe.images
 
     def make_images() -> Images:
-        arithmetic = recipe.arithmetic or installed_arithmetic()
+        arithmetic = recipe.arithmetic or INSTALLED
         made = engine.resize_images(image, tuple(views.values()), arithmetic)
         return {
             name: _as_stored(levels, view, (height, width))

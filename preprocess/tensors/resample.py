@@ -22,7 +22,7 @@ from PIL import Image
 
 from ...loader.format.recipe import Arithmetic, ImageFilter, ImageView
 from ..kernels.core import Core, Target
-from .arithmetic import installed_arithmetic, is_vertical_first
+from .arithmetic import INSTALLED, is_vertical_first
 from .geometry import Placement, place_image
 from .resample_weights import Axis, make_axis
 from .transforms import cut_view, empty_view, put_on_canvas, resize_image
@@ -81,7 +81,7 @@ def matches_pillow(core: Core) -> bool:
     for height, width, *size in _PROBES:
         noise = _draw_noise(height, width)
         views = [ImageView(size=(size[0], size[1]), filter=name) for name in get_args(ImageFilter)]
-        made = resize_images(core, noise, views, installed_arithmetic())
+        made = resize_images(core, noise, views, INSTALLED)
         if not all(
             np.array_equal(result, resize_image(noise, view))
             for view, result in zip(views, made, strict=True)

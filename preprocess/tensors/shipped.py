@@ -7,6 +7,7 @@ model, `g_pixel_values` that for the segmenter, `masks` the target, `prompt_mask
 
 from msgspec.structs import replace
 
+from ...loader.format.norms import CLIP, SAM
 from ...loader.format.recipe import (
     DEFAULT_RECIPE,
     DEFAULT_VIEWS,
@@ -15,14 +16,6 @@ from ...loader.format.recipe import (
     Recipe,
     View,
 )
-
-# openai/clip-vit-large-patch14, preprocessor_config.json.
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-
-# facebookresearch/segment-anything, build_sam.py: of values 0..255, which are not divided first.
-SAM_MEAN = (123.675, 116.28, 103.53)
-SAM_STD = (58.395, 57.12, 57.375)
 
 # lxtGH/OMG-Seg, omg_llava/configs/finetune: CLIP's, as written there.
 OMG_MEAN = (0.4814, 0.4578, 0.4082)
@@ -48,9 +41,9 @@ def _clip_and_sam(side: int) -> dict[str, View]:
     """Return what LISA's data code makes, with CLIP's image of a side."""
     return {
         "pixel_values": ImageView(
-            size=(side, side), fit="crop", filter="bicubic", mean=CLIP_MEAN, std=CLIP_STD
+            size=(side, side), fit="crop", filter="bicubic", mean=CLIP.mean, std=CLIP.std
         ),
-        "g_pixel_values": ImageView(size=(1024, 1024), fit="pad", scale=1.0, mean=SAM_MEAN, std=SAM_STD),
+        "g_pixel_values": ImageView(size=(1024, 1024), fit="pad", **SAM._asdict()),
         "masks": MaskView(over="g_pixel_values", size="own"),
     }
 

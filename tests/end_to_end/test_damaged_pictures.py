@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from resizeonce.preprocess.cli import main
 from resizeonce.preprocess.cli_text import report_lines
 from resizeonce.preprocess.config import Config, load_config
 from resizeonce.preprocess.run.convert import RunOptions, convert, open_source
-from resizeonce.preprocess.run.forecast import forecast, measure_scenes
+from resizeonce.preprocess.run.forecast import forecast
 from resizeonce.preprocess.store.root import fingerprint_of, read_rejects
 from resizeonce.preprocess.tensors.engine import EngineName
 from resizeonce.preprocess.verify.check_store import VerifyOptions, verify_store
@@ -81,12 +80,7 @@ def test_damaged_pictures_of_every_dataset_are_rejects_with_every_engine(tmp_pat
         assert all(reject.reason.startswith("damaged JPEG file: Corrupt JPEG data: ") for reject in rejects)
         assert report.num_rejects >= len(rejects)
         assert damage_in(out, root) == []
-        expected = forecast(
-            open_source(config, root),
-            config.recipe,
-            99,
-            measure=partial(measure_scenes, engine_name=engine),
-        )
+        expected = forecast(open_source(config, root), config, 99, engine=engine)
         assert expected.images == report.attributes["totals"]["images"]
         assert expected.rejects >= len(rejects)
         digests.append(tree_digest(out))

@@ -28,7 +28,7 @@ from resizeonce.loader import (
     check_batch,
 )
 from resizeonce.loader.batch import SampleDataset
-from resizeonce.loader.check import view_differences
+from resizeonce.loader.check_views import view_differences
 from resizeonce.loader.format.norms import KNOWN_NORMS
 from resizeonce.loader.format.recipe import ImageView, MaskView, Recipe
 from resizeonce.preprocess.config import load_config

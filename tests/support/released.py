@@ -1,16 +1,22 @@
-"""What published trainers make of a picture and a mask, by the packages that they call: torchvision, transformers, SAM.
+"""What published trainers make of a picture and a mask, by their own code where a package has it: SAM 2, SAM 3.
 
-Each function is the data code of one trainer, less what it changes at random, written out once beside the file that it is
-from. It returns tensors by their keys in a batch. `make test-recipes` installs the packages.
+Of the others each function is the data code of one trainer, written out once beside the file that it is from, on the
+packages that it calls: torchvision, transformers, SAM. What is changed at random is left out. A function returns tensors
+by their keys in a batch. `make test-recipes` installs the packages.
 """
 
+import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from importlib.util import find_spec, module_from_spec
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from pycocotools import mask as coco_masks
 from torch import Tensor, nn
 from torch.library import Library
 from torch.nn.functional import interpolate
@@ -35,9 +41,25 @@ except RuntimeError:
     DECLARED = _declare_operators()
     functional = import_module("torchvision.transforms.functional")
 
+
+def _import_below(package: str, *names: str) -> list[ModuleType]:
+    """Return modules of a package whose `__init__` is not run: it imports models, and with them triton, timm and hydra."""
+    spec = find_spec(package)
+    if spec is None:
+        raise ModuleNotFoundError(package)
+    sys.modules[package] = module_from_spec(spec)
+    return [import_module(f"{package}.{name}") for name in names]
+
+
 longest_side = import_module("segment_anything.utils.transforms")
 sam = import_module("segment_anything.modeling")
 transformers = import_module("transformers")
+sam2_steps = import_module("training.dataset.transforms")
+sam2_data = import_module("training.utils.data_utils")
+(sam2_inference,) = _import_below("sam2", "utils.transforms")
+sam3_steps, sam3_masks, sam3_data = _import_below(
+    "sam3", "train.transforms.basic_for_api", "train.transforms.segmentation", "train.data.sam3_image_dataset"
+)
 
 
 def default(picture: Image.Image, mask: Tensor) -> dict[str, Tensor]:
@@ -73,21 +95,32 @@ def sa2va_target(mask: Tensor) -> Tensor:
 
 
 def sam2(picture: Image.Image, mask: Tensor) -> dict[str, Tensor]:
-    """facebookresearch/sam2, training/dataset/transforms.py: RandomResizeAPI, square, ToTensorAPI, NormalizeAPI."""
-    return _resize_api(picture, mask, 1024)
+    """facebookresearch/sam2, the steps of sam2/configs/sam2.1_training that draw nothing."""
+    return _run_sam2(picture, mask, 1024)
 
 
 def medsam2(picture: Image.Image, mask: Tensor) -> dict[str, Tensor]:
-    """bowang-lab/MedSAM2, sam2/configs/sam2.1_hiera_tiny512_FLARE_RECIST.yaml."""
-    return _resize_api(picture, mask, 512)
+    """bowang-lab/MedSAM2, sam2/configs/sam2.1_hiera_tiny512_FLARE_RECIST.yaml, by SAM 2's code."""
+    return _run_sam2(picture, mask, 512)
 
 
 def sam3(picture: Image.Image, mask: Tensor) -> dict[str, Tensor]:
-    """facebookresearch/sam3, sam3/train/configs/roboflow_v100, sam3/train/transforms/basic_for_api.py and segmentation.py.
-
-    The mask is that of DecodeRle, before it is resized to a size that is drawn.
-    """
-    return {"g_pixel_values": _squash(picture, 1008, "bilinear", HALVES), "masks": mask}
+    """facebookresearch/sam3, sam3/train/configs/roboflow_v100: the mask as DecodeRle gives it, before any resizing."""
+    encoded = coco_masks.encode(np.asfortranarray(mask.numpy()))
+    box = torch.tensor([0.0, 0.0, *picture.size])
+    image = sam3_data.Image(
+        picture, [sam3_data.Object(box, area=1.0, segment=encoded)], size=picture.size[::-1]
+    )
+    datapoint = sam3_masks.DecodeRle()(sam3_data.Datapoint(find_queries=[], images=[image]))
+    decoded = image.objects[0].segment
+    steps = (
+        sam3_steps.RandomResizeAPI(1008, consistent_transform=False, square=True),
+        sam3_steps.ToTensorAPI(),
+        sam3_steps.NormalizeAPI(*HALVES),
+    )
+    for step in steps:
+        datapoint = step(datapoint)
+    return {"g_pixel_values": image.data, "masks": decoded}
 
 
 def lisa(picture: Image.Image, mask: Tensor) -> dict[str, Tensor]:
@@ -128,6 +161,15 @@ TRAINERS: Mapping[str, Callable[[Image.Image, Tensor], dict[str, Tensor]]] = {
 """By the names of the recipes."""
 
 
+AT_INFERENCE: Mapping[str, Callable[[Image.Image], Tensor]] = {
+    "sam2": sam2_inference.SAM2Transforms(1024, mask_threshold=0.0),
+    "sam2 of transformers": lambda picture: _by_transformers("Sam2ImageProcessor", picture),
+    "sam3 of transformers": lambda picture: _by_transformers("Sam3ImageProcessor", picture),
+    "lisa of transformers": lambda picture: _by_transformers("SamImageProcessorPil", picture),
+}
+"""What makes the segmenter's image where nothing is trained: by the recipe, and by whom if not by its own project."""
+
+
 def prepare(recipe: str, picture: NDArray[np.uint8], mask: NDArray[np.bool_]) -> dict[str, Tensor]:
     """Return what the trainer that a recipe follows makes of a picture, uint8 [H, W, 3], and a mask, bool [H, W]."""
     return TRAINERS[recipe](Image.fromarray(picture), torch.from_numpy(mask.astype(np.uint8)))
@@ -142,11 +184,17 @@ def _squash(picture: Image.Image, side: int, name: str, norm: tuple[tuple[float,
     return functional.normalize(functional.to_tensor(resized), *norm)
 
 
-def _resize_api(picture: Image.Image, mask: Tensor, side: int) -> dict[str, Tensor]:
-    return {
-        "g_pixel_values": _squash(picture, side, "bilinear", IMAGENET),
-        "masks": functional.resize(mask[None, None], (side, side)).squeeze(),
-    }
+def _run_sam2(picture: Image.Image, mask: Tensor, side: int) -> dict[str, Tensor]:
+    frame = sam2_data.Frame(picture, [sam2_data.Object(1, 0, mask)])
+    video = sam2_data.VideoDatapoint([frame], 0, picture.size[::-1])
+    steps = (
+        sam2_steps.RandomResizeAPI(side, consistent_transform=True, square=True),
+        sam2_steps.ToTensorAPI(),
+        sam2_steps.NormalizeAPI(*IMAGENET),
+    )
+    for step in steps:
+        video = step(video)
+    return {"g_pixel_values": frame.data, "masks": frame.objects[0].segment}
 
 
 def _clip_and_sam(picture: Image.Image, mask: Tensor, side: int) -> dict[str, Tensor]:
@@ -170,3 +218,9 @@ def _clip(picture: Image.Image, side: int, norm: tuple[object, object]) -> Tenso
     return processor(np.asarray(picture), return_tensors="pt", input_data_format="channels_last")[
         "pixel_values"
     ][0]
+
+
+def _by_transformers(name: str, picture: Image.Image) -> Tensor:
+    processor: Any = getattr(transformers, name)()
+    pixels: Tensor = processor(picture, return_tensors="pt")["pixel_values"][0]
+    return pixels

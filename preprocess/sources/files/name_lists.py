@@ -1,44 +1,46 @@
 """Lists of names in text files, a name a line, as `train.txt` and the lists of videos of many datasets are."""
 
+from collections.abc import Container
 from pathlib import Path
 
 from ....loader.format.errors import SourceError
 from ...errors import RecordError
 from ..records import Reject
-from .contents import check_text
-from .raw_files import RawPath, read_file
+from .raw_files import RawPath, read_text
 
 MAX_LIST_BYTES = 1 << 24
 """Largest list that is read."""
 
 
 def read_names(root: RawPath, name: str, option: str) -> list[str]:
-    """Return the names that `root / name` lists, each once, in its order; blank lines are passed over.
-
-    Args:
-        root: the dataset's root.
-        name: the list, relative to it.
-        option: what the config calls it.
+    """Return the names that `root / name` lists, each once, in its order; blank lines are passed over. `option` is the config's.
 
     Raises:
         SourceError: the list can't be read.
     """
     try:
-        content = read_file(root / name, MAX_LIST_BYTES)
-        check_text(content)
-        lines = content.decode("utf-8-sig").splitlines()
+        lines = read_text(root / name, MAX_LIST_BYTES).splitlines()
     except (RecordError, UnicodeDecodeError) as err:
         raise SourceError(f"can't read {root / name}: {err}; check --root and {option}") from err
     return list(dict.fromkeys(line.strip() for line in lines if line.strip()))
 
 
-def read_video_ids(root: RawPath, name: str, prefix: str) -> tuple[list[str], list[Reject]]:
+def read_video_ids(
+    root: RawPath, name: str, prefix: str, known: Container[str] = ()
+) -> tuple[list[str], list[Reject]]:
     """Return the video ids that `root / name` lists, and what can be none: an id is the name of a folder.
+
+    Args:
+        root: the dataset's root.
+        name: the list, relative to it: ids with space between them, or with a "/" behind each.
+        prefix: keys of rejects begin with it.
+        known: ids in which there may be spaces, where they are a line of the list.
 
     Raises:
         SourceError: the list can't be read.
     """
-    words = (word for line in read_names(root, name, "video_list") for word in line.split())
+    lines = [line.rstrip("/") for line in read_names(root, name, "video_list")]
+    words = (word for line in lines for word in ([line] if line in known else line.split()))
     video_ids, rejects = [], []
     for word in dict.fromkeys(words):
         if word == ".." or Path(word).name != word:

@@ -37,6 +37,7 @@ def with_view(name: str, **settings: Any) -> Recipe:
         (with_view("pixel_values", fit="crop"), 3),
         (with_view("pixel_values", mean=(0.5, 0.5, 0.5)), 3),
         (with_view("pixel_values", scale=1.0), 3),
+        (Recipe(name="custom", views=DEFAULT_VIEWS | {"masks": PIXELS}), 3),
         (with_view("pixel_values", values="uint8"), 3),
         (with_view("pixel_values", filter="box"), 3),
         (with_view("masks", filter="half"), 3),

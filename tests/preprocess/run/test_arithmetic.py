@@ -16,10 +16,10 @@ from resizeonce.preprocess.cli import main
 from resizeonce.preprocess.errors import EngineError
 from resizeonce.preprocess.kernels.core import CORE
 from resizeonce.preprocess.run.convert import RunOptions, convert
-from resizeonce.preprocess.tensors.arithmetic import INSTALLED, depends_on_arithmetic, installed_arithmetic
+from resizeonce.preprocess.tensors.arithmetic import INSTALLED, depends_on_arithmetic
 
 TALL = [(180, 60), (97, 40)]
-OTHER = "pillow-13" if installed_arithmetic() == "pillow-12" else "pillow-12"
+OTHER = "pillow-13" if INSTALLED == "pillow-12" else "pillow-12"
 
 needs_core = pytest.mark.skipif(
     CORE is None, reason="only the compiled core has an arithmetic that Pillow has not"

@@ -4,7 +4,6 @@ import hashlib
 import io
 import json
 import shutil
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from resizeonce.preprocess.cli import main
 from resizeonce.preprocess.config import load_config
 from resizeonce.preprocess.decode.segmentation import Rle
 from resizeonce.preprocess.run.convert import RunOptions, convert, open_source
-from resizeonce.preprocess.run.forecast import forecast, measure_scenes
+from resizeonce.preprocess.run.forecast import forecast
 from resizeonce.preprocess.sources.records import Frame, Mask
 from resizeonce.preprocess.store.part_writer import PartWriter
 from resizeonce.preprocess.tensors.engine import PILLOW
@@ -35,8 +34,7 @@ def test_the_forecast_counts_masks_at_their_own_size_boxes_and_files(tmp_path: P
     for name, overrides in (("plain", ALL[:1]), ("all", ALL)):
         config = coco_config(*overrides)
         written.append(convert(config, root, tmp_path / name).attributes["totals"]["bytes"])
-        measure = partial(measure_scenes, columns=config.store.columns)
-        expected.append(forecast(open_source(config, root), config.recipe, 5, measure=measure).store_bytes)
+        expected.append(forecast(open_source(config, root), config, 5).store_bytes)
     files = sum(path.stat().st_size for path in (root / "train2017").iterdir())
     assert expected[1] - expected[0] == files + 16 * 10 + 32 * 5
     # Of parts with few images, metadata and what fills up the last pieces are much.

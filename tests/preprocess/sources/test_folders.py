@@ -233,6 +233,17 @@ def test_names_match_in_folders_below_and_with_the_images_own_ending(root: Path)
     assert (source.rejects, source.skips) == ([], ())
 
 
+def test_old_copies_by_jupyter_are_no_images_and_no_masks(root: Path) -> None:
+    put_image(root, "0.png")
+    put_mask(root, "0.png", ellipse())
+    put_image(root, ".ipynb_checkpoints/0-checkpoint.png")
+    put_mask(root, ".ipynb_checkpoints/0-checkpoint.png", ellipse(1))
+    records = read(open_source(root))
+    assert [frame.key for frame in of_type(Frame, records)] == ["folders/0"]
+    reason = ".ipynb_checkpoints, old copies by Jupyter, no data, such as images/.ipynb_checkpoints"
+    assert Skip(reason, 2) in of_type(Skip, records)
+
+
 def test_what_has_no_counterpart_is_counted_and_named(root: Path) -> None:
     for name in ("a", "b", "c"):
         put_image(root, f"{name}.png")

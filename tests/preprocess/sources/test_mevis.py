@@ -101,6 +101,21 @@ def test_expressions_of_one_object_are_together(root: Path) -> None:
     ]
 
 
+def test_the_same_objects_in_another_order_are_one(root: Path) -> None:
+    content, write = change(root, "meta_expressions.json")
+    content["videos"]["bear"]["expressions"] |= {
+        "3": {"exp": "the two", "anno_id": [1, 0]},
+        "4": {"exp": "these", "anno_id": [0, 1, 0]},
+    }
+    write()
+    frame = of_type(Frame, read(open_source(root, take="all")))[0]
+    assert [(mask.object_id, mask.expressions) for mask in frame.masks] == [
+        ("0", ("the still one",)),
+        ("1", ("the one that comes and goes",)),
+        ("0+1", ("both of them", "the two", "these")),
+    ]
+
+
 def test_expressions_that_have_no_object_are_counted_or_listed(root: Path) -> None:
     content, write = change(root, "meta_expressions.json")
     content["videos"]["bear"]["expressions"] |= {

@@ -17,7 +17,7 @@ from resizeonce.preprocess.decode.segmentation import Bitmap, Rle
 from resizeonce.preprocess.errors import EngineError
 from resizeonce.preprocess.run.convert import RunOptions, convert
 from resizeonce.preprocess.tensors import engine, resample
-from resizeonce.preprocess.tensors.arithmetic import installed_arithmetic
+from resizeonce.preprocess.tensors.arithmetic import INSTALLED
 from resizeonce.preprocess.tensors.engine import PILLOW, default_engine, open_engine
 
 needs_core = pytest.mark.skipif(engine.CORE is None, reason="this install has no compiled core")
@@ -76,12 +76,12 @@ def test_without_a_compiled_core_pillow_is_the_default_and_the_fast_engine_an_er
 @needs_core
 def test_the_fast_engine_has_either_arithmetic_and_pillow_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     image, view = np.zeros((60, 40, 3), np.uint8), ImageView(size=(50, 45))
-    (other,) = set(get_args(Arithmetic)) - {installed_arithmetic()}
+    (other,) = set(get_args(Arithmetic)) - {INSTALLED}
     for arithmetic in get_args(Arithmetic):
         open_engine("exact-fast").check_arithmetic(arithmetic)
         assert len(open_engine("exact-fast").resize_images(image, [view], arithmetic)) == 1
-    PILLOW.check_arithmetic(installed_arithmetic())
-    both = f"{other}.*{PIL.__version__} is {installed_arithmetic()}"
+    PILLOW.check_arithmetic(INSTALLED)
+    both = f"{other}.*{PIL.__version__} is {INSTALLED}"
     with pytest.raises(EngineError, match=both):
         PILLOW.check_arithmetic(other)
     with pytest.raises(EngineError, match=both):
@@ -119,8 +119,7 @@ FITS = st.sampled_from(get_args(Fit))
 def test_both_engines_make_the_same_views_of_images(picture: tuple[int, int], view: ImageView) -> None:
     image = np.random.default_rng(0).integers(0, 2, (*picture, 3), dtype=np.uint8) * 255
     (fast,), (plain,) = (
-        open_engine(name).resize_images(image, [view], installed_arithmetic())
-        for name in ("exact-fast", "pillow")
+        open_engine(name).resize_images(image, [view], INSTALLED) for name in ("exact-fast", "pillow")
     )
     assert (fast.shape, fast.dtype) == ((3, *view.size), np.uint8)
     assert fast.flags.c_contiguous

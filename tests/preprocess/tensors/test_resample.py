@@ -15,7 +15,7 @@ from resizeonce.loader.format.recipe import Arithmetic, Fit, ImageFilter, ImageV
 from resizeonce.preprocess.kernels.core import CORE
 from resizeonce.preprocess.tensors import arithmetic as arithmetics
 from resizeonce.preprocess.tensors import resample
-from resizeonce.preprocess.tensors.arithmetic import installed_arithmetic
+from resizeonce.preprocess.tensors.arithmetic import INSTALLED
 from resizeonce.preprocess.tensors.resample import matches_pillow
 from resizeonce.preprocess.tensors.resample_weights import make_axis
 
@@ -31,7 +31,7 @@ COLOUR = (250, 3, 120)
 def resize_images(
     image: NDArray[np.uint8], *views: ImageView, arithmetic: Arithmetic | None = None
 ) -> list[NDArray[np.uint8]]:
-    return resample.resize_images(CORE, image, views, arithmetic or installed_arithmetic())
+    return resample.resize_images(CORE, image, views, arithmetic or INSTALLED)
 
 
 def squash(size: tuple[int, int], name: ImageFilter) -> ImageView:
@@ -265,6 +265,6 @@ def test_installed_pillow_is_matched() -> None:
 
 @pytest.mark.usefixtures("level")
 def test_mismatch_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    other = next(arithmetic for arithmetic in ARITHMETICS if arithmetic != installed_arithmetic())
-    monkeypatch.setattr(resample, "installed_arithmetic", lambda: other)
+    other = next(arithmetic for arithmetic in ARITHMETICS if arithmetic != INSTALLED)
+    monkeypatch.setattr(resample, "INSTALLED", other)
     assert not matches_pillow(CORE)
