@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 import zarr
-from case import STORED, list_places
+from case import STORED, Rows, TorchCase, deliver, list_places
 from numpy.typing import NDArray
-from torch_case import Rows, TorchCase, deliver
 from zarr.codecs import Crc32cCodec
 
 

@@ -1,4 +1,4 @@
-"""The floor that memory sets, for `benchmarks/loading_cases.py`."""
+"""The floor that memory sets, for `cases.py`."""
 
 import multiprocessing
 import threading
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from case import BATCH_SIZE, NORM, Arrays, Case, compact_arrays, consume, new_batch, work
+from case import BATCH_SIZE, MEAN, STD, Arrays, Case, compact_arrays, consume, new_batch, work
 from numpy.typing import NDArray
 
 from resizeonce.loader.kernels.core import CORE
@@ -18,6 +18,7 @@ ROWS = 128
 """Rows kept in memory: many times the processor's caches."""
 PORTION = 8
 """Batches that a worker fills when it is told to go, at least."""
+NORM = np.array([*MEAN, *STD, 255], np.float32)
 
 
 class Floor(Case):
