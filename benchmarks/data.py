@@ -38,6 +38,14 @@ class Workload:
         return parse_config({"source": source, "store": store, "recipe": recipe or {}})
 
 
+WORKLOADS = (
+    Workload("SA-1B, 100 masks", (1500, 2250), 100),
+    Workload("SA-1B, 1 mask", (1500, 2250), 1),
+    Workload("COCO, 8 masks", (480, 640), 8),
+    Workload("COCO, 1 mask", (480, 640), 1),
+)
+
+
 def draw_photo(number: int, size: tuple[int, int]) -> Image.Image:
     """Return a photograph, cropped to the aspect ratio, scaled, perhaps mirrored, with a sensor's noise on top."""
     height, width = size

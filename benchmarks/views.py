@@ -2,14 +2,12 @@
 
 ::
 
-    python benchmarks/views.py [own-size] [lisa] [drawn] [compact]     all by default
-    python benchmarks/views.py compact --photos /data/coco
+    python benchmarks/views.py [own-size] [lisa] [drawn]       all by default
 
 - `own-size`: masks of SA-1B's size, against a loop that has their run lengths in memory and only unpacks them.
 - `lisa`: batches of a store of that recipe, against the core's loops on the same mapped rows, with checksums, in two threads.
 - `drawn`: 64 masks of an image, and clips of 8 frames with 3 objects, against threads that have the rows in memory, a mask in a
   byte a pixel, and fill and read the same tensors.
-- `compact`: the stored form of images against other codecs, on one thread.
 """
 
 import mmap
@@ -22,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import skimage
 from data import Workload, make_dataset, make_label_videos
 from measure import (
     Turn,
@@ -38,9 +35,7 @@ from measure import (
     take_turns,
 )
 from numpy.typing import NDArray
-from plain import IMAGE_SIZES, make_images
 from pycocotools import mask as coco_mask
-from rivals.image_codecs import CODECS as OTHERS
 
 from resizeonce.loader import (
     BatchLoader,
@@ -60,7 +55,6 @@ from resizeonce.loader.kernels.core import CORE
 from resizeonce.loader.kernels.mask_runs import RunLengths
 from resizeonce.loader.own_size import read_own_size
 from resizeonce.preprocess.config import parse_config
-from resizeonce.preprocess.kernels.encode import pack_image
 from resizeonce.preprocess.run.convert import convert
 
 SIZE = (1500, 2250)
@@ -70,7 +64,6 @@ WAYS: tuple[tuple[str, int, BatchOptions], ...] = (
     ("2 threads", 2, BatchOptions(mode="thread", ranks=Ranks())),
     ("2 processes", 2, BatchOptions(ranks=Ranks())),
 )
-BUNDLED = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -306,55 +299,16 @@ def measure_drawn(folder: Path, options: Any) -> None:
     print_bars(bars)
 
 
-def measure_compact(_: Path, options: Any) -> None:
-    """Measure size and time of each codec, of both images of a photograph together."""
-    photos = [Path(skimage.__file__).parent / "data" / name for name in BUNDLED]
-    if options.photos:
-        found = sorted(options.photos.rglob("*.jpg"))
-        photos = found[:: max(1, len(found) // 40)][:40]
-    images = [image for photo in photos for image in make_images(photo)[0].values()]
-    raw = sum(image.nbytes for image in images)
-    codecs = {"compact": (lambda image: pack_image(image).tobytes(), unpack_compact), **OTHERS}
-    contents = {name: list(map(encode, images)) for name, (encode, _) in codecs.items()}
-    outs = [np.empty_like(image) for image in images]
-    turns = {}
-    for name, (encode, decode) in codecs.items():
-        list(map(decode, contents[name], outs))
-        assert all(map(np.array_equal, outs, images)), name
-        turns[name, "encode"] = Turn(len(photos), partial(go_through, encode, images))
-        turns[name, "decode"] = Turn(len(photos), partial(go_through, decode, contents[name], outs))
-    times = take_turns(turns, options.rounds)
-    print_head(f"form, {len(photos)} photographs", "of the raw bytes", "largest", "encode ms", "decode ms")
-    for name in codecs:
-        sizes = np.array([*map(len, contents[name])]).reshape(-1, len(IMAGE_SIZES)).sum(axis=1)
-        shares = f"{sizes.sum() / raw:.3f}", f"{sizes.max() / (raw / len(photos)):.3f}"
-        print_row(name, *shares, *(f"{1000 * times[name, what].median:.1f}" for what in ("encode", "decode")))
-
-
-def unpack_compact(encoded: bytes, out: NDArray[np.uint8]) -> None:
-    # The core's rows are followed by four bytes of a checksum, which is not compared here.
-    file = np.frombuffer(encoded + bytes(4), np.uint8)
-    assert CORE is not None
-    CORE.unpack_rows([file], np.array([[0, file.size]], np.int64), out[None], *out.shape[1:], False)
-
-
-def go_through(call: Callable[..., object], *columns: Iterable[Any]) -> None:
-    for _ in map(call, *columns):
-        pass
-
-
 MEASURES = {
     "own-size": measure_own_size,
     "lisa": measure_lisa,
     "drawn": measure_drawn,
-    "compact": measure_compact,
 }
 
 
 def main() -> None:
     parser = parser_of(__doc__, rounds=9, images=128)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(MEASURES)}; default: all")
-    parser.add_argument("--photos", type=Path, help="folder with JPEG files, of which `compact` takes 40")
     options = parser.parse_args()
     if unknown := set(options.names) - MEASURES.keys():
         parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(MEASURES)}")
