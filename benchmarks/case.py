@@ -1,6 +1,5 @@
 """What every way to read batches is, for `cases.py`: also in the environments of other projects, which don't have ours."""
 
-import ctypes
 import hashlib
 import json
 import mmap
@@ -58,14 +57,6 @@ class Case(ABC):
     def prepare(self) -> None:
         """Write the dataset in this reader's own format, from the compact arrays."""
         raise NotImplementedError("it has no format of its own")
-
-    def forget(self) -> None:
-        """Unmap the pages of the folder's files, which can't be dropped from the page cache while they are mapped."""
-        libc = ctypes.CDLL(None)
-        for line in Path("/proc/self/maps").read_text().splitlines():
-            if str(self.folder.resolve()) in line:
-                start, end = (int(place, 16) for place in line.split()[0].split("-"))
-                libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), mmap.MADV_DONTNEED)
 
     def time(self, seconds: float, *, busy: bool) -> dict[str, Any]:
         """Go through whole epochs for so many seconds."""

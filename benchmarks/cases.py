@@ -9,7 +9,6 @@ Each line of standard input is a JSON object, and so is each answer on what was 
 - {"do": "prepare"}: the dataset in this reader's own format.
 - {"do": "check"}: a digest of each sample of one epoch, by the sample's number.
 - {"do": "time", "seconds": 1}: whole epochs until the time is over.
-- {"do": "forget"}: nothing of the dataset stays mapped, or filled ahead, so that it can be dropped from the page cache.
 - {"do": "busy", "seconds": 1}: as "time", with a consumer that works 20 ms of processor time after each batch, in pure
   Python.
 """
@@ -85,8 +84,8 @@ def main() -> None:
     for line in sys.stdin:
         order = json.loads(line)
         try:
-            if order["do"] in ("prepare", "forget"):
-                result: dict[str, Any] = getattr(case, order["do"])() or {}
+            if order["do"] == "prepare":
+                result: dict[str, Any] = case.prepare() or {}
             elif order["do"] == "check":
                 result = {"digests": case.check()}
             else:

@@ -21,31 +21,16 @@ if __name__ == "__main__":
 
 import io
 import json
-import shutil
 import statistics
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import frame
 import numpy as np
 from convert_plain import assert_same, convert_plainly
 from data import DISTINCT, WORKLOADS, Workload, make_dataset
-from measure import (
-    Bar,
-    Times,
-    Turn,
-    ask,
-    compare,
-    parser_of,
-    print_about,
-    print_bars,
-    print_times,
-    python_of,
-    ratios,
-    scratch,
-    take_turns,
-)
 from numpy.typing import NDArray
 from PIL import Image
 from plain import IMAGE_SIZES, MASK_SIZES, read_raw, run_lengths
@@ -67,13 +52,6 @@ IMAGES = ((64, DISTINCT), (128, 32), (256, 64), (256, 64))
 program, which has no such cost: a smaller number saves time."""
 Facts = dict[str, dict[str, float]]
 """Medians: milliseconds per image by what was timed, images per second by whose writer it is."""
-
-
-def clean(folder: Path) -> None:
-    """Remove what was written and let the disk settle, so that no round pays for the one before."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    os.sync()
 
 
 def make_mask_rows(masks: list[Any], size: tuple[int, int]) -> list[NDArray[np.uint8]]:
@@ -108,12 +86,12 @@ def write_plainly(rows: Mapping[str, Sequence[NDArray[np.uint8]]], out: Path, *,
             os.fsync(file.fileno())
 
 
-def measure(workload: Workload, number: int, folder: Path, rounds: int, facts: Facts) -> list[Bar]:
+def measure(workload: Workload, number: int, folder: Path, rounds: int, facts: Facts) -> list[frame.Bar]:
     """Time our pipeline, the plain program and our kernels in turns."""
     root, out = folder / "raw", folder / "out"
     num_images, num_plain = IMAGES[number]
     make_dataset(root, workload, num_images)
-    clean(out)
+    frame.clean(out)
     # This also warms up: tables, imports and the page cache.
     report = convert(
         workload.config(DISTINCT), root, out / "store", RunOptions(workers=1, limit=DISTINCT * workload.masks)
@@ -127,71 +105,64 @@ def measure(workload: Workload, number: int, folder: Path, rounds: int, facts: F
     rows = {name: [np.ones((3, size, size), np.uint8)] * DISTINCT for name, size in IMAGE_SIZES.items()}
     rows["masks"] = make_mask_rows(masks, workload.size)
     config, again = workload.config(num_images), num_images // DISTINCT
-    empty = partial(clean, out)
+    empty = partial(frame.clean, out)
     # In memory: the pipeline's own reading is not the kernels'.
     kernels = {
-        "decode": Turn(DISTINCT, lambda: [jpeg.decode_jpeg(encoded) for encoded in jpegs]),
-        "resizes": Turn(DISTINCT, lambda: resize_images(images)),
-        "masks": Turn(DISTINCT, lambda: make_mask_rows(masks, workload.size)),
-        "write, synced": Turn(num_images, lambda: write_plainly(rows, out / "rows", times=again), empty),
+        "decode": frame.Turn(DISTINCT, lambda: [jpeg.decode_jpeg(encoded) for encoded in jpegs]),
+        "resizes": frame.Turn(DISTINCT, lambda: resize_images(images)),
+        "masks": frame.Turn(DISTINCT, lambda: make_mask_rows(masks, workload.size)),
+        "write, synced": frame.Turn(
+            num_images, lambda: write_plainly(rows, out / "rows", times=again), empty
+        ),
     }
     turns = {
-        "ours": Turn(num_images, lambda: convert(config, root, out / "store", RunOptions(workers=1)), empty),
-        "plain Pillow": Turn(num_plain, lambda: convert_plainly(root, num_plain, out / "plain"), empty),
+        "ours": frame.Turn(
+            num_images, lambda: convert(config, root, out / "store", RunOptions(workers=1)), empty
+        ),
+        "plain Pillow": frame.Turn(num_plain, lambda: convert_plainly(root, num_plain, out / "plain"), empty),
         **kernels,
     }
-    times = take_turns(turns, rounds)
+    times = frame.take_turns(turns, rounds)
     summed = (zip(*(getattr(times[name], kind) for name in kernels), strict=True) for kind in ("wall", "cpu"))
-    times["our kernels alone"] = Times(*([sum(parts) for parts in one] for one in summed))
+    times["our kernels alone"] = frame.Times(*([sum(parts) for parts in one] for one in summed))
     encoded = statistics.mean(map(len, jpegs)) / 1e6
     print(f"\n{workload.name}, {report.engine}: JPEG {encoded:.2f} MB; {arrays} arrays are the same bytes")
-    print_times("images", times, "ours")
+    frame.print_times("images", times, "ours")
     ours, plain, alone = (times[name] for name in ("ours", "plain Pillow", "our kernels alone"))
-    print(f"\nplain / ours {compare(plain, ours)}; kernels / ours {compare(alone, ours)}", flush=True)
+    print(
+        f"\nplain / ours {frame.compare(plain, ours)}; kernels / ours {frame.compare(alone, ours)}",
+        flush=True,
+    )
     medians = {"ours": ours.median, "plain": plain.median, "decode": times["decode"].median}
     facts[workload.name] = {name: 1000 * median for name, median in medians.items()}
     return [
-        (f"{workload.name}: times plain Pillow", ratios(plain, ours), BARS[number]),
-        (f"{workload.name}: of the kernels' rate", ratios(alone, ours), 0.85),
+        (f"{workload.name}: times plain Pillow", frame.ratios(plain, ours), BARS[number]),
+        (f"{workload.name}: of the kernels' rate", frame.ratios(alone, ours), 0.85),
     ]
 
 
-def measure_against(workload: Workload, number: int, folder: Path, rounds: int, checkout: Path) -> list[Bar]:
+def measure_against(
+    workload: Workload, number: int, folder: Path, rounds: int, checkout: Path
+) -> list[frame.Bar]:
     """Time our pipeline and that of another checkout in turns, each time in a fresh interpreter, without its start."""
     root, num_images = folder / "raw", IMAGES[number][0]
     make_dataset(root, workload, num_images)
-    times = {"ours": Times(), "before": Times()}
+    times = {"ours": frame.Times(), "before": frame.Times()}
     for _ in range(rounds):
         for name, python in zip(
-            times, (python_of(Path(__file__).parents[1]), python_of(checkout)), strict=True
+            times, (frame.python_of(Path(__file__).parents[1]), frame.python_of(checkout)), strict=True
         ):
-            clean(folder / "out")
-            found = ask("convert_once.py", number, root, num_images, folder / "out", python=python)
+            frame.clean(folder / "out")
+            found = frame.ask("convert_once.py", number, root, num_images, folder / "out", python=python)
             times[name].wall.append(found["seconds"] / num_images)
             times[name].cpu.append(found["cpu_seconds"] / num_images)
-    print_times(workload.name, times, "before")
-    print(f"\nbefore / ours {compare(times['before'], times['ours'])}", flush=True)
-    return [(f"{workload.name}: of before", ratios(times["before"], times["ours"]), 0.97)]
-
-
-def measure_rivals(
-    workload: Workload, images: int, folder: Path, pythons: dict[str, str], facts: Facts
-) -> list[Bar]:
-    """Time our pipeline and other projects' writers in turns, two workers each."""
-    root = folder / "raw"
-    make_dataset(root, workload, images)
-    ours = partial(convert, workload.config(images // 8), root, run=RunOptions(workers=2))
-    print(f"\n{workload.name}, {images} images, 2 workers, their start included")
-    times = compare_writers(ours, pythons, root, images, folder / "out", clean)
-    facts[f"{workload.name}, writers"] = {name: 1 / one.median for name, one in times.items()}
-    others = {name: one for name, one in times.items() if name != "ours"}
-    return [
-        (f"{workload.name}: times {name}", ratios(one, times["ours"]), 2.5) for name, one in others.items()
-    ]
+    frame.print_times(workload.name, times, "before")
+    print(f"\nbefore / ours {frame.compare(times['before'], times['ours'])}", flush=True)
+    return [(f"{workload.name}: of before", frame.ratios(times["before"], times["ours"]), 0.97)]
 
 
 def main() -> None:
-    parser = parser_of(__doc__, rounds=5)
+    parser = frame.parser_of(__doc__, rounds=5)
     parser.add_argument("--only", default="", metavar="START", help="workloads whose names start so")
     parser.add_argument(
         "--against", type=Path, metavar="CHECKOUT", help="compare with another checkout instead"
@@ -202,11 +173,11 @@ def main() -> None:
     options = parser.parse_args()
     pythons = parse_rivals(options.rivals, WRITERS)
     facts: Facts = {}
-    bars: list[Bar] = []
-    print_about()
+    bars: list[frame.Bar] = []
+    frame.print_about()
     for number, workload in enumerate(WORKLOADS):
         if workload.name.startswith(options.only):
-            with scratch(options.folder) as folder:
+            with frame.scratch(options.folder) as folder:
                 given = workload, number, folder, options.rounds
                 bars += (
                     measure_against(*given, options.against) if options.against else measure(*given, facts)
@@ -214,9 +185,12 @@ def main() -> None:
     if pythons:
         os.sched_setaffinity(0, set(sorted(ALL_CORES)[:2]))
         for workload, images in ((WORKLOADS[1], 512), (WORKLOADS[3], 1024)):
-            with scratch(options.folder) as folder:
-                bars += measure_rivals(workload, images, folder, pythons, facts)
-    print_bars(bars)
+            with frame.scratch(options.folder) as folder:
+                times = compare_writers(workload, images, folder, pythons)
+            facts[f"{workload.name}, writers"] = {name: 1 / one.median for name, one in times.items()}
+            for name, one in list(times.items())[1:]:
+                bars.append((f"{workload.name}: times {name}", frame.ratios(one, times["ours"]), 2.5))
+    frame.print_bars(bars)
     if options.facts:
         options.facts.write_text(json.dumps(facts, indent=1))
 

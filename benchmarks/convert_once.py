@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from data import DISTINCT, WORKLOADS
-from measure import Times
+from frame import Times
 
 from resizeonce.preprocess.run.convert import RunOptions, convert
 

@@ -21,21 +21,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import frame
 from case import BUSY_SECONDS
 from cases import CASES, PAIRS_STORE
 from loading_data import make_paired, make_singles
-from measure import (
-    Bar,
-    commit_of,
-    parser_of,
-    print_about,
-    print_bars,
-    print_head,
-    print_row,
-    python_of,
-    scratch,
-    spread,
-)
 from page_cache import Ballast, disk_bytes, evict
 from reader import Reader
 from rivals.environments import REQUIREMENTS, parse_rivals
@@ -46,19 +35,15 @@ OURS = "ours, 2 processes"
 FFCV = "FFCV, 2 threads"
 BEFORE = "before: "
 """What the name of a case of the other checkout begins with."""
-SLOW = ("zarr-python", "resize")
-"""Timed in every other round, and not cold."""
 ONLY_WITH_RIVALS = ("np.memmap compact, 2", "zarr-python, 2")
 BUSY = (FLOOR, "ours, 2", "ours in DataLoader, 2", "FFCV", "np.memmap full")
 """Timed beside the busy trainer, in the first three rounds."""
-AGAIN = ("FFCV", "ours, 2 threads", "ours, compact images, 2 threads")
-"""Read cold for a second time, too: FFCV compiles for seconds in its first epoch, which longer ones would hide."""
 ROOM = 6 << 30
 """Bytes of memory that a reader finds free beside what its files take: enough for huge pages to be found at once."""
 
-Measure = Literal["warm", "cpu", "busy", "cold", "cold again"]
+Measure = Literal["warm", "cpu", "busy", "cold"]
 """Samples per second of whole epochs; milliseconds of the processors per sample; samples per second that the busy trainer
-got; samples per second of a cold epoch; the same, all that has to be started or compiled being there."""
+got; samples per second of a cold epoch, the start of workers included."""
 
 
 @dataclass
@@ -66,10 +51,6 @@ class Result:
     """What was measured of one reader."""
 
     version: str = ""
-    memory: float = 0
-    """MiB."""
-    disk: float = 0
-    """MiB per sample."""
     rounds: dict[Measure, dict[int, float]] = field(default_factory=dict)
     """What was measured in each round."""
 
@@ -104,7 +85,7 @@ class Bench:
                     with closing(self._open(name)) as reader:
                         reader.ask("prepare")
                 with closing(self._open(name)) as reader:
-                    digests, result.memory = reader.check()
+                    digests = reader.ask("check")["digests"]
                     result.version = result.version or reader.version
             except RuntimeError as err:
                 log = (self._folder / "log.txt").read_text(errors="replace").strip().splitlines()[-1:]
@@ -119,8 +100,6 @@ class Bench:
                 raise SystemExit(
                     f"{name}: {len(wrong)} samples are wrong, {len(digests)} of {len(expected)} came"
                 )
-            if where:
-                result.disk = disk_bytes(where) / len(expected) / 2**20
             print(f"{name}: {len(digests)} samples byte-identical", flush=True)
         evict(self._folder)
 
@@ -129,8 +108,7 @@ class Bench:
         names = list(self.results)
         first = number % len(names)
         for name in names[first:] + names[:first]:
-            if not (name.startswith(SLOW) and number % 2):
-                self._visit(name, number)
+            self._visit(name, number)
 
     def _visit(self, name: str, number: int) -> None:
         """Time one reader in a new process: cold, then warm.
@@ -142,12 +120,7 @@ class Bench:
         with closing(self._open(name)) as reader:
             if where:
                 self._forget(name, where)
-            if where and not case.startswith(SLOW):
                 result.note("cold", number, reader.time().rate)
-                if case.startswith(AGAIN):
-                    reader.ask("forget")
-                    self._forget(name, where)
-                    result.note("cold again", number, reader.time().rate)
             # Each process maps what it has not read before.
             reader.ask("time", self._seconds)
             warm = reader.time(self._seconds)
@@ -190,22 +163,19 @@ class Bench:
     def print_table(self) -> None:
         """Print a row for each reader."""
         head = ("reader", "samples/s", "of the floor", "CPU ms a sample", "busy trainer", "cold samples/s")
-        print_head(*head, "second cold epoch", "MiB memory", "MiB disk")
+        frame.print_head(*head)
         for name, result in self.results.items():
-            busy = spread(self.ratios("busy", name, FLOOR), 2)
-            print_row(
+            busy = frame.spread(self.ratios("busy", name, FLOOR), 2)
+            frame.print_row(
                 f"{name} {result.version}".strip(),
-                spread(result.values("warm")),
-                spread(self.ratios("warm", name, FLOOR), 2),
-                spread(result.values("cpu"), 2),
-                busy if name != FLOOR else f"takes {spread(result.values('busy'))}",
-                spread(result.values("cold")),
-                spread(result.values("cold again")),
-                f"{result.memory:.0f}",
-                f"{result.disk:.2f}" if result.disk else "",
+                frame.spread(result.values("warm")),
+                frame.spread(self.ratios("warm", name, FLOOR), 2),
+                frame.spread(result.values("cpu"), 2),
+                busy if name != FLOOR else f"takes {frame.spread(result.values('busy'))}",
+                frame.spread(result.values("cold")),
             )
 
-    def bars(self) -> list[Bar]:
+    def bars(self) -> list[frame.Bar]:
         """Return each aim with its ratios, where the readers that it needs were measured."""
         threads, in_loader = "ours, 2 threads", "ours in DataLoader, 2 workers"
         compact, memmap = "ours, compact images, 2 threads", "np.memmap full, 2 workers"
@@ -219,8 +189,6 @@ class Bench:
             ("busy trainer, of what it can take", self.ratios("busy", OURS, FLOOR), 0.95),
             (f"cold, start included, times {cold}", self.ratios("cold", OURS, cold), 2),
             ("cold, of ours in DataLoader", self.ratios("cold", OURS, in_loader), 1),
-            ("cold, second epoch, threads, times FFCV", self.ratios("cold again", threads, FFCV), 2),
-            ("the same with compact images", self.ratios("cold again", compact, FFCV), 2),
             ("CPU per sample, of the floor's", self.ratios("cpu", OURS, FLOOR), -1.15),
         ]
         bars += [
@@ -230,7 +198,7 @@ class Bench:
 
 
 def main() -> None:
-    parser = parser_of(__doc__, samples=256, rounds=3, seconds=2.0)
+    parser = frame.parser_of(__doc__, samples=256, rounds=3, seconds=2.0)
     rivals = f"also time these: {', '.join(REQUIREMENTS)}"
     parser.add_argument("--rivals", nargs="*", metavar="NAME=PYTHON", default=[], help=rivals)
     parser.add_argument("--only", nargs="+", metavar="START", default=[""], help="cases whose names start so")
@@ -244,7 +212,7 @@ def main() -> None:
     pythons = {}
     if options.against:
         names = [name for name in names if name.startswith("ours")]
-        pythons = dict.fromkeys((BEFORE + name for name in names), python_of(options.against))
+        pythons = dict.fromkeys((BEFORE + name for name in names), frame.python_of(options.against))
         names = [one for name in names for one in (name, BEFORE + name)]
     else:
         pythons = {name: known[entry.rival] for name, entry in CASES.items() if entry.rival in known}
@@ -252,14 +220,14 @@ def main() -> None:
         # What pairs take is compared with another commit alone.
         without = "ours, pairs" if known else ("ours, pairs", *ONLY_WITH_RIVALS)
         names = [name for name in names if not name.startswith(without)]
-    print_about()
-    with scratch(options.folder) as folder:
+    frame.print_about()
+    with frame.scratch(options.folder) as folder:
         (folder / "singles.json").write_text(json.dumps(make_singles(folder, options.samples)))
         if any(CASES[name.removeprefix(BEFORE)].files == PAIRS_STORE for name in names):
             (folder / "pairs.json").write_text(json.dumps(make_paired(folder)))
         bench = Bench(folder, names, pythons, options.seconds)
         for name in pythons.keys() & bench.results.keys() if options.against else ():
-            bench.results[name].version = commit_of(options.against)
+            bench.results[name].version = frame.commit_of(options.against)
         bench.check()
         for number in range(options.rounds):
             bench.round(number)
@@ -267,7 +235,7 @@ def main() -> None:
             f"{options.samples} samples, {options.rounds} rounds; a busy trainer works {BUSY_SECONDS} s a batch"
         )
         bench.print_table()
-        print_bars(bench.bars())
+        frame.print_bars(bench.bars())
         if options.facts:
             facts = {name: statistics.median(result.values("warm")) for name, result in bench.results.items()}
             options.facts.write_text(json.dumps(facts, indent=1))

@@ -1,14 +1,13 @@
-"""A reader in a process of its own, and what its processes use, for `loading.py`."""
+"""A reader in a process of its own, for `loading.py`."""
 
 import json
 import os
 import subprocess
-import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from measure import HERE, descendants, memory
+from frame import HERE, descendants
 
 
 class Timing(NamedTuple):
@@ -53,41 +52,14 @@ class Reader:
         spent = self._cpu_seconds() - before
         return Timing(done["samples"] / done["seconds"], 1000 * spent / done["samples"])
 
-    def check(self) -> tuple[dict[str, str], float]:
-        """Return the digests of an epoch's samples, and the most memory that was seen meanwhile, five times a second."""
-        seen, done = [self._memory()], threading.Event()
-
-        def look() -> None:
-            while not done.wait(0.2):
-                seen.append(self._memory())
-
-        thread = threading.Thread(target=look)
-        thread.start()
-        try:
-            return self.ask("check")["digests"], max(seen)
-        finally:
-            done.set()
-            thread.join()
-
-    def _processes(self) -> list[int]:
-        return [self._process.pid, *descendants(self._process.pid)]
-
     def _cpu_seconds(self) -> float:
         """Return user and system time of the tree, those that have ended included."""
         ticks = 0
-        for process in self._processes():
+        for process in (self._process.pid, *descendants(self._process.pid)):
             with suppress(OSError):
                 stat = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
                 ticks += sum(map(int, stat[11:15]))
         return ticks / os.sysconf("SC_CLK_TCK")
-
-    def _memory(self) -> float:
-        """Return MiB of the tree, shared pages in proportion, without the page cache of mapped files."""
-        megabytes = 0.0
-        for process in self._processes():
-            with suppress(OSError, StopIteration):
-                megabytes += sum(memory(kind, process) for kind in ("Pss_Anon", "Pss_Shmem"))
-        return megabytes * 1e6 / 2**20
 
     def close(self) -> None:
         assert self._process.stdin is not None

@@ -19,7 +19,7 @@ import av
 import numpy as np
 import torch
 from data import draw_photo
-from measure import Turn, compare, parser_of, print_about, print_times, scratch, take_turns
+from frame import Turn, compare, parser_of, print_about, print_times, scratch, take_turns
 from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as coco_mask

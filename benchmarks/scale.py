@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from measure import ask, memory, parser_of, print_about, print_bars, print_head, print_row, scratch
+from frame import ask, memory, parser_of, print_about, print_bars, print_head, print_row, scratch
 
 from resizeonce.loader import Batching, Objects, Order, OrderOptions, SampleIndex, Store, Subset
 from resizeonce.loader.format.layout import ATTRIBUTES_KEY, array_specs, part_name

@@ -11,31 +11,19 @@
 """
 
 import mmap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import frame
 import numpy as np
 from data import Workload, make_dataset, make_label_videos
-from measure import (
-    Turn,
-    parser_of,
-    print_about,
-    print_bars,
-    print_head,
-    print_row,
-    print_times,
-    ratios,
-    scratch,
-    spread,
-    take_turns,
-)
 from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
 
 from resizeonce.loader import (
     BatchLoader,
@@ -59,7 +47,9 @@ from resizeonce.preprocess.run.convert import convert
 
 SIZE = (1500, 2250)
 VIEWS = ("pixel_values", "g_pixel_values", "prompt_masks", "masks")
-WAYS: tuple[tuple[str, int, BatchOptions], ...] = (
+Way = tuple[str, int, BatchOptions]
+"""Name, workers and options of a loader."""
+WAYS: tuple[Way, ...] = (
     ("no worker", 0, BatchOptions(ranks=Ranks())),
     ("2 threads", 2, BatchOptions(mode="thread", ranks=Ranks())),
     ("2 processes", 2, BatchOptions(ranks=Ranks())),
@@ -77,6 +67,20 @@ def fill_in_threads(fill: Callable[[int, Any], None], rooms: Sequence[Sequence[A
 
     with ThreadPoolExecutor(len(rooms)) as threads:
         list(threads.map(fill_share, range(len(rooms))))
+
+
+@contextmanager
+def loaders_of(
+    store: Path, batch_size: int, ways: Sequence[Way], **options: Any
+) -> Iterator[dict[str, BatchLoader]]:
+    """Yield a loader for each way."""
+    with ExitStack() as stack:
+        yield {
+            f"BatchLoader, {name}": stack.enter_context(
+                closing(BatchLoader(store, batch_size, workers, options=replace(how, **options)))
+            )
+            for name, workers, how in ways
+        }
 
 
 def shuffled(count: int, batch_size: int) -> list[list[int]]:
@@ -106,15 +110,14 @@ def run_lengths_of(mask: NDArray[np.bool_]) -> RunLengths:
     return RunLengths(*mask.shape, np.diff(ends, prepend=0).astype(np.uint32))
 
 
-def measure_own_size(folder: Path, options: Any) -> None:
+def measure_own_size(folder: Path, options: Any) -> list[frame.Bar]:
     images, of_image, batch_size = 4, 96, 32
     (folder / "raw").mkdir()
-    runs, encoded = [], []
+    runs: list[RunLengths] = []
     for number in range(images):
         masks = draw_masks(number, of_image)
         np.savez_compressed(folder / f"raw/{number}.npz", image=np.zeros((*SIZE, 3), np.uint8), mask=masks)
         runs += map(run_lengths_of, masks)
-        encoded += coco_mask.encode(np.asfortranarray(masks.transpose(1, 2, 0).view(np.uint8)))
     views = {
         "small": {"kind": "image", "size": 64},
         "masks": {"kind": "mask", "over": "small", "size": "own"},
@@ -131,27 +134,19 @@ def measure_own_size(folder: Path, options: Any) -> None:
             for room, sample in zip(rooms[number % 2], batch, strict=True):
                 runs[sample].expand(room)
 
-    loaders = {
-        f"BatchLoader, {name}": BatchLoader(
-            folder / "store", batch_size, workers, options=replace(how, tensors=("masks",))
-        )
-        for name, workers, how in WAYS
-    }
     calls: dict[str, Callable[[], object]] = {
         "the loop": unpack,
-        "pycocotools": lambda: [coco_mask.decode([encoded[sample] for sample in batch]) for batch in order],
         "SampleDataset": lambda: count_rows((dataset[batch] for batch in order), "masks"),
-        **{name: partial(count_rows, loader, "masks") for name, loader in loaders.items()},
     }
-    times = take_turns(
-        {name: Turn(len(runs), call) for name, call in calls.items()}, options.rounds, untimed=1
-    )
-    print_times("masks of 1500 x 2250, batches of 32", times, "the loop")
-    print_bars(
-        (f"{name}: of the loop", ratios(times["the loop"], times[name]), 0.8) for name in list(times)[2:]
-    )
-    for loader in loaders.values():
-        loader.close()
+    with loaders_of(folder / "store", batch_size, WAYS, tensors=("masks",)) as loaders:
+        calls |= {name: partial(count_rows, one, "masks") for name, one in loaders.items()}
+        turns = {name: frame.Turn(len(runs), call) for name, call in calls.items()}
+        times = frame.take_turns(turns, options.rounds, untimed=1)
+    frame.print_times("masks of 1500 x 2250, batches of 32", times, "the loop")
+    return [
+        (f"{name}: of the loop", frame.ratios(times["the loop"], times[name]), 0.8)
+        for name in list(times)[1:]
+    ]
 
 
 class LisaFloor:
@@ -187,7 +182,7 @@ class LisaFloor:
             mask.expand(memory[: mask.height * mask.width].reshape(mask.height, mask.width))
 
 
-def measure_lisa(folder: Path, options: Any) -> None:
+def measure_lisa(folder: Path, options: Any) -> list[frame.Bar]:
     workload, batch_size = Workload("SA-1B", SIZE, 1), 8
     make_dataset(folder / "raw", workload, options.images)
     convert(workload.config(options.images, {"name": "lisa"}), folder / "raw", folder / "store")
@@ -195,20 +190,16 @@ def measure_lisa(folder: Path, options: Any) -> None:
     order = shuffled(len(store), batch_size)
     floor = LisaFloor(store, order)
     rooms = [[floor.new_room() for _ in range(2)] for _ in range(2)]
-    loaders = {
-        f"BatchLoader, {name}": BatchLoader(folder / "store", batch_size, workers, options=how)
-        for name, workers, how in WAYS[1:]
+    calls: dict[str, Callable[[], object]] = {
+        "the loops, 2 threads": partial(fill_in_threads, floor.fill, rooms, len(order))
     }
-    turns = {
-        "the loops, 2 threads": Turn(len(store), lambda: fill_in_threads(floor.fill, rooms, len(order))),
-        **{name: Turn(len(store), partial(count_rows, loader, "key")) for name, loader in loaders.items()},
-    }
-    times = take_turns(turns, options.rounds, untimed=5)
+    with loaders_of(folder / "store", batch_size, WAYS[1:]) as loaders:
+        calls |= {name: partial(count_rows, one, "key") for name, one in loaders.items()}
+        turns = {name: frame.Turn(len(store), call) for name, call in calls.items()}
+        times = frame.take_turns(turns, options.rounds, untimed=5)
     least = times["the loops, 2 threads"]
-    print_times("recipe lisa, batches of 8", times, "the loops, 2 threads")
-    print_bars((f"{name}: of the loops", ratios(least, times[name]), 0.9) for name in loaders)
-    for loader in loaders.values():
-        loader.close()
+    frame.print_times("recipe lisa, batches of 8", times, "the loops, 2 threads")
+    return [(f"lisa, {name}: of the loops", frame.ratios(least, times[name]), 0.9) for name in loaders]
 
 
 class DrawnFloor:
@@ -266,7 +257,7 @@ class DrawnTurn:
             consume(batch)
 
 
-def measure_drawn(folder: Path, options: Any) -> None:
+def measure_drawn(folder: Path, options: Any) -> list[frame.Bar]:
     """Measure both draws with no worker, threads and processes; four samples of the floor are more than caches hold."""
     ahead, samples, kept = 8, 24, 4
     make_label_videos(folder / "raw", SIZE, videos=2, frames=8, objects=64)
@@ -279,7 +270,7 @@ def measure_drawn(folder: Path, options: Any) -> None:
     }
     bars = []
     for what, (draw, bar) in draws.items():
-        print_head(what, "a second", "ms each", "processor ms", "the floor, ms each", "of the floor")
+        frame.print_head(what, "a second", "ms each", "processor ms", "the floor, ms each", "of the floor")
         order = Order([SampleIndex(store, draw=draw)], OrderOptions(epoch_samples=ahead + samples))
         compact = islice(BatchLoader(order, 1, 0, options=BatchOptions(compact=True)), kept)
         floor = DrawnFloor(store, compact)
@@ -289,14 +280,14 @@ def measure_drawn(folder: Path, options: Any) -> None:
             loader = BatchLoader(order, 1, workers, options=how)
             turn = DrawnTurn(loader, ahead)
             turns = {
-                "ours": Turn(samples, turn.finish, turn.begin),
-                "floor": Turn(samples, partial(run_floor, samples), partial(run_floor, ahead)),
+                "ours": frame.Turn(samples, turn.finish, turn.begin),
+                "floor": frame.Turn(samples, partial(run_floor, samples), partial(run_floor, ahead)),
             }
-            ours, least = take_turns(turns, options.rounds, untimed=1).values()
+            ours, least = frame.take_turns(turns, options.rounds, untimed=1).values()
             loader.close()
-            print_row(name, *ours.cells(), least.cells()[1], spread(ratios(least, ours), 2))
-            bars.append((f"{what}, {name}: of the floor", ratios(least, ours), bar))
-    print_bars(bars)
+            frame.print_row(name, *ours.cells(), least.cells()[1], frame.spread(frame.ratios(least, ours), 2))
+            bars.append((f"{what}, {name}: of the floor", frame.ratios(least, ours), bar))
+    return bars
 
 
 MEASURES = {
@@ -307,15 +298,17 @@ MEASURES = {
 
 
 def main() -> None:
-    parser = parser_of(__doc__, rounds=9, images=128)
+    parser = frame.parser_of(__doc__, rounds=9, images=128)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(MEASURES)}; default: all")
     options = parser.parse_args()
     if unknown := set(options.names) - MEASURES.keys():
         parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(MEASURES)}")
-    print_about()
+    frame.print_about()
+    bars: list[frame.Bar] = []
     for name in options.names or MEASURES:
-        with scratch(options.folder) as folder:
-            MEASURES[name](folder, options)
+        with frame.scratch(options.folder) as folder:
+            bars += MEASURES[name](folder, options)
+    frame.print_bars(bars)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import skimage
-from measure import Turn, parser_of, print_about, print_head, print_row, take_turns
+from frame import Turn, parser_of, print_about, print_head, print_row, take_turns
 from numcodecs import Blosc
 from numcodecs.zstd import Zstd
 from numpy.typing import NDArray

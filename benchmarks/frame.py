@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -34,6 +35,13 @@ def scratch(folder: Path | None) -> Iterator[Path]:
     """Yield an empty folder that is removed at the end."""
     with tempfile.TemporaryDirectory(dir=folder) as made:
         yield Path(made).absolute()
+
+
+def clean(folder: Path) -> None:
+    """Remove what was written and let the disk settle, so that no round pays for the one before."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    os.sync()
 
 
 def python_of(checkout: Path) -> str:
