@@ -74,7 +74,7 @@ class Floor(case.Case):
             self._pipes.append(ours)
         for pipe in self._pipes:
             # The buffers' pages are made here.
-            pipe.send(0.1)
+            pipe.send(0.5)
             pipe.recv()
 
     def _serve(self, pipe: Any) -> None:
