@@ -131,7 +131,7 @@ bench: $(STAMP) ## the benchmarks of benchmarks/README.md with the other project
 	$(BIN)/python benchmarks/sav_clips.py
 	$(BIN)/python benchmarks/scale.py
 	PYTHONPATH=benchmarks $(BIN)/python -m rivals.image_codecs
-	$(BIN)/python benchmarks/readme.py $(RIVALS)/convert.json $(RIVALS)/loading.json
+	$(BIN)/python tests/support/readme_table.py $(RIVALS)/convert.json $(RIVALS)/loading.json
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) $(DEMO) $(RIVALS) $(RELEASED) $(SANITIZED) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -169,7 +169,7 @@ def main() -> None:
     )
     rivals = f"also time {', '.join(WRITERS)}"
     parser.add_argument("--rivals", nargs="*", metavar="NAME=PYTHON", default=[], help=rivals)
-    parser.add_argument("--facts", type=Path, help="write medians here, for benchmarks/readme.py")
+    parser.add_argument("--facts", type=Path, help="write medians here, for tests/support/readme_table.py")
     options = parser.parse_args()
     pythons = parse_rivals(options.rivals, WRITERS)
     facts: Facts = {}

@@ -203,7 +203,7 @@ def main() -> None:
     parser.add_argument("--rivals", nargs="*", metavar="NAME=PYTHON", default=[], help=rivals)
     parser.add_argument("--only", nargs="+", metavar="START", default=[""], help="cases whose names start so")
     parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="time ours and those of a checkout")
-    parser.add_argument("--facts", type=Path, help="write medians here, for benchmarks/readme.py")
+    parser.add_argument("--facts", type=Path, help="write medians here, for tests/support/readme_table.py")
     options = parser.parse_args()
     if options.samples < 128 or options.samples % 64:
         parser.error("--samples is a multiple of 64, and 128 at least: the floor keeps 128 rows in memory")
