@@ -141,9 +141,8 @@ def print_about() -> None:
         (f" with {name}" for flag, name in (("avx512f", "AVX-512"), ("avx2", "AVX2")) if flag in cpu), ""
     )
     size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    print(
-        f"{commit_of(HERE)}, {time.strftime('%-d %B %Y')}; {len(os.sched_getaffinity(0))} cores of ", end=""
-    )
+    cores = len(os.sched_getaffinity(0))
+    print(f"{commit_of(HERE)}, {time.strftime('%-d %B %Y')}; {cores} core{'s' * (cores > 1)} of ", end="")
     print(
         f"{(names or [platform.machine()])[0]}{vectors}, {size:.0f} GB, Linux {platform.release()}, ", end=""
     )
