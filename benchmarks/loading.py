@@ -151,12 +151,12 @@ class Bench:
         ours, theirs = (self.results[one].rounds.get(measure, {}) for one in (name, base))
         return [ours[number] / theirs[number] for number in ours if number in theirs]
 
-    def best(self, measure: Measure, start: str, *, but: str = " ") -> str:
-        """Return the fastest of the readers whose names begin so and not so, by the median; "" of none."""
+    def best(self, measure: Measure, *, but: tuple[str, ...]) -> str:
+        """Return the fastest of the readers whose names don't begin so, by the median; "" of none."""
         found = {
             name: statistics.median(values)
             for name, result in self.results.items()
-            if name.startswith(start) and not name.startswith(but) and (values := result.values(measure))
+            if not name.startswith(but) and (values := result.values(measure))
         }
         return max(found, key=lambda name: found[name], default="")
 
@@ -179,7 +179,7 @@ class Bench:
         """Return each aim with its ratios, where the readers that it needs were measured."""
         threads, in_loader = "ours, 2 threads", "ours in DataLoader, 2 workers"
         compact, memmap = "ours, compact images, 2 threads", "np.memmap full, 2 workers"
-        cold = self.best("cold", "", but="ours")
+        cold = self.best("cold", but=("ours", BEFORE))
         bars = [
             ("warm, times FFCV", self.ratios("warm", OURS, FFCV), 2.2),
             ("warm, of the floor with 2 processes", self.ratios("warm", OURS, FLOOR), 0.95),
