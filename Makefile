@@ -126,20 +126,13 @@ pictures: $(STAMP) ## draw the README's pictures from the data of `make demo`
 bench: $(STAMP) ## the benchmarks of benchmarks/README.md with the other projects that install, and the README's table
 	$(BIN)/python benchmarks/convert.py --facts $(RIVALS)/convert.json \
 		--rivals $$($(BIN)/python benchmarks/rivals/environments.py $(RIVALS) mds litdata ffcv)
-	$(BIN)/python benchmarks/compact.py
-	$(BIN)/python benchmarks/own_size.py
-	$(BIN)/python benchmarks/padded.py
-	$(BIN)/python benchmarks/drawn.py
-	$(BIN)/python benchmarks/sav_clips.py
 	$(BIN)/python benchmarks/loading.py --samples 512 --facts $(RIVALS)/loading.json \
 		--rivals $$($(BIN)/python benchmarks/rivals/environments.py $(RIVALS))
-	$(BIN)/python benchmarks/memory.py
-	$(BIN)/python benchmarks/index.py
+	$(BIN)/python benchmarks/views.py
+	$(BIN)/python benchmarks/sav_clips.py
 	$(BIN)/python benchmarks/scale.py
-	$(BIN)/python benchmarks/order.py
-	$(BIN)/python benchmarks/fetching.py
-	$(BIN)/python benchmarks/workers.py
-	$(BIN)/python benchmarks/readme.py $(RIVALS)/convert.json $(RIVALS)/loading.json
+	PYTHONPATH=benchmarks $(BIN)/python -m rivals.image_codecs
+	$(BIN)/python tests/support/readme_table.py $(RIVALS)/convert.json $(RIVALS)/loading.json
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) $(DEMO) $(RIVALS) $(RELEASED) $(SANITIZED) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

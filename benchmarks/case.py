@@ -1,18 +1,20 @@
-"""What every way to read batches is, for `benchmarks/loading_cases.py`."""
+"""What every way to read batches is, for `cases.py`: also in the environments of other projects, which don't have ours."""
 
-import ctypes
 import hashlib
 import json
 import mmap
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch.utils.data import DataLoader
 
 BATCH_SIZE = 8
 
@@ -24,7 +26,6 @@ BUSY_SECONDS = 0.02
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)
-NORM = np.array([*MEAN, *STD, 255], np.float32)
 
 COMPACT_SHAPES = {
     "pixel_values": (3, 448, 448),
@@ -35,12 +36,7 @@ COMPACT_SHAPES = {
 """Of one sample in compact form, all uint8: the large mask is packed to bits."""
 TENSORS = tuple(COMPACT_SHAPES)
 
-STORED = {
-    "pixel_values": "images/pixel_values",
-    "g_pixel_values": "images/g_pixel_values",
-    "prompt_masks": "masks/prompt_masks",
-    "masks": "masks/masks",
-}
+STORED = {name: f"{'masks' if 'masks' in name else 'images'}/{name}" for name in TENSORS}
 """The array of each tensor in a part of our store."""
 
 Arrays = Mapping[str, Any]
@@ -49,31 +45,25 @@ Arrays = Mapping[str, Any]
 class Case(ABC):
     """A way to read batches of the datasets in a folder."""
 
+    tensors: Sequence[str] = TENSORS
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     @abstractmethod
     def batches(self, epoch: int) -> Iterable[Arrays]:
-        """Yield the batches of an epoch: the four tensors, and "key" or "index"."""
+        """Yield the batches of an epoch: the tensors, and "key" or "index"."""
 
     def prepare(self) -> None:
         """Write the dataset in this reader's own format, from the compact arrays."""
         raise NotImplementedError("it has no format of its own")
-
-    def forget(self) -> None:
-        """Unmap the pages of the folder's files, which can't be dropped from the page cache while they are mapped."""
-        libc = ctypes.CDLL(None)
-        for line in Path("/proc/self/maps").read_text().splitlines():
-            if str(self.folder.resolve()) in line:
-                start, end = (int(place, 16) for place in line.split()[0].split("-"))
-                libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), mmap.MADV_DONTNEED)
 
     def time(self, seconds: float, *, busy: bool) -> dict[str, Any]:
         """Go through whole epochs for so many seconds."""
         started, samples = time.perf_counter(), 0
         for epoch in range(1, 10**6):
             for batch in self.batches(epoch):
-                samples += consume(batch)
+                samples += consume(batch, self.tensors)
                 del batch
                 if busy:
                     work()
@@ -85,14 +75,51 @@ class Case(ABC):
         """Return the digest of each sample of epoch 0 by number; none may come twice."""
         digests: dict[str, str] = {}
         for batch in self.batches(0):
-            numbers = numbers_of(batch)
-            rows = [to_numpy(batch[name]) for name in TENSORS]
-            for place, number in enumerate(numbers):
+            rows = [to_numpy(batch[name]) for name in self.tensors]
+            for place, number in enumerate(numbers_of(batch)):
                 if str(number) in digests:
                     raise ValueError(f"sample {number} came twice")
                 digests[str(number)] = digest_row([row[place] for row in rows])
             del batch
         return digests
+
+
+class TorchCase(Case):
+    """Anything behind a plain `DataLoader`, with persistent workers that are forked."""
+
+    def __init__(self, folder: Path, workers: int) -> None:
+        super().__init__(folder)
+        self._workers = workers
+
+    @abstractmethod
+    def dataset(self) -> Any:
+        """Return the torch dataset to read."""
+
+    def options(self) -> dict[str, Any]:
+        return {"shuffle": True}
+
+    @cached_property
+    def _loader(self) -> Any:
+        options = self.options()
+        if self._workers:
+            options |= {"persistent_workers": True, "multiprocessing_context": "fork"}
+        return DataLoader(self.dataset(), batch_size=BATCH_SIZE, num_workers=self._workers, **options)
+
+    def batches(self, epoch: int) -> Iterable[Arrays]:
+        return iter(self._loader)
+
+
+class Rows:
+    """A map-style dataset of a function from a row to the tensors of its sample."""
+
+    def __init__(self, count: int, read: Callable[[int], dict[str, Any]]) -> None:
+        self._count, self._read = count, read
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        return self._read(row) | {"index": row + 1}
 
 
 def work() -> None:
@@ -102,9 +129,9 @@ def work() -> None:
         sum(range(200))
 
 
-def consume(batch: Arrays) -> int:
+def consume(batch: Arrays, names: Sequence[str] = TENSORS) -> int:
     """Read one byte of each page; return the number of samples."""
-    for name in TENSORS:
+    for name in names:
         array = to_numpy(batch[name])
         array.reshape(-1).view(np.uint8)[:: mmap.PAGESIZE].max()
     return len(array)
@@ -124,8 +151,8 @@ def raw_name(number: int) -> str:
     return f"sa_{FIRST_NAME + number}.jpg"
 
 
-def digest_row(arrays: Sequence[NDArray[Any]]) -> str:
-    """Return a digest of one sample's four tensors: dtypes, shapes and bytes."""
+def digest_row(arrays: Iterable[NDArray[Any]]) -> str:
+    """Return a digest of one sample's tensors: dtypes, shapes and bytes."""
     digest = hashlib.blake2b(digest_size=16)
     for array in arrays:
         digest.update(f"{array.dtype} {array.shape}".encode())
@@ -158,3 +185,27 @@ def list_places(folder: Path) -> list[tuple[int, int]]:
     """Return part and row of each sample; here every image has one mask."""
     counts = json.loads((folder / "places.json").read_text())
     return [(part, row) for part, count in enumerate(counts) for row in range(count)]
+
+
+def normalize(stored: NDArray[np.uint8]) -> NDArray[np.float32]:
+    out = np.divide(stored, np.float32(255), dtype=np.float32)
+    np.subtract(out, MEAN[:, None, None], out=out)
+    return np.divide(out, STD[:, None, None], out=out)
+
+
+def deliver(sample: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    """Make what the trainer gets of a sample as it is stored, as torch tensors."""
+    out = {
+        "pixel_values": normalize(sample["pixel_values"]),
+        "g_pixel_values": np.asarray(sample["g_pixel_values"]),
+        "prompt_masks": sample["prompt_masks"].astype(np.float32),
+        "masks": sample["masks"].astype(np.float32),
+    }
+    if not out["g_pixel_values"].flags.writeable:
+        out["g_pixel_values"] = out["g_pixel_values"].copy()
+    return {name: torch.from_numpy(array) for name, array in out.items()}
+
+
+def expand(sample: Mapping[str, NDArray[np.uint8]]) -> dict[str, Any]:
+    """Make the same of a sample in compact form."""
+    return deliver({**sample, "masks": np.unpackbits(sample["masks"], axis=1)})

@@ -1,6 +1,5 @@
 """The raw datasets that the benchmarks convert: photographs of scikit-image under random outlines, as COCO or SA-1B has them."""
 
-import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,27 +20,30 @@ DISTINCT = 8
 
 @dataclass(frozen=True)
 class Workload:
-    """A small raw dataset, and how much of it each side converts in a round."""
+    """A small raw dataset in the layout of SA-1B, or of COCO where images are small."""
 
     name: str
     size: tuple[int, int]
     masks: int
-    bar: float = 0
-    images: int = DISTINCT
-    """What our pipeline converts: as many as one part holds in real use, so that the cost per part is in proportion."""
-    plain_images: int = DISTINCT
-    """What the plain program converts. It has no cost per part; a smaller number saves time."""
-    rounds: int = 1
 
     @property
     def source(self) -> str:
         return "sa1b" if self.size[1] > 1000 else "coco"
 
-    def config(self, images: int, scenes_per_part: int) -> Config:
+    def config(self, scenes_per_part: int, recipe: dict[str, Any] | None = None) -> Config:
         source = {"name": self.source}
         if self.source == "coco":
-            source |= {"annotations": f"instances_{images}.json", "images": "images"}
-        return parse_config({"source": source, "store": {"scenes_per_part": scenes_per_part}})
+            source |= {"annotations": "instances.json", "images": "images"}
+        store = {"scenes_per_part": scenes_per_part}
+        return parse_config({"source": source, "store": store, "recipe": recipe or {}})
+
+
+WORKLOADS = (
+    Workload("SA-1B, 100 masks", (1500, 2250), 100),
+    Workload("SA-1B, 1 mask", (1500, 2250), 1),
+    Workload("COCO, 8 masks", (480, 640), 8),
+    Workload("COCO, 1 mask", (480, 640), 1),
+)
 
 
 def draw_photo(number: int, size: tuple[int, int]) -> Image.Image:
@@ -102,17 +104,15 @@ def make_dataset(root: Path, workload: Workload, images: int) -> None:
     for number in range(DISTINCT):
         outlines = draw_outlines(number, workload.masks, size)
         masks.append([[one] if is_coco else encode_outline(one, size) for one in outlines])
-    entries: list[dict[str, Any]] = []
-    annotations: list[list[dict[str, Any]]] = []
+    paths: list[Path] = []
+    entries, annotations = [], []
     for number in range(images):
-        name = f"{number + 1:012}" if is_coco else f"sa_{number + 1}"
-        path = folder / f"{name}.jpg"
+        path = folder / (f"{number + 1:012}.jpg" if is_coco else f"sa_{number + 1}.jpg")
         if number < DISTINCT:
-            stream = io.BytesIO()
-            draw_photo(number, size).save(stream, "JPEG", quality=88 if is_coco else 90)
-            path.write_bytes(stream.getvalue())
+            draw_photo(number, size).save(path, "JPEG", quality=88 if is_coco else 90)
         else:
-            path.hardlink_to(folder / f"{entries[number % DISTINCT]['file_name']}")
+            path.hardlink_to(paths[number % DISTINCT])
+        paths.append(path)
         about = {"image_id": number + 1, "category_id": 1, "iscrowd": 0}
         here = [
             {"id": (number + 1) * 1000 + place, **about, "segmentation": mask}
@@ -122,11 +122,46 @@ def make_dataset(root: Path, workload: Workload, images: int) -> None:
         if not is_coco:
             path.with_suffix(".json").write_text(json.dumps({"image": image, "annotations": here}))
         entries.append({"id": number + 1, **image})
-        annotations.append(here)
+        annotations += here
     if is_coco:
-        # One file for each number of images: reading the annotations is in proportion, too.
-        for count in {images, min(workload.plain_images, images), DISTINCT}:
-            kept = [annotation for here in annotations[:count] for annotation in here]
-            content = {"images": entries[:count], "annotations": kept}
-            content["categories"] = [{"id": 1, "name": "thing"}]
-            (root / f"instances_{count}.json").write_text(json.dumps(content))
+        categories = [{"id": 1, "name": "thing"}]
+        content = {"images": entries, "annotations": annotations, "categories": categories}
+        (root / "instances.json").write_text(json.dumps(content))
+
+
+def make_label_videos(root: Path, size: tuple[int, int], videos: int, frames: int, objects: int) -> None:
+    """Write videos with label maps of ellipses with wavy edges, which cover one another and drift."""
+    height, width = size
+    rows, columns = np.ogrid[:height, :width]
+    for video in range(videos):
+        rng = np.random.default_rng(video)
+        labels = np.zeros(size, np.uint8)
+        for value, radius in enumerate(np.geomspace(700, 20, objects), start=1):
+            y, x = rng.uniform(0, height), rng.uniform(0, width)
+            waves = 0.2 * np.sin(columns / 60 + rows / 50)
+            labels[((rows - y) / radius) ** 2 + ((columns - x) / radius) ** 2 + waves < 1] = value
+        # Whatever was covered all over is seen in a corner of its own.
+        labels[:8, : 8 * objects] = np.repeat(np.arange(1, objects + 1), 8)
+        coarse = rng.integers(0, 256, (height // 50, width // 50, 3), np.uint8)
+        picture = np.asarray(Image.fromarray(coarse).resize((width, height)))
+        for frame in range(frames):
+            for name, array in (("JPEGImages", picture), ("Annotations", labels)):
+                path = root / name / str(video) / f"{frame:05d}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(np.roll(array, 8 * frame, axis=1)).save(path, compress_level=1)
+
+
+def make_pairs(root: Path, count: int, first_name: int) -> None:
+    """Write npz files with a photograph, the same a little moved, and one object in both; eight different ones."""
+    size = 480, 640
+    root.mkdir(parents=True)
+    for number in range(count):
+        path = root / f"{first_name + number}.npz"
+        if number < DISTINCT:
+            image = np.asarray(draw_photo(number, size))
+            outline = encode_outline(draw_outlines(number, 1, size)[0], size)
+            arrays = {"image": image, "mask": coco_mask.decode(outline)}
+            moved = {f"{name}2": np.roll(array, 8, axis=1) for name, array in arrays.items()}
+            np.savez(path, **{f"{name}1": array for name, array in arrays.items()}, **moved)
+        else:
+            path.hardlink_to(root / f"{first_name + number % DISTINCT}.npz")

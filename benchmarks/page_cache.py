@@ -3,9 +3,6 @@
 import ctypes
 import mmap
 import os
-import time
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -45,31 +42,6 @@ def _drop(path: Path) -> int:
     start, found = ctypes.c_void_p(mapped.ctypes.data), ctypes.c_void_p(pages.ctypes.data)
     ctypes.CDLL(None).mincore(start, ctypes.c_size_t(mapped.size), found)
     return int((pages & 1).sum())
-
-
-def read_directly(folder: Path) -> float:
-    """Read large files from the disk, past the page cache and whole pieces only; return bytes per second.
-
-    Four threads and pieces of 4 MiB gave the most of a few ways.
-    """
-    piece = 4 << 20
-    with ExitStack() as stack:
-        places = []
-        for path in files_of(folder):
-            if count := path.stat().st_size // piece:
-                file = os.open(path, os.O_RDONLY | os.O_DIRECT)
-                stack.callback(os.close, file)
-                places += [(file, number * piece) for number in range(count)]
-
-        def read(place: tuple[int, int]) -> None:
-            file, start = place
-            with mmap.mmap(-1, piece) as buffer:
-                os.preadv(file, [buffer], start)
-
-        started = time.perf_counter()
-        with ThreadPoolExecutor(4) as threads:
-            list(threads.map(read, places))
-        return len(places) * piece / (time.perf_counter() - started)
 
 
 class Ballast:

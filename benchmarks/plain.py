@@ -7,6 +7,7 @@ project is imported here: the environments of other projects don't have to hold 
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def read_coco(path: Path) -> Iterator[RawImage]:
 def read_raw(root: Path, count: int) -> Iterator[RawImage]:
     """Yield the first `count` images of a dataset that `data.make_dataset` wrote."""
     if (root / "images").exists():
-        yield from read_coco(root / f"instances_{count}.json")
+        yield from islice(read_coco(root / "instances.json"), count)
     else:
         yield from (read_sa1b(root / f"sa_{number}.json") for number in range(1, count + 1))
 

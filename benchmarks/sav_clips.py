@@ -9,13 +9,9 @@ the video, takes five of each and resizes them. Here it is given the frames and 
 same pixels and targets. Both work in this process and take turns, files in the page cache; the decoder may use all cores.
 """
 
-import argparse
 import json
 import mmap
-import tempfile
 from collections.abc import Iterable
-from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +19,7 @@ import av
 import numpy as np
 import torch
 from data import draw_photo
-from measure import Times, compare, print_head, print_row
+from frame import Turn, compare, parser_of, print_about, print_times, scratch, take_turns
 from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as coco_mask
@@ -37,7 +33,7 @@ from resizeonce.preprocess.run.convert import convert
 HEIGHT, WIDTH, SECONDS, VIDEOS, OBJECTS = 480, 848, 14, 3, 5
 """Of the videos that are made: what SA-V's are like."""
 RATE, PER_ANNOTATION = 24, 4
-SAMPLES, ROUNDS = 6, 7
+SAMPLES = 6
 MEAN, STD = (torch.tensor(numbers)[:, None, None] for numbers in (IMAGENET_MEAN, IMAGENET_STD))
 
 Tensors = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -120,21 +116,18 @@ def go_through(made: Iterable[Tensors]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = parser_of(__doc__, rounds=7)
     parser.add_argument("--root", type=Path, help="SA-V's train layout; default: videos that are made")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        root = options.root or Path(folder)
+    print_about()
+    with scratch(options.folder) as folder:
+        root = options.root or folder
         if options.root is None:
             make_videos(root)
-        config = parse_config(
-            {"source": {"name": "sav", "take": "all", "frames": "mp4"}, "recipe": {"name": "sa2va"}}
-        )
-        convert(config, root, Path(folder) / "store")
+        source = {"name": "sav", "take": "all", "frames": "mp4"}
+        convert(parse_config({"source": source, "recipe": {"name": "sa2va"}}), root, folder / "store")
         clip = Clip(frames=5, pick="spread", objects=5, visible="any")
-        order = Order(
-            [SampleIndex(Store(Path(folder) / "store"), draw=clip)], OrderOptions(epoch_samples=SAMPLES)
-        )
+        order = Order([SampleIndex(Store(folder / "store"), draw=clip)], OrderOptions(epoch_samples=SAMPLES))
         loader = BatchLoader(order, 1, 0)
         drawn = []
         for batch in loader:
@@ -142,13 +135,13 @@ def main() -> None:
             pairs = zip(from_store(batch), from_raw(root, *drawn[-1]), strict=True)
             if not all(torch.equal(ours, theirs) for ours, theirs in pairs):
                 raise SystemExit(f"{drawn[-1]} differs between the store and the mp4")
-        ours, theirs = Times(), Times()
-        for _ in range(ROUNDS):
-            loader.set_epoch(0)
-            ours.add(SAMPLES, partial(go_through, map(from_store, islice(loader, SAMPLES))))
-            theirs.add(SAMPLES, partial(go_through, (from_raw(root, *one) for one in drawn)))
-        print_head("five frames, ms a sample", "the mp4 and its masklets", "times as long")
-        print_row(ours, theirs, compare(theirs, ours))
+        turns = {
+            "store": Turn(SAMPLES, lambda: go_through(map(from_store, loader)), lambda: loader.set_epoch(0)),
+            "mp4 and masklets": Turn(SAMPLES, lambda: go_through(from_raw(root, *one) for one in drawn)),
+        }
+        times = take_turns(turns, options.rounds)
+        print_times("five frames", times, "mp4 and masklets")
+        print(f"\nmp4 / store {compare(times['mp4 and masklets'], times['store'])}")
 
 
 if __name__ == "__main__":

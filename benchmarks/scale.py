@@ -1,6 +1,6 @@
 """How opening a store and shuffling it grow from one million masks to those of the whole of SA-1B.
 
-    python benchmarks/scale.py [--folder FOLDER] [--masks "10 million"]
+    python benchmarks/scale.py [--masks "10 million"]
 
 Makes stores of tables only: a part has 500 images with 100 masks each, and every part is a link to the first, so the
 largest store (22,000 parts, 11 million images, 1.1 billion masks) takes some 20 MB of disk. To the loader they are as
@@ -8,18 +8,15 @@ many parts. Each figure is the median of three fresh interpreters, which take tu
 cost what one mask an image does.
 """
 
-import argparse
 import hashlib
 import json
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
-from measure import memory, print_bar, print_head, print_row
+from frame import ask, memory, parser_of, print_about, print_bars, print_head, print_row, scratch
 
 from resizeonce.loader import Batching, Objects, Order, OrderOptions, SampleIndex, Store, Subset
 from resizeonce.loader.format.layout import ATTRIBUTES_KEY, array_specs, part_name
@@ -46,7 +43,6 @@ RULES = {
     },
     "9/10 by key": {"subset": {"key_range": [0, 0.9]}},
 }
-ROUNDS = 3
 BARS = (
     ("up to 64 masks of an image", "one mask an image", "index s", 1.1),
     ("up to 64 masks of an image", "one mask an image", "RSS MB", 1.02),
@@ -124,43 +120,35 @@ def measure(path: Path, rule: dict[str, object]) -> list[float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument(
-        "--folder", type=Path, help="where stores are made and kept; default: a temporary one"
-    )
-    parser.add_argument("--masks", choices=PART_COUNTS, help="one store only; default: one after the other")
-    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.measure:
-        print(json.dumps(measure(Path(options.measure[0]), RULES[options.measure[1]])))
+    if sys.argv[1:2] == ["--measure"]:
+        print(json.dumps(measure(Path(sys.argv[2]), RULES[sys.argv[3]])))
         return
+    parser = parser_of(__doc__, rounds=3)
+    parser.add_argument("--masks", choices=PART_COUNTS, help="one store only; default: one after the other")
+    options = parser.parse_args()
+    print_about()
     print_head("masks", "samples are", *FIGURES)
-    with tempfile.TemporaryDirectory() as temporary:
+    with scratch(options.folder) as folder:
         for name in [options.masks] if options.masks else PART_COUNTS:
-            path = (options.folder or Path(temporary)) / str(PART_COUNTS[name]) / "store.zarr"
-            if not path.exists():
-                make_store(path, PART_COUNTS[name])
+            path = folder / str(PART_COUNTS[name]) / "store.zarr"
+            make_store(path, PART_COUNTS[name])
             # The first round writes what is kept, and reads files into the page cache.
-            rounds = [measure_rules(path) for _ in range(1 + ROUNDS)][1:]
+            rounds = [
+                {rule: ask(__file__, "--measure", path, rule) for rule in RULES}
+                for _ in range(1 + options.rounds)
+            ][1:]
             for rule in RULES:
-                medians = (
-                    statistics.median(column) for column in zip(*(one[rule] for one in rounds), strict=True)
-                )
-                print_row(name, rule, *(f"{figure:.4g}" for figure in medians))
-        # The bars are of the largest one that was measured.
-        for rule, other, what, bar in BARS:
-            place = FIGURES.index(what)
-            found = [one[rule][place] / one[other][place] for one in rounds]
-            print_bar(f"{rule}: {what}, of {other}", found, bar, at_most=True)
-
-
-def measure_rules(path: Path) -> dict[str, list[float]]:
-    """Return the figures of each rule, from a fresh interpreter each."""
-    found = {}
-    for rule in RULES:
-        command = [sys.executable, __file__, "--measure", str(path), rule]
-        found[rule] = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-    return found
+                columns = zip(*(one[rule] for one in rounds), strict=True)
+                print_row(name, rule, *(f"{statistics.median(column):.4g}" for column in columns))
+    # The bars are of the largest one that was measured.
+    print_bars(
+        (
+            f"{rule}: {what}, of {other}",
+            [one[rule][FIGURES.index(what)] / one[other][FIGURES.index(what)] for one in rounds],
+            -bar,
+        )
+        for rule, other, what, bar in BARS
+    )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""The README's table of speeds is what benchmarks/readme.py makes of measured medians."""
+"""The README's table of speeds is what tests/support/readme_table.py makes of measured medians."""
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
+import readme_table
 
 ROOT = Path(__file__).parents[1]
 
@@ -27,14 +27,8 @@ LOADING = {
 
 
 @pytest.fixture
-def table(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    # By its name: benchmarks are no package.
-    monkeypatch.delitem(sys.modules, "readme", raising=False)
-    import readme
-
-    lines: list[str] = readme.table(CONVERT, LOADING)
-    return lines
+def table() -> list[str]:
+    return readme_table.table(CONVERT, LOADING)
 
 
 def test_each_row_has_the_medians(table: list[str]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from case import BATCH_SIZE, COMPACT_SHAPES, TENSORS, Arrays, Case, compact_arrays
+from case import BATCH_SIZE, COMPACT_SHAPES, TENSORS, Arrays, Case, compact_arrays, normalize
 from ffcv.fields import IntField, NDArrayField
 from ffcv.fields.decoders import IntDecoder, NDArrayDecoder
 from ffcv.loader import Loader, OrderOption
@@ -17,7 +17,6 @@ from ffcv.pipeline.operation import Operation
 from ffcv.writer import DatasetWriter
 from numpy.typing import NDArray
 from plain import SHAPES, RawImage, make_sample
-from torch_case import normalize
 
 WORKERS = 2
 _LEVELS = np.broadcast_to(np.arange(256, dtype=np.uint8), (3, 1, 256))

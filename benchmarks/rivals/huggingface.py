@@ -4,8 +4,7 @@ from typing import Any
 
 import datasets
 import numpy as np
-from case import COMPACT_SHAPES, compact_rows
-from torch_case import Rows, TorchCase, expand
+from case import COMPACT_SHAPES, Rows, TorchCase, compact_rows, expand
 
 
 class HuggingFace(TorchCase):

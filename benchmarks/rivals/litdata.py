@@ -7,10 +7,9 @@ from typing import Any
 
 import litdata
 import numpy as np
-from case import BATCH_SIZE, TENSORS, Arrays, Case, compact_arrays, count_rows
+from case import BATCH_SIZE, TENSORS, Arrays, Case, compact_arrays, count_rows, expand
 from numpy.typing import NDArray
 from plain import SHAPES, RawImage, make_sample
-from torch_case import expand
 
 CHUNK = "64MB"
 WORKERS = 2

@@ -10,10 +10,9 @@ from types import ModuleType
 from typing import Any
 from unittest.mock import MagicMock
 
-from case import BATCH_SIZE, COMPACT_SHAPES, compact_rows
+from case import BATCH_SIZE, COMPACT_SHAPES, TorchCase, compact_rows, expand
 from numpy.typing import NDArray
 from plain import SHAPES, RawImage, make_sample
-from torch_case import TorchCase, expand
 
 WORKERS = 2
 

@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from case import COMPACT_SHAPES
+from case import COMPACT_SHAPES, expand
 from numpy.typing import NDArray
-from torch_case import expand
 
 SIZES = {name: int(np.prod(shape)) for name, shape in COMPACT_SHAPES.items()}
 

@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 import safetensors.numpy
-from case import TENSORS, compact_arrays, count_rows
-from torch_case import Rows, TorchCase, expand
+from case import TENSORS, Rows, TorchCase, compact_arrays, count_rows, expand
 
 ROWS_PER_FILE = 64
 

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import tensorstore
 import torch
-from case import BATCH_SIZE, STORED, TENSORS, Arrays, Case, list_places
-from torch_case import deliver
+from case import BATCH_SIZE, STORED, TENSORS, Arrays, Case, deliver, list_places
 
 
 class TensorStore(Case):

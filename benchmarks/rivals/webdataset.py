@@ -3,8 +3,7 @@
 from typing import Any
 
 import webdataset
-from case import TENSORS, compact_rows
-from torch_case import TorchCase, expand
+from case import TENSORS, TorchCase, compact_rows, expand
 
 
 def _finish(sample: dict[str, Any]) -> dict[str, Any]:

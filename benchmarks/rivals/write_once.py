@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measure import cpu_seconds
+from frame import cpu_seconds
 from numpy.typing import NDArray
 from plain import read_raw
 

@@ -3,16 +3,19 @@
 import json
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
 from case import STORED
-from measure import Times, compare, spread
+from data import Workload, make_dataset
+from frame import Times, clean, compare, spread
 from numpy.typing import NDArray
 
+from resizeonce.preprocess.run.convert import RunOptions, convert
 from rivals.write_once import PACKAGES as WRITERS
 from rivals.write_once import digest
 
@@ -43,23 +46,20 @@ def run_rival(name: str, python: str, root: Path, count: int, out: Path, *more: 
 
 
 def compare_writers(
-    ours: Callable[[Path], Any],
-    pythons: dict[str, str],
-    root: Path,
-    count: int,
-    scratch: Path,
-    clean: Callable[[Path], None],
+    workload: Workload, count: int, folder: Path, pythons: dict[str, str]
 ) -> dict[str, Times]:
-    """Have ours and each rival convert the same images in turns; print the rates, and return the times by name.
+    """Have ours and each rival convert the same images in turns; print the rates, and return the times by name, ours first.
 
     Args:
-        ours: converts them to the path that it is given.
+        workload: what is converted.
+        count: of images.
+        folder: where all is written, absolute.
         pythons: interpreters by the name of the rival; one that can't be run is named, and left out.
-        root: the raw dataset, absolute.
-        count: its images.
-        scratch: where to write, absolute.
-        clean: empties that folder.
     """
+    root, scratch = folder / "raw", folder / "out"
+    make_dataset(root, workload, count)
+    ours = partial(convert, workload.config(count // 8), root, run=RunOptions(workers=2))
+    print(f"\n{workload.name}, {count} images, 2 workers, their start included")
     clean(scratch)
     expected = digest(read_store(ours(scratch / "store").store))
     versions = {"ours": ""}

@@ -1,16 +1,11 @@
-"""zarr-python: rows of our store one at a time, and arrays like ours written a shard at once."""
+"""zarr-python: rows of our store one at a time."""
 
 import os
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
-from case import STORED, list_places
-from numpy.typing import NDArray
-from torch_case import Rows, TorchCase, deliver
-from zarr.codecs import Crc32cCodec
+from case import STORED, Rows, TorchCase, deliver, list_places
 
 
 class ZarrPython(TorchCase):
@@ -38,21 +33,3 @@ class ZarrPython(TorchCase):
             return deliver({name: np.asarray(array[row]) for name, array in self._parts()[part].items()})
 
         return Rows(len(places), read)
-
-
-def write_rows(rows: Mapping[str, Sequence[NDArray[Any]]], out: Path, *, times: int) -> None:
-    """Write rows, `times` over, a whole shard at once as it wants them, and sync each."""
-    group = zarr.open_group(out, mode="w")
-    for name, arrays in rows.items():
-        shape = (len(arrays) * times, *arrays[0].shape)
-        array = group.create_array(
-            name,
-            shape=shape,
-            dtype="uint8",
-            shards=shape,
-            chunks=(1, *shape[1:]),
-            compressors=[Crc32cCodec()],
-        )
-        array[:] = np.stack([row for _ in range(times) for row in arrays])
-        with (out / name / "c/0/0/0/0").open("rb") as file:
-            os.fsync(file.fileno())

@@ -10,7 +10,7 @@ progressive files of one component (grey) or three (YCbCr). Of CMYK, RGB stored 
 are Pillow's, once simplejpeg had nothing to say against them.
 
 Whether two builds agree is not assumed: `matches_pillow` compares them on small files that this package carries
-(written by benchmarks/kernels.py), once per process.
+(written by tests/fuzz/fuzz_kernels.py), once per process.
 
 Two kinds of damage are looked for here, since libjpeg does not see them or not always: 0 in a quantisation table, and
 a run of zeros in the coded pixels, as an interrupted download or a bad disk leaves. What else libjpeg can't notice is

@@ -1,4 +1,4 @@
-"""The exact engine's images against the installed Pillow, bit for bit; `benchmarks/kernels.py --prove` runs more of the same."""
+"""The exact engine's images against the installed Pillow, bit for bit; `tests/fuzz/fuzz_kernels.py` runs more of the same."""
 
 from collections.abc import Iterator
 from typing import get_args

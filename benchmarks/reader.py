@@ -1,20 +1,16 @@
-"""A reader in a process of its own, and what its processes use, for `benchmarks/loading.py`."""
+"""A reader in a process of its own, for `loading.py`."""
 
 import json
 import os
 import subprocess
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from measure import descendants, memory
+from frame import HERE, descendants
 
 
-@dataclass(frozen=True)
-class Timing:
+class Timing(NamedTuple):
     """What whole epochs took."""
 
     rate: float
@@ -24,13 +20,12 @@ class Timing:
 
 
 class Reader:
-    """One case in a process of its own."""
+    """One case in a process of its own, in the environment of an interpreter."""
 
-    def __init__(self, name: str, python: str, folder: Path) -> None:
+    def __init__(self, case: str, python: str, folder: Path) -> None:
         self._log = (folder / "log.txt").open("ab")
         self._process = subprocess.Popen(
-            [python, "-m", "loading_cases", name, str(folder)],
-            env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
+            [python, str(HERE / "cases.py"), case, str(folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -65,32 +60,6 @@ class Reader:
                 stat = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
                 ticks += sum(map(int, stat[11:15]))
         return ticks / os.sysconf("SC_CLK_TCK")
-
-    def memory(self) -> float:
-        """Return MiB of the tree, shared pages in proportion, without the page cache of mapped files."""
-        megabytes = 0.0
-        for process in (self._process.pid, *descendants(self._process.pid)):
-            with suppress(OSError, StopIteration):
-                megabytes += sum(memory(kind, process) for kind in ("Pss_Anon", "Pss_Shmem"))
-        return megabytes * 1e6 / 2**20
-
-    @contextmanager
-    def watched(self) -> Iterator[list[float]]:
-        """Look at the memory every fifth of a second; yield the list of what was seen."""
-        seen: list[float] = []
-        done = threading.Event()
-
-        def look() -> None:
-            while not done.wait(0.2):
-                seen.append(self.memory())
-
-        thread = threading.Thread(target=look)
-        thread.start()
-        try:
-            yield seen
-        finally:
-            done.set()
-            thread.join()
 
     def close(self) -> None:
         assert self._process.stdin is not None

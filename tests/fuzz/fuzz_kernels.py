@@ -2,10 +2,10 @@
 
 ::
 
-    python benchmarks/kernels.py --prove 5000        compare that many random cases of each, bit for bit
-    RESIZEONCE_CORE=avx2 python benchmarks/kernels.py --prove 5000
+    python tests/fuzz/fuzz_kernels.py --prove 5000        compare that many random cases of each, bit for bit
+    RESIZEONCE_CORE=avx2 python tests/fuzz/fuzz_kernels.py --prove 5000
                                                      with the loops for older processors; also `plain`
-    python benchmarks/kernels.py --write-selfcheck   write preprocess/decode/selfcheck/*.jpg again
+    python tests/fuzz/fuzz_kernels.py --write-selfcheck   write preprocess/decode/selfcheck/*.jpg again
 
 `benchmarks/convert.py` times them.
 """

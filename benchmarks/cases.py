@@ -1,20 +1,16 @@
-"""One way to read batches, in a process of its own, for `benchmarks/loading.py`; it is told by pipe what to do.
+"""The ways to read batches; run as a script, one of them in a process of its own, which `loading.py` tells what to do.
 
 ::
 
-    PYTHONPATH=benchmarks python -m loading_cases NAME FOLDER
+    python benchmarks/cases.py NAME FOLDER
 
 Each line of standard input is a JSON object, and so is each answer on what was standard output:
 
 - {"do": "prepare"}: the dataset in this reader's own format.
 - {"do": "check"}: a digest of each sample of one epoch, by the sample's number.
 - {"do": "time", "seconds": 1}: whole epochs until the time is over.
-- {"do": "forget"}: nothing of the dataset stays mapped, or filled ahead, so that it can be dropped from the page cache.
 - {"do": "busy", "seconds": 1}: as "time", with a consumer that works 20 ms of processor time after each batch, in pure
   Python.
-
-Only the cases named `ours` and `floor` import anything of this project: the environments of the others don't have to
-hold it.
 """
 
 import json
@@ -45,19 +41,15 @@ class Entry:
 
 
 TWO, NONE = {"workers": 2}, {"workers": 0}
-STORE, COMPACT_STORE = "store.zarr", "compact.zarr"
+STORE, COMPACT_STORE, PAIRS_STORE = "store.zarr", "compact.zarr", "pairs.zarr"
 
 
 def _ours(workers: int, mode: str, store: str = STORE) -> Entry:
-    return Entry("loading_ours", "Ours", {"workers": workers, "mode": mode, "store": store}, store)
+    return Entry("readers", "Ours", {"workers": workers, "mode": mode, "store": store}, store)
 
 
 def _floor(workers: int, *, processes: bool) -> Entry:
-    return Entry("loading_floor", "Floor", {"workers": workers, "processes": processes})
-
-
-def _resize(raw: str) -> Entry:
-    return Entry("loading_plain", "AtTrainTime", TWO | {"raw": raw}, raw)
+    return Entry("floor", "Floor", {"workers": workers, "processes": processes})
 
 
 CASES = {
@@ -69,14 +61,15 @@ CASES = {
     "ours, no workers": _ours(0, "thread"),
     "ours, compact images, 2 processes": _ours(2, "process", COMPACT_STORE),
     "ours, compact images, 2 threads": _ours(2, "thread", COMPACT_STORE),
-    "ours in DataLoader, 2 workers": Entry("loading_ours", "OursInDataLoader", TWO, STORE),
-    "ours in DataLoader, no workers": Entry("loading_ours", "OursInDataLoader", NONE, STORE),
-    "np.memmap full, no workers": Entry("loading_plain", "MemmapFull", NONE, "full"),
-    "np.memmap compact, no workers": Entry("loading_plain", "MemmapCompact", NONE, "compact"),
-    "np.memmap full, 2 workers": Entry("loading_plain", "MemmapFull", TWO, "full"),
-    "np.memmap compact, 2 workers": Entry("loading_plain", "MemmapCompact", TWO, "compact"),
-    "resize at train time, 640 x 480": _resize("coco-sized"),
-    "resize at train time, 2250 x 1500": _resize("sa1b-sized"),
+    "ours, pairs, 2 processes": _ours(2, "process", PAIRS_STORE),
+    "ours, pairs, 2 threads": _ours(2, "thread", PAIRS_STORE),
+    "ours in DataLoader, 2 workers": Entry("readers", "OursInDataLoader", TWO, STORE),
+    "ours in DataLoader, no workers": Entry("readers", "OursInDataLoader", NONE, STORE),
+    "np.memmap full, no workers": Entry("readers", "MemmapFull", NONE, "full"),
+    "np.memmap compact, no workers": Entry("readers", "MemmapCompact", NONE, "compact"),
+    "np.memmap full, 2 workers": Entry("readers", "MemmapFull", TWO, "full"),
+    "np.memmap compact, 2 workers": Entry("readers", "MemmapCompact", TWO, "compact"),
+    "resize at train time, 2250 x 1500": Entry("readers", "AtTrainTime", TWO, "raw"),
     **{name: Entry(*row) for name, row in READERS.items()},
 }
 
@@ -91,8 +84,8 @@ def main() -> None:
     for line in sys.stdin:
         order = json.loads(line)
         try:
-            if order["do"] in ("prepare", "forget"):
-                result: dict[str, Any] = getattr(case, order["do"])() or {}
+            if order["do"] == "prepare":
+                result: dict[str, Any] = case.prepare() or {}
             elif order["do"] == "check":
                 result = {"digests": case.check()}
             else:

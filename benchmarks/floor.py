@@ -1,4 +1,4 @@
-"""The floor that memory sets, for `benchmarks/loading_cases.py`."""
+"""The floor that memory sets, for `cases.py`."""
 
 import multiprocessing
 import threading
@@ -8,19 +8,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import case
 import numpy as np
-from case import BATCH_SIZE, NORM, Arrays, Case, compact_arrays, consume, new_batch, work
 from numpy.typing import NDArray
 
 from resizeonce.loader.kernels.core import CORE
 
 ROWS = 128
 """Rows kept in memory: many times the processor's caches."""
-PORTION = 8
-"""Batches that a worker fills when it is told to go, at least."""
+NORM = np.array([*case.MEAN, *case.STD, 255], np.float32)
 
 
-class Floor(Case):
+class Floor(case.Case):
     """Rows in memory; each worker fills two buffers of its own in turn and reads them as the consumer does.
 
     Args:
@@ -32,7 +31,7 @@ class Floor(Case):
     def __init__(self, folder: Path, workers: int, *, processes: bool) -> None:
         super().__init__(folder)
         self._workers, self._processes = workers, processes
-        self._rows = {name: np.array(array[:ROWS]) for name, array in compact_arrays(folder).items()}
+        self._rows = {name: np.array(array[:ROWS]) for name, array in case.compact_arrays(folder).items()}
         self._rows["masks"] = np.unpackbits(self._rows["masks"], axis=2)
         # The core's rows are followed by four bytes of a checksum, which is not compared here.
         self._files = {
@@ -40,10 +39,10 @@ class Floor(Case):
         }
         self._pipes: list[Any] = []
 
-    def batches(self, epoch: int) -> Iterator[Arrays]:
-        batch = new_batch()
-        for start in range(0, ROWS, BATCH_SIZE):
-            rows = range(start, start + BATCH_SIZE)
+    def batches(self, epoch: int) -> Iterator[case.Arrays]:
+        batch = case.new_batch()
+        for start in range(0, ROWS, case.BATCH_SIZE):
+            rows = range(start, start + case.BATCH_SIZE)
             self._fill(batch, rows)
             yield batch | {"index": [row + 1 for row in rows]}
 
@@ -52,22 +51,19 @@ class Floor(Case):
             return self._time_trainer(seconds)
         if not self._pipes:
             self._start()
-        batches, started = 0, time.perf_counter()
-        while (spent := time.perf_counter() - started) < seconds:
-            portion = max(PORTION, int(batches * (seconds / max(spent, 0.1) - 1) / self._workers))
-            for pipe in self._pipes:
-                pipe.send(min(portion, 64))
-            for pipe in self._pipes:
-                batches += pipe.recv()
-        return {"samples": batches * BATCH_SIZE, "seconds": spent}
+        started = time.perf_counter()
+        for pipe in self._pipes:
+            pipe.send(seconds)
+        batches = sum(pipe.recv() for pipe in self._pipes)
+        return {"samples": batches * case.BATCH_SIZE, "seconds": time.perf_counter() - started}
 
     def _time_trainer(self, seconds: float) -> dict[str, Any]:
         """Time the busy trainer alone: it gets the same batch again and again."""
         batch = next(iter(self.batches(0)))
         samples, started = 0, time.perf_counter()
         while (spent := time.perf_counter() - started) < seconds:
-            samples += consume(batch)
-            work()
+            samples += case.consume(batch)
+            case.work()
         return {"samples": samples, "seconds": spent}
 
     def _start(self) -> None:
@@ -78,19 +74,21 @@ class Floor(Case):
             self._pipes.append(ours)
         for pipe in self._pipes:
             # The buffers' pages are made here.
-            pipe.send(4)
+            pipe.send(0.5)
             pipe.recv()
 
     def _serve(self, pipe: Any) -> None:
-        buffers, rng = [new_batch(), new_batch()], np.random.default_rng()
+        """Fill batches for so long as each message says, and answer how many that were."""
+        buffers, rng = [case.new_batch(), case.new_batch()], np.random.default_rng()
         with suppress(EOFError):
             while True:
-                portion = pipe.recv()
-                for number in range(portion):
+                end, number = time.perf_counter() + pipe.recv(), 0
+                while time.perf_counter() < end:
                     batch = buffers[number % 2]
-                    self._fill(batch, rng.integers(0, ROWS, BATCH_SIZE).tolist())
-                    consume(batch)
-                pipe.send(portion)
+                    self._fill(batch, rng.integers(0, ROWS, case.BATCH_SIZE).tolist())
+                    case.consume(batch)
+                    number += 1
+                pipe.send(number)
 
     def _fill(self, batch: Mapping[str, NDArray[Any]], rows: Sequence[int]) -> None:
         assert CORE is not None

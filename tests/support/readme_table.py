@@ -1,8 +1,8 @@
-"""Prints the README's table from the medians that the other benchmarks wrote with `--facts`.
+"""Prints the README's table from the medians that the benchmarks wrote with `--facts`.
 
 ::
 
-    python benchmarks/readme.py CONVERT LOADING
+    python tests/support/readme_table.py CONVERT LOADING
 """
 
 import json

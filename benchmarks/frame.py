@@ -1,0 +1,217 @@
+"""The frame of the benchmarks: options, turns, ratios within a round, tables under commit and machine, bars, and what processes take."""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+HERE = Path(__file__).parent
+Name = TypeVar("Name")
+
+
+def parser_of(doc: str | None, **defaults: Any) -> argparse.ArgumentParser:
+    """Return a parser with `--folder` and an option for each default."""
+    parser = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
+    parser.add_argument("--folder", type=Path, help="where to write; default: the system's temporary folder")
+    for name, default in defaults.items():
+        parser.add_argument(f"--{name}", type=type(default), default=default, help=f"default: {default}")
+    return parser
+
+
+@contextmanager
+def scratch(folder: Path | None) -> Iterator[Path]:
+    """Yield an empty folder that is removed at the end."""
+    with tempfile.TemporaryDirectory(dir=folder) as made:
+        yield Path(made).absolute()
+
+
+def clean(folder: Path) -> None:
+    """Remove what was written and let the disk settle, so that no round pays for the one before."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    os.sync()
+
+
+def python_of(checkout: Path) -> str:
+    """Return the interpreter of another checkout, which must have an environment."""
+    python = checkout / os.environ.get("VENV", ".venv") / "bin/python"
+    if not python.exists():
+        raise SystemExit(f"{checkout} has no environment: run `make install` there")
+    return str(python)
+
+
+def ask(script: str | Path, *arguments: object, python: str = sys.executable) -> Any:
+    """Return what a script prints as JSON in a fresh interpreter, perhaps another one."""
+    command = [python, str(HERE / script), *map(str, arguments)]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+
+
+def cpu_seconds() -> float:
+    """Return the processor time of this process and of its children that are done."""
+    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+@dataclass
+class Times:
+    """Seconds per item of one thing that is timed, by round."""
+
+    wall: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+    """Processor time: what another load on the machine changes least, and waiting for the disk not at all."""
+
+    def add(self, items: int, call: Callable[[], object]) -> None:
+        started, cpu = time.perf_counter(), cpu_seconds()
+        call()
+        self.wall.append((time.perf_counter() - started) / items)
+        self.cpu.append((cpu_seconds() - cpu) / items)
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.wall)
+
+    def cells(self) -> tuple[str, str, str]:
+        """Return rate, milliseconds and milliseconds of processor time, for a table."""
+        rates = [1 / one for one in self.wall]
+        milliseconds = spread((1000 * one for one in self.wall), 1)
+        return (
+            spread(rates, 0 if min(rates) > 100 else 1),
+            milliseconds,
+            f"{1000 * statistics.median(self.cpu):.2f}",
+        )
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What is timed when its turn comes."""
+
+    items: int
+    call: Callable[[], object]
+    before: Callable[[], object] = lambda: None
+    """Not timed."""
+
+
+def take_turns(turns: Mapping[Name, Turn], rounds: int, *, untimed: int = 0) -> dict[Name, Times]:
+    """Time each thing once a round; the first rounds may go without."""
+    times = {name: Times() for name in turns}
+    for number in range(untimed + rounds):
+        for name, turn in turns.items():
+            turn.before()
+            (times[name] if number >= untimed else Times()).add(turn.items, turn.call)
+    return times
+
+
+def ratios(slow: Times, fast: Times) -> list[float]:
+    """Return how many times as long one took as the other in each round."""
+    return [a / b for a, b in zip(slow.wall, fast.wall, strict=True)]
+
+
+def compare(slow: Times, fast: Times) -> str:
+    """Return the ratios, and that of the processor times."""
+    of_cpu = statistics.median(slow.cpu) / statistics.median(fast.cpu)
+    return f"{spread(ratios(slow, fast), 2)}, of processor time {of_cpu:.2f}"
+
+
+def spread(values: Iterable[float], digits: int = 0) -> str:
+    """Return the median with the extremes, "" of nothing."""
+    values = list(values)
+    if not values:
+        return ""
+    low, middle, high = (f"{what(values):.{digits}f}" for what in (min, statistics.median, max))
+    return f"{middle} ({low}-{high})"
+
+
+def print_about() -> None:
+    """Print commit and machine, to stand above tables."""
+    cpu = Path("/proc/cpuinfo").read_text()
+    names = [line.partition(": ")[2] for line in cpu.splitlines() if line.startswith("model name")]
+    vectors = next(
+        (f" with {name}" for flag, name in (("avx512f", "AVX-512"), ("avx2", "AVX2")) if flag in cpu), ""
+    )
+    size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    cores = len(os.sched_getaffinity(0))
+    print(f"{commit_of(HERE)}, {time.strftime('%-d %B %Y')}; {cores} core{'s' * (cores > 1)} of ", end="")
+    print(
+        f"{(names or [platform.machine()])[0]}{vectors}, {size:.0f} GB, Linux {platform.release()}, ", end=""
+    )
+    print(f"load {os.getloadavg()[0]:.1f}", flush=True)
+
+
+def commit_of(checkout: Path) -> str:
+    """Return the commit of a checkout, and whether files are not as it has them."""
+    git = ["git", "-C", str(checkout), "describe", "--always", "--dirty= with changes", "--exclude=*"]
+    return subprocess.run(git, capture_output=True, text=True).stdout.strip() or "no commit"
+
+
+def print_head(*cells: object) -> None:
+    """Print the head of a table in Markdown."""
+    print()
+    print_row(*cells)
+    print("|" + "---|" * len(cells))
+
+
+def print_row(*cells: object) -> None:
+    """Print a row of a table in Markdown."""
+    print("| " + " | ".join(map(str, cells)) + " |", flush=True)
+
+
+def print_times(title: str, times: Mapping[str, Times], base: str) -> None:
+    """Print a table of rates and times; ratios are of the rate of `base`."""
+    print_head(title, "a second", "ms each", "processor ms", f"of {base}")
+    for name, one in times.items():
+        print_row(name, *one.cells(), spread(ratios(times[base], one), 2))
+
+
+Bar = tuple[str, Sequence[float], float]
+"""What is compared, its ratios, and how large their median should be; a negative one says how large at most."""
+
+
+def print_bars(bars: Iterable[Bar]) -> None:
+    """Print whether each is met."""
+    print_head("bar", "", "measured", "")
+    for what, found, bar in bars:
+        median = statistics.median(found)
+        limit = f"at most {-bar}" if bar < 0 else bar
+        print_row(
+            what,
+            limit,
+            spread(found, 2),
+            "yes" if (median <= -bar if bar < 0 else median >= bar) else "**no**",
+        )
+
+
+def descendants(pid: int) -> list[int]:
+    """Return the processes that a process started, and those that they started."""
+    found: list[int] = []
+    # It may end at any moment.
+    with suppress(OSError):
+        # Each is listed by the thread that started it.
+        for children in Path(f"/proc/{pid}/task").glob("*/children"):
+            for child in map(int, children.read_text().split()):
+                found += [child, *descendants(child)]
+    return found
+
+
+def memory(kind: str, pid: int | str = "self") -> float:
+    """Return memory of a process in MB, as Linux counts it.
+
+    Args:
+        kind: `VmRSS`, resident; `VmHWM`, the most that was; or a field of `smaps_rollup`, as `Private_Dirty`, what the
+            process alone has written: library files and the page cache are not in it.
+        pid: of the process.
+    """
+    source = Path(f"/proc/{pid}") / ("status" if kind.startswith("Vm") else "smaps_rollup")
+    line = next(line for line in source.read_text().splitlines() if line.startswith(f"{kind}:"))
+    return int(line.split()[1]) * 1024 / 1e6
