@@ -5,16 +5,7 @@ import sys
 import click
 
 from ..look.diff import SAMPLE, DiffOptions, diff_stores
-from .reporting import (
-    EXIT_FOUND,
-    JSON_OPTION,
-    SEED_OPTION,
-    Output,
-    echo_json,
-    echo_lines,
-    reported,
-    with_output,
-)
+from .reporting import EXIT_FOUND, SEED_OPTION, Output, with_output
 
 
 @click.command("diff")
@@ -24,16 +15,13 @@ from .reporting import (
     "--sample",
     type=click.IntRange(1),
     default=SAMPLE,
-    show_default=True,
     help="Images whose pixels and masks are compared, of those that are not known to be the same; keys and tables are "
     "compared of all.",
 )
 @click.option("--all", "every", is_flag=True, help="Compare the pixels and masks of all images.")
 @SEED_OPTION
-@JSON_OPTION
 @with_output
-@reported
-def command(a: str, b: str, sample: int, every: bool, seed: int, as_json: bool, output: Output) -> None:
+def command(a: str, b: str, sample: int, every: bool, seed: int, output: Output) -> None:
     """Compare the stores A and B: how they were made, which samples each has, by how much their tensors differ.
 
     Samples go by their keys, in whichever parts and order they stand. Parts with the same digests are the same and are not
@@ -44,9 +32,6 @@ def command(a: str, b: str, sample: int, every: bool, seed: int, as_json: bool, 
     """
     options = DiffOptions(sample=None if every else sample, seed=seed, progress=output.bar)
     found = diff_stores(a, b, options)
-    if as_json:
-        echo_json(found)
-    else:
-        echo_lines(found.lines())
+    output.show(found, found.lines())
     if not found.is_same:
         sys.exit(EXIT_FOUND)

@@ -22,14 +22,7 @@ from ..store.root import read_rejects
 from ..store.root_files import root_folder
 from .diff_rows import ColumnSet, Parts, ViewRows, why_not
 from .differences import EXAMPLES, ColumnRows, Diff, Fact, Sides
-from .matching import (
-    Images,
-    Match,
-    Meeting,
-    mask_hashes,
-    sample_hashes,
-    sample_images,
-)
+from .matching import Images, Match, Meeting, mask_hashes, sample_hashes, sample_images
 from .progress import Progress, silent
 
 SAMPLE = 1000

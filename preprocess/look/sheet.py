@@ -71,11 +71,7 @@ class Sheet(NamedTuple):
 
 
 def draw_sheet(
-    store: Store,
-    choice: Choice,
-    height: int,
-    columns: int | None = None,
-    progress: Progress = silent,
+    store: Store, choice: Choice, height: int, columns: int | None = None, progress: Progress = silent
 ) -> Sheet:
     """Draw a contact sheet.
 

@@ -274,11 +274,7 @@ def _run(
     if not tasks:
         return
     with tqdm(
-        total=total,
-        unit=unit,
-        unit_scale=unit == "B",
-        disable=not options.progress,
-        dynamic_ncols=True,
+        total=total, unit=unit, unit_scale=unit == "B", disable=not options.progress, dynamic_ncols=True
     ) as bar:
         if options.workers <= 1:
             for task in tasks:

@@ -190,11 +190,7 @@ def _compare_mask(part: Part, row: int, mask: Mask, size: tuple[int, int]) -> It
 
 
 def _compare_samples(
-    part: Part,
-    rows: Sequence[int],
-    masks: dict[tuple[int, str], int],
-    pairs: Sequence[Pair],
-    is_cut: bool,
+    part: Part, rows: Sequence[int], masks: dict[tuple[int, str], int], pairs: Sequence[Pair], is_cut: bool
 ) -> Iterator[Finding]:
     """Compare which samples a scene gives: its pairs, or each of its masks."""
     samples = part.columns["samples/mask"]
