@@ -24,9 +24,9 @@ from .reporting import EXIT_FOUND, SEED_OPTION, Output, with_output
 def command(a: str, b: str, sample: int, every: bool, seed: int, output: Output) -> None:
     """Compare the stores A and B: how they were made, which samples each has, by how much their tensors differ.
 
-    Samples go by their keys, in whichever parts and order they stand. Parts with the same digests are the same and are not
-    read; of a store at a URL, parts that are compared are fetched whole. The exit code is 4 where samples, rejects or
-    tensors differ, and 0 where what was compared is the same, however it was made.
+    Samples go by their keys, in whichever parts and order they stand. Of a store at a URL, parts that are compared are
+    fetched whole, and those with the same digests in both not at all. The exit code is 4 where samples, rejects or tensors
+    differ, 1 where one that is read is damaged, and 0 where what was compared is the same, however it was made.
 
     Example: resizeonce diff old.zarr new.zarr --sample 5000
     """

@@ -19,8 +19,6 @@ from .matching import phrase_hashes, text_hashes
 RowPairs = Iterable[tuple[int, int]]
 """Rows of a table in one part and of the same things in another one."""
 
-OWN_SIZE_ARRAYS = ("_size", "_offsets", "_runs")
-
 
 @dataclass(frozen=True, slots=True)
 class Parts:
@@ -77,27 +75,17 @@ class ViewRows:
 
     def compare(self, parts: Parts, rows: RowPairs) -> None:
         """Compare rows of the view's table."""
-        arrays = [self._path]
-        if self._views[0].size == "own":
-            arrays = [f"{self._path}{ending}" for ending in OWN_SIZE_ARRAYS]
-        is_same_file = all(parts.a.digest(path) == parts.b.digest(path) for path in arrays)
         for row_a, row_b in rows:
-            # Rows of files with the same digest are the same: nothing is read.
-            is_known = is_same_file and row_a == row_b
             if isinstance(self.found, PixelRows):
-                self._compare_pixels(self.found, parts, row_a, row_b, is_known=is_known)
+                self._compare_pixels(self.found, parts, row_a, row_b)
             else:
-                self._compare_masks(self.found, parts, row_a, row_b, is_known=is_known)
+                self._compare_masks(self.found, parts, row_a, row_b)
 
-    def _compare_pixels(
-        self, found: PixelRows, parts: Parts, row_a: int, row_b: int, *, is_known: bool
-    ) -> None:
+    def _compare_pixels(self, found: PixelRows, parts: Parts, row_a: int, row_b: int) -> None:
         view = self._views[0]
         assert isinstance(view, ImageView)
         found.compared += 1
         found.values += 3 * view.size[0] * view.size[1]
-        if is_known:
-            return
         a, b = parts.a.array(self._path).row(row_a), parts.b.array(self._path).row(row_b)
         if a.dtype != b.dtype:
             a, b = self._levels(0, parts.a, a, row_a), self._levels(1, parts.b, b, row_b)
@@ -125,15 +113,10 @@ class ViewRows:
         shown[:, :height, :width] = row[:, :height, :width]
         return shown
 
-    def _compare_masks(
-        self, found: MaskRows, parts: Parts, row_a: int, row_b: int, *, is_known: bool
-    ) -> None:
+    def _compare_masks(self, found: MaskRows, parts: Parts, row_a: int, row_b: int) -> None:
         view = self._views[0]
         assert isinstance(view, MaskView)
         found.compared += 1
-        if is_known and view.size != "own":
-            found.pixels += view.size[0] * view.size[1]
-            return
         a, b = _mask(parts.a, self._path, view, row_a), _mask(parts.b, self._path, view, row_b)
         if a.shape != b.shape:
             found.other_sizes += 1

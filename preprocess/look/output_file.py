@@ -60,7 +60,8 @@ def check_output_folder(folder: Path) -> None:
 def _refuse_in_store(folder: Path) -> None:
     """Raise `ConfigError` where a folder is that of a store or below it, whichever links lead there."""
     whole = folder.resolve()
-    for one in (whole, *whole.parents):
+    # From above: a part has a file of that name, too.
+    for one in reversed((whole, *whole.parents)):
         if any((one / name).exists() for name in _ROOT_FILES):
             raise ConfigError(
                 f"{folder} is in the store {one}, which holds nothing but what its root lists: give another folder"
