@@ -1,8 +1,8 @@
 """Rows of two stores that have the same keys, compared: pixels as they are stored, tables as numbers and texts."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,10 @@ from .matching import phrase_hashes, text_hashes
 
 RowPairs = Iterable[tuple[int, int]]
 """Rows of a table in one part and of the same things in another one."""
+
+
+Rows: TypeAlias = NDArray[np.int64]
+"""Of a table: int64 [N]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ def _kind(view: View) -> str:
 
 
 def _size(view: View) -> str:
-    return "its own size" if view.size == "own" else "{} x {}".format(*view.size)
+    return "its own size" if view.size == "own" else f"{view.size[0]} x {view.size[1]}"
 
 
 class ViewRows:
@@ -154,54 +158,42 @@ class ColumnSet:
         self.found: dict[str, ColumnRows] = {}
         """What was counted so far, by the names of the columns."""
 
-    def compare_images(self, parts: Parts, rows_a: NDArray[np.int64], rows_b: NDArray[np.int64]) -> None:
-        """Compare rows of the images: int64 [N], those of the same images in both."""
-        for name in ("size", "time"):
-            path = f"images/{name}"
-            self._numbers(
-                name, parts, "images", rows_a, parts.a.column(path)[rows_a], parts.b.column(path)[rows_b]
-            )
-        paths = (text_hashes(part, "images/path") for part in (parts.a, parts.b))
-        self._texts("path", parts, "images", rows_a, rows_b, *paths)
+    def compare_images(self, parts: Parts, rows_a: Rows, rows_b: Rows) -> None:
+        """Compare rows of the images: those of the same images in both."""
+        self._numbers(("size", "time"), "images", parts, rows_a, rows_b)
+        paths = [text_hashes(part, "images/path") for part in (parts.a, parts.b)]
+        self._texts("path", "images", parts, rows_a, rows_b, paths)
 
-    def compare_masks(self, parts: Parts, rows_a: NDArray[np.int64], rows_b: NDArray[np.int64]) -> None:
+    def compare_masks(self, parts: Parts, rows_a: Rows, rows_b: Rows) -> None:
         """Compare rows of the masks, likewise."""
-        names = [
-            "area",
-            *(["prompt_cells"] if self._has_prompt else []),
-            *(["box"] if self._has_boxes else []),
-        ]
-        for name in names:
-            path = f"masks/{name}"
-            self._numbers(
-                name, parts, "masks", rows_a, parts.a.column(path)[rows_a], parts.b.column(path)[rows_b]
-            )
-        categories = (text_hashes(part, "masks/category") for part in (parts.a, parts.b))
-        self._texts("category", parts, "masks", rows_a, rows_b, *categories)
+        asked = {"area": True, "prompt_cells": self._has_prompt, "box": self._has_boxes}
+        self._numbers([name for name, is_there in asked.items() if is_there], "masks", parts, rows_a, rows_b)
+        categories = [text_hashes(part, "masks/category") for part in (parts.a, parts.b)]
+        self._texts("category", "masks", parts, rows_a, rows_b, categories)
         if self._has_phrases:
-            phrases = map(phrase_hashes, (parts.a, parts.b))
-            self._texts("expressions", parts, "masks", rows_a, rows_b, *phrases)
+            phrases = [phrase_hashes(part) for part in (parts.a, parts.b)]
+            self._texts("expressions", "masks", parts, rows_a, rows_b, phrases)
 
-    def _numbers(
-        self, name: str, parts: Parts, table: Table, rows: NDArray[np.int64], a: NDArray[Any], b: NDArray[Any]
-    ) -> None:
-        with np.errstate(invalid="ignore"):
-            values = np.nan_to_num(np.abs(a.astype(np.float64) - b.astype(np.float64)), nan=np.inf)
-        by = np.where(a == b, 0.0, values).max(axis=tuple(range(1, a.ndim)), initial=0)
-        found = self._add(name, by, lambda place: parts.key(table, rows.item(place)))
-        found.largest = max(found.largest or 0.0, float(by.max(initial=0)))
+    def _numbers(self, names: Sequence[str], table: Table, parts: Parts, rows_a: Rows, rows_b: Rows) -> None:
+        for name in names:
+            a = parts.a.column(f"{table}/{name}")[rows_a]
+            b = parts.b.column(f"{table}/{name}")[rows_b]
+            with np.errstate(invalid="ignore"):
+                values = np.nan_to_num(np.abs(a.astype(np.float64) - b.astype(np.float64)), nan=np.inf)
+            by = np.where(a == b, 0.0, values).max(axis=tuple(range(1, a.ndim)), initial=0)
+            found = self._add(name, by, lambda place: parts.key(table, rows_a.item(place)))
+            found.largest = max(found.largest or 0.0, float(by.max(initial=0)))
 
     def _texts(
         self,
         name: str,
-        parts: Parts,
         table: Table,
-        rows_a: NDArray[np.int64],
-        rows_b: NDArray[np.int64],
-        a: NDArray[np.uint64],
-        b: NDArray[np.uint64],
+        parts: Parts,
+        rows_a: Rows,
+        rows_b: Rows,
+        hashes: list[NDArray[np.uint64]],
     ) -> None:
-        differs = (a[rows_a] != b[rows_b]).astype(np.float64)
+        differs = (hashes[0][rows_a] != hashes[1][rows_b]).astype(np.float64)
         self._add(name, differs, lambda place: parts.key(table, rows_a.item(place)))
 
     def _add(self, name: str, by: NDArray[np.float64], key_of: Callable[[int], str]) -> ColumnRows:

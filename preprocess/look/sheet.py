@@ -13,8 +13,7 @@ from ...loader.store import Store
 from ..errors import ConfigError
 from .choose import Choice
 from .lettering import Lettering, describe_escaped
-from .part_by_part import label
-from .progress import Progress, silent
+from .progress import Progress, label, silent
 from .samples import Facts, draw_unread, read_facts
 
 Colour = tuple[int, int, int]
