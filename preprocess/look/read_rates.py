@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from itertools import islice
 from math import prod
 
@@ -76,7 +77,7 @@ def measure(path: str, options: BenchOptions, say: Callable[[str], object]) -> R
         say("rows from memory")
         from_memory = RowReader(take_from_memory(files, huge_pages=store.stays_in_memory), largest, number)
         present = _read_before(from_memory, rows, options.seconds)
-        warm = _read_again(from_memory, present, row_bytes, options.seconds)
+        warm = _repeat(partial(from_memory.read, present), options.seconds, row_bytes)
         del from_disk, from_memory
         batch_bytes = _batch_bytes(store, 1)
         say("batches, filled by one core")
@@ -211,43 +212,34 @@ def _read_once(
     return rates, sum(run.num_bytes for run in runs) / row_bytes
 
 
-def _read_again(
-    reader: RowReader, rows: Sequence[Row], row_bytes: float, seconds: float
+def _repeat(
+    take: Callable[[float], tuple[float, float]], seconds: float, of_a_sample: float = 1
 ) -> tuple[tuple[float, ...], float]:
-    """Read the same rows again and again, in a few runs."""
+    """Take something again and again, in a few runs; return samples a second of each, and how many samples that was together.
+
+    Args:
+        take: is told how long a run still has; returns how much it took, and in how many seconds.
+        seconds: of all runs.
+        of_a_sample: how much of it a sample is.
+    """
     rates, total = [], 0.0
     for _ in range(RUNS):
-        num_bytes, spent = 0, 0.0
+        amount, spent = 0.0, 0.0
         while spent < seconds / RUNS:
-            done = reader.read(rows, seconds / RUNS - spent)
-            num_bytes += done.num_bytes
-            spent += done.seconds
-        rates.append(num_bytes / spent / row_bytes)
-        total += num_bytes / row_bytes
+            more, took = take(seconds / RUNS - spent)
+            amount += more
+            spent += took
+        rates.append(amount / spent / of_a_sample)
+        total += amount / of_a_sample
     return tuple(rates), total
 
 
 def _fill_rates(loader: BatchLoader, workers: int, seconds: float) -> tuple[tuple[float, ...], float]:
-    """Fill the same batches again and again; return samples a second of each run, and how many samples that was together.
-
-    Args:
-        loader: a new one; it is closed.
-        workers: how many it has.
-        seconds: of all runs; as long is taken before, to read the batches for the first time.
-    """
+    """Fill the same batches again and again by a new loader, which is closed; as long is taken before, to read them at first."""
     try:
         count = _warm_up(loader, seconds, at_least=8 * max(workers, 1))
         batches = _steady(loader, count, ahead=2 * workers)
-        rates, total = [], 0
-        for _ in range(RUNS):
-            samples, spent = 0, 0.0
-            while spent < seconds / RUNS:
-                size, took = next(batches)
-                samples += size
-                spent += took
-            rates.append(samples / spent)
-            total += samples
-        return tuple(rates), float(total)
+        return _repeat(lambda _: next(batches), seconds)
     finally:
         loader.close()
 
