@@ -20,9 +20,9 @@ from .masks import (
     Shape,
     area_ratio,
     choose_finest,
+    count_origins,
     may_be_cut,
     most_unseen,
-    origin,
     set_beside,
     tells_area,
     wrong_cells,
@@ -309,9 +309,9 @@ def _check_shapes(
             found = f"{explain_masks(shape, fine)}{wrong} cells are not what {finest} shows there"
             yield tensor_fault("masks-disagree", f"masks/{name}", row, found, "one object in both")
         elif ratio is not None and abs(ratio[0] - 1) < SAME_RESOLUTION:
-            counted = origin(shape, fine)
-            statistics.masks[name].as_original += counted.as_original
-            statistics.masks[name].as_resized += counted.as_resized
+            as_original, as_resized = count_origins(shape, fine)
+            statistics.masks[name].as_original += as_original
+            statistics.masks[name].as_resized += as_resized
 
 
 def _check_areas(part: Part, array: str, ratios: dict[int, tuple[float, float]]) -> Iterator[Finding]:
