@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from .buffers.dataloader_slots import BatchMemory, Posted, receive
 from .buffers.slots import ArrayLayout
 from .cache.part_cache import CacheOptions
-from .fill import BatchRows, choose_views
+from .fill import BatchRows, ReadAhead, choose_views
 from .format.recipe import Recipe
 from .kernels.core import warn_without_core
 from .notebook import THUMBNAILS, as_html
@@ -168,10 +168,8 @@ class _Bits(NamedTuple):
     shape: tuple[int, ...]
 
 
-def as_tensors(value: Any) -> Any:
-    """Return an array, or a list of them, as tensors that share their memory; anything else as it is."""
-    if isinstance(value, list):
-        return [as_tensors(one) for one in value]
+def as_tensor(value: Any) -> Any:
+    """Return an array as a tensor that shares its memory; anything else as it is."""
     return torch.from_numpy(value) if isinstance(value, np.ndarray) else value
 
 
@@ -231,7 +229,8 @@ class SampleDataset(Dataset[dict[str, Any]]):
         self.store = open_store(store, cache)
         self.tensors = choose_views(self.store, tensors)
         self._memory = BatchMemory(MAX_HELD)
-        self._room = MaskRoom(MAX_HELD)
+        self._room = MaskRoom(MAX_HELD, torch.from_numpy)
+        self._ahead = ReadAhead()
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -275,10 +274,10 @@ class SampleDataset(Dataset[dict[str, Any]]):
         arrays, posted = self._memory.take(layout)
         rows = BatchRows([self.store] * len(samples), samples, self.tensors)
         # The disk reads all of them at once, while the first are filled.
-        rows.prefetch()
+        self._ahead.prefetch(rows)
         others = rows.fill(arrays)
         self._room.expand(others)
-        batch = Batch((key, as_tensors(value)) for key, value in (arrays | others).items())
+        batch = Batch((key, as_tensor(value)) for key, value in (arrays | others).items())
         batch.recipe = self.store.recipe
         return batch.post(posted)
 

@@ -53,14 +53,16 @@ class MaskRoom:
 
     Args:
         num_batches: how many may be held before others get memory of their own.
+        wrap: makes of each array what the batch is to have.
     """
 
-    def __init__(self, num_batches: int) -> None:
+    def __init__(self, num_batches: int, wrap: Callable[[NDArray[np.bool_]], Any]) -> None:
         self._pool = Pool(num_batches)
+        self._wrap = wrap
         self._most = 0
 
     def expand(self, described: dict[str, Any]) -> None:
-        """Put masks, bool [H, W], in the place of the run lengths in a batch's lists."""
+        """Put masks, bool [H, W], wrapped, in the place of the run lengths in a batch's lists."""
         keys = _keys_of(described)
         # Masks begin at lines of the cache.
         masks = [one for key in keys for one in _masks_in(described[key])]
@@ -72,23 +74,25 @@ class MaskRoom:
         most = self._most = max(self._most, 1 << (needed - 1).bit_length())
         memory = self._pool.take(most)
         if memory is None:
-            expand_masks(described)
+            expand_masks(described, self._wrap)
             return
         pixels, starts = memory.view(np.bool_), list(accumulate(rooms, initial=0))[:-1]
-        # In one go: each mask drives what Python needs out of the processor's caches.
-        expand_all(masks, starts, pixels)
         made = (
-            pixels[start : start + one.height * one.width].reshape(one.height, one.width)
+            self._wrap(pixels[start : start + one.height * one.width].reshape(one.height, one.width))
             for start, one in zip(starts, masks, strict=True)
         )
         for key in keys:
             described[key] = _mapped(lambda _: next(made), described[key])
+        # In one go, and at last: the masks drive what Python needs out of the processor's caches.
+        expand_all(masks, starts, pixels)
 
 
-def expand_masks(described: dict[str, Any]) -> None:
+def expand_masks(
+    described: dict[str, Any], wrap: Callable[[NDArray[np.bool_]], Any] = lambda mask: mask
+) -> None:
     """Do what `MaskRoom.expand` does, each mask in memory of its own."""
     for key in _keys_of(described):
-        described[key] = _mapped(RunLengths.expand, described[key])
+        described[key] = _mapped(lambda mask: wrap(mask.expand()), described[key])
 
 
 def _keys_of(described: dict[str, Any]) -> list[str]:
@@ -108,5 +112,5 @@ def _masks_in(value: list[Any]) -> Iterator[RunLengths]:
             yield one
 
 
-def _mapped(expand: Callable[[RunLengths], NDArray[np.bool_]], value: list[Any]) -> list[Any]:
+def _mapped(expand: Callable[[RunLengths], Any], value: list[Any]) -> list[Any]:
     return [_mapped(expand, one) if isinstance(one, list) else expand(one) for one in value]

@@ -26,11 +26,15 @@ class RecordError(PreprocessError):
         self.stage = stage
 
 
-class MisfitError(RecordError):
-    """Raised when a picture is not of the size that its annotation describes."""
+class DecodeError(RecordError):
+    """Raised when a raw file can't be decoded to the pixels or records that it should hold."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason, stage="decode")
+
+
+class MisfitError(DecodeError):
+    """Raised when a picture is not of the size that its annotation describes."""
 
 
 class MissingFileError(RecordError):

@@ -7,7 +7,8 @@
     ├── SourceError              a raw dataset can't be opened at all
     │   └── ConnectionLostError  a remote one could be, and no longer answers
     ├── RecordError              one record is bad: it becomes a reject, the run goes on
-    │   ├── MisfitError          a picture is not of the size that its annotation describes
+    │   ├── DecodeError          a raw file can't be decoded to what it should hold
+    │   │   └── MisfitError      a picture is not of the size that its annotation describes
     │   ├── MissingFileError     a raw file that a record names is not there
     │   └── SegmentationError    a mask as written can't be a mask
     └── StoreError               a store is missing, incomplete, damaged or another one

@@ -18,6 +18,7 @@ enum {
     AHEAD = 2048, /* bytes that are asked for before they are read: the processor itself stops at the end of each page */
     CHECKSUM_BYTES = 4,
     COLUMNS = 64, /* of a mask at its own size that are written at once: each has a bit of a word */
+    STREAMED = 1 << 26, /* bytes of such masks in one call from which on they are cleared past the caches: fewer may fit */
 };
 
 enum { LEFT, DONE, DAMAGED }; /* what became of a row */
@@ -37,6 +38,14 @@ static inline int64_t floats_to_line(const float *out, int64_t count)
 }
 
 #endif
+
+/* Lets every streamed line arrive in memory before anything that is stored later: another thread is told of it. */
+static inline void finish_lines(void)
+{
+#if HAS_LEVELS
+    _mm_sfence();
+#endif
+}
 
 /* The loops, once for each level. */
 
@@ -89,6 +98,7 @@ typedef struct {
     void (*widen)(const uint8_t *restrict, float *restrict, int64_t);
     void (*widen_bits)(const uint8_t *restrict, float *restrict, int64_t);
     int (*expand)(const uint8_t *, int64_t, Row *);
+    void (*clear_mask)(uint8_t *, int64_t);
     int (*expand_runs)(const uint8_t *, int64_t, int64_t, int64_t, uint64_t *, uint8_t *);
     int (*unpack)(const Packed *, Lines *, void *, const Scale *, uint32_t *);
 } Loops;
@@ -96,7 +106,7 @@ typedef struct {
 #define LOOPS(level)                                                                                        \
     {                                                                                                       \
         add_bytes_##level, copy_##level, copy_checked_##level, normalize_image_##level, widen_##level,      \
-            widen_bits_##level, expand_##level, expand_runs_##level, unpack_##level                         \
+            widen_bits_##level, expand_##level, clear_mask_##level, expand_runs_##level, unpack_##level     \
     }
 
 static const Loops LOOPS_OF[NUM_LEVELS] = {
@@ -106,14 +116,6 @@ static const Loops LOOPS_OF[NUM_LEVELS] = {
     LOOPS(avx512),
 #endif
 };
-
-/* Lets every streamed line arrive in memory before anything that is stored later: another thread is told of it. */
-static inline void finish_lines(void)
-{
-#if HAS_LEVELS
-    _mm_sfence();
-#endif
-}
 
 /* A stored row: its bytes, without the checksum that follows them. */
 typedef struct {
@@ -613,10 +615,16 @@ static Mask *take_masks(PyObject *runs, Py_ssize_t count, const Py_buffer *place
 /* Writes masks one after the other; returns how many, up to the first whose runs do not fill it. */
 static Py_ssize_t write_masks(const Mask *masks, Py_ssize_t count, uint64_t *changes, uint8_t *out, int is_zero)
 {
+    int64_t pixels = 0;
+    for (Py_ssize_t i = 0; i < count; i++)
+        pixels += masks[i].height * masks[i].width;
     for (Py_ssize_t i = 0; i < count; i++) {
         const Mask *mask = &masks[i];
-        if (!is_zero)
-            memset(out + mask->start, 0, (size_t)(mask->height * mask->width));
+        const int64_t size = mask->height * mask->width;
+        if (!is_zero && pixels >= STREAMED)
+            LOOPS_OF[level].clear_mask(out + mask->start, size);
+        else if (!is_zero)
+            memset(out + mask->start, 0, (size_t)size);
         if (!LOOPS_OF[level].expand_runs(mask->runs.buf, mask->runs.len / 4, mask->height, mask->width, changes,
                                          out + mask->start))
             return i;

@@ -5,6 +5,22 @@
    pixel. So of 64 columns at a time it is noted at which rows they change between background and foreground, a bit each;
    then one pass down the rows undoes that, and writes what is covered. */
 
+/* Fills with zeros, past the caches: an ordinary store first reads the line that it is going to overwrite from memory. */
+static void LEVEL(clear_mask)(uint8_t *out, int64_t count)
+{
+#if HAS_AVX2
+    static const uint8_t zeros[LINE];
+    int64_t at = bytes_to_line(out, count);
+    memset(out, 0, (size_t)at);
+    for (; at + LINE <= count; at += LINE)
+        LEVEL(stream_line)(out + at, zeros);
+    memset(out + at, 0, (size_t)(count - at));
+    finish_lines();
+#else
+    memset(out, 0, (size_t)count);
+#endif
+}
+
 /* Writes a byte, 0 or 1, for each of the lowest `count` bits of a word. */
 static inline void LEVEL(write_bits)(uint64_t word, uint8_t *out, int64_t count)
 {

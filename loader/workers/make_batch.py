@@ -5,7 +5,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ..batch import Batch, as_tensors
+from ..batch import Batch, as_tensor
 from ..compact import CompactBatch
 from ..describe import OBJECT_KEYS
 from ..order.picks import Picks
@@ -27,7 +27,7 @@ def make_batch(
     if "objects" in others:
         count = others["objects"].item(-1)
         arrays = {key: array[:count] if key in recipe.masks else array for key, array in arrays.items()}
-    items = {name: as_tensors(value) for name, value in (*arrays.items(), *others.items())}
+    items = {name: as_tensor(value) for name, value in (*arrays.items(), *others.items())}
     batch = CompactBatch(items) if setup.compact else Batch(items)
     batch.recipe = recipe
     if "objects" in others:

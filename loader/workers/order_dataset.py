@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import torch
 from torch.utils.data import Dataset
 
 from ..batch import MAX_HELD, Batch
 from ..buffers.dataloader_slots import BatchMemory
+from ..fill import ReadAhead
 from ..kernels.core import warn_without_core
 from ..order.picks import Picks
 from ..order.plan import Order
@@ -43,7 +45,8 @@ class OrderDataset(Dataset[dict[str, Any]]):
         self._num_samples = sum(order.mixture.lane_sizes)
         self._setup = make_setup(order, 1, options, 1)
         self._memory = BatchMemory(MAX_HELD)
-        self._room = MaskRoom(MAX_HELD)
+        self._room = MaskRoom(MAX_HELD, torch.from_numpy)
+        self._ahead = ReadAhead()
 
     def __len__(self) -> int:
         """Return the number of samples of an epoch."""
@@ -76,7 +79,7 @@ class OrderDataset(Dataset[dict[str, Any]]):
         arrays, posted = self._memory.take(layout)
         rows = setup.rows_of(picks)
         # The disk reads all of them at once, while the first are filled.
-        rows.prefetch()
+        self._ahead.prefetch(rows)
         others = fill_arrays(picks, rows, setup, arrays).others
         self._room.expand(others)
         return make_batch(setup, picks, arrays, others).post(posted)

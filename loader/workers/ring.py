@@ -15,7 +15,7 @@ import torch
 from ..batch import Batch
 from ..buffers.device_copies import Copies, Event
 from ..buffers.slots import JOIN_PAGES_AFTER, Slots
-from ..fill import BatchRows, SampleError
+from ..fill import BatchRows, ReadAhead, SampleError
 from ..order.plan import EpochPlan
 from ..own_size import MaskRoom
 from .damage import SkippedSamples
@@ -57,7 +57,8 @@ class Ring:
         # Pinned memory stays where it is in a process that forks only if it is shared.
         is_shared = pin_memory or (num_workers > 0 and mode == "process")
         self._slots = Slots(setup.num_slots, setup.slot_bytes, shared=is_shared)
-        self._room = MaskRoom(MAX_LENT)
+        self._room = MaskRoom(MAX_LENT, torch.from_numpy)
+        self._ahead = ReadAhead()
         self._free = deque(range(setup.num_slots))
         # One for each slot that the trainer holds.
         self._lent: set[object] = set()
@@ -179,7 +180,7 @@ class Ring:
                 # It is filled when it is asked for; the disk begins now.
                 rows = self._setup.rows_of(task.picks)
                 self._in_flight.append((task, rows))
-                rows.prefetch()
+                self._ahead.prefetch(rows)
 
     def _find_slot(self) -> bool:
         """Whether a slot is free; where none is, and nothing is being filled, after a wait for copies to a device."""

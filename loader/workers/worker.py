@@ -15,19 +15,13 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from ..buffers.slots import ArrayLayout, Slots
-from ..fill import BatchRows, Drawing, SampleError
+from ..fill import BatchRows, Drawing, ReadAhead, SampleError
 from ..order.draws import Draw, draw_key
 from ..order.picks import Picks, draw_expression
 from ..order.subset import Subset
 from ..store import Store
 from .channel import Channel, SocketChannel
 from .damage import fill_readable
-
-SURE_AFTER = 64
-"""Batches in a row that were in memory, before some are not looked for there."""
-
-SKIPPED = 7
-"""These, before one is looked for again; where it is not there, all are, and the system reads a few in their own time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +107,7 @@ def serve(channel: Channel, setup: Setup, slots: Slots) -> None:
         slots: what is filled.
     """
     tasks: deque[tuple[Task, BatchRows]] = deque()
-    ahead = ReadAhead(setup)
+    ahead = ReadAhead()
     # The trainer is gone, or has closed this loader.
     with suppress(EOFError):
         while True:
@@ -169,22 +163,6 @@ def _try_to_fill(task: Task, rows: BatchRows, setup: Setup, slots: Slots) -> Fil
     except Exception as err:
         # As text: not every exception can be sent, and its frames would keep the slots.
         return Failure(RuntimeError(f"a batch can't be filled: {err!r}\n{traceback.format_exc()}"))
-
-
-class ReadAhead:
-    """Has what batches need read ahead, and looks less often where all is in memory: that takes a fortieth of all time."""
-
-    def __init__(self, setup: Setup) -> None:
-        self._setup = setup
-        self._num_found = self._num_skipped = 0
-
-    def prefetch(self, rows: BatchRows) -> None:
-        """Have what a batch needs read ahead, as far as it is worth the while to look."""
-        if self._num_found >= SURE_AFTER and self._num_skipped < SKIPPED:
-            self._num_skipped += 1
-            return
-        self._num_found = self._num_found + 1 if rows.prefetch() else 0
-        self._num_skipped = 0
 
 
 def main(channel_descriptor: int, slots_descriptor: int, stderr_descriptor: int) -> None:

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from ..errors import RecordError
+from ..errors import DecodeError, RecordError, SegmentationError
 from .jpeg import decode_jpeg
 from .png import PNG_SIGNATURE, check_chunks, check_png
 
@@ -191,10 +191,9 @@ def decode_exact(encoded: bytes) -> tuple[ImageFile.ImageFile, NDArray[np.generi
     """
     picture = open_image(encoded)
     if lossy := _lossy_format(picture, encoded):
-        raise RecordError(
+        raise SegmentationError(
             f"the mask is a {lossy}: beside the object's edge it holds noise, not zeros; "
-            "save the mask anew from its source, as PNG",
-            stage="mask",
+            "save the mask anew from its source, as PNG"
         )
     try:
         _look_for_damage(picture, encoded)
@@ -210,12 +209,9 @@ def open_image(encoded: bytes) -> ImageFile.ImageFile:
         RecordError: the file is empty, too large, or no image of a known format.
     """
     if not encoded:
-        raise RecordError("the file is empty (0 bytes)", stage="decode")
+        raise DecodeError("the file is empty (0 bytes)")
     if len(encoded) > MAX_IMAGE_BYTES:
-        raise RecordError(
-            f"the file has {len(encoded)} bytes, over the limit of {MAX_IMAGE_BYTES}",
-            stage="decode",
-        )
+        raise DecodeError(f"the file has {len(encoded)} bytes, over the limit of {MAX_IMAGE_BYTES}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -225,21 +221,17 @@ def open_image(encoded: bytes) -> ImageFile.ImageFile:
         if encoded.startswith(PNG_SIGNATURE):
             check_chunks(encoded)
         text_mode = ", a PNG file that went through a transfer as text: get it anew, as binary"
-        raise RecordError(
+        raise DecodeError(
             f"no image of a known format ({', '.join(FORMATS)}): the file begins with {encoded[:12]!r}"
-            f"{text_mode if encoded[1:4] == PNG_SIGNATURE[1:4] else ''}",
-            stage="decode",
+            f"{text_mode if encoded[1:4] == PNG_SIGNATURE[1:4] else ''}"
         ) from err
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as err:
-        raise RecordError(
-            f"the image is over the limit of {MAX_IMAGE_PIXELS} pixels: {err}", stage="decode"
-        ) from err
+        raise DecodeError(f"the image is over the limit of {MAX_IMAGE_PIXELS} pixels: {err}") from err
     except _DECODE_ERRORS as err:
         raise _as_record_error(_describe_failure(encoded, err), err) from err
     if picture.height * picture.width > MAX_IMAGE_PIXELS:
-        raise RecordError(
-            f"the image is {picture.height} x {picture.width}, over the limit of {MAX_IMAGE_PIXELS} pixels",
-            stage="decode",
+        raise DecodeError(
+            f"the image is {picture.height} x {picture.width}, over the limit of {MAX_IMAGE_PIXELS} pixels"
         )
     return picture
 
@@ -247,12 +239,11 @@ def open_image(encoded: bytes) -> ImageFile.ImageFile:
 def _as_record_error(failure: str, err: BaseException) -> RecordError:
     """Return the error of a picture that its decoder gives up; for lack of memory the picture may not be at fault."""
     if isinstance(err, MemoryError):
-        return RecordError(
+        return DecodeError(
             "memory ran out while the picture was decoded: it is damaged and claims more than it holds, or the limit is too "
-            "low for it (ulimit -v, or the container's)",
-            stage="decode",
+            "low for it (ulimit -v, or the container's)"
         )
-    return RecordError(f"damaged {failure}", stage="decode")
+    return DecodeError(f"damaged {failure}")
 
 
 def _is_loadable(picture: ImageFile.ImageFile) -> bool:
@@ -283,7 +274,7 @@ def convert_to_rgb(picture: Image.Image) -> Image.Image:
         grey = (np.asarray(picture).astype(np.uint16) >> 8).astype(np.uint8)
         return Image.fromarray(grey).convert("RGB")
     if picture.mode in ("I", "F"):
-        raise RecordError(f"pixels of mode {picture.mode!r} (32-bit) have no agreed range", stage="decode")
+        raise DecodeError(f"pixels of mode {picture.mode!r} (32-bit) have no agreed range")
     with warnings.catch_warnings():
         # Transparency in palettes is announced by a warning; that it is dropped is this function's rule.
         warnings.simplefilter("ignore")
@@ -293,11 +284,7 @@ def convert_to_rgb(picture: Image.Image) -> Image.Image:
 def _look_for_damage(
     picture: ImageFile.ImageFile, encoded: bytes, fast_jpeg: bool = False
 ) -> NDArray[np.uint8] | None:
-    """Look for the damage that Pillow passes over; return the pixels where that gave them already.
-
-    Raises:
-        RecordError: the file is damaged.
-    """
+    """Look for the damage that Pillow passes over; return the pixels where that gave them already."""
     if picture.format == "PNG":
         check_png(encoded)
     if picture.format == "WEBP":
@@ -306,10 +293,9 @@ def _look_for_damage(
         return None
     pixels, is_plain = decode_jpeg(encoded)
     if pixels.shape[:2] != (picture.height, picture.width):
-        raise RecordError(
+        raise DecodeError(
             f"damaged JPEG file: its header says {picture.height} x {picture.width} (height x width), "
-            f"its pixels are {pixels.shape[0]} x {pixels.shape[1]}",
-            stage="decode",
+            f"its pixels are {pixels.shape[0]} x {pixels.shape[1]}"
         )
     return pixels if fast_jpeg and is_plain else None
 
@@ -318,12 +304,9 @@ def _lossy_format(picture: ImageFile.ImageFile, encoded: bytes) -> str:
     """Return what a file is called whose format keeps pixels nearly only, "" for any other."""
     if picture.format in _JPEG_FORMATS:
         return "JPEG, a lossy format"
-    return "WebP of the lossy kind" if picture.format == "WEBP" and _has_lossy_frame(encoded) else ""
-
-
-def _has_lossy_frame(encoded: bytes) -> bool:
-    """Whether the first frame of a WebP file is in the lossy form, "VP8 "; the lossless one is "VP8L"."""
-    return next((name == b"VP8 " for name, _ in _webp_frames(encoded)), False)
+    # A frame in the lossy form is "VP8 ", one in the lossless form "VP8L".
+    first, _ = next(_webp_frames(encoded), (b"", b"")) if picture.format == "WEBP" else (b"", b"")
+    return "WebP of the lossy kind" if first == b"VP8 " else ""
 
 
 def _webp_frames(encoded: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -347,18 +330,13 @@ def _check_webp(encoded: bytes, num_pixels: int) -> None:
     for name, content in _webp_frames(encoded):
         has_hole = content.find(bytes(most)) >= 0 if name == b"VP8 " else content.endswith(bytes(most))
         if has_hole:
-            raise RecordError(
-                f"damaged WEBP file: it holds {most} zeros and more in a row where pixels are expected",
-                stage="decode",
+            raise DecodeError(
+                f"damaged WEBP file: it holds {most} zeros and more in a row where pixels are expected"
             )
 
 
 def _check_two_values(array: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return where a mask of [H, W] or colours [H, W, C] is not zero, bool [H, W]; it must have two values at most.
-
-    Raises:
-        RecordError: it has more.
-    """
+    """Return where a mask of [H, W] or colours [H, W, C] is not zero, bool [H, W]; it must have two values at most."""
     # Not astype: Pillow's 1-bit pictures are bool arrays whose bytes are 0 and 255, and it would keep those.
     nonzero: NDArray[np.bool_] = array != 0
     covered: NDArray[np.bool_] = np.logical_or.reduce(nonzero, axis=2) if array.ndim == 3 else nonzero
@@ -367,10 +345,9 @@ def _check_two_values(array: NDArray[Any]) -> NDArray[np.bool_]:
     for channel in array.transpose(2, 0, 1) if array.ndim == 3 else array[None]:
         value = channel.max()
         if value and not np.array_equal(channel == value, covered):
-            raise RecordError(
+            raise SegmentationError(
                 f"the mask has {_describe_values(array)}; expected 0 and one other value: threshold an anti-aliased "
-                "mask at half, split a label map into one mask for each object",
-                stage="mask",
+                "mask at half, split a label map into one mask for each object"
             )
     return covered
 
@@ -386,10 +363,9 @@ def _describe_values(array: NDArray[Any]) -> str:
 def _check_alpha(alpha: NDArray[Any], covered: NDArray[np.bool_]) -> None:
     """Raise `RecordError` where the alpha channel, which is dropped, is what shows the object."""
     if (covered.all() and not alpha.all()) or ((alpha != alpha.min()) & (alpha != alpha.max())).any():
-        raise RecordError(
+        raise SegmentationError(
             f"the mask's alpha channel has values {alpha.min()}..{alpha.max()} and may be what is meant; "
-            "expected an object in colour or grey alone: save the mask as PNG without alpha",
-            stage="mask",
+            "expected an object in colour or grey alone: save the mask as PNG without alpha"
         )
 
 
@@ -411,11 +387,7 @@ def _read_orientation(picture: Image.Image) -> int:
 def _choose_turn(
     stored: Size, orientation: int, annotated: Size | None
 ) -> tuple[Image.Transpose | None, bool]:
-    """Return the turn to apply, if any, and whether one is left out that nothing confirms or refutes.
-
-    Raises:
-        RecordError: the annotation is of another picture.
-    """
+    """Return the turn to apply, if any, and whether one is left out that nothing confirms or refutes."""
     turn = _TURNS.get(orientation)
     if annotated is None:
         return None, turn is not None
@@ -432,10 +404,9 @@ def _choose_turn(
     swapped = (
         ": it is the turned picture's, as if height and width were swapped" if annotated == turned else ""
     )
-    raise RecordError(
+    raise DecodeError(
         f"the image is {stored[0]} x {stored[1]} (height x width) but its annotation describes "
-        f"{annotated[0]} x {annotated[1]}, which is not the same picture in another size{swapped}",
-        stage="decode",
+        f"{annotated[0]} x {annotated[1]}, which is not the same picture in another size{swapped}"
     )
 
 

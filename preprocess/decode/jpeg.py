@@ -32,7 +32,7 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..errors import RecordError
+from ..errors import DecodeError, RecordError
 
 _START_OF_SCAN = 0xDA
 _END_OF_IMAGE = 0xD9
@@ -43,23 +43,19 @@ _DETAIL_TABLE = 0x10
 _ADOBE = 0xEE
 _COMMENT = 0xFE
 _APPLICATION = range(0xE0, 0xF0)
-_FRAMES = range(0xC0, 0xD0)
-"""Start of frame: 0xC0 baseline, 0xC1 extended, 0xC2 progressive, then rarer ones (ITU-T T.81, table B.1)."""
-_NO_FRAMES = (0xC4, 0xC8, 0xCC)
-"""Huffman tables, a reserved marker and arithmetic conditioning stand between the frame markers."""
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+"""Start of frame: 0xC0 baseline, 0xC1 extended, 0xC2 progressive, then rarer ones (ITU-T T.81, table B.1).
+
+Huffman tables, a reserved marker and arithmetic conditioning stand between them.
+"""
 _PROGRESSIVE = 0xC2
 _PLAIN_FRAMES = (0xC0, 0xC1, 0xC2)
 _YCBCR = 1
 """Adobe's transform flag of three components; 0 is RGB."""
 
 _UNSUPPORTED = (
-    "subsampling",
-    "not supported",
-    "Unsupported JPEG",
-    "Unsupported color",
-    "Sorry",
-    "not implemented",
-)
+    "subsampling", "not supported", "Unsupported JPEG", "Unsupported color", "Sorry", "not implemented",
+)  # fmt: skip
 """Words by which simplejpeg says that it does not decode files of this kind, damaged or not."""
 _JUNK = "extraneous bytes before marker"
 _HOLE = bytes(32)
@@ -89,31 +85,6 @@ class _Segment:
     """Where it ends."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Header:
-    """What a JPEG file says before its first scan."""
-
-    frame: int
-    """The marker of its only frame."""
-    bits: int
-    height: int
-    width: int
-    components: bytes
-    """Identifiers, one byte for each component."""
-    transform: int | None
-    """Adobe's colour transform, None without that segment."""
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether this is grey or YCbCr without any doubt."""
-        if self.frame not in _PLAIN_FRAMES or self.bits != 8 or not self.height or not self.width:
-            return False
-        if len(self.components) == 1:
-            return True
-        # Without Adobe's or JFIF's word on it, libjpeg takes components named R, G, B for RGB.
-        return len(self.components) == 3 and self.transform in (None, _YCBCR) and self.components != b"RGB"
-
-
 def decode_jpeg(encoded: bytes) -> Jpeg:
     """Decode a JPEG file, and take no warning for an answer.
 
@@ -126,7 +97,11 @@ def decode_jpeg(encoded: bytes) -> Jpeg:
         RecordError: libjpeg warns about the file or can't decode it, in its own words; or it is of a kind that no
             decoder takes which could be asked for warnings.
     """
-    segments = _read_segments(encoded)
+    segments = []
+    for segment in _segments(encoded):
+        segments.append(segment)
+        if segment.marker == _START_OF_SCAN:
+            break
     if _multiplies_by_zero(segments):
         # libjpeg does not look, and what is multiplied by 0 comes out grey.
         raise _damaged("a quantisation table holds 0")
@@ -142,9 +117,7 @@ def decode_jpeg(encoded: bytes) -> Jpeg:
         pixels = _decode_strictly(cleaned)
     if encoded.find(_HOLE, segments[-1].stop if segments else 0) >= 0:
         _check_holes(encoded)
-    header = _read_header(segments)
-    fits = header is not None and header.is_plain and pixels.shape == (header.height, header.width, 3)
-    return Jpeg(pixels, is_plain=fits and not has_junk)
+    return Jpeg(pixels, is_plain=_is_plain(segments, pixels.shape) and not has_junk)
 
 
 @cache
@@ -162,38 +135,22 @@ def _agrees_with_pillow(encoded: bytes) -> bool:
 
 
 def _decode_strictly(encoded: bytes) -> NDArray[np.uint8]:
-    """Return the pixels, uint8 [H, W, 3].
-
-    Raises:
-        RecordError: as in `decode_jpeg`.
-    """
+    """Return the pixels, uint8 [H, W, 3]."""
     try:
         decoded: NDArray[np.uint8] = simplejpeg.decode_jpeg(
             encoded, colorspace="RGB", fastdct=False, fastupsample=False, strict=True
         )
     except ValueError as err:
-        words = str(err)
-        if any(word in words for word in _UNSUPPORTED):
-            raise RecordError(
-                f"a JPEG file of a kind whose damage can't be seen ({words}); expected a plain JPEG or a PNG",
-                stage="decode",
+        if any(word in str(err) for word in _UNSUPPORTED):
+            raise DecodeError(
+                f"a JPEG file of a kind whose damage can't be seen ({err}); expected a plain JPEG or a PNG"
             ) from err
-        raise _damaged(words) from err
+        raise _damaged(str(err)) from err
     return decoded
 
 
 def _damaged(words: str) -> RecordError:
-    return RecordError(f"damaged JPEG file: {words}", stage="decode")
-
-
-def _read_segments(encoded: bytes) -> list[_Segment]:
-    """Return the segments up to the first scan's."""
-    found = []
-    for segment in _segments(encoded):
-        found.append(segment)
-        if segment.marker == _START_OF_SCAN:
-            break
-    return found
+    return DecodeError(f"damaged JPEG file: {words}")
 
 
 def _segments(encoded: bytes) -> Iterator[_Segment]:
@@ -274,7 +231,7 @@ def _multiplies_by_zero(segments: list[_Segment]) -> bool:
     for segment in segments:
         if segment.marker == _QUANTISATION:
             tables.update(_split_tables(segment.content))
-        elif segment.marker in _FRAMES and segment.marker not in _NO_FRAMES:
+        elif segment.marker in _FRAMES:
             used |= set(segment.content[8::3])
     return any(0 in numbers for number, numbers in tables.items() if number in used)
 
@@ -291,23 +248,23 @@ def _split_tables(content: bytes) -> Iterator[tuple[int, tuple[int, ...]]]:
         at = stop
 
 
-def _read_header(segments: list[_Segment]) -> _Header | None:
-    """Return what the segments before the first scan say; None if anything about them is out of the ordinary."""
-    frame: _Segment | None = None
-    transform = None
-    for segment in segments:
-        if segment.marker in _FRAMES and segment.marker not in _NO_FRAMES:
-            if frame is not None:
-                return None
-            frame = segment
-        elif segment.marker == _ADOBE and segment.content[:5] == b"Adobe" and len(segment.content) >= 12:
-            transform = segment.content[11]
-    return None if frame is None else _parse_frame(frame.marker, frame.content, transform)
-
-
-def _parse_frame(marker: int, content: bytes, transform: int | None) -> _Header | None:
-    """Return what a frame segment says: precision, height, width, and three bytes for each component."""
+def _is_plain(segments: list[_Segment], shape: tuple[int, ...]) -> bool:
+    """Whether a file with pixels of this shape is grey or YCbCr without any doubt, by its one frame and Adobe's word."""
+    frames = [segment for segment in segments if segment.marker in _FRAMES]
+    if len(frames) != 1 or frames[0].marker not in _PLAIN_FRAMES:
+        return False
+    # Precision, height, width, and three bytes for each component, the first of which identifies it.
+    content = frames[0].content
     if len(content) < 6 or len(content) != 6 + 3 * content[5]:
-        return None
-    bits, height, width, _ = struct.unpack_from(">BHHB", content)
-    return _Header(marker, bits, height, width, content[6::3], transform)
+        return False
+    bits, height, width, num_components = struct.unpack_from(">BHHB", content)
+    if bits != 8 or (height, width, 3) != shape:
+        return False
+    adobe = [
+        segment.content
+        for segment in segments
+        if segment.marker == _ADOBE and segment.content[:5] == b"Adobe" and len(segment.content) >= 12
+    ]
+    # Without Adobe's or JFIF's word on it, libjpeg takes components named R, G, B for RGB.
+    is_ycbcr = num_components == 3 and content[6::3] != b"RGB" and (not adobe or adobe[-1][11] == _YCBCR)
+    return num_components == 1 or is_ycbcr

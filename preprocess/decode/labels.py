@@ -10,14 +10,13 @@ Rules, each with its reason:
   edge.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from ..errors import RecordError
+from ..errors import SegmentationError
 from .images import covered_by, decode_exact
 from .segmentation import Rle
 
@@ -32,11 +31,7 @@ _GREY_STEPS = {2: 85, 4: 17}
 
 
 def decode_labels(encoded: bytes, ignored: int = IGNORED) -> NDArray[np.uint16]:
-    """Decode a label map, uint16 [H, W].
-
-    Args:
-        encoded: the file's bytes.
-        ignored: the value that is no object's.
+    """Decode a label map, uint16 [H, W]; `ignored` is the value that is no object's.
 
     Raises:
         RecordError: the file is damaged, lossy, coloured, transparent in places, or it is not known what its values mean.
@@ -93,25 +88,19 @@ def _labels_of(
         array = array[..., :-1]
     if array.ndim == 3 and (array != array[..., :1]).any():
         colours = len(np.unique(array.reshape(-1, array.shape[2]), axis=0))
-        raise RecordError(
+        raise SegmentationError(
             f"the mask is a picture of {colours} colours (mode {picture.mode}), whose numbers are lost; expected a number "
-            "for each object: save it with its palette, or as grey",
-            stage="mask",
+            "for each object: save it with its palette, or as grey"
         )
-    values = array[..., 0] if array.ndim == 3 else array
-    if values.dtype.kind == "f" or (values.dtype.itemsize > 2 and not _fits_16_bits(values)):
-        raise RecordError(f"the mask has mode {picture.mode!r}, expected numbers of 0 to 65535", stage="mask")
+    values: NDArray[Any] = array[..., 0] if array.ndim == 3 else array
+    is_wide = values.dtype.itemsize > 2 and not ((values >= 0) & (values < 1 << 16)).all()
+    if values.dtype.kind == "f" or is_wide:
+        raise SegmentationError(f"the mask has mode {picture.mode!r}, expected numbers of 0 to 65535")
     labels = _numbers_of(picture, values, encoded)
     if alpha is not None and len(np.unique(alpha)) > 1 and ((alpha == 0) & (labels != 0)).any():
-        raise RecordError(
-            "the mask has values where its alpha channel is 0: save it without alpha", stage="mask"
-        )
+        raise SegmentationError("the mask has values where its alpha channel is 0: save it without alpha")
     _check_values(labels, picture, ignored)
     return labels
-
-
-def _fits_16_bits(values: NDArray[Any]) -> bool:
-    return bool((values >= 0).all() and (values < 1 << 16).all())
 
 
 def _numbers_of(picture: ImageFile.ImageFile, values: NDArray[Any], encoded: bytes) -> NDArray[np.uint16]:
@@ -132,32 +121,28 @@ def _check_values(labels: NDArray[np.uint16], picture: Image.Image, ignored: int
     if palette is not None:
         black = [int(value) for value in used if not any(palette[3 * value : 3 * value + 3] or [1])]
         if any(palette[:3]) and black:
-            raise RecordError(
+            raise SegmentationError(
                 f"the mask's palette has black for {black[0]} and another colour for 0: which of them is background is not "
-                "known; save it with 0 for the background, or as grey",
-                stage="mask",
+                "known; save it with 0 for the background, or as grey"
             )
     if ignored == IGNORED and IGNORED in used and used[-1] > IGNORED:
-        raise RecordError(
+        raise SegmentationError(
             f"the mask has values of 16 bits up to {used[-1]}, and {IGNORED}, which is an object or means ignored: "
-            "set source.ignored=65535 if it is an object",
-            stage="mask",
+            "set source.ignored=65535 if it is an object"
         )
-    edges = set(_edge_values(labels, used))
+    edges = _edge_values(labels, used)
     if len(edges) > MAX_EDGE_VALUES and 2 * len(edges) > len(used):
-        raise RecordError(
+        raise SegmentationError(
             f"the mask has {len(used)} values, of which {len(edges)} are nowhere thicker than an edge: it is "
-            "anti-aliased or blurred; save it anew from its source, or threshold it",
-            stage="mask",
+            "anti-aliased or blurred; save it anew from its source, or threshold it"
         )
 
 
-def _edge_values(labels: NDArray[np.uint16], used: NDArray[np.intp]) -> Iterator[int]:
-    """Yield the values no pixel of which has only its own value around it."""
+def _edge_values(labels: NDArray[np.uint16], used: NDArray[np.intp]) -> set[int]:
+    """Return the values no pixel of which has only its own value around it; none where few are used."""
     if len(used) <= MAX_EDGE_VALUES:
-        return
+        return set()
     inner = labels[1:-1, 1:-1]
     neighbours = (labels[:-2, 1:-1], labels[2:, 1:-1], labels[1:-1, :-2], labels[1:-1, 2:])
     is_inner = np.logical_and.reduce([inner == neighbour for neighbour in neighbours])
-    thick = set(np.flatnonzero(np.bincount(inner[is_inner])).tolist())
-    yield from (value for value in used.tolist() if value not in thick)
+    return set(used.tolist()) - set(np.flatnonzero(np.bincount(inner[is_inner])).tolist())

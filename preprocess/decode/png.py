@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..errors import RecordError
+from ..errors import DecodeError, RecordError
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
@@ -54,11 +54,7 @@ def check_chunks(encoded: bytes) -> None:
 
 
 def _chunks(encoded: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield name and content of each chunk up to the end chunk.
-
-    Raises:
-        RecordError: a checksum is wrong, or the file ends before the end chunk.
-    """
+    """Yield name and content of each chunk up to the end chunk."""
     at, name = len(PNG_SIGNATURE), b""
     view = memoryview(encoded)
     while name != b"IEND":
@@ -75,11 +71,7 @@ def _chunks(encoded: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _count_bytes(header: bytes) -> int:
-    """Return how many bytes the pixels of a file take once they are inflated.
-
-    Raises:
-        RecordError: the header is none.
-    """
+    """Return how many bytes the pixels of a file take once they are inflated."""
     if len(header) != 13:
         raise _damaged("it has no header")
     width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", header)
@@ -96,11 +88,7 @@ def _count_bytes(header: bytes) -> int:
 
 
 def _check_pixels(pixels: list[bytes], expected: int) -> None:
-    """Inflate the pixels, a block at a time, and count them.
-
-    Raises:
-        RecordError: the stream is damaged, or holds fewer or more bytes than expected.
-    """
+    """Inflate the pixels, a block at a time, and count them."""
     inflater = zlib.decompressobj()
     found = 0
     try:
@@ -131,4 +119,4 @@ def _shown(name: bytes) -> str:
 
 
 def _damaged(words: str) -> RecordError:
-    return RecordError(f"damaged PNG file: {words}", stage="decode")
+    return DecodeError(f"damaged PNG file: {words}")

@@ -318,10 +318,9 @@ def _polygon_fault(polygons: Sequence[object]) -> str:
     if not all(isinstance(part, list | tuple) for part in polygons):
         return "not each polygon is a list of numbers, [[x1, y1, ...]]"
     parts = [part for part in polygons if isinstance(part, list | tuple)]
-    if len(parts) >= 3 and all(len(part) == 2 for part in parts):
-        return "the polygon's points are lists of their own: expected a flat list, [[x1, y1, x2, y2, ...]]"
     values = [value for part in parts for value in part]
-    if any(isinstance(value, list | tuple) for value in values):
+    are_points = len(parts) >= 3 and all(len(part) == 2 for part in parts)
+    if are_points or any(isinstance(value, list | tuple) for value in values):
         return "the polygon's points are lists of their own: expected a flat list, [[x1, y1, x2, y2, ...]]"
     if any(isinstance(value, str) for value in values):
         return "the polygon's numbers are written as text: expected [[x1, y1, ...]] without quotes"

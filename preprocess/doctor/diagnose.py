@@ -21,7 +21,7 @@ from ..run.options import STALL_SECONDS
 from ..run.processes import DeadWorkerError, ProcessExecutor
 from ..run.raw_data_guard import RawDataGuard
 from ..sources.base import Source
-from ..tensors.engine import EngineName, default_engine, describe_engine
+from ..tensors.engine import default_engine, describe_engine
 from .scenes import ScenesTask, look_at_scenes, lost_scene
 from .summary import list_findings
 from .tally import Tally
@@ -90,10 +90,8 @@ def _look(source: Source, numbers: Sequence[int], config: Config, workers: int) 
     engine = default_engine()
     # So many that each process gets several: videos differ in length.
     chunk = 1 if workers <= 1 else max(1, min(MAX_CHUNK, len(numbers) // (8 * workers)))
-    tasks = (
-        _make_task(source, numbers[first : first + chunk], config, engine)
-        for first in range(0, len(numbers), chunk)
-    )
+    chunks = (tuple(numbers[first : first + chunk]) for first in range(0, len(numbers), chunk))
+    tasks = (ScenesTask(some, tuple(source[number] for number in some), config, engine) for some in chunks)
     if workers <= 1:
         yield from map(look_at_scenes, tasks)
         return
@@ -106,10 +104,6 @@ def _look(source: Source, numbers: Sequence[int], config: Config, workers: int) 
             if not window:
                 return
             yield from _settle(executor, *window.popleft())
-
-
-def _make_task(source: Source, numbers: Sequence[int], config: Config, engine: EngineName) -> ScenesTask:
-    return ScenesTask(tuple(numbers), tuple(source[number] for number in numbers), config, engine)
 
 
 def _settle(executor: ProcessExecutor, task: ScenesTask, future: Future[Tally]) -> Iterator[Tally]:

@@ -112,27 +112,19 @@ PARTIAL = ("no-class", "no-expression")
 """Those that say nothing where all are so: the dataset has none then."""
 
 
-class Doubtful(NamedTuple):
-    """One case."""
-
-    check: str
-    key: str
-    path: str
-
-
-def doubts_of(frame: Frame, recipe: Recipe, engine: Engine) -> Iterator[Doubtful]:
-    """Yield what is likely not meant in a frame whose masks are all accepted."""
+def doubts_of(frame: Frame, recipe: Recipe, engine: Engine) -> Iterator[tuple[str, str, str]]:
+    """Yield what is likely not meant in a frame whose masks are all accepted: the check, the key and the file."""
     for check in _doubts_of_image(frame.image, recipe):
-        yield Doubtful(check, frame.key, frame.path)
+        yield check, frame.key, frame.path
     if frame.unsure_turn:
-        yield Doubtful("unsure-turn", frame.key, frame.path)
+        yield "unsure-turn", frame.key, frame.path
     twins = _twins(frame.masks)
     for place, mask in enumerate(frame.masks):
         key, path = f"{frame.key}/{mask.object_id}", mask.path or frame.path
         for check in _doubts_of_mask(mask, frame.image.shape[:2], recipe, engine):
-            yield Doubtful(check, key, path)
+            yield check, key, path
         if place in twins:
-            yield Doubtful("same-mask", key, path)
+            yield "same-mask", key, path
 
 
 def _doubts_of_image(image: NDArray[np.uint8], recipe: Recipe) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from ...loader.format.recipe import Recipe
 from ..config import Config
 from ..decode.images import CountingDecoder
 from ..run.forecast import SceneSize, measure_records
@@ -33,10 +34,8 @@ def look_at_scenes(task: ScenesTask, tick: Callable[[], None] = tick_of_process)
         try:
             tally.add(_look_at_scene(number, scene, task.config, engine))
         except MemoryError:
-            reason = (
-                "memory ran out while this scene was read: look at its files, or raise the limit (ulimit -v)"
-            )
-            tally.add(lost_scene(scene, reason))
+            advice = "look at its files, or raise the limit (ulimit -v)"
+            tally.add(lost_scene(scene, f"memory ran out while this scene was read: {advice}"))
         tick()
     return tally
 
@@ -54,7 +53,7 @@ def _look_at_scene(number: int, scene: Scene, config: Config, engine: Engine) ->
     tally = Tally()
     decode = CountingDecoder(engine.decoder(config.options.damaged))
     records = sift(scene.read(decode), config.recipe)
-    counted = _counted(records, tally, number, config, engine)
+    counted = _counted(records, tally, number, config.recipe, engine)
     tally.size = measure_records(counted, config.recipe, engine, config.store.columns)
     tally.num_scenes = 1
     if decode.num_damaged:
@@ -63,14 +62,14 @@ def _look_at_scene(number: int, scene: Scene, config: Config, engine: Engine) ->
 
 
 def _counted(
-    records: Iterable[Record], tally: Tally, number: int, config: Config, engine: Engine
+    records: Iterable[Record], tally: Tally, number: int, recipe: Recipe, engine: Engine
 ) -> Iterator[Record]:
     """Pass records on, and count them."""
     lone: Frame | None = None
     num_frames = 0
     for record in records:
         if isinstance(record, Frame):
-            for doubt in doubts_of(record, config.recipe, engine):
+            for doubt in doubts_of(record, recipe, engine):
                 tally.add_doubt(*doubt)
             # The frames of a video may well be alike.
             lone, num_frames = record, num_frames + 1

@@ -68,11 +68,11 @@ SKIP_CHECKS = (
 def finding_of(skip: Skip, in_all: str = "") -> Finding:
     """Return the finding that a skip amounts to; `in_all` says how many there are in the whole dataset."""
     reason, example = split_example(skip.reason)
-    option = KEEPING_OPTIONS.get(reason)
-    found = next((check for check in SKIP_CHECKS if re.search(check.pattern, reason)), None)
-    if option is not None:
+    if option := KEEPING_OPTIONS.get(reason):
         found = SkipCheck("left-out", "note", "", f"nothing; {option} keeps them")
-    found = found or SkipCheck("left-out", "note", "", "nothing, if that is meant")
+    else:
+        other = SkipCheck("left-out", "note", "", "nothing, if that is meant")
+        found = next((check for check in SKIP_CHECKS if re.search(check.pattern, reason)), other)
     return Finding(
         check=found.name,
         severity=found.severity,

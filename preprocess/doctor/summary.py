@@ -16,13 +16,7 @@ MAX_REASON_LENGTH = 300
 
 
 def list_findings(tally: Tally, source: Source, recipe: Recipe) -> list[Finding]:
-    """Return what was found in a dataset, the worst first.
-
-    Args:
-        tally: of the scenes that were looked at.
-        source: the dataset.
-        recipe: of the conversion.
-    """
+    """Return what was found in a dataset, of whose scenes that were looked at there is a tally; the worst first."""
     scenes = Scenes(total=len(source), looked_at=tally.num_scenes)
     findings = [
         *_emptiness(tally, source),
@@ -63,10 +57,8 @@ def _errors(tally: Tally, source: Source, scenes: Scenes) -> Iterator[Finding]:
 
 
 def _error(check: RejectCheck, found: Found, in_all: str) -> Finding:
-    reason = (
-        found.reason if len(found.reason) <= MAX_REASON_LENGTH else f"{found.reason[:MAX_REASON_LENGTH]}..."
-    )
-    what = f"{check.what}{in_all}; the first: {reason}"
+    more = "..." if len(found.reason) > MAX_REASON_LENGTH else ""
+    what = f"{check.what}{in_all}; the first: {found.reason[:MAX_REASON_LENGTH]}{more}"
     return _finding(check.name, "error", found, what, check.remedy)
 
 
@@ -119,9 +111,8 @@ def _in_all(count: int, scenes: Scenes) -> str:
     """Return what a count in some scenes amounts to in all, "" where these are all."""
     if scenes.is_whole:
         return ""
-    return (
-        f", in {scenes.looked_at:,} scenes: about {round(count * scenes.total / scenes.looked_at):,} in all"
-    )
+    in_all = round(count * scenes.total / scenes.looked_at)
+    return f", in {scenes.looked_at:,} scenes: about {in_all:,} in all"
 
 
 def _finding(check: str, severity: Severity, found: Found, what: str, remedy: str) -> Finding:

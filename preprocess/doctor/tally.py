@@ -2,8 +2,8 @@
 
 import hashlib
 from array import array
-from collections import Counter
-from dataclasses import dataclass, field, replace
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -43,18 +43,18 @@ class Tally:
     def __init__(self) -> None:
         self.num_scenes = 0
         self.size = SceneSize()
-        self.errors: dict[str, Found] = {}
-        self.doubts: dict[str, Found] = {}
+        self.errors: defaultdict[str, Found] = defaultdict(Found)
+        self.doubts: defaultdict[str, Found] = defaultdict(Found)
         self.skips: Counter[str] = Counter()
         self.pictures = array("Q")
 
     def add_reject(self, check: str, reject: Reject) -> None:
         """Count a reject."""
-        _add(self.errors, check, Found(1, [example_of(reject.key, reject.path)], reject.reason))
+        self.errors[check].add(Found(1, [_example_of(reject.key, reject.path)], reject.reason))
 
     def add_doubt(self, check: str, key: str, path: str) -> None:
         """Count something that is likely not meant."""
-        _add(self.doubts, check, Found(1, [example_of(key, path)]))
+        self.doubts[check].add(Found(1, [_example_of(key, path)]))
 
     def add_picture(self, scene: int, frame: Frame) -> None:
         """Note a still image, if its file is at hand."""
@@ -67,7 +67,7 @@ class Tally:
         self.size += other.size
         for ours, theirs in ((self.errors, other.errors), (self.doubts, other.doubts)):
             for check, found in theirs.items():
-                _add(ours, check, found)
+                ours[check].add(found)
         self.skips.update(other.skips)
         self.pictures.extend(other.pictures)
 
@@ -85,16 +85,8 @@ class Tally:
         return found
 
 
-def example_of(key: str, path: str) -> str:
-    """Return how one case is named."""
+def _example_of(key: str, path: str) -> str:
     return f"{key} ({path})" if path else key
-
-
-def _add(kinds: dict[str, Found], check: str, found: Found) -> None:
-    if check in kinds:
-        kinds[check].add(found)
-    else:
-        kinds[check] = replace(found, examples=found.examples[:MAX_EXAMPLES])
 
 
 def _digest(content: bytes) -> int:

@@ -132,14 +132,6 @@ class RemotePath:
         """Return whether it is a folder, and its size."""
         return self._ask(lambda connection: connection.stat(self.path))
 
-    def exists(self) -> bool:
-        """Whether anything is there."""
-        try:
-            self.stat()
-        except FileNotFoundError:
-            return False
-        return True
-
     def is_file(self) -> bool:
         """Whether a file is there."""
         try:
@@ -207,10 +199,7 @@ class RemotePath:
     def read_range(self, start: int, size: int, file_size: int = -1) -> bytes:
         """Return `size` bytes from `start` on, fewer where the file ends before.
 
-        Args:
-            start: the first byte.
-            size: how many.
-            file_size: of the whole file, if it is known: a server that tells another one is at fault.
+        A server that tells another size of the whole file than `file_size`, where that is known, is at fault.
 
         Raises:
             NoRangesError: the server sends whole files only.
@@ -269,36 +258,26 @@ class RemotePath:
         return persist(lambda: question(connection), str(self))
 
 
-class RangedFile(io.RawIOBase):
+class RangedFile:
     """A remote file that can be sought in; each read is a request."""
 
     def __init__(self, path: RemotePath, size: int) -> None:
         self._path = path
         self._place = 0
-        self.size = size
+        self._size = size
 
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a place; return it, in bytes from the beginning."""
-        self._place = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self.size}[whence]
-        return self._place
+    def seek(self, place: int) -> None:
+        """Go to a place, in bytes from the beginning."""
+        self._place = place
 
     def tell(self) -> int:
         """Return the place, in bytes from the beginning."""
         return self._place
 
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int) -> bytes:
         """Return the next `size` bytes, fewer only where the file ends."""
-        left = max(self.size - self._place, 0)
-        wanted = left if size < 0 else min(size, left)
-        content = self._path.read_range(self._place, wanted, self.size) if wanted else b""
+        left = max(self._size - self._place, 0)
+        content = self._path.read_range(self._place, min(size, left), self._size)
         self._place += len(content)
         return content
 

@@ -66,8 +66,7 @@ class Scene(Protocol):
     def read(self, decode: ImageDecoder = decode_image) -> Iterator[Record]:
         """Yield frames in time order, then pairs; whatever is bad is yielded as a `Reject`, never raised.
 
-        Args:
-            decode: decodes image files; a faster one gives the same pixels.
+        A faster `decode` gives the same pixels.
         """
 
 

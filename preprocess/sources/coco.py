@@ -22,7 +22,7 @@ from .files.coco_json import Annotation, ImageEntry, Instances, check_drawn, des
 from .files.leftovers import SAME_FILE
 from .files.names import read_named
 from .files.picture_folder import check_folder, count_unlisted
-from .files.raw_files import RawPath, file_digest
+from .files.raw_files import RawPath, file_digests
 from .files.stated_boxes import read_box
 from .records import Frame, Mask, Record, Reject, Skip
 
@@ -119,4 +119,4 @@ class CocoSource:
 
     def fingerprint(self) -> dict[str, str]:
         """Return the digest of the annotation file."""
-        return {self._options.annotations: file_digest(self._root / self._options.annotations)}
+        return file_digests(self._root, self._options.annotations)

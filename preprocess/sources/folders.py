@@ -20,7 +20,8 @@
 - Where EXIF asks for a turn, the mask's size tells which way is meant.
 """
 
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Annotated
@@ -29,31 +30,33 @@ import msgspec
 
 from ...loader.format.errors import SourceError
 from ...loader.format.layout import DatasetType
-from ..decode.images import ImageDecoder, decode_image, is_same_picture
+from ..decode.images import ImageDecoder, decode_image
 from ..decode.labels import IGNORED, decode_labels, decode_object, split_labels
 from ..decode.segmentation import Bitmap, Rle
 from ..errors import RecordError
 from .base import SourceOptions
 from .files.folder_tree import list_tree
-from .files.leftovers import (
-    ARCHIVE,
-    NOTE,
-    SCALED_MASK,
-    LeftOut,
-    archive_stem,
-    describe_skips,
-    suffix_of,
-)
+from .files.leftovers import NOTE, LeftOut, describe_skips, suffix_of
 from .files.mask_kind import MaskKind, MaskMode, tell_kind
-from .files.mask_sizes import decode_to_fit, misfit
+from .files.mask_sizes import count_scaled, read_picture
 from .files.name_lists import read_names
 from .files.phrases import Phrase, read_phrases
 from .files.picture_folder import IMAGE_SUFFIXES, check_folder
-from .files.raw_files import RawPath, file_digest, listing_digest, read_file, resolve_inside
-from .files.same_names import group_by_name, match_masks, plain_name
-from .records import Frame, Mask, Record, Reject, Skip, encodable
+from .files.raw_files import CHECK_SOURCE, RawPath, file_digests, listing_digest, read_file, resolve_inside
+from .records import Mask, Record, Reject, Skip
 
 _SUFFIXES = (*IMAGE_SUFFIXES, *(suffix.upper() for suffix in IMAGE_SUFFIXES))
+
+_UNREAD = {
+    **dict.fromkeys(
+        IMAGE_SUFFIXES, "picture whose name ends in large and small letters, not read: rename it"
+    ),
+    **dict.fromkeys(
+        (".tif", ".tiff", ".gif", ".avif", ".heic", ".jp2", ".npy", ".npz"),
+        "picture of a format that is not read: save it as PNG",
+    ),
+    ".json": "json beside pictures, not read",
+}
 
 
 class Options(SourceOptions, frozen=True, kw_only=True):
@@ -115,22 +118,14 @@ class FolderScene:
             return
         try:
             encoded = read_file(resolve_inside(self.root / self.folders[0], self.image))
-            picture = decode_to_fit(decode, encoded, [mask.size for _, mask in objects.values()])
         except RecordError as err:
             yield Reject.from_error(err, self.key, path)
             return
-        height, width = picture.image.shape[:2]
-        masks = []
-        for object_id, (mask_path, mask) in objects.items():
-            if is_same_picture((height, width), mask.size):
-                masks.append(Mask(object_id, mask, "", tuple(phrases[object_id]), path=mask_path))
-            else:
-                error = misfit((height, width), mask.size)
-                yield Reject.from_error(error, f"{self.key}/{object_id}", mask_path)
-        if scaled := sum(mask.segmentation.size != (height, width) for mask in masks):
-            yield Skip(SCALED_MASK, scaled)
-        if masks:
-            yield Frame(self.key, path, picture.image, tuple(masks), 0, picture.unsure_turn, picture.source)
+        masks = [
+            Mask(object_id, mask, "", tuple(phrases[object_id]), path=mask_path)
+            for object_id, (mask_path, mask) in objects.items()
+        ]
+        yield from count_scaled(read_picture(self.key, path, encoded, masks, decode))
 
     def _read_objects(self, name: str) -> Iterator[tuple[str, Rle | Bitmap] | Skip]:
         """Yield the objects of a mask file, each with its id, and what is none."""
@@ -186,11 +181,12 @@ class FoldersSource:
         self._options = options
         self._folders = (options.image_folder.strip("/"), options.mask_folder.strip("/"))
         self._sizes: list[str] = []
-        self._unread = LeftOut(_kind_of)
+        self._split_list = f"{options.split.removesuffix('.txt')}.txt" if options.split else ""
+        self._unread = LeftOut(_UNREAD)
         self.rejects: list[Reject] = []
         images, masks = (self._list(folder) for folder in self._folders)
         self._images = {
-            name: paths[0] for name, paths in group_by_name(images).items() if self._is_one(0, paths)
+            name: paths[0] for name, paths in _group_by_name(images).items() if self._is_one(0, paths)
         }
         mode, self._masks = self._match(masks)
         self._names = self._take()
@@ -227,9 +223,8 @@ class FoldersSource:
 
     def fingerprint(self) -> dict[str, str]:
         """Return the digests of all names and sizes and of the lists, and what masks are where that was told by them."""
-        lists = [name for name in (self._split_list(), self._table) if name]
-        digests = {"files": listing_digest(self._sizes)}
-        digests |= {name: file_digest(self._root / name) for name in lists}
+        lists = file_digests(self._root, self._split_list, self._table)
+        digests = {"files": listing_digest(self._sizes)} | lists
         return digests if self._options.masks else digests | {"masks": self._kind.mode}
 
     def _list(self, folder: str) -> list[str]:
@@ -240,26 +235,26 @@ class FoldersSource:
         self._sizes += (f"{path} {size}" for path, size in sizes.items())
         if not sizes:
             raise SourceError(
-                f"no picture ({', '.join(IMAGE_SUFFIXES)}) below {self._root / folder}{describe_skips(self._unread.skips)}; "
-                "check --root and the config's [source]"
+                f"no picture ({', '.join(IMAGE_SUFFIXES)}) below {self._root / folder}"
+                f"{describe_skips(self._unread.skips)}{CHECK_SOURCE}"
             )
         return [path.removeprefix(f"{folder}/") for path in sizes]
 
     def _is_one(self, place: int, paths: list[str]) -> bool:
         """Whether a name is that of one file, of images (0) or masks (1); if not, each of its files is a reject."""
+        folder = self._folders[place]
         for path in paths if len(paths) > 1 else ():
             others = ", ".join(other for other in paths if other != path)
             reason = f"{others} has the same name: which is meant is not known"
-            folder = self._folders[place]
-            self.rejects.append(Reject(f"folders/{plain_name(path)}", f"{folder}/{path}", "index", reason))
+            self.rejects.append(Reject(f"folders/{_plain_name(path)}", f"{folder}/{path}", "index", reason))
         return len(paths) == 1
 
     def _match(self, masks: list[str]) -> tuple[MaskMode | None, dict[str, list[str]]]:
         """Return what mask files are as far as their places tell, and those of each image, by its name."""
         mode = self._options.masks
-        matched, others = match_masks(masks, self._images, in_folders=mode == "folder")
+        matched, others = _match_masks(masks, self._images, in_folders=mode == "folder")
         if mode is None and not matched:
-            matched, others = match_masks(masks, self._images, in_folders=True)
+            matched, others = _match_masks(masks, self._images, in_folders=True)
             mode = "folder" if matched else None
         if not matched and self._images:
             raise SourceError(
@@ -268,7 +263,7 @@ class FoldersSource:
                 "expected masks/0001.png, or masks/0001/cup.png, for images/0001.jpg"
             )
         for mask in others:
-            self._unread.add("mask without an image", encodable(f"{self._folders[1]}/{mask}"))
+            self._unread.add("mask without an image", f"{self._folders[1]}/{mask}")
         if mode != "folder":
             matched = {name: paths for name, paths in matched.items() if self._is_one(1, paths)}
         return mode, matched
@@ -276,29 +271,25 @@ class FoldersSource:
     def _take(self) -> list[str]:
         """Return the names of the images to convert."""
         wanted = set(self._images)
-        if name_list := self._split_list():
-            listed = read_names(self._root, name_list, "source.split")
-            wanted = {name for line in listed if (name := self._find(line, name_list))}
+        if self._split_list:
+            listed = read_names(self._root, self._split_list, "source.split")
+            wanted = {name for line in listed if (name := self._find(line, self._split_list))}
         for name in wanted - self._masks.keys():
-            self._unread.add("image without a mask", encodable(f"{self._folders[0]}/{self._images[name]}"))
+            self._unread.add("image without a mask", f"{self._folders[0]}/{self._images[name]}")
         return sorted(wanted & self._masks.keys())
-
-    def _split_list(self) -> str:
-        split = self._options.split
-        return f"{split.removesuffix('.txt')}.txt" if split else ""
 
     def _find(self, given: str, where: str, line: str = "") -> str:
         """Return the name of the image that a list calls `given`; "" where none is called so, which is a reject."""
-        name = plain_name(given.replace("\\", "/").removeprefix(f"{self._folders[0]}/"))
+        name = _plain_name(given.replace("\\", "/").removeprefix(f"{self._folders[0]}/"))
         if name in self._images:
             return name
         reason = f"{line}{given!r} is no image of {self._folders[0]}"
-        self.rejects.append(Reject(encodable(f"folders/{name}"), where, "index", reason))
+        self.rejects.append(Reject(f"folders/{name}", where, "index", reason))
         return ""
 
     def _note(self, mode: str, example: str) -> None:
         kind = f"{NOTE}masks taken as {mode}, since source.masks does not say what they are"
-        self._unread.add(kind, encodable(example), len(self._names))
+        self._unread.add(kind, example, len(self._names))
 
     def _read_phrases(self) -> tuple[str, dict[str, list[Phrase]]]:
         """Return the name of the table of phrases, "" where there is none, and those of each image."""
@@ -311,13 +302,40 @@ class FoldersSource:
         return table, of_image
 
 
-def _kind_of(name: str) -> str:
-    """Return what a file is that looks like data and is not read, "" of any other."""
-    if archive_stem(name):
-        return ARCHIVE
-    suffix = suffix_of(name)
-    if suffix in IMAGE_SUFFIXES:
-        return "picture whose name ends in large and small letters, not read: rename it"
-    if suffix in (".tif", ".tiff", ".gif", ".avif", ".heic", ".jp2", ".npy", ".npz"):
-        return "picture of a format that is not read: save it as PNG"
-    return "json beside pictures, not read" if suffix == ".json" else ""
+def _plain_name(path: str) -> str:
+    """Return the name that a picture has in common with what belongs to it, in one form of those that mean the same.
+
+    >>> _plain_name("a/0001.jpg"), _plain_name("a/0001.v2")
+    ('a/0001', 'a/0001.v2')
+    """
+    known = path.rpartition(".")[0] if suffix_of(path) in IMAGE_SUFFIXES else path
+    return unicodedata.normalize("NFC", known)
+
+
+def _group_by_name(paths: Iterable[str]) -> dict[str, list[str]]:
+    """Return the paths that have each name in common."""
+    groups: dict[str, list[str]] = {}
+    for path in paths:
+        groups.setdefault(_plain_name(path), []).append(path)
+    return groups
+
+
+def _match_masks(
+    masks: Iterable[str], images: Mapping[str, str], *, in_folders: bool
+) -> tuple[dict[str, list[str]], list[str]]:
+    """Return the masks of each image, by its name, and those that belong to none.
+
+    A mask is called as its image is, or, where masks are `in_folders`, lies in a folder that is.
+    """
+    by_file = {unicodedata.normalize("NFC", path): name for name, path in images.items()}
+    matched: dict[str, list[str]] = {}
+    others = []
+    for mask in masks:
+        parent = unicodedata.normalize("NFC", str(PurePosixPath(mask).parent))
+        name = parent if in_folders else _plain_name(mask)
+        name = name if name in images else by_file.get(name, "")
+        if name:
+            matched.setdefault(name, []).append(mask)
+        else:
+            others.append(mask)
+    return matched, others

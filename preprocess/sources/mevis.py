@@ -25,7 +25,6 @@ from functools import partial
 
 import msgspec
 
-from ...loader.format.errors import SourceError
 from ...loader.format.layout import DatasetType
 from ..decode.images import ImageDecoder, decode_image
 from ..decode.labels import IGNORED
@@ -33,14 +32,14 @@ from ..decode.segmentation import Bitmap, Rle, parse_rle, unite
 from ..errors import RecordError, SegmentationError
 from .base import VideoOptions
 from .files.frame_files import FrameFiles
-from .files.json_files import JSON_ERRORS, decode_json
+from .files.json_files import JSON_ERRORS, decode_mask, read_index
 from .files.label_masklets import read_label_masklets
 from .files.leftovers import LeftOut
-from .files.masklets import Masklet, Video, count_scaled, follow, make_samples
-from .files.numbered_pictures import list_pictures, number_of
-from .files.raw_files import RawPath, file_digest, listing_digest, read_file
+from .files.mask_sizes import count_scaled
+from .files.masklets import Masklet, Video, follow, make_samples
+from .files.raw_files import RawPath, file_digests, listing_digest
 from .files.video_expressions import ListedVideo, Target, VideoExpressions
-from .files.video_folders import list_videos
+from .files.video_folders import list_pictures, list_videos, number_of
 from .records import Record, Reject
 
 MAX_MASKS_BYTES = 1 << 34
@@ -83,7 +82,7 @@ class MevisScene:
             yield Reject.from_error(err, self.key, folder)
             return
         numbers = [number for frame in self.listed.frames if (number := number_of(frame)) is not None]
-        for number in sorted(pictures.names.keys() - set(numbers)):
+        for number in pictures.names.keys() - set(numbers):
             pictures.unread.add("picture that is no listed frame", pictures.names[number])
         for number, frame in zip(numbers, self.listed.frames, strict=True):
             if number not in pictures.names:
@@ -94,13 +93,9 @@ class MevisScene:
             reason = f"none of the {len(numbers)} listed frames, {', '.join(self.listed.frames[:3])}, has a picture"
             yield Reject(self.key, folder, "read", reason)
             return
-        video = Video(
-            self.key,
-            self.video_id,
-            FrameFiles(self.root, folder, pictures.names, decode),
-            numbers.__getitem__,
-            lambda t: f"{self.key}/{self.listed.frames[t]}",
-        )
+        keys = [f"{self.key}/{frame}" for frame in self.listed.frames]
+        files = FrameFiles(self.root, folder, pictures.names, decode)
+        video = Video(self.key, self.video_id, files, numbers.__getitem__, keys.__getitem__)
         there = {t: number for t, number in enumerate(numbers) if number in pictures.names}
         objects, lost = yield from (
             self._read_labels(video, there) if self.masks is None else self._read_runs(there)
@@ -109,9 +104,8 @@ class MevisScene:
         for target in self.listed.targets:
             if absent := [member for member in target.members if member not in objects]:
                 if self.masks is None and len(lost) < len(there):
-                    reason = (
-                        f"expressions are of object {', '.join(absent)}, which no mask has that could be read"
-                    )
+                    named = ", ".join(absent)
+                    reason = f"expressions are of object {named}, which no mask has that could be read"
                     path = self.options.expressions
                     yield Reject(f"{self.key}/{target.object_id}", path, "index", reason)
                 continue
@@ -127,22 +121,25 @@ class MevisScene:
         path = self.options.mask_dict
         for member, encoded in (self.masks or {}).items():
             try:
-                runs = msgspec.json.decode(encoded, type=list[msgspec.Raw])
-                if len(runs) != len(self.listed.frames):
-                    raise RecordError(
-                        f"annotation {member} has {len(runs)} masks, its video {len(self.listed.frames)} listed frames: which "
-                        "is of which is not known",
-                        stage="mask",
-                    )
-            except JSON_ERRORS as err:
-                error = RecordError(f"annotation {member} is no list of masks: {err}", stage="mask")
-                yield Reject.from_error(error, f"{self.key}/{member}", path)
-            except RecordError as err:
+                runs = self._list_runs(member, encoded)
+            except SegmentationError as err:
                 yield Reject.from_error(err, f"{self.key}/{member}", path)
             else:
                 masks = {t: partial(_parse, runs[t]) for t in there if bytes(runs[t]) not in (b"null", b"{}")}
                 objects[member] = Masklet(member, path, masks)
         return objects, frozenset()
+
+    def _list_runs(self, member: str, encoded: bytes) -> list[msgspec.Raw]:
+        try:
+            runs = msgspec.json.decode(encoded, type=list[msgspec.Raw])
+        except JSON_ERRORS as err:
+            raise SegmentationError(f"annotation {member} is no list of masks: {err}") from err
+        if len(runs) != len(self.listed.frames):
+            raise SegmentationError(
+                f"annotation {member} has {len(runs)} masks, its video {len(self.listed.frames)} listed frames: which "
+                "is of which is not known"
+            )
+        return runs
 
     def _read_labels(
         self, video: Video, there: Mapping[int, int]
@@ -154,7 +151,7 @@ class MevisScene:
         except RecordError as err:
             yield Reject.from_error(err, self.key, folder)
             return {}, frozenset(there)
-        for number in sorted(maps.names.keys() - set(there.values())):
+        for number in maps.names.keys() - set(there.values()):
             maps.unread.add("mask without its frame", maps.names[number])
         for t, number in there.items():
             if number not in maps.names:
@@ -162,10 +159,9 @@ class MevisScene:
         yield from maps.rejects
         yield from maps.unread.skips
         names = {t: maps.names[number] for t, number in there.items() if number in maps.names}
-        found = yield from read_label_masklets(self.root, folder, names, video.key_of, IGNORED)
+        found, lost = yield from read_label_masklets(self.root, folder, names, video.key_of, IGNORED)
         # Of a listed frame without a label map it is not known where objects are.
-        lost = found.lost | (there.keys() - names.keys())
-        return {masklet.object_id: masklet for masklet in found.masklets}, frozenset(lost)
+        return {masklet.object_id: masklet for masklet in found}, lost | (there.keys() - names.keys())
 
 
 class MevisSource:
@@ -186,9 +182,9 @@ class MevisSource:
         self._videos = said.videos
         self._video_ids = list(said.videos)
         self.rejects = said.rejects
-        unread = LeftOut(lambda _: "")
+        unread = LeftOut()
         self._folders = list_videos(root, options.jpeg_folder, unread)
-        for name in sorted(set(self._folders) - {video_id.partition("/")[0] for video_id in self._video_ids}):
+        for name in set(self._folders) - {video_id.partition("/")[0] for video_id in self._video_ids}:
             unread.add("video without an expression", f"{options.jpeg_folder}/{name}")
         self.skips = (*said.unread.skips, *unread.skips)
 
@@ -204,28 +200,18 @@ class MevisSource:
 
     def fingerprint(self) -> dict[str, str]:
         """Return digests of the expressions, of the masks where they are in a file, and of the names of the videos' folders."""
-        names = [self._options.expressions, *([] if self._masks is None else [self._options.mask_dict])]
-        digests = {name: file_digest(self._root / name) for name in names}
+        masks = "" if self._masks is None else self._options.mask_dict
+        digests = file_digests(self._root, self._options.expressions, masks)
         return digests | {self._options.jpeg_folder: listing_digest(self._folders)}
 
 
 def _read_mask_dict(root: RawPath, name: str) -> dict[str, msgspec.Raw] | None:
-    """Return the run lengths of each annotation as JSON; None where there is no such file.
-
-    Raises:
-        SourceError: it can't be read.
-    """
+    """Return the run lengths of each annotation as JSON; None where there is no such file."""
     path = root / name
     if not name or not path.is_file():
         return None
-    try:
-        return decode_json(
-            read_file(path, MAX_MASKS_BYTES), msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-        )
-    except RecordError as err:
-        raise SourceError(f"can't read {path}: {err}") from err
-    except JSON_ERRORS as err:
-        raise SourceError(f"{path} has no list of masks for each annotation: {err}") from err
+    fault = "has no list of masks for each annotation: {}"
+    return read_index(path, MAX_MASKS_BYTES, dict[str, msgspec.Raw], fault)
 
 
 def _join(target: Target, objects: list[Masklet]) -> Masklet:
@@ -243,7 +229,4 @@ def _unite(masks: list[Callable[[], Rle | Bitmap]]) -> Rle:
 
 
 def _parse(encoded: msgspec.Raw) -> Rle:
-    try:
-        return parse_rle(msgspec.json.decode(encoded))
-    except JSON_ERRORS as err:
-        raise SegmentationError(f"the run lengths are no valid JSON: {err}") from err
+    return parse_rle(decode_mask(encoded, "run lengths are"))

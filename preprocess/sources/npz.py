@@ -29,10 +29,10 @@ from ...loader.format.errors import SourceError
 from ...loader.format.layout import DatasetType
 from ..decode.images import MAX_IMAGE_PIXELS, ImageDecoder, decode_image
 from ..decode.segmentation import Bitmap
-from ..errors import RecordError
+from ..errors import DecodeError, RecordError, SegmentationError
 from .base import SourceOptions
 from .files.folder_tree import list_tree
-from .files.leftovers import ARCHIVE, LeftOut, archive_stem, describe_skips, suffix_of
+from .files.leftovers import LeftOut, describe_skips
 from .files.npz_arrays import has_array, open_arrays, read_array
 from .files.raw_files import RawPath, listing_digest, resolve_inside
 from .records import Frame, Mask, Pair, Record, Reject
@@ -42,6 +42,11 @@ MAX_OBJECTS = 1 << 16
 
 MAX_PHRASES = 1 << 20
 """Most phrases in one file, blank ones included: as Python objects they take many times their place in the array."""
+
+_UNREAD = {
+    ".npz": "file whose name does not end in .npz, not read: rename it",
+    ".npy": ".npy file, not read: a scene is one .npz",
+}
 
 _LAST_CODE_POINT = 0x10FFFF
 
@@ -105,11 +110,7 @@ class NpzScene:
     def _read_arrays(
         self, names: list[tuple[str, str]]
     ) -> tuple[list[tuple[NDArray[np.uint8], NDArray[np.bool_]]], list[tuple[str, ...]]]:
-        """Return image and masks of each frame, and the phrases of each object.
-
-        Raises:
-            RecordError: the file can't be read or breaks the format.
-        """
+        """Return image and masks of each frame, and the phrases of each object."""
         with open_arrays(resolve_inside(self.root, self.path)) as file:
             arrays = []
             for image_name, mask_name in names:
@@ -136,7 +137,7 @@ class NpzSource:
         self.paired = options.paired
         self._root = root
         self._options = options
-        unread = LeftOut(_kind_of)
+        unread = LeftOut(_UNREAD)
         self._sizes, self.rejects = list_tree(root, (".npz",), "npz", unread)
         self.skips = unread.skips
         self._paths = list(self._sizes)
@@ -155,16 +156,6 @@ class NpzSource:
         return {"files": listing_digest(f"{path} {size}" for path, size in self._sizes.items())}
 
 
-def _kind_of(name: str) -> str:
-    """Return what a file is that looks like data and is not read, "" of any other."""
-    if archive_stem(name):
-        return ARCHIVE
-    suffix = suffix_of(name)
-    if suffix == ".npz":
-        return "file whose name does not end in .npz, not read: rename it"
-    return ".npy file, not read: a scene is one .npz" if suffix == ".npy" else ""
-
-
 def check_image(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
     """Return the array, which must be uint8 [H, W, 3].
 
@@ -174,7 +165,7 @@ def check_image(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
     found = f"{name} is {array.dtype} {list(array.shape)}"
     expected = "expected the original pixels, uint8 [H, W, 3]"
     if array.dtype != np.uint8:
-        raise RecordError(f"{found}{_describe_values(array)}; {expected}", stage="decode")
+        raise DecodeError(f"{found}{_describe_values(array)}; {expected}")
     if array.ndim != 3 or array.shape[2] != 3:
         guess = ""
         if array.ndim == 3 and array.shape[0] == 3:
@@ -183,10 +174,10 @@ def check_image(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
             guess = ": RGBA"
         elif array.ndim == 2:
             guess = ": grey"
-        raise RecordError(f"{found}{guess}; {expected}", stage="decode")
+        raise DecodeError(f"{found}{guess}; {expected}")
     height, width = array.shape[:2]
     if not 1 <= height * width <= MAX_IMAGE_PIXELS:
-        raise RecordError(f"{found}; expected between 1 and {MAX_IMAGE_PIXELS} pixels", stage="decode")
+        raise DecodeError(f"{found}; expected between 1 and {MAX_IMAGE_PIXELS} pixels")
     return np.ascontiguousarray(array, np.uint8)
 
 
@@ -205,25 +196,23 @@ def check_masks(array: NDArray[Any], name: str, size: tuple[int, ...]) -> NDArra
             guess = ": objects last"
         elif masks.ndim == 3 and masks.shape[1:] == (width, height):
             guess = ": turned, width before height"
-        raise RecordError(
-            f"{found}{guess}; expected [{height}, {width}], as its image, or [K, {height}, {width}]",
-            stage="mask",
+        raise SegmentationError(
+            f"{found}{guess}; expected [{height}, {width}], as its image, or [K, {height}, {width}]"
         )
     if len(masks) == 0:
-        raise RecordError(f"{found}: no object", stage="mask")
+        raise SegmentationError(f"{found}: no object")
     if len(masks) > MAX_OBJECTS:
-        raise RecordError(f"{found}: {len(masks)} objects, over the limit of {MAX_OBJECTS}", stage="mask")
+        raise SegmentationError(f"{found}: {len(masks)} objects, over the limit of {MAX_OBJECTS}")
     if masks.dtype == np.bool_:
         return np.ascontiguousarray(masks)
     if masks.dtype.kind not in "iuf":
-        raise RecordError(f"{found}; expected bool, integers or floats", stage="mask")
+        raise SegmentationError(f"{found}; expected bool, integers or floats")
     covered = masks != 0
     value = masks.max()
     if value not in (0, 1, 255) or not np.array_equal(masks == value, covered | (value == 0)):
-        raise RecordError(
+        raise SegmentationError(
             f"{found} with values {_describe_range(masks)}; expected only 0 and 1, or only 0 and 255: "
-            "threshold soft masks, and split label maps into [K, H, W]",
-            stage="mask",
+            "threshold soft masks, and split label maps into [K, H, W]"
         )
     return np.ascontiguousarray(covered)
 
@@ -235,25 +224,23 @@ def split_expressions(array: NDArray[Any], name: str, num_objects: int) -> list[
         RecordError: the array holds no strings, what is no text, or not as many rows as there are objects.
     """
     if array.dtype.kind != "U":
-        raise RecordError(f"{name} is {array.dtype}; expected unicode strings", stage="mask")
+        raise SegmentationError(f"{name} is {array.dtype}; expected unicode strings")
     rows = array.reshape(1, -1) if num_objects == 1 else array
     if rows.ndim not in (1, 2) or len(rows) != num_objects:
-        raise RecordError(
+        raise SegmentationError(
             f"{name} has shape {list(array.shape)}; expected [{num_objects}] or [{num_objects}, N], "
-            f"a row for each of {num_objects} objects",
-            stage="mask",
+            f"a row for each of {num_objects} objects"
         )
     if rows.size > MAX_PHRASES:
-        raise RecordError(f"{name} holds {rows.size} phrases, over the limit of {MAX_PHRASES}", stage="mask")
+        raise SegmentationError(f"{name} holds {rows.size} phrases, over the limit of {MAX_PHRASES}")
     # NumPy makes a string of whatever number stands there; Python can do nothing with one that is no code point.
     numbers = (
         np.ascontiguousarray(rows).reshape(-1).view(np.dtype(np.uint32).newbyteorder(rows.dtype.byteorder))
     )
     if numbers.size and (largest := int(numbers.max())) > _LAST_CODE_POINT:
-        raise RecordError(
+        raise SegmentationError(
             f"{name} holds the number {largest:#x} for a character, and Unicode ends at {_LAST_CODE_POINT:#x}: it is damaged, "
-            "or of another type; write it with np.array([...], dtype=str)",
-            stage="mask",
+            "or of another type; write it with np.array([...], dtype=str)"
         )
     phrases = rows.reshape(num_objects, -1).tolist() if rows.size else [[]] * num_objects
     return [tuple(phrase for phrase in row if phrase.strip()) for row in phrases]

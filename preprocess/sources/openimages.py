@@ -28,19 +28,19 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...loader.format.layout import DatasetType
-from ..decode.images import ImageDecoder, decode_bitmap, decode_image, is_same_picture
+from ..decode.images import ImageDecoder, decode_bitmap, decode_image
 from ..decode.segmentation import Bitmap
-from ..errors import MissingFileError, RecordError
+from ..errors import MissingFileError, RecordError, SegmentationError
 from .base import SourceOptions
 from .files.folder_tree import is_folder
-from .files.leftovers import LeftOut, is_system_file, kind_anywhere, suffix_of
-from .files.mask_sizes import decode_to_fit, misfit
+from .files.leftovers import LeftOut, is_system_file, kind_anywhere
+from .files.mask_sizes import read_picture
 from .files.names import name_advice
 from .files.openimages_csv import Row, Rows, read_classes
 from .files.picture_folder import check_folder, list_if_possible
-from .files.raw_files import RawPath, describe_absent, file_digest, read_file, resolve_inside
+from .files.raw_files import RawPath, describe_absent, file_digests, read_file, resolve_inside
 from .files.stated_boxes import scale_box
-from .records import Frame, Mask, Record, Reject, Skip, encodable
+from .records import Mask, Record, Reject, Skip
 
 MAX_BITMAP_PIXELS = 1 << 30
 """How many pixels the masks of one image may have together: each takes a byte while the image is converted."""
@@ -103,32 +103,17 @@ class OpenImagesScene:
             else:
                 yield Reject.from_error(err, self.key, self.path)
             return
-        masks: dict[Row, Mask] = {}
-        for row, record in self._read_masks():
+        masks: list[Mask] = []
+        for record in self._read_masks():
             if isinstance(record, Mask):
-                masks[row] = record
+                masks.append(record)
             else:
                 yield record
-        if not masks:
-            # Each was reported above. An image without masks gives no sample, so it isn't decoded.
-            return
-        try:
-            picture = decode_to_fit(decode, encoded, [mask.segmentation.size for mask in masks.values()])
-        except RecordError as err:
-            yield Reject.from_error(err, self.key, self.path)
-            return
-        height, width = picture.image.shape[:2]
-        fitting = []
-        for row, mask in masks.items():
-            if is_same_picture((height, width), mask.segmentation.size):
-                fitting.append(mask)
-            else:
-                yield self._reject(row, mask.path, misfit((height, width), mask.segmentation.size))
-        if fitting:
-            unsure = picture.unsure_turn
-            yield Frame(self.key, self.path, picture.image, tuple(fitting), 0, unsure, picture.source)
+        # An image without masks gives no sample, so it isn't decoded.
+        if masks:
+            yield from read_picture(self.key, self.path, encoded, masks, decode)
 
-    def _read_masks(self) -> Iterator[tuple[Row, Mask | Reject | Skip]]:
+    def _read_masks(self) -> Iterator[Mask | Reject | Skip]:
         seen: set[str] = set()
         num_pixels = 0
         for row, category in self.rows:
@@ -139,17 +124,21 @@ class OpenImagesScene:
                     if name in seen:
                         raise RecordError(f"an earlier row has {name!r} already", stage="index")
                 seen |= {row.mask_path, row.object_id}
-                name, file = _find(self.root / self.masks, _names_of_mask(row.mask_path))
+                name, file = self._find_mask(row.mask_path)
                 path = f"{self.masks}/{name}"
                 bitmap = _read_bitmap(file, MAX_BITMAP_PIXELS - num_pixels)
                 num_pixels += bitmap.array.size
                 box = None if row.box is None else scale_box(row.box, bitmap.size)
-                yield row, Mask(row.object_id, bitmap, category, path=path, stated_box=box)
+                yield Mask(row.object_id, bitmap, category, path=path, stated_box=box)
             except MissingFileError as err:
                 skip = Skip("row whose mask is absent")
-                yield row, skip if self.skip_missing else self._reject(row, path, err)
+                yield skip if self.skip_missing else self._reject(row, path, err)
             except RecordError as err:
-                yield row, self._reject(row, path, err)
+                yield self._reject(row, path, err)
+
+    def _find_mask(self, name: str) -> tuple[str, RawPath]:
+        folders = (name[0].lower(), name[0].upper())
+        return _find(self.root / self.masks, [name, *(f"{folder}/{name}" for folder in folders)])
 
     def _reject(self, row: Row, path: str, err: RecordError) -> Reject:
         return Reject.from_error(err, f"{self.key}/{row.object_id}", path)
@@ -194,17 +183,17 @@ class OpenImagesSource:
 
     def _count_unread(self) -> LeftOut:
         """Count the masks in the folder that no row names, and what else lies in the folders and is not looked at."""
-        unread = LeftOut(lambda name: "mask without a row in the CSV" if suffix_of(name) == ".png" else "")
+        unread = LeftOut({".png": "mask without a row in the CSV"})
         if len(self._rows) > MAX_COUNTED_ROWS:
             return unread
         images = self._options.path(self._options.images)
         for entry in list_if_possible(self._root / images):
             path = f"{images}/{entry.name}"
             if kind := kind_anywhere(entry.name):
-                unread.add(kind, encodable(path))
+                unread.add(kind, path)
             elif is_folder(entry):
-                unread.add(_NESTED, encodable(path))
-        known = set(self._rows.mask_names())
+                unread.add(_NESTED, path)
+        known = self._rows.mask_names()
         masks = self._options.path(self._options.masks)
         folders = [masks]
         for folder in folders:
@@ -213,40 +202,29 @@ class OpenImagesSource:
                 if folder == masks and len(entry.name) == 1 and is_folder(entry):
                     folders.append(path)
                 elif not is_system_file(entry.name) and is_folder(entry):
-                    unread.add(_NESTED, encodable(path))
+                    unread.add(_NESTED, path)
                 elif entry.name not in known or is_system_file(entry.name):
-                    unread.look_at(entry.name, encodable(path))
+                    unread.look_at(entry.name, path)
         return unread
 
     def fingerprint(self) -> dict[str, str]:
         """Return the digests of the segmentation CSV and, where there is one, of the class names."""
-        names = [self._options.path(self._options.annotations)]
-        if self._names:
-            names.append(self._options.path(self._options.classes))
-        return {name: file_digest(self._root / name) for name in names}
-
-
-def _names_of_mask(name: str) -> list[str]:
-    """Return where a mask may lie in the folder of masks."""
-    return [name, f"{name[0].lower()}/{name}", f"{name[0].upper()}/{name}"]
+        options = self._options
+        classes = options.path(options.classes) if self._names else ""
+        return file_digests(self._root, options.path(options.annotations), classes)
 
 
 def _read_bitmap(path: RawPath, limit: int) -> Bitmap:
     array = decode_bitmap(read_file(path))
     if array.size > limit:
-        raise RecordError(
-            f"the image's masks have over {MAX_BITMAP_PIXELS} pixels together, the limit, counting this one",
-            stage="mask",
+        raise SegmentationError(
+            f"the image's masks have over {MAX_BITMAP_PIXELS} pixels together, the limit, counting this one"
         )
     return Bitmap(array)
 
 
 def _find(folder: RawPath, names: list[str]) -> tuple[str, RawPath]:
-    """Return name and place of the first of the files that is there.
-
-    Raises:
-        RecordError: none is, or a name leads out of the folder.
-    """
+    """Return name and place of the first of the files that is there."""
     for name in dict.fromkeys(names):
         path = resolve_inside(folder, name)
         try:

@@ -34,14 +34,14 @@ import numpy as np
 from ...loader.format.errors import SourceError
 from ...loader.format.layout import DatasetType
 from ..decode.images import ImageDecoder, decode_image
-from ..decode.segmentation import Bitmap, Rle, check_mask_size
+from ..decode.segmentation import Rle, check_mask_size, unite
 from ..errors import MissingFileError, RecordError, SegmentationError
 from .base import SourceOptions
 from .files.coco_json import Annotation, ImageEntry, Instances, check_drawn, describe_misdrawn
 from .files.leftovers import LeftOut
 from .files.names import is_there, name_advice, spellings
 from .files.picture_folder import check_folder, count_foreign
-from .files.raw_files import RawPath, file_digest, read_file, resolve_inside
+from .files.raw_files import RawPath, file_digests, read_file, resolve_inside
 from .files.refer_refs import BadRef, Ref, read_refs
 from .files.stated_boxes import join_boxes, read_box
 from .records import Frame, Mask, Record, Reject, Skip
@@ -99,25 +99,17 @@ class ReferredObject:
         Raises:
             SegmentationError: one of the annotations has no mask of this image.
         """
-        segmentation: Rle | Bitmap
+        box = join_boxes([read_box(annotation.bbox) for annotation in self.annotations])
+        is_empty = not self.annotations
+        segmentation = self._union(image)
+        return Mask(self.object_id, segmentation, self.category, self.expressions, is_empty, stated_box=box)
+
+    def _union(self, image: ImageEntry) -> Rle:
         if not self.annotations:
             check_mask_size(image.height, image.width)
-            segmentation = Rle(image.height, image.width, np.array([image.height * image.width], np.int64))
-        else:
-            segmentation = self.annotations[0].mask(image)
-        if len(self.annotations) > 1:
-            union = segmentation.decode()
-            for annotation in self.annotations[1:]:
-                union |= annotation.mask(image).decode()
-            segmentation = Bitmap(union)
-        return Mask(
-            self.object_id,
-            segmentation,
-            self.category,
-            self.expressions,
-            may_be_empty=not self.annotations,
-            stated_box=join_boxes([read_box(annotation.bbox) for annotation in self.annotations]),
-        )
+            return Rle(image.height, image.width, np.array([image.height * image.width], np.int64))
+        masks = [annotation.mask(image) for annotation in self.annotations]
+        return masks[0] if len(masks) == 1 else unite(masks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +175,7 @@ class RefcocoSource:
     def __init__(self, root: RawPath, options: Options) -> None:
         self._root = root
         self._options = options
-        unread = LeftOut(lambda _: "")
+        unread = LeftOut()
         refs = self._read_split(unread)
         self._instances = Instances(root, options.instances_file, options.dataset, by_id=True)
         self.rejects = self._instances.rejects
@@ -227,8 +219,7 @@ class RefcocoSource:
 
     def fingerprint(self) -> dict[str, str]:
         """Return the digests of the refs file and the instances JSON."""
-        names = (self._options.refs_file, self._options.instances_file)
-        return {name: file_digest(self._root / name) for name in names}
+        return file_digests(self._root, self._options.refs_file, self._options.instances_file)
 
     def _read_split(self, unread: LeftOut) -> list[tuple[int, Ref | BadRef]]:
         """Return the records of the split, each with its place in the file, and damaged ones that may be of it.
@@ -244,12 +235,11 @@ class RefcocoSource:
             raise SourceError(
                 f"{path} has no ref of split {options.split!r}; its splits: {', '.join(map(repr, splits)) or 'none'}"
             )
+        kind = "ref of a split that none of the datasets has, not read"
         for place, ref in refs:
             if isinstance(ref, Ref) and ref.split not in (options.split, *PUBLISHED_SPLITS):
-                unread.add(
-                    "ref of a split that none of the datasets has, not read", f"refs[{place}], {ref.split!r}"
-                )
-        others = {ref.split for _, ref in refs if isinstance(ref, Ref)}.union(PUBLISHED_SPLITS) - {
+                unread.add(kind, f"refs[{place}], {ref.split!r}")
+        others = {*PUBLISHED_SPLITS, *(ref.split for _, ref in refs if isinstance(ref, Ref))} - {
             options.split
         }
         return [(place, ref) for place, ref in refs if ref.split not in others]
@@ -301,6 +291,5 @@ class RefcocoSource:
         return tuple(text for text in texts if text.strip())
 
     def _reject(self, key: str, reason: str) -> None:
-        self.rejects.append(
-            Reject(f"{self._options.dataset}/{key}", self._options.refs_file, "index", reason)
-        )
+        options = self._options
+        self.rejects.append(Reject(f"{options.dataset}/{key}", options.refs_file, "index", reason))

@@ -35,9 +35,9 @@ from ...loader.format.errors import SourceError
 from ...loader.format.layout import DatasetType
 from ..decode.images import MAX_IMAGE_BYTES, ImageDecoder, decode_image
 from ..decode.segmentation import Rle, parse_segmentation
-from ..errors import RecordError, SegmentationError
+from ..errors import DecodeError, RecordError, SegmentationError
 from .base import SourceOptions
-from .files.json_files import JSON_ERRORS, decode_json, explain
+from .files.json_files import JSON_ERRORS, decode_json, decode_mask, explain
 from .files.leftovers import describe_skips
 from .files.raw_files import RawPath, listing_digest
 from .files.sa1b_pairs import Pairs, RawFile
@@ -127,25 +127,18 @@ class Sa1bScene:
         except RecordError as err:
             yield Reject.from_error(err, self.key, self.image.path)
             return
-        yield Frame(
-            self.key,
-            self.image.path,
-            picture.image,
-            tuple(masks),
-            unsure_turn=picture.unsure_turn,
-            source=picture.source,
-        )
+        image, source = picture.image, picture.source
+        yield Frame(self.key, self.image.path, image, tuple(masks), 0, picture.unsure_turn, source)
 
     def _parse(self, content: bytes) -> tuple[tuple[int, int], list[msgspec.Raw]]:
         """Return the annotated (height, width) and the annotations, each still as the file's bytes."""
         try:
             file = decode_json(content, _FILE.decode)
         except JSON_ERRORS as err:
-            raise RecordError(f"no SA-1B json: {err}", stage="decode") from err
+            raise DecodeError(f"no SA-1B json: {err}") from err
         if file.image.image_id not in (None, self.image_id):
-            raise RecordError(
-                f"the json describes image {file.image.image_id}, expected {self.image_id} as in its file name",
-                stage="decode",
+            raise DecodeError(
+                f"the json describes image {file.image.image_id}, expected {self.image_id} as in its file name"
             )
         size = _whole(file.image.height), _whole(file.image.width)
         return size, file.annotations
@@ -239,11 +232,7 @@ def _parse_annotation(element: msgspec.Raw, place: int) -> _Annotation:
 
 
 def _parse_mask(segmentation: msgspec.Raw, size: tuple[int, int]) -> Rle:
-    try:
-        value = msgspec.json.decode(segmentation)
-    except JSON_ERRORS as err:
-        raise SegmentationError(f"the segmentation is no valid JSON: {err}") from err
-    rle = parse_segmentation(value, *size)
+    rle = parse_segmentation(decode_mask(segmentation, "segmentation is"), *size)
     if not rle.area:
         # Said here, before the filters: an empty mask is a fault of the record, not too small a mask.
         raise SegmentationError("the mask covers no pixel")
@@ -252,7 +241,7 @@ def _parse_mask(segmentation: msgspec.Raw, size: tuple[int, int]) -> Rle:
 
 def _whole(number: int | float) -> int:
     if not math.isfinite(number) or number != int(number):
-        raise RecordError(f"found {number}, expected a whole number", stage="decode")
+        raise DecodeError(f"found {number}, expected a whole number")
     return int(number)
 
 

@@ -46,15 +46,23 @@ from ..errors import RecordError
 from .base import SourceOptions
 from .files.folder_tree import list_tree, scan_folder
 from .files.footage import FRAMES_PER_ANNOTATION, Footage, check_masks, num_annotated
-from .files.leftovers import ARCHIVE, LeftOut, archive_stem, describe_skips, suffix_of
+from .files.leftovers import LeftOut, describe_skips
 from .files.masklets import Masklet, Take, Video, follow, make_samples
 from .files.mp4_frames import MISSING_DECODER, ExtractedFrames, VideoFile, VideoFrames, can_decode_video
 from .files.name_lists import read_video_ids
-from .files.raw_files import RawPath, file_digest, is_folder_there, listing_digest
+from .files.raw_files import RawPath, file_digests, is_folder_there, listing_digest
 from .files.sav_masklets import frame_key, read_folders, read_json
-from .records import Record, Reject, Skip, encodable
+from .records import Record, Reject, Skip
 
 _KINDS = {"manual": "_manual.json", "auto": "_auto.json", "mp4": ".mp4"}
+
+
+_UNREAD = {
+    **dict.fromkeys(
+        (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm"), "video whose name does not end in .mp4, not read"
+    ),
+    ".json": "json that is called neither *_manual.json nor *_auto.json, not read",
+}
 
 
 class Options(SourceOptions, frozen=True, kw_only=True):
@@ -113,13 +121,8 @@ class SavScene:
             yield from self._read_samples(frames)
 
     def _read_samples(self, frames: VideoFrames) -> Iterator[Record]:
-        video = Video(
-            self.key,
-            self.video_id,
-            frames,
-            lambda t: FRAMES_PER_ANNOTATION * t,
-            partial(frame_key, self.key),
-        )
+        key_of = partial(frame_key, self.key)
+        video = Video(self.key, self.video_id, frames, lambda t: FRAMES_PER_ANNOTATION * t, key_of)
         tracks = []
         count = 0
         for found in self._read_annotations(frames):
@@ -184,16 +187,6 @@ class SavScene:
                 yield Reject.from_error(err, self.key, self._locate(f"_{kind}.json", path))
 
 
-def _kind_of(name: str) -> str:
-    """Return what a file is that looks like data and is not read, "" of any other."""
-    if archive_stem(name):
-        return ARCHIVE
-    suffix = suffix_of(name)
-    if suffix in (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm"):
-        return "video whose name does not end in .mp4, not read"
-    return "json that is called neither *_manual.json nor *_auto.json, not read" if suffix == ".json" else ""
-
-
 class SavSource:
     """SA-V: one scene for each video, in the order of their ids, or of the list of the val layout."""
 
@@ -207,8 +200,7 @@ class SavSource:
         self._sizes: dict[str, int] = {}
         self._files: dict[str, dict[str, str]] = {kind: {} for kind in _KINDS}
         self._names: dict[str, list[str]] = {}
-        self._unread = LeftOut(_kind_of)
-        jpegs = root / options.jpeg_folder
+        self._unread = LeftOut(_UNREAD)
         if options.layout == "val":
             self._video_ids, self.rejects = read_video_ids(root, options.video_list, "sav")
         else:
@@ -223,10 +215,9 @@ class SavSource:
                 )
         self._count_unread()
         self.skips = self._unread.skips
-        needs_decoder = options.frames == "mp4" or (
-            options.frames == "auto" and not is_folder_there(jpegs) and bool(self._files["mp4"])
-        )
-        if needs_decoder and not can_decode_video():
+        has_jpegs = is_folder_there(root / options.jpeg_folder)
+        from_mp4 = options.frames == "auto" and not has_jpegs and self._files["mp4"]
+        if (options.frames == "mp4" or from_mp4) and not can_decode_video():
             raise SourceError(MISSING_DECODER)
 
     def __len__(self) -> int:
@@ -249,7 +240,7 @@ class SavSource:
         digests: dict[str, str] = {}
         try:
             if self._options.layout == "val":
-                digests[self._options.video_list] = file_digest(self._root / self._options.video_list)
+                digests = file_digests(self._root, self._options.video_list)
             else:
                 digests["files"] = listing_digest(f"{path} {size}" for path, size in self._sizes.items())
             for folder in (self._options.jpeg_folder, self._options.mask_folder):
@@ -275,7 +266,7 @@ class SavSource:
                 # The fingerprint says so.
                 continue
             for name in names:
-                path = encodable(f"{folder}/{name}")
+                path = f"{folder}/{name}"
                 if not self._unread.look_at(name, path) and name not in known:
                     self._unread.add(f"entry of {folder} that belongs to no video here, not read", path)
 

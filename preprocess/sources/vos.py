@@ -34,15 +34,15 @@ from ..decode.labels import IGNORED
 from ..errors import RecordError
 from .base import VideoOptions
 from .files.frame_files import FrameFiles
-from .files.json_files import JSON_ERRORS, decode_json
+from .files.json_files import read_index
 from .files.label_masklets import read_label_masklets
 from .files.leftovers import LeftOut, describe_skips
-from .files.masklets import Masklet, Video, count_scaled, follow, make_samples
+from .files.mask_sizes import count_scaled
+from .files.masklets import Masklet, Video, follow, make_samples
 from .files.name_lists import read_video_ids
-from .files.numbered_pictures import NumberedPictures, list_pictures
-from .files.raw_files import RawPath, file_digest, listing_digest, read_file
-from .files.video_folders import check_depth, list_videos
-from .records import Record, Reject, encodable
+from .files.raw_files import CHECK_SOURCE, RawPath, file_digests, listing_digest
+from .files.video_folders import NumberedPictures, check_depth, list_pictures, list_videos
+from .records import Record, Reject
 
 MAX_META_BYTES = 1 << 28
 """Largest file of the objects' names that is read."""
@@ -58,9 +58,6 @@ class _Video(msgspec.Struct, frozen=True):
 
 class _Meta(msgspec.Struct, frozen=True):
     videos: dict[str, _Video]
-
-
-_META = msgspec.json.Decoder(_Meta)
 
 
 class Options(VideoOptions, frozen=True, kw_only=True):
@@ -93,9 +90,9 @@ class VosScene:
 
     def read(self, decode: ImageDecoder = decode_image) -> Iterator[Record]:
         """Yield the frames of samples, each with the masks that they need, then the pairs."""
-        folders = (self.options.jpeg_folder, self.options.mask_folder)
         listed: list[NumberedPictures] = []
-        for folder in (f"{folder}/{self.video_id}" for folder in folders):
+        for videos in (self.options.jpeg_folder, self.options.mask_folder):
+            folder = f"{videos}/{self.video_id}"
             try:
                 listed.append(list_pictures(self.root, folder, self.key))
             except RecordError as err:
@@ -111,35 +108,26 @@ class VosScene:
             )
             yield Reject(self.key, masks.path, "read", reason)
             return
-        unmatched = LeftOut(lambda _: "")
-        for kind, some, others in (
-            ("mask without its frame", masks, frames),
-            ("frame without a mask, not used", frames, masks),
-        ):
-            for name in (name for number, name in some.names.items() if number not in others.names):
-                unmatched.add(kind, name)
+        unmatched = LeftOut()
+        for number in masks.names.keys() - frames.names.keys():
+            unmatched.add("mask without its frame", masks.names[number])
+        for number in frames.names.keys() - masks.names.keys():
+            unmatched.add("frame without a mask, not used", frames.names[number])
         yield from unmatched.skips
         keys = [f"{self.key}/{frames.names[number].rpartition('.')[0]}" for number in annotated]
-        yield from self._read_samples(
-            Video(
-                self.key,
-                self.video_id,
-                FrameFiles(self.root, frames.path, frames.names, decode),
-                annotated.__getitem__,
-                keys.__getitem__,
-            ),
-            {t: masks.names[number] for t, number in enumerate(annotated)},
-        )
+        files = FrameFiles(self.root, frames.path, frames.names, decode)
+        video = Video(self.key, self.video_id, files, annotated.__getitem__, keys.__getitem__)
+        yield from self._read_samples(video, {t: masks.names[number] for t, number in enumerate(annotated)})
 
     def _read_samples(self, video: Video, names: Mapping[int, str]) -> Iterator[Record]:
         folder = f"{self.options.mask_folder}/{self.video_id}"
-        found = yield from read_label_masklets(
+        found, lost = yield from read_label_masklets(
             self.root, folder, names, video.key_of, self.options.ignored, self.categories
         )
-        masklets = {masklet.object_id: masklet for masklet in found.masklets}
+        masklets = {masklet.object_id: masklet for masklet in found}
         for object_id in self.categories or ():
             masklets.setdefault(object_id, Masklet(object_id, folder, {}))
-        if not masklets and not found.lost:
+        if not masklets and not lost:
             reason = f"no mask of the video has an object: all is 0, or {self.options.ignored}, which source.ignored leaves out"
             yield Reject(self.key, folder, "mask", reason)
             return
@@ -147,7 +135,7 @@ class VosScene:
         tracks = []
         for masklet in masklets.values():
             named = replace(masklet, category=categories.get(masklet.object_id, ""))
-            tracks.append((yield from follow(named, video, self.options, found.lost)))
+            tracks.append((yield from follow(named, video, self.options, lost)))
         yield from count_scaled(make_samples(video, tracks, self.options, len(names)))
 
 
@@ -165,7 +153,7 @@ class VosSource:
         self._root = root
         self._options = options
         folders = (options.jpeg_folder, options.mask_folder)
-        self._unread = LeftOut(lambda _: "")
+        self._unread = LeftOut()
         self._videos = {folder: list_videos(root, folder, self._unread) for folder in folders}
         frames, masks = (self._videos[folder] for folder in folders)
         for video_id in frames[:1]:
@@ -175,14 +163,14 @@ class VosSource:
             self._video_ids, self.rejects = read_video_ids(root, options.video_list, "vos")
         else:
             self._video_ids = sorted(set(frames) & set(masks))
-            for folder, ids, others in ((folders[0], frames, masks), (folders[1], masks, frames)):
-                kind = "video without masks" if ids is frames else "masks of a video without frames"
-                for video_id in sorted(set(ids) - set(others)):
-                    self._unread.add(kind, encodable(f"{folder}/{video_id}"))
+            for video_id in set(frames) - set(masks):
+                self._unread.add("video without masks", f"{folders[0]}/{video_id}")
+            for video_id in set(masks) - set(frames):
+                self._unread.add("masks of a video without frames", f"{folders[1]}/{video_id}")
             if not self._video_ids:
                 raise SourceError(
                     f"no video has a folder in both {root / folders[0]} and {root / folders[1]}"
-                    f"{describe_skips(self._unread.skips)}; check --root and the config's [source]"
+                    f"{describe_skips(self._unread.skips)}{CHECK_SOURCE}"
                 )
         self._objects = _read_meta(root, options.meta) if options.meta else {}
         self.skips = self._unread.skips
@@ -197,30 +185,18 @@ class VosSource:
 
     def fingerprint(self) -> dict[str, str]:
         """Return digests of the names of the videos' folders, and of the lists."""
-        lists = [
-            name for name in (self._options.video_list, self._options.meta if self._objects else "") if name
-        ]
+        meta = self._options.meta if self._objects else ""
         digests = {folder: listing_digest(names) for folder, names in self._videos.items()}
-        return digests | {name: file_digest(self._root / name) for name in lists}
+        return digests | file_digests(self._root, self._options.video_list, meta)
 
 
 def _read_meta(root: RawPath, name: str) -> dict[str, dict[str, str]]:
-    """Return the class name of each object of each video, "" where it has none; nothing where there is no such file.
-
-    Raises:
-        SourceError: the file can't be read, or lists no videos.
-    """
+    """Return the class name of each object of each video, "" where it has none; nothing where there is no such file."""
     path = root / name
     if not path.is_file():
         return {}
-    try:
-        videos = decode_json(read_file(path, MAX_META_BYTES), _META.decode).videos
-    except RecordError as err:
-        raise SourceError(f"can't read {path}: {err}") from err
-    except JSON_ERRORS as err:
-        raise SourceError(
-            f'{path} lists no objects of videos as YouTube-VOS does: {err}; set source.meta = "" to go without it'
-        ) from err
+    fault = 'lists no objects of videos as YouTube-VOS does: {}; set source.meta = "" to go without it'
+    videos = read_index(path, MAX_META_BYTES, _Meta, fault).videos
     return {
         video_id: {
             object_id: entry.category if isinstance(entry.category, str) else ""

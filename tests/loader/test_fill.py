@@ -134,3 +134,23 @@ def test_a_column_that_points_nowhere_names_the_sample(
     monkeypatch.setattr(part, "column", lambda path: broken if path == column else sound(path))
     with pytest.raises(SampleError, match="sample 1 of"):
         opened.batch([1])
+
+
+def test_batches_that_are_always_in_memory_are_looked_for_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+
+    class Looked(BatchRows):
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def prefetch(self) -> bool:
+            looked.append(self.number)
+            return self.number not in (9, 11)
+
+    monkeypatch.setattr(fill, "SURE_AFTER", 3)
+    monkeypatch.setattr(fill, "SKIPPED", 2)
+    ahead = fill.ReadAhead()
+    for number in range(18):
+        ahead.prefetch(Looked(number))
+    # After three that were there, every third. Nobody looked for 9; after 11, which was not there, for each again.
+    assert looked == [0, 1, 2, 5, 8, 11, 12, 13, 14, 17]

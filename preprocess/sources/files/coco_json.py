@@ -13,17 +13,17 @@
   process that reads an image is small.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from typing import TypeVar
 
 import msgspec
 
-from ....loader.format.errors import SourceError
 from ...decode.segmentation import Rle, parse_segmentation, polygon_extent
-from ...errors import RecordError, SegmentationError
+from ...errors import SegmentationError
 from ..records import Reject
-from .json_files import JSON_ERRORS, decode_json, explain
-from .raw_files import RawPath, read_file
+from .json_files import JSON_ERRORS, decode_mask, explain, read_index
+from .raw_files import CHECK_SOURCE, RawPath
 
 MAX_INSTANCES_BYTES = 1 << 32
 """Largest instances JSON that is read, several times the largest published one."""
@@ -61,10 +61,7 @@ class Annotation(msgspec.Struct, frozen=True, gc=False):
         Raises:
             SegmentationError: it is no valid JSON.
         """
-        try:
-            return msgspec.json.decode(self.segmentation)
-        except JSON_ERRORS as err:
-            raise SegmentationError(f"the segmentation is no valid JSON: {err}") from err
+        return decode_mask(self.segmentation, "segmentation is")
 
     def mask(self, image: ImageEntry) -> Rle:
         """Return the covered pixels.
@@ -124,6 +121,9 @@ def check_drawn(annotation: Annotation, misdrawn: str) -> None:
         raise SegmentationError(misdrawn)
 
 
+T = TypeVar("T")
+
+
 class _Owner(msgspec.Struct, frozen=True, gc=False):
     image_id: int
 
@@ -152,32 +152,21 @@ class Instances:
         num_same_file: how many images have the file of an earlier one.
     """
 
-    def __init__(self, root: RawPath, name: str, key_prefix: str, *, by_id: bool = False) -> None:
-        """Parse `root / name`; keys of rejects begin with `key_prefix`.
+    def __init__(self, root: RawPath, name: str, prefix: str, *, by_id: bool = False) -> None:
+        """Parse `root / name`.
 
-        Args:
-            root: the dataset's root.
-            name: the file, relative to it.
-            key_prefix: keys of rejects begin with it.
-            by_id: whether annotations are asked for by their ids, which then must be unique in the whole file;
-                otherwise by their images, and they need to be unique only there.
+        With `by_id` annotations are asked for by their ids, which then must be unique in the whole file; otherwise by their
+        images, and they need to be unique only there.
 
         Raises:
             SourceError: the file is missing or is no instances JSON.
         """
         self._name = name
-        self._prefix = key_prefix
+        self._prefix = prefix
         self._by_id = by_id
         self.rejects: list[Reject] = []
-        path = root / name
-        try:
-            content = decode_json(
-                read_file(path, MAX_INSTANCES_BYTES), msgspec.json.Decoder(_File, strict=False).decode
-            )
-        except RecordError as err:
-            raise SourceError(f"can't read {path}: {err}; check --root and the config's [source]") from err
-        except JSON_ERRORS as err:
-            raise SourceError(f"{path} is no COCO instances JSON: {err}") from err
+        fault = "is no COCO instances JSON: {}"
+        content = read_index(root / name, MAX_INSTANCES_BYTES, _File, fault, CHECK_SOURCE, strict=False)
         self.categories = self._index_categories(content.categories)
         self._ambiguous: set[int] = set()
         self.images = self._index_images(content.images)
@@ -197,49 +186,23 @@ class Instances:
         return self.categories.get(annotation.category_id, "") if annotation.category_id is not None else ""
 
     def _index_categories(self, elements: list[msgspec.Raw]) -> dict[int, str]:
-        decoder = msgspec.json.Decoder(_Category, strict=False)
-        names: dict[int, str] = {}
-        for place, element in enumerate(elements):
-            try:
-                category = decoder.decode(element)
-            except JSON_ERRORS as err:
-                self._reject(f"categories[{place}]", f"not a category: {explain(err, element)}")
-            else:
-                names[category.id] = category.name
-        return names
+        decoded = self._decode_each("categories", "a category", elements, _Category)
+        return {category.id: category.name for _, category in decoded}
 
     def _index_images(self, elements: list[msgspec.Raw]) -> dict[int, ImageEntry]:
-        decoder = msgspec.json.Decoder(ImageEntry, strict=False)
         images: dict[int, ImageEntry] = {}
-        for place, element in enumerate(elements):
-            try:
-                image = decoder.decode(element)
-            except JSON_ERRORS as err:
-                self._reject(f"images[{place}]", f"not an image entry: {explain(err, element)}")
-                continue
-            if image.id in images:
-                if image != images[image.id]:
-                    self._ambiguous.add(image.id)
+        for place, image in self._decode_each("images", "an image entry", elements, ImageEntry):
+            first = images.setdefault(image.id, image)
+            if image != first:
+                self._ambiguous.add(image.id)
+            if image is not first:
                 self._reject(
                     str(image.id), f"images[{place}] has the id of an earlier image: renumber the images"
                 )
-            else:
-                images[image.id] = image
         return dict(sorted(images.items()))
 
     def _index_annotations(self, elements: list[msgspec.Raw]) -> None:
-        decoder = msgspec.json.Decoder(Annotation, strict=False)
-        for place, element in enumerate(elements):
-            try:
-                annotation = decoder.decode(element)
-            except JSON_ERRORS as err:
-                self._reject(f"annotations[{place}]", f"not an annotation: {explain(err, element)}")
-                try:
-                    self.annotated.add(msgspec.json.decode(element, type=_Owner, strict=False).image_id)
-                except JSON_ERRORS:
-                    # It may be of any image.
-                    self.has_unowned = True
-                continue
+        for place, annotation in self._decode_each("annotations", "an annotation", elements, Annotation):
             self.annotated.add(annotation.image_id)
             key = f"{annotation.image_id}/{annotation.id}"
             of_image = self._by_image.get(annotation.image_id, {})
@@ -265,6 +228,28 @@ class Instances:
             else:
                 of_image[annotation.id] = annotation
                 self._by_image[annotation.image_id] = of_image
+
+    def _decode_each(
+        self, name: str, what: str, elements: list[msgspec.Raw], form: type[T]
+    ) -> Iterator[tuple[int, T]]:
+        """Yield the elements of one of the file's lists, each with its place; what is none of them is a reject."""
+        decoder = msgspec.json.Decoder(form, strict=False)
+        for place, element in enumerate(elements):
+            try:
+                decoded = decoder.decode(element)
+            except JSON_ERRORS as err:
+                self._reject(f"{name}[{place}]", f"not {what}: {explain(err, element)}")
+                if name == "annotations":
+                    self._note_owner(element)
+            else:
+                yield place, decoded
+
+    def _note_owner(self, annotation: msgspec.Raw) -> None:
+        try:
+            self.annotated.add(msgspec.json.decode(annotation, type=_Owner, strict=False).image_id)
+        except JSON_ERRORS:
+            # It may be of any image.
+            self.has_unowned = True
 
     def _reject(self, key: str, reason: str) -> None:
         self.rejects.append(Reject(f"{self._prefix}/{key}", self._name, "index", reason))

@@ -1,6 +1,6 @@
 """What lies in the place of a raw file that was never fetched, told by its first bytes, whatever kind of file it should be."""
 
-from ...errors import RecordError
+from ...errors import DecodeError, RecordError
 
 HEAD_BYTES = 512
 """How much of a file is looked at."""
@@ -33,15 +33,14 @@ def check_content(head: bytes) -> None:
         return
     if begin.startswith(b"../") and len(head) < HEAD_BYTES and b"\n" not in begin.rstrip():
         target = begin.decode("utf-8", "backslashreplace").strip()
-        raise RecordError(
+        raise DecodeError(
             f"the file is a link that was copied as text, to {target!r}: put what that leads to in its place (cp -rL), or "
-            "restore the links (git config core.symlinks true)",
-            stage="decode",
+            "restore the links (git config core.symlinks true)"
         )
     begin = begin.lower()
     for mark, kind in _STANDINS.items():
         if begin.startswith(mark):
-            raise RecordError(f"the file is {kind} (it begins with {head[:12]!r})", stage="decode")
+            raise DecodeError(f"the file is {kind} (it begins with {head[:12]!r})")
 
 
 def compression_of(head: bytes) -> str:

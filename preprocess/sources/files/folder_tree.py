@@ -8,8 +8,8 @@ from typing import TypeAlias
 
 from ....loader.format.errors import SourceError
 from ...remote.path import RemoteEntry, RemotePath
-from ..records import Reject, encodable
-from .leftovers import LeftOut, is_system_file
+from ..records import Reject
+from .leftovers import LeftOut
 from .raw_files import FOLLOW_ADVICE, LinkedPath, RawPath, is_text
 
 Entry: TypeAlias = os.DirEntry[str] | RemoteEntry
@@ -21,9 +21,7 @@ MAX_DEPTH = 16
 def scan_folder(folder: RawPath, sized: tuple[str, ...] = ()) -> Iterator[Entry]:
     """Yield what lies in a folder, in no order.
 
-    Args:
-        folder: where to look.
-        sized: ends of the names of files whose sizes will be asked for; a web server's have to be fetched first.
+    Sizes of files whose names end in `sized` will be asked for: a web server's have to be fetched first.
 
     Raises:
         OSError: the folder can't be listed; with its text and the file's name.
@@ -82,7 +80,7 @@ class Folders:
             if self._is_new(path):
                 yield path, depth
             else:
-                self._unread.add("link to a folder that is read under another name", encodable(path))
+                self._unread.add("link to a folder that is read under another name", path)
 
     def add(self, path: str, depth: int, is_link: bool) -> str:
         """Add a folder; return why it is not looked into, "" where it is."""
@@ -106,6 +104,14 @@ class Folders:
         return is_new
 
 
+def _size_of(entry: Entry) -> int:
+    """Return a file's size, 0 of a link to nowhere or to itself: reading it says so."""
+    try:
+        return entry.stat().st_size if entry.is_file() else 0
+    except OSError:
+        return 0
+
+
 def list_tree(
     root: RawPath,
     suffixes: tuple[str, ...],
@@ -116,16 +122,10 @@ def list_tree(
 ) -> tuple[dict[str, int], list[Reject]]:
     """Return the files below `root` that end in one of `suffixes`, and what could not be looked into.
 
-    Args:
-        root: where to look.
-        suffixes: ends of file names.
-        prefix: keys of rejects begin with it.
-        unread: counts what else lies there.
-        left_out: folders not to look into, relative to the root.
-        within: the folders to look into, relative to the root, each with all that is below it.
+    Only folders `within` are looked into, each with all that is below it, but for those `left_out`.
 
     Returns:
-        Size in bytes by path relative to the root, in the order of the paths; and the rejects.
+        Size in bytes by path, in the order of the paths; and the rejects.
 
     Raises:
         SourceError: a folder can't be listed.
@@ -142,26 +142,17 @@ def list_tree(
             path = f"{folder}/{entry.name}" if folder else entry.name
             if path in left_out:
                 continue
-            if is_system_file(entry.name):
-                unread.look_at(entry.name, encodable(path))
+            if unread.look_at_folder(entry.name, path):
                 continue
-            try:
-                is_folder = entry.is_dir()
-                # A broken link has no size; reading it says so.
-                size = entry.stat().st_size if entry.is_file() else 0
-            except OSError:
-                # A link to itself, say: the same.
-                is_folder, size = False, 0
             reason = ""
-            if not is_folder and not entry.name.endswith(suffixes):
-                unread.look_at(entry.name, encodable(path))
-                continue
-            if not is_text(entry.name):
+            if not is_folder(entry) and not entry.name.endswith(suffixes):
+                unread.look_at(entry.name, path)
+            elif not is_text(entry.name):
                 reason = "the name is no UTF-8, so it can't stand in a store: rename it"
-            elif is_folder:
+            elif is_folder(entry):
                 reason = folders.add(path, depth + 1, entry.is_symlink())
             else:
-                sizes[path] = size
+                sizes[path] = _size_of(entry)
             if reason:
-                rejects.append(Reject(encodable(f"{prefix}/{path}"), encodable(path), "index", reason))
+                rejects.append(Reject(f"{prefix}/{path}", path, "index", reason))
     return dict(sorted(sizes.items())), sorted(rejects, key=lambda reject: reject.path)

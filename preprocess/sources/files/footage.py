@@ -18,7 +18,7 @@ from itertools import pairwise
 from statistics import median
 
 from ...decode.images import Size, is_same_picture
-from ...errors import RecordError
+from ...errors import DecodeError, RecordError, SegmentationError
 
 FRAMES_PER_ANNOTATION = 4
 """Annotated at 6 frames a second, filmed at 24: annotated frame t is video frame 4 t."""
@@ -71,16 +71,12 @@ class Footage:
 
 
 def check_video(footage: Footage, length: int, size: Size, times: Sequence[float] | None) -> None:
-    """Raise `RecordError` if an mp4 is not the one that an annotation is of.
+    """Raise `RecordError` if an mp4 of `length` frames is not the one that an annotation is of.
 
-    Args:
-        footage: what the annotation says.
-        length: how many frames the mp4 has.
-        size: their (height, width) in pixels.
-        times: when each is shown, in seconds, ascending; None where it does not say so.
+    `times`, when each frame is shown, are in seconds, ascending; None where it does not say so.
     """
     if footage.size is not None and (reason := describe_misfit(size, footage.size)):
-        raise RecordError(f"the video's frames are {reason}; take the original mp4", stage="decode")
+        raise DecodeError(f"the video's frames are {reason}; take the original mp4")
     remedy = "Take the original mp4, or frames extracted from it"
     if not footage.fits_nearly(length):
         cause = "Was it re-encoded at another rate, or cut?"
@@ -90,12 +86,7 @@ def check_video(footage: Footage, length: int, size: Size, times: Sequence[float
 
 
 def check_frames(footage: Footage, numbers: Set[int]) -> None:
-    """Raise `RecordError` if extracted frames are not numbered as those of the video that an annotation is of.
-
-    Args:
-        footage: what the annotation says.
-        numbers: the frames' numbers, at least one.
-    """
+    """Raise `RecordError` if extracted frames, at least one, are not numbered as those of the annotated video."""
     first, last = min(numbers), max(numbers)
     found = f"the folder has {len(numbers)} frames, {first:05d}.jpg to {last:05d}.jpg, but {footage.said}"
     beyond = footage.at_most is not None and last >= footage.at_most
@@ -131,11 +122,10 @@ def check_masks(footage: Footage, length: int) -> None:
     num_fitting = sum(number > 0 for number in footage.masks) - len(others)
     # One name that is wrong is rejected by itself. Masks of every frame end where the frames do.
     if others and len(others) >= num_fitting and length > footage.at_least + USUAL_DIFFERENCE:
-        raise RecordError(
+        raise SegmentationError(
             f"{len(footage.masks)} masks of every 4th frame are expected as 00000.png, 00004.png, ..., but "
             f"{len(others)} have other numbers, up to {max(footage.masks):05d}.png of {length} frames: numbered one after "
-            "the other? Then rename each to 4 times its number; else keep only 00000.png, 00004.png, 00008.png and so on",
-            stage="mask",
+            "the other? Then rename each to 4 times its number; else keep only 00000.png, 00004.png, 00008.png and so on"
         )
 
 
@@ -154,12 +144,7 @@ def num_annotated(length: int) -> int:
 
 
 def describe_misfit(found: Size, annotated: Size) -> str:
-    """Return how a picture differs from the one that an annotation describes, "" where it may only be scaled.
-
-    Args:
-        found: the picture's (height, width).
-        annotated: the annotation's.
-    """
+    """Return how a picture differs from the one that an annotation describes, "" where it may only be scaled."""
     sizes = f"{found[0]} x {found[1]} (height x width) but its annotation describes {annotated[0]} x {annotated[1]}"
     if is_turned(found, annotated):
         return f"{sizes}, the sides exchanged: turned by a quarter, or transposed"

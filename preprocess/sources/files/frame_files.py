@@ -1,7 +1,7 @@
-"""Frames of a video by number, and those that are picture files."""
+"""Frames of a video by number that are picture files."""
 
 from collections.abc import Iterator, Mapping
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from ...decode.images import ImageDecoder, Picture, Size
 from ...errors import MisfitError, RecordError
@@ -12,37 +12,10 @@ Decoded: TypeAlias = tuple[int, str, Picture | RecordError]
 """A frame's number, its file relative to the root, and its pixels or why there are none."""
 
 
-class Frames(Protocol):
-    """The frames of one video."""
-
-    @property
-    def length(self) -> int:
-        """Return the number of the last frame plus one."""
-
-    def path_of(self, number: int) -> str:
-        """Return the file of a frame, relative to the root, whether it is there or not."""
-
-    def __contains__(self, number: int) -> bool:
-        """Whether there is a frame of this number, as far as can be told without decoding."""
-
-    def read(self, sizes: Mapping[int, Size | None]) -> Iterator[Decoded]:
-        """Yield the frames that `sizes` names, in ascending order, each as a picture or as why there is none.
-
-        Only numbers that the frames contain may be asked for.
-
-        Args:
-            sizes: (height, width) that the annotation says, by frame number; None where it does not say one.
-        """
-
-
 class FrameFiles:
-    """Frames that are picture files.
+    """Frames of a video that are picture files; `mp4_frames.VideoFile` is asked in the same way.
 
-    Args:
-        root: the dataset's root.
-        folder: their folder, relative to it.
-        names: the file of each frame in that folder, by its number; one at least.
-        decode: decodes the files.
+    `names` has the file of each frame in `folder`, by its number; one at least.
     """
 
     def __init__(self, root: RawPath, folder: str, names: Mapping[int, str], decode: ImageDecoder) -> None:
@@ -57,14 +30,19 @@ class FrameFiles:
         return max(self._names) + 1
 
     def path_of(self, number: int) -> str:
-        """Return the file of a frame."""
+        """Return the file of a frame, relative to the root, whether it is there or not."""
         return f"{self.path}/{self._names.get(number, f'{number:05d}.jpg')}"
 
     def __contains__(self, number: int) -> bool:
+        """Whether there is a frame of this number, as far as can be told without decoding."""
         return number in self._names
 
     def read(self, sizes: Mapping[int, Size | None]) -> Iterator[Decoded]:
-        """Yield the frames that `sizes` names, each read from its own file."""
+        """Yield the frames that `sizes` names, in ascending order, each as a picture or as why there is none.
+
+        `sizes` has the (height, width) that the annotation says, None where it does not say one, by the number of a frame
+        that is there.
+        """
         for number in sorted(sizes):
             path = self.path_of(number)
             try:
@@ -75,12 +53,7 @@ class FrameFiles:
 
 
 def _decode_file(encoded: bytes, size: Size | None, decode: ImageDecoder) -> Picture:
-    """Return a decoded picture file, which must have the annotated `size`, or that in another scale.
-
-    Raises:
-        MisfitError: it has another one.
-        RecordError: it can't be decoded.
-    """
+    """Return a decoded picture file, which must have the annotated `size`, or that in another scale."""
     try:
         picture = decode(encoded, size)
     except RecordError as err:

@@ -13,7 +13,10 @@ from typing import TypeVar
 
 import msgspec
 
+from ....loader.format.errors import SourceError
+from ...errors import RecordError, SegmentationError
 from .contents import check_text
+from .raw_files import RawPath, read_file
 
 JSON_ERRORS = (msgspec.DecodeError, UnicodeError, RecursionError)
 """What msgspec raises for bytes that are no JSON, no UTF-8, of another form, or nested too deep."""
@@ -38,7 +41,7 @@ def decode_json(content: bytes, decode: Callable[[bytes | memoryview | bytearray
 
     Raises:
         RecordError: the file is text in UTF-16, or compressed.
-        msgspec.DecodeError, UnicodeError, RecursionError: what `decode` raises.
+        JSON_ERRORS: what `decode` raises.
     """
     view = memoryview(content)[len(_MARK) :] if content.startswith(_MARK) else memoryview(content)
     try:
@@ -48,10 +51,41 @@ def decode_json(content: bytes, decode: Callable[[bytes | memoryview | bytearray
     except JSON_ERRORS:
         check_text(content)
         mended = bytearray(view)
-        places = [*_replace_nan(mended), *_replace_halves(mended)]
+        places = [
+            *_replace(mended, _STRING_OR_NO_NUMBER, _NO_NUMBER),
+            *_replace(mended, _ESCAPE, _QUESTION_MARK),
+        ]
         if not places:
             raise
     return decode(mended)
+
+
+def read_index(
+    path: RawPath, limit: int, form: type[T], fault: str, advice: str = "", *, strict: bool = True
+) -> T:
+    """Return a file that a dataset can't be read without, as `form`; unless `strict`, numbers may be text, or 1.0.
+
+    Raises:
+        SourceError: it can't be read, which `advice` follows; or it holds something else, `fault`, with what is wrong as "{}".
+    """
+    try:
+        return decode_json(read_file(path, limit), msgspec.json.Decoder(form, strict=strict).decode)
+    except RecordError as err:
+        raise SourceError(f"can't read {path}: {err}{advice}") from err
+    except JSON_ERRORS as err:
+        raise SourceError(f"{path} {fault.format(err)}") from err
+
+
+def decode_mask(element: msgspec.Raw, what: str) -> object:
+    """Return a mask of an annotation file as its JSON has it; `what` begins the reason where that is none.
+
+    Raises:
+        SegmentationError: it is no valid JSON.
+    """
+    try:
+        return msgspec.json.decode(element)
+    except JSON_ERRORS as err:
+        raise SegmentationError(f"the {what} no valid JSON: {err}") from err
 
 
 def explain(error: Exception, element: bytes | memoryview | msgspec.Raw) -> str:
@@ -61,15 +95,8 @@ def explain(error: Exception, element: bytes | memoryview | msgspec.Raw) -> str:
     return f"{error}"
 
 
-def _replace_nan(content: bytearray) -> Iterator[int]:
-    """Make each NaN and Infinity outside of strings an empty object; yield where they were."""
-    for start, stop in [match.span(1) for match in _STRING_OR_NO_NUMBER.finditer(content) if match[1]]:
-        content[start:stop] = _NO_NUMBER.ljust(stop - start)
-        yield start
-
-
-def _replace_halves(content: bytearray) -> Iterator[int]:
-    """Make each half of a UTF-16 pair that stands alone a question mark; yield where they were."""
-    for start, stop in [match.span(1) for match in _ESCAPE.finditer(content) if match[1]]:
-        content[start:stop] = _QUESTION_MARK
+def _replace(content: bytearray, pattern: re.Pattern[bytes], substitute: bytes) -> Iterator[int]:
+    """Put `substitute` in the place of each match's group; yield where they were."""
+    for start, stop in [match.span(1) for match in pattern.finditer(content) if match[1]]:
+        content[start:stop] = substitute.ljust(stop - start)
         yield start

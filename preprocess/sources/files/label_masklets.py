@@ -1,7 +1,6 @@
 """Objects through a video whose masks are label maps, a file for each annotated frame: an object's id is its value."""
 
 from collections.abc import Callable, Collection, Generator, Mapping
-from dataclasses import dataclass
 from functools import partial
 
 from ...decode.labels import decode_labels, split_labels
@@ -12,16 +11,6 @@ from .masklets import Masklet
 from .raw_files import RawPath, read_file, resolve_inside
 
 
-@dataclass(frozen=True, slots=True)
-class LabelMasklets:
-    """What the label maps of a video hold."""
-
-    masklets: list[Masklet]
-    """In the order of their values."""
-    lost: frozenset[int]
-    """Annotated frames whose file can't be used."""
-
-
 def read_label_masklets(
     root: RawPath,
     folder: str,
@@ -29,16 +18,11 @@ def read_label_masklets(
     key_of: Callable[[int], str],
     ignored: int,
     known: Collection[str] | None = None,
-) -> Generator[Reject | Skip, None, LabelMasklets]:
-    """Return the objects of a video; yield what speaks against its files, and which values are no object's.
+) -> Generator[Reject | Skip, None, tuple[list[Masklet], frozenset[int]]]:
+    """Return the objects of a video in the order of their values, and the annotated frames whose file can't be used.
 
-    Args:
-        root: the dataset's root.
-        folder: the folder of masks, relative to it.
-        names: the file of each annotated frame in that folder, by t.
-        key_of: gives the key of an annotated frame.
-        ignored: the value that is no object's.
-        known: ids of the objects that there are; None where nothing says so.
+    What speaks against files, and which values are no object's, is yielded. By t, `names` has the file of each annotated
+    frame in `folder`, and `key_of` gives its key. `known` are the ids of the objects that there are, None where nothing says so.
     """
     masks: dict[int, dict[int, Rle]] = {}
     lost = set()
@@ -61,16 +45,12 @@ def read_label_masklets(
         yield Skip(f"mask with pixels of the value {ignored}, which are ignored", num_ignored)
     if num_unknown:
         yield Skip("value in a mask that no listed object has", num_unknown)
-    masklets = [
-        Masklet(
-            str(value),
-            folder,
-            {t: partial(_given, region) for t, region in of_object.items()},
-            {t: f"{folder}/{names[t]}" for t in of_object},
-        )
-        for value, of_object in sorted(masks.items())
-    ]
-    return LabelMasklets(masklets, frozenset(lost))
+    masklets = []
+    for value, of_object in sorted(masks.items()):
+        regions_of = {t: partial(_given, region) for t, region in of_object.items()}
+        files = {t: f"{folder}/{names[t]}" for t in of_object}
+        masklets.append(Masklet(str(value), folder, regions_of, files))
+    return masklets, frozenset(lost)
 
 
 def _given(region: Rle) -> Rle:

@@ -2,10 +2,11 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
+from types import MappingProxyType
 
-from ..records import Skip
+from ..records import Skip, encodable
 
 SYSTEM_FILE = "file of macOS or Windows, no data"
 
@@ -109,11 +110,13 @@ class LeftOut:
     """Counts files by what they are.
 
     Args:
-        kind_of: says what a file of this name is, for a person to act on; "" where it is nothing of the dataset.
+        kinds: what a file is whose name ends so, in small letters, for a person to act on.
+        other: what any other one is; "" where it is nothing of the dataset.
     """
 
-    def __init__(self, kind_of: Callable[[str], str]) -> None:
-        self._kind_of = kind_of
+    def __init__(self, kinds: Mapping[str, str] = MappingProxyType({}), other: str = "") -> None:
+        self._kinds = kinds
+        self._other = other
         self._counts: Counter[str] = Counter()
         self._first: dict[str, str] = {}
 
@@ -121,19 +124,20 @@ class LeftOut:
         """Count a file that is not read, if it is anything worth saying; return whether it was."""
         kind = kind_anywhere(name)
         if kind not in (SYSTEM_FILE, UNFINISHED):
-            kind = self._kind_of(name) or kind
+            kind = self._kinds.get(suffix_of(name), self._other) or kind
         if kind:
             self.add(kind, path)
         return bool(kind)
 
     def look_at_folder(self, name: str, path: str) -> bool:
-        """Count a folder if it is one of an operating system; return whether it was."""
+        """Count a folder, or a file, if it is one of an operating system; return whether it was."""
         if is_system_file(name):
             self.add(SYSTEM_FILE, path)
         return is_system_file(name)
 
     def add(self, kind: str, path: str, count: int = 1) -> None:
         """Count something that was found at `path`."""
+        path = encodable(path)
         self._counts[kind] += count
         self._first[kind] = min(path, self._first.get(kind, path))
 

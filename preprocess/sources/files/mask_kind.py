@@ -8,7 +8,7 @@ import numpy as np
 from ....loader.format.errors import SourceError
 from ...decode.images import decode_bitmap
 from ...decode.labels import IGNORED, decode_labels
-from ...errors import RecordError
+from ...errors import RecordError, SegmentationError
 from .raw_files import RawPath, read_file, resolve_inside
 
 MaskMode = Literal["binary", "index", "folder"]
@@ -29,7 +29,7 @@ class MaskKind(NamedTuple):
     def check(self, value: int) -> None:
         """Raise `RecordError` where a mask's one value beside 0 speaks against what was told by the others."""
         if value == IGNORED and self.value not in (None, IGNORED):
-            raise RecordError("the mask has 255 alone beside 0, which may be ignored", stage="mask")
+            raise SegmentationError("the mask has 255 alone beside 0, which may be ignored")
 
     def explain(self, error: RecordError) -> RecordError:
         """Return the error of a mask with what was told by others, if that may be wrong."""
@@ -40,11 +40,7 @@ class MaskKind(NamedTuple):
 
 
 def tell_kind(folder: RawPath, names: Sequence[str]) -> tuple[MaskKind, str]:
-    """Return what mask files are, and an example that shows it, in words.
-
-    Args:
-        folder: where they lie.
-        names: of all of them, relative to it, sorted.
+    """Return what mask files are, by the sorted names of all of them in a folder; and an example that shows it, in words.
 
     Raises:
         SourceError: their values may mean one thing or another.

@@ -1,18 +1,50 @@
 """Masks in files of their own beside their picture: nothing but their sizes says that they are of one picture."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from ...decode.images import ImageDecoder, Picture, Size, is_same_picture
-from ...errors import RecordError
+from ...errors import RecordError, SegmentationError
+from ..records import Frame, Mask, Record, Reject, Skip
+from .leftovers import SCALED_MASK
 
 
-def decode_to_fit(decode: ImageDecoder, encoded: bytes, sizes: Iterable[Size]) -> Picture:
-    """Decode an image the way round that the first mask has it which fits at all.
+def read_picture(
+    key: str, path: str, encoded: bytes, masks: Sequence[Mask], decode: ImageDecoder
+) -> Iterator[Frame | Reject]:
+    """Yield a picture file, the way round that the first mask has it which fits at all, with the masks that fit.
 
-    Raises:
-        RecordError: the file is damaged.
+    Every other mask is a reject, and so is a damaged picture.
     """
+    try:
+        picture = _decode_to_fit(decode, encoded, [mask.segmentation.size for mask in masks])
+    except RecordError as err:
+        yield Reject.from_error(err, key, path)
+        return
+    height, width = picture.image.shape[:2]
+    fitting = []
+    for mask in masks:
+        if is_same_picture((height, width), mask.segmentation.size):
+            fitting.append(mask)
+        else:
+            error = _misfit((height, width), mask.segmentation.size)
+            yield Reject.from_error(error, f"{key}/{mask.object_id}", mask.path)
+    if fitting:
+        yield Frame(key, path, picture.image, tuple(fitting), 0, picture.unsure_turn, picture.source)
+
+
+def count_scaled(records: Iterable[Record]) -> Iterator[Record]:
+    """Yield records, and behind them how many masks have another size than their frame."""
+    scaled = 0
+    for record in records:
+        if isinstance(record, Frame):
+            scaled += sum(mask.size != record.image.shape[:2] for mask in record.segmentations)
+        yield record
+    if scaled:
+        yield Skip(SCALED_MASK, scaled)
+
+
+def _decode_to_fit(decode: ImageDecoder, encoded: bytes, sizes: Iterable[Size]) -> Picture:
     for size in dict.fromkeys(sizes):
         with suppress(RecordError):
             return decode(encoded, size)
@@ -20,11 +52,9 @@ def decode_to_fit(decode: ImageDecoder, encoded: bytes, sizes: Iterable[Size]) -
     return decode(encoded)
 
 
-def misfit(image: Size, mask: Size) -> RecordError:
-    """Return the error of a mask that can't be of an image."""
+def _misfit(image: Size, mask: Size) -> SegmentationError:
     turned = "; it fits the turned picture" if is_same_picture(image[::-1], mask) else ""
-    return RecordError(
+    return SegmentationError(
         f"the mask is {mask[0]} x {mask[1]} (height x width), the image {image[0]} x {image[1]}: "
-        f"that can't be one picture in two sizes{turned}",
-        stage="mask",
+        f"that can't be one picture in two sizes{turned}"
     )

@@ -20,11 +20,10 @@ import msgspec
 
 from ...decode.images import Picture, Size
 from ...decode.segmentation import Bitmap, Rle
-from ...errors import MisfitError, RecordError
+from ...errors import MisfitError, RecordError, SegmentationError
 from ..records import Frame, Mask, Pair, Record, Reject, Skip
 from .footage import describe_misfit
-from .frame_files import Frames
-from .leftovers import SCALED_MASK
+from .mp4_frames import Frames
 
 Take: TypeAlias = Literal["pairs", "all"] | Annotated[int, msgspec.Meta(ge=1)]
 """Which samples are made: pairs, each annotated frame by itself, or every so many-th of them by itself."""
@@ -104,13 +103,9 @@ class Track:
 def follow(
     masklet: Masklet, video: Video, sampling: Sampling, unread: Iterable[int] = ()
 ) -> Generator[Record, None, Track]:
-    """Return an object with what to make of it; yield what speaks against it, or against some of its masks.
+    """Return an object of a video with what to make of it; yield what speaks against it, or against some of its masks.
 
-    Args:
-        masklet: the object.
-        video: what it is in.
-        sampling: which samples to make of it.
-        unread: annotated frames of which it is not known where the object is.
+    Of the annotated frames `unread` it is not known where the object is.
     """
     sizes: dict[int, Size] = {}
     lost = set(unread)
@@ -171,12 +166,9 @@ def make_samples(
 
 
 def choose_pairs(visible: Iterable[int], name: str, sampling: Sampling) -> tuple[tuple[int, int], ...]:
-    """Return the pairs of frames to take, of all that are a permitted gap apart, in ascending order.
+    """Return the pairs of annotated frames to take, of all `visible` ones a permitted gap apart, in ascending order.
 
-    Args:
-        visible: annotated frames in which the object is visible.
-        name: the object, as "<video>/<object>".
-        sampling: gaps, number of pairs and seed.
+    `name` is the object's, as "<video>/<object>".
     """
     frames = set(visible)
     if sampling.lone_frames == "repeat" and len(frames) == 1:
@@ -188,17 +180,6 @@ def choose_pairs(visible: Iterable[int], name: str, sampling: Sampling) -> tuple
         return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
 
     return tuple(sorted(sorted(pairs, key=rank)[: sampling.pairs_per_object]))
-
-
-def count_scaled(records: Iterable[Record]) -> Iterator[Record]:
-    """Yield records, and behind them how many masks have another size than their frame."""
-    scaled = 0
-    for record in records:
-        if isinstance(record, Frame):
-            scaled += sum(mask.size != record.image.shape[:2] for mask in record.segmentations)
-        yield record
-    if scaled:
-        yield Skip(SCALED_MASK, scaled)
 
 
 _LOST = "annotated frame left out, since a mask of it is a reject"
@@ -233,16 +214,8 @@ def _read_frames(
         if one_by_one and len(masks) < len(masklets):
             yield Skip(_LOST)
         elif masks or one_by_one:
-            yield Frame(
-                key,
-                path,
-                picture.image,
-                tuple(masks),
-                number,
-                picture.unsure_turn,
-                picture.source,
-                keep_empty=one_by_one,
-            )
+            image, source = picture.image, picture.source
+            yield Frame(key, path, image, tuple(masks), number, picture.unsure_turn, source, one_by_one)
 
 
 def _read_mask(masklet: Masklet, t: int, picture: Picture) -> Mask:
@@ -250,7 +223,7 @@ def _read_mask(masklet: Masklet, t: int, picture: Picture) -> Mask:
     segmentation = masklet.masks[t]()
     height, width = picture.image.shape[:2]
     if reason := describe_misfit((height, width), segmentation.size):
-        raise RecordError(f"the frame is {reason}", stage="mask")
+        raise SegmentationError(f"the frame is {reason}")
     return Mask(
         masklet.object_id, segmentation, masklet.category, masklet.expressions, path=masklet.path_of(t)
     )

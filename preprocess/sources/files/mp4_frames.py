@@ -13,21 +13,20 @@ import importlib.util
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from ...decode.images import MAX_IMAGE_PIXELS, ImageDecoder, Picture, Size
-from ...errors import MisfitError, RecordError
+from ...errors import DecodeError, MisfitError, RecordError
 from ...remote.local_copies import local_file
-from ..records import encodable
 from .contents import HEAD_BYTES, check_content
 from .folder_tree import scan_folder
 from .footage import Footage, check_frames, check_video, describe_misfit, has_usual_difference
-from .frame_files import Decoded, FrameFiles, Frames
-from .leftovers import LeftOut, describe_skips, suffix_of
+from .frame_files import Decoded, FrameFiles
+from .leftovers import LeftOut, describe_skips
+from .picture_folder import IMAGE_SUFFIXES
 from .raw_files import RawPath, check_file, resolve_inside
 
 if TYPE_CHECKING:
@@ -42,24 +41,6 @@ MAX_FRAMES = 1 << 20
 """Most frames of an mp4 that are counted: twelve hours."""
 
 _DECODER_OPTIONS = {"err_detect": "explode", "max_pixels": str(MAX_IMAGE_PIXELS)}
-
-
-class VideoFrames(Frames, Protocol):
-    """The frames of a video that was annotated somewhere else."""
-
-    @property
-    def path(self) -> str:
-        """Return the folder or file, relative to the root."""
-
-    def compare(self, footage: Footage) -> bool:
-        """Return whether the frames are those of an annotated video exactly, not only up to the usual difference.
-
-        Raises:
-            RecordError: they are those of another one.
-        """
-
-    def close(self) -> None:
-        """Let go of what was opened; no frame is read after that."""
 
 
 class ExtractedFrames(FrameFiles):
@@ -78,9 +59,11 @@ class ExtractedFrames(FrameFiles):
         numbers = (int(name[:-4]) for name in names if _FRAME_NAME.fullmatch(name))
         found = {number: name for number in numbers if (name := f"{number:05d}.jpg") in names}
         super().__init__(root, folder, found, decode)
-        unread = LeftOut(_kind_of)
+        picture = "picture in a folder of frames that is not called as 00004.jpg is, not read"
+        other = "entry of a folder of frames that is no picture, not read"
+        unread = LeftOut(dict.fromkeys(IMAGE_SUFFIXES, picture), other)
         for name in names - set(found.values()):
-            unread.look_at(name, encodable(name))
+            unread.look_at(name, name)
         self.skips = unread.skips
         """What lies in the folder and is not read."""
 
@@ -90,7 +73,11 @@ class ExtractedFrames(FrameFiles):
             raise RecordError(f"the folder holds no frame such as 00000.jpg{describe_skips(self.skips)}")
 
     def compare(self, footage: Footage) -> bool:
-        """Compare the files' numbers with those of an annotated video's frames."""
+        """Return whether the frames are those of an annotated video exactly, not only up to the usual difference.
+
+        Raises:
+            RecordError: they are those of another one.
+        """
         check_frames(footage, self._names.keys())
         return not has_usual_difference(footage, self._names.keys())
 
@@ -98,15 +85,13 @@ class ExtractedFrames(FrameFiles):
         """Do nothing: each frame's file is closed when it has been read."""
 
 
-def _kind_of(name: str) -> str:
-    """Return what an entry of a folder of frames is that is not read."""
-    if suffix_of(name) in (".jpg", ".jpeg", ".png", ".webp", ".bmp"):
-        return "picture in a folder of frames that is not called as 00004.jpg is, not read"
-    return "entry of a folder of frames that is no picture, not read"
-
-
 class VideoFile:
-    """An mp4, decoded as far as the last frame that is asked for; one frame at a time is in memory."""
+    """An mp4, decoded as far as the last frame that is asked for; one frame at a time is in memory.
+
+    Attributes:
+        path: the file, relative to the root.
+        length: how many frames it holds, damaged ones as well.
+    """
 
     def __init__(self, root: RawPath, name: str) -> None:
         """Read the header of `root / name`.
@@ -119,21 +104,16 @@ class VideoFile:
             self._file = stack.enter_context(local_file(resolve_inside(root, name)))
             check_file(self._file)
             with _open_container(self._file) as container:
-                self._contents = _survey(container)
+                self.length, self._size, self._times = _survey(container)
             self._held = stack.pop_all()
-
-    @property
-    def length(self) -> int:
-        """Return how many frames the file holds, damaged ones as well."""
-        return self._contents.length
 
     def path_of(self, number: int) -> str:
         """Return the mp4, which every frame is in."""
         return self.path
 
     def compare(self, footage: Footage) -> bool:
-        """Compare number, size and times of the frames with those of an annotated video."""
-        check_video(footage, self._contents.length, self._contents.size, self._contents.times)
+        """Compare number, size and times of the frames with those of an annotated video, as `ExtractedFrames` does."""
+        check_video(footage, self.length, self._size, self._times)
         return footage.fits(self.length)
 
     def __contains__(self, number: int) -> bool:
@@ -152,7 +132,7 @@ class VideoFile:
                     wanted = next(numbers, None)
                 if wanted is None:
                     return
-            error = RecordError(f"the video ends after {count} frames", stage="decode")
+            error: RecordError = DecodeError(f"the video ends after {count} frames")
         except RecordError as err:
             error = RecordError(f"{err.reason}, after {count} good frames", stage=err.stage)
         while wanted is not None:
@@ -162,6 +142,13 @@ class VideoFile:
     def close(self) -> None:
         """Remove the copy of a remote file."""
         self._held.close()
+
+
+Frames: TypeAlias = FrameFiles | VideoFile
+"""The frames of one video."""
+
+VideoFrames: TypeAlias = ExtractedFrames | VideoFile
+"""The frames of a video that was annotated somewhere else."""
 
 
 def can_decode_video() -> bool:
@@ -180,28 +167,19 @@ def _open_container(path: Path) -> "InputContainer":
     except (av.FFmpegError, ValueError) as err:
         with path.open("rb") as file:
             check_content(file.read(HEAD_BYTES))
-        raise RecordError(f"no readable mp4: {err}", stage="decode") from err
+        raise DecodeError(f"no readable mp4: {err}") from err
     if not container.streams.video or container.streams.video[0].codec_context is None:
         container.close()
-        raise RecordError("the mp4 holds no video that can be decoded", stage="decode")
+        raise DecodeError("the mp4 holds no video that can be decoded")
     return container
 
 
-@dataclass(frozen=True, slots=True)
-class _Contents:
-    """What an mp4 holds, as far as can be told without decoding."""
+def _survey(container: "InputContainer") -> tuple[int, Size, tuple[float, ...] | None]:
+    """Return what an mp4 holds, as far as can be told without decoding: its packets up to where it ends.
 
-    length: int
-    size: Size
-    times: tuple[float, ...] | None
-    """When each frame is shown, in seconds, ascending; None where that is not known of every frame."""
-
-
-def _survey(container: "InputContainer") -> _Contents:
-    """Count the packets of a video, up to where the file ends.
-
-    Raises:
-        RecordError: there are too many.
+    Returns:
+        The number of frames, their (height, width), and when each is shown, in seconds, ascending; None where that is not
+        known of every frame.
     """
     import av
 
@@ -214,22 +192,18 @@ def _survey(container: "InputContainer") -> _Contents:
             # An empty packet holds no frame: the last one only says that there are no more.
             length += packet.size > 0
             if length > MAX_FRAMES:
-                raise RecordError(f"the video has over {MAX_FRAMES} frames, the limit", stage="decode")
+                raise DecodeError(f"the video has over {MAX_FRAMES} frames, the limit")
             if packet.size and packet.pts is not None and not packet.is_discard:
                 times.append(packet.pts * unit)
     except (av.FFmpegError, ValueError):
         # Decoding comes there too, and says more.
         pass
     size = (stream.codec_context.height, stream.codec_context.width)
-    return _Contents(length, size, tuple(sorted(times)) if len(times) == length else None)
+    return length, size, tuple(sorted(times)) if len(times) == length else None
 
 
 def _decode(path: Path) -> "Iterator[VideoFrame]":
-    """Yield every frame, in the order in which the decoder puts them out.
-
-    Raises:
-        RecordError: the video is damaged.
-    """
+    """Yield every frame, in the order in which the decoder puts them out."""
     with _open_container(path) as container:
         import av
 
@@ -241,28 +215,23 @@ def _decode(path: Path) -> "Iterator[VideoFrame]":
             last = None
             for packet in container.demux(stream):
                 if packet.is_discard:
-                    raise RecordError(
-                        "the mp4's header drops a frame: later ones have no sure number", stage="decode"
-                    )
+                    raise DecodeError("the mp4's header drops a frame: later ones have no sure number")
                 for frame in packet.decode():
                     if frame.is_corrupt:
-                        raise RecordError("damaged video: a frame is marked corrupt", stage="decode")
+                        raise DecodeError("damaged video: a frame is marked corrupt")
                     if frame.pts is None or (last is not None and frame.pts <= last):
-                        raise RecordError(
-                            "damaged video: a frame's time is not after the one before", stage="decode"
-                        )
+                        raise DecodeError("damaged video: a frame's time is not after the one before")
                     last = frame.pts
                     yield frame
         except (av.FFmpegError, ValueError) as err:
-            raise RecordError(f"damaged video: {err}", stage="decode") from err
+            raise DecodeError(f"damaged video: {err}") from err
 
 
 def _convert(frame: "VideoFrame", size: Size | None) -> Picture | RecordError:
     """Return a frame as uint8 RGB [H, W, 3], or why it can't be used."""
     if frame.rotation:
-        return RecordError(
-            f"the video asks to be shown turned by {frame.rotation} degrees; extract its frames upright",
-            stage="decode",
+        return DecodeError(
+            f"the video asks to be shown turned by {frame.rotation} degrees; extract its frames upright"
         )
     if size is not None and (reason := describe_misfit((frame.height, frame.width), size)):
         return MisfitError(f"the frame is {reason}")
@@ -271,5 +240,5 @@ def _convert(frame: "VideoFrame", size: Size | None) -> Picture | RecordError:
     try:
         pixels = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
     except (av.FFmpegError, ValueError) as err:
-        return RecordError(f"a frame of {frame.format.name} can't be made RGB: {err}", stage="decode")
+        return DecodeError(f"a frame of {frame.format.name} can't be made RGB: {err}")
     return Picture(pixels, unsure_turn=False)

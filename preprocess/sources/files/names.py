@@ -11,7 +11,6 @@ from itertools import islice, product
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
-from ...decode.images import MAX_IMAGE_BYTES
 from ...errors import MissingFileError, RecordError
 from .raw_files import RawPath, read_file, resolve_inside
 
@@ -21,18 +20,18 @@ MAX_SPELLINGS = 16
 _IMAGE_SUFFIXES = (".jpg", ".JPG", ".jpeg", ".JPEG", ".png", ".PNG")
 
 
-def read_named(folder: RawPath, name: str, limit: int = MAX_IMAGE_BYTES) -> tuple[str, bytes]:
+def read_named(folder: RawPath, name: str) -> tuple[str, bytes]:
     """Return the name by which a file that an annotation calls `name` lies in `folder`, and its bytes.
 
     Raises:
         RecordError: as `resolve_inside` and `read_file` do; of a missing file, what may be wrong with its name.
     """
     try:
-        return name, read_file(resolve_inside(folder, name), limit)
+        return name, read_file(resolve_inside(folder, name))
     except MissingFileError as err:
         for spelling in spellings(name):
             if is_there(folder, spelling):
-                return spelling, read_file(resolve_inside(folder, spelling), limit)
+                return spelling, read_file(resolve_inside(folder, spelling))
         raise MissingFileError(f"{err.reason}{name_advice(folder, name)}") from err
 
 

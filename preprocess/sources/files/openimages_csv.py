@@ -18,7 +18,7 @@ from ...errors import RecordError
 from ...remote.local_copies import local_file
 from ..records import Reject
 from .contents import HEAD_BYTES, check_content, check_text
-from .raw_files import RawPath, check_file, read_file
+from .raw_files import CHECK_SOURCE, RawPath, check_file, read_text
 from .stated_boxes import StatedBox
 
 MAX_CSV_BYTES = 1 << 33
@@ -89,14 +89,16 @@ class Rows:
         try:
             with local_file(path) as local:
                 check_file(local, MAX_CSV_BYTES)
-                with local.open("rb") as head:
-                    _check_head(head.read(HEAD_BYTES))
-                with local.open(encoding="utf-8-sig", errors="backslashreplace", newline="") as file:
-                    lines = _read_lines(file)
+                with local.open("rb") as file:
+                    head = file.read(HEAD_BYTES)
+                    check_content(head)
+                    check_text(head)
+                with local.open(encoding="utf-8-sig", errors="backslashreplace", newline="") as text:
+                    lines = _read_lines(text)
                     names = _read_header(next(lines, ""), path)
                     self._index(lines, names)
         except (OSError, RecordError) as err:
-            raise SourceError(f"can't read {path}: {err}; check --root and the config's [source]") from err
+            raise SourceError(f"can't read {path}: {err}{CHECK_SOURCE}") from err
 
     def of_image(self, index: int) -> tuple[Row, ...]:
         """Return the rows of an image, by its place in `image_ids`, in the order of the file."""
@@ -112,11 +114,9 @@ class Rows:
         box = (x0, y0, x1, y1) if x1 > x0 and y1 > y0 else None
         return Row(mask_path, label, box_id, box)
 
-    def mask_names(self) -> Iterator[str]:
-        """Yield the MaskPath of every row."""
-        for index in range(len(self.image_ids)):
-            for row in self.of_image(index):
-                yield row.mask_path
+    def mask_names(self) -> set[str]:
+        """Return the MaskPath of every row."""
+        return {self._row(number).mask_path for number in range(len(self))}
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -158,21 +158,13 @@ def read_classes(path: RawPath) -> dict[str, str]:
     try:
         if not path.is_file():
             return {}
-        content = read_file(path, MAX_CLASSES_BYTES)
-        check_text(content)
-        text = content.decode("utf-8-sig", "backslashreplace")
+        text = read_text(path, MAX_CLASSES_BYTES, "backslashreplace")
         rows = list(csv.reader(io.StringIO(text, newline="")))
     except (OSError, RecordError) as err:
         raise SourceError(f"can't read the class names in {path}: {err}") from err
     except csv.Error as err:
         raise SourceError(f"{path} is no CSV of class names: {err}") from err
     return {row[0]: row[1] for row in rows if len(row) >= 2}
-
-
-def _check_head(head: bytes) -> None:
-    """Raise `RecordError` where the first bytes of a file are not those of a CSV in UTF-8."""
-    check_content(head)
-    check_text(head)
 
 
 def _read_lines(file: TextIO) -> Iterator[str]:

@@ -16,9 +16,8 @@ import msgspec
 from ....loader.format.errors import SourceError
 from ...errors import RecordError
 from ..records import Reject
-from .contents import check_text
 from .json_files import JSON_ERRORS
-from .raw_files import RawPath, read_file
+from .raw_files import RawPath, read_text
 
 MAX_TABLE_BYTES = 1 << 29
 """Largest table that is read."""
@@ -52,10 +51,6 @@ _ROW = msgspec.json.Decoder(_Row)
 def read_phrases(root: RawPath, prefix: str) -> tuple[str, list[Phrase], list[Reject]]:
     """Return the table's name in the dataset's root, "" where there is none, its rows, and the lines that are none.
 
-    Args:
-        root: where to look.
-        prefix: keys of rejects begin with it.
-
     Raises:
         SourceError: it can't be read, or there are two.
     """
@@ -66,9 +61,7 @@ def read_phrases(root: RawPath, prefix: str) -> tuple[str, list[Phrase], list[Re
         return "", [], []
     [name] = there
     try:
-        content = read_file(root / name, MAX_TABLE_BYTES)
-        check_text(content)
-        text = content.decode("utf-8-sig")
+        text = read_text(root / name, MAX_TABLE_BYTES)
         rows = list(_read_csv(text) if name.endswith(".csv") else _read_jsonl(text))
     except (RecordError, UnicodeDecodeError, csv.Error) as err:
         raise SourceError(f"can't read {root / name}: {err}") from err

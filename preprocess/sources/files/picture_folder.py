@@ -5,10 +5,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from ....loader.format.errors import ConnectionLostError, SourceError
-from ..records import encodable
 from .folder_tree import Entry, scan_folder
-from .leftovers import LeftOut, archive_stem, is_system_file, kind_anywhere, suffix_of
-from .raw_files import RawPath, is_folder_there
+from .leftovers import LeftOut, archive_stem, is_system_file, kind_anywhere
+from .raw_files import CHECK_SOURCE, RawPath, is_folder_there
 
 UNLISTED = "picture that the annotations do not list"
 
@@ -36,16 +35,16 @@ def check_folder(root: RawPath, folder: str) -> None:
         return
     found = f"the folder {path} is empty" if is_folder_there(path) else f"there is no folder {path}"
     packed = f"; {', '.join(archives[:8])} there: unpack what holds it" if archives else ""
-    raise SourceError(f"{found}{packed}; check --root and the config's [source]")
+    raise SourceError(f"{found}{packed}{CHECK_SOURCE}")
 
 
 def count_unlisted(root: RawPath, folder: str, listed: Iterable[str]) -> LeftOut:
     """Count the pictures that lie directly in a folder and that no name in `listed` means."""
-    unread = LeftOut(lambda name: UNLISTED if suffix_of(name) in IMAGE_SUFFIXES else "")
+    unread = LeftOut(dict.fromkeys(IMAGE_SUFFIXES, UNLISTED))
     known = {_last_part(name) for name in listed}
     for entry in list_if_possible(root / folder):
         if is_system_file(entry.name) or _last_part(entry.name) not in known:
-            unread.look_at(entry.name, encodable(f"{folder}/{entry.name}"))
+            unread.look_at(entry.name, f"{folder}/{entry.name}")
     return unread
 
 
@@ -53,7 +52,7 @@ def count_foreign(root: RawPath, folder: str, unread: LeftOut) -> None:
     """Count what lies directly in a folder and belongs to no dataset: archives, say, and unfinished downloads."""
     for entry in list_if_possible(root / folder):
         if kind := kind_anywhere(entry.name):
-            unread.add(kind, encodable(f"{folder}/{entry.name}"))
+            unread.add(kind, f"{folder}/{entry.name}")
 
 
 def list_if_possible(folder: RawPath) -> Iterator[Entry]:

@@ -11,7 +11,7 @@ from ...decode.images import MAX_IMAGE_BYTES
 from ...errors import MissingFileError, RecordError
 from ...remote.local_copies import local_file
 from ...remote.path import RemotePath
-from .contents import check_content
+from .contents import check_content, check_text
 
 RawPath: TypeAlias = Path | RemotePath
 """A raw file or folder, on this machine's disks or elsewhere; what both can do alike is done without a difference."""
@@ -22,6 +22,8 @@ class LinkedPath(PosixPath):
 
     __slots__ = ()
 
+
+CHECK_SOURCE = "; check --root and the config's [source]"
 
 FOLLOW_ADVICE = "set source.follow_links=true to follow links, or copy the files themselves (cp -rL)"
 
@@ -95,7 +97,16 @@ def file_digest(path: RawPath) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, RecordError) as err:
         reason = err.strerror if isinstance(err, OSError) else err.reason
-        raise SourceError(f"can't read {path}: {reason}; check --root and the config's [source]") from err
+        raise SourceError(f"can't read {path}: {reason}{CHECK_SOURCE}") from err
+
+
+def file_digests(root: RawPath, *names: str) -> dict[str, str]:
+    """Return the SHA-256 of index files by their names, to tell whether they changed; "" standing for none.
+
+    Raises:
+        SourceError: a file can't be read.
+    """
+    return {name: file_digest(root / name) for name in names if name}
 
 
 def listing_digest(lines: Iterable[str]) -> str:
@@ -123,6 +134,18 @@ def read_file(path: RawPath, limit: int = MAX_IMAGE_BYTES) -> bytes:
             raise RecordError(f"can't read the file: {err}") from err
     check_content(content)
     return content
+
+
+def read_text(path: RawPath, limit: int, errors: str = "strict") -> str:
+    """Return a file in UTF-8 as text, without a byte order mark; `errors` is how Python is to treat other bytes.
+
+    Raises:
+        RecordError: as `read_file` does, and where it is in UTF-16, or compressed.
+        UnicodeDecodeError: `errors` is "strict", and it is no UTF-8.
+    """
+    content = read_file(path, limit)
+    check_text(content)
+    return content.decode("utf-8-sig", errors)
 
 
 def describe_absent(path: RawPath) -> str:

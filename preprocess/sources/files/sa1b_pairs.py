@@ -19,20 +19,18 @@ from ...errors import RecordError
 from ...remote.path import RemotePath
 from ..records import Reject, encodable
 from .folder_tree import Folders, is_folder, scan_folder
-from .leftovers import (
-    COMPRESSED_SUFFIXES,
-    SYSTEM_FILE,
-    LeftOut,
-    archive_stem,
-    is_system_file,
-    split_number,
-    suffix_of,
-)
+from .leftovers import COMPRESSED_SUFFIXES, SYSTEM_FILE, LeftOut, archive_stem, is_system_file, split_number
 from .raw_files import RawPath, read_file, resolve_inside
 from .tar_members import Member, read_member, scan_tar
 
 _SUFFIXES = (".jpg", ".json")
 _NAME = re.compile(r"sa_(0|[1-9][0-9]{0,17})(\.jpg|\.json)", re.ASCII)
+_UNREAD = {
+    **dict.fromkeys(
+        (".jpg", ".jpeg", ".png", ".webp"), "picture whose name is not sa_<image id>.jpg, not read"
+    ),
+    ".json": "json whose name is not sa_<image id>.json, not read",
+}
 _UNKNOWN = "member of a tar that is called neither sa_<image id>.jpg nor .json, not read"
 _UNPACKED = "archive, not read: pairs are read beside it from a folder or tar of its name; unpack it where it holds more"
 
@@ -90,7 +88,7 @@ class Pairs:
         """
         self.rejects: list[Reject] = []
         self.tars: list[str] = []
-        self.unread = LeftOut(_kind_of)
+        self.unread = LeftOut(_UNREAD)
         self._root = root
         self._places: dict[_Place, int] = {}
         self._columns = [array("q") for _ in range(5)]
@@ -123,7 +121,7 @@ class Pairs:
                     name = f"{prefix}{entry.name}"
                     is_link = entry.is_symlink() and is_folder(entry)
                     if is_link or entry.is_dir(follow_symlinks=False):
-                        if self.unread.look_at_folder(entry.name, encodable(name)):
+                        if self.unread.look_at_folder(entry.name, name):
                             continue
                         if reason := folders.add(name, depth + 1, is_link):
                             self._reject("sa1b", name, reason)
@@ -160,7 +158,7 @@ class Pairs:
         for path in archives:
             folder, slash, name = path.rpartition("/")
             if f"{folder}{slash}{archive_stem(name)}" in read:
-                self.unread.add(_UNPACKED, encodable(path))
+                self.unread.add(_UNPACKED, path)
             else:
                 self._reject("sa1b", path, _why_unreadable(name))
 
@@ -179,14 +177,14 @@ class Pairs:
         for member in members:
             folder, _, name = member.name.rpartition("/")
             if any(is_system_file(part) for part in member.name.split("/")):
-                self.unread.add(SYSTEM_FILE, encodable(f"{tar}/{member.name}"))
+                self.unread.add(SYSTEM_FILE, f"{tar}/{member.name}")
             elif not _is_ours(name) and archive_stem(name):
                 reason = (
                     "an archive within a tar, which is not looked into: extract the outer tar, then this one"
                 )
                 self._reject("sa1b", f"{tar}/{member.name}", reason)
             elif not _is_ours(name):
-                path = encodable(f"{tar}/{member.name}")
+                path = f"{tar}/{member.name}"
                 if not self.unread.look_at(name, path):
                     # Tars are published with pairs alone: it may be one whose name is damaged.
                     self.unread.add(_UNKNOWN, path)
@@ -212,11 +210,9 @@ class Pairs:
             for column, value in zip(self._columns, values, strict=True):
                 column.append(value)
         elif _is_ours(name):
-            self._reject(
-                f"sa1b/{encodable(name)}", path, "the name is not sa_<image id>.jpg or .json, a plain number"
-            )
+            self._reject(f"sa1b/{name}", path, "the name is not sa_<image id>.jpg or .json, a plain number")
         else:
-            self.unread.look_at(name, encodable(path))
+            self.unread.look_at(name, path)
 
     def _sort(self, table: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the rows by image id, place, suffix and offset; the same whatever order the disk lists."""
@@ -265,7 +261,7 @@ class Pairs:
         self._reject(f"sa1b/sa_{row[0]}", self._file(row).path, reason)
 
     def _reject(self, key: str, path: str, reason: str) -> None:
-        self.rejects.append(Reject(encodable(key), encodable(path), "index", reason))
+        self.rejects.append(Reject(key, path, "index", reason))
 
 
 def _find_apart(alone: NDArray[np.int64], paired: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -283,13 +279,6 @@ def _find_apart(alone: NDArray[np.int64], paired: NDArray[np.int64]) -> NDArray[
     both = np.isin(alone[:, 0], ids[counts == 2]) & ~np.isin(alone[:, 0], paired)
     apart[:-1] = both[:-1] & (alone[1:, 0] == alone[:-1, 0]) & (alone[1:, 2] != alone[:-1, 2])
     return apart
-
-
-def _kind_of(name: str) -> str:
-    """Return what a file is that looks like an image or an annotation and is none of ours, "" of any other."""
-    if suffix_of(name) in (".jpg", ".jpeg", ".png", ".webp"):
-        return "picture whose name is not sa_<image id>.jpg, not read"
-    return "json whose name is not sa_<image id>.json, not read" if suffix_of(name) == ".json" else ""
 
 
 def _why_unreadable(name: str) -> str:

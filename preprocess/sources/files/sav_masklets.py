@@ -14,10 +14,10 @@ import msgspec
 from ...decode.images import Size, decode_bitmap
 from ...decode.segmentation import Bitmap, Rle, parse_rle
 from ...errors import RecordError, SegmentationError
-from ..records import Reject, Skip, encodable
+from ..records import Reject, Skip
 from .folder_tree import scan_folder
 from .footage import FRAMES_PER_ANNOTATION, USUAL_DIFFERENCE, Footage, is_turned, num_annotated
-from .json_files import decode_json
+from .json_files import decode_json, decode_mask
 from .leftovers import SYSTEM_FILE, is_system_file
 from .masklets import Masklet
 from .raw_files import RawPath, is_folder_there, is_text, read_file, resolve_inside
@@ -45,12 +45,6 @@ _ANNOTATION = msgspec.json.Decoder(_Annotation, strict=False)
 
 def read_json(root: RawPath, path: str, kind: str, key: str) -> Iterator[Footage | Masklet | Skip | Reject]:
     """Yield what `root / path` says of its video, then its objects, each with the id "<kind>-<masklet_id>".
-
-    Args:
-        root: the dataset's root.
-        path: the json, relative to it.
-        kind: "manual" or "auto"; ids of both begin at 0.
-        key: the video's; keys of rejects begin with it.
 
     Raises:
         RecordError: the file can't be read, or is no annotation of a video.
@@ -105,7 +99,7 @@ def read_folders(root: RawPath, path: str, key: str) -> Iterator[Footage | Maskl
             continue
         if not is_text(object_id):
             reason = "the folder's name is no UTF-8, so it can't stand in a store: rename it"
-            objects.append(Reject(f"{key}/{encodable(object_id)}", encodable(folder), "mask", reason))
+            objects.append(Reject(f"{key}/{object_id}", folder, "mask", reason))
             continue
         masks: dict[int, Callable[[], Rle | Bitmap]] = {}
         files: dict[int, str] = {}
@@ -115,18 +109,17 @@ def read_folders(root: RawPath, path: str, key: str) -> Iterator[Footage | Maskl
             objects.append(Reject.from_error(err, f"{key}/{object_id}", folder))
             continue
         for name in names:
-            if is_system_file(name) or not name.endswith(".png"):
-                yield Skip(
-                    SYSTEM_FILE if is_system_file(name) else "file in a folder of masks that is no .png"
-                )
-                continue
             number = int(name[:-4]) if _MASK_NAME.fullmatch(name) else -1
             is_number = name == f"{number:05d}.png"
             if is_number:
                 numbers.add(number)
-            if not is_number or number % FRAMES_PER_ANNOTATION:
+            if is_system_file(name):
+                yield Skip(SYSTEM_FILE)
+            elif not name.endswith(".png"):
+                yield Skip("file in a folder of masks that is no .png")
+            elif not is_number or number % FRAMES_PER_ANNOTATION:
                 reason = "expected a mask named by its video frame, 00000.png, 00004.png, ..."
-                objects.append(Reject(f"{key}/{object_id}", encodable(f"{folder}/{name}"), "mask", reason))
+                objects.append(Reject(f"{key}/{object_id}", f"{folder}/{name}", "mask", reason))
             else:
                 t = number // FRAMES_PER_ANNOTATION
                 files[t] = f"{folder}/{name}"
@@ -161,11 +154,7 @@ def list_folder(root: RawPath, path: str) -> list[str]:
 
 
 def _footage_of(annotation: _Annotation) -> Footage:
-    """Return what a json says of its video.
-
-    Raises:
-        RecordError: it contradicts itself.
-    """
+    """Return what a json says of its video."""
     annotated = len(annotation.masklet)
     count, height, width = (
         _whole(value)
@@ -178,10 +167,9 @@ def _footage_of(annotation: _Annotation) -> Footage:
         said = f"its json annotates {annotated}, every 4th of {shortest} to {longest}"
         return Footage(said, shortest, longest, size)
     if annotated > num_annotated(count + USUAL_DIFFERENCE):
-        raise RecordError(
+        raise SegmentationError(
             f"masklet has {annotated} annotated frames, but of the video's {count} frames (video_frame_count) every "
-            f"4th is annotated, {num_annotated(count)}: which frames the masks are of is not known",
-            stage="mask",
+            f"4th is annotated, {num_annotated(count)}: which frames the masks are of is not known"
         )
     said = f"its json says {count} (video_frame_count)"
     part = annotated if annotated < num_annotated(count - USUAL_DIFFERENCE) else None
@@ -203,10 +191,7 @@ def _whole(value: object) -> int | None:
 
 def _parse_rle(segmentation: msgspec.Raw, size: Size | None) -> Rle:
     """Return a mask, which may not be turned against the video's `size`."""
-    try:
-        rle = parse_rle(msgspec.json.decode(segmentation))
-    except (ValueError, RecursionError) as err:
-        raise SegmentationError(f"the run lengths are no valid JSON: {err}") from err
+    rle = parse_rle(decode_mask(segmentation, "run lengths are"))
     if size is not None and is_turned(rle.size, size):
         (height, width), (mask_height, mask_width) = size, rle.size
         raise SegmentationError(

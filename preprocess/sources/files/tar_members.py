@@ -9,7 +9,8 @@ extracted, so the names of members lead nowhere; those that would outside are re
 import io
 import tarfile
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from contextlib import nullcontext
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from ...errors import RecordError
@@ -48,11 +49,14 @@ def scan_tar(path: RawPath) -> Iterator[Member]:
     """
     try:
         if not path.is_file():
-            raise RecordError("the file is missing or is no regular file", stage="index")
-        with path.open("rb", buffering=0) if isinstance(path, Path) else path.open_ranges() as file:
+            raise RecordError("the file is missing or is no regular file")
+        opened = (
+            nullcontext(path.open_ranges()) if isinstance(path, RemotePath) else path.open("rb", buffering=0)
+        )
+        with opened as file:
             yield from _scan(file, path.stat().st_size)
     except OSError as err:
-        raise RecordError(f"can't read the tar file: {err}", stage="index") from err
+        raise RecordError(f"can't read the tar file: {err}") from err
 
 
 def read_member(path: RawPath, offset: int, size: int, limit: int) -> bytes:
@@ -105,8 +109,7 @@ def _scan(file: io.FileIO | RangedFile, end: int) -> Iterator[Member]:
         if has_content and start + member.size > end:
             raise RecordError(
                 f"the tar file ends at byte {end} inside {member.name!r}, which should have {member.size} bytes "
-                f"from byte {start} on: the file is cut short; the members before are used",
-                stage="index",
+                f"from byte {start} on: the file is cut short; the members before are used"
             )
         offset = start + (_padded(member.size) if has_content else 0)
         records = {}
@@ -121,26 +124,21 @@ def _parse_header(header: bytes, offset: int) -> tarfile.TarInfo:
         check_content(header)
     if not offset and (kind := compression_of(header)):
         reason = f"the file is compressed ({kind}), expected a plain tar: decompress it, members are read by offset"
-        raise RecordError(reason, stage="index")
+        raise RecordError(reason)
     if not header and not offset:
-        raise RecordError("the file is empty (0 bytes)", stage="index")
+        raise RecordError("the file is empty (0 bytes)")
     if len(header) < _BLOCK:
         raise RecordError(
-            f"the file ends at byte {offset + len(header)} without the end mark of a tar: it is cut short{used}",
-            stage="index",
+            f"the file ends at byte {offset + len(header)} without the end mark of a tar: it is cut short{used}"
         )
     try:
         info = tarfile.TarInfo.frombuf(header, "utf-8", "backslashreplace")
     except tarfile.HeaderError as err:
         raise RecordError(
-            f"found {header[:12]!r} at byte {offset}, expected a tar header ({err}){used}",
-            stage="index",
+            f"found {header[:12]!r} at byte {offset}, expected a tar header ({err}){used}"
         ) from err
     if info.size < 0:
-        raise RecordError(
-            f"the tar header at byte {offset} gives a size of {info.size} bytes{used}",
-            stage="index",
-        )
+        raise RecordError(f"the tar header at byte {offset} gives a size of {info.size} bytes{used}")
     return info
 
 
@@ -159,9 +157,7 @@ def _describe(info: tarfile.TarInfo, records: dict[str, str], start: int) -> Mem
         problem = f"the member's name {name!r} leads out of the archive"
     size = records.get("size", str(info.size))
     if not (size.isascii() and size.isdigit() and len(size) < 20):
-        raise RecordError(
-            f"the pax size of {name!r} is {size[:40]!r}, expected a number of bytes", stage="index"
-        )
+        raise RecordError(f"the pax size of {name!r} is {size[:40]!r}, expected a number of bytes")
     return Member(name, start, int(size), problem)
 
 
@@ -170,8 +166,7 @@ def _read_extension(file: io.FileIO | RangedFile, info: tarfile.TarInfo, start: 
     if info.size > MAX_EXTENSION_BYTES:
         raise RecordError(
             f"the extended tar header at byte {start - _BLOCK} has {info.size} bytes, "
-            f"over the limit of {MAX_EXTENSION_BYTES}",
-            stage="index",
+            f"over the limit of {MAX_EXTENSION_BYTES}"
         )
     content = file.read(info.size)
     if info.type == tarfile.GNUTYPE_LONGNAME:
@@ -188,7 +183,7 @@ def _parse_pax(content: bytes) -> dict[str, str]:
         end = place + (int(digits) if digits.isdigit() else 0)
         key, equals, value = content[place + len(digits) + 1 : end - 1].partition(b"=")
         if not (space and equals and content[end - 1 : end] == b"\n"):
-            raise RecordError(f"damaged pax header: found {content[place : place + 40]!r}", stage="index")
+            raise RecordError(f"damaged pax header: found {content[place : place + 40]!r}")
         records[key.decode("utf-8", "backslashreplace")] = value.decode("utf-8", "backslashreplace")
         place = end
     return records
@@ -210,8 +205,7 @@ def _check_end(file: io.FileIO | RangedFile, end: int) -> None:
     if end - position > MAX_PADDING_BYTES or file.read(MAX_PADDING_BYTES).strip(b"\0"):
         raise RecordError(
             f"an end mark stands at byte {position - _BLOCK} but the tar file has {end} bytes: "
-            "a hole, or several tars in one file; only the members before are used",
-            stage="index",
+            "a hole, or several tars in one file; only the members before are used"
         )
 
 

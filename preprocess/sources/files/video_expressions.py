@@ -20,10 +20,10 @@ import msgspec
 from ....loader.format.errors import SourceError
 from ...errors import RecordError
 from ..records import Reject
-from .json_files import JSON_ERRORS, decode_json, explain
+from .json_files import JSON_ERRORS, explain, read_index
 from .leftovers import LeftOut
-from .numbered_pictures import number_of
-from .raw_files import RawPath, read_file
+from .raw_files import CHECK_SOURCE, RawPath
+from .video_folders import number_of
 
 MAX_EXPRESSIONS_BYTES = 1 << 29
 """Largest file that is read, several times the largest published one."""
@@ -81,13 +81,7 @@ class VideoExpressions:
     """
 
     def __init__(self, root: RawPath, name: str, prefix: str, known: Container[str] | None) -> None:
-        """Parse `root / name`.
-
-        Args:
-            root: the dataset's root.
-            name: the file, relative to it.
-            prefix: keys of rejects begin with it.
-            known: the annotations there are, where `anno_id` counts; None where `obj_id` does.
+        """Parse `root / name`; `known` are the annotations there are, where `anno_id` counts, None where `obj_id` does.
 
         Raises:
             SourceError: the file can't be read, or no expression says which object it is of.
@@ -96,14 +90,10 @@ class VideoExpressions:
         self._prefix = prefix
         self._known = known
         self.rejects: list[Reject] = []
-        self.unread = LeftOut(lambda _: "")
+        self.unread = LeftOut()
         path = root / name
-        try:
-            content = decode_json(read_file(path, MAX_EXPRESSIONS_BYTES), msgspec.json.Decoder(_File).decode)
-        except RecordError as err:
-            raise SourceError(f"can't read {path}: {err}; check --root and the config's [source]") from err
-        except JSON_ERRORS as err:
-            raise SourceError(f"{path} lists no expressions of videos: {err}") from err
+        fault = "lists no expressions of videos: {}"
+        content = read_index(path, MAX_EXPRESSIONS_BYTES, _File, fault, CHECK_SOURCE)
         self.videos: dict[str, ListedVideo] = {}
         for video_id, element in sorted(content.videos.items()):
             try:
@@ -158,11 +148,7 @@ class VideoExpressions:
 
 
 def _in_order(frames: list[str]) -> tuple[str, ...]:
-    """Return the names of a video's frames in the order of time: everyone who reads these files sorts them as text.
-
-    Raises:
-        RecordError: by their numbers they have another order, or there are none.
-    """
+    """Return the names of a video's frames in the order of time: everyone who reads these files sorts them as text."""
     ordered = tuple(sorted(frames))
     numbers = [number for frame in ordered if (number := number_of(frame)) is not None]
     if not frames or len(numbers) < len(frames) or any(a >= b for a, b in pairwise(numbers)):

@@ -1,13 +1,83 @@
-"""Folders that hold a folder for each video."""
+"""Folders that hold a folder for each video, and in it pictures whose names end in the numbers of their frames.
+
+00000.jpg, say, or frame_12.png.
+"""
+
+import re
+from dataclasses import dataclass
 
 from ....loader.format.errors import SourceError
 from ...errors import RecordError
-from ..records import encodable
+from ..records import Reject
 from .folder_tree import is_folder, scan_folder
-from .leftovers import LeftOut
-from .numbered_pictures import list_pictures
-from .picture_folder import check_folder
-from .raw_files import RawPath, is_text
+from .leftovers import LeftOut, suffix_of
+from .picture_folder import IMAGE_SUFFIXES, check_folder
+from .raw_files import CHECK_SOURCE, RawPath, is_text, resolve_inside
+
+_NUMBER = re.compile(r"(?:.*[^0-9])?([0-9]{1,9})", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class NumberedPictures:
+    """The pictures of a folder."""
+
+    path: str
+    """The folder, relative to the root."""
+    names: dict[int, str]
+    """The file of each number, in ascending order."""
+    rejects: list[Reject]
+    """Files that have their number in common."""
+    unread: LeftOut
+    """What else lies there; named without the folder, so that what videos have in common is counted as one."""
+    folders: list[str]
+    """Folders in it, which are not looked into."""
+
+
+def number_of(stem: str) -> int | None:
+    """Return the number that a name without its ending ends in, None where it ends in none.
+
+    >>> number_of("00012"), number_of("frame_7"), number_of("cover")
+    (12, 7, None)
+    """
+    match = _NUMBER.fullmatch(stem)
+    return int(match[1]) if match else None
+
+
+def list_pictures(root: RawPath, path: str, key: str) -> NumberedPictures:
+    """Return the pictures in the folder `root / path`; keys of rejects begin with `key`.
+
+    Raises:
+        RecordError: it can't be listed, or leads out of the root.
+    """
+    try:
+        entries = sorted(scan_folder(resolve_inside(root, path)), key=lambda entry: entry.name)
+    except FileNotFoundError as err:
+        raise RecordError("there is no such folder") from err
+    except OSError as err:
+        raise RecordError(f"can't list the folder: {err.strerror}") from err
+    found: dict[int, list[str]] = {}
+    picture = "picture whose name does not end in the number of its frame, not read"
+    other = "file in a folder of a video that is no picture, not read"
+    unread = LeftOut(dict.fromkeys(IMAGE_SUFFIXES, picture), other)
+    for name in (entry.name for entry in entries if not is_folder(entry)):
+        number = number_of(name.rpartition(".")[0]) if suffix_of(name) in IMAGE_SUFFIXES else None
+        if number is None or name.startswith("._") or not is_text(name):
+            unread.look_at(name, name)
+        else:
+            found.setdefault(number, []).append(name)
+    folders = [
+        entry.name
+        for entry in entries
+        if is_folder(entry) and not unread.look_at_folder(entry.name, entry.name)
+    ]
+    rejects = []
+    for number, names in found.items():
+        for name in names if len(names) > 1 else ():
+            others = ", ".join(other for other in names if other != name)
+            reason = f"{others} has the same number, {number}: which is meant is not known"
+            rejects.append(Reject(f"{key}/{name.rpartition('.')[0]}", f"{path}/{name}", "index", reason))
+    numbered = {number: names[0] for number, names in sorted(found.items()) if len(names) == 1}
+    return NumberedPictures(path, numbered, rejects, unread, folders)
 
 
 def list_videos(root: RawPath, folder: str, unread: LeftOut) -> list[str]:
@@ -21,11 +91,9 @@ def list_videos(root: RawPath, folder: str, unread: LeftOut) -> list[str]:
     try:
         entries = sorted(scan_folder(root / folder), key=lambda entry: entry.name)
     except OSError as err:
-        raise SourceError(
-            f"can't list {root / folder}: {err.strerror}; check --root and the config's [source]"
-        ) from err
+        raise SourceError(f"can't list {root / folder}: {err.strerror}{CHECK_SOURCE}") from err
     for entry in entries:
-        path = encodable(f"{folder}/{entry.name}")
+        path = f"{folder}/{entry.name}"
         if unread.look_at(entry.name, path):
             continue
         if not is_folder(entry):
@@ -38,13 +106,7 @@ def list_videos(root: RawPath, folder: str, unread: LeftOut) -> list[str]:
 
 
 def check_depth(root: RawPath, folder: str, video_id: str, option: str) -> None:
-    """Look whether a folder of videos is one level too high, by one of what should be its videos.
-
-    Args:
-        root: the dataset's root.
-        folder: the folder of videos, relative to it.
-        video_id: a folder in it.
-        option: what the config calls `folder`.
+    """Look whether a folder of videos, `option` of the config, is one level too high, by one of what should be its videos.
 
     Raises:
         SourceError: there are folders where frames should be, as in JPEGImages/480p/bear.

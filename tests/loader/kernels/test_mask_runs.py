@@ -133,6 +133,24 @@ def test_masks_of_several_sizes_go_each_to_its_place_and_nothing_between_them(co
     assert np.array_equal(out, expected)
 
 
+@pytest.mark.parametrize("level", [level for level in levels_of(CORE) if level != "plain"])
+def test_masks_larger_than_the_caches_go_to_their_places_and_nothing_between_them(level: str) -> None:
+    height, width = 5001, 7003
+    # Every other column; together above 64 MiB, from which on memory is cleared another way.
+    large = RunLengths(height, width, np.full(width, height, np.uint32))
+    small = RunLengths(1, 3, np.array([1, 1, 1], np.uint32))
+    starts = [3, 20, 20 + height * width + 1]
+    out = np.ones(starts[-1] + height * width + 5, np.bool_)
+    with at_level(CORE, level) as core:
+        expand_all([small, large, large], starts, out, core=core)
+    columns = np.arange(width) % 2 == 1
+    assert out[:20].tolist() == [True] * 3 + [False, True, False] + [True] * 14
+    for start in starts[1:]:
+        assert (out[start : start + height * width].reshape(height, width) == columns).all()
+    assert out[starts[2] - 1]
+    assert out[-5:].all()
+
+
 def test_a_mask_that_changed_since_it_was_looked_at_is_an_error() -> None:
     if CORE is None:
         pytest.skip("for want of the compiled core")

@@ -13,11 +13,10 @@ from stores import coco_store
 
 from resizeonce.loader import BatchLoader, CacheOptions, Order, OrderOptions, SampleIndex, Store
 from resizeonce.loader.buffers.slots import Slots
-from resizeonce.loader.fill import BatchRows, SampleError
+from resizeonce.loader.fill import SampleError
 from resizeonce.loader.order.plan import Batching
 from resizeonce.loader.workers import ring
-from resizeonce.loader.workers import worker as workers
-from resizeonce.loader.workers.batch_loader import BatchOptions, make_setup
+from resizeonce.loader.workers.batch_loader import BatchOptions
 from resizeonce.loader.workers.launch import Worker
 from resizeonce.loader.workers.ring import Ring
 from resizeonce.loader.workers.worker import Reply, Setup, Task, fill_slot
@@ -282,25 +281,3 @@ def test_a_worker_tells_how_many_batches_it_has_not_filled(
     # What has arrived by then is delivered none the less, in order.
     assert keys(iterator) == expected(store, 0)[1:]
     loader.close()
-
-
-def test_batches_that_are_always_in_memory_are_looked_for_less_often(
-    store: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    looked: list[int] = []
-
-    class Looked(BatchRows):
-        def __init__(self, number: int) -> None:
-            self.number = number
-
-        def prefetch(self) -> bool:
-            looked.append(self.number)
-            return self.number not in (9, 11)
-
-    monkeypatch.setattr(workers, "SURE_AFTER", 3)
-    monkeypatch.setattr(workers, "SKIPPED", 2)
-    ahead = workers.ReadAhead(make_setup(order_of(store), 2, BatchOptions(), 4))
-    for number in range(18):
-        ahead.prefetch(Looked(number))
-    # After three that were there, every third. Nobody looked for 9; after 11, which was not there, for each again.
-    assert looked == [0, 1, 2, 5, 8, 11, 12, 13, 14, 17]
