@@ -126,11 +126,6 @@ class Part:
                 self._mapped.append(array)
         return self._arrays[path]
 
-    def digest(self, path: str) -> str | None:
-        """Return the SHA-256 that the part lists of an array's file, which covers every byte of it; None where it has no row."""
-        listed = self.files.get(shard_path(self._specs[path]))
-        return None if listed is None else str(listed["sha256"])
-
     def map_all(self) -> None:
         """Map every array now: what is mapped can be read also after its files are removed."""
         for path in self._specs:

@@ -68,7 +68,7 @@ class Commands(click.Group):
         return names + click.Command.shell_complete(self, ctx, incomplete)
 
 
-@click.command(cls=Commands, context_settings={"max_content_width": 100})
+@click.command(cls=Commands, context_settings={"max_content_width": 100, "show_default": True})
 @click.version_option(__version__, prog_name="resizeonce")
 @click.pass_context
 def main(context: click.Context) -> None:

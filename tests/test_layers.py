@@ -45,7 +45,7 @@ LAYERS = (
     "preprocess.verify",
     "preprocess.run",
     "preprocess.look preprocess.doctor",
-    "preprocess.cli_text preprocess.environment",
+    "preprocess.environment",
     "preprocess.commands",
     "preprocess.cli",
     "preprocess.__main__ preprocess",

@@ -7,19 +7,9 @@ import click
 
 from ..errors import ConfigError
 from ..look.audit import AuditOptions, audit
-from ..look.audit_report import AuditReport
-from ..look.output_file import check_output, replacing
+from ..look.output_file import check_output, write_output
 from ..look.perceptual import BITS, DISTANCE
-from .reporting import (
-    EXIT_FAILED,
-    EXIT_FOUND,
-    JSON_OPTION,
-    Output,
-    echo_json,
-    echo_lines,
-    reported,
-    with_output,
-)
+from .reporting import EXIT_FAILED, EXIT_FOUND, Output, with_output
 
 
 @click.command("audit")
@@ -44,14 +34,12 @@ from .reporting import (
 @click.option(
     "--near/--no-near",
     default=True,
-    show_default=True,
     help="Look for pictures that are alike, too: reads a view of every picture.",
 )
 @click.option(
     "--distance",
     type=click.IntRange(0, BITS),
     default=DISTANCE,
-    show_default=True,
     help=f"How many of {BITS} bits of the hashes of such pictures differ at most.",
 )
 @click.option(
@@ -65,18 +53,13 @@ from .reporting import (
     metavar="FILE",
     help="Write the keys of TRAIN's scenes that were found, one a line, for Subset(without=KeySet.read(FILE)).",
 )
-@click.option(
-    "--examples", type=click.IntRange(0), default=3, show_default=True, help="Pairs to print of each kind."
-)
-@JSON_OPTION
+@click.option("--examples", type=click.IntRange(0), default=3, help="Pairs to print of each kind.")
 @with_output
-@reported
 def command(
     train: tuple[str, ...],
     against: tuple[str, ...],
     write_keys: str | None,
     count_near: bool,
-    as_json: bool,
     output: Output,
     sources: tuple[str, ...],
     near: bool,
@@ -102,14 +85,7 @@ def command(
     keys = [*report.exact_or_id, *(report.near if count_near else [])]
     if write_keys is not None:
         _write_keys(Path(write_keys), keys)
-    if as_json:
-        echo_json(report)
-    else:
-        echo_lines(report.lines())
-    _end(report, keys)
-
-
-def _end(report: AuditReport, keys: list[str]) -> None:
+    output.show(report, report.lines())
     if keys:
         sys.exit(EXIT_FOUND)
     if blind := [one for one in report.comparisons if one.is_blind]:
@@ -127,5 +103,4 @@ def _write_keys(path: Path, keys: list[str]) -> None:
         raise ConfigError(
             f"the key {odd[0]!r:.200} can't stand on a line of its own: rename the raw file and convert again"
         )
-    with replacing(path) as partial:
-        partial.write_text("".join(f"{key}\n" for key in keys), encoding="utf-8")
+    write_output(path, "".join(f"{key}\n" for key in keys).encode())

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from ..look.card import CardOptions, write_card
-from .reporting import JSON_OPTION, SEED_OPTION, Output, echo_json, reported, with_output
+from .reporting import SEED_OPTION, Output, with_output
 
 
 @click.command("card")
@@ -19,27 +19,24 @@ from .reporting import JSON_OPTION, SEED_OPTION, Output, echo_json, reported, wi
     help="Write a preview for the Hub's viewer, too: into DIR, which is the card's folder or one below it "
     "(pip install 'resizeonce[card]').",
 )
-@click.option(
-    "--count", type=click.IntRange(1), default=100, show_default=True, help="Samples of the preview at most."
-)
-@click.option(
-    "--height",
-    type=click.IntRange(16, 1024),
-    default=256,
-    show_default=True,
-    help="Of its thumbnails, in pixels.",
-)
+@click.option("--count", type=click.IntRange(1), default=100, help="Samples of the preview at most.")
+@click.option("--height", type=click.IntRange(16, 1024), default=256, help="Of its thumbnails, in pixels.")
 @SEED_OPTION
-@click.option("--name", default="", help="The dataset's name, where it is your own or another one.")
-@click.option("--license", "licence", default="", metavar="ID", help="Its licence, such as cc-by-4.0.")
-@click.option("--address", default="", metavar="URL", help="Where it is described.")
+@click.option(
+    "--name", default="", show_default=False, help="The dataset's name, where it is your own or another one."
+)
+@click.option(
+    "--license",
+    "licence",
+    default="",
+    show_default=False,
+    metavar="ID",
+    help="Its licence, such as cc-by-4.0.",
+)
+@click.option("--address", default="", show_default=False, metavar="URL", help="Where it is described.")
 @click.option("--overwrite", is_flag=True, help="Replace the files of a card that are there.")
-@JSON_OPTION
 @with_output
-@reported
-def command(
-    store: str, out: str, parquet: str | None, overwrite: bool, as_json: bool, output: Output, **said: Any
-) -> None:
+def command(store: str, out: str, parquet: str | None, overwrite: bool, output: Output, **said: Any) -> None:
     """Write README.md and croissant.json for STORE: a card for the Hugging Face Hub, and the same for machines.
 
     Both have the licences and citations of the dataset; of data of your own, and of layouts that several datasets come in,
@@ -49,7 +46,4 @@ def command(
     """
     options = CardOptions(parquet=None if parquet is None else Path(parquet), overwrite=overwrite, **said)
     files = [str(path) for path in write_card(store, Path(out), options)]
-    if as_json:
-        echo_json({"files": files})
-    else:
-        output.summary(files)
+    output.summary({"files": files}, files)

@@ -3,14 +3,11 @@
 import click
 from click.shell_completion import get_completion_class
 
-from .reporting import reported
-
 SHELLS = ("bash", "zsh", "fish")
 
 
 @click.command("completion")
 @click.argument("shell", type=click.Choice(SHELLS))
-@reported
 def command(shell: str) -> None:
     r"""Print the lines that let SHELL complete commands, options and names of configs when Tab is pressed.
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from ..cli_text import arithmetic_warning, forecast_lines, range_lines, report_lines
 from ..config import load_config
 from ..errors import ConfigError
 from ..run.convert import convert, convert_range, open_source
@@ -15,20 +14,10 @@ from ..run.dask_cluster import open_cluster
 from ..run.forecast import Forecast, forecast, format_bytes
 from ..run.options import STALL_SECONDS, RunOptions
 from ..run.part_range import PartRange
-from .closing import MAX_REJECTS_OPTION, SCRATCH_HELP, Closing
-from .config_name import ConfigName
-from .reporting import (
-    JSON_OPTION,
-    ROOT_OPTION,
-    SET_OPTION,
-    WORKERS_OPTION,
-    FiniteRange,
-    Output,
-    echo_json,
-    echo_lines,
-    reported,
-    with_output,
-)
+from .closing import MAX_REJECTS_OPTION, SCRATCH_HELP, close
+from .config import ConfigName
+from .reporting import ROOT_OPTION, SET_OPTION, WORKERS_OPTION, FiniteRange, Output, with_output
+from .store_text import arithmetic_warning, forecast_lines, range_lines, report_lines
 
 DRY_RUN_SCENES = 64
 
@@ -37,11 +26,7 @@ DRY_RUN_SCENES = 64
 @click.argument("config", type=ConfigName())
 @ROOT_OPTION
 @click.option(
-    "-o",
-    "--out",
-    required=True,
-    type=click.Path(),
-    help="Store to write, such as coco.zarr, or its URL.",
+    "-o", "--out", required=True, type=click.Path(), help="Store to write, such as coco.zarr, or its URL."
 )
 @SET_OPTION
 @WORKERS_OPTION
@@ -56,7 +41,6 @@ DRY_RUN_SCENES = 64
     "stall_seconds",
     type=FiniteRange(1),
     default=STALL_SECONDS,
-    show_default=True,
     help="Seconds without a finished scene after which a worker process is taken for dead.",
 )
 @click.option("--limit", type=click.IntRange(1), help="Samples to write at most.")
@@ -71,7 +55,6 @@ DRY_RUN_SCENES = 64
     "--on-error",
     type=click.Choice(["record", "fail"]),
     default="record",
-    show_default=True,
     help="List bad records and go on, or stop at the first.",
 )
 @click.option(
@@ -80,9 +63,7 @@ DRY_RUN_SCENES = 64
     help="What does the work, to the same bytes; by default the fast one where it is installed.",
 )
 @MAX_REJECTS_OPTION
-@JSON_OPTION
 @with_output
-@reported
 def command(
     config: str,
     root: str,
@@ -92,7 +73,6 @@ def command(
     max_rejects: int,
     scheduler: str | None,
     part_range: str | None,
-    as_json: bool,
     output: Output,
     **run: Any,
 ) -> None:
@@ -111,23 +91,19 @@ def command(
             )
         source = open_source(effective, root)
         expected = forecast(source, effective, DRY_RUN_SCENES, run["limit"])
-        if as_json:
-            echo_json(asdict(expected))
-        else:
-            echo_lines(forecast_lines(expected))
+        output.show(asdict(expected), forecast_lines(expected))
         return
     share = None if part_range is None else PartRange.parse(part_range)
     with ExitStack() as stack:
         if scheduler is not None:
             run["executor"], run["workers"] = stack.enter_context(open_cluster(scheduler))
         options = RunOptions(progress=output.progress, announce=partial(_announce, output), **run)
-        closing = Closing(output, max_rejects, as_json)
         if share is None:
             report = convert(effective, root, out, options)
-            closing.end(report, report_lines(report))
+            close(report, report_lines(report), output, max_rejects)
         else:
             part_report = convert_range(effective, root, out, share, options)
-            closing.end(part_report, range_lines(part_report))
+            close(part_report, range_lines(part_report), output, max_rejects)
 
 
 def _announce(output: Output, forecast: Forecast) -> None:

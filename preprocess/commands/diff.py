@@ -5,16 +5,7 @@ import sys
 import click
 
 from ..look.diff import SAMPLE, DiffOptions, diff_stores
-from .reporting import (
-    EXIT_FOUND,
-    JSON_OPTION,
-    SEED_OPTION,
-    Output,
-    echo_json,
-    echo_lines,
-    reported,
-    with_output,
-)
+from .reporting import EXIT_FOUND, SEED_OPTION, Output, with_output
 
 
 @click.command("diff")
@@ -24,29 +15,23 @@ from .reporting import (
     "--sample",
     type=click.IntRange(1),
     default=SAMPLE,
-    show_default=True,
     help="Images whose pixels and masks are compared, of those that are not known to be the same; keys and tables are "
     "compared of all.",
 )
 @click.option("--all", "every", is_flag=True, help="Compare the pixels and masks of all images.")
 @SEED_OPTION
-@JSON_OPTION
 @with_output
-@reported
-def command(a: str, b: str, sample: int, every: bool, seed: int, as_json: bool, output: Output) -> None:
+def command(a: str, b: str, sample: int, every: bool, seed: int, output: Output) -> None:
     """Compare the stores A and B: how they were made, which samples each has, by how much their tensors differ.
 
-    Samples go by their keys, in whichever parts and order they stand. Parts with the same digests are the same and are not
-    read; of a store at a URL, parts that are compared are fetched whole. The exit code is 4 where samples, rejects or
-    tensors differ, and 0 where what was compared is the same, however it was made.
+    Samples go by their keys, in whichever parts and order they stand. Of a store at a URL, parts that are compared are
+    fetched whole, and those with the same digests in both not at all. The exit code is 4 where samples, rejects or tensors
+    differ, 1 where one that is read is damaged, and 0 where what was compared is the same, however it was made.
 
     Example: resizeonce diff old.zarr new.zarr --sample 5000
     """
     options = DiffOptions(sample=None if every else sample, seed=seed, progress=output.bar)
     found = diff_stores(a, b, options)
-    if as_json:
-        echo_json(found)
-    else:
-        echo_lines(found.lines())
+    output.show(found, found.lines())
     if not found.is_same:
         sys.exit(EXIT_FOUND)

@@ -5,24 +5,12 @@ from dataclasses import replace
 
 import click
 
-from ..cli_text import forecast_lines
 from ..doctor.diagnose import DoctorOptions, diagnose
 from ..doctor.text import diagnosis_lines, verdict_line
 from ..run.forecast import Forecast
-from .config_name import ConfigName
-from .reporting import (
-    EXIT_EMPTY,
-    EXIT_FOUND,
-    JSON_OPTION,
-    ROOT_OPTION,
-    SET_OPTION,
-    WORKERS_OPTION,
-    Output,
-    echo_json,
-    echo_lines,
-    reported,
-    with_output,
-)
+from .config import ConfigName
+from .reporting import EXIT_EMPTY, EXIT_FOUND, ROOT_OPTION, SET_OPTION, WORKERS_OPTION, Output, with_output
+from .store_text import forecast_lines
 
 
 @click.command("doctor")
@@ -35,17 +23,9 @@ from .reporting import (
     help="Scenes to look at, evenly spread, and to say what they amount to in all; by default every one.",
 )
 @WORKERS_OPTION
-@JSON_OPTION
 @with_output
-@reported
 def command(
-    config: str,
-    root: str,
-    overrides: tuple[str, ...],
-    sample: int | None,
-    workers: int,
-    as_json: bool,
-    output: Output,
+    config: str, root: str, overrides: tuple[str, ...], sample: int | None, workers: int, output: Output
 ) -> None:
     """Look at the raw dataset that CONFIG describes, and say what is wrong with it before it is converted.
 
@@ -57,14 +37,10 @@ def command(
     """
     options = DoctorOptions(sample=sample, workers=workers, progress=output.progress)
     diagnosis = diagnose(config, root, options, overrides)
-    if as_json:
-        echo_json(diagnosis)
-    else:
-        echo_lines(diagnosis_lines(diagnosis))
-        # What this says of Pillow's versions is a finding above.
-        forecast = replace(Forecast(**diagnosis.forecast), undecided=0)
-        output.summary(["", *forecast_lines(forecast), ""])
-        echo_lines([verdict_line(diagnosis)])
+    # What a forecast says of Pillow's versions is a finding already.
+    forecast = replace(Forecast(**diagnosis.forecast), undecided=0)
+    summary = [] if output.quiet else ["", *forecast_lines(forecast), ""]
+    output.show(diagnosis, [*diagnosis_lines(diagnosis), *summary, verdict_line(diagnosis)])
     if diagnosis.num_of("error"):
         sys.exit(EXIT_FOUND)
     if not diagnosis.forecast["samples"]:

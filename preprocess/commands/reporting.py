@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import click
 import msgspec
@@ -35,41 +35,26 @@ class FiniteRange(click.FloatRange):
         return number
 
 
-JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead.")
-
 ROOT_OPTION = click.option(
     "--root", required=True, type=click.Path(), help="Folder of the raw dataset, or its URL."
 )
 
-WORKERS_OPTION = click.option(
-    "--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes."
-)
+WORKERS_OPTION = click.option("--workers", type=click.IntRange(1), default=1, help="Processes.")
 
-SEED_OPTION = click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of what is drawn by chance."
-)
+SEED_OPTION = click.option("--seed", type=click.IntRange(0), default=0, help="Of what is drawn by chance.")
 
 SET_OPTION = click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Set a config key: source.split=val.",
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a config key: source.split=val."
 )
-
-_QUIET_OPTION = click.option(
-    "-q", "--quiet", is_flag=True, help="Print errors and what is asked for alone: no progress, no summary."
-)
-
-_VERBOSE_OPTION = click.option("-v", "--verbose", is_flag=True, help="Say more of what is done, on stderr.")
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """How much a command says."""
+    """How much a command says, and in which form."""
 
     quiet: bool
     """Whether nothing is said but errors and what is asked for."""
+    as_json: bool
 
     @property
     def progress(self) -> bool:
@@ -88,44 +73,41 @@ class Output:
         if not self.quiet:
             click.echo(printable(line), err=True)
 
-    def summary(self, lines: Iterable[str]) -> None:
-        """Print what was done."""
-        if not self.quiet:
+    def show(self, facts: Any, lines: Iterable[str]) -> None:
+        """Print what was asked for: as JSON, or as lines for people."""
+        if self.as_json:
+            echo_json(facts)
+        else:
             echo_lines(lines)
 
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def reported(function: Callable[P, R]) -> Callable[P, R]:
-    """Wrap a command so that it ends with an exit code, not a traceback."""
-
-    @wraps(function)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return function(*args, **kwargs)
-        except ConfigError as err:
-            click.secho(f"error: {printable(str(err))}", fg="red", err=True)
-            sys.exit(EXIT_USAGE)
-        except PreprocessError as err:
-            click.secho(f"error: {printable(str(err))}", fg="red", err=True)
-            sys.exit(EXIT_FAILED)
-
-    return wrapped
+    def summary(self, facts: Any, lines: Iterable[str]) -> None:
+        """Print what was done, likewise; under --quiet no lines."""
+        self.show(facts, () if self.quiet else lines)
 
 
 def with_output(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command `--quiet` and `--verbose`, as an argument `output`."""
+    """Give a command `--json`, `--quiet` and `--verbose`, as an argument `output`; have it end with an exit code, not a traceback."""
 
-    @_QUIET_OPTION
-    @_VERBOSE_OPTION
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead.")
+    @click.option(
+        "-q",
+        "--quiet",
+        is_flag=True,
+        help="Print errors and what is asked for alone: no progress, no summary.",
+    )
+    @click.option("-v", "--verbose", is_flag=True, help="Say more of what is done, on stderr.")
     @wraps(function)
-    def wrapped(*args: Any, quiet: bool, verbose: bool, **kwargs: Any) -> None:
+    def wrapped(*args: Any, as_json: bool, quiet: bool, verbose: bool, **kwargs: Any) -> None:
         if quiet and verbose:
             raise click.UsageError("--quiet and --verbose contradict each other: give one of them")
-        _set_log_level(logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING)
-        function(*args, output=Output(quiet), **kwargs)
+        log = logging.getLogger("resizeonce")
+        log.addHandler(_HANDLER)
+        log.setLevel(logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING)
+        try:
+            function(*args, output=Output(quiet, as_json), **kwargs)
+        except PreprocessError as err:
+            click.secho(f"error: {printable(str(err))}", fg="red", err=True)
+            sys.exit(EXIT_USAGE if isinstance(err, ConfigError) else EXIT_FAILED)
 
     return wrapped
 
@@ -152,9 +134,3 @@ class _AboveBars(logging.Handler):
 
 
 _HANDLER = _AboveBars()
-
-
-def _set_log_level(level: int) -> None:
-    log = logging.getLogger("resizeonce")
-    log.addHandler(_HANDLER)
-    log.setLevel(level)

@@ -5,16 +5,7 @@ import sys
 import click
 
 from ..verify.check_store import VerifyOptions, verify_store
-from .reporting import (
-    EXIT_FOUND,
-    JSON_OPTION,
-    WORKERS_OPTION,
-    Output,
-    echo_json,
-    echo_lines,
-    reported,
-    with_output,
-)
+from .reporting import EXIT_FOUND, WORKERS_OPTION, Output, with_output
 
 
 @click.command("verify")
@@ -29,27 +20,12 @@ from .reporting import (
     help="Make scenes anew from the raw dataset in ROOT and compare them bit for bit. STORE itself, where it keeps the files "
     "of its images: then these alone are made anew.",
 )
-@click.option(
-    "--sample",
-    type=click.IntRange(1),
-    default=64,
-    show_default=True,
-    help="Scenes to make anew, evenly spread.",
-)
+@click.option("--sample", type=click.IntRange(1), default=64, help="Scenes to make anew, evenly spread.")
 @click.option("--all", "every", is_flag=True, help="Make every scene anew.")
-@JSON_OPTION
 @WORKERS_OPTION
 @with_output
-@reported
 def command(
-    store: str,
-    values: bool,
-    source: str | None,
-    sample: int,
-    every: bool,
-    as_json: bool,
-    workers: int,
-    output: Output,
+    store: str, values: bool, source: str | None, sample: int, every: bool, workers: int, output: Output
 ) -> None:
     """Check that STORE is what its format, its recipe and its raw dataset say.
 
@@ -66,9 +42,6 @@ def command(
         progress=output.progress,
     )
     report = verify_store(store, options)
-    if as_json:
-        echo_json(report.facts())
-    else:
-        echo_lines(report.lines())
+    output.show(report.facts(), report.lines())
     if report.is_damaged:
         sys.exit(EXIT_FOUND)

@@ -113,10 +113,10 @@ def _exact_pairs(train: KnownPictures, against: KnownPictures) -> Pairs:
     """Pair pictures that are equal in every pixel, or as far as a view shows it."""
     pixels, views = (train.pixels, against.pixels), shared_view(train.store, against.store)
     if all(one.origin for one in pixels) and (views is None or all(one.is_cheap for one in pixels)):
-        pairs = match(train.pixels.digests(), against.pixels.digests())
+        pairs = match(train.pixels.digests, against.pixels.digests)
         origins = " and ".join(dict.fromkeys(one.origin for one in pixels))
         how = f"equal in every pixel of the originals, by {origins}"
-        if lost := sum(int((one.digests() == b"").sum()) for one in pixels):
+        if lost := sum(int((one.digests == b"").sum()) for one in pixels):
             how += f"; {lost:,} pictures are not in the raw dataset any more"
         return Pairs(how, pairs)
     if views is None:
@@ -134,11 +134,11 @@ def _exact_pairs(train: KnownPictures, against: KnownPictures) -> Pairs:
 
 def _id_pairs(train: KnownPictures, against: KnownPictures) -> Pairs:
     """Pair pictures, or frames of videos, that have one published id by the names of their files."""
-    pairs = match(train.ids(), against.ids())
+    pairs = match(train.ids, against.ids)
     if len(pairs):
         kinds = Counter(map(train.kind_of_id, pairs[:, 0].tolist()))
         return Pairs(", ".join(f"{kind}: {count:,}" for kind, count in kinds.items()), pairs)
-    known, others = (int((side.ids() != b"").sum()) for side in (train, against))
+    known, others = (int((side.ids != b"").sum()) for side in (train, against))
     return Pairs(f"the names of {known:,} and {others:,} tell an id", pairs)
 
 

@@ -15,7 +15,7 @@ from ..store.root_files import root_folder
 from .card_facts import CardFacts
 from .card_text import card_text
 from .croissant import croissant
-from .output_file import replacing
+from .output_file import check_output_folder, write_output
 from .parquet_preview import PREVIEW_FILE, make_preview
 
 PAGE_FILE = "README.md"
@@ -64,7 +64,7 @@ def write_card(store: str | Path, out: Path, options: CardOptions | None = None)
     files = [out / PAGE_FILE, out / CROISSANT_FILE]
     if options.parquet is not None:
         files.append(preview_folder / PREVIEW_FILE)
-    _check(store, out, preview_folder, files, options)
+    _check(out, preview_folder, files, options)
     opened = Store(store)
     with root_folder(store) as root:
         document = read_document(root / "zarr.json", MAX_ROOT_BYTES)
@@ -88,19 +88,13 @@ def write_card(store: str | Path, out: Path, options: CardOptions | None = None)
     if facts.preview is not None:
         contents.append(facts.preview.content)
     for path, content in zip(files, contents, strict=True):
-        with replacing(path) as partial:
-            partial.write_bytes(content)
+        write_output(path, content)
     return files
 
 
-def _check(
-    store: str | Path, out: Path, preview_folder: Path, files: list[Path], options: CardOptions
-) -> None:
-    folder = local_path(store)
-    if folder is not None and out.is_relative_to(folder.expanduser().absolute()):
-        raise ConfigError(
-            f"{out} is in the store, which holds nothing but what its root lists: give another folder"
-        )
+def _check(out: Path, preview_folder: Path, files: list[Path], options: CardOptions) -> None:
+    check_output_folder(out)
+    check_output_folder(preview_folder)
     if not preview_folder.is_relative_to(out):
         raise ConfigError(
             f"{preview_folder} is outside of the card's folder, {out}: the card names the preview by its path below that"

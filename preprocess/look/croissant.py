@@ -20,49 +20,26 @@ MOST_PARTS = 1000
 ZARR = "https://zarr-specs.readthedocs.io/en/latest/v3/core/index.html"
 """Stands where a registered media type would."""
 
+_TERMS = """
+    arrayShape citeAs column containedIn equivalentProperty extract field fileObject fileProperty fileSet format includes isArray
+    isLiveDataset jsonPath key md5 parentField path recordSet references regex repeated replace samplingRate separator source
+    subField transform
+"""
+
 _CONTEXT = {
     "@language": "en",
     "@vocab": "https://schema.org/",
-    "arrayShape": "cr:arrayShape",
-    "citeAs": "cr:citeAs",
-    "column": "cr:column",
     "conformsTo": "dct:conformsTo",
-    "containedIn": "cr:containedIn",
     "cr": "http://mlcommons.org/croissant/",
     "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
     "dct": "http://purl.org/dc/terms/",
     "description": {"@container": "@language"},
-    "equivalentProperty": "cr:equivalentProperty",
     "examples": {"@id": "cr:examples", "@type": "@json"},
-    "extract": "cr:extract",
-    "field": "cr:field",
-    "fileObject": "cr:fileObject",
-    "fileProperty": "cr:fileProperty",
-    "fileSet": "cr:fileSet",
-    "format": "cr:format",
-    "includes": "cr:includes",
-    "isArray": "cr:isArray",
-    "isLiveDataset": "cr:isLiveDataset",
-    "jsonPath": "cr:jsonPath",
-    "key": "cr:key",
-    "md5": "cr:md5",
     "name": {"@container": "@language"},
-    "parentField": "cr:parentField",
-    "path": "cr:path",
     "rai": "http://mlcommons.org/croissant/RAI/",
-    "recordSet": "cr:recordSet",
-    "references": "cr:references",
-    "regex": "cr:regex",
-    "repeated": "cr:repeated",
-    "replace": "cr:replace",
-    "samplingRate": "cr:samplingRate",
     "sc": "https://schema.org/",
-    "separator": "cr:separator",
-    "source": "cr:source",
-    "subField": "cr:subField",
-    "transform": "cr:transform",
-}
+} | {term: f"cr:{term}" for term in _TERMS.split()}
 """The terms of Croissant 1.1 that the document is written in, as its specification lists them."""
 
 
@@ -70,7 +47,7 @@ def croissant(facts: CardFacts) -> str:
     """Return the document."""
     origin = facts.origin
     document: dict[str, Any] = {
-        "@context": _CONTEXT,
+        "@context": dict(sorted(_CONTEXT.items())),
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.1",
         "name": facts.title,
@@ -127,30 +104,23 @@ def _files(facts: CardFacts) -> Iterator[dict[str, Any]]:
 def _file(
     identifier: str, address: str, digest: str, encoding: str, description: str, size: int | None
 ) -> dict[str, Any]:
-    described = {
-        "@type": "cr:FileObject",
-        "@id": identifier,
-        "name": identifier,
-        "description": description,
-        "contentUrl": address,
-        "encodingFormat": encoding,
-        "sha256": digest,
-    }
+    described = _node("FileObject", identifier, description)
+    described |= {"contentUrl": address, "encodingFormat": encoding, "sha256": digest}
     return described if size is None else described | {"contentSize": f"{size} B"}
+
+
+def _node(kind: str, identifier: str, description: str) -> dict[str, Any]:
+    """Return what each thing begins with that a document is made of; its name is the last step of its id."""
+    name = identifier if kind.startswith("File") else identifier.rpartition("/")[2]
+    return {"@type": f"cr:{kind}", "@id": identifier, "name": name, "description": description}
 
 
 def _sets(facts: CardFacts) -> Iterator[dict[str, Any]]:
     """Yield the arrays, each of which is a file in each part."""
     store = facts.store
     for spec in array_specs(store.recipe, 2 if store.paired else 1, store.columns):
-        yield {
-            "@type": "cr:FileSet",
-            "@id": spec.path,
-            "name": spec.path,
-            "description": _describe(spec),
-            "encodingFormat": ZARR,
-            "includes": f"{facts.reference}/part-*/{shard_path(spec)}",
-        }
+        files = {"encodingFormat": ZARR, "includes": f"{facts.reference}/part-*/{shard_path(spec)}"}
+        yield _node("FileSet", spec.path, _describe(spec)) | files
 
 
 def _describe(spec: ArraySpec) -> str:
@@ -185,20 +155,13 @@ def _records(facts: CardFacts) -> Iterator[Mapping[str, Any]]:
             _field("expressions", "sc:Text", "Phrases that refer to its object.")
             | {"isArray": True, "arrayShape": "-1"}
         )
-    yield {
-        "@type": "cr:RecordSet",
-        "@id": "preview",
-        "name": "preview",
-        "description": f"{preview.num_rows:,} of {len(facts.store):,} samples, drawn by chance.",
+    shown = f"{preview.num_rows:,} of {len(facts.store):,} samples, drawn by chance."
+    yield _node("RecordSet", "preview", shown) | {
         "key": {"@id": "preview/key"},
         "field": [{"source": _column(field["name"])} | field for field in fields],
     }
     if preview.classes:
-        yield {
-            "@type": "cr:RecordSet",
-            "@id": "classes",
-            "name": "classes",
-            "description": "The classes of the objects in the preview.",
+        yield _node("RecordSet", "classes", "The classes of the objects in the preview.") | {
             "dataType": "sc:Enumeration",
             "key": {"@id": "classes/number"},
             "field": [
@@ -213,13 +176,7 @@ def _records(facts: CardFacts) -> Iterator[Mapping[str, Any]]:
 
 
 def _field(name: str, kind: str, description: str) -> dict[str, Any]:
-    return {
-        "@type": "cr:Field",
-        "@id": f"preview/{name}",
-        "name": name,
-        "description": description,
-        "dataType": kind,
-    }
+    return _node("Field", f"preview/{name}", description) | {"dataType": kind}
 
 
 def _column(name: str) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Two stores compared: how they were made, which samples they have, and by how much those differ.
 
-Keys and tables are compared of everything; pixels of images that are drawn with a seed, or of all of them. Parts that the
-roots list with the same digest are the same to the last byte, and nothing of them is read but the keys.
+Keys and tables are compared of everything; pixels of images that are drawn with a seed, or of all of them. Of stores at paths
+all that is read on the way is checked, also where both roots list one digest; of one at a URL, whose parts are fetched whole,
+parts with the same digest are taken as the same, and nothing of them is read but the keys.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,14 +23,7 @@ from ..store.root import read_rejects
 from ..store.root_files import root_folder
 from .diff_rows import ColumnSet, Parts, ViewRows, why_not
 from .differences import EXAMPLES, ColumnRows, Diff, Fact, Sides
-from .matching import (
-    Images,
-    Match,
-    Meeting,
-    mask_hashes,
-    sample_hashes,
-    sample_images,
-)
+from .matching import Images, Match, Meeting, mask_hashes, sample_hashes, sample_images
 from .progress import Progress, silent
 
 SAMPLE = 1000
@@ -72,21 +66,12 @@ def diff_stores(a: str | Path, b: str | Path, options: DiffOptions | None = None
         found.made = differing_facts(*facts)
         found.rejects = compare_rejects(root_a, root_b)
     found.delivered = differing_facts(*map(delivered, stores))
-    if digests(stores[0]) == digests(stores[1]):
-        found.known = found.images.common = stores[0].count("images")
-        found.samples.common = len(stores[0])
-    else:
-        _Comparison(stores, found, options).run()
+    _Comparison(stores, found, options).run()
     is_same = found.images.is_same and found.samples.is_same and found.rejects.is_same
     tables = [*found.views, *(rows for rows in found.columns if rows.name not in NOT_DELIVERED)]
     differs = any(rows.differing for rows in tables)
     found.is_same = is_same and not (differs or found.delivered or found.uncompared)
     return found
-
-
-def digests(store: Store) -> list[str]:
-    """Return the digests of a store's parts."""
-    return [part["sha256"] for part in store.attributes["parts"]]
 
 
 def described(attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -232,14 +217,15 @@ class _Comparison:
         only.add(len(rows), (part.key(masks[row].tolist()) for row in rows[:EXAMPLES].tolist()))
 
     def _is_known(self, meeting: Meeting) -> bool:
-        """Count what two parts have in common without reading it, where their digests are the same; return whether they are."""
+        """Count what two parts have in common without fetching it, where their digests are the same; return whether it is so."""
         part_a, part_b = (
             store.attributes["parts"][number]
             for store, number in zip(self._stores, (meeting.part_a, meeting.part_b), strict=True)
         )
         # In a store that has one key twice, not all images of a part meet another.
         is_whole = len(meeting.rows_a) == part_a["rows"]["images"]
-        if part_a["sha256"] != part_b["sha256"] or not is_whole:
+        is_fetched = not all(store.is_local for store in self._stores)
+        if part_a["sha256"] != part_b["sha256"] or not is_whole or not is_fetched:
             return False
         self._found.known += len(meeting.rows_a)
         self._found.samples.common += part_a["rows"]["samples"]

@@ -1,8 +1,8 @@
 """Rows of two stores that have the same keys, compared: pixels as they are stored, tables as numbers and texts."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,9 @@ from .matching import phrase_hashes, text_hashes
 RowPairs = Iterable[tuple[int, int]]
 """Rows of a table in one part and of the same things in another one."""
 
-OWN_SIZE_ARRAYS = ("_size", "_offsets", "_runs")
+
+Rows: TypeAlias = NDArray[np.int64]
+"""Of a table: int64 [N]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ def _kind(view: View) -> str:
 
 
 def _size(view: View) -> str:
-    return "its own size" if view.size == "own" else "{} x {}".format(*view.size)
+    return "its own size" if view.size == "own" else f"{view.size[0]} x {view.size[1]}"
 
 
 class ViewRows:
@@ -77,27 +79,17 @@ class ViewRows:
 
     def compare(self, parts: Parts, rows: RowPairs) -> None:
         """Compare rows of the view's table."""
-        arrays = [self._path]
-        if self._views[0].size == "own":
-            arrays = [f"{self._path}{ending}" for ending in OWN_SIZE_ARRAYS]
-        is_same_file = all(parts.a.digest(path) == parts.b.digest(path) for path in arrays)
         for row_a, row_b in rows:
-            # Rows of files with the same digest are the same: nothing is read.
-            is_known = is_same_file and row_a == row_b
             if isinstance(self.found, PixelRows):
-                self._compare_pixels(self.found, parts, row_a, row_b, is_known=is_known)
+                self._compare_pixels(self.found, parts, row_a, row_b)
             else:
-                self._compare_masks(self.found, parts, row_a, row_b, is_known=is_known)
+                self._compare_masks(self.found, parts, row_a, row_b)
 
-    def _compare_pixels(
-        self, found: PixelRows, parts: Parts, row_a: int, row_b: int, *, is_known: bool
-    ) -> None:
+    def _compare_pixels(self, found: PixelRows, parts: Parts, row_a: int, row_b: int) -> None:
         view = self._views[0]
         assert isinstance(view, ImageView)
         found.compared += 1
         found.values += 3 * view.size[0] * view.size[1]
-        if is_known:
-            return
         a, b = parts.a.array(self._path).row(row_a), parts.b.array(self._path).row(row_b)
         if a.dtype != b.dtype:
             a, b = self._levels(0, parts.a, a, row_a), self._levels(1, parts.b, b, row_b)
@@ -125,15 +117,10 @@ class ViewRows:
         shown[:, :height, :width] = row[:, :height, :width]
         return shown
 
-    def _compare_masks(
-        self, found: MaskRows, parts: Parts, row_a: int, row_b: int, *, is_known: bool
-    ) -> None:
+    def _compare_masks(self, found: MaskRows, parts: Parts, row_a: int, row_b: int) -> None:
         view = self._views[0]
         assert isinstance(view, MaskView)
         found.compared += 1
-        if is_known and view.size != "own":
-            found.pixels += view.size[0] * view.size[1]
-            return
         a, b = _mask(parts.a, self._path, view, row_a), _mask(parts.b, self._path, view, row_b)
         if a.shape != b.shape:
             found.other_sizes += 1
@@ -171,54 +158,42 @@ class ColumnSet:
         self.found: dict[str, ColumnRows] = {}
         """What was counted so far, by the names of the columns."""
 
-    def compare_images(self, parts: Parts, rows_a: NDArray[np.int64], rows_b: NDArray[np.int64]) -> None:
-        """Compare rows of the images: int64 [N], those of the same images in both."""
-        for name in ("size", "time"):
-            path = f"images/{name}"
-            self._numbers(
-                name, parts, "images", rows_a, parts.a.column(path)[rows_a], parts.b.column(path)[rows_b]
-            )
-        paths = (text_hashes(part, "images/path") for part in (parts.a, parts.b))
-        self._texts("path", parts, "images", rows_a, rows_b, *paths)
+    def compare_images(self, parts: Parts, rows_a: Rows, rows_b: Rows) -> None:
+        """Compare rows of the images: those of the same images in both."""
+        self._numbers(("size", "time"), "images", parts, rows_a, rows_b)
+        paths = [text_hashes(part, "images/path") for part in (parts.a, parts.b)]
+        self._texts("path", "images", parts, rows_a, rows_b, paths)
 
-    def compare_masks(self, parts: Parts, rows_a: NDArray[np.int64], rows_b: NDArray[np.int64]) -> None:
+    def compare_masks(self, parts: Parts, rows_a: Rows, rows_b: Rows) -> None:
         """Compare rows of the masks, likewise."""
-        names = [
-            "area",
-            *(["prompt_cells"] if self._has_prompt else []),
-            *(["box"] if self._has_boxes else []),
-        ]
-        for name in names:
-            path = f"masks/{name}"
-            self._numbers(
-                name, parts, "masks", rows_a, parts.a.column(path)[rows_a], parts.b.column(path)[rows_b]
-            )
-        categories = (text_hashes(part, "masks/category") for part in (parts.a, parts.b))
-        self._texts("category", parts, "masks", rows_a, rows_b, *categories)
+        asked = {"area": True, "prompt_cells": self._has_prompt, "box": self._has_boxes}
+        self._numbers([name for name, is_there in asked.items() if is_there], "masks", parts, rows_a, rows_b)
+        categories = [text_hashes(part, "masks/category") for part in (parts.a, parts.b)]
+        self._texts("category", "masks", parts, rows_a, rows_b, categories)
         if self._has_phrases:
-            phrases = map(phrase_hashes, (parts.a, parts.b))
-            self._texts("expressions", parts, "masks", rows_a, rows_b, *phrases)
+            phrases = [phrase_hashes(part) for part in (parts.a, parts.b)]
+            self._texts("expressions", "masks", parts, rows_a, rows_b, phrases)
 
-    def _numbers(
-        self, name: str, parts: Parts, table: Table, rows: NDArray[np.int64], a: NDArray[Any], b: NDArray[Any]
-    ) -> None:
-        with np.errstate(invalid="ignore"):
-            values = np.nan_to_num(np.abs(a.astype(np.float64) - b.astype(np.float64)), nan=np.inf)
-        by = np.where(a == b, 0.0, values).max(axis=tuple(range(1, a.ndim)), initial=0)
-        found = self._add(name, by, lambda place: parts.key(table, rows.item(place)))
-        found.largest = max(found.largest or 0.0, float(by.max(initial=0)))
+    def _numbers(self, names: Sequence[str], table: Table, parts: Parts, rows_a: Rows, rows_b: Rows) -> None:
+        for name in names:
+            a = parts.a.column(f"{table}/{name}")[rows_a]
+            b = parts.b.column(f"{table}/{name}")[rows_b]
+            with np.errstate(invalid="ignore"):
+                values = np.nan_to_num(np.abs(a.astype(np.float64) - b.astype(np.float64)), nan=np.inf)
+            by = np.where(a == b, 0.0, values).max(axis=tuple(range(1, a.ndim)), initial=0)
+            found = self._add(name, by, lambda place: parts.key(table, rows_a.item(place)))
+            found.largest = max(found.largest or 0.0, float(by.max(initial=0)))
 
     def _texts(
         self,
         name: str,
-        parts: Parts,
         table: Table,
-        rows_a: NDArray[np.int64],
-        rows_b: NDArray[np.int64],
-        a: NDArray[np.uint64],
-        b: NDArray[np.uint64],
+        parts: Parts,
+        rows_a: Rows,
+        rows_b: Rows,
+        hashes: list[NDArray[np.uint64]],
     ) -> None:
-        differs = (a[rows_a] != b[rows_b]).astype(np.float64)
+        differs = (hashes[0][rows_a] != hashes[1][rows_b]).astype(np.float64)
         self._add(name, differs, lambda place: parts.key(table, rows_a.item(place)))
 
     def _add(self, name: str, by: NDArray[np.float64], key_of: Callable[[int], str]) -> ColumnRows:

@@ -204,7 +204,7 @@ class Diff(msgspec.Struct, kw_only=True):
             return "no difference in what was compared"
         order = "" if self.is_in_order else ", in another order"
         if self.known:
-            # Files whose digests stand in both roots are not read.
+            # Of those nothing was fetched.
             return f"the same samples{order}, unless files changed since: `resizeonce verify` reads them"
         return f"the same samples, to the last bit{order}"
 

@@ -1,7 +1,6 @@
 """Samples of a store with what is said of each, as a page holds them in itself."""
 
 from base64 import b64encode
-from io import BytesIO
 from math import isqrt
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +10,7 @@ from PIL import Image
 from ...loader import Store
 from ...loader.picture import GAP
 from .choose import choose_by_chance
-from .samples import Facts, draw_sample, read_facts
+from .samples import Facts, draw_sample, encode_jpeg, read_facts
 
 MOST_HEIGHT = 240
 """Of an image view, in pixels."""
@@ -46,9 +45,7 @@ def _tile(store: Store, sample: int) -> Tile:
     picture = draw_sample(store, sample, min(MOST_HEIGHT, isqrt(PICTURE_PIXELS // views)))
     if store.paired:
         picture = stack_frames(picture)
-    encoded = BytesIO()
-    picture.convert("RGB").save(encoded, "JPEG", quality=QUALITY, optimize=True)
-    source = f"data:image/jpeg;base64,{b64encode(encoded.getvalue()).decode()}"
+    source = f"data:image/jpeg;base64,{b64encode(encode_jpeg(picture, QUALITY, optimize=True)).decode()}"
     return Tile(source, picture.width, picture.height, read_facts(store, sample))
 
 

@@ -1,6 +1,7 @@
 """What is known of the pictures of one store, each thing read once, when it is first asked for."""
 
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from hashlib import blake2b
 
 import numpy as np
@@ -8,9 +9,8 @@ from numpy.typing import NDArray
 
 from ...loader.store import Store
 from .original_pixels import Digests, OriginalPixels
-from .part_by_part import fill
 from .perceptual import Looks, look_at
-from .progress import Progress
+from .progress import Progress, read_images
 from .same_pixels import row_digests
 from .shared_ids import shared_id
 
@@ -33,7 +33,6 @@ class KnownPictures:
         self._progress = progress
         self._rows: dict[str, Digests] = {}
         self._looks: Looks | None = None
-        self._ids: Digests | None = None
 
     def rows(self, view: str) -> Digests:
         """Return what equal rows of a view have in common, as `row_digests` does."""
@@ -47,12 +46,10 @@ class KnownPictures:
             self._looks = look_at(self.store, self._progress, mirrored=mirrored)
         return self._looks
 
+    @cached_property
     def ids(self) -> Digests:
-        """Return a digest of each one's shared id: S16 [I], empty of one that has none."""
-        if self._ids is None:
-            self._ids = np.zeros(self.count, "S16")
-            fill(self.store, self._ids, self._ids_in, self._progress, "names of")
-        return self._ids
+        """A digest of each one's shared id: S16 [I], empty of one that has none."""
+        return read_images(self.store, "S16", self._ids_in, self._progress, "names of")
 
     def _ids_in(self, number: int) -> Digests:
         """Read the ids of a part."""

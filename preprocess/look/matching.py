@@ -14,8 +14,7 @@ from ...loader import Store
 from ...loader.order.shuffle import hash_columns
 from ...loader.order.subset import check_texts, hash_texts
 from ...loader.part import Part
-from .part_by_part import label
-from .progress import Progress
+from .progress import Progress, label
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Hashes of the original pixels of a store's images: its own, or of its raw dataset or the files it keeps, decoded once more."""
 
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import TypeAlias
 
 import msgspec
@@ -19,8 +20,7 @@ from ..sources.records import Frame
 from ..store.columns import storable
 from ..tensors.engine import PILLOW
 from ..verify.rederive import open_same_source
-from .part_by_part import fill
-from .progress import Progress
+from .progress import Progress, read_images
 
 Digests: TypeAlias = NDArray[np.bytes_]
 """Strings of one length [I]: what two images have in common where they are equal, empty where that is not known."""
@@ -41,7 +41,6 @@ class OriginalPixels:
         self._store = store
         self._roots = list(roots)
         self._progress = progress
-        self._digests: Digests | None = None
 
     @property
     def origin(self) -> str:
@@ -57,23 +56,18 @@ class OriginalPixels:
         """Whether no picture has to be decoded for them, unless the user asked for just that."""
         return "hashes" in self._store.columns or bool(self._roots)
 
+    @cached_property
     def digests(self) -> Digests:
-        """Return the hash of each image's pixels: S32 [I]; empty of one that can't be read any more.
+        """The hash of each image's pixels: S32 [I]; empty of one that can't be read any more.
 
         Raises:
             ConfigError: none of the raw datasets is the store's.
             StoreError: a part is damaged.
         """
-        if self._digests is None:
-            self._digests = np.zeros(self._store.count("images"), DIGEST)
-            fill(self._store, self._digests, self._reader(), self._progress, "pixels of")
-        return self._digests
-
-    def _reader(self) -> Callable[[int], Digests]:
-        """Return what reads the hashes of a part."""
-        if "hashes" in self._store.columns:
-            return self._from_column
-        return self._from_raw_files() if self._roots else self._from_kept_files
+        read: Callable[[int], Digests] = self._from_column
+        if "hashes" not in self._store.columns:
+            read = self._from_raw_files() if self._roots else self._from_kept_files
+        return read_images(self._store, DIGEST, read, self._progress, "pixels of")
 
     def _from_column(self, number: int) -> Digests:
         return self._store.tables(number).column("images/pixel_sha256").reshape(-1).view(DIGEST)

@@ -3,39 +3,117 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
+from typing import Any, NamedTuple
 
+from PIL import Image, features
+
+from ...loader.format.layout import JOB_FILE
 from ..errors import ConfigError
 
 
+class _Format(NamedTuple):
+    """How a picture is written."""
+
+    name: str
+    """Pillow's."""
+    settings: dict[str, Any]
+    most: int
+    """Pixels that a side may have."""
+
+
+_ROOT_FILES = ("zarr.json", JOB_FILE)
+"""One of them is in the folder of each store, finished or not."""
+
+_JPEG = _Format("JPEG", {"quality": 90, "subsampling": 0}, 65_500)
+
+_FORMATS = {
+    ".png": _Format("PNG", {}, 1_000_000),
+    ".jpg": _JPEG,
+    ".jpeg": _JPEG,
+    ".webp": _Format("WEBP", {"quality": 90}, 16_383),
+}
+
+
 def check_output(path: Path) -> None:
-    """Raise `ConfigError` where no file can be written under this name: its folder is missing, or something else has it."""
+    """Raise `ConfigError` where no file can be written under this name: its folder is missing or a store's, or something else has it."""
     folder = path.absolute().parent
-    try:
+    with _refusals(path):
         if not folder.is_dir():
             raise ConfigError(f"can't write {path}: there is no folder {folder}")
-        is_link, is_other = path.is_symlink(), path.exists() and not path.is_file()
-    except OSError as err:
-        raise ConfigError(f"can't write {path}: {err.strerror or err}") from err
-    if is_link or is_other:
-        kind = "a link" if is_link else "a folder" if path.is_dir() else "a device or a pipe"
-        raise ConfigError(f"can't write {path}: it is {kind}; give the name of a file")
+        is_link = path.is_symlink()
+        if is_link or (path.exists() and not path.is_file()):
+            kind = "a link" if is_link else "a folder" if path.is_dir() else "a device or a pipe"
+            raise ConfigError(f"can't write {path}: it is {kind}; give the name of a file")
+        _refuse_in_store(folder)
+
+
+def check_output_folder(folder: Path) -> None:
+    """Raise `ConfigError` where nothing can be written into a folder, which may be missing: another thing has its name, or a store has it."""
+    with _refusals(folder):
+        if folder.exists() and not folder.is_dir():
+            raise ConfigError(f"can't write {folder}: it is no folder; give the name of one")
+        _refuse_in_store(folder)
+
+
+def _refuse_in_store(folder: Path) -> None:
+    """Raise `ConfigError` where a folder is that of a store or below it, whichever links lead there."""
+    whole = folder.resolve()
+    # From above: a part has a file of that name, too.
+    for one in reversed((whole, *whole.parents)):
+        if any((one / name).exists() for name in _ROOT_FILES):
+            raise ConfigError(
+                f"{folder} is in the store {one}, which holds nothing but what its root lists: give another folder"
+            )
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a name to write to, whose file takes the place of `path` once it is whole; the folder is made where it is missing.
+def _refusals(path: Path) -> Iterator[None]:
+    """Turn what a file system refuses into a `ConfigError` that names the file."""
+    try:
+        yield
+    except OSError as err:
+        raise ConfigError(f"can't write {path}: {err.strerror or err}") from err
+
+
+def write_output(path: Path, content: bytes) -> None:
+    """Write a file, which takes the place of what was there once it is whole; its folder is made where it is missing.
 
     Raises:
         ConfigError: the file system refuses.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with _refusals(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            yield partial
+            partial.write_bytes(content)
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
-    except OSError as err:
-        raise ConfigError(f"can't write {path}: {err.strerror or err}") from err
+
+
+def check_picture_name(path: Path) -> None:
+    """Raise `ConfigError` where no picture can be written under this name; its ending says the format."""
+    if path.suffix.lower() not in _FORMATS:
+        raise ConfigError(f"{path} has no ending of a picture: give it one of {', '.join(_FORMATS)}")
+    if path.suffix.lower() == ".webp" and not features.check("webp"):
+        raise ConfigError(f"{path}: this Pillow is built without WebP; write a .png")
+    check_output(path)
+
+
+def write_picture(image: Image.Image, path: Path) -> None:
+    """Write a picture under a name that `check_picture_name` lets pass; what was there is replaced.
+
+    Raises:
+        ConfigError: it is too large for the format, or the file system refuses.
+    """
+    form = _FORMATS[path.suffix.lower()]
+    if max(image.size) > form.most:
+        raise ConfigError(
+            f"{path}: the picture is of {image.width} x {image.height} pixels, and {form.name} takes {form.most} a side; "
+            "write a .png, or take fewer samples"
+        )
+    encoded = BytesIO()
+    image.save(encoded, form.name, **form.settings)
+    write_output(path, encoded.getvalue())

@@ -8,7 +8,7 @@ from typing import Any
 from ...loader import Store
 from .choose import choose_by_chance
 from .extras import require_package
-from .samples import thumbnail
+from .samples import encode_jpeg, thumbnail
 
 PREVIEW_FILE = "preview.parquet"
 
@@ -85,10 +85,9 @@ def _schema(pyarrow: Any, kept: list[str], classes: list[str]) -> Any:
 def _row(store: Store, number: int, height: int) -> dict[str, Any]:
     part, masks = store.locate(number)
     key = store.key(number)
-    encoded = io.BytesIO()
-    thumbnail(store, number, height).save(encoded, "jpeg", quality=JPEG_QUALITY)
+    encoded = encode_jpeg(thumbnail(store, number, height), JPEG_QUALITY)
     return {
-        "image": {"bytes": encoded.getvalue(), "path": f"{key.replace('/', '_')}.jpg"},
+        "image": {"bytes": encoded, "path": f"{key.replace('/', '_')}.jpg"},
         "key": key,
         "category": part.text("masks/category", masks.item(0)),
         "expressions": store.expressions(number),

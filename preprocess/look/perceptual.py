@@ -12,8 +12,7 @@ from ...loader.format.norms import Norm
 from ...loader.format.recipe import ImageView, Recipe
 from ...loader.store import Store
 from .extras import require_package
-from .part_by_part import label
-from .progress import Progress, silent
+from .progress import Progress, label, silent
 
 SIDE = 16
 """Of the block of frequencies whose signs are the hash."""

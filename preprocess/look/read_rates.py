@@ -7,8 +7,10 @@ import os
 import random
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
+from itertools import islice
 from math import prod
 
 import numpy as np
@@ -25,7 +27,6 @@ from ...loader import (
 )
 from ...loader.readahead.free_memory import available_bytes, stay_in_memory
 from ..errors import ConfigError
-from .batch_rates import fill_rates
 from .rates import RUNS, BenchOptions, Measured, Rates
 from .row_reads import Row, RowReader, drop_from_memory, rows_of, take_from_files, take_from_memory
 
@@ -43,6 +44,10 @@ STILL_THERE = 0.05
 
 DISK_THREADS = 2
 """Of each process that fills batches, as the loader has them."""
+
+
+MOST_BATCHES = 64
+"""That are filled again and again."""
 
 
 def measure(path: str, options: BenchOptions, say: Callable[[str], object]) -> Rates:
@@ -72,15 +77,15 @@ def measure(path: str, options: BenchOptions, say: Callable[[str], object]) -> R
         say("rows from memory")
         from_memory = RowReader(take_from_memory(files, huge_pages=store.stays_in_memory), largest, number)
         present = _read_before(from_memory, rows, options.seconds)
-        warm = _read_again(from_memory, present, row_bytes, options.seconds)
+        warm = _repeat(partial(from_memory.read, present), options.seconds, row_bytes)
         del from_disk, from_memory
         batch_bytes = _batch_bytes(store, 1)
         say("batches, filled by one core")
-        alone = together = fill_rates(_loader(store, options, 0), 0, options.seconds)
+        alone = together = _fill_rates(_loader(store, options, 0), 0, options.seconds)
         if options.workers:
             say(f"batches, filled by {options.who}")
             loader = _loader(store, options, options.workers)
-            together = fill_rates(loader, options.workers, options.seconds)
+            together = _fill_rates(loader, options.workers, options.seconds)
     return Rates(
         store=store.name,
         options=options,
@@ -203,22 +208,66 @@ def _read_once(
 ) -> tuple[tuple[float, ...], float]:
     """Read rows in a few runs, none twice; return samples a second of each, and how many samples that was."""
     runs = [reader.read(rows[start::RUNS], seconds / RUNS) for start in range(min(RUNS, len(rows)))]
-    return tuple(run.num_bytes / run.seconds / row_bytes for run in runs), sum(
-        run.num_bytes for run in runs
-    ) / row_bytes
+    rates = tuple(run.num_bytes / run.seconds / row_bytes for run in runs)
+    return rates, sum(run.num_bytes for run in runs) / row_bytes
 
 
-def _read_again(
-    reader: RowReader, rows: Sequence[Row], row_bytes: float, seconds: float
+def _repeat(
+    take: Callable[[float], tuple[float, float]], seconds: float, of_a_sample: float = 1
 ) -> tuple[tuple[float, ...], float]:
-    """Read the same rows again and again, in a few runs."""
+    """Take something again and again, in a few runs; return samples a second of each, and how many samples that was together.
+
+    Args:
+        take: is told how long a run still has; returns how much it took, and in how many seconds.
+        seconds: of all runs.
+        of_a_sample: how much of it a sample is.
+    """
     rates, total = [], 0.0
     for _ in range(RUNS):
-        num_bytes, spent = 0, 0.0
+        amount, spent = 0.0, 0.0
         while spent < seconds / RUNS:
-            done = reader.read(rows, seconds / RUNS - spent)
-            num_bytes += done.num_bytes
-            spent += done.seconds
-        rates.append(num_bytes / spent / row_bytes)
-        total += num_bytes / row_bytes
+            more, took = take(seconds / RUNS - spent)
+            amount += more
+            spent += took
+        rates.append(amount / spent / of_a_sample)
+        total += amount / of_a_sample
     return tuple(rates), total
+
+
+def _fill_rates(loader: BatchLoader, workers: int, seconds: float) -> tuple[tuple[float, ...], float]:
+    """Fill the same batches again and again by a new loader, which is closed; as long is taken before, to read them at first."""
+    try:
+        count = _warm_up(loader, seconds, at_least=8 * max(workers, 1))
+        batches = _steady(loader, count, ahead=2 * workers)
+        return _repeat(lambda _: next(batches), seconds)
+    finally:
+        loader.close()
+
+
+def _warm_up(loader: BatchLoader, seconds: float, at_least: int) -> int:
+    """Read batches of an epoch for the first time, until the time is over; return how many."""
+    started = time.perf_counter()
+    count = 0
+    for _ in islice(loader, max(MOST_BATCHES, at_least)):
+        count += 1
+        if count >= at_least and time.perf_counter() - started > seconds:
+            break
+    return count
+
+
+def _steady(loader: BatchLoader, count: int, ahead: int) -> Iterator[tuple[int, float]]:
+    """Yield samples of a batch and the seconds it took, again and again of the first batches of an epoch, or of whole epochs.
+
+    Where an epoch is broken off, the first batches of the next time through it are not counted: the workers begin anew.
+    """
+    is_whole = count == len(loader)
+    while True:
+        last = time.perf_counter()
+        for number, batch in enumerate(islice(loader, count)):
+            size = len(batch["key"])
+            # Its memory is filled again while the next one is waited for.
+            del batch
+            now = time.perf_counter()
+            if is_whole or number >= ahead:
+                yield size, now - last
+            last = now

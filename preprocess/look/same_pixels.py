@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 from ...loader.store import Store
 from ..tensors.arithmetic import arithmetic_of
 from .original_pixels import Digests, read_root
-from .part_by_part import fill
-from .progress import Progress
+from .progress import Progress, read_images
 
 
 def shared_view(train: Store, against: Store) -> tuple[str, str] | None:
@@ -30,7 +29,6 @@ def row_digests(store: Store, view: str, progress: Progress) -> Digests:
 
     A checksum is read without the row, a page of each row in place of up to megabytes.
     """
-    digests = np.zeros(store.count("images"), "S12")
 
     def read(number: int) -> Digests:
         part = store.part(number)
@@ -40,8 +38,7 @@ def row_digests(store: Store, view: str, progress: Progress) -> Digests:
         numbers[:, 2] = [array.checksum(row) for row in range(len(sizes))]
         return numbers.reshape(-1).view("S12")
 
-    fill(store, digests, read, progress, f"checksums of {view} of")
-    return digests
+    return read_images(store, "S12", read, progress, f"checksums of {view} of")
 
 
 def equal_rows(

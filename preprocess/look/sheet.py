@@ -13,8 +13,7 @@ from ...loader.store import Store
 from ..errors import ConfigError
 from .choose import Choice
 from .lettering import Lettering, describe_escaped
-from .part_by_part import label
-from .progress import Progress, silent
+from .progress import Progress, label, silent
 from .samples import Facts, draw_unread, read_facts
 
 Colour = tuple[int, int, int]
@@ -71,11 +70,7 @@ class Sheet(NamedTuple):
 
 
 def draw_sheet(
-    store: Store,
-    choice: Choice,
-    height: int,
-    columns: int | None = None,
-    progress: Progress = silent,
+    store: Store, choice: Choice, height: int, columns: int | None = None, progress: Progress = silent
 ) -> Sheet:
     """Draw a contact sheet.
 

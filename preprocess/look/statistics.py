@@ -17,8 +17,7 @@ from ..store.root import read_rejects
 from ..store.root_files import root_folder
 from .channels import MAX_IMAGES, Channels, choose_images, measure_channels
 from .distribution import ONE_TWO_FIVE, Distribution, RangeCounter
-from .part_by_part import label
-from .progress import Progress, silent
+from .progress import Progress, label, silent
 from .rejects import RejectKind, reject_kinds
 
 MAX_CLASSES = 10_000

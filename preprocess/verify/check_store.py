@@ -89,19 +89,18 @@ def verify_store(store: Path | str, options: VerifyOptions | None = None) -> Ver
         SourceError: the raw dataset can't be opened, or is not the one the store was made from.
     """
     options = options or VerifyOptions()
+    started = time.monotonic()
     folder = local_path(store)
     if folder is None:
         raise StoreError(
             f"{shown(str(store))} can't be checked where it is: copy the store to a disk, and verify that"
         )
-    store = folder
-    started = time.monotonic()
-    if not store.is_dir():
-        raise StoreError(f"{store} is no store: there is no such folder")
-    report = VerifyReport(store=str(store), depth=options.depth)
-    root, report.findings = read_root(store)
+    if not folder.is_dir():
+        raise StoreError(f"{folder} is no store: there is no such folder")
+    report = VerifyReport(store=str(folder), depth=options.depth)
+    root, report.findings = read_root(folder)
     if root is not None:
-        _verify_parts(store, root, report, options)
+        _verify_parts(folder, root, report, options)
     report.seconds = time.monotonic() - started
     return report
 
@@ -236,9 +235,8 @@ def _arithmetic_note(arithmetic: Arithmetic) -> list[Finding]:
 
 
 def _check_part(task: PartTask, tick: Tick) -> _PartResult:
-    # The checksums are the smaller half of the work where pixels are looked at, too.
     part = read_part(task, tick)
-    statistics = check_values(part, lambda _: None) if task.values else Statistics()
+    statistics = check_values(part) if task.values else Statistics()
     keys = np.array([hash_of(key) for key in part.texts.get("images/key", ())], np.uint64)
     return _PartResult(part.findings, part.attributes, part.num_files, keys, statistics)
 
@@ -249,8 +247,7 @@ def hash_of(key: str) -> int:
 
 
 def _compare_scenes(task: RemakeTask | KeptTask, tick: Tick) -> list[Finding]:
-    compared = compare_kept_scenes(task, tick) if isinstance(task, KeptTask) else compare_scenes(task, tick)
-    return compared.findings
+    return compare_kept_scenes(task, tick) if isinstance(task, KeptTask) else compare_scenes(task, tick)
 
 
 def _repeated_keys(results: Sequence[_PartResult], tasks: Sequence[PartTask]) -> Iterator[Finding]:
@@ -274,15 +271,11 @@ def _run(
     if not tasks:
         return
     with tqdm(
-        total=total,
-        unit=unit,
-        unit_scale=unit == "B",
-        disable=not options.progress,
-        dynamic_ncols=True,
+        total=total, unit=unit, unit_scale=unit == "B", disable=not options.progress, dynamic_ncols=True
     ) as bar:
         if options.workers <= 1:
             for task in tasks:
-                yield function(task, lambda count: _advance(bar, count))
+                yield function(task, bar.update)
             return
         context = multiprocessing.get_context("spawn")
         with ExitStack() as stack:
@@ -297,10 +290,6 @@ def _run(
                 raise StoreError(
                     "a process that checked the store was killed, for memory perhaps: give fewer --workers"
                 ) from err
-
-
-def _advance(bar: Any, count: int) -> None:
-    bar.update(count)
 
 
 def _run_counted(function: Callable[[TaskT, Tick], ResultT], task: TaskT) -> tuple[ResultT, int]:

@@ -55,6 +55,11 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return f"{self.level:<7} {place}: {self.check}: {self.found}{expected}{advice}"
 
 
+def tensor_fault(check: str, array: str, row: int | None, found: str, expected: str = "") -> Finding:
+    """Return what is wrong with what a conversion computes."""
+    return Finding(check=check, array=array, row=row, found=found, expected=expected, advice=REDO_TENSORS)
+
+
 class VerifyReport(msgspec.Struct, kw_only=True):
     """What was checked and what was found."""
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...loader.format.geometry import view_axes
-from .findings import REDO_TENSORS, Finding
+from .findings import Finding, tensor_fault
 from .part import Part, read_row
 from .pictures import Picture
 from .reasons import explain_image
@@ -42,6 +42,4 @@ def _compare_image(
     share = np.count_nonzero(found != wanted) / found.size
     reason = explain_image(found, name, image, remade)
     text = f"{share:.1%} of the values differ, by up to {difference.max():.4g}{reason}"
-    yield Finding(
-        check="source-differs", array=array, row=row, found=text, expected="equal bits", advice=REDO_TENSORS
-    )
+    yield tensor_fault("source-differs", array, row, text, "equal bits")

@@ -1,6 +1,6 @@
 """The files of images that a store keeps: whether they decode to their images, and whether the views are made of them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +10,10 @@ from ...loader.format.geometry import view_axes
 from ...loader.format.layout import MAX_MASK_PIXELS
 from ..decode.images import decode_image
 from ..errors import RecordError
-from .findings import REDO_TENSORS, Finding
+from .findings import Finding, tensor_fault
 from .images_anew import compare_images
 from .own_columns import compare_hash
-from .part import Part, PartTask, read_part, read_piece
+from .part import Part, PartTask, Tick, read_part, read_piece
 
 MAX_CANVAS_PIXELS = MAX_MASK_PIXELS
 """Of a picture as it is padded first, or resized before it is cropped: no view is made of a more extreme one."""
@@ -28,8 +28,8 @@ class KeptTask:
     """Their numbers in the store."""
 
 
-def compare_kept_scenes(task: KeptTask, tick: Callable[[int], None]) -> Part:
-    """Return the part with what differs in the scenes of `task`; `tick` is called after each."""
+def compare_kept_scenes(task: KeptTask, tick: Tick) -> list[Finding]:
+    """Return what differs in the scenes of `task`; `tick` is called after each."""
     part = read_part(task.part, lambda _: None)
     # What is damaged in itself is reported by the check of the structure.
     part.findings.clear()
@@ -37,10 +37,9 @@ def compare_kept_scenes(task: KeptTask, tick: Callable[[int], None]) -> Part:
     for number in task.scenes:
         rows = [] if scenes is None else np.flatnonzero(scenes == number).tolist()
         for row in rows:
-            for finding in check_kept_file(part, row):
-                part.add(finding)
+            part.add(check_kept_file(part, row))
         tick(1)
-    return part
+    return part.findings
 
 
 def check_kept_file(part: Part, row: int) -> Iterator[Finding]:
@@ -53,7 +52,7 @@ def check_kept_file(part: Part, row: int) -> Iterator[Finding]:
     elif image is not None and _is_extreme(part, *image.shape[:2]):
         fault = f"no view is made of a picture of {image.shape[0]} x {image.shape[1]}"
     if fault:
-        yield _fault("source-file", row, fault)
+        yield tensor_fault("source-file", "images/source_bytes", row, fault)
     elif image is not None:
         yield from compare_images(part, row, image)
         yield from compare_hash(part, row, image)
@@ -63,9 +62,11 @@ def compare_kept_file(part: Part, row: int, image: NDArray[np.uint8]) -> Iterato
     """Compare what the file of an image decodes to with the original, uint8 [H, W, 3]."""
     found, fault = _decode(part, row)
     if fault:
-        yield _fault("source-file", row, fault)
+        yield tensor_fault("source-file", "images/source_bytes", row, fault)
     elif found is not None and not np.array_equal(found, image):
-        yield _fault("source-differs", row, "it decodes to another picture than the original")
+        yield tensor_fault(
+            "source-differs", "images/source_bytes", row, "it decodes to another picture than the original"
+        )
 
 
 def _decode(part: Part, row: int) -> tuple[NDArray[np.uint8] | None, str]:
@@ -89,7 +90,3 @@ def _is_extreme(part: Part, height: int, width: int) -> bool:
         if max(rows.canvas * columns.canvas, rows.resized * columns.resized) > MAX_CANVAS_PIXELS:
             return True
     return False
-
-
-def _fault(check: str, row: int, found: str) -> Finding:
-    return Finding(check=check, array="images/source_bytes", row=row, found=found, advice=REDO_TENSORS)

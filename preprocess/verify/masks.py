@@ -57,15 +57,6 @@ class Shape(NamedTuple):
         return cls(name, view, over, values, mask_axes(view, over, *size))
 
 
-class Origin(NamedTuple):
-    """Cells that tell whether a mask view was sampled from the original mask or from a finer view."""
-
-    as_original: int
-    """How many are as the original must have been."""
-    as_resized: int
-    """How many are as sampling the finer view gives."""
-
-
 def choose_finest(views: dict[str, MaskView]) -> str | None:
     """Return the name of the view with the most cells, None where there is none of a size."""
     cells = {name: view.grid[0] * view.grid[1] for name, view in views.items() if view.size != "own"}
@@ -214,10 +205,10 @@ def explain(coarse: Shape, fine: Shape) -> str:
     return " or ".join(found) + ": " if found else ""
 
 
-def origin(coarse: Shape, fine: Shape) -> Origin:
-    """Count the cells that tell where a view was sampled, if its mask had the picture's resolution."""
+def count_origins(coarse: Shape, fine: Shape) -> tuple[int, int]:
+    """Return how many of the cells that tell are as the original mask has them, and how many as sampling the finer view gives."""
     if coarse.view.filter not in _POINT or fine.view.filter not in _POINT:
-        return Origin(0, 0)
+        return 0, 0
     known, seen, taken = [], [], []
     for axis, other in zip(coarse.axes, fine.axes, strict=True):
         points = np.arange(axis.size, dtype=np.float64) + _POINT[coarse.view.filter]
@@ -231,7 +222,7 @@ def origin(coarse: Shape, fine: Shape) -> Origin:
     from_resized = fine.values[taken[0][:, None], taken[1]]
     telling = known[0][:, None] & known[1] & (from_original != from_resized)
     same = int((telling & (coarse.values == from_original)).sum())
-    return Origin(same, int(telling.sum()) - same)
+    return same, int(telling.sum()) - same
 
 
 def _seen_at(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ...loader.format.layout import MAX_MASK_PIXELS
 from ...loader.format.recipe import is_own_size
 from ..decode.images import is_same_picture
-from .findings import REDO_TENSORS, Finding
+from .findings import Finding, tensor_fault
 from .masks import Shape
 from .part import Part, read_piece
 from .reasons import explain_mask
@@ -42,19 +42,21 @@ def check_own_masks(part: Part, row: int, size: tuple[int, int] | None, others: 
             continue
         mask, fault = read_own_mask(part, name, row)
         if fault:
-            yield _fault("mask-runs", f"masks/{name}_runs", row, fault)
+            yield tensor_fault("mask-runs", f"masks/{name}_runs", row, fault)
         if mask is None:
             continue
         areas = part.columns.get("masks/area")
         count = np.count_nonzero(mask)
         if areas is not None and count != areas[row]:
-            yield _fault("mask-area", f"masks/{name}", row, f"it covers {count} pixels", f"{areas[row]}")
+            yield tensor_fault(
+                "mask-area", f"masks/{name}", row, f"it covers {count} pixels", f"{areas[row]}"
+            )
         if size is None:
             continue
         if not is_same_picture(size, mask.shape):
             found = f"it is {mask.shape[0]} x {mask.shape[1]}"
             expected = f"the proportions of its image, {size[0]} x {size[1]}"
-            yield _fault("mask-size", f"masks/{name}_size", row, found, expected)
+            yield tensor_fault("mask-size", f"masks/{name}_size", row, found, expected)
             continue
         yield from compare_box(part, row, mask, size)
         yield from _compare_views(part, name, row, mask, size, others)
@@ -79,7 +81,7 @@ def compare_own_mask(part: Part, name: str, row: int, original: NDArray[np.bool_
     mask, fault = read_own_mask(part, name, row)
     if fault or (mask is not None and not np.array_equal(mask, original)):
         found = fault or "it is another mask"
-        yield _fault("source-differs", f"masks/{name}_runs", row, found, "that of the raw dataset")
+        yield tensor_fault("source-differs", f"masks/{name}_runs", row, found, "that of the raw dataset")
 
 
 def _compare_views(
@@ -99,7 +101,7 @@ def _compare_views(
         if count := np.count_nonzero(values != remade[other]):
             reason = explain_mask(values, other, mask, size, recipe, remade)
             found = f"{count:,} of {values.size:,} pixels are not what {name} gives{reason}"
-            yield _fault("masks-disagree", f"masks/{other}", row, found, "equal bits")
+            yield tensor_fault("masks-disagree", f"masks/{other}", row, found, "equal bits")
 
 
 def check_boxes(part: Part) -> Iterator[Finding]:
@@ -116,7 +118,7 @@ def check_boxes(part: Part) -> Iterator[Finding]:
         is_within = 0 <= left < right <= width and 0 <= top < bottom <= height
         if not (is_within if area else not box.any()):
             expected = f"a part of {height} x {width} pixels" if area else "zeros: its mask is empty"
-            yield _fault("box", "masks/box", row, f"{box.tolist()}", expected)
+            yield tensor_fault("box", "masks/box", row, f"{box.tolist()}", expected)
 
 
 def compare_box(part: Part, row: int, mask: NDArray[np.bool_], size: tuple[int, int]) -> Iterator[Finding]:
@@ -131,7 +133,9 @@ def compare_box(part: Part, row: int, mask: NDArray[np.bool_], size: tuple[int, 
             scale = size[axis] / mask.shape[axis]
             wanted[[1 - axis, 3 - axis]] = np.array([covered[0], covered[-1] + 1]) * scale
     if not np.allclose(boxes[row], wanted, rtol=SAME_BOX, atol=0):
-        yield _fault("box", "masks/box", row, f"{boxes[row].tolist()}", f"{wanted.tolist()}, around its mask")
+        yield tensor_fault(
+            "box", "masks/box", row, f"{boxes[row].tolist()}", f"{wanted.tolist()}, around its mask"
+        )
 
 
 def compare_hash(part: Part, row: int, image: NDArray[np.uint8]) -> Iterator[Finding]:
@@ -142,7 +146,7 @@ def compare_hash(part: Part, row: int, image: NDArray[np.uint8]) -> Iterator[Fin
     wanted = hashlib.sha256(struct.pack("<II", *image.shape[:2]) + image.tobytes()).hexdigest()
     if (found := hashes[row].tobytes().hex()) != wanted:
         expected = f"{wanted[:16]}..., that of the original's pixels"
-        yield _fault("pixel-hash", "images/pixel_sha256", row, f"{found[:16]}...", expected)
+        yield tensor_fault("pixel-hash", "images/pixel_sha256", row, f"{found[:16]}...", expected)
 
 
 def check_box_by_view(part: Part, row: int, shape: Shape, *, is_dense: bool) -> Iterator[Finding]:
@@ -172,9 +176,5 @@ def check_box_by_view(part: Part, row: int, shape: Shape, *, is_dense: bool) -> 
         is_larger = first < before - 1 or last > after + 2
         if is_beside or (sees_all and is_larger):
             found = f"{box}: {first:.1f} to {last:.1f} in pixels of {shape.name}"
-            yield _fault("box", "masks/box", row, found, f"{before} to {after + 1}, as that shows")
+            yield tensor_fault("box", "masks/box", row, found, f"{before} to {after + 1}, as that shows")
             return
-
-
-def _fault(check: str, array: str, row: int, found: str, expected: str = "") -> Finding:
-    return Finding(check=check, array=array, row=row, found=found, expected=expected, advice=REDO_TENSORS)

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +30,7 @@ from .metadata import array_metadata, attributes_of, group_metadata, metadata_di
 from .shard_file import ShardFile
 from .tables import check_counts, check_tables, decode_texts
 
-Tick = Callable[[int], None]
+Tick = Callable[[int], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +75,12 @@ class Part:
         shard = self.shards.get(array)
         return 0 if shard is None else len(shard)
 
-    def add(self, finding: Finding) -> None:
-        """Take a finding; the part, the key and the raw file are filled in."""
-        key, path = self._names(finding)
-        named = msgspec.structs.replace(finding, part=self.task.entry.name, key=key, path=path)
-        self.findings.append(named)
+    def add(self, findings: Iterable[Finding]) -> None:
+        """Take findings; the part, the key and the raw file are filled in."""
+        for finding in findings:
+            key, path = self._names(finding)
+            named = msgspec.structs.replace(finding, part=self.task.entry.name, key=key, path=path)
+            self.findings.append(named)
 
     def _names(self, finding: Finding) -> tuple[str, str]:
         """Return the key and the raw file of the row that a finding is about, "" where they are not known."""
@@ -113,13 +114,14 @@ def read_part(task: PartTask, tick: Tick) -> Part:
         rules = {"paired": task.paired, "empty_frames": task.empty_frames}
         faults.extend(check_tables(part.columns, part.texts, task.scenes, **rules))
         faults.extend(check_counts(part.columns, part.attributes))
-    for fault in faults:
-        part.add(fault)
+    part.add(faults)
     return part
 
 
 def read_row(part: Part, array: str, row: int) -> tuple[NDArray[Any] | None, list[Finding]]:
-    """Return a row of an array with a chunk for each, None where it can't be read; and what is wrong with it alone."""
+    """Return a row of a view, None where it can't be read; and what is wrong with it alone."""
+    if array in part.columns:
+        return part.columns[array][row], []
     shard = part.shards.get(array)
     if shard is None or not shard.is_sound(row):
         return None, []

@@ -77,19 +77,8 @@ class Comparison(NamedTuple):
     """Largest difference of block means, in levels."""
     shift: tuple[float, float]
     """Displacement (down, right) of the larger image, in pixels of the smaller."""
-    detail_ratio: float
-    """How much the larger image differs from an enlarged smaller one, over the smaller one's finest detail."""
-    detail: float
-    """That finest detail, in levels."""
-    is_finer: bool
-    """Whether the original has more pixels than the smaller image where both show it, so that the larger can hold more."""
-
-    @property
-    def is_enlarged(self) -> bool | None:
-        """Whether the larger image was made from the smaller; None where that can't be told."""
-        if self.detail < MIN_DETAIL or not self.is_finer:
-            return None
-        return self.detail_ratio < MIN_DETAIL_RATIO
+    is_enlarged: bool | None
+    """Whether the larger image was made from the smaller; None where that can't be told."""
 
 
 def pixel_share(picture: Picture) -> Fraction:
@@ -116,16 +105,19 @@ def compare(small: Picture, large: Picture) -> Comparison | None:
     box = _moved((left, top, right, bottom), small.axes, large.axes)
     enlargement = min((box[3] - box[1]) / max(height, 1), (box[2] - box[0]) / max(width, 1))
     if min(height, width) < MIN_SIDE or enlargement < MIN_ENLARGEMENT:
-        return Comparison(difference, (0.0, 0.0), 0.0, 0.0, is_finer=False)
+        return Comparison(difference, (0.0, 0.0), None)
     # Green alone carries the detail, at a third of the cost.
     coarse, fine = (Image.fromarray(np.ascontiguousarray(one.levels[1])) for one in (small, large))
     shown = np.asarray(coarse, np.float32)[top:bottom, left:right]
     shrunk = np.asarray(fine.resize((width, height), Image.Resampling.BILINEAR, box), np.float32)
     half = coarse.crop((left, top, right, bottom)).resize((width // 2, height // 2), _BOX)
     detail = _rms(np.asarray(half.resize((width, height), Image.Resampling.BILINEAR), np.float32) - shown)
-    ratio = _unlike_enlarged(coarse, fine, box, (small.axes, large.axes)) / max(detail, 1e-3)
-    is_finer = any(axis.length * axis.step >= MIN_ENLARGEMENT for axis in small.axes)
-    return Comparison(difference, _displacement(shown, shrunk), ratio, detail, is_finer)
+    is_enlarged = None
+    # Only where the original has more pixels than the smaller image can the larger one hold more.
+    if detail >= MIN_DETAIL and any(axis.length * axis.step >= MIN_ENLARGEMENT for axis in small.axes):
+        unlike = _unlike_enlarged(coarse, fine, box, (small.axes, large.axes))
+        is_enlarged = unlike / detail < MIN_DETAIL_RATIO
+    return Comparison(difference, _displacement(shown, shrunk), is_enlarged)
 
 
 def _unlike_enlarged(coarse: Image.Image, fine: Image.Image, box: Box, axes: tuple[Axes, Axes]) -> float:

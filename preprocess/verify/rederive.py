@@ -1,6 +1,6 @@
 """Makes scenes anew from the raw files and compares every stored row of them, bit for bit."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,11 +14,11 @@ from ..sources.files.raw_files import RawPath
 from ..sources.records import Frame, Mask, Pair
 from ..sources.registry import open_dataset
 from ..tensors.engine import PILLOW
-from .findings import REDO_TENSORS, Finding
+from .findings import Finding, tensor_fault
 from .images_anew import compare_images
 from .kept_files import compare_kept_file
 from .own_columns import compare_box, compare_hash, compare_own_mask
-from .part import Part, PartTask, read_part, read_row
+from .part import Part, PartTask, Tick, read_part, read_row
 from .reasons import explain_mask
 from .remake import decode_mask, decode_picture, remake_view
 
@@ -67,8 +67,8 @@ def choose_scenes(num_scenes: int, sample: int | None) -> list[int]:
     return sorted({round(place) for place in np.linspace(0, num_scenes - 1, sample).tolist()})
 
 
-def compare_scenes(task: RemakeTask, tick: Callable[[int], None]) -> Part:
-    """Return the part with what differs in the scenes of `task`; `tick` is called after each."""
+def compare_scenes(task: RemakeTask, tick: Tick) -> list[Finding]:
+    """Return what differs in the scenes of `task`; `tick` is called after each."""
     part = read_part(task.part, lambda _: None)
     # What is damaged in itself is reported by the check of the structure.
     part.findings.clear()
@@ -77,17 +77,12 @@ def compare_scenes(task: RemakeTask, tick: Callable[[int], None]) -> Part:
     missing = sorted(needed - part.columns.keys() | set(NEEDED_TEXTS) - part.texts.keys())
     if missing:
         text = f"its rows can't be compared with the raw dataset: {', '.join(missing)} can't be read"
-        part.add(_fault("source-unchecked", "", None, text))
-        return part
+        part.add([tensor_fault("source-unchecked", "", None, text)])
+        return part.findings
     for number, scene in task.scenes:
-        for finding in _compare_scene(part, task, number, scene):
-            part.add(finding)
+        part.add(_compare_scene(part, task, number, scene))
         tick(1)
-    return part
-
-
-def _fault(check: str, array: str, row: int | None, found: str, expected: str = "") -> Finding:
-    return Finding(check=check, array=array, row=row, found=found, expected=expected, advice=REDO_TENSORS)
+    return part.findings
 
 
 def _compare_scene(part: Part, task: RemakeTask, number: int, scene: Scene) -> Iterator[Finding]:
@@ -98,14 +93,14 @@ def _compare_scene(part: Part, task: RemakeTask, number: int, scene: Scene) -> I
     is_last = task.may_be_cut and number >= (int(scenes[-1]) if len(scenes) else 0)
     if len(rows) != len(wanted) and not (is_last and len(rows) < len(wanted)):
         text = f"scene {number} ({scene.key}) has {len(rows)} images here"
-        yield _fault("rows", "images/scene", None, text, f"{len(wanted)}, as the raw dataset gives")
+        yield tensor_fault("rows", "images/scene", None, text, f"{len(wanted)}, as the raw dataset gives")
     masks: dict[tuple[int, str], int] = {}
     for row, (frame, accepted) in zip(rows, wanted, strict=False):
         yield from _compare_frame(part, task.root, row, frame)
         mask_rows = np.flatnonzero(part.columns["masks/image"] == row).tolist()
         if len(mask_rows) != len(accepted) and not (is_last and len(mask_rows) < len(accepted)):
             text = f"{len(mask_rows)} masks belong to this image"
-            yield _fault("rows", "images/key", row, text, f"{len(accepted)}, as the raw dataset gives")
+            yield tensor_fault("rows", "images/key", row, text, f"{len(accepted)}, as the raw dataset gives")
         for mask_row, mask in zip(mask_rows, accepted, strict=False):
             masks[frame.time, mask.object_id] = mask_row
             yield from _compare_mask(part, mask_row, mask, frame.image.shape[:2])
@@ -140,11 +135,13 @@ def _compare_frame(part: Part, root: RawPath, row: int, frame: Frame) -> Iterato
         ("images/time", int(columns["images/time"][row]), frame.time),
     ):
         if found != wanted:
-            yield _fault("source-differs", array, row, repr(found), repr(wanted))
+            yield tensor_fault("source-differs", array, row, repr(found), repr(wanted))
     picture = decode_picture(root, frame.path, (height, width))
     image = frame.image if picture is None else picture
     if image.shape != frame.image.shape or (image != frame.image).any():
-        yield _fault("source-decoding", "images/path", row, "Pillow decodes the raw file to other pixels")
+        yield tensor_fault(
+            "source-decoding", "images/path", row, "Pillow decodes the raw file to other pixels"
+        )
     yield from compare_images(part, row, image)
     yield from compare_kept_file(part, row, image)
     yield from compare_hash(part, row, image)
@@ -171,30 +168,25 @@ def _compare_mask(part: Part, row: int, mask: Mask, size: tuple[int, int]) -> It
         compared.append(("masks/prompt_cells", int(columns["masks/prompt_cells"][row]), cells))
     for array, found, wanted in compared:
         if found != wanted:
-            yield _fault("source-differs", array, row, f"{found!r:.200}", f"{wanted!r:.200}")
+            yield tensor_fault("source-differs", array, row, f"{found!r:.200}", f"{wanted!r:.200}")
     if phrases != [_clean(phrase) for phrase in mask.expressions]:
         text = f"its expressions are {phrases!r:.200}"
-        yield _fault("source-differs", "masks/object_id", row, text, f"{list(mask.expressions)!r:.200}")
+        yield tensor_fault("source-differs", "masks/object_id", row, text, f"{list(mask.expressions)!r:.200}")
     for name, view in recipe.masks.items():
         if view.size == "own":
             yield from compare_own_mask(part, name, row, original)
     yield from compare_box(part, row, original, size)
     for name, wanted_cells in remade.items():
-        column = columns.get(f"masks/{name}")
-        values, faults = (column[row], []) if column is not None else read_row(part, f"masks/{name}", row)
+        values, faults = read_row(part, f"masks/{name}", row)
         yield from faults
         if values is not None and (count := np.count_nonzero(values != wanted_cells)):
             reason = explain_mask(values, name, original, size, recipe, remade)
             text = f"{count:,} of {values.size:,} pixels differ{reason}"
-            yield _fault("source-differs", f"masks/{name}", row, text, "equal bits")
+            yield tensor_fault("source-differs", f"masks/{name}", row, text, "equal bits")
 
 
 def _compare_samples(
-    part: Part,
-    rows: Sequence[int],
-    masks: dict[tuple[int, str], int],
-    pairs: Sequence[Pair],
-    is_cut: bool,
+    part: Part, rows: Sequence[int], masks: dict[tuple[int, str], int], pairs: Sequence[Pair], is_cut: bool
 ) -> Iterator[Finding]:
     """Compare which samples a scene gives: its pairs, or each of its masks."""
     samples = part.columns["samples/mask"]
@@ -209,7 +201,7 @@ def _compare_samples(
     if found != (wanted[: len(found)] if is_cut else wanted):
         row = rows[0] if rows else None
         text = f"the scene's samples are {found!r:.200}"
-        yield _fault("source-differs", "images/scene", row, text, f"{wanted!r:.200}")
+        yield tensor_fault("source-differs", "images/scene", row, text, f"{wanted!r:.200}")
 
 
 def _clean(text: str) -> str:

@@ -24,6 +24,7 @@ from ..decode.segmentation import Bitmap, Rle
 from ..errors import RecordError
 from ..remote.local_copies import local_file
 from ..sources.files.raw_files import RawPath
+from .pictures import normalized as normalize
 
 FILTERS: tuple[ImageFilter, ...] = get_args(ImageFilter)
 
@@ -89,13 +90,9 @@ def _resize(
 
 def normalized(image: NDArray[np.uint8], view: ImageView, axes: Axes) -> NDArray[np.float32]:
     """Return (image / scale - mean) / std, float32 [3, H, W], each step rounded to float32; 0.0 beside a padded picture."""
-    norm = Norm.of(view)
     result = np.zeros(image.shape, np.float32)
     height, width = (int(axis.resized) if view.fit == "pad" else axis.size for axis in axes)
-    for channel in range(3):
-        scaled = image[channel, :height, :width].astype(np.float32) / np.float32(norm.scale)
-        centred = scaled - np.float32(norm.mean[channel])
-        result[channel, :height, :width] = centred / np.float32(norm.std[channel])
+    result[:, :height, :width] = normalize(image[:, :height, :width], Norm.of(view))
     return result
 
 

@@ -62,7 +62,7 @@ class ShardFile:
         self._sound = np.zeros(0, np.bool_)
         """Which chunks of a readable index are where it says and agree with their checksums."""
 
-    def check(self, listed_bytes: int, listed_digest: str, tick: Callable[[int], None]) -> Iterator[Fault]:
+    def check(self, listed_bytes: int, listed_digest: str, tick: Callable[[int], object]) -> Iterator[Fault]:
         """Yield every fault; `tick` is called with the size of each chunk that was read."""
         try:
             with open_binary(self._path) as file:

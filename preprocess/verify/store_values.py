@@ -7,7 +7,7 @@ import numpy as np
 from ...loader.format.geometry import choose_reference
 from ...loader.format.metadata import Root
 from ...loader.format.recipe import Recipe
-from .findings import REDO_TENSORS, Finding
+from .findings import Finding, tensor_fault
 from .masks import choose_finest
 from .values import ImageSums, PairSums, Statistics
 
@@ -42,18 +42,14 @@ def check_statistics(statistics: Statistics, root: Root, recipe: Recipe) -> Iter
             if pair.enlarged and pair.enlarged > MAX_ENLARGED * pair.detailed:
                 found = f"{pair.enlarged} of {pair.detailed} images show no detail beyond {reference}"
                 text = f"{found}: made from it, not from the original"
-                yield _fault("images-enlarged", f"images/{name}", text)
+                yield tensor_fault("images-enlarged", f"images/{name}", None, text)
     for name, masks in statistics.masks.items():
         original, resized = masks.as_original, masks.as_resized
         if resized >= MIN_CELLS and resized > 10 * original:
             found = f"{resized} of {original + resized} telling cells are as sampling {choose_finest(recipe.masks)} gives"
             text = f"{found}: made from it, not from the original"
-            yield _fault("prompts-resized", f"masks/{name}", text)
+            yield tensor_fault("prompts-resized", f"masks/{name}", None, text)
     yield from _check_empty(statistics, root, recipe)
-
-
-def _fault(check: str, array: str, found: str, expected: str = "") -> Finding:
-    return Finding(check=check, array=array, found=found, expected=expected, advice=REDO_TENSORS)
 
 
 def _check_looks(array: str, sums: ImageSums) -> Iterator[Finding]:
@@ -64,7 +60,7 @@ def _check_looks(array: str, sums: ImageSums) -> Iterator[Finding]:
         if values.min() < least or values.max() > most:
             found = f"the {name} of red, green and blue is {np.round(values, 1).tolist()}"
             expected = f"{least:.0f} to {most:.0f}, as in photographs"
-            yield _fault("unlike-photographs", array, found, expected)
+            yield tensor_fault("unlike-photographs", array, None, found, expected)
 
 
 def _check_shift(array: str, reference: str, sums: PairSums) -> Iterator[Finding]:
@@ -73,14 +69,16 @@ def _check_shift(array: str, reference: str, sums: PairSums) -> Iterator[Finding
     down, right = sums.shift / sums.compared
     if max(abs(down), abs(right)) > MAX_MEAN_SHIFT:
         found = f"on average it lies {down:+.3f} down, {right:+.3f} right of {reference}, in pixels of the smaller"
-        yield _fault("images-shifted", array, found, f"within {MAX_MEAN_SHIFT}")
+        yield tensor_fault("images-shifted", array, None, found, f"within {MAX_MEAN_SHIFT}")
 
 
 def _check_empty(statistics: Statistics, root: Root, recipe: Recipe) -> Iterator[Finding]:
     prompts = statistics.masks.get(recipe.prompt or "")
     if prompts is not None and prompts.empty != root.totals.get("empty_prompts"):
         found = f"{prompts.empty} prompt masks have no cell"
-        yield _fault("totals", f"masks/{recipe.prompt}", found, f"{root.totals.get('empty_prompts')}")
+        yield tensor_fault(
+            "totals", f"masks/{recipe.prompt}", None, found, f"{root.totals.get('empty_prompts')}"
+        )
     empty = {name: sums.empty for name, sums in statistics.masks.items() if sums.empty}
     if empty:
         counted = " and ".join(f"{count} of {name}" for name, count in empty.items())

@@ -1,7 +1,7 @@
 """What the pixels of a part say: value sets, whether they look like photographs, whether views agree."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -12,7 +12,7 @@ from ...loader.format.geometry import Axes, choose_reference, describe_fit, view
 from ...loader.format.layout import view_path
 from ...loader.format.norms import Norm
 from ...loader.format.recipe import ImageView
-from .findings import REDO_TENSORS, Finding
+from .findings import Finding, tensor_fault
 from .kept_files import check_kept_file
 from .masks import (
     SAME_RESOLUTION,
@@ -20,9 +20,9 @@ from .masks import (
     Shape,
     area_ratio,
     choose_finest,
+    count_origins,
     may_be_cut,
     most_unseen,
-    origin,
     set_beside,
     tells_area,
     wrong_cells,
@@ -101,26 +101,18 @@ class Statistics:
         return self
 
 
-def check_values(part: Part, tick: Callable[[int], None]) -> Statistics:
-    """Look at every row of a part; findings go to the part. `tick` is called with the bytes of each row."""
+def check_values(part: Part) -> Statistics:
+    """Look at every row of a part; findings go to the part."""
     statistics = Statistics()
-    for finding in _check_images(part, statistics, tick):
-        part.add(finding)
-    for finding in _check_masks(part, statistics, tick):
-        part.add(finding)
-    for finding in check_boxes(part):
-        part.add(finding)
+    part.add(_check_images(part, statistics))
+    part.add(_check_masks(part, statistics))
+    part.add(check_boxes(part))
     for row in range(len(part.columns.get("images/size", ()))):
-        for finding in check_kept_file(part, row):
-            part.add(finding)
+        part.add(check_kept_file(part, row))
     return statistics
 
 
-def _fault(check: str, array: str, row: int, found: str, expected: str = "") -> Finding:
-    return Finding(check=check, array=array, row=row, found=found, expected=expected, advice=REDO_TENSORS)
-
-
-def _check_images(part: Part, statistics: Statistics, tick: Callable[[int], None]) -> Iterator[Finding]:
+def _check_images(part: Part, statistics: Statistics) -> Iterator[Finding]:
     views = part.task.recipe.images
     if not views:
         return
@@ -135,13 +127,12 @@ def _check_images(part: Part, statistics: Statistics, tick: Callable[[int], None
                 levels, wrong = denormalize(stored, view, axes)
                 if wrong is not None:
                     expected = "normalised 8-bit values, bit for bit"
-                    yield _fault("pixel-values", view_path(name, view), row, wrong, expected)
+                    yield tensor_fault("pixel-values", view_path(name, view), row, wrong, expected)
                 if axes is not None:
                     pictures[name] = Picture(name, view, levels, axes)
                     yield from _check_padding(row, pictures[name], stored)
                 if name == reference:
                     yield from _check_spread(row, name, levels, axes, statistics.images[name])
-                tick(stored.nbytes)
         if reference in pictures:
             seen = pictures.pop(reference)
             for name, picture in pictures.items():
@@ -172,7 +163,9 @@ def _check_padding(row: int, picture: Picture, stored: NDArray[Any]) -> Iterator
     count = np.count_nonzero(is_other) - np.count_nonzero(is_other[top:bottom, left:right])
     if count:
         found = f"{count:,} pixels beside the picture are of other values than its padding"
-        yield _fault("padding", f"images/{picture.name}", row, found, f"{colour.ravel().tolist()} in each")
+        yield tensor_fault(
+            "padding", f"images/{picture.name}", row, found, f"{colour.ravel().tolist()} in each"
+        )
 
 
 def _check_spread(
@@ -198,14 +191,14 @@ def _check_pair(row: int, reference: Picture, picture: Picture, sums: PairSums) 
         return
     if found.difference > MAX_DIFFERENCE:
         text = f"{explain(reference, picture)} (blocks differ by up to {found.difference:.0f} levels)"
-        yield _fault("images-disagree", array, row, text, f"up to {MAX_DIFFERENCE:.0f}")
+        yield tensor_fault("images-disagree", array, row, text, f"up to {MAX_DIFFERENCE:.0f}")
         return
     sums.compared += 1
     sums.shift += found.shift
     if max(map(abs, found.shift)) > MAX_SHIFT:
         down, right = found.shift
         text = f"{large.name} lies {down:+.2f} down, {right:+.2f} right of {small.name}, in pixels of that"
-        yield _fault("images-shifted", array, row, text, f"within {MAX_SHIFT}")
+        yield tensor_fault("images-shifted", array, row, text, f"within {MAX_SHIFT}")
     if found.is_enlarged is not None:
         sums.detailed += 1
     if found.is_enlarged:
@@ -215,11 +208,11 @@ def _check_pair(row: int, reference: Picture, picture: Picture, sums: PairSums) 
         yield Finding(check="image-enlarged", level="note", array=f"images/{large.name}", row=row, found=text)
 
 
-def _check_masks(part: Part, statistics: Statistics, tick: Callable[[int], None]) -> Iterator[Finding]:
+def _check_masks(part: Part, statistics: Statistics) -> Iterator[Finding]:
     recipe = part.task.recipe
-    columns = {name: part.columns.get(f"masks/{name}") for name in recipe.masks}
-    if recipe.prompt is not None and (prompts := columns[recipe.prompt]) is not None:
-        yield from _check_counts(prompts, part.columns.get("masks/prompt_cells"))
+    yield from _check_counts(
+        part.columns.get(f"masks/{recipe.prompt}"), part.columns.get("masks/prompt_cells")
+    )
     finest = choose_finest(recipe.masks)
     ratios: dict[int, tuple[float, float]] = {}
     for row in range(_count_masks(part)):
@@ -227,18 +220,15 @@ def _check_masks(part: Part, statistics: Statistics, tick: Callable[[int], None]
         for name, view in recipe.masks.items():
             if view.size == "own":
                 continue
-            column = columns[name]
-            values, faults = (column[row], []) if column is not None else read_row(part, f"masks/{name}", row)
+            values, faults = read_row(part, f"masks/{name}", row)
             yield from faults
             if values is None:
                 continue
-            if column is None:
-                tick(values.nbytes)
             statistics.masks[name].masks += 1
             statistics.masks[name].empty += not values.any()
             if values.max() > 1:
                 found = f"{len(np.unique(values))} values from 0 to {values.max()}"
-                yield _fault("mask-values", f"masks/{name}", row, found, "the bytes 0 and 1 of a bool")
+                yield tensor_fault("mask-values", f"masks/{name}", row, found, "the bytes 0 and 1 of a bool")
             elif (size := _picture_of(part, row)) is not None:
                 shapes[name] = Shape.of(name, view, recipe.images[view.over], values, size)
         others = {name: shape.values for name, shape in shapes.items()}
@@ -264,12 +254,12 @@ def _count_masks(part: Part) -> int:
     )
 
 
-def _check_counts(prompts: NDArray[np.uint8], cells: NDArray[Any] | None) -> Iterator[Finding]:
-    counts = np.count_nonzero(prompts, axis=(1, 2))
-    if cells is not None:
+def _check_counts(prompts: NDArray[Any] | None, cells: NDArray[Any] | None) -> Iterator[Finding]:
+    if prompts is not None and cells is not None:
+        counts = np.count_nonzero(prompts, axis=(1, 2))
         for row in np.flatnonzero(counts != cells):
             found = f"prompt_cells is {cells[row]}"
-            yield _fault(
+            yield tensor_fault(
                 "prompt-cells", "masks/prompt_cells", int(row), found, f"{counts[row]} cells are set"
             )
 
@@ -296,7 +286,7 @@ def _check_shapes(
         if count := set_beside(shape):
             found = f"{count:,} cells are set that have nothing of the picture"
             over = f"a mask over {shape.view.over}, which is {describe_fit(shape.over)}"
-            yield _fault("mask-beside", f"masks/{name}", row, found, over)
+            yield tensor_fault("mask-beside", f"masks/{name}", row, found, over)
     fine, areas = shapes.get(finest or ""), part.columns.get("masks/area")
     if fine is None or areas is None:
         return
@@ -306,7 +296,7 @@ def _check_shapes(
         ratios[row] = ratio
     elif ratio is None and not is_cut and areas[row] > most_unseen(fine):
         text = f"the mask is empty, but its area was {areas[row]} pixels"
-        yield _fault("mask-area", f"masks/{finest}", row, text)
+        yield tensor_fault("mask-area", f"masks/{finest}", row, text)
     # How many pixels of the original mask a pixel of the finest view has along a side, at most.
     finer = 1.0 if ratio is None or is_cut else max(1.0, ratio[0]) ** 0.5
     is_dense = all(float(axis.length * axis.step) * finer <= 1 for axis in fine.axes)
@@ -317,11 +307,11 @@ def _check_shapes(
         wrong = wrong_cells(shape, fine)
         if wrong > (0 if is_dense else UNSEEN_CELLS):
             found = f"{explain_masks(shape, fine)}{wrong} cells are not what {finest} shows there"
-            yield _fault("masks-disagree", f"masks/{name}", row, found, "one object in both")
+            yield tensor_fault("masks-disagree", f"masks/{name}", row, found, "one object in both")
         elif ratio is not None and abs(ratio[0] - 1) < SAME_RESOLUTION:
-            counted = origin(shape, fine)
-            statistics.masks[name].as_original += counted.as_original
-            statistics.masks[name].as_resized += counted.as_resized
+            as_original, as_resized = count_origins(shape, fine)
+            statistics.masks[name].as_original += as_original
+            statistics.masks[name].as_resized += as_resized
 
 
 def _check_areas(part: Part, array: str, ratios: dict[int, tuple[float, float]]) -> Iterator[Finding]:
@@ -339,7 +329,7 @@ def _check_areas(part: Part, array: str, ratios: dict[int, tuple[float, float]])
             if not is_possible or abs(ratio / common - 1) > tolerance:
                 times = common / ratio if ratio else 0.0
                 text = f"the mask covers {times:.2f} times what its area of {areas[row]} pixels says"
-                yield _fault("mask-area", array, row, text, "one scale for all masks of an image")
+                yield tensor_fault("mask-area", array, row, text, "one scale for all masks of an image")
 
 
 def _common_ratio(ratios: Sequence[tuple[float, float]]) -> float:

@@ -15,7 +15,7 @@ from stores import CONFIGS, TINY, tree_digest
 
 from resizeonce.loader import Store
 from resizeonce.preprocess.cli import main
-from resizeonce.preprocess.cli_text import report_lines
+from resizeonce.preprocess.commands.store_text import report_lines
 from resizeonce.preprocess.config import Config, load_config
 from resizeonce.preprocess.run.convert import RunOptions, convert, open_source
 from resizeonce.preprocess.run.forecast import forecast

@@ -120,6 +120,13 @@ def test_config_alone_lists_the_shipped_configs() -> None:
     assert lines[0] == "coco        COCO instances, train2017. Paths are relative to --root."
 
 
+@pytest.mark.parametrize("command", [("config",), ("config", "coco"), ("info", "--environment")])
+def test_what_is_asked_for_is_printed_also_where_little_is_said(command: tuple[str, ...]) -> None:
+    plain = run(*command)
+    assert plain.output
+    assert run(*command, "--quiet").output == run(*command, "-v").output == plain.output
+
+
 def test_a_store_by_a_configs_name_is_that_by_its_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ from demo import write_raw
 from resizeonce.loader import Store
 from resizeonce.preprocess import convert, load_config
 from resizeonce.preprocess.look.choose import choose_by_chance
-from resizeonce.preprocess.look.picture_file import write_picture
+from resizeonce.preprocess.look.output_file import write_picture
 from resizeonce.preprocess.look.plots import histogram
 from resizeonce.preprocess.look.sheet import draw_sheet
 from resizeonce.preprocess.look.statistics import measure_store

@@ -340,6 +340,14 @@ def test_the_exit_code_says_whether_something_was_found_or_nothing_was_looked_at
     assert run(*clean, "--no-near", "--count-near").exit_code == 2
 
 
+def test_keys_are_not_written_into_a_store(folder: Path) -> None:
+    keys = folder / "train-plain/part-00000/keys.txt"
+    result = run(folder / "train-plain", "--against", folder / "val-plain", "--write-keys", keys)
+    assert result.exit_code == 2
+    assert "is in the store" in result.output
+    assert not keys.exists()
+
+
 def test_several_stores_are_each_compared_with_each_and_json_says_it_all(folder: Path) -> None:
     stores = [folder / name for name in ("train-plain", "train-padded")]
     against = [word for name in ("val-plain", "val-hashes") for word in ("--against", folder / name)]

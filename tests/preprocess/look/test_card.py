@@ -289,6 +289,9 @@ def test_a_card_replaces_no_file_unless_it_is_told_to(stores: Path, tmp_path: Pa
     ("options", "message"),
     [
         (["-o", "{stores}/coco.zarr/card"], "is in the store"),
+        (["-o", "{stores}/refcoco.zarr/part-00000"], "is in the store"),
+        (["-o", "{stores}/coco.zarr/zarr.json"], "it is no folder"),
+        (["-o", "{out}", "--parquet", "{stores}/coco.zarr/zarr.json"], "it is no folder"),
         (["-o", "{out}", "--parquet", "{stores}"], "is outside of the card's folder"),
         (["-o", "{out}", "--license", "my licence"], "is no identifier of a licence"),
     ],

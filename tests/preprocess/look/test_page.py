@@ -195,9 +195,20 @@ def test_without_its_packages_it_says_what_to_install(
     assert run(known, "--json").exit_code == 0
 
 
-def test_the_numbers_alone_are_one_json_document(known: Path) -> None:
+def test_the_numbers_alone_are_one_json_document_and_no_page(known: Path, tmp_path: Path) -> None:
     result = run(known, "--json")
     assert json.loads(result.output) == msgspec.to_builtins(measure_store(known))
+    refused = run(known, "--json", "-o", tmp_path / "report.html")
+    assert refused.exit_code == 2
+    assert refused.output == "error: --out names the page, and --json writes none: give one of them\n"
+
+
+def test_a_page_into_a_store_is_refused(known: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(known / "part-00000")
+    for folder in (known, tmp_path / "link"):
+        refused = run(known, "-o", folder / "report.html")
+        assert refused.exit_code == 2
+        assert f"is in the store {known.resolve()}, which" in refused.output
 
 
 def test_the_same_store_and_seed_give_the_same_page(

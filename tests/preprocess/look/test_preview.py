@@ -110,7 +110,7 @@ def test_a_damaged_sample_has_a_tile_that_says_so(converted: Path) -> None:
     flip_bit(path / "part-00000/images/g_pixel_values/c/0/0/0/0", 999)
     out = converted / "a.png"
     result = run(path, "-o", out, "--count", 10, "--height", 64, "--json", "--quiet")
-    assert result.exit_code == 0
+    assert result.exit_code == 1
     facts = json.loads(result.stdout)
     damaged = set(range(10)) - {sample["sample"] for sample in facts["samples"]}
     assert 0 < len(damaged) < 10
@@ -127,6 +127,8 @@ def test_a_damaged_sample_has_a_tile_that_says_so(converted: Path) -> None:
     [
         (["-o", "a.bmp"], "has no ending of a picture"),
         (["-o", "nowhere/a.png"], "there is no folder"),
+        (["-o", "{store}/a.png"], "is in the store"),
+        (["-o", "{store}/part-00000/images/a.png"], "is in the store"),
         (["-o", "a.png", "--key", "coco/0/0"], "has no sample with the key 'coco/0/0'"),
         (["-o", "a.png", "--key", "x", "--worst", "largest-masks"], "give one of them"),
         (["-o", "a.png", "--count", "1000", "--height", "2048", "--columns", "1"], None),
@@ -137,10 +139,11 @@ def test_wrong_usage_is_told_and_nothing_is_written(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("resizeonce.preprocess.look.sheet.MOST_PIXELS", 1 << 24)
-    result = run(store, *arguments)
+    result = run(store, *(argument.format(store=store) for argument in arguments))
     assert result.exit_code == 2
     assert (message or "too large for one picture") in result.stderr
     assert list(tmp_path.iterdir()) == []
+    assert not (store / "a.png").exists()
 
 
 def test_what_is_no_store_is_told(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from miniature.every import WRITERS
 from stores import CONFIGS, TINY, coco_config, coco_root, coco_store, options_of, pictures, tree_digest
 
 from resizeonce.loader.format.errors import StoreError
-from resizeonce.preprocess.cli_text import range_lines
+from resizeonce.preprocess.commands.store_text import range_lines
 from resizeonce.preprocess.errors import ConfigError
 from resizeonce.preprocess.run.convert import RunOptions, convert, convert_range, finish
 from resizeonce.preprocess.run.part_range import PartRange, describe_numbers

@@ -4,17 +4,17 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
-from ..loader.format.recipe import IMAGENET_MEAN, IMAGENET_STD, Arithmetic, ImageView, View, read_recipe
-from .doctor.doubts import MAX_EMPTY_PROMPTS
-from .doctor.skips import KEEPING_OPTIONS
-from .look.rejects import reject_kinds
-from .run.convert import RangeReport, Report
-from .run.forecast import Forecast, format_bytes
-from .run.part_range import describe_numbers
-from .sources.files.leftovers import NOTE, SAME_FILE
-from .sources.records import DAMAGE_ACCEPTED, Reject
-from .store.root import read_rejects
-from .tensors.arithmetic import INSTALLED, arithmetic_of
+from ...loader.format.recipe import IMAGENET_MEAN, IMAGENET_STD, Arithmetic, ImageView, View, read_recipe
+from ..doctor.doubts import MAX_EMPTY_PROMPTS
+from ..doctor.skips import KEEPING_OPTIONS
+from ..look.rejects import reject_kinds
+from ..run.forecast import Forecast, format_bytes
+from ..run.part_range import describe_numbers
+from ..run.report import RangeReport, Report
+from ..sources.files.leftovers import NOTE, SAME_FILE
+from ..sources.records import DAMAGE_ACCEPTED, Reject
+from ..store.root import read_rejects
+from ..tensors.arithmetic import INSTALLED, arithmetic_of
 
 
 def forecast_lines(forecast: Forecast) -> Iterator[str]:
