@@ -13,6 +13,9 @@ RELEASED ?= .recipes
 # Where `make sanitize` builds.
 SANITIZED ?= .sanitized
 
+# Where this is set, each of the many processes that tests start compiles every module anew.
+export PYTHONDONTWRITEBYTECODE =
+
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # What the compiled cores are built of; where there is no compiler, the install goes on without them.

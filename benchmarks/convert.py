@@ -43,7 +43,7 @@ from resizeonce.preprocess.decode import jpeg
 from resizeonce.preprocess.decode.segmentation import parse_rle
 from resizeonce.preprocess.kernels.encode import compress_mask
 from resizeonce.preprocess.run.convert import RunOptions, convert
-from resizeonce.preprocess.tensors.arithmetic import installed_arithmetic
+from resizeonce.preprocess.tensors.arithmetic import INSTALLED
 from resizeonce.preprocess.tensors.engine import open_engine
 
 BARS = (5.0, 2.5, 2.5, 2.5)
@@ -73,7 +73,7 @@ def resize_images(images: list[NDArray[np.uint8]]) -> None:
     views = [ImageView(size=(size, size)) for size in IMAGE_SIZES.values()]
     resize = open_engine("exact-fast").resize_images
     for image in images:
-        resize(image, views, installed_arithmetic())
+        resize(image, views, INSTALLED)
 
 
 def write_plainly(rows: Mapping[str, Sequence[NDArray[np.uint8]]], out: Path, *, times: int) -> None:
