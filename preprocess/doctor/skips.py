@@ -6,6 +6,7 @@ from typing import NamedTuple
 from ..findings import Finding, Severity
 from ..sources.files.leftovers import (
     ARCHIVE,
+    COPIES,
     NOTE,
     SAME_FILE,
     SCALED_MASK,
@@ -40,7 +41,7 @@ class SkipCheck(NamedTuple):
 
 
 SKIP_CHECKS = (
-    SkipCheck("system-file", "note", re.escape(SYSTEM_FILE), "nothing: they are passed over"),
+    SkipCheck("system-file", "note", f"{re.escape(SYSTEM_FILE)}|{re.escape(COPIES)}", "nothing: they are passed over"),
     SkipCheck("archive", "warning", re.escape(ARCHIVE), "unpack them if they belong to the dataset"),
     SkipCheck("archive", "note", r"^archive, not read: pairs are read beside it", "unpack it where it holds more"),
     SkipCheck("unfinished", "warning", re.escape(UNFINISHED), "finish the download"),

@@ -154,7 +154,7 @@ def _named(rejects: Iterable[Reject], missing: set[int]) -> Iterator[str]:
 
 
 class _Comparison:
-    """The samples of two stores of which some parts differ, compared into a `Diff`."""
+    """The samples of two stores, compared into a `Diff`."""
 
     def __init__(self, stores: tuple[Store, Store], found: Diff, options: DiffOptions) -> None:
         self._stores = stores

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image, features
 
-from ...loader.format.layout import JOB_FILE
+from ...loader.format.layout import ATTRIBUTES_KEY, JOB_FILE
 from ..errors import ConfigError
 
 
@@ -22,9 +22,6 @@ class _Format(NamedTuple):
     most: int
     """Pixels that a side may have."""
 
-
-_ROOT_FILES = ("zarr.json", JOB_FILE)
-"""One of them is in the folder of each store, finished or not."""
 
 _JPEG = _Format("JPEG", {"quality": 90, "subsampling": 0}, 65_500)
 
@@ -52,20 +49,29 @@ def check_output(path: Path) -> None:
 def check_output_folder(folder: Path) -> None:
     """Raise `ConfigError` where nothing can be written into a folder, which may be missing: another thing has its name, or a store has it."""
     with _refusals(folder):
-        if folder.exists() and not folder.is_dir():
+        if os.path.lexists(folder) and not folder.is_dir():
             raise ConfigError(f"can't write {folder}: it is no folder; give the name of one")
         _refuse_in_store(folder)
 
 
 def _refuse_in_store(folder: Path) -> None:
     """Raise `ConfigError` where a folder is that of a store or below it, whichever links lead there."""
-    whole = folder.resolve()
+    # Path.resolve raises RuntimeError for a link to itself.
+    whole = Path(os.path.realpath(folder))
     # From above: a part has a file of that name, too.
     for one in reversed((whole, *whole.parents)):
-        if any((one / name).exists() for name in _ROOT_FILES):
+        if _is_store(one):
             raise ConfigError(
                 f"{folder} is in the store {one}, which holds nothing but what its root lists: give another folder"
             )
+
+
+def _is_store(folder: Path) -> bool:
+    """Whether a folder is that of a store or of a part, finished or not, and not of any other Zarr group."""
+    if (folder / JOB_FILE).exists():
+        return True
+    group = folder / "zarr.json"
+    return group.is_file() and f'"{ATTRIBUTES_KEY}"'.encode() in group.read_bytes()
 
 
 @contextmanager

@@ -33,7 +33,7 @@ from ..decode.segmentation import Bitmap
 from ..errors import MissingFileError, RecordError, SegmentationError
 from .base import SourceOptions
 from .files.folder_tree import is_folder
-from .files.leftovers import LeftOut, is_system_file, kind_anywhere
+from .files.leftovers import LeftOut, kind_anywhere
 from .files.mask_sizes import read_picture
 from .files.names import name_advice
 from .files.openimages_csv import Row, Rows, read_classes
@@ -201,9 +201,11 @@ class OpenImagesSource:
                 path = f"{folder}/{entry.name}"
                 if folder == masks and len(entry.name) == 1 and is_folder(entry):
                     folders.append(path)
-                elif not is_system_file(entry.name) and is_folder(entry):
+                elif unread.look_at_folder(entry.name, path):
+                    continue
+                elif is_folder(entry):
                     unread.add(_NESTED, path)
-                elif entry.name not in known or is_system_file(entry.name):
+                elif entry.name not in known:
                     unread.look_at(entry.name, path)
         return unread
 

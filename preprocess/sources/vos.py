@@ -160,7 +160,7 @@ class VosSource:
             check_depth(root, folders[0], video_id, "jpeg_folder")
         self.rejects: list[Reject] = []
         if options.video_list:
-            self._video_ids, self.rejects = read_video_ids(root, options.video_list, "vos", frames)
+            self._video_ids, self.rejects = read_video_ids(root, options.video_list, "vos", frozenset(frames))
         else:
             self._video_ids = sorted(set(frames) & set(masks))
             for video_id in set(frames) - set(masks):

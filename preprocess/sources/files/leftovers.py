@@ -67,6 +67,13 @@ def is_system_file(name: str) -> bool:
     return name.startswith("._") or name.lower() in ("__macosx", ".ds_store", "thumbs.db", "desktop.ini")
 
 
+def kind_of_program(name: str) -> str:
+    """Return what a file or folder is that a system or Jupyter puts beside data by itself; "" of any other."""
+    if is_system_file(name):
+        return SYSTEM_FILE
+    return COPIES if name == CHECKPOINTS else ""
+
+
 def archive_stem(name: str) -> str:
     """Return an archive's name without its ending, "" of a file that is none.
 
@@ -91,10 +98,8 @@ def split_number(name: str) -> str:
 
 def kind_anywhere(name: str) -> str:
     """Return what a file is that no dataset holds, whatever its place; "" of any other."""
-    if is_system_file(name):
-        return SYSTEM_FILE
-    if name == CHECKPOINTS:
-        return COPIES
+    if kind := kind_of_program(name):
+        return kind
     if name.lower().endswith(_UNFINISHED_SUFFIXES) or _RSYNC.fullmatch(name):
         return UNFINISHED
     if archive_stem(name):
@@ -138,8 +143,7 @@ class LeftOut:
 
     def look_at_folder(self, name: str, path: str) -> bool:
         """Count a folder, or a file, if it is one of an operating system or of Jupyter; return whether it was."""
-        kind = SYSTEM_FILE if is_system_file(name) else COPIES if name == CHECKPOINTS else ""
-        if kind:
+        if kind := kind_of_program(name):
             self.add(kind, path)
         return bool(kind)
 

@@ -39,8 +39,9 @@ def read_video_ids(
     Raises:
         SourceError: the list can't be read.
     """
-    lines = [line.rstrip("/") for line in read_names(root, name, "video_list")]
-    words = (word for line in lines for word in ([line] if line in known else line.split()))
+    lines = read_names(root, name, "video_list")
+    listed = (word for line in lines for word in ([line] if line.rstrip("/") in known else line.split()))
+    words = (word.rstrip("/") or word for word in listed)
     video_ids, rejects = [], []
     for word in dict.fromkeys(words):
         if word == ".." or Path(word).name != word:

@@ -18,7 +18,7 @@ from ..records import Reject, Skip
 from .folder_tree import scan_folder
 from .footage import FRAMES_PER_ANNOTATION, USUAL_DIFFERENCE, Footage, is_turned, num_annotated
 from .json_files import decode_json, decode_mask
-from .leftovers import SYSTEM_FILE, is_system_file
+from .leftovers import kind_of_program
 from .masklets import Masklet
 from .raw_files import RawPath, is_folder_there, is_text, read_file, resolve_inside
 
@@ -91,8 +91,8 @@ def read_folders(root: RawPath, path: str, key: str) -> Iterator[Footage | Maskl
     numbers: set[int] = set()
     for object_id in list_folder(root, path):
         folder = f"{path}/{object_id}"
-        if is_system_file(object_id):
-            yield Skip(SYSTEM_FILE)
+        if kind := kind_of_program(object_id):
+            yield Skip(kind)
             continue
         if not is_folder_there(root / folder):
             yield Skip("entry of a folder of masks that is no folder of an object, not read")
@@ -113,8 +113,8 @@ def read_folders(root: RawPath, path: str, key: str) -> Iterator[Footage | Maskl
             is_number = name == f"{number:05d}.png"
             if is_number:
                 numbers.add(number)
-            if is_system_file(name):
-                yield Skip(SYSTEM_FILE)
+            if kind := kind_of_program(name):
+                yield Skip(kind)
             elif not name.endswith(".png"):
                 yield Skip("file in a folder of masks that is no .png")
             elif not is_number or number % FRAMES_PER_ANNOTATION:

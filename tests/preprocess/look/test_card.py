@@ -292,6 +292,8 @@ def test_a_card_replaces_no_file_unless_it_is_told_to(stores: Path, tmp_path: Pa
         (["-o", "{stores}/refcoco.zarr/part-00000"], "is in the store"),
         (["-o", "{stores}/coco.zarr/zarr.json"], "it is no folder"),
         (["-o", "{out}", "--parquet", "{stores}/coco.zarr/zarr.json"], "it is no folder"),
+        (["-o", "{out}.loop"], "it is no folder"),
+        (["-o", "{out}.loop/card"], "Too many levels of symbolic links"),
         (["-o", "{out}", "--parquet", "{stores}"], "is outside of the card's folder"),
         (["-o", "{out}", "--license", "my licence"], "is no identifier of a licence"),
     ],
@@ -300,10 +302,17 @@ def test_what_can_t_be_a_card_is_refused_before_anything_is_written(
     stores: Path, tmp_path: Path, options: list[str], message: str
 ) -> None:
     out = tmp_path / "out"
+    (tmp_path / "out.loop").symlink_to("out.loop")
     refused = card(stores / "coco.zarr", *(option.format(stores=stores, out=out) for option in options))
     assert refused.exit_code == 2
     assert message in refused.output
     assert not out.exists()
+
+
+def test_a_card_may_lie_below_a_zarr_group_that_is_no_store(stores: Path, tmp_path: Path) -> None:
+    (tmp_path / "zarr.json").write_text('{"zarr_format": 3, "node_type": "group", "attributes": {}}')
+    assert card(stores / "coco.zarr", "-o", tmp_path / "card").exit_code == 0
+    assert (tmp_path / "card/README.md").is_file()
 
 
 def test_a_store_at_a_url_is_named_by_it_without_secrets(stores: Path, tmp_path: Path) -> None:

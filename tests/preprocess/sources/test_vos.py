@@ -219,7 +219,7 @@ def test_davis_has_a_folder_more_which_the_config_names(tmp_path: Path) -> None:
 def test_a_list_may_name_videos_with_spaces_and_as_folders(tmp_path: Path) -> None:
     for video_id in ("my cat 1", "fox", "owl"):
         put_video(tmp_path, [box(1, 5), box(1, 9)], video_id)
-    (tmp_path / "train.txt").write_bytes(b"\xef\xbb\xbfmy cat 1/\r\nowl fox\r\n")
+    (tmp_path / "train.txt").write_bytes(b"\xef\xbb\xbfmy cat 1/\r\nowl/ fox/\r\n")
     records = read(open_source(tmp_path, video_list="train.txt"))
     keys = {frame.key.rpartition("/")[0] for frame in of_type(Frame, records)}
     assert keys == {"vos/my cat 1", "vos/owl", "vos/fox"}

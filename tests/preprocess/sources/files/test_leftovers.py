@@ -92,6 +92,40 @@ def test_files_of_operating_systems_are_passed_over_and_counted(tmp_path: Path, 
     assert read(config, tmp_path) == (images, [], {**skips, SYSTEM: len(names)})
 
 
+COPIES_IN = {
+    "coco": ("train2017",),
+    "openimages": ("train", "train-masks", "train-masks/a"),
+    "folders": ("images", "masks"),
+    "npz": ("clips",),
+    "sav": ("sav_000",),
+    "vos": ("JPEGImages", "Annotations", "Annotations/00000000"),
+    "mevis": ("JPEGImages",),
+    "sav_val": ("Annotations_6fps/sav_000001", "Annotations_6fps/sav_000001/000"),
+    "sa1b": ("sa_000000",),
+}
+
+
+@pytest.mark.parametrize("kind", COPIES_IN)
+def test_jupyters_old_copies_are_no_samples_and_no_rejects_wherever_they_lie(
+    tmp_path: Path, kind: str
+) -> None:
+    config, write, _ = MAC_FILES[kind]
+    write(tmp_path)
+    before = read(config, tmp_path)
+    # What the copies are of: any file of that folder.
+    for folder in COPIES_IN[kind]:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        files = (path for path in sorted((tmp_path / folder).iterdir()) if path.is_file())
+        content = next((path.read_bytes() for path in files), b"")
+        for name in ("00000-checkpoint.png", "000000000001-checkpoint.jpg"):
+            copy = tmp_path / folder / ".ipynb_checkpoints" / name
+            copy.parent.mkdir(exist_ok=True)
+            copy.write_bytes(content)
+    images, rejects, skips = read(config, tmp_path)
+    assert (images, rejects) == before[:2]
+    assert all(reason in before[2] or ".ipynb_checkpoints" in reason for reason in skips)
+
+
 def test_files_of_macos_in_a_tar_are_passed_over_and_counted(tmp_path: Path) -> None:
     write_sa1b(tmp_path / "made", pictures())
     put(tmp_path / "made/sa_000000", "._sa_1.jpg", "._sa_1.json", "__MACOSX/sa_1.jpg", "__MACOSX/a.zip")
