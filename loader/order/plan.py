@@ -147,8 +147,10 @@ class Order:
                 )
         if state["stores"] != expected["stores"]:
             raise StoreError(self._changed(state["stores"]))
-        epoch, consumed = state["epoch"], tuple(state["consumed"])
-        sizes = self.mixture.lane_sizes
+        epoch, consumed, sizes = state["epoch"], state["consumed"], self.mixture.lane_sizes
+        if type(epoch) is not int or not isinstance(consumed, list | tuple):
+            raise ValueError(f"not the state of an order: {state!r:.200}")
+        consumed = tuple(consumed)
         if len(consumed) != len(sizes) or not all(
             isinstance(done, int) and 0 <= done <= size for done, size in zip(consumed, sizes, strict=True)
         ):

@@ -239,6 +239,10 @@ def test_a_state_of_another_selection_store_or_version_is_refused() -> None:
         {},
         state | {"consumed": [104]},
         state | {"consumed": ["1"]},
+        state | {"consumed": None},
+        state | {"consumed": 5},
+        state | {"epoch": None},
+        state | {"epoch": 2.5},
         None,
     ):
         with pytest.raises(ValueError, match="state"):
