@@ -43,7 +43,7 @@ REJECT_CHECKS = (
         "frame-count",
         r"frames?(, [^,]*)*, but |annotated frames|masklet_id names|is not among the extracted frames"
         r"|masks of every 4th|video ends after|listed frames|expected the same numbers|frames were dropped"
-        r"|every 4th of|have no one order|named by its video frame",
+        r"|every 4th of|have no one order|does not end in a number|named by its video frame",
         "videos whose frames are not those that were annotated, by number or rate",
         "take frames and annotations of one release, or extract the original mp4 anew",
     ),
