@@ -10,7 +10,7 @@ Rules, each with its reason:
   libjpeg's warnings over, so every JPEG file goes through `preprocess.decode.jpeg`, and every PNG through `preprocess.decode.png`,
   which compares its checksums and counts its rows. Cut WebP and BMP files are errors of Pillow's own.
 - A mask is exact or none. JPEG and lossy WebP leave noise beside an object's edge, anti-aliasing a fringe, a label map
-  other objects: none of that is "not zero, so covered".
+  other objects: none of that is "not zero, so covered". Of 16 bits in colour Pillow keeps the upper 8, and small values are gone.
 """
 
 import io
@@ -194,6 +194,12 @@ def decode_exact(encoded: bytes) -> tuple[ImageFile.ImageFile, NDArray[np.generi
         raise SegmentationError(
             f"the mask is a {lossy}: beside the object's edge it holds noise, not zeros; "
             "save the mask anew from its source, as PNG"
+        )
+    # The 25th byte of a PNG file is its depth in bits.
+    if picture.format == "PNG" and encoded[24] == 16 and not picture.mode.startswith("I"):
+        raise SegmentationError(
+            "the mask has 16 bits in colours or beside an alpha channel, of which the decoder keeps 8: save it as grey, or with "
+            "8 bits"
         )
     try:
         _look_for_damage(picture, encoded)

@@ -80,8 +80,8 @@ REJECT_CHECKS = (
     ),
     RejectCheck(
         "id-twice",
-        r"of an earlier (image|annotation|ref)|for their id|second mask of the same object|earlier row has"
-        r"|stands there twice",
+        r"of an earlier (image|annotation|category|ref)|for their id|second mask of the same object|earlier row has"
+        r"|stands there twice|holds \d+ arrays",
         "ids that are there twice",
         "renumber them, or remove the second of each",
     ),
@@ -93,7 +93,7 @@ REJECT_CHECKS = (
     ),
     RejectCheck(
         "unlisted",
-        r"not list|refers to annotation|is of image|no mask has that|is no image of|; its image has|describes image|which there is no mask of",
+        r"not list|refers to annotation|is of image|no mask has that|is no image of|; its image has|describes (image|video)|which there is no mask of",
         "records that refer to what is not there, or to another image",
         "take all files from one release",
     ),

@@ -25,6 +25,7 @@ from functools import partial
 
 import msgspec
 
+from ...loader.format.errors import SourceError
 from ...loader.format.layout import DatasetType
 from ..decode.images import ImageDecoder, decode_image
 from ..decode.labels import IGNORED
@@ -37,7 +38,7 @@ from .files.label_masklets import read_label_masklets
 from .files.leftovers import LeftOut
 from .files.mask_sizes import count_scaled
 from .files.masklets import Masklet, Video, follow, make_samples
-from .files.raw_files import RawPath, file_digests, listing_digest
+from .files.raw_files import CHECK_SOURCE, RawPath, file_digests, is_folder_there, listing_digest
 from .files.video_expressions import ListedVideo, Target, VideoExpressions
 from .files.video_folders import list_pictures, list_videos, number_of
 from .records import Record, Reject
@@ -179,6 +180,11 @@ class MevisSource:
         self._options = options
         self._masks = _read_mask_dict(root, options.mask_dict)
         said = VideoExpressions(root, options.expressions, "mevis", self._masks)
+        if self._masks is None and not is_folder_there(root / options.mask_folder):
+            places = [place for place in (options.mask_dict, options.mask_folder) if place]
+            raise SourceError(
+                f"{root} has no masks, since there is no {' and no '.join(places)}{CHECK_SOURCE}"
+            )
         self._videos = said.videos
         self._video_ids = list(said.videos)
         self.rejects = said.rejects

@@ -129,6 +129,8 @@ class VosScene:
             masklets.setdefault(object_id, Masklet(object_id, folder, {}))
         if not masklets and not lost:
             reason = f"no mask of the video has an object: all is 0, or {self.options.ignored}, which source.ignored leaves out"
+            if self.categories is not None:
+                reason += f", or none of the values is an object of the video in {self.options.meta}"
             yield Reject(self.key, folder, "mask", reason)
             return
         categories = self.categories or {}

@@ -76,6 +76,8 @@ def _read_csv(text: str) -> Iterator[Phrase | str]:
     header = [cell.strip().lower() for cell in next(rows, [])]
     if not {"name", "text"} <= set(header):
         raise RecordError(f"its first line is {','.join(header)[:200]!r}, expected name,object,text")
+    if twice := [name for name in ("name", "object", "text") if header.count(name) > 1]:
+        raise RecordError(f"its first line names the column {twice[0]} twice: which counts is not known")
     for row in rows:
         if not any(cell.strip() for cell in row):
             continue

@@ -339,6 +339,10 @@ def test_files_that_are_something_else_are_named(root: Path) -> None:
     with pytest.raises(SourceError, match=r"mask_dict\.json has no list of masks for each annotation"):
         open_source(root)
     (root / "mask_dict.json").unlink()
+    with pytest.raises(
+        SourceError, match=r"has no masks, since there is no mask_dict\.json and no Annotations"
+    ):
+        open_source(root)
     (root / "meta_expressions.json").write_text('{"bear": {}}')
     with pytest.raises(SourceError, match=r"meta_expressions\.json lists no expressions of videos"):
         open_source(root)

@@ -274,6 +274,10 @@ def test_a_video_without_any_object_is_a_reject(tmp_path: Path) -> None:
     [reject] = of_type(Reject, read(open_source(tmp_path)))
     assert reject.key == "vos/bear"
     assert "has an object: all is 0, or 255, which source.ignored leaves out" in reject.reason
+    write_meta(tmp_path, {})
+    [reject] = of_type(Reject, read(open_source(tmp_path, ignored=0)))
+    assert reject.reason.endswith("or none of the values is an object of the video in meta.json")
+    (tmp_path / "meta.json").unlink()
     # As DAVIS of 2016 has its one object.
     [frame] = of_type(Frame, read(open_source(tmp_path, ignored=0)))
     assert [mask.object_id for mask in frame.masks] == ["255"]
