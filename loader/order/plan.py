@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from ..format.errors import StoreError
+from .clips import check_choice
 from .index import SampleIndex
 from .interleave import Interleaving
 from .mixture import Mixture, OrderOptions
@@ -76,6 +77,7 @@ class Batching:
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise ValueError(f"batch_size is at least 1, not {self.batch_size}")
+        check_choice("tail", self.tail, ("drop", "wrap", "keep"))
 
     @property
     def step(self) -> int:
