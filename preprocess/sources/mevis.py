@@ -38,7 +38,14 @@ from .files.label_masklets import read_label_masklets
 from .files.leftovers import LeftOut
 from .files.mask_sizes import count_scaled
 from .files.masklets import Masklet, Video, follow, make_samples
-from .files.raw_files import CHECK_SOURCE, RawPath, file_digests, is_folder_there, listing_digest
+from .files.raw_files import (
+    CHECK_SOURCE,
+    RawPath,
+    file_digests,
+    is_file_there,
+    is_folder_there,
+    listing_digest,
+)
 from .files.video_expressions import ListedVideo, Target, VideoExpressions
 from .files.video_folders import list_pictures, list_videos, number_of
 from .records import Record, Reject
@@ -219,7 +226,7 @@ class MevisSource:
 def _read_mask_dict(root: RawPath, name: str) -> dict[str, msgspec.Raw] | None:
     """Return the run lengths of each annotation as JSON; None where there is no such file."""
     path = root / name
-    if not name or not path.is_file():
+    if not name or not is_file_there(path):
         return None
     fault = "has no list of masks for each annotation: {}"
     return read_index(path, MAX_MASKS_BYTES, dict[str, msgspec.Raw], fault)

@@ -267,6 +267,8 @@ def test_a_meta_json_of_something_else_is_named(tmp_path: Path) -> None:
     ):
         open_source(tmp_path)
     assert len(of_type(Frame, read(open_source(tmp_path, meta="")))) == 2
+    with pytest.raises(SourceError, match=r"can't read .*xxx.*: File name too long"):
+        open_source(tmp_path, meta="x" * 300)
 
 
 def test_a_video_without_any_object_is_a_reject(tmp_path: Path) -> None:
