@@ -16,7 +16,7 @@ Rules, each with its reason:
 import io
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -175,6 +175,8 @@ def covered_by(picture: Image.Image, array: NDArray[np.generic]) -> NDArray[np.b
     if picture.mode in ("LA", "RGBA", "PA"):
         array, alpha = array[..., 0] if array.shape[2] == 2 else array[..., :-1], array[..., -1]
     covered = _check_two_values(array)
+    if picture.mode in ("P", "PA"):
+        check_palette(picture, np.unique(array).tolist())
     if alpha is not None:
         _check_alpha(alpha, covered)
     return covered
@@ -358,6 +360,17 @@ def _check_two_values(array: NDArray[Any]) -> NDArray[np.bool_]:
     return covered
 
 
+def check_palette(picture: Image.Image, used: Sequence[int]) -> None:
+    """Raise `RecordError` where 0 is coloured and another of the numbers `used` is black: which is background is not known."""
+    palette = picture.getpalette("RGB") or []
+    black = [value for value in used if not any(palette[3 * value : 3 * value + 3] or [1])]
+    if any(palette[:3]) and black:
+        raise SegmentationError(
+            f"the mask's palette has black for {black[0]} and another colour for 0: which of them is background is not "
+            "known; save it with 0 for the background, or as grey"
+        )
+
+
 def _describe_values(array: NDArray[Any]) -> str:
     """Return how many values or colours a mask has, and the first of them."""
     values = np.unique(array) if array.ndim == 2 else np.unique(array.reshape(-1, array.shape[2]), axis=0)
@@ -368,7 +381,8 @@ def _describe_values(array: NDArray[Any]) -> str:
 
 def _check_alpha(alpha: NDArray[Any], covered: NDArray[np.bool_]) -> None:
     """Raise `RecordError` where the alpha channel, which is dropped, is what shows the object."""
-    if (covered.all() and not alpha.all()) or ((alpha != alpha.min()) & (alpha != alpha.max())).any():
+    is_shape = not alpha.all() and (covered.all() or (alpha.any() and not covered.any()))
+    if is_shape or ((alpha != alpha.min()) & (alpha != alpha.max())).any():
         raise SegmentationError(
             f"the mask's alpha channel has values {alpha.min()}..{alpha.max()} and may be what is meant; "
             "expected an object in colour or grey alone: save the mask as PNG without alpha"
