@@ -4,7 +4,8 @@
 
     python benchmarks/views.py [own-size] [lisa] [drawn]       all by default
 
-- `own-size`: masks of SA-1B's size, against a loop that has their run lengths in memory and only unpacks them.
+- `own-size`: masks of SA-1B's size, against loops that have their run lengths in memory and only unpack them: one by one, and
+  by one call for a batch, which clears memory past the caches.
 - `lisa`: batches of a store of that recipe, against the core's loops on the same mapped rows, with checksums, in two threads.
 - `drawn`: 64 masks of an image, and clips of 8 frames with 3 objects, against threads that have the rows in memory, a mask in a
   byte a pixel, and fill and read the same tensors.
@@ -40,7 +41,7 @@ from resizeonce.loader import (
 from resizeonce.loader.format.recipe import ImageView, shown_size
 from resizeonce.loader.kernels.batch_kernels import Delivery, Form, Rows, batch_kernels, norm_of
 from resizeonce.loader.kernels.core import CORE
-from resizeonce.loader.kernels.mask_runs import RunLengths
+from resizeonce.loader.kernels.mask_runs import RunLengths, expand_all
 from resizeonce.loader.own_size import read_own_size
 from resizeonce.preprocess.config import parse_config
 from resizeonce.preprocess.run.convert import convert
@@ -128,24 +129,33 @@ def measure_own_size(folder: Path, options: Any) -> list[frame.Bar]:
     for number, mask in enumerate(runs):
         assert np.array_equal(store.batch([number], ["masks"])["masks"][0], mask.expand()), number
     order, rooms = shuffled(len(runs), batch_size), np.zeros((2, batch_size, *SIZE), np.bool_)
+    starts = range(0, rooms[0].size, rooms[0, 0].size)
 
-    def unpack() -> None:
+    def unpack_each() -> None:
         for number, batch in enumerate(order):
             for room, sample in zip(rooms[number % 2], batch, strict=True):
                 runs[sample].expand(room)
 
-    calls: dict[str, Callable[[], object]] = {
-        "the loop": unpack,
+    def unpack_batches() -> None:
+        for number, batch in enumerate(order):
+            expand_all([runs[sample] for sample in batch], starts, rooms[number % 2])
+
+    loops: dict[str, Callable[[], object]] = {
+        "a loop of single masks": unpack_each,
+        "a loop of batches": unpack_batches,
+    }
+    calls = loops | {
         "SampleDataset": lambda: count_rows((dataset[batch] for batch in order), "masks"),
     }
     with loaders_of(folder / "store", batch_size, WAYS, tensors=("masks",)) as loaders:
         calls |= {name: partial(count_rows, one, "masks") for name, one in loaders.items()}
         turns = {name: frame.Turn(len(runs), call) for name, call in calls.items()}
         times = frame.take_turns(turns, options.rounds, untimed=1)
-    frame.print_times("masks of 1500 x 2250, batches of 32", times, "the loop")
+    frame.print_times("masks of 1500 x 2250, batches of 32", times, next(iter(loops)))
     return [
-        (f"{name}: of the loop", frame.ratios(times["the loop"], times[name]), 0.8)
-        for name in list(times)[1:]
+        (f"{name}: of {loop}", frame.ratios(times[loop], times[name]), 0.8)
+        for loop in loops
+        for name in list(times)[len(loops) :]
     ]
 
 

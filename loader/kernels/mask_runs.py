@@ -29,7 +29,8 @@ class RunLengths:
         self.height, self.width, self.runs = height, width, runs
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return RunLengths, (self.height, self.width, self.runs)
+        # What comes from a worker was looked at there: once more takes the trainer's thread longer than all else of a mask.
+        return object.__new__, (RunLengths,), (None, {name: getattr(self, name) for name in self.__slots__})
 
     def expand(self, out: NDArray[np.bool_] | None = None, *, core: Core | None = CORE) -> NDArray[np.bool_]:
         """Return the mask, bool [H, W], in memory of its own or in `out`, whatever that holds.

@@ -79,13 +79,11 @@ class Mixture:
 
     def pick(self, lane: int, epoch: int, first: int, stop: int) -> Picks:
         """Return the samples at positions first..stop - 1 of a lane, both in 0..lane_sizes[lane]."""
-        pieces = [np.zeros((3, 0), np.int64)]
+        pieces = [np.zeros((4, 0), np.int64)]
         for number in range(first // _STRETCH, -(-stop // _STRETCH)):
             start = number * _STRETCH
             pieces.append(self._stretch(lane, epoch, number)[:, max(first - start, 0) : stop - start])
-        store, unit, lap = np.concatenate(pieces, axis=1)
-        hashes = hash_columns(hash_words(SEED, self.options.seed, epoch, lane), np.arange(first, stop))
-        seed = (hashes >> np.uint64(1)).astype(np.int64)
+        store, unit, lap, seed = np.concatenate(pieces, axis=1)
         laps = set(zip(store.tolist(), lap.tolist(), strict=True))
         if len(laps) == 1:
             return Picks(store, self._samples(*laps.pop(), unit), lap, seed)
@@ -100,7 +98,7 @@ class Mixture:
         return self.indexes[store].samples(units, hash_words(IMAGE, self.options.seed, store, lap))
 
     def _stretch(self, lane: int, epoch: int, number: int) -> NDArray[np.int64]:
-        """Return store, unit and lap at each position of a stretch: int64 [3, N]. The last one asked for is kept."""
+        """Return store, unit, lap and seed at each position of a stretch: int64 [4, N]. The last one asked for is kept."""
         key = (epoch, number)
         kept = self._kept.get(lane)
         if kept is None or kept[0] != key:
@@ -108,8 +106,8 @@ class Mixture:
         return kept[1]
 
     def _compute(self, lane: int, epoch: int, number: int) -> NDArray[np.int64]:
-        first = number * _STRETCH
-        members, draws = self._interleavings[lane].items(first, min(first + _STRETCH, self.lane_sizes[lane]))
+        first, stop = number * _STRETCH, min((number + 1) * _STRETCH, self.lane_sizes[lane])
+        members, draws = self._interleavings[lane].items(first, stop)
         stores = np.array(self.lanes[lane], np.int64)[members]
         units, laps = np.empty_like(stores), np.empty_like(stores)
         # `np.unique` would load numpy.ma first, which takes longer than all of this.
@@ -119,7 +117,8 @@ class Mixture:
             drawn = draws[here] + epoch * self._draws[store]
             laps[here], places = np.divmod(drawn, len(self.indexes[store]))
             units[here] = self._shuffle(store, laps[here], places)
-        return np.stack([stores, units, laps])
+        hashes = hash_columns(hash_words(SEED, self.options.seed, epoch, lane), np.arange(first, stop))
+        return np.stack([stores, units, laps, (hashes >> np.uint64(1)).astype(np.int64)])
 
     def _shuffle(self, store: int, laps: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the units at places of laps through one store."""

@@ -27,7 +27,8 @@ def make_batch(
     if "objects" in others:
         count = others["objects"].item(-1)
         arrays = {key: array[:count] if key in recipe.masks else array for key, array in arrays.items()}
-    items = {name: as_tensor(value) for name, value in (*arrays.items(), *others.items())}
+    everything = (*arrays.items(), *others.items(), ("seed", picks.seed))
+    items = {name: as_tensor(value) for name, value in everything}
     batch = CompactBatch(items) if setup.compact else Batch(items)
     batch.recipe = recipe
     if "objects" in others:

@@ -24,8 +24,7 @@ from .channel import Channel, SocketChannel
 from .damage import fill_readable
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(NamedTuple):
     """One batch to fill."""
 
     number: int
@@ -148,10 +147,9 @@ def fill_arrays(picks: Picks, rows: BatchRows, setup: Setup, arrays: Mapping[str
         lap, sample = picks.lap.item(place), picks.sample.item(place)
         return [phrases[draw_expression(setup.seed, lap, sample, len(phrases))]]
 
-    others, damaged = (
-        fill_readable(rows, arrays, choose) if setup.skip_damage else (rows.fill(arrays, choose), [])
-    )
-    return Filled(others | {"seed": picks.seed}, damaged)
+    if setup.skip_damage:
+        return Filled(*fill_readable(rows, arrays, choose))
+    return Filled(rows.fill(arrays, choose), [])
 
 
 def _try_to_fill(task: Task, rows: BatchRows, setup: Setup, slots: Slots) -> Filled | Failure:
