@@ -140,7 +140,13 @@ class Order:
             ValueError: the state is of another order, or no state.
         """
         expected = self.state(0, ())
-        if not isinstance(state, Mapping) or state.keys() != expected.keys():
+        is_state = isinstance(state, Mapping) and state.keys() == expected.keys()
+        lists = [state["consumed"], state["stores"]] if is_state else []
+        if (
+            not is_state
+            or type(state["epoch"]) is not int
+            or not all(isinstance(one, Sequence) for one in lists)
+        ):
             raise ValueError(f"not the state of an order: {state!r:.200}")
         for name in ("version", "seed", "options", "selections"):
             if state[name] != expected[name]:

@@ -239,6 +239,11 @@ def test_a_state_of_another_selection_store_or_version_is_refused() -> None:
         {},
         state | {"consumed": [104]},
         state | {"consumed": ["1"]},
+        state | {"consumed": None},
+        state | {"stores": 1},
+        state | {"epoch": 1.5},
+        state | {"epoch": "1"},
+        state | {"epoch": float("nan")},
         None,
     ):
         with pytest.raises(ValueError, match="state"):
