@@ -129,8 +129,8 @@ def work() -> None:
         sum(range(200))
 
 
-def consume(batch: Arrays, names: Sequence[str] = TENSORS) -> int:
-    """Read one byte of each page; return the number of samples."""
+def consume(batch: Any, names: Iterable[Any] = TENSORS) -> int:
+    """Read one byte of each page of the arrays of these names, or places; return the number of samples."""
     for name in names:
         array = to_numpy(batch[name])
         array.reshape(-1).view(np.uint8)[:: mmap.PAGESIZE].max()
@@ -145,10 +145,6 @@ def numbers_of(batch: Arrays) -> list[int]:
     if "index" in batch:
         return [int(number) for number in np.asarray(batch["index"]).reshape(-1)]
     return [int(re.findall(r"\d+", key.split("/")[1])[0]) - FIRST_NAME for key in batch["key"]]
-
-
-def raw_name(number: int) -> str:
-    return f"sa_{FIRST_NAME + number}.jpg"
 
 
 def digest_row(arrays: Iterable[NDArray[Any]]) -> str:

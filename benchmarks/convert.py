@@ -46,11 +46,6 @@ from resizeonce.preprocess.run.convert import RunOptions, convert
 from resizeonce.preprocess.tensors.arithmetic import INSTALLED
 from resizeonce.preprocess.tensors.engine import open_engine
 
-BARS = (5.0, 2.5, 2.5, 2.5)
-"""Of each workload, times plain Pillow."""
-IMAGES = ((64, DISTINCT), (128, 32), (256, 256), (256, 256))
-"""What our pipeline converts, as many as one part holds in real use, so that the cost per part is in proportion; and the plain
-program, which has no such cost: a smaller number saves time where annotations are not in one file."""
 Facts = dict[str, dict[str, float]]
 """Medians: milliseconds per image by what was timed, images per second by whose writer it is."""
 
@@ -87,10 +82,10 @@ def write_plainly(rows: Mapping[str, Sequence[NDArray[np.uint8]]], out: Path, *,
             os.fsync(file.fileno())
 
 
-def measure(workload: Workload, number: int, folder: Path, rounds: int, facts: Facts) -> list[frame.Bar]:
+def measure(workload: Workload, folder: Path, rounds: int, facts: Facts) -> list[frame.Bar]:
     """Time our pipeline, the plain program and our kernels in turns."""
     root, out = folder / "raw", folder / "out"
-    num_images, num_plain = IMAGES[number]
+    num_images, num_plain = workload.images, workload.plain
     make_dataset(root, workload, num_images)
     frame.clean(out)
     # This also warms up: tables, imports and the page cache.
@@ -137,22 +132,20 @@ def measure(workload: Workload, number: int, folder: Path, rounds: int, facts: F
     medians = {"ours": ours.median, "plain": plain.median, "decode": times["decode"].median}
     facts[workload.name] = {name: 1000 * median for name, median in medians.items()}
     return [
-        (f"{workload.name}: times plain Pillow", frame.ratios(plain, ours), BARS[number]),
+        (f"{workload.name}: times plain Pillow", frame.ratios(plain, ours), workload.bar),
         (f"{workload.name}: of the kernels' rate", frame.ratios(alone, ours), 0.85),
     ]
 
 
-def measure_against(
-    workload: Workload, number: int, folder: Path, rounds: int, checkout: Path
-) -> list[frame.Bar]:
+def measure_against(workload: Workload, folder: Path, rounds: int, checkout: Path) -> list[frame.Bar]:
     """Time our pipeline and that of another checkout in turns, each time in a fresh interpreter, without its start."""
-    root, num_images = folder / "raw", IMAGES[number][0]
+    root, num_images = folder / "raw", workload.images
     make_dataset(root, workload, num_images)
     times = {"ours": frame.Times(), "before": frame.Times()}
     for _ in range(rounds):
         for name, python in (("ours", sys.executable), ("before", frame.python_of(checkout))):
             frame.clean(folder / "out")
-            found = frame.ask("convert_once.py", number, root, num_images, folder / "out", python=python)
+            found = frame.ask("convert_once.py", workload.name, root, folder / "out", python=python)
             times[name].wall.append(found["seconds"] / num_images)
             times[name].cpu.append(found["cpu_seconds"] / num_images)
     frame.print_times(workload.name, times, "before")
@@ -174,10 +167,10 @@ def main() -> None:
     facts: Facts = {}
     bars: list[frame.Bar] = []
     frame.print_about()
-    for number, workload in enumerate(WORKLOADS):
+    for workload in WORKLOADS:
         if workload.name.startswith(options.only):
             with frame.scratch(options.folder) as folder:
-                given = workload, number, folder, options.rounds
+                given = workload, folder, options.rounds
                 bars += (
                     measure_against(*given, options.against) if options.against else measure(*given, facts)
                 )

@@ -51,6 +51,8 @@ class Result:
     """What was measured of one reader."""
 
     version: str = ""
+    memory: float = 0.0
+    """The most that was seen while checking, in MB."""
     rounds: dict[Measure, dict[int, float]] = field(default_factory=dict)
     """What was measured in each round."""
 
@@ -85,7 +87,7 @@ class Bench:
                     with closing(self._open(name)) as reader:
                         reader.ask("prepare")
                 with closing(self._open(name)) as reader:
-                    digests = reader.ask("check")["digests"]
+                    digests, result.memory = reader.check()
                     result.version = result.version or reader.version
             except RuntimeError as err:
                 log = (self._folder / "log.txt").read_text(errors="replace").strip().splitlines()[-1:]
@@ -162,8 +164,15 @@ class Bench:
 
     def print_table(self) -> None:
         """Print a row for each reader."""
-        head = ("reader", "samples/s", "of the floor", "CPU ms a sample", "busy trainer", "cold samples/s")
-        frame.print_head(*head)
+        measured = (
+            "samples/s",
+            "of the floor",
+            "CPU ms a sample",
+            "busy trainer",
+            "cold samples/s",
+            "MB memory",
+        )
+        frame.print_head("reader", *measured)
         for name, result in self.results.items():
             busy = frame.spread(self.ratios("busy", name, FLOOR), 2)
             frame.print_row(
@@ -173,6 +182,7 @@ class Bench:
                 frame.spread(result.values("cpu"), 2),
                 busy if name != FLOOR else f"takes {frame.spread(result.values('busy'))}",
                 frame.spread(result.values("cold")),
+                f"{result.memory:.0f}",
             )
 
     def bars(self) -> list[frame.Bar]:

@@ -1,52 +1,40 @@
 """The datasets that `loading.py` reads: photographs, our stores of them, compact arrays for the others, and pairs."""
 
 import json
-import multiprocessing
 from collections.abc import Mapping
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
-from case import FIRST_NAME, STORED, TENSORS, digest_row, expand, raw_name
+from case import FIRST_NAME, STORED, TENSORS, digest_row, expand
 from cases import COMPACT_STORE, PAIRS_STORE, STORE
-from data import draw_outlines, draw_photo, encode_outline, make_pairs
+from data import WORKLOADS, draw_photo, make_dataset, make_pairs
 from PIL import Image
 
 from resizeonce.preprocess.config import parse_config
 from resizeonce.preprocess.run.convert import RunOptions, convert
 
-SIZE = (1500, 2250)
 NUM_PAIRS = 512
 _PHOTOS = 8
+_WORKLOAD = WORKLOADS[1]
 
-_photo = cache(lambda number: np.asarray(draw_photo(number, (SIZE[0] * 6 // 5, SIZE[1] * 6 // 5))))
+_photo = cache(lambda number: np.asarray(draw_photo(number, tuple(side * 6 // 5 for side in _WORKLOAD.size))))
 
 
-def draw_sample(number: int, folder: Path) -> None:
-    """Write a crop of a photograph, half of them mirrored, and one mask, as SA-1B has them."""
+def draw_crop(number: int, size: tuple[int, int]) -> Image.Image:
+    """Return a crop of a photograph, half of them mirrored."""
     rng = np.random.default_rng(number)
-    height, width = SIZE
     photo = _photo(number % _PHOTOS)
-    top, left = (int(rng.integers(0, full - part)) for full, part in zip(photo.shape[:2], SIZE, strict=True))
-    crop = photo[top : top + height, left : left + width, :: 1 if rng.integers(2) else -1]
-    path = folder / raw_name(number)
-    Image.fromarray(np.ascontiguousarray(crop)).save(path, "JPEG", quality=90)
-    mask = encode_outline(draw_outlines(number, 1, SIZE)[0], SIZE)
-    image = {"image_id": FIRST_NAME + number, "width": width, "height": height, "file_name": path.name}
-    content = {"image": image, "annotations": [{"id": number * 100, "segmentation": mask}]}
-    path.with_suffix(".json").write_text(json.dumps(content))
+    top, left = (int(rng.integers(0, full - part)) for full, part in zip(photo.shape[:2], size, strict=True))
+    crop = photo[top : top + size[0], left : left + size[1], :: 1 if rng.integers(2) else -1]
+    return Image.fromarray(np.ascontiguousarray(crop))
 
 
 def make_singles(folder: Path, count: int) -> dict[str, str]:
     """Write the raw dataset, our stores and the compact arrays; return the digest of each sample by number."""
-    (folder / "raw").mkdir(parents=True)
-    for number in range(_PHOTOS):
-        # Inherited by the processes.
-        _photo(number)
-    with multiprocessing.get_context("fork").Pool(2) as pool:
-        pool.map(partial(draw_sample, folder=folder / "raw"), range(1, count + 1))
+    make_dataset(folder / "raw", _WORKLOAD, count, draw_crop, distinct=count, first=FIRST_NAME + 1)
     form = {"stored": "compact"}
     for store, recipe in ((STORE, {}), (COMPACT_STORE, {"pixel_values": form, "g_pixel_values": form})):
         write_store(folder / "raw", folder / store, {"source": {"name": "sa1b"}, "recipe": recipe})

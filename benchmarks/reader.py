@@ -5,9 +5,10 @@ import os
 import subprocess
 from contextlib import suppress
 from pathlib import Path
+from select import select
 from typing import Any, NamedTuple
 
-from frame import HERE, descendants
+from frame import HERE, descendants, memory
 
 
 class Timing(NamedTuple):
@@ -39,11 +40,20 @@ class Reader:
         Raises:
             RuntimeError: it could not be done.
         """
-        assert self._process.stdin is not None
-        with suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps({"do": do, "seconds": seconds}) + "\n")
-            self._process.stdin.flush()
+        self._tell(do, seconds)
         return self._answer()
+
+    def check(self) -> tuple[dict[str, str], float]:
+        """Return the digests of an epoch's samples, and the most memory in MB that was seen meanwhile, five times a second.
+
+        Raises:
+            RuntimeError: it could not be done.
+        """
+        self._tell("check", 0)
+        most = self._memory()
+        while not select([self._process.stdout], [], [], 0.2)[0]:
+            most = max(most, self._memory())
+        return self._answer()["digests"], most
 
     def time(self, seconds: float = 0, *, busy: bool = False) -> Timing:
         """Time whole epochs for so many seconds, one at least; with a consumer that works on each batch if `busy`."""
@@ -51,6 +61,21 @@ class Reader:
         done = self.ask("busy" if busy else "time", seconds)
         spent = self._cpu_seconds() - before
         return Timing(done["samples"] / done["seconds"], 1000 * spent / done["samples"])
+
+    def _tell(self, do: str, seconds: float) -> None:
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps({"do": do, "seconds": seconds}) + "\n")
+            self._process.stdin.flush()
+
+    def _memory(self) -> float:
+        """Return the tree's private pages, and its shared ones in proportion, without the page cache of mapped files."""
+        found = 0.0
+        for process in (self._process.pid, *descendants(self._process.pid)):
+            # It may end at any moment.
+            with suppress(OSError, StopIteration):
+                found += memory("Pss_Anon", process) + memory("Pss_Shmem", process)
+        return found
 
     def _cpu_seconds(self) -> float:
         """Return user and system time of the tree, those that have ended included."""

@@ -79,7 +79,7 @@ class AtTrainTime(case.TorchCase):
 
     def dataset(self) -> Any:
         def read(row: int) -> dict[str, Any]:
-            pair = (self.folder / "raw" / case.raw_name(row + 1)).with_suffix(".json")
+            pair = self.folder / f"raw/sa_{case.FIRST_NAME + row + 1}.json"
             return case.deliver(make_sample(read_sa1b(pair)))
 
         return case.Rows(8 * case.BATCH_SIZE, read)

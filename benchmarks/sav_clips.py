@@ -10,7 +10,6 @@ same pixels and targets. Both work in this process and take turns, files in the 
 """
 
 import json
-import mmap
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import av
 import numpy as np
 import torch
+from case import consume
 from data import draw_photo
 from frame import Turn, compare, parser_of, print_about, print_times, scratch, take_turns
 from numpy.typing import NDArray
@@ -109,10 +109,8 @@ def to_targets(masks: torch.Tensor) -> torch.Tensor:
 
 
 def go_through(made: Iterable[Tensors]) -> None:
-    """Read one byte of each page."""
     for tensors in made:
-        for tensor in tensors:
-            tensor.numpy().reshape(-1).view(np.uint8)[:: mmap.PAGESIZE].max()
+        consume(tensors, range(len(tensors)))
 
 
 def main() -> None:

@@ -11,7 +11,6 @@
   byte a pixel, and fill and read the same tensors.
 """
 
-import mmap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
@@ -23,7 +22,8 @@ from typing import Any
 
 import frame
 import numpy as np
-from data import Workload, make_dataset, make_label_videos
+from case import TENSORS, consume
+from data import WORKLOADS, make_dataset, make_label_videos
 from numpy.typing import NDArray
 
 from resizeonce.loader import (
@@ -47,7 +47,6 @@ from resizeonce.preprocess.config import parse_config
 from resizeonce.preprocess.run.convert import convert
 
 SIZE = (1500, 2250)
-VIEWS = ("pixel_values", "g_pixel_values", "prompt_masks", "masks")
 Way = tuple[str, int, BatchOptions]
 """Name, workers and options of a loader."""
 WAYS: tuple[Way, ...] = (
@@ -193,7 +192,7 @@ class LisaFloor:
 
 
 def measure_lisa(folder: Path, options: Any) -> list[frame.Bar]:
-    workload, batch_size = Workload("SA-1B", SIZE, 1), 8
+    workload, batch_size = WORKLOADS[1], 8
     make_dataset(folder / "raw", workload, options.images)
     convert(workload.config(options.images, {"name": "lisa"}), folder / "raw", folder / "store")
     store = Store(folder / "store")
@@ -217,8 +216,10 @@ class DrawnFloor:
 
     def __init__(self, store: Store, batches: Iterable[Mapping[str, Any]]) -> None:
         self._views = store.recipe.views
-        self._samples = [{name: self._rows(name, batch[name].numpy()) for name in VIEWS} for batch in batches]
-        self._shapes = [self._samples[0][name].shape for name in VIEWS]
+        self._samples = [
+            {name: self._rows(name, batch[name].numpy()) for name in TENSORS} for batch in batches
+        ]
+        self._shapes = [self._samples[0][name].shape for name in TENSORS]
 
     def _rows(self, name: str, stored: NDArray[Any]) -> NDArray[Any]:
         view = self._views[name]
@@ -229,7 +230,7 @@ class DrawnFloor:
 
     def new_room(self) -> Arrays:
         dtypes = ("float32", "uint8", "float32", "float32")
-        return dict(zip(VIEWS, map(np.zeros, self._shapes, dtypes), strict=True))
+        return dict(zip(TENSORS, map(np.zeros, self._shapes, dtypes), strict=True))
 
     def fill(self, number: int, room: Arrays) -> None:
         assert CORE is not None
@@ -242,12 +243,6 @@ class DrawnFloor:
             else:
                 CORE.widen(rows, room[name])
         consume(room)
-
-
-def consume(batch: Mapping[str, Any]) -> None:
-    """Read one byte of each page of the views."""
-    for name in VIEWS:
-        np.asarray(batch[name]).reshape(-1).view(np.uint8)[:: mmap.PAGESIZE].max()
 
 
 class DrawnTurn:

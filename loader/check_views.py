@@ -20,7 +20,7 @@ from .format.geometry import (
     describe_fit,
     other_geometries,
     shared,
-    view_axes,
+    shown_axes,
 )
 from .format.norms import Norm
 from .format.recipe import ImageView, Recipe
@@ -53,9 +53,6 @@ TELLING = 0.5
 
 SLACK = 1e-3
 """How far beyond its range a value may be."""
-
-_ANY_SIZE = (1000, 1000)
-"""Stands for the size of a picture where it is not known and a view has all of it, whatever its size."""
 
 
 class Shown(NamedTuple):
@@ -126,18 +123,8 @@ def rows_of(batch: Mapping[str, Any], suffix: str, frames: tuple[int, ...], want
 
 def find_shown(rows: Mapping[str, Any], image: int, wanted: Wanted) -> dict[str, Axes]:
     """Return what the image views show of a picture, as far as the batch tells its size, or its aspect ratio."""
-    views = wanted.recipe.images
-    keys = ("image_sizes", *(f"{name}_sizes" for name in views))
-    known = next((rows[key][image] for key in keys if key in rows), None)
-    size = None if known is None else tuple(int(side) for side in known)
-    shown = {}
-    for name, view in views.items():
-        if view.fit == "pad" and f"{name}_sizes" in rows:
-            height, width = rows[f"{name}_sizes"][image]
-            shown[name] = view_axes(view, int(height), int(width))
-        elif view.fit == "squash" or size is not None:
-            shown[name] = view_axes(view, *(size or _ANY_SIZE))
-    return shown
+    sizes = {key: values[image] for key, values in rows.items() if key.endswith("_sizes")}
+    return shown_axes(wanted.recipe.images, sizes)
 
 
 def images_of(

@@ -28,7 +28,17 @@ def as_html(summary: str, thumbnails: "Sequence[tuple[str, Image | None]]") -> s
 
 
 def _as_img(image: "Image") -> str:
+    source = jpeg_url(image, 85, subsampling=0)
+    return f'<img alt="" width="{image.width}" height="{image.height}" src="{source}">'
+
+
+def jpeg_url(picture: "Image", quality: int, **settings: int) -> str:
+    """Return a picture as a `data:` URL, by which a page holds it in itself; arguments as of `encode_jpeg`."""
+    return f"data:image/jpeg;base64,{b64encode(encode_jpeg(picture, quality, **settings)).decode()}"
+
+
+def encode_jpeg(picture: "Image", quality: int, **settings: int) -> bytes:
+    """Return a picture as a JPEG file, made with these settings of Pillow's."""
     encoded = BytesIO()
-    image.save(encoded, "JPEG", quality=85, subsampling=0)
-    source = b64encode(encoded.getvalue()).decode()
-    return f'<img alt="" width="{image.width}" height="{image.height}" src="data:image/jpeg;base64,{source}">'
+    picture.convert("RGB").save(encoded, "JPEG", quality=quality, **settings)
+    return encoded.getvalue()

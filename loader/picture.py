@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .format.geometry import Axes, Axis, view_axes
+from .format.geometry import Axes, Axis, shown_axes
 from .format.norms import Norm
 from .format.recipe import ImageView, Recipe
 from .overlay import draw_outlines, fill_cells, lay_over
@@ -105,7 +105,11 @@ def _frames(sample: Mapping[str, Any], recipe: Recipe) -> Iterator[_Frame]:
                 for key, value in of_frames.items()
                 if key.endswith("_sizes")
             }
-            yield _Frame(images, masks, _find_shown(recipe, masks, sizes))
+            own = [one for name in masks if recipe.masks[name].size == "own" for one in masks[name]]
+            if own:
+                # A mask of its own size has that of its picture.
+                sizes.setdefault("image_sizes", own[0].shape)
+            yield _Frame(images, masks, shown_axes(recipe.images, sizes))
 
 
 def _is_image(array: NDArray[Any]) -> bool:
@@ -124,22 +128,6 @@ def _to_numpy(value: Any) -> NDArray[Any]:
         # numpy has no bfloat16.
         value = value.float() if value.is_floating_point() else value
     return np.asarray(value)
-
-
-def _find_shown(
-    recipe: Recipe, masks: Mapping[str, list[NDArray[Any]]], sizes: Mapping[str, tuple[int, ...]]
-) -> dict[str, Axes]:
-    """Return what views show of a picture, whose size the sample tells, or a mask of its own size, or a padded view."""
-    own = (masks[name] for name, view in recipe.masks.items() if view.size == "own" and name in masks)
-    padded = (sizes.get(f"{name}_sizes") for name in recipe.images)
-    known = (sizes.get("image_sizes"), *(one.shape for of_objects in own for one in of_objects), *padded)
-    size = next((one for one in known if one), None)
-    return {
-        name: view_axes(view, *(size or view.size))
-        for name, view in recipe.images.items()
-        # A squashed view has the whole picture, whatever its size.
-        if size or view.fit == "squash"
-    }
 
 
 def _draw_view(frame: _Frame, name: str, recipe: Recipe, height: int) -> "Image":

@@ -12,7 +12,7 @@ import numpy as np
 import zarr
 from case import STORED
 from data import Workload, make_dataset
-from frame import Times, clean, compare, spread
+from frame import Times, clean, print_times
 from numpy.typing import NDArray
 
 from resizeonce.preprocess.run.convert import RunOptions, convert
@@ -59,7 +59,6 @@ def compare_writers(
     root, scratch = folder / "raw", folder / "out"
     make_dataset(root, workload, count)
     ours = partial(convert, workload.config(count // 8), root, run=RunOptions(workers=2))
-    print(f"\n{workload.name}, {count} images, 2 workers, their start included")
     clean(scratch)
     expected = digest(read_store(ours(scratch / "store").store))
     versions = {"ours": ""}
@@ -80,8 +79,6 @@ def compare_writers(
             measured = run_rival(name, pythons[name], root, count, scratch / name)
             times[name].wall.append(measured["seconds"] / count)
             times[name].cpu.append(measured["cpu_seconds"] / count)
-    for name, spent in times.items():
-        rate = f"{spread((1 / one for one in spent.wall), 1)} images/s; {spent} ms an image"
-        ratio = f"; ours / it {compare(spent, times['ours'])}" if name != "ours" else ""
-        print(f"  {f'{name} {versions[name]}'.strip():<18}{rate}{ratio}", flush=True)
+    named = {f"{name} {versions[name]}".strip(): spent for name, spent in times.items()}
+    print_times(f"{workload.name}, {count} images, 2 workers, their start included", named, "ours")
     return times

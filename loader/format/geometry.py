@@ -3,13 +3,13 @@
 Nothing that makes views takes part: `preprocess.tensors.geometry` says the same for itself, so that either can be wrong alone.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from math import ceil, floor
 from typing import NamedTuple, TypeAlias
 
-from .recipe import ImageView, MaskView
+from .recipe import ImageView, MaskView, View
 
 Number: TypeAlias = int | Fraction
 
@@ -109,11 +109,35 @@ def mask_axes(view: MaskView, over: ImageView, height: int, width: int) -> Axes:
     return rows.over(height, view.grid[0]), columns.over(width, view.grid[1])
 
 
+def shown_axes(views: Mapping[str, ImageView], sizes: Mapping[str, Sequence[int]]) -> dict[str, Axes]:
+    """Return what views show of a picture, as far as a batch's `image_sizes` and `NAME_sizes` tell its size, or its aspect ratio.
+
+    Args:
+        views: by their names.
+        sizes: by their keys, height and width.
+    """
+    keys = ("image_sizes", *(f"{name}_sizes" for name in views))
+    size = next((sizes[key] for key in keys if key in sizes), None)
+    shown = {}
+    for name, view in views.items():
+        own = sizes.get(f"{name}_sizes", size) if view.fit == "pad" else size
+        # A squashed view has all of the picture, whatever its size.
+        if own is not None or view.fit == "squash":
+            height, width = view.size if own is None else own
+            shown[name] = view_axes(view, int(height), int(width))
+    return shown
+
+
 def describe_fit(view: ImageView) -> str:
     """Return in words how a view has its picture."""
     if view.fit == "pad-first":
         return _PAD_FIRST[view.align]
     return {"squash": "squashed", "pad": _PAD, "crop": _CROP}[view.fit]
+
+
+def describe_size(view: View, own: str = "own size") -> str:
+    """Return a view's height and width in words, `own` where each mask has its own."""
+    return own if view.size == "own" else f"{view.size[0]} x {view.size[1]}"
 
 
 def other_geometries(view: ImageView, height: int, width: int) -> dict[str, Axes]:

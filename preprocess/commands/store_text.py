@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
+from ...loader.format.geometry import describe_size
 from ...loader.format.recipe import IMAGENET_MEAN, IMAGENET_STD, Arithmetic, ImageView, View, read_recipe
 from ..doctor.doubts import MAX_EMPTY_PROMPTS
 from ..doctor.skips import KEEPING_OPTIONS
@@ -102,8 +103,7 @@ def info_lines(store: Path | str, attributes: dict[str, Any], rejects: Iterable[
 
 def _describe_view(view: View) -> str:
     """Return size, filter and whatever is not as in most recipes."""
-    size = "own size" if view.size == "own" else f"{view.size[0]} x {view.size[1]}"
-    described = [size, view.filter]
+    described = [describe_size(view), view.filter]
     if isinstance(view, ImageView):
         described += [view.fit] if view.fit != "squash" else []
         is_usual = (view.mean, view.std, view.scale) == (IMAGENET_MEAN, IMAGENET_STD, 255.0)

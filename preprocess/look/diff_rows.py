@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...loader import Store
+from ...loader.format.geometry import describe_size
 from ...loader.format.layout import Table, view_path
 from ...loader.format.norms import Norm
 from ...loader.format.recipe import ImageView, MaskView, View, shown_size
@@ -43,16 +44,12 @@ def why_not(a: View | None, b: View | None) -> str | None:
     if type(a) is not type(b):
         return f"{_kind(a)} in A, {_kind(b)} in B"
     if a.size != b.size:
-        return f"{_size(a)} in A, {_size(b)} in B"
+        return " in A, ".join(describe_size(view, "its own size") for view in (a, b)) + " in B"
     return None
 
 
 def _kind(view: View) -> str:
     return "an image" if isinstance(view, ImageView) else "a mask"
-
-
-def _size(view: View) -> str:
-    return "its own size" if view.size == "own" else f"{view.size[0]} x {view.size[1]}"
 
 
 class ViewRows:

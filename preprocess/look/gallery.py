@@ -1,6 +1,5 @@
 """Samples of a store with what is said of each, as a page holds them in itself."""
 
-from base64 import b64encode
 from math import isqrt
 from pathlib import Path
 from typing import NamedTuple
@@ -8,9 +7,10 @@ from typing import NamedTuple
 from PIL import Image
 
 from ...loader import Store
+from ...loader.notebook import jpeg_url
 from ...loader.picture import GAP
 from .choose import choose_by_chance
-from .samples import Facts, draw_sample, encode_jpeg, read_facts
+from .samples import Facts, draw_sample, read_facts
 
 MOST_HEIGHT = 240
 """Of an image view, in pixels."""
@@ -45,8 +45,9 @@ def _tile(store: Store, sample: int) -> Tile:
     picture = draw_sample(store, sample, min(MOST_HEIGHT, isqrt(PICTURE_PIXELS // views)))
     if store.paired:
         picture = stack_frames(picture)
-    source = f"data:image/jpeg;base64,{b64encode(encode_jpeg(picture, QUALITY, optimize=True)).decode()}"
-    return Tile(source, picture.width, picture.height, read_facts(store, sample))
+    return Tile(
+        jpeg_url(picture, QUALITY, optimize=True), picture.width, picture.height, read_facts(store, sample)
+    )
 
 
 def stack_frames(pair: Image.Image) -> Image.Image:

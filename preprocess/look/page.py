@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ...loader.format.geometry import describe_size
 from ...loader.format.recipe import ImageView, Recipe, View, read_recipe
 from ..findings import Diagnosis
 from ..printable import printable
@@ -173,7 +174,7 @@ def _range(distribution: Distribution, place: int, factor: float) -> str:
 
 def _describe(view: View) -> tuple[str, str, str, str]:
     """Return kind, size, how it is resized, and what its values are."""
-    size = "own" if view.size == "own" else f"{view.size[0]} x {view.size[1]}"
+    size = describe_size(view, "own")
     if not isinstance(view, ImageView):
         return view.role or "mask", size, f"{view.filter}, over {view.over}", "0 or 1"
     values = f"0 to 255, stored as {view.stored}"

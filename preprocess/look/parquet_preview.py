@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...loader import Store
+from ...loader.notebook import encode_jpeg
 from .choose import choose_by_chance
 from .extras import require_package
-from .samples import encode_jpeg, thumbnail
+from .samples import thumbnail
 
 PREVIEW_FILE = "preview.parquet"
 

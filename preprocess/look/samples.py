@@ -1,7 +1,6 @@
 """Samples of a store for people: as pictures, and in words. One that can't be read is a tile that says so."""
 
 from dataclasses import dataclass
-from io import BytesIO
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -75,13 +74,6 @@ def thumbnail(store: Store, sample: int, height: int) -> Image.Image:
         return store.thumbnail(sample, height)
     except StoreError:
         return draw_unread(height, 1)
-
-
-def encode_jpeg(picture: Image.Image, quality: int, **settings: bool) -> bytes:
-    """Return a picture as a JPEG file, made with these settings of Pillow's."""
-    encoded = BytesIO()
-    picture.convert("RGB").save(encoded, "JPEG", quality=quality, **settings)
-    return encoded.getvalue()
 
 
 def draw_unread(height: int, views: int) -> Image.Image:

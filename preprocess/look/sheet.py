@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw
 
 from ...loader.fill import SampleError
 from ...loader.format.errors import DamageError, StoreError
-from ...loader.format.geometry import describe_fit
+from ...loader.format.geometry import describe_fit, describe_size
 from ...loader.picture import GAP
 from ...loader.store import Store
 from ..errors import ConfigError
@@ -180,8 +180,7 @@ def _title_lines(
     for line in large.wrap(large.readable(f"{label(store)}: {count}, {choice.how}"), width, 2):
         yield line, large, INK
     views = ", ".join(
-        f"{name} ({view.size[0]} x {view.size[1]}, {describe_fit(view)})"
-        for name, view in store.recipe.images.items()
+        f"{name} ({describe_size(view)}, {describe_fit(view)})" for name, view in store.recipe.images.items()
     )
     frames = ", first the earlier frame, then the later one" if store.paired else ""
     prompt = store.recipe.prompt

@@ -8,17 +8,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ...loader.format.layout import DatasetType
 from ...loader.format.metadata import read_attributes
 from ..sources.base import Scene, Source
 from ..sources.files.leftovers import split_example
-from ..sources.records import Reject, Skip
+from ..sources.records import Skip
 from ..store.columns import storable
 from ..store.root import read_rejects
 from ..verify.scenes import read_scene_keys
 
 
-class NewScenes:
+class NewScenes(Source):
     """Those scenes of a dataset that are not in a store yet, as a dataset of their own.
 
     A scene is known by its key. One that is in the store stays as it is there, also where its files have changed.
@@ -33,28 +32,10 @@ class NewScenes:
         found = _hashes(storable(source[number].key) for number in range(len(source)))
         self._numbers = np.flatnonzero(~np.isin(found, known))
         listed = set(read_rejects(store))
-        self._rejects = [reject for reject in source.rejects if reject not in listed]
-        self._skips = tuple(_not_counted(source.skips, read_attributes(store)["totals"]["skips"]))
-
-    @property
-    def dataset_type(self) -> DatasetType:
-        """Return what `dataset_type` is in a batch."""
-        return self._source.dataset_type
-
-    @property
-    def paired(self) -> bool:
-        """Return whether samples are pairs of frames."""
-        return self._source.paired
-
-    @property
-    def rejects(self) -> Sequence[Reject]:
-        """Return what the index shows to be unusable, and the store does not list yet."""
-        return self._rejects
-
-    @property
-    def skips(self) -> Sequence[Skip]:
-        """Return what the index leaves out, and the store has not counted yet."""
-        return self._skips
+        self.dataset_type = source.dataset_type
+        self.paired = source.paired
+        self.rejects = [reject for reject in source.rejects if reject not in listed]
+        self.skips = tuple(_not_counted(source.skips, read_attributes(store)["totals"]["skips"]))
 
     def __len__(self) -> int:
         """Return the number of new scenes."""

@@ -4,14 +4,16 @@ The two are apart so that an annotation file is parsed once, by the process that
 small, can be pickled, and are read by whichever process gets them.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, ClassVar, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 import msgspec
 
 from ...loader.format.layout import DatasetType
 from ..decode.images import ImageDecoder, OnDamage, decode_image
 from .files.masklets import Take
+from .files.raw_files import RawPath
 from .records import Record, Reject, Skip
 
 
@@ -70,30 +72,51 @@ class Scene(Protocol):
         """
 
 
-class Source(Protocol):
+class Source(ABC):
     """A raw dataset, indexed. `len` is the number of scenes; their order is fixed by the dataset, not the disk."""
 
-    @property
-    def dataset_type(self) -> DatasetType:
-        """Return what `dataset_type` is in a batch."""
+    dataset_type: DatasetType
+    """What `dataset_type` is in a batch."""
+    paired = False
+    """Whether samples are pairs of frames."""
+    rejects: Sequence[Reject] = ()
+    """What the index itself shows to be unusable, such as an annotation of an unlisted image."""
+    skips: Sequence[Skip] = ()
+    """What the index leaves out, and what lies beside the data and is not read."""
 
-    @property
-    def paired(self) -> bool:
-        """Return whether samples are pairs of frames."""
-
-    @property
-    def rejects(self) -> Sequence[Reject]:
-        """Return what the index itself shows to be unusable, such as an annotation of an unlisted image."""
-
-    @property
-    def skips(self) -> Sequence[Skip]:
-        """Return what the index leaves out, and what lies beside the data and is not read."""
-
+    @abstractmethod
     def __len__(self) -> int:
         """Return the number of scenes."""
 
+    @abstractmethod
     def __getitem__(self, index: int) -> Scene:
         """Return one scene, without opening its files."""
 
+    @abstractmethod
     def fingerprint(self) -> dict[str, str]:
         """Return what identifies the raw dataset: index files by digest, folders by a digest of their listing."""
+
+
+_Options = TypeVar("_Options", bound=SourceOptions)
+_Entry = TypeVar("_Entry")
+
+
+class IndexedSource(Source, Generic[_Options, _Entry]):
+    """A dataset below a root. A subclass lists its `_entries`, one for each scene, and makes a scene of one."""
+
+    _entries: Sequence[_Entry]
+
+    def __init__(self, root: RawPath, options: _Options) -> None:
+        self._root = root
+        self._options = options
+        self.rejects: list[Reject] = []
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __getitem__(self, index: int) -> Scene:
+        return self._scene(self._entries[index])
+
+    @abstractmethod
+    def _scene(self, entry: _Entry) -> Scene:
+        """Return the scene of an entry, without opening its files."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from ...loader.format.layout import DatasetType
 from ..decode.images import ImageDecoder, decode_image
 from ..errors import RecordError, SegmentationError
-from .base import SourceOptions
+from .base import IndexedSource, SourceOptions
 from .files.coco_json import Annotation, ImageEntry, Instances, check_drawn, describe_misdrawn
 from .files.leftovers import SAME_FILE
 from .files.names import read_named
@@ -81,30 +81,25 @@ class CocoScene:
         yield Frame(self.key, path, picture.image, tuple(masks), 0, picture.unsure_turn, picture.source)
 
 
-class CocoSource:
+class CocoSource(IndexedSource[Options, int]):
     """COCO instances: one scene for each listed image, in the order of the image ids."""
 
     dataset_type: DatasetType = "coco"
-    paired = False
 
     def __init__(self, root: RawPath, options: Options) -> None:
-        self._root = root
-        self._options = options
+        super().__init__(root, options)
         self._instances = Instances(root, options.annotations, "coco")
-        self._image_ids = list(self._instances.images)
+        self._entries = list(self._instances.images)
         self.rejects = self._instances.rejects
-        if self._image_ids:
+        if self._entries:
             check_folder(root, options.images)
         names = (image.file_name for image in self._instances.images.values())
         unread = count_unlisted(root, options.images, names)
         same = self._instances.num_same_file
         self.skips = (*unread.skips, *((Skip(SAME_FILE, same),) if same else ()))
 
-    def __len__(self) -> int:
-        return len(self._image_ids)
-
-    def __getitem__(self, index: int) -> CocoScene:
-        image = self._instances.images[self._image_ids[index]]
+    def _scene(self, entry: int) -> CocoScene:
+        image = self._instances.images[entry]
         annotations = self._instances.of_image(image.id)
         kept = [annotation for annotation in annotations if self._options.crowds or not annotation.iscrowd]
         return CocoScene(

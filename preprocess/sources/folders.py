@@ -34,7 +34,7 @@ from ..decode.images import ImageDecoder, decode_image
 from ..decode.labels import IGNORED, decode_labels, decode_object, split_labels
 from ..decode.segmentation import Bitmap, Rle
 from ..errors import RecordError
-from .base import SourceOptions
+from .base import IndexedSource, SourceOptions
 from .files.folder_tree import list_tree
 from .files.leftovers import NOTE, LeftOut, describe_skips, suffix_of
 from .files.mask_kind import MaskKind, MaskMode, tell_kind
@@ -165,10 +165,8 @@ class FolderScene:
         return texts, unknown
 
 
-class FoldersSource:
+class FoldersSource(IndexedSource[Options, str]):
     """One's own images: one scene for each image that has a mask, in the order of their names."""
-
-    paired = False
 
     def __init__(self, root: RawPath, options: Options) -> None:
         """List both folders, and read the lists beside them.
@@ -176,48 +174,42 @@ class FoldersSource:
         Raises:
             SourceError: there are no images with masks, a list can't be read, or what masks are can't be told.
         """
-        self.dataset_type: DatasetType = options.dataset_type
-        self._root = root
-        self._options = options
+        super().__init__(root, options)
+        self.dataset_type = options.dataset_type
         self._folders = (options.image_folder.strip("/"), options.mask_folder.strip("/"))
         self._sizes: list[str] = []
         self._split_list = f"{options.split.removesuffix('.txt')}.txt" if options.split else ""
         self._unread = LeftOut(_UNREAD)
-        self.rejects: list[Reject] = []
         images, masks = (self._list(folder) for folder in self._folders)
         self._images = {
             name: paths[0] for name, paths in _group_by_name(images).items() if self._is_one(0, paths)
         }
         mode, self._masks = self._match(masks)
-        self._names = self._take()
+        self._entries = self._take()
         self._kind = MaskKind(mode or "index")
         if mode is None:
             self._kind, example = tell_kind(
-                root / self._folders[1], [self._masks[name][0] for name in self._names]
+                root / self._folders[1], [self._masks[name][0] for name in self._entries]
             )
             # Where no mask could be read, nothing is known of them, and each is a reject.
             if example:
                 self._note(self._kind.mode, example)
-        elif options.masks is None and self._names:
-            self._note(mode, f"{self._folders[1]}/{self._masks[self._names[0]][0]}")
+        elif options.masks is None and self._entries:
+            self._note(mode, f"{self._folders[1]}/{self._masks[self._entries[0]][0]}")
         self._table, self._phrases = self._read_phrases()
         self.skips = self._unread.skips
 
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def __getitem__(self, index: int) -> FolderScene:
-        name = self._names[index]
-        image = self._images[name]
+    def _scene(self, entry: str) -> FolderScene:
+        image = self._images[entry]
         return FolderScene(
             f"folders/{image.rpartition('.')[0]}",
             self._root,
             self._folders,
             image,
-            tuple(self._masks[name]),
+            tuple(self._masks[entry]),
             self._kind,
             self._options.ignored,
-            tuple(self._phrases.get(name, ())),
+            tuple(self._phrases.get(entry, ())),
             self._table,
         )
 
@@ -298,7 +290,7 @@ class FoldersSource:
 
     def _note(self, mode: str, example: str) -> None:
         kind = f"{NOTE}masks taken as {mode}, since source.masks does not say what they are"
-        self._unread.add(kind, example, len(self._names))
+        self._unread.add(kind, example, len(self._entries))
 
     def _read_phrases(self) -> tuple[str, dict[str, list[Phrase]]]:
         """Return the name of the table of phrases, "" where there is none, and those of each image."""

@@ -31,7 +31,7 @@ from ..decode.images import ImageDecoder, decode_image
 from ..decode.labels import IGNORED
 from ..decode.segmentation import Bitmap, Rle, parse_rle, unite
 from ..errors import RecordError, SegmentationError
-from .base import VideoOptions
+from .base import IndexedSource, VideoOptions
 from .files.frame_files import FrameFiles
 from .files.json_files import JSON_ERRORS, decode_mask, read_index
 from .files.label_masklets import read_label_masklets
@@ -172,7 +172,7 @@ class MevisScene:
         return {masklet.object_id: masklet for masklet in found}, lost | (there.keys() - names.keys())
 
 
-class MevisSource:
+class MevisSource(IndexedSource[Options, str]):
     """Expressions about videos: one scene for each video that has one, in the order of their names."""
 
     def __init__(self, root: RawPath, options: Options) -> None:
@@ -181,10 +181,9 @@ class MevisSource:
         Raises:
             SourceError: a file can't be read, or no expression says which object it is of.
         """
-        self.dataset_type: DatasetType = options.dataset_type
+        super().__init__(root, options)
+        self.dataset_type = options.dataset_type
         self.paired = options.take == "pairs"
-        self._root = root
-        self._options = options
         self._masks = _read_mask_dict(root, options.mask_dict)
         said = VideoExpressions(root, options.expressions, "mevis", self._masks)
         if self._masks is None and not is_folder_there(root / options.mask_folder):
@@ -193,25 +192,21 @@ class MevisSource:
                 f"{root} has no masks, since there is no {' and no '.join(places)}{CHECK_SOURCE}"
             )
         self._videos = said.videos
-        self._video_ids = list(said.videos)
+        self._entries = list(said.videos)
         self.rejects = said.rejects
         # Once those were objects of their own: a store that was begun then is not finished now.
         self._rules = {"objects named in another order": "are the same"} if said.has_reordered else {}
         unread = LeftOut()
         self._folders = list_videos(root, options.jpeg_folder, unread)
-        for name in set(self._folders) - {video_id.partition("/")[0] for video_id in self._video_ids}:
+        for name in set(self._folders) - {video_id.partition("/")[0] for video_id in self._entries}:
             unread.add("video without an expression", f"{options.jpeg_folder}/{name}")
         self.skips = (*said.unread.skips, *unread.skips)
 
-    def __len__(self) -> int:
-        return len(self._video_ids)
-
-    def __getitem__(self, index: int) -> MevisScene:
-        video_id = self._video_ids[index]
-        listed = self._videos[video_id]
+    def _scene(self, entry: str) -> MevisScene:
+        listed = self._videos[entry]
         members = dict.fromkeys(member for target in listed.targets for member in target.members)
         masks = None if self._masks is None else {member: bytes(self._masks[member]) for member in members}
-        return MevisScene(f"mevis/{video_id}", self._root, video_id, listed, masks, self._options)
+        return MevisScene(f"mevis/{entry}", self._root, entry, listed, masks, self._options)
 
     def fingerprint(self) -> dict[str, str]:
         """Return digests of the expressions, of the masks where they are in a file, and of the names of the videos' folders.

@@ -30,7 +30,7 @@ from ...loader.format.layout import DatasetType
 from ..decode.images import MAX_IMAGE_PIXELS, ImageDecoder, decode_image
 from ..decode.segmentation import Bitmap
 from ..errors import DecodeError, RecordError, SegmentationError
-from .base import SourceOptions
+from .base import IndexedSource, SourceOptions
 from .files.folder_tree import list_tree
 from .files.leftovers import LeftOut, describe_skips
 from .files.npz_arrays import has_array, open_arrays, read_array
@@ -129,27 +129,22 @@ class NpzScene:
             return arrays, split_expressions(read_array(file, name), name, counts[0])
 
 
-class NpzSource:
+class NpzSource(IndexedSource[Options, str]):
     """A folder of npz files: one scene for each, in the order of their relative paths."""
 
     def __init__(self, root: RawPath, options: Options) -> None:
-        self.dataset_type: DatasetType = options.dataset_type
+        super().__init__(root, options)
+        self.dataset_type = options.dataset_type
         self.paired = options.paired
-        self._root = root
-        self._options = options
         unread = LeftOut(_UNREAD)
         self._sizes, self.rejects = list_tree(root, (".npz",), "npz", unread)
         self.skips = unread.skips
-        self._paths = list(self._sizes)
-        if not self._paths and not self.rejects:
+        self._entries = list(self._sizes)
+        if not self._entries and not self.rejects:
             raise SourceError(f"no .npz file below {root}{describe_skips(self.skips)}; check --root")
 
-    def __len__(self) -> int:
-        return len(self._paths)
-
-    def __getitem__(self, index: int) -> NpzScene:
-        path = self._paths[index]
-        return NpzScene(f"npz/{path.removesuffix('.npz')}", self._root, path, self._options)
+    def _scene(self, entry: str) -> NpzScene:
+        return NpzScene(f"npz/{entry.removesuffix('.npz')}", self._root, entry, self._options)
 
     def fingerprint(self) -> dict[str, str]:
         """Return the digest of the files' names and sizes."""

@@ -31,7 +31,7 @@ from ...loader.format.layout import DatasetType
 from ..decode.images import ImageDecoder, decode_bitmap, decode_image
 from ..decode.segmentation import Bitmap
 from ..errors import MissingFileError, RecordError, SegmentationError
-from .base import SourceOptions
+from .base import IndexedSource, SourceOptions
 from .files.folder_tree import is_folder
 from .files.leftovers import LeftOut, kind_anywhere
 from .files.mask_sizes import read_picture
@@ -144,11 +144,10 @@ class OpenImagesScene:
         return Reject.from_error(err, f"{self.key}/{row.object_id}", path)
 
 
-class OpenImagesSource:
+class OpenImagesSource(IndexedSource[Options, int]):
     """OpenImages: one scene for each image that has a row, in the order of the image ids."""
 
     dataset_type: DatasetType = "openimage"
-    paired = False
 
     def __init__(self, root: RawPath, options: Options) -> None:
         """Read the segmentation CSV and the class names.
@@ -156,21 +155,18 @@ class OpenImagesSource:
         Raises:
             SourceError: a file can't be read, or the CSV lacks a column.
         """
-        self._root = root
-        self._options = options
+        super().__init__(root, options)
         self._rows = Rows(root, options.path(options.annotations))
+        self._entries = range(len(self._rows.image_ids))
         self.rejects = self._rows.rejects
         self._names = read_classes(root / options.path(options.classes))
         for folder in (options.images, options.masks) if len(self._rows) else ():
             check_folder(root, options.path(folder))
         self.skips = self._count_unread().skips
 
-    def __len__(self) -> int:
-        return len(self._rows.image_ids)
-
-    def __getitem__(self, index: int) -> OpenImagesScene:
-        image_id = self._rows.image_ids[index]
-        rows = self._rows.of_image(index)
+    def _scene(self, entry: int) -> OpenImagesScene:
+        image_id = self._rows.image_ids[entry]
+        rows = self._rows.of_image(entry)
         return OpenImagesScene(
             f"openimages/{image_id}",
             self._root,

@@ -36,7 +36,7 @@ from ...loader.format.layout import DatasetType
 from ..decode.images import ImageDecoder, decode_image
 from ..decode.segmentation import Rle, check_mask_size, unite
 from ..errors import MissingFileError, RecordError, SegmentationError
-from .base import SourceOptions
+from .base import IndexedSource, SourceOptions
 from .files.coco_json import Annotation, ImageEntry, Instances, check_drawn, describe_misdrawn
 from .files.leftovers import LeftOut
 from .files.names import is_there, name_advice, spellings
@@ -166,23 +166,21 @@ class RefcocoScene:
         raise MissingFileError(f"the file is missing: none of {', '.join(names)} is in {self.folder}{advice}")
 
 
-class RefcocoSource:
+class RefcocoSource(IndexedSource[Options, int]):
     """One split of one of the four: one scene for each image with refs, in the order of the image ids."""
 
     dataset_type: DatasetType = "refcoco"
-    paired = False
 
     def __init__(self, root: RawPath, options: Options) -> None:
-        self._root = root
-        self._options = options
+        super().__init__(root, options)
         unread = LeftOut()
         refs = self._read_split(unread)
         self._instances = Instances(root, options.instances_file, options.dataset, by_id=True)
         self.rejects = self._instances.rejects
         self._by_image: dict[int, dict[str, Ref]] = {}
         num_silent = self._index_refs(refs)
-        self._image_ids = sorted(self._by_image)
-        if self._image_ids:
+        self._entries = sorted(self._by_image)
+        if self._entries:
             check_folder(root, options.images)
         count_foreign(root, options.images, unread)
         silent = Skip("ref without sentence", num_silent)
@@ -192,11 +190,8 @@ class RefcocoSource:
                 f"no ref of split {options.split!r} in {root / options.refs_file} has a sentence"
             )
 
-    def __len__(self) -> int:
-        return len(self._image_ids)
-
-    def __getitem__(self, index: int) -> RefcocoScene:
-        image = self._instances.images[self._image_ids[index]]
+    def _scene(self, entry: int) -> RefcocoScene:
+        image = self._instances.images[entry]
         objects, num_no_target, num_blank = [], 0, 0
         for object_id, ref in self._by_image[image.id].items():
             if not ref.targets and self._options.no_target == "skip":

@@ -36,7 +36,7 @@ from ...loader.format.layout import DatasetType
 from ..decode.images import MAX_IMAGE_BYTES, ImageDecoder, decode_image
 from ..decode.segmentation import Rle, parse_segmentation
 from ..errors import DecodeError, RecordError, SegmentationError
-from .base import SourceOptions
+from .base import IndexedSource, SourceOptions
 from .files.json_files import JSON_ERRORS, decode_json, decode_mask, explain
 from .files.leftovers import describe_skips
 from .files.raw_files import RawPath, listing_digest
@@ -179,11 +179,10 @@ class Sa1bScene:
         return ""
 
 
-class Sa1bSource:
+class Sa1bSource(IndexedSource[Options, int]):
     """SA-1B: one scene for each pair of jpg and json, in the order of the image ids."""
 
     dataset_type: DatasetType = "sa1b"
-    paired = False
 
     def __init__(self, root: RawPath, options: Options) -> None:
         """List the root and scan the headers of its tar files.
@@ -191,27 +190,24 @@ class Sa1bSource:
         Raises:
             SourceError: the root can't be listed or holds nothing of SA-1B.
         """
-        self._root = root
-        self._options = options
+        super().__init__(root, options)
         self._pairs = Pairs(root)
+        self._entries = range(len(self._pairs))
         self.rejects = self._pairs.rejects
         self.skips = self._pairs.unread.skips
-        if not self._pairs and not self.rejects:
+        if not self._entries and not self.rejects:
             raise SourceError(
                 f"{root} holds no sa_<image id>.jpg, neither in folders nor in plain .tar files"
                 f"{describe_skips(self.skips)}; check --root"
             )
 
-    def __len__(self) -> int:
-        return len(self._pairs)
-
-    def __getitem__(self, index: int) -> Sa1bScene:
-        image_id, image, annotations = self._pairs[index]
+    def _scene(self, entry: int) -> Sa1bScene:
+        image_id, image, annotations = self._pairs[entry]
         return Sa1bScene(f"sa1b/sa_{image_id}", self._root, image_id, image, annotations, self._options)
 
     def fingerprint(self) -> dict[str, str]:
         """Return digests of the listing: names and sizes of the tars, names of the pairs and offsets within tars."""
-        pairs = (self._pairs[index] for index in range(len(self._pairs)))
+        pairs = map(self._pairs.__getitem__, self._entries)
         lines = (f"{file.path} {file.offset} {file.size}" for _, *files in pairs for file in files)
         return {"tars": listing_digest(self._pairs.tars), "pairs": listing_digest(lines)}
 

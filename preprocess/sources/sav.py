@@ -43,7 +43,7 @@ from ...loader.format.errors import SourceError
 from ...loader.format.layout import DatasetType
 from ..decode.images import ImageDecoder, decode_image
 from ..errors import RecordError
-from .base import SourceOptions
+from .base import IndexedSource, SourceOptions
 from .files.folder_tree import list_tree, scan_folder
 from .files.footage import FRAMES_PER_ANNOTATION, Footage, check_masks, num_annotated
 from .files.leftovers import LeftOut, describe_skips
@@ -187,26 +187,24 @@ class SavScene:
                 yield Reject.from_error(err, self.key, self._locate(f"_{kind}.json", path))
 
 
-class SavSource:
+class SavSource(IndexedSource[Options, str]):
     """SA-V: one scene for each video, in the order of their ids, or of the list of the val layout."""
 
     dataset_type: DatasetType = "sav"
 
     def __init__(self, root: RawPath, options: Options) -> None:
+        super().__init__(root, options)
         self.paired = options.take == "pairs"
-        self._root = root
-        self._options = options
-        self.rejects: list[Reject] = []
         self._sizes: dict[str, int] = {}
         self._files: dict[str, dict[str, str]] = {kind: {} for kind in _KINDS}
         self._names: dict[str, list[str]] = {}
         self._unread = LeftOut(_UNREAD)
         if options.layout == "val":
-            self._video_ids, self.rejects = read_video_ids(root, options.video_list, "sav")
+            self._entries, self.rejects = read_video_ids(root, options.video_list, "sav")
         else:
             self._find_files()
-            self._video_ids = sorted(set().union(*self._files.values()))
-            if not self._video_ids:
+            self._entries = sorted(set().union(*self._files.values()))
+            if not self._entries:
                 # A link to a folder that was not followed, say.
                 fault = "; ".join(f"{reject.path} is {reject.reason}" for reject in self.rejects[:1])
                 raise SourceError(
@@ -220,20 +218,16 @@ class SavSource:
         if (options.frames == "mp4" or from_mp4) and not can_decode_video():
             raise SourceError(MISSING_DECODER)
 
-    def __len__(self) -> int:
-        return len(self._video_ids)
-
-    def __getitem__(self, index: int) -> SavScene:
-        video_id = self._video_ids[index]
+    def _scene(self, entry: str) -> SavScene:
         annotations: tuple[tuple[str, str], ...]
         if self._options.layout == "val":
-            annotations = (("folder", f"{self._options.mask_folder}/{video_id}"),)
+            annotations = (("folder", f"{self._options.mask_folder}/{entry}"),)
         else:
             chosen = self._options.annotations
             kinds = ("manual", "auto") if chosen == "both" else (chosen,)
-            annotations = tuple((kind, self._files[kind].get(video_id, "")) for kind in kinds)
-        mp4 = self._files["mp4"].get(video_id, "")
-        return SavScene(f"sav/{video_id}", self._root, video_id, annotations, mp4, self._options)
+            annotations = tuple((kind, self._files[kind].get(entry, "")) for kind in kinds)
+        mp4 = self._files["mp4"].get(entry, "")
+        return SavScene(f"sav/{entry}", self._root, entry, annotations, mp4, self._options)
 
     def fingerprint(self) -> dict[str, str]:
         """Return digests of names and sizes of the annotations and videos, and of the names of frame folders."""
@@ -258,7 +252,7 @@ class SavSource:
 
     def _count_unread(self) -> None:
         """Count the folders of frames and of masks that belong to no video."""
-        known = set(self._video_ids)
+        known = set(self._entries)
         for folder in (self._options.jpeg_folder, self._options.mask_folder):
             try:
                 names = self._list(folder) if (self._root / folder).is_dir() else []

@@ -32,7 +32,7 @@ from ...loader.format.layout import DatasetType
 from ..decode.images import ImageDecoder, decode_image
 from ..decode.labels import IGNORED
 from ..errors import RecordError
-from .base import VideoOptions
+from .base import IndexedSource, VideoOptions
 from .files.frame_files import FrameFiles
 from .files.json_files import read_index
 from .files.label_masklets import read_label_masklets
@@ -141,7 +141,7 @@ class VosScene:
         yield from count_scaled(make_samples(video, tracks, self.options, len(names)))
 
 
-class VosSource:
+class VosSource(IndexedSource[Options, str]):
     """Videos with label maps: one scene for each video that has masks, in the order of their names or of the list."""
 
     def __init__(self, root: RawPath, options: Options) -> None:
@@ -150,26 +150,24 @@ class VosSource:
         Raises:
             SourceError: there is no video, or a list can't be read.
         """
-        self.dataset_type: DatasetType = options.dataset_type
+        super().__init__(root, options)
+        self.dataset_type = options.dataset_type
         self.paired = options.take == "pairs"
-        self._root = root
-        self._options = options
         folders = (options.jpeg_folder, options.mask_folder)
         self._unread = LeftOut()
         self._videos = {folder: list_videos(root, folder, self._unread) for folder in folders}
         frames, masks = (self._videos[folder] for folder in folders)
         for video_id in frames[:1]:
             check_depth(root, folders[0], video_id, "jpeg_folder")
-        self.rejects: list[Reject] = []
         if options.video_list:
-            self._video_ids, self.rejects = read_video_ids(root, options.video_list, "vos", frozenset(frames))
+            self._entries, self.rejects = read_video_ids(root, options.video_list, "vos", frozenset(frames))
         else:
-            self._video_ids = sorted(set(frames) & set(masks))
+            self._entries = sorted(set(frames) & set(masks))
             for video_id in set(frames) - set(masks):
                 self._unread.add("video without masks", f"{folders[0]}/{video_id}")
             for video_id in set(masks) - set(frames):
                 self._unread.add("masks of a video without frames", f"{folders[1]}/{video_id}")
-            if not self._video_ids:
+            if not self._entries:
                 raise SourceError(
                     f"no video has a folder in both {root / folders[0]} and {root / folders[1]}"
                     f"{describe_skips(self._unread.skips)}{CHECK_SOURCE}"
@@ -177,13 +175,8 @@ class VosSource:
         self._objects = _read_meta(root, options.meta) if options.meta else {}
         self.skips = self._unread.skips
 
-    def __len__(self) -> int:
-        return len(self._video_ids)
-
-    def __getitem__(self, index: int) -> VosScene:
-        video_id = self._video_ids[index]
-        objects = self._objects.get(video_id)
-        return VosScene(f"vos/{video_id}", self._root, video_id, objects, self._options)
+    def _scene(self, entry: str) -> VosScene:
+        return VosScene(f"vos/{entry}", self._root, entry, self._objects.get(entry), self._options)
 
     def fingerprint(self) -> dict[str, str]:
         """Return digests of the names of the videos' folders, and of the lists."""

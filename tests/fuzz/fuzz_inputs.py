@@ -38,8 +38,10 @@ from miniature.npz import write_npz_single
 from miniature.sa1b import write_sa1b
 from miniature.sav import write_sav_train, write_sav_val
 from miniature.shapes import picture_of
-from mutations import BYTES, PLACES, STRUCTURE, add_oddly_named
+from mutate_bytes import BYTES
+from mutations import STRUCTURE
 from naive import NaiveReader
+from odd_places import PLACES, add_oddly_named
 from PIL import Image
 
 from resizeonce.loader import Store

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from fuzz_inputs import DATASETS, TARGETS, Case, compare, fuzz, undamaged
 from miniature.shapes import picture_of
-from mutations import BYTES, PLACES, STRUCTURE
+from mutate_bytes import BYTES
+from mutations import STRUCTURE
 from naive import NaiveReader
+from odd_places import PLACES
 from PIL import Image
 
 from resizeonce.loader import Store

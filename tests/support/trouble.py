@@ -3,16 +3,15 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from resizeonce.loader.format.layout import DatasetType
 from resizeonce.preprocess.decode.images import ImageDecoder, decode_image
 from resizeonce.preprocess.sources.base import Scene, Source
-from resizeonce.preprocess.sources.records import Record, Reject, Skip
+from resizeonce.preprocess.sources.records import Record
 
 
 @dataclass(frozen=True)
@@ -45,28 +44,14 @@ class HarmfulScene:
         yield from self.scene.read(decode)
 
 
-class Harmful:
+class Harmful(Source):
     """A source, some of whose scenes do harm."""
 
     def __init__(self, source: Source, harms: Mapping[int, Harm]) -> None:
         self._source = source
+        self.dataset_type, self.paired = source.dataset_type, source.paired
+        self.rejects, self.skips = source.rejects, source.skips
         self._harms = harms
-
-    @property
-    def dataset_type(self) -> DatasetType:
-        return self._source.dataset_type
-
-    @property
-    def paired(self) -> bool:
-        return self._source.paired
-
-    @property
-    def rejects(self) -> Sequence[Reject]:
-        return self._source.rejects
-
-    @property
-    def skips(self) -> Sequence[Skip]:
-        return self._source.skips
 
     def __len__(self) -> int:
         return len(self._source)
