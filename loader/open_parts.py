@@ -16,6 +16,7 @@ from .format.errors import StoreError
 from .format.layout import Column, array_specs
 from .format.metadata import Content, read_attributes
 from .format.recipe import read_recipe
+from .format.user_cache import absolute
 from .part import NOT_READ_WITH_A_SAMPLE, Part, RemoteTables, expect_tables
 from .readahead.free_memory import stay_in_memory
 
@@ -45,7 +46,7 @@ class OpenParts:
             raise ValueError(f"{path} is a path, and only a URL is cached: leave out cache=")
         else:
             # Absolute: workers, and whoever changes the working folder, mean the same store.
-            self.path = Path(path).expanduser().absolute()
+            self.path = absolute(path)
             """Where the parts are: the store's folder, or the cache's of a store at a URL."""
             self.name = str(self.path)
             """The path, or the URL without a password."""
