@@ -4,6 +4,7 @@ Names are imported when they are first asked for: what needs only numpy does not
 worker processes of a `BatchLoader`.
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
     from .store import Store
     from .workers.batch_loader import BatchLoader, BatchOptions
     from .workers.order_dataset import OrderDataset
+
+if sys.byteorder != "little":
+    raise ImportError(
+        "stores are little-endian and are mapped as they are, which this processor is not made for"
+    )
 
 __all__ = [
     "Batch",
