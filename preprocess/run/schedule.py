@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from ...loader.format.errors import SourceError, StoreError
 from ...loader.format.layout import part_name
-from ..store.attempts import discard_part, sweep_parts
+from ..store.attempts import discard_part, discard_parts, sweep_parts
 from ..store.part_writer import PartSummary, RejectedError
 from ..store.root import read_part_summary
 from .executors import SerialExecutor
@@ -82,8 +82,7 @@ def _write_parts(
             # What it fails of is nobody's matter: it is thrown away.
             with suppress(*_OF_ITS_SCENES):
                 pool.result(started.future, 0)
-    for part in parts[len(summaries) :]:
-        discard_part(out, part)
+    discard_parts(out, parts[len(summaries) :])
     return summaries
 
 

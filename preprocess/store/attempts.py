@@ -146,6 +146,19 @@ def discard_part(store: Path, part: int) -> None:
                 trash.unlink()
 
 
+def discard_parts(store: Path, parts: Iterable[int]) -> None:
+    """Remove those of some parts that are there, or what is left of them; the store is listed once for all.
+
+    Raises:
+        StoreError: the file system refuses.
+    """
+    with writing(store):
+        there = set(os.listdir(store))
+    for part in parts:
+        if part_name(part) in there:
+            discard_part(store, part)
+
+
 def sweep_attempts(store: Path) -> bool:
     """Remove what dead processes left in a store; return whether one of them died while it wrote a part.
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from resizeonce.preprocess.store.attempts import have_died, sweep_parts
+from resizeonce.preprocess.store.attempts import discard_parts, have_died, sweep_parts
 
 
 @pytest.fixture
@@ -33,3 +33,12 @@ def test_sweeping_parts_lists_the_attempts_once_not_for_each_part(store: Path) -
     assert left == {
         f"{name}.0123456789ab{suffix}" for name in ("forecast", "part-99999") for suffix in ("", ".note")
     }
+
+
+def test_parts_that_are_there_are_discarded_whatever_stands_in_their_place(tmp_path: Path) -> None:
+    for name in ("part-00000", "part-00002"):
+        (tmp_path / name / "images").mkdir(parents=True)
+    (tmp_path / "part-00003").symlink_to(tmp_path / "nowhere")
+    discard_parts(tmp_path, range(1, 90_000))
+    assert {path.name for path in tmp_path.glob("part-*")} == {"part-00000"}
+    assert list((tmp_path / ".attempts").iterdir()) == []
