@@ -251,12 +251,10 @@ class SampleDataset(Dataset[dict[str, Any]]):
         if isinstance(sample, slice):
             return self.__getitems__(range(*sample.indices(len(self))))
         if isinstance(sample, np.ndarray | torch.Tensor) and sample.ndim:
-            if sample.dtype in (np.bool_, torch.bool):
-                raise TypeError(
-                    "samples are chosen by their numbers, not by an array of bools: see numpy.flatnonzero"
-                )
             sample = sample.tolist()
         if isinstance(sample, Sequence):
+            if any(isinstance(one, bool) for one in sample):
+                raise TypeError("samples are chosen by their numbers, not by bools: see numpy.flatnonzero")
             return self.__getitems__(sample)
         batch = self.__getitems__([operator.index(sample)])
         return {key: value if key in _OF_THE_BATCH else value[0] for key, value in batch.items()}

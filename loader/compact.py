@@ -159,7 +159,8 @@ def _complete_on_host(incomplete: dict[str, _Incomplete]) -> dict[str, torch.Ten
     assert CORE is not None
     shapes = {key: one.shape for key, one in incomplete.items()}
     layout = ArrayLayout.of({key: (shape, "float32") for key, shape in shapes.items()})
-    memory = _POOL.take(layout.slot_bytes)
+    # Of drawn samples each batch has another number of masks: of another size, it would be other memory each time.
+    memory = _POOL.take(1 << (layout.slot_bytes - 1).bit_length())
     memory = np.empty(layout.slot_bytes, np.uint8) if memory is None else memory
     arrays = layout.views(memory)
     for key, out in arrays.items():

@@ -31,10 +31,11 @@ SOURCES = "sources"
 """Where views are named: the files that images were read from, of a store that keeps them."""
 
 SURE_AFTER = 64
-"""Batches in a row that were in memory, before some are not looked for there."""
+"""After so many batches in a row that were in memory, most are no longer looked up."""
 
 SKIPPED = 7
-"""These, before one is looked for again; where it is not there, all are, and the system reads a few in their own time."""
+"""How many are not, before the next one is. Where that is not in memory, every batch is looked up again; the few that were passed
+over are read when they are filled."""
 
 
 class SampleError(StoreError):
@@ -42,7 +43,7 @@ class SampleError(StoreError):
 
     Attributes:
         store: the store's path, or its URL without a password.
-        sample: its number there.
+        sample: its number there; where samples are drawn, that of the image that it is drawn from, a clip's first.
         part: the name of its part, such as "part-00003".
         key: its id, None where the part's tables can't be read.
         place: where it stands in the batch.
@@ -307,9 +308,9 @@ class BatchRows:
             remedy = store.describe_mending(number) if is_damage else "the store was moved, or is not mounted"
             finding = f"{fault.finding}; {remedy}"
         return SampleError(
-            f"sample {sample} of {store.name} ({key or 'key unknown'}): {finding}",
+            f"{self._unit[:-1]} {sample} of {store.name} ({key or 'key unknown'}): {finding}",
             store=store.name,
-            sample=int(sample) % len(store),
+            sample=int(sample) % store.count(self._unit),
             part=store.part_name(number),
             key=key,
             place=place,

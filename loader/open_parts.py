@@ -16,7 +16,8 @@ from .format.errors import StoreError
 from .format.layout import Column, array_specs
 from .format.metadata import Content, read_attributes
 from .format.recipe import read_recipe
-from .part import Part, RemoteTables, expect_tables
+from .format.user_cache import absolute
+from .part import NOT_READ_WITH_A_SAMPLE, Part, RemoteTables, expect_tables
 from .readahead.free_memory import stay_in_memory
 
 if TYPE_CHECKING:
@@ -29,9 +30,6 @@ Unit = Literal["samples", "images"]
 
 MAX_OPEN_PARTS = 1024
 """How many parts stay mapped: a process may hold 65,530 maps, and reading batches needs about 12 of a part."""
-
-COLUMNS_OF_A_PART = 11
-"""How many columns of a part reading batches maps at most, beside arrays that are read row by row; of one in a cache all are."""
 
 
 class OpenParts:
@@ -48,7 +46,7 @@ class OpenParts:
             raise ValueError(f"{path} is a path, and only a URL is cached: leave out cache=")
         else:
             # Absolute: workers, and whoever changes the working folder, mean the same store.
-            self.path = Path(path).expanduser().absolute()
+            self.path = absolute(path)
             """Where the parts are: the store's folder, or the cache's of a store at a URL."""
             self.name = str(self.path)
             """The path, or the URL without a password."""
@@ -175,8 +173,9 @@ class OpenParts:
                 self._was_expected[number] = True
                 expect_tables(self.path / self._parts[number][0], self._specs)
             return True
-        self._ahead.expect(*self._parts[number])
-        return False
+        name, digest = self._parts[number]
+        self._ahead.expect(name, digest)
+        return self._cache.has(name)
 
     def _open_whole(self, number: int) -> Part:
         name, digest = self._parts[number]
@@ -231,9 +230,9 @@ class OpenParts:
 
     def _max_open_parts(self) -> int:
         """Return how many parts may stay mapped: Python keeps a descriptor open for each map."""
-        maps = len(self._specs)
-        if self._cache is None:
-            maps = COLUMNS_OF_A_PART + sum(not spec.is_whole for spec in self._specs.values())
+        # Parts in a cache map all of their arrays.
+        of_cache = self._cache is not None
+        maps = sum(of_cache or path not in NOT_READ_WITH_A_SAMPLE for path in self._specs)
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         if descriptors == resource.RLIM_INFINITY:
             return MAX_OPEN_PARTS

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 NOT_READ_WITH_A_SAMPLE = frozenset(
     {
-        "images/scene",
-        "images/time",
         "images/pixel_sha256",
         "images/path_offsets",
         "images/path_bytes",
@@ -35,7 +33,7 @@ NOT_READ_WITH_A_SAMPLE = frozenset(
         "scenes/key_bytes",
     }
 )
-"""Tables that reading a sample does without."""
+"""Tables that reading a sample does without, a drawn one as well."""
 
 _JOINS: dict[str, Table] = {"samples/mask": "masks", "masks/image": "images", "expressions/mask": "masks"}
 """Columns of row numbers, and the table of those rows."""

@@ -140,11 +140,7 @@ class Store(OpenParts):
     ) -> dict[str, tuple[tuple[int, ...], str]]:
         """Return shape and dtype of each array of a batch, by its name with suffix; of drawn samples, for as many objects as may be."""
         frames = (draw.frames,) if isinstance(draw, Clip) else ()
-        most = (
-            1
-            if draw is None
-            else max(draw.objects if isinstance(draw, Clip) else draw.at_most, draw.at_least)
-        )
+        most = 1 if draw is None else draw.at_most
         layout = {}
         for suffix in self.suffixes if draw is None else ("",):
             for name in views:

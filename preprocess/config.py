@@ -94,13 +94,13 @@ def load_config(config: Path | str, overrides: Iterable[str] = ()) -> Config:
     """
     path = find_config(config)
     try:
-        content = tomllib.loads(path.read_text("utf-8"))
+        content = tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as err:
         raise ConfigError(
             f"can't read the config {path}: {err.strerror}{nearest(path.stem.lower(), SHIPPED)}; "
             f"those that come with the package: {', '.join(SHIPPED)}"
         ) from err
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as err:
         raise ConfigError(f"{config} is no valid TOML: {err}") from err
     for override in overrides:
         _override(content, override)

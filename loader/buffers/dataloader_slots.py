@@ -176,16 +176,17 @@ class Posted:
         self._unsent.atexit = False
 
     def send(self, batch: Mapping[str, Any]) -> tuple[tuple[int, int], int, ArrayLayout] | None:
-        """Return what `receive` takes; None where the batch has none of the tensors any more.
+        """Return what `receive` takes; None where the batch has none of the tensors any more, or a copy of it was sent.
 
-        Others were put in their place, or they were taken out, by whoever collates.
+        Others were put in their place, or they were taken out, by whoever collates. A slot has one holder: it would be filled
+        again as soon as the first of two is done with it.
         """
         there = {
             key: (tuple(tensor.shape), *self._layout.arrays[key][1:])
             for key, tensor in self.tensors.items()
             if batch.get(key) is tensor
         }
-        if not there:
+        if not there or not self._unsent.alive:
             return None
         self._unsent.detach()
         return self._name, self._slot, ArrayLayout(there, self._layout.slot_bytes)

@@ -51,7 +51,14 @@ class FetchAhead:
             if self._num_threads == PARTS_AT_ONCE:
                 return
             self._num_threads += 1
-        threading.Thread(target=self._work, name="resizeonce-fetch-ahead", daemon=True).start()
+        try:
+            threading.Thread(target=self._work, name="resizeonce-fetch-ahead", daemon=True).start()
+        except RuntimeError:
+            # Where no thread can be started, whoever needs the part fetches it.
+            with self._lock:
+                self._num_threads -= 1
+                if not self._num_threads:
+                    self._waiting.clear()
 
     def reached(self, name: str) -> None:
         """Forget a part that is open now, and those before it: parts are reached in the order in which they are expected.

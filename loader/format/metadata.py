@@ -269,6 +269,8 @@ def parse_attributes(encoded: bytes, store: str, kind: type[Content] = Root) -> 
     path = f"{store}/zarr.json"
     attributes = own_attributes(encoded, path, "or not of this project")
     version = attributes.get("format_version")
+    if version is None and "part" in attributes:
+        raise StoreError(f"{store} is a part of a store: give the folder that it lies in")
     if version not in FORMAT_VERSIONS:
         known = " and ".join(map(str, FORMAT_VERSIONS))
         raise FormatVersionError(

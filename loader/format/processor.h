@@ -9,7 +9,7 @@
 #include <string.h>
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error "words are stored as they are: without a core, numpy does the work on such a processor"
+#error "files are little-endian, and their words are read as they are"
 #endif
 
 enum { PLAIN, AVX2, AVX512, NUM_LEVELS };

@@ -1,6 +1,7 @@
-"""Where this project keeps what it can make again."""
+"""Paths of a user's own: where this project keeps what it can make again, and what "~" stands for."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -11,3 +12,11 @@ def user_cache() -> Path:
         RuntimeError: there is neither, as in some containers.
     """
     return (Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "resizeonce").expanduser()
+
+
+def absolute(path: str | Path) -> Path:
+    """Return a path from the root, with a user's home for a "~" at its beginning; of no user's, as "~x", a name like any other."""
+    path = Path(path)
+    with suppress(RuntimeError):
+        path = path.expanduser()
+    return path.absolute()

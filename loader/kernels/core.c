@@ -229,7 +229,7 @@ static char compare(const Rows *rows, const Stored *stored, uint32_t crc)
 {
     if (!rows->is_checked)
         return DONE;
-    /* The lowest byte first; read here, for a file may shrink until then. */
+    /* The lowest byte first. Read only now: of a file that shrank, nothing is touched before its row is. */
     const uint8_t *bytes = stored->bytes + stored->size;
     uint32_t expected = bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
     return ~crc == expected ? DONE : DAMAGED;

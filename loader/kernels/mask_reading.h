@@ -3,6 +3,7 @@
 #ifndef RESIZEONCE_MASK_READING_H
 #define RESIZEONCE_MASK_READING_H
 
+#include "crc32c.h"
 #include "row_codecs.h"
 
 /* What a state of one part of a sequence says. */

@@ -3,11 +3,11 @@
 #ifndef RESIZEONCE_PACKING_H
 #define RESIZEONCE_PACKING_H
 
-#include "scale.h"
-
 #include <stdlib.h>
 
+#include "crc32c.h"
 #include "row_codecs.h"
+#include "scale.h"
 
 enum {
     LINE_BYTES = 64,        /* of the cache */

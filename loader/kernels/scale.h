@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stdint.h>
+#include <string.h>
 
 /* A divisor, and its inverse in two parts, each a float32: of x * inverse + x * rest, rounded once, most quotients come. */
 typedef struct {

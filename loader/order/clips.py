@@ -67,6 +67,11 @@ class Clip:
             raise ValueError(f"reverse is a probability, 0..1, not {self.reverse}")
 
     @property
+    def at_most(self) -> int:
+        """Up to how many objects, as of `Objects`."""
+        return self.objects
+
+    @property
     def strides(self) -> tuple[int, int]:
         """The least and the most stride."""
         return (self.stride, self.stride) if isinstance(self.stride, int) else self.stride

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..format.errors import StoreError
 from ..format.recipe import read_recipe
 from .bits import PartBits
+from .clips import check_choice
 from .draws import Draw, Objects
 from .index_file import ReadArray, open_index, save_index
 from .shuffle import hash_columns, scale
@@ -94,6 +95,7 @@ class SampleIndex:
                 f"min_prompt_cells: the recipe of {store!r} has no prompt, whose cells could be counted"
             )
         self._masks: Masks = masks or "every"
+        check_choice("masks", self._masks, ("every", "one"))
         rows = [part["rows"] for part in store.attributes["parts"]]
         self._num_masks = np.array([part["masks"] for part in rows], np.int64)
         self._sample_starts = _starts(np.array([part["samples"] for part in rows], np.int64))

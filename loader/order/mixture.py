@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..format.recipe import delivered_form, read_recipe
+from .clips import check_choice
 from .index import SampleIndex
 from .interleave import Interleaving
 from .picks import IMAGE, SEED, SHUFFLE, Picks
@@ -37,6 +38,13 @@ class OrderOptions:
     batches_of: Literal["kind", "store"] = "kind"
     """Whether a batch mixes stores of one kind (all paired, all single, or all of one draw, with tensors of the same
     sizes), or is of one store."""
+
+    def __post_init__(self) -> None:
+        check_choice("batches_of", self.batches_of, ("kind", "store"))
+        if not isinstance(self.shuffle, Shuffle | None):
+            raise ValueError(
+                f"shuffle is a Shuffle, or None for the order of the stores, not {self.shuffle!r:.100}"
+            )
 
     def describe(self) -> dict[str, Any]:
         """Return the options as JSON values."""

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from ..format.errors import StoreError
+from .clips import check_choice
 from .index import SampleIndex
 from .interleave import Interleaving
 from .mixture import Mixture, OrderOptions
@@ -76,6 +77,7 @@ class Batching:
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise ValueError(f"batch_size is at least 1, not {self.batch_size}")
+        check_choice("tail", self.tail, ("drop", "wrap", "keep"))
 
     @property
     def step(self) -> int:
@@ -138,7 +140,13 @@ class Order:
             ValueError: the state is of another order, or no state.
         """
         expected = self.state(0, ())
-        if not isinstance(state, Mapping) or state.keys() != expected.keys():
+        is_state = isinstance(state, Mapping) and state.keys() == expected.keys()
+        lists = [state["consumed"], state["stores"]] if is_state else []
+        if (
+            not is_state
+            or type(state["epoch"]) is not int
+            or not all(isinstance(one, Sequence) for one in lists)
+        ):
             raise ValueError(f"not the state of an order: {state!r:.200}")
         for name in ("version", "seed", "options", "selections"):
             if state[name] != expected[name]:
@@ -147,8 +155,7 @@ class Order:
                 )
         if state["stores"] != expected["stores"]:
             raise StoreError(self._changed(state["stores"]))
-        epoch, consumed = state["epoch"], tuple(state["consumed"])
-        sizes = self.mixture.lane_sizes
+        epoch, consumed, sizes = state["epoch"], tuple(state["consumed"]), self.mixture.lane_sizes
         if len(consumed) != len(sizes) or not all(
             isinstance(done, int) and 0 <= done <= size for done, size in zip(consumed, sizes, strict=True)
         ):

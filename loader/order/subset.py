@@ -80,6 +80,9 @@ class Subset:
         lower, upper = self.key_range
         if not 0 <= lower < upper <= 1:
             raise ValueError(f"key_range is two rising numbers in 0..1, not {self.key_range}")
+        if isinstance(self.key_prefixes, str):
+            # Each of its letters would be one, and most keys begin with one of those.
+            raise ValueError(f"key_prefixes is a tuple of texts, as ({self.key_prefixes!r},); not one text")
 
     @property
     def is_everything(self) -> bool:

@@ -100,7 +100,7 @@ class MappedFile:
     def _is_in_memory(self, start: int, size: int) -> bool:
         begin = start // mmap.PAGESIZE * mmap.PAGESIZE
         count = -(-(start + size - begin) // mmap.PAGESIZE)
-        # Whatever another thread puts there meanwhile.
+        # Another thread may replace `self._answer` meanwhile.
         answer = self._answer
         if len(answer) < count:
             answer = self._answer = ctypes.create_string_buffer(count)

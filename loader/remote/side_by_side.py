@@ -4,6 +4,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import takewhile
 from typing import TypeVar
 
 NUM_SIDE_BY_SIDE = 16
@@ -21,6 +22,8 @@ def side_by_side(ask: Callable[[ItemT], ResultT], items: Iterable[ItemT]) -> Ite
 
 def run_side_by_side(actions: Iterable[Callable[[], None]], num_threads: int) -> None:
     """Run actions in threads that keep no process from ending, and wait for all; after an error no further one is begun.
+
+    Where not so many threads can be started, in those that can, or in this one.
 
     Raises:
         BaseException: the first error of an action.
@@ -41,14 +44,23 @@ def run_side_by_side(actions: Iterable[Callable[[], None]], num_threads: int) ->
         for _ in range(min(num_threads, len(waiting)))
     ]
     try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
+        started = list(takewhile(_can_start, threads))
+        if not started:
+            work()
+        for thread in started:
             thread.join()
     finally:
         waiting.clear()
     if errors:
         raise errors[0]
+
+
+def _can_start(thread: threading.Thread) -> bool:
+    try:
+        thread.start()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _next(waiting: deque[Callable[[], None]]) -> Callable[[], None] | None:

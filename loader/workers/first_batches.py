@@ -3,6 +3,7 @@
 import pickle
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 
 from ..readahead.disk_threads import DISK_THREADS
 from .worker import Setup, Task
@@ -37,7 +38,9 @@ class FirstBatchesReader:
         self._thread = threading.Thread(
             target=self._read, args=(own,), name="resizeonce-first-batches", daemon=True
         )
-        self._thread.start()
+        # Where no thread can be started, nothing is read early.
+        with suppress(RuntimeError):
+            self._thread.start()
 
     def end(self) -> None:
         """Ask for no further batch: the workers are there, and read ahead themselves."""
@@ -47,7 +50,7 @@ class FirstBatchesReader:
         """End, and wait until the batch that is being asked for is."""
         self.end()
         # A loader may be collected in this very thread. And a disk that is gone must not hold up who closes.
-        if self._thread is not threading.current_thread():
+        if self._thread.ident is not None and self._thread is not threading.current_thread():
             self._thread.join(_CLOSE_SECONDS)
 
     def _read(self, setup: Setup) -> None:

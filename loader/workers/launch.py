@@ -64,6 +64,12 @@ _FOLDER = Path(__file__).parents[1]
 
 _PRINTED_CHARACTERS = 4000
 
+TASK_BYTES, SAMPLE_BYTES = 1 << 10, 40
+"""What a task, and each of its samples, takes at most in the buffer of a socket."""
+
+MOST_SENT_BYTES = 1 << 16
+"""Sent to a worker and not answered yet: less than that buffer has room for."""
+
 
 class Body(Protocol):
     """What a worker runs in."""
@@ -95,20 +101,25 @@ class Worker:
     def __init__(self, channel: Channel, body: Body) -> None:
         self._channel = channel
         self._body = body
-        self._num_asked = 0
+        # How much was sent for each batch that was asked for and is not filled yet.
+        self._sent_bytes: deque[int] = deque()
         self._arrived: deque[Reply] = deque()
 
-    def send(self, task: Task) -> None:
-        """Ask for a batch.
+    def send(self, task: Task, timeout: float | None = None) -> None:
+        """Ask for a batch; before that, wait for others where not so much may be under way.
 
         Raises:
-            RuntimeError: the worker is gone.
+            RuntimeError: the worker is gone, or has not filled a batch within `timeout` seconds.
         """
+        size = TASK_BYTES + SAMPLE_BYTES * len(task.picks)
+        # A worker that waits for its reply to be received reads nothing meanwhile: both would wait for ever.
+        while self._sent_bytes and sum(self._sent_bytes) + size > MOST_SENT_BYTES:
+            self._arrived.append(self._take(timeout))
         try:
             self._channel.send(task)
         except EOFError as err:
             raise self._gone() from err
-        self._num_asked += 1
+        self._sent_bytes.append(size)
 
     def count_unfinished(self) -> int:
         """Return how many of the batches that were asked for are not filled yet.
@@ -116,9 +127,9 @@ class Worker:
         Raises:
             RuntimeError: the worker is gone.
         """
-        while len(self._arrived) < self._num_asked and self._channel.has_message():
+        while self._sent_bytes and self._channel.has_message():
             self._arrived.append(self._take(None))
-        return self._num_asked - len(self._arrived)
+        return len(self._sent_bytes)
 
     def receive(self, timeout: float | None = None) -> Reply:
         """Wait for the next batch that was asked for, for at most `timeout` seconds where that is given.
@@ -126,9 +137,7 @@ class Worker:
         Raises:
             RuntimeError: the worker is gone, or the time is over.
         """
-        reply = self._arrived.popleft() if self._arrived else self._take(timeout)
-        self._num_asked -= 1
-        return reply
+        return self._arrived.popleft() if self._arrived else self._take(timeout)
 
     def _take(self, timeout: float | None) -> Reply:
         try:
@@ -140,6 +149,7 @@ class Worker:
                 f"the BatchLoader timed out: a worker {self._body.what} has not filled a batch within {timeout} s; does it "
                 "wait for a disk or a server that does not answer?"
             ) from err
+        self._sent_bytes.popleft()
         return reply
 
     def ask_to_end(self) -> None:
@@ -221,7 +231,8 @@ class _Thread:
     def join(self, seconds: float) -> None:
         # A loader may be collected in a worker of its own.
         if self._thread is not threading.current_thread():
-            self._thread.join()
+            # One that waits for a disk can't be killed: it goes on, with memory that nobody uses any more.
+            self._thread.join(seconds)
 
     def kill(self) -> None:
         pass

@@ -175,7 +175,7 @@ class Ring:
             worker = min(self._workers, key=lambda one: one.count_unfinished(), default=None)
             if worker is not None:
                 self._in_flight.append((task, worker))
-                worker.send(task)
+                worker.send(task, self._timeout)
             else:
                 # It is filled when it is asked for; the disk begins now.
                 rows = self._setup.rows_of(task.picks)

@@ -43,7 +43,7 @@ DRY_RUN_SCENES = 64
     default=STALL_SECONDS,
     help="Seconds without a finished scene after which a worker process is taken for dead.",
 )
-@click.option("--limit", type=click.IntRange(1), help="Samples to write at most.")
+@click.option("--limit", type=click.IntRange(1, 1 << 53), help="Samples to write at most.")
 @click.option("--append", is_flag=True, help="Add those scenes that a finished store lacks, as new parts.")
 @click.option("--dry-run", is_flag=True, help="Count and forecast the disk it takes; write nothing.")
 @click.option("--scratch", type=click.Path(), metavar="DIR", help=SCRATCH_HELP)

@@ -64,7 +64,7 @@ def command(
     """Draw samples of STORE, a folder or a URL, as a sheet: each image view as the model sees it, with mask and prompt over it.
 
     Samples are drawn by chance, or are those of --key, or the worst by --worst. One that can't be read is a tile that says so;
-    then the exit code is 1.
+    then the exit code is 1, as it is where --worst could not look at a part.
 
     Example: resizeonce preview coco.zarr -o sheet.png, or resizeonce preview coco.zarr -o worst.png --worst smallest-prompts
     """
@@ -94,5 +94,7 @@ def command(
         "notes": sheet.notes,
     }
     output.summary(facts, [f"{out}: {len(choice.samples)} of {len(opened):,} samples, {choice.how}"])
-    if choice.unread or len(samples) < len(choice.samples):
+    # What keys name was found elsewhere, and all samples of an image stand in one part.
+    is_partial = bool(choice.unread) and not keys
+    if is_partial or len(samples) < len(choice.samples):
         sys.exit(EXIT_FAILED)

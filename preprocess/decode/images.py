@@ -10,13 +10,13 @@ Rules, each with its reason:
   libjpeg's warnings over, so every JPEG file goes through `preprocess.decode.jpeg`, and every PNG through `preprocess.decode.png`,
   which compares its checksums and counts its rows. Cut WebP and BMP files are errors of Pillow's own.
 - A mask is exact or none. JPEG and lossy WebP leave noise beside an object's edge, anti-aliasing a fringe, a label map
-  other objects: none of that is "not zero, so covered".
+  other objects: none of that is "not zero, so covered". Of 16 bits in colour Pillow keeps the upper 8, and small values are gone.
 """
 
 import io
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -175,6 +175,8 @@ def covered_by(picture: Image.Image, array: NDArray[np.generic]) -> NDArray[np.b
     if picture.mode in ("LA", "RGBA", "PA"):
         array, alpha = array[..., 0] if array.shape[2] == 2 else array[..., :-1], array[..., -1]
     covered = _check_two_values(array)
+    if picture.mode in ("P", "PA"):
+        check_palette(picture, np.unique(array).tolist())
     if alpha is not None:
         _check_alpha(alpha, covered)
     return covered
@@ -194,6 +196,12 @@ def decode_exact(encoded: bytes) -> tuple[ImageFile.ImageFile, NDArray[np.generi
         raise SegmentationError(
             f"the mask is a {lossy}: beside the object's edge it holds noise, not zeros; "
             "save the mask anew from its source, as PNG"
+        )
+    # The 25th byte of a PNG file is its depth in bits.
+    if picture.format == "PNG" and encoded[24] == 16 and not picture.mode.startswith("I"):
+        raise SegmentationError(
+            "the mask has 16 bits in colours or beside an alpha channel, of which the decoder keeps 8: save it as grey, or with "
+            "8 bits"
         )
     try:
         _look_for_damage(picture, encoded)
@@ -352,6 +360,17 @@ def _check_two_values(array: NDArray[Any]) -> NDArray[np.bool_]:
     return covered
 
 
+def check_palette(picture: Image.Image, used: Sequence[int]) -> None:
+    """Raise `RecordError` where 0 is coloured and another of the numbers `used` is black: which is background is not known."""
+    palette = picture.getpalette("RGB") or []
+    black = [value for value in used if not any(palette[3 * value : 3 * value + 3] or [1])]
+    if any(palette[:3]) and black:
+        raise SegmentationError(
+            f"the mask's palette has black for {black[0]} and another colour for 0: which of them is background is not "
+            "known; save it with 0 for the background, or as grey"
+        )
+
+
 def _describe_values(array: NDArray[Any]) -> str:
     """Return how many values or colours a mask has, and the first of them."""
     values = np.unique(array) if array.ndim == 2 else np.unique(array.reshape(-1, array.shape[2]), axis=0)
@@ -362,7 +381,8 @@ def _describe_values(array: NDArray[Any]) -> str:
 
 def _check_alpha(alpha: NDArray[Any], covered: NDArray[np.bool_]) -> None:
     """Raise `RecordError` where the alpha channel, which is dropped, is what shows the object."""
-    if (covered.all() and not alpha.all()) or ((alpha != alpha.min()) & (alpha != alpha.max())).any():
+    is_shape = not alpha.all() and (covered.all() or (alpha.any() and not covered.any()))
+    if is_shape or ((alpha != alpha.min()) & (alpha != alpha.max())).any():
         raise SegmentationError(
             f"the mask's alpha channel has values {alpha.min()}..{alpha.max()} and may be what is meant; "
             "expected an object in colour or grey alone: save the mask as PNG without alpha"

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from ..errors import SegmentationError
-from .images import covered_by, decode_exact
+from .images import check_palette, covered_by, decode_exact
 from .segmentation import Rle
 
 IGNORED = 255
@@ -117,14 +117,8 @@ def _numbers_of(picture: ImageFile.ImageFile, values: NDArray[Any], encoded: byt
 def _check_values(labels: NDArray[np.uint16], picture: Image.Image, ignored: int) -> None:
     """Raise `RecordError` where it is not known what the values of a label map mean."""
     used = np.flatnonzero(np.bincount(labels.ravel()))
-    palette = picture.getpalette("RGB") if picture.mode in ("P", "PA") else None
-    if palette is not None:
-        black = [int(value) for value in used if not any(palette[3 * value : 3 * value + 3] or [1])]
-        if any(palette[:3]) and black:
-            raise SegmentationError(
-                f"the mask's palette has black for {black[0]} and another colour for 0: which of them is background is not "
-                "known; save it with 0 for the background, or as grey"
-            )
+    if picture.mode in ("P", "PA"):
+        check_palette(picture, used.tolist())
     if ignored == IGNORED and IGNORED in used and used[-1] > IGNORED:
         raise SegmentationError(
             f"the mask has values of 16 bits up to {used[-1]}, and {IGNORED}, which is an object or means ignored: "

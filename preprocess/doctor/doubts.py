@@ -21,6 +21,9 @@ BOX_SLACK = 2.0
 MAX_ENLARGEMENT = 4.0
 """How many times a view's longer side may be the picture's; thumbnails are enlarged more, originals less."""
 
+MIN_BRIGHTEST = 16
+"""Of 0..255, what the brightest pixel of a picture has at least: 12 bits that were written into 16 end below it."""
+
 MAX_ASPECT = 5.0
 """Longer side of a picture by the shorter one."""
 
@@ -88,6 +91,11 @@ DOUBTS = {
         "pictures of one colour throughout",
         "fetch them again, or remove them: is it a placeholder, or a dropped frame?",
     ),
+    "dark-picture": Doubt(
+        "images",
+        f"pictures without a value of {MIN_BRIGHTEST} and more, nearly black",
+        "look at them: are they of 12 bits in files of 16, or label maps? Scale them to the whole range",
+    ),
     "small-picture": Doubt(
         "images",
         f"pictures that a view enlarges over {MAX_ENLARGEMENT:.0f} times",
@@ -132,6 +140,8 @@ def _doubts_of_image(image: NDArray[np.uint8], recipe: Recipe) -> Iterator[str]:
     # A few pixels tell nearly every picture from a flat one.
     if not np.ptp(image[::16, ::16].reshape(-1, 3), axis=0).any() and (image == image[0, 0]).all():
         yield "flat-picture"
+    elif image.max() < MIN_BRIGHTEST:
+        yield "dark-picture"
     longest = max(max(view.size) for view in recipe.images.values())
     if longest > MAX_ENLARGEMENT * max(height, width):
         yield "small-picture"

@@ -43,7 +43,7 @@ REJECT_CHECKS = (
         "frame-count",
         r"frames?(, [^,]*)*, but |annotated frames|masklet_id names|is not among the extracted frames"
         r"|masks of every 4th|video ends after|listed frames|expected the same numbers|frames were dropped"
-        r"|every 4th of|have no one order|named by its video frame",
+        r"|every 4th of|have no one order|does not end in a number|named by its video frame",
         "videos whose frames are not those that were annotated, by number or rate",
         "take frames and annotations of one release, or extract the original mp4 anew",
     ),
@@ -80,8 +80,8 @@ REJECT_CHECKS = (
     ),
     RejectCheck(
         "id-twice",
-        r"of an earlier (image|annotation|ref)|for their id|second mask of the same object|earlier row has"
-        r"|stands there twice",
+        r"of an earlier (image|annotation|category|ref)|for their id|second mask of the same object|earlier row has"
+        r"|stands there twice|holds \d+ arrays",
         "ids that are there twice",
         "renumber them, or remove the second of each",
     ),
@@ -93,7 +93,7 @@ REJECT_CHECKS = (
     ),
     RejectCheck(
         "unlisted",
-        r"not list|refers to annotation|is of image|no mask has that|is no image of|; its image has|describes image|which there is no mask of",
+        r"not list|refers to annotation|is of image|no mask has that|is no image of|; its image has|describes (image|video)|which there is no mask of",
         "records that refer to what is not there, or to another image",
         "take all files from one release",
     ),

@@ -7,6 +7,7 @@ from ..findings import Finding, Severity
 from ..sources.files.leftovers import (
     ARCHIVE,
     COPIES,
+    LOST_FOUND,
     NOTE,
     SAME_FILE,
     SCALED_MASK,
@@ -41,7 +42,7 @@ class SkipCheck(NamedTuple):
 
 
 SKIP_CHECKS = (
-    SkipCheck("system-file", "note", f"{re.escape(SYSTEM_FILE)}|{re.escape(COPIES)}", "nothing: they are passed over"),
+    SkipCheck("system-file", "note", "|".join(map(re.escape, (SYSTEM_FILE, COPIES, LOST_FOUND))), "nothing: they are passed over"),
     SkipCheck("archive", "warning", re.escape(ARCHIVE), "unpack them if they belong to the dataset"),
     SkipCheck("archive", "note", r"^archive, not read: pairs are read beside it", "unpack it where it holds more"),
     SkipCheck("unfinished", "warning", re.escape(UNFINISHED), "finish the download"),

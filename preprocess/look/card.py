@@ -8,6 +8,7 @@ from pathlib import Path
 from ...loader import Store
 from ...loader.format.metadata import MAX_ROOT_BYTES, parse_attributes
 from ...loader.format.regular_files import read_document
+from ...loader.format.user_cache import absolute
 from ..errors import ConfigError
 from ..remote.path import local_path
 from ..sources.origins import Licence, Origin, origin_of
@@ -59,8 +60,8 @@ def write_card(store: str | Path, out: Path, options: CardOptions | None = None)
         StoreError: the store can't be read.
     """
     options = options or CardOptions()
-    out = out.expanduser().absolute()
-    preview_folder = out if options.parquet is None else options.parquet.expanduser().absolute()
+    out = absolute(out)
+    preview_folder = out if options.parquet is None else absolute(options.parquet)
     files = [out / PAGE_FILE, out / CROISSANT_FILE]
     if options.parquet is not None:
         files.append(preview_folder / PREVIEW_FILE)
@@ -124,5 +125,5 @@ def _reference(store: str | Path, out: Path) -> str:
     if folder is None:
         # Whoever reads the card needs another name and password, and another signature, than whoever wrote it.
         return re.sub("//[^/@]*@", "//", str(store)).partition("?")[0].rstrip("/")
-    folder = folder.expanduser().absolute()
+    folder = absolute(folder)
     return folder.relative_to(out).as_posix() if folder.is_relative_to(out) else folder.name

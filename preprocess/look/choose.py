@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...loader.fill import SampleError
-from ...loader.format.errors import DamageError
+from ...loader.format.errors import DamageError, StoreError
 from ...loader.format.recipe import is_own_size
 from ...loader.part import Part
 from ...loader.store import Store
@@ -53,6 +53,7 @@ def choose_by_key(store: Store, keys: Sequence[str], count: int) -> Choice:
 
     Raises:
         ConfigError: there is none of a key.
+        StoreError: there is none in the parts that can be read, and others can't be.
     """
     found: dict[str, list[int]] = {key: [] for key in keys}
     unread: list[str] = []
@@ -60,6 +61,10 @@ def choose_by_key(store: Store, keys: Sequence[str], count: int) -> Choice:
         for key, row in _find(part, keys):
             found[key].append(start + row)
     for key, samples in found.items():
+        if not samples and unread:
+            raise StoreError(
+                f"no sample with the key {key!r:.200} is in what can be read; can't read {unread[0]}"
+            )
         if not samples:
             example = f"; keys of it are such as {store.key(0)!r}" if len(store) else ""
             raise ConfigError(f"{store.name} has no sample with the key {key!r:.200}{example}")

@@ -283,7 +283,7 @@ def _common_masks(
     keys = [
         mask_hashes(part, images)[chosen] for part, images, chosen in zip(tables, hashes, rows, strict=True)
     ]
-    _, places_a, places_b = np.intersect1d(keys[0], keys[1], return_indices=True)
+    _, places_a, places_b = np.intersect1d(keys[0], keys[1], assume_unique=True, return_indices=True)
     order = np.argsort(places_a)
     return rows[0][places_a[order]], rows[1][places_b[order]]
 

@@ -1,7 +1,8 @@
 """Which images, masks and samples of two stores have the same keys, whichever parts they stand in.
 
 Keys are compared as 64-bit hashes, as a `KeySet` holds them: of 11 million images those are 88 MB a store, and two keys are
-taken for one with a probability below 1e-5.
+taken for one with a probability below 1e-5. Where a store has a key several times, the first with it is compared with the first
+of the other store, the second with the second.
 """
 
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ class Images:
     """All images of a store, by their numbers: counted through its parts."""
 
     hashes: NDArray[np.uint64]
-    """Of their keys."""
+    """Of their keys, each another one."""
     starts: NDArray[np.int64]
     """Of each part, the number of its first image, and at the end how many there are."""
 
@@ -33,7 +34,7 @@ class Images:
         numbers = progress(range(len(counts)), f"keys of {label(store)}")
         hashes = [text_hashes(store.open_part(number), "images/key") for number in numbers]
         return cls(
-            np.concatenate([np.zeros(0, np.uint64), *hashes]),
+            _told_apart(np.concatenate([np.zeros(0, np.uint64), *hashes])),
             np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]),
         )
 
@@ -65,12 +66,12 @@ class Match:
 
     Args:
         a: all images of one.
-        b: of the other. Of images with the same key in one store only the first counts.
+        b: of the other.
     """
 
     def __init__(self, a: Images, b: Images) -> None:
         self._a, self._b = a, b
-        _, first_a, first_b = np.intersect1d(a.hashes, b.hashes, return_indices=True)
+        _, first_a, first_b = np.intersect1d(a.hashes, b.hashes, assume_unique=True, return_indices=True)
         order = np.argsort(first_a)
         self.common_a: NDArray[np.int64] = first_a[order]
         """Numbers of the common images in A, ascending."""
@@ -110,13 +111,13 @@ def text_hashes(part: Part, path: str) -> NDArray[np.uint64]:
 
 
 def mask_hashes(part: Part, images: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return a hash of the key of each mask of a part: of its image and its object: uint64 [M].
+    """Return a hash of the key of each mask of a part, each another one: of its image and its object: uint64 [M].
 
     Args:
         part: where they are.
         images: the hashes of the part's images.
     """
-    return _combined(images[part.column("masks/image")], text_hashes(part, "masks/object_id"))
+    return _told_apart(_combined(images[part.column("masks/image")], text_hashes(part, "masks/object_id")))
 
 
 def sample_hashes(part: Part, images: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -124,7 +125,7 @@ def sample_hashes(part: Part, images: NDArray[np.uint64]) -> NDArray[np.uint64]:
     masks = part.column("samples/mask")
     objects = text_hashes(part, "masks/object_id")[masks[:, 0]]
     frames = images[part.column("masks/image")[masks]]
-    return _combined(*frames.T, objects)
+    return _told_apart(_combined(*frames.T, objects))
 
 
 def sample_images(part: Part) -> NDArray[np.int64]:
@@ -143,6 +144,17 @@ def phrase_hashes(part: Part) -> NDArray[np.uint64]:
         chosen = ranks == rank
         hashes[owners[chosen]] = _combined(hashes[owners[chosen]], texts[chosen])
     return hashes
+
+
+def _told_apart(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return hashes of which none is there twice: the second of the same ones is another, and so is the third."""
+    order = np.argsort(hashes, kind="stable")
+    ordered = hashes[order]
+    ranks = np.arange(len(ordered)) - np.searchsorted(ordered, ordered)
+    again = np.flatnonzero(ranks)
+    told = hashes.copy()
+    told[order[again]] = hash_columns(1, ordered[again].view(np.int64), ranks[again])
+    return told
 
 
 def _combined(*hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:

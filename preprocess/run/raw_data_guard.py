@@ -5,6 +5,7 @@ a million of those.
 """
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -24,7 +25,7 @@ class RawDataGuard:
 
     @classmethod
     def of(cls, root: RawPath) -> "RawDataGuard":
-        """Take down a few names: of the root's entries, and the first of what lies in each.
+        """Take down a few names: of the root's entries, and the first of what lies in each that can be listed.
 
         Of a remote root none: there a server that is gone is not mistaken for a file that is.
         """
@@ -32,9 +33,13 @@ class RawDataGuard:
             return cls(root, ())
         try:
             entries = _some_entries(root, MAX_WITNESSES)
-            inner = [found for entry in entries if entry.is_dir() for found in _some_entries(entry, 1)]
         except OSError as err:
             raise SourceError(f"can't read {root}: {err.strerror}; check --root") from err
+        inner = []
+        for entry in entries:
+            # It may have nothing to do with the dataset; whoever needs it says so.
+            with suppress(OSError):
+                inner += _some_entries(entry, 1)
         return cls(root, (*entries, *inner))
 
     def check(self) -> None:

@@ -194,7 +194,7 @@ class FoldersSource(IndexedSource[Options, str]):
             # Where no mask could be read, nothing is known of them, and each is a reject.
             if example:
                 self._note(self._kind.mode, example)
-        elif options.masks is None:
+        elif options.masks is None and self._entries:
             self._note(mode, f"{self._folders[1]}/{self._masks[self._entries[0]][0]}")
         self._table, self._phrases = self._read_phrases()
         self.skips = self._unread.skips
@@ -258,7 +258,16 @@ class FoldersSource(IndexedSource[Options, str]):
             self._unread.add("mask without an image", f"{self._folders[1]}/{mask}")
         if mode != "folder":
             matched = {name: paths for name, paths in matched.items() if self._is_one(1, paths)}
+        else:
+            matched = {name: kept for name, paths in matched.items() if (kept := self._one_each(paths))}
         return mode, matched
+
+    def _one_each(self, paths: list[str]) -> list[str]:
+        """Return the masks of an image that are the only ones of their object; each of the others is a reject."""
+        objects: dict[str, list[str]] = {}
+        for path in paths:
+            objects.setdefault(PurePosixPath(path).stem, []).append(path)
+        return [of_object[0] for of_object in objects.values() if self._is_one(1, of_object)]
 
     def _take(self) -> list[str]:
         """Return the names of the images to convert."""

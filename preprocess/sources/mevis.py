@@ -25,6 +25,7 @@ from functools import partial
 
 import msgspec
 
+from ...loader.format.errors import SourceError
 from ...loader.format.layout import DatasetType
 from ..decode.images import ImageDecoder, decode_image
 from ..decode.labels import IGNORED
@@ -37,7 +38,14 @@ from .files.label_masklets import read_label_masklets
 from .files.leftovers import LeftOut
 from .files.mask_sizes import count_scaled
 from .files.masklets import Masklet, Video, follow, make_samples
-from .files.raw_files import RawPath, file_digests, listing_digest
+from .files.raw_files import (
+    CHECK_SOURCE,
+    RawPath,
+    file_digests,
+    is_file_there,
+    is_folder_there,
+    listing_digest,
+)
 from .files.video_expressions import ListedVideo, Target, VideoExpressions
 from .files.video_folders import list_pictures, list_videos, number_of
 from .records import Record, Reject
@@ -178,9 +186,16 @@ class MevisSource(IndexedSource[Options, str]):
         self.paired = options.take == "pairs"
         self._masks = _read_mask_dict(root, options.mask_dict)
         said = VideoExpressions(root, options.expressions, "mevis", self._masks)
+        if self._masks is None and not is_folder_there(root / options.mask_folder):
+            places = [place for place in (options.mask_dict, options.mask_folder) if place]
+            raise SourceError(
+                f"{root} has no masks, since there is no {' and no '.join(places)}{CHECK_SOURCE}"
+            )
         self._videos = said.videos
         self._entries = list(said.videos)
         self.rejects = said.rejects
+        # Once those were objects of their own: a store that was begun then is not finished now.
+        self._rules = {"objects named in another order": "are the same"} if said.has_reordered else {}
         unread = LeftOut()
         self._folders = list_videos(root, options.jpeg_folder, unread)
         for name in set(self._folders) - {video_id.partition("/")[0] for video_id in self._entries}:
@@ -194,16 +209,19 @@ class MevisSource(IndexedSource[Options, str]):
         return MevisScene(f"mevis/{entry}", self._root, entry, listed, masks, self._options)
 
     def fingerprint(self) -> dict[str, str]:
-        """Return digests of the expressions, of the masks where they are in a file, and of the names of the videos' folders."""
+        """Return digests of the expressions, of the masks where they are in a file, and of the names of the videos' folders.
+
+        And what became of objects that are named in several orders, where there are such.
+        """
         masks = "" if self._masks is None else self._options.mask_dict
         digests = file_digests(self._root, self._options.expressions, masks)
-        return digests | {self._options.jpeg_folder: listing_digest(self._folders)}
+        return digests | {self._options.jpeg_folder: listing_digest(self._folders)} | self._rules
 
 
 def _read_mask_dict(root: RawPath, name: str) -> dict[str, msgspec.Raw] | None:
     """Return the run lengths of each annotation as JSON; None where there is no such file."""
     path = root / name
-    if not name or not path.is_file():
+    if not name or not is_file_there(path):
         return None
     fault = "has no list of masks for each annotation: {}"
     return read_index(path, MAX_MASKS_BYTES, dict[str, msgspec.Raw], fault)

@@ -40,7 +40,7 @@ from .files.leftovers import LeftOut, describe_skips
 from .files.mask_sizes import count_scaled
 from .files.masklets import Masklet, Video, follow, make_samples
 from .files.name_lists import read_video_ids
-from .files.raw_files import CHECK_SOURCE, RawPath, file_digests, listing_digest
+from .files.raw_files import CHECK_SOURCE, RawPath, file_digests, is_file_there, listing_digest
 from .files.video_folders import NumberedPictures, check_depth, list_pictures, list_videos
 from .records import Record, Reject
 
@@ -129,6 +129,8 @@ class VosScene:
             masklets.setdefault(object_id, Masklet(object_id, folder, {}))
         if not masklets and not lost:
             reason = f"no mask of the video has an object: all is 0, or {self.options.ignored}, which source.ignored leaves out"
+            if self.categories is not None:
+                reason += f", or none of the values is an object of the video in {self.options.meta}"
             yield Reject(self.key, folder, "mask", reason)
             return
         categories = self.categories or {}
@@ -186,7 +188,7 @@ class VosSource(IndexedSource[Options, str]):
 def _read_meta(root: RawPath, name: str) -> dict[str, dict[str, str]]:
     """Return the class name of each object of each video, "" where it has none; nothing where there is no such file."""
     path = root / name
-    if not path.is_file():
+    if not is_file_there(path):
         return {}
     fault = 'lists no objects of videos as YouTube-VOS does: {}; set source.meta = "" to go without it'
     videos = read_index(path, MAX_META_BYTES, _Meta, fault).videos

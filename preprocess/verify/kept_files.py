@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from ...loader.format.geometry import view_axes
 from ...loader.format.layout import MAX_MASK_PIXELS
+from ...loader.format.recipe import Recipe
 from ..decode.images import decode_image
 from ..errors import RecordError
 from .findings import Finding, tensor_fault
@@ -49,7 +50,7 @@ def check_kept_file(part: Part, row: int) -> Iterator[Finding]:
     if image is not None and sizes is not None and list(image.shape[:2]) != sizes[row].tolist():
         height, width = sizes[row].tolist()
         fault = f"it is a picture of {image.shape[0]} x {image.shape[1]}, expected {height} x {width}"
-    elif image is not None and _is_extreme(part, *image.shape[:2]):
+    elif image is not None and is_extreme(part.task.recipe, *image.shape[:2]):
         fault = f"no view is made of a picture of {image.shape[0]} x {image.shape[1]}"
     if fault:
         yield tensor_fault("source-file", "images/source_bytes", row, fault)
@@ -83,9 +84,9 @@ def _decode(part: Part, row: int) -> tuple[NDArray[np.uint8] | None, str]:
     return picture.image, ""
 
 
-def _is_extreme(part: Part, height: int, width: int) -> bool:
+def is_extreme(recipe: Recipe, height: int, width: int) -> bool:
     """Whether it would take more memory to make a view of a picture than whoever made the store had to take."""
-    for view in part.task.recipe.images.values():
+    for view in recipe.images.values():
         rows, columns = view_axes(view, height, width)
         if max(rows.canvas * columns.canvas, rows.resized * columns.resized) > MAX_CANVAS_PIXELS:
             return True

@@ -16,7 +16,7 @@ from ..sources.registry import open_dataset
 from ..tensors.engine import PILLOW
 from .findings import Finding, tensor_fault
 from .images_anew import compare_images
-from .kept_files import compare_kept_file
+from .kept_files import compare_kept_file, is_extreme
 from .own_columns import compare_box, compare_hash, compare_own_mask
 from .part import Part, PartTask, Tick, read_part, read_row
 from .reasons import explain_mask
@@ -89,7 +89,10 @@ def _compare_scene(part: Part, task: RemakeTask, number: int, scene: Scene) -> I
     scenes = part.columns["images/scene"]
     rows = np.flatnonzero(scenes == number).tolist()
     records = list(scene.read(PILLOW.decoder(task.damaged)))
-    wanted = _accepted([record for record in records if isinstance(record, Frame)])
+    frames = [record for record in records if isinstance(record, Frame)]
+    wanted = _accepted(
+        [frame for frame in frames if not is_extreme(task.part.recipe, *frame.image.shape[:2])]
+    )
     is_last = task.may_be_cut and number >= (int(scenes[-1]) if len(scenes) else 0)
     if len(rows) != len(wanted) and not (is_last and len(rows) < len(wanted)):
         text = f"scene {number} ({scene.key}) has {len(rows)} images here"

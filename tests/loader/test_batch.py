@@ -172,6 +172,16 @@ def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
             Store(tmp_path)
 
 
+def test_a_part_is_told_from_a_store_and_a_tilde_that_is_nobodys_home_is_a_letter(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(StoreError, match="is a part of a store: give the folder that it lies in"):
+        Store(store / "part-00000")
+    (tmp_path / "~nobody-here.zarr").symlink_to(store)
+    monkeypatch.chdir(tmp_path)
+    assert len(Store("~nobody-here.zarr")) == 10
+
+
 def test_a_store_of_another_format_version_is_refused(store: Path, tmp_path: Path) -> None:
     broken = copy(store, tmp_path)
     content = json.loads((broken / "zarr.json").read_text())
@@ -309,6 +319,13 @@ def test_what_is_no_number_is_a_type_error(store: Path, wrong: Any) -> None:
         SampleDataset(store)[wrong]
     with pytest.raises(TypeError):
         Store(store)[wrong]
+
+
+def test_bools_choose_no_samples(store: Path) -> None:
+    wrong: Any
+    for wrong in ([True, False], np.ones(10, bool), torch.ones(10, dtype=torch.bool)):
+        with pytest.raises(TypeError, match="by their numbers, not by bools"):
+            SampleDataset(store)[wrong]
 
 
 def test_a_batch_of_nothing_is_refused(store: Path) -> None:

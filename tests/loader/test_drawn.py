@@ -13,6 +13,10 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 import torch
+from damage import flip_bit
+from miniature.npz import write_npz_pairs
+from miniature.shapes import picture_of
+from stores import CONFIGS, TINY
 from torch.utils.data._utils.pin_memory import pin_memory
 
 from resizeonce.loader import (
@@ -27,7 +31,10 @@ from resizeonce.loader import (
     Store,
     to_device,
 )
+from resizeonce.loader.fill import SampleError
 from resizeonce.loader.order.draws import Draw
+from resizeonce.preprocess.config import load_config
+from resizeonce.preprocess.run.convert import convert
 
 Mode = Literal["process", "thread"]
 WAYS: list[tuple[int, Mode]] = [(0, "thread"), (2, "thread"), (2, "process")]
@@ -271,3 +278,16 @@ def test_a_damaged_object_of_an_image_is_stood_in_for_by_another_image(store: Pa
     assert batch["key"][0] == batch["key"][1]
     assert loader.skipped == 1
     assert batch["objects"][-1] == len(batch["masks"]) == 2 * batch["objects"][1]
+
+
+def test_an_error_of_a_drawn_sample_has_the_number_of_its_image(tmp_path: Path) -> None:
+    # Two pairs of one object: four images, of which the last is damaged, and two samples.
+    pictures = [picture_of(60, 80, seed) for seed in range(4)]
+    write_npz_pairs(tmp_path / "raw", list(zip(pictures[::2], pictures[1::2], strict=True)))
+    convert(load_config(CONFIGS / "npz.toml", TINY), tmp_path / "raw", tmp_path / "store")
+    array = Store(tmp_path / "store").part(0).array("images/pixel_values")
+    flip_bit(array.path, 8 * array.span(3)[0])
+    loader = BatchLoader(order_of(tmp_path / "store", Objects(at_most=1)), 4, 0)
+    with pytest.raises(SampleError, match=r"^image 3 of ") as caught:
+        next(iter(loader))
+    assert caught.value.sample == 3

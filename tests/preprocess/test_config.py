@@ -58,8 +58,17 @@ def test_a_wrong_config_is_refused_with_the_key_the_value_and_the_remedy(
     assert message in str(caught.value)
 
 
+def test_a_byte_order_mark_is_no_part_of_a_config(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text('[source]\nname = "coco"\n', "utf-8-sig")
+    assert load_config(path) == parse_config({"source": {"name": "coco"}})
+
+
 def test_a_file_that_is_no_toml_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.toml"
+    path.write_text(f"[source]\nname = {'[' * 9999}\n")
+    with pytest.raises(ConfigError, match="no valid TOML"):
+        load_config(path)
     path.write_text("[source\n")
     with pytest.raises(ConfigError, match="no valid TOML"):
         load_config(path)

@@ -145,7 +145,7 @@ class Instances:
     Attributes:
         images: entry of each image by its id, in the order of the ids.
         annotations: annotations by id; only where they are joined by it.
-        categories: class names by id.
+        categories: class names by id; none of an id that is there twice with other names.
         rejects: elements that can't be used: of another form, with an id that was there before, of an unlisted image.
         annotated: images that have an annotation in the file, be it one that was rejected.
         has_unowned: whether there are annotations that don't say which image they are of.
@@ -186,8 +186,17 @@ class Instances:
         return self.categories.get(annotation.category_id, "") if annotation.category_id is not None else ""
 
     def _index_categories(self, elements: list[msgspec.Raw]) -> dict[int, str]:
-        decoded = self._decode_each("categories", "a category", elements, _Category)
-        return {category.id: category.name for _, category in decoded}
+        names: dict[int, str] = {}
+        ambiguous = set()
+        for place, category in self._decode_each("categories", "a category", elements, _Category):
+            if names.setdefault(category.id, category.name) != category.name:
+                ambiguous.add(category.id)
+                known = names[category.id]
+                reason = (
+                    f"{category.name!r} has the id of an earlier category, {known!r}: renumber the categories"
+                )
+                self._reject(f"categories[{place}]", reason)
+        return {number: name for number, name in names.items() if number not in ambiguous}
 
     def _index_images(self, elements: list[msgspec.Raw]) -> dict[int, ImageEntry]:
         images: dict[int, ImageEntry] = {}

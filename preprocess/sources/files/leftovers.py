@@ -15,6 +15,9 @@ CHECKPOINTS = ".ipynb_checkpoints"
 
 COPIES = f"{CHECKPOINTS}, old copies by Jupyter, no data"
 
+LOST_FOUND = "lost+found, a folder of the disk's own, no data"
+"""At the top of a disk; its owner alone may list it."""
+
 ARCHIVE = "archive or compressed file, not read: unpack it"
 
 UNFINISHED = "unfinished download, not read"
@@ -68,10 +71,10 @@ def is_system_file(name: str) -> bool:
 
 
 def kind_of_program(name: str) -> str:
-    """Return what a file or folder is that a system or Jupyter puts beside data by itself; "" of any other."""
+    """Return what a file or folder is that a system, a disk or Jupyter puts beside data by itself; "" of any other."""
     if is_system_file(name):
         return SYSTEM_FILE
-    return COPIES if name == CHECKPOINTS else ""
+    return {CHECKPOINTS: COPIES, "lost+found": LOST_FOUND}.get(name, "")
 
 
 def archive_stem(name: str) -> str:
@@ -142,7 +145,7 @@ class LeftOut:
         return bool(kind)
 
     def look_at_folder(self, name: str, path: str) -> bool:
-        """Count a folder, or a file, if it is one of an operating system or of Jupyter; return whether it was."""
+        """Count a folder, or a file, if a system, a disk or Jupyter puts it beside data; return whether it was."""
         if kind := kind_of_program(name):
             self.add(kind, path)
         return bool(kind)

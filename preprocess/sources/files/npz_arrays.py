@@ -108,6 +108,8 @@ def read_array(file: zipfile.ZipFile, name: str) -> NDArray[Any]:
     except KeyError as err:
         held = ", ".join(found.removesuffix(".npy") for found in file.namelist()[:8])
         raise RecordError(f"no array {name!r}; the file holds {held or 'nothing'}") from err
+    if (count := file.namelist().count(member.filename)) > 1:
+        raise RecordError(f"the file holds {count} arrays {name!r}: which is meant is not known")
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise RecordError(f"{name} is compressed by another method than deflate")
     try:

@@ -153,7 +153,7 @@ def read_classes(path: RawPath) -> dict[str, str]:
     """Return the display name of each label: lines `/m/0bt9lr,Dog`, without a header. No file gives no names.
 
     Raises:
-        SourceError: the file can't be read or is no CSV.
+        SourceError: the file can't be read, is no CSV, has no name in it, or two for a label.
     """
     try:
         if not path.is_file():
@@ -164,7 +164,15 @@ def read_classes(path: RawPath) -> dict[str, str]:
         raise SourceError(f"can't read the class names in {path}: {err}") from err
     except csv.Error as err:
         raise SourceError(f"{path} is no CSV of class names: {err}") from err
-    return {row[0]: row[1] for row in rows if len(row) >= 2}
+    names: dict[str, str] = {}
+    for label, name in (row[:2] for row in rows if len(row) >= 2):
+        if names.setdefault(label, name) != name:
+            raise SourceError(
+                f"{path} calls {label!r} both {names[label]!r} and {name!r}: which it is is not known"
+            )
+    if not names:
+        raise SourceError(f"{path} has no line of a label and its name, such as /m/0bt9lr,Dog")
+    return names
 
 
 def _read_lines(file: TextIO) -> Iterator[str]:
@@ -183,6 +191,8 @@ def _read_header(header: str, path: RawPath) -> list[str]:
             f"{path} lacks the column {', '.join(lacking)}; its first line is {header[:200]!r}, "
             "expected the header of a segmentation CSV"
         )
+    if twice := [column for column in (*_COLUMNS, *_BOX_COLUMNS) if names.count(column) > 1]:
+        raise SourceError(f"{path} has the column {twice[0]} twice: which counts is not known")
     return names
 
 

@@ -17,7 +17,7 @@ from ....loader.format.errors import SourceError
 from ...errors import RecordError
 from ..records import Reject
 from .json_files import JSON_ERRORS
-from .raw_files import RawPath, read_text
+from .raw_files import RawPath, is_file_there, read_text
 
 MAX_TABLE_BYTES = 1 << 29
 """Largest table that is read."""
@@ -54,7 +54,7 @@ def read_phrases(root: RawPath, prefix: str) -> tuple[str, list[Phrase], list[Re
     Raises:
         SourceError: it can't be read, or there are two.
     """
-    there = [name for name in FILES if (root / name).is_file()]
+    there = [name for name in FILES if is_file_there(root / name)]
     if len(there) > 1:
         raise SourceError(f"{root} has both {' and '.join(there)}: which counts is not known; keep one")
     if not there:
@@ -76,6 +76,8 @@ def _read_csv(text: str) -> Iterator[Phrase | str]:
     header = [cell.strip().lower() for cell in next(rows, [])]
     if not {"name", "text"} <= set(header):
         raise RecordError(f"its first line is {','.join(header)[:200]!r}, expected name,object,text")
+    if twice := [name for name in ("name", "object", "text") if header.count(name) > 1]:
+        raise RecordError(f"its first line names the column {twice[0]} twice: which counts is not known")
     for row in rows:
         if not any(cell.strip() for cell in row):
             continue

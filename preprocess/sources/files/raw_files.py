@@ -157,6 +157,18 @@ def describe_absent(path: RawPath) -> str:
     return ""
 
 
+def is_file_there(path: RawPath) -> bool:
+    """Whether there is a file that a dataset need not have.
+
+    Raises:
+        SourceError: it can't be told: its folder may not be read, or the name is too long.
+    """
+    try:
+        return path.is_file()
+    except OSError as err:
+        raise SourceError(f"can't read {str(path)!r:.500}: {err.strerror}{CHECK_SOURCE}") from err
+
+
 def is_folder_there(path: RawPath) -> bool:
     """Whether this is a folder; not where it can't be told, as of a link to a name that is too long."""
     try:

@@ -33,6 +33,7 @@ class _Annotation(msgspec.Struct, frozen=True):
     """Masks, by annotated frame and then by object."""
     masklet_id: list[Annotated[int, msgspec.Meta(ge=0, lt=2**53)]]
     # What other tools leave out, or fill with something else, is not compared.
+    video_id: Any = None
     video_frame_count: Any = None
     video_height: Any = None
     video_width: Any = None
@@ -53,6 +54,11 @@ def read_json(root: RawPath, path: str, kind: str, key: str) -> Iterator[Footage
         annotation = decode_json(read_file(resolve_inside(root, path), MAX_JSON_BYTES), _ANNOTATION.decode)
     except (ValueError, RecursionError) as err:
         raise RecordError(f"no SA-V annotation: {err}") from err
+    video_id = key.rpartition("/")[2]
+    if isinstance(annotation.video_id, str) and annotation.video_id not in ("", video_id):
+        raise SegmentationError(
+            f"the json describes video {annotation.video_id!r:.100}, expected {video_id} as in its file name"
+        )
     ids = annotation.masklet_id
     if not ids or not any(annotation.masklet):
         raise RecordError("no object is annotated: masklet or masklet_id is empty")

@@ -21,7 +21,8 @@ from ....loader.format.errors import SourceError
 from ...errors import RecordError
 from ..records import Reject
 from .json_files import JSON_ERRORS, explain, read_index
-from .leftovers import LeftOut
+from .leftovers import LeftOut, suffix_of
+from .picture_folder import IMAGE_SUFFIXES
 from .raw_files import CHECK_SOURCE, RawPath
 from .video_folders import number_of
 
@@ -67,7 +68,7 @@ class ListedVideo(NamedTuple):
     """A video with its frames and targets."""
 
     frames: tuple[str, ...]
-    """Their names without an ending, in the order of time."""
+    """Their names without the ending of a picture, in the order of time."""
     targets: tuple[Target, ...]
 
 
@@ -78,6 +79,7 @@ class VideoExpressions:
         videos: those with a target, in the order of their names.
         rejects: videos and expressions that can't be used.
         unread: expressions that are left out.
+        has_reordered: whether one names the objects of an earlier one in another order.
     """
 
     def __init__(self, root: RawPath, name: str, prefix: str, known: Container[str] | None) -> None:
@@ -91,6 +93,7 @@ class VideoExpressions:
         self._known = known
         self.rejects: list[Reject] = []
         self.unread = LeftOut()
+        self.has_reordered = False
         path = root / name
         fault = "lists no expressions of videos: {}"
         content = read_index(path, MAX_EXPRESSIONS_BYTES, _File, fault, CHECK_SOURCE)
@@ -142,7 +145,7 @@ class VideoExpressions:
                 self._reject(f"{video_id}/{'+'.join(members)}", reason)
             else:
                 # The same objects in another order are the same target, called as the first expression has them.
-                orders.setdefault(frozenset(members), members)
+                self.has_reordered |= orders.setdefault(frozenset(members), members) != members
                 phrases.setdefault(frozenset(members), []).append(expression.exp)
         return tuple(Target(orders[objects], tuple(texts)) for objects, texts in phrases.items())
 
@@ -151,10 +154,17 @@ class VideoExpressions:
 
 
 def _in_order(frames: list[str]) -> tuple[str, ...]:
-    """Return the names of a video's frames in the order of time: everyone who reads these files sorts them as text."""
-    ordered = tuple(sorted(frames))
+    """Return the names of a video's frames in the order of time: everyone who reads these files sorts them as text.
+
+    The ending of a picture is no part of a name, whether it is given or not.
+    """
+    ordered = tuple(
+        sorted(name.rpartition(".")[0] if suffix_of(name) in IMAGE_SUFFIXES else name for name in frames)
+    )
+    if (unnumbered := next((name for name in ordered if number_of(name) is None), None)) is not None:
+        raise RecordError(f"its frame {unnumbered!r:.100} does not end in a number, as those of pictures do")
     numbers = [number for frame in ordered if (number := number_of(frame)) is not None]
-    if not frames or len(numbers) < len(frames) or any(a >= b for a, b in pairwise(numbers)):
+    if not frames or any(a >= b for a, b in pairwise(numbers)):
         raise RecordError(
             f"its {len(frames)} frames, {', '.join(ordered[:3])}, have no one order as text and by number: which mask is of "
             "which frame is not known"

@@ -207,6 +207,19 @@ def just_masks(batch: Batch) -> dict[str, torch.Tensor]:
     return {"masks": batch["masks"], "flipped": 1 - batch["masks"]}
 
 
+def test_a_batch_and_its_copy_are_each_held_for_itself(store: Path) -> None:
+    opened = Store(store)
+    kept = [both.pop("copy") for both in load(SampleDataset(store), collate_fn=twice)]
+    gc.collect()
+    for number, batch in enumerate(kept):
+        expected = opened.batch([2 * number, 2 * number + 1])
+        assert np.array_equal(batch["g_pixel_values"].numpy(), expected["g_pixel_values"])
+
+
+def twice(batch: Batch) -> dict[str, Batch]:
+    return {"batch": batch, "copy": copy.copy(batch)}
+
+
 def test_a_posted_batch_is_a_plain_one_for_the_trainer(store: Path) -> None:
     batch = next(iter(load(SampleDataset(store))))
     assert type(batch) is Batch

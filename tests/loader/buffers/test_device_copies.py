@@ -79,9 +79,9 @@ def filled(monkeypatch: pytest.MonkeyPatch) -> list[Task]:
     filled: list[Task] = []
     send = Worker.send
 
-    def spy(self: Worker, task: Task) -> None:
+    def spy(self: Worker, task: Task, timeout: float | None = None) -> None:
         filled.append(task)
-        send(self, task)
+        send(self, task, timeout)
 
     monkeypatch.setattr(Worker, "send", spy)
     return filled

@@ -57,6 +57,14 @@ def test_what_is_in_the_cache_is_not_fetched_again(web: Publisher, cache: CacheO
     assert dict(web.parts_sent()) == dict.fromkeys(PARTS, 1)
 
 
+def test_a_part_in_the_cache_waits_for_no_more_than_a_disk(web: Publisher, cache: CacheOptions) -> None:
+    store = Store(web.url, cache=cache)
+    assert not store.expect(0)
+    store.batch([0])
+    store.close_parts()
+    assert store.expect(0)
+
+
 def test_rows_in_the_cache_are_checked_whenever_they_are_read(
     store: Path, web: Publisher, cache: CacheOptions
 ) -> None:

@@ -361,6 +361,17 @@ def test_an_empty_selection_is_refused(store: FakeStore) -> None:
         Subset(key_range=(0.5, 0.5))
 
 
+def test_a_text_for_several_and_an_unknown_way_are_refused(store: FakeStore) -> None:
+    wrong: Any = "coco/1/"
+    with pytest.raises(
+        ValueError, match=r"key_prefixes is a tuple of texts, as \('coco/1/',\); not one text"
+    ):
+        Subset(key_prefixes=wrong)
+    wrong = "each"
+    with pytest.raises(ValueError, match="masks is 'every' or 'one', not 'each'"):
+        SampleIndex(store, masks=wrong)
+
+
 def test_bits_are_selected_and_ranked_as_a_list_would() -> None:
     random = np.random.default_rng(3)
     rows = [random.random(length) < share for length, share in ((1, 1.0), (0, 0.5), (1000, 0.1), (17, 0.9))]

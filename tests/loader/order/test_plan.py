@@ -239,6 +239,13 @@ def test_a_state_of_another_selection_store_or_version_is_refused() -> None:
         {},
         state | {"consumed": [104]},
         state | {"consumed": ["1"]},
+        state | {"consumed": None},
+        state | {"consumed": 5},
+        state | {"epoch": None},
+        state | {"stores": 1},
+        state | {"epoch": 1.5},
+        state | {"epoch": "1"},
+        state | {"epoch": float("nan")},
         None,
     ):
         with pytest.raises(ValueError, match="state"):
@@ -251,6 +258,18 @@ def test_what_can_not_be_is_refused() -> None:
             Ranks(rank, world)
     with pytest.raises(ValueError, match="batch_size"):
         Batching(batch_size=0)
+    wrong: Any
+    for wrong in ("Keep", "", None):
+        with pytest.raises(ValueError, match="tail is 'drop' or 'wrap' or 'keep', not"):
+            Batching(batch_size=1, tail=wrong)
+    for wrong in ("stores", None):
+        with pytest.raises(ValueError, match="batches_of is 'kind' or 'store', not"):
+            OrderOptions(batches_of=wrong)
+    for wrong in (False, "no"):
+        with pytest.raises(
+            ValueError, match="shuffle is a Shuffle, or None for the order of the stores, not"
+        ):
+            OrderOptions(shuffle=wrong)
     with pytest.raises(ValueError, match="epochs are counted from 0"):
         single().plan(batching(1), -1)
     with pytest.raises(IndexError, match="batch 51 of a plan of 51"):

@@ -214,6 +214,18 @@ def test_a_ring_closes_its_workers_and_memory_whatever_goes_wrong(
 
 
 @pytest.mark.usefixtures("unended")
+def test_where_no_thread_can_be_started_nothing_is_read_early(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        reader = FirstBatchesReader(setup_of(store), [])
+    reader.close()
+
+
 def test_it_keeps_no_part_open(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[weakref.ref[Part]] = []
     seen: list[int] = []

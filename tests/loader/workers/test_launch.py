@@ -4,12 +4,15 @@ import gc
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 from grids import slow
 from shadows import put_shadows
@@ -17,9 +20,11 @@ from worker_processes import children
 
 from resizeonce.loader import BatchLoader, SampleDataset, Store
 from resizeonce.loader.fill import SampleError
+from resizeonce.loader.order.picks import Picks
 from resizeonce.loader.workers.batch_loader import BatchOptions
+from resizeonce.loader.workers.channel import SocketChannel
 from resizeonce.loader.workers.launch import FOR_THE_TRAINER, Worker, describe_status
-from resizeonce.loader.workers.worker import Reply
+from resizeonce.loader.workers.worker import Reply, Task
 
 
 def run(script: str, *arguments: object, **options: str) -> "subprocess.CompletedProcess[str]":
@@ -174,10 +179,67 @@ def test_a_worker_that_does_not_answer_is_an_error_after_the_timeout(
 def test_a_thread_that_does_not_answer_is_an_error_after_the_timeout(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("resizeonce.loader.workers.worker.fill_slot", lambda *_: time.sleep(0.5))
+    may_go_on = threading.Event()
+    monkeypatch.setattr("resizeonce.loader.workers.worker.fill_slot", lambda *_: may_go_on.wait(60))
+    monkeypatch.setattr("resizeonce.loader.workers.launch.SECONDS_TO_END", 0.1)
     loader = BatchLoader(store, 1, 1, timeout=0.1, options=BatchOptions(mode="thread"))
+    begun = time.monotonic()
     with pytest.raises(RuntimeError, match="a worker thread has not filled a batch within"):
         next(iter(loader))
+    # The thread is not waited for: it may wait for a server that never answers.
+    assert time.monotonic() - begun < 30
+    may_go_on.set()
+
+
+class Server:
+    """Stands in for a worker's process."""
+
+    what = "process"
+
+    def __init__(self, thread: threading.Thread) -> None:
+        self.join = thread.join
+
+    def describe_death(self) -> str:
+        return ""
+
+    def kill(self) -> None:
+        raise AssertionError
+
+    def forget(self) -> None:
+        raise AssertionError
+
+
+def test_trainer_and_worker_do_not_wait_for_each_other_to_read() -> None:
+    ours, theirs = socket.socketpair()
+    for end in (ours, theirs):
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 17)
+    there = SocketChannel(theirs.detach())
+
+    def serve() -> None:
+        with suppress(EOFError):
+            while (task := there.receive()) is not None:
+                # More than the socket has room for: it takes until the trainer reads.
+                there.send((task.number, bytes(1 << 22)))
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    worker = Worker(SocketChannel(ours.detach()), Server(thread))
+    picks = Picks(*np.full((4, 5000), 2**40))
+    received: list[int] = []
+
+    def train() -> None:
+        for number in range(6):
+            worker.send(Task(number, 0, picks))
+        received.extend(worker.receive()[0] for _ in range(6))
+
+    trainer = threading.Thread(target=train, daemon=True)
+    trainer.start()
+    trainer.join(30)
+    assert received == list(range(6))
+    assert worker.count_unfinished() == 0
+    worker.ask_to_end()
+    worker.join(30)
+    assert not thread.is_alive()
 
 
 @pytest.mark.parametrize("wrong", [-1, float("inf"), float("nan"), 1e9])

@@ -31,9 +31,9 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[Task]:
     sent: list[Task] = []
     send = Worker.send
 
-    def spy(self: Worker, task: Task) -> None:
+    def spy(self: Worker, task: Task, timeout: float | None = None) -> None:
         sent.append(task)
-        send(self, task)
+        send(self, task, timeout)
 
     monkeypatch.setattr(Worker, "send", spy)
     return sent

@@ -34,9 +34,17 @@ def test_whatever_is_not_zero_is_covered(array: np.ndarray) -> None:
 
 
 def test_palette_number_counts_and_not_its_colour() -> None:
-    # DAVIS-like: number 1 is an object, though this palette makes it black, and 0 the background, though white.
-    palette = b"PLTE" + bytes([255, 255, 255, 0, 0, 0])
+    palette = b"PLTE" + bytes([255, 255, 255, 1, 0, 0])
     assert decode_bitmap(png(1, 3, 8, 3, [b"\x00\x01\x00"], palette)).tolist() == [[False, True, False]]
+
+
+def test_where_a_palette_has_black_beside_a_coloured_0_the_background_is_not_known() -> None:
+    # As programs that sort a palette by how often a colour occurs leave a large white object.
+    palette = b"PLTE" + bytes([255, 255, 255, 0, 0, 0])
+    with pytest.raises(
+        RecordError, match="black for 1 and another colour for 0: which of them is background"
+    ):
+        decode_bitmap(png(1, 3, 8, 3, [b"\x00\x01\x00"], palette))
 
 
 def blurred(mask: np.ndarray) -> np.ndarray:
@@ -108,8 +116,10 @@ def test_object_may_have_any_number_of_a_palette(number: int) -> None:
 
 def test_mask_that_is_in_the_alpha_channel_is_rejected() -> None:
     white, alpha = np.full((30, 41, 3), 255, np.uint8), OBJECT.astype(np.uint8) * 255
-    with pytest.raises(RecordError, match=r"alpha channel has values 0\.\.255"):
-        decode_bitmap(save(np.dstack([white, alpha])))
+    for colour in (white, np.zeros_like(white)):
+        with pytest.raises(RecordError, match=r"alpha channel has values 0\.\.255"):
+            decode_bitmap(save(np.dstack([colour, alpha])))
+    assert not decode_bitmap(save(np.dstack([np.zeros_like(white), np.zeros_like(alpha)]))).any()
     # An edge that fades out, over colours that do not.
     soft = np.dstack([np.repeat((SOFT > 0)[:, :, None], 3, axis=2) * np.uint8(255), SOFT])
     with pytest.raises(RecordError, match=r"alpha channel has values 0\.\.255"):

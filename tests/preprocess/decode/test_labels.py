@@ -37,8 +37,20 @@ def grey_png(labels: NDArray[np.uint8], bits: int) -> bytes:
     per_byte = 8 // bits
     padded = np.pad(labels, ((0, 0), (0, -labels.shape[1] % per_byte))).astype(np.uint8)
     packed = sum(padded[:, place::per_byte] << (8 - bits * (place + 1)) for place in range(per_byte))
-    lines = b"".join(b"\0" + row.tobytes() for row in np.asarray(packed, np.uint8))
-    header = struct.pack(">IIBBBBB", labels.shape[1], labels.shape[0], bits, 0, 0, 0, 0)
+    return png_of_bytes(np.asarray(packed, np.uint8), labels.shape[1], bits, 0)
+
+
+def deep_png(labels: NDArray[np.uint8], kind: int) -> bytes:
+    """Write 16 bits in colours (2), with alpha (4) or both (6), which Pillow does not: labels in each channel, full alpha."""
+    pixels = np.repeat(labels[..., None].astype(">u2"), 1 if kind == 4 else 3, axis=2)
+    if kind != 2:
+        pixels = np.concatenate([pixels, np.full_like(pixels[..., :1], 65535)], axis=2)
+    return png_of_bytes(pixels, labels.shape[1], 16, kind)
+
+
+def png_of_bytes(rows: NDArray[Any], width: int, bits: int, kind: int) -> bytes:
+    lines = b"".join(b"\0" + row.tobytes() for row in rows)
+    header = struct.pack(">IIBBBBB", width, len(rows), bits, kind, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(lines)), (b"IEND", b""))
     encoded = (
         struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
@@ -109,6 +121,10 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         png(Image.merge("LA", [Image.fromarray(LABELS), Image.fromarray((LABELS == 2).astype(np.uint8))])),
         "values where its alpha channel is 0",
     ),
+    **{
+        f"16 bits of kind {kind}": (deep_png(LABELS, kind), "16 bits in colours or beside an alpha channel")
+        for kind in (2, 4, 6)
+    },
     "cut": (png(Image.fromarray(LABELS))[:-20], "damaged PNG file"),
 }  # fmt: skip
 
@@ -119,6 +135,12 @@ def test_what_has_no_sure_numbers_is_refused(kind: str) -> None:
     with pytest.raises(RecordError) as caught:
         decode_labels(encoded)
     assert reason in caught.value.reason
+
+
+@pytest.mark.parametrize("kind", [2, 4, 6])
+def test_an_object_of_16_bits_in_colour_is_refused_and_not_lost(kind: int) -> None:
+    with pytest.raises(RecordError, match="16 bits in colours or beside an alpha channel"):
+        decode_object(deep_png((LABELS == 1).astype(np.uint8), kind), any_value=False)
 
 
 def test_255_of_16_bits_is_an_object_where_another_value_is_ignored() -> None:

@@ -114,6 +114,11 @@ def flatten(root: Path, _: dict[str, Any]) -> None:
     Image.fromarray(np.full_like(PICTURES[1], 127)).save(_jpeg(root, 2))
 
 
+def keep_12_bits_in_16(root: Path, _: dict[str, Any]) -> None:
+    grey = np.asarray(Image.fromarray(PICTURES[1]).convert("L")).astype(np.uint16)
+    Image.fromarray(grey * 16).save(_jpeg(root, 2), "PNG")
+
+
 def copy_over(root: Path, content: dict[str, Any]) -> None:
     shutil.copy(_jpeg(root, 1), _jpeg(root, 2))
     content["images"][1]["height"] = 60
@@ -160,6 +165,7 @@ COCO: list[tuple[Coco, str, str, str]] = [
     (repeat_mask, "warning", "same-mask", SECOND),
     (forget_the_class, "warning", "no-class", MASK),
     (flatten, "warning", "flat-picture", IMAGE),
+    (keep_12_bits_in_16, "warning", "dark-picture", IMAGE),
     (copy_over, "warning", "picture-twice", "coco/2 (is coco/1)"),
     (list_twice, "warning", "file-twice", ""),
     (ask_for_a_turn, "warning", "unsure-turn", IMAGE),

@@ -240,6 +240,29 @@ def test_images_in_another_order_are_the_same_and_it_is_said(stores: Path, tmp_p
     assert list(found.lines())[-1] == "found     the same samples, to the last bit, in another order"
 
 
+def test_a_key_that_stands_twice_is_no_difference_from_a_store_where_it_stands_twice_too(
+    stores: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(stores / "a.zarr", tmp_path / "twice.zarr")
+    root = tmp_path / "twice.zarr/zarr.json"
+    content = json.loads(root.read_text())
+    attributes = content["attributes"]["resizeonce"]
+    attributes["parts"].append(attributes["parts"][0])
+    attributes["sha256"] = attributes_digest(attributes)
+    root.write_text(json.dumps(content))
+    keys = keys_of(tmp_path / "twice.zarr")
+    assert len(keys) > len(set(keys))
+    found = diff_stores(tmp_path / "twice.zarr", tmp_path / "twice.zarr", EVERY)
+    assert found.is_same
+    assert found.is_in_order
+    assert (found.samples.common, found.drawn) == (len(keys), 7)
+    once = diff_stores(tmp_path / "twice.zarr", stores / "a.zarr", EVERY)
+    assert not once.is_same
+    assert (once.images.only_a.count, once.images.only_b.count) == (2, 0)
+    assert once.samples.only_a.count == len(keys) - len(set(keys))
+    assert (once.samples.common, rows_of(once, "masks").compared) == (len(set(keys)), len(set(keys)))
+
+
 def test_rejects_that_one_store_alone_lists_are_named(stores: Path, tmp_path: Path) -> None:
     shutil.copytree(stores / "coco", tmp_path / "coco")
     picture = next((tmp_path / "coco/train2017").iterdir())

@@ -122,6 +122,23 @@ def test_a_damaged_sample_has_a_tile_that_says_so(converted: Path) -> None:
     assert thumbnail(store, min(damaged), 64).size == (64, 64)
 
 
+def test_damaged_tables_of_another_part_are_named_and_fail_only_what_they_could_have_changed(
+    converted: Path,
+) -> None:
+    path, out = converted / "coco.zarr", converted / "a.png"
+    keys = [Store(path).key(sample) for sample in (0, 9)]
+    flip_bit(path / "part-00001/samples/mask/c/0/0", 3)
+    found = run(path, "-o", out, "--key", keys[0], "--key", keys[1], "--json")
+    assert found.exit_code == 0
+    assert [sample["key"] for sample in json.loads(found.stdout)["samples"]] == keys
+    assert "part-00001/samples/mask" in found.stderr
+    assert run(path, "-o", out, "--worst", "smallest-prompts").exit_code == 1
+    lost = run(path, "-o", out, "--key", "coco/3")
+    assert lost.exit_code == 1
+    assert "no sample with the key 'coco/3' is in what can be read" in lost.stderr
+    assert "part-00001/samples/mask" in lost.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

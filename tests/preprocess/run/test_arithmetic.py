@@ -17,6 +17,7 @@ from resizeonce.preprocess.errors import EngineError
 from resizeonce.preprocess.kernels.core import CORE
 from resizeonce.preprocess.run.convert import RunOptions, convert
 from resizeonce.preprocess.tensors.arithmetic import INSTALLED, depends_on_arithmetic
+from resizeonce.preprocess.verify.check_store import VerifyOptions, verify_store
 
 TALL = [(180, 60), (97, 40)]
 OTHER = "pillow-13" if INSTALLED == "pillow-12" else "pillow-12"
@@ -124,3 +125,5 @@ def test_a_picture_that_a_view_cannot_be_made_of_is_rejected_and_the_others_stay
     assert report.attributes["totals"]["rejects"] == {"decode": 1}
     (line,) = (tmp_path / "coco.zarr" / "rejects.jsonl").read_text().splitlines()
     assert "for a view of fit 'crop', over the limit" in line
+    found = verify_store(tmp_path / "coco.zarr", VerifyOptions(source=tmp_path / "coco")).findings
+    assert [finding for finding in found if finding.level == "damage"] == []

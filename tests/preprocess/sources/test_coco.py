@@ -232,6 +232,18 @@ def test_a_bad_category_is_one_reject(root: Path) -> None:
     assert [mask.category for mask in frames_of(read(source))["coco/1"].masks] == ["person", "person"]
 
 
+def test_a_category_that_two_have_for_their_id_is_a_reject_and_no_class(root: Path) -> None:
+    def add(content: dict[str, Any]) -> None:
+        content["categories"] += [content["categories"][0], content["categories"][0] | {"name": "dog"}]
+
+    change(root, add)
+    source = CocoSource(root, Options())
+    assert [(reject.key, reject.reason) for reject in source.rejects] == [
+        ("coco/categories[2]", "'dog' has the id of an earlier category, 'person': renumber the categories")
+    ]
+    assert {mask.category for mask in frames_of(read(source))["coco/1"].masks} == {""}
+
+
 def test_annotation_ids_need_to_be_unique_within_their_image_only(root: Path) -> None:
     def renumber(content: dict[str, Any]) -> None:
         content["annotations"] = content["annotations"][::3]

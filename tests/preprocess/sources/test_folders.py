@@ -303,6 +303,24 @@ def test_two_files_of_one_name_are_both_rejects(root: Path) -> None:
     assert masks_by_key(read(source)).keys() == {"folders/c"}
 
 
+def test_two_files_of_one_object_are_both_rejects(root: Path) -> None:
+    for name in ("a.png", "b.png"):
+        put_image(root, name)
+    for name in ("a/cup.png", "a/cup.bmp", "a/box.png", "b/cup.png", "b.png/cup.png"):
+        put_mask(root, name, ellipse())
+    source = open_source(root)
+    assert {(reject.key, reject.path) for reject in source.rejects} == {
+        ("folders/a/cup", "masks/a/cup.bmp"),
+        ("folders/a/cup", "masks/a/cup.png"),
+        ("folders/b/cup", "masks/b/cup.png"),
+        ("folders/b.png/cup", "masks/b.png/cup.png"),
+    }
+    assert {name: set(masks) for name, masks in masks_by_key(read(source)).items()} == {"folders/a": {"box"}}
+    # Where nothing is left there is nothing to show what masks were taken for.
+    (root / "none.txt").write_text("")
+    assert len(open_source(root, split="none")) == 0
+
+
 def test_a_split_takes_the_names_of_its_list(root: Path) -> None:
     for name in ("a", "b", "c", "d"):
         put_image(root, f"{name}.jpg")
@@ -420,6 +438,9 @@ def test_a_table_without_its_columns_and_two_tables_stop_the_run(root: Path) -> 
     put_mask(root, "a.png", ellipse())
     (root / "expressions.csv").write_text("image,phrase\na,b\n")
     with pytest.raises(SourceError, match="its first line is 'image,phrase', expected name,object,text"):
+        open_source(root)
+    (root / "expressions.csv").write_text("name,text,text\na,b,c\n")
+    with pytest.raises(SourceError, match="names the column text twice"):
         open_source(root)
     (root / "expressions.jsonl").write_text("")
     with pytest.raises(SourceError, match=r"has both expressions\.csv and expressions\.jsonl"):

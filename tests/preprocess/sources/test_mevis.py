@@ -1,5 +1,6 @@
 import json
 import pickle
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ from miniature.vos import frame_labels
 from numpy.typing import NDArray
 from PIL import Image
 from records import of_type, read
-from stores import CONFIGS, TINY
+from stores import CONFIGS, TINY, make_unfinished
 
 from resizeonce.loader import Store
-from resizeonce.loader.format.errors import SourceError
+from resizeonce.loader.format.errors import SourceError, StoreError
+from resizeonce.loader.format.metadata import read_attributes
 from resizeonce.preprocess.config import load_config
 from resizeonce.preprocess.run.convert import convert
 from resizeonce.preprocess.sources.files.masklets import choose_pairs
@@ -116,6 +118,30 @@ def test_the_same_objects_in_another_order_are_one(root: Path) -> None:
     ]
 
 
+def test_a_store_that_was_begun_when_another_order_was_another_object_is_not_finished(
+    root: Path, tmp_path: Path
+) -> None:
+    content, write = change(root, "meta_expressions.json")
+    config, out = load_config(CONFIGS / "mevis.toml", [*TINY]), tmp_path / "out.zarr"
+    convert(config, root, out)
+    # Of most datasets a store is what it was.
+    job = read_attributes(out)["job"]
+    assert job["files"].keys() == {"meta_expressions.json", "mask_dict.json", "JPEGImages"}
+    content["videos"]["bear"]["expressions"]["3"] = {"exp": "the two", "anno_id": [1, 0]}
+    write()
+    shutil.rmtree(out)
+    convert(config, root, out)
+    make_unfinished(out)
+    convert(config, root, out)
+    make_unfinished(out)
+    plan = json.loads((out / ".job.json").read_text())
+    # As it was written then.
+    plan["job"]["files"].pop("objects named in another order")
+    (out / ".job.json").write_text(json.dumps(plan))
+    with pytest.raises(StoreError, match=r"objects named in another order was None, is now 'are the same'"):
+        convert(config, root, out)
+
+
 def test_expressions_that_have_no_object_are_counted_or_listed(root: Path) -> None:
     content, write = change(root, "meta_expressions.json")
     content["videos"]["bear"]["expressions"] |= {
@@ -175,6 +201,20 @@ def test_frames_in_an_order_of_two_meanings_are_a_reject(root: Path) -> None:
     [reject] = open_source(root).rejects
     assert reject.key == "mevis/bear"
     assert "its 4 frames, 10, 11, 8, have no one order as text and by number" in reject.reason
+
+
+def test_a_listed_frame_may_have_the_ending_of_a_picture_and_must_end_in_a_number(root: Path) -> None:
+    expected = read(open_source(root, take="all"))
+    content, write = change(root, "meta_expressions.json")
+    content["videos"]["bear"]["frames"] = [f"{t:05d}{'.PNG' if t else '.jpg'}" for t in range(NUM_FRAMES)]
+    write()
+    found = read(open_source(root, take="all"))
+    assert [frame.key for frame in of_type(Frame, found)] == [frame.key for frame in of_type(Frame, expected)]
+    assert [type(record) for record in found] == [type(record) for record in expected]
+    content["videos"]["bear"]["frames"][2] = "00002.mask"
+    write()
+    [reject] = open_source(root).rejects
+    assert reject.reason == "its frame '00002.mask' does not end in a number, as those of pictures do"
 
 
 def test_listed_frames_and_pictures_that_are_not_matched_are_counted_and_named(root: Path) -> None:
@@ -299,6 +339,10 @@ def test_files_that_are_something_else_are_named(root: Path) -> None:
     with pytest.raises(SourceError, match=r"mask_dict\.json has no list of masks for each annotation"):
         open_source(root)
     (root / "mask_dict.json").unlink()
+    with pytest.raises(
+        SourceError, match=r"has no masks, since there is no mask_dict\.json and no Annotations"
+    ):
+        open_source(root)
     (root / "meta_expressions.json").write_text('{"bear": {}}')
     with pytest.raises(SourceError, match=r"meta_expressions\.json lists no expressions of videos"):
         open_source(root)

@@ -236,6 +236,18 @@ def test_missing_array_names_what_is_there(tmp_path: Path) -> None:
     assert reason == "no array 'image1'; the file holds image, mask"
 
 
+def test_of_an_array_that_is_there_twice_none_is_read(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", image=IMAGE, mask=MASK)
+    stream = io.BytesIO()
+    np.save(stream, ~MASK)
+    with (
+        zipfile.ZipFile(tmp_path / "a.npz", "a") as file,
+        pytest.warns(UserWarning, match="Duplicate name"),
+    ):
+        file.writestr("mask.npy", stream.getvalue())
+    assert reject_of(tmp_path).reason == "the file holds 2 arrays 'mask': which is meant is not known"
+
+
 def test_names_of_members_can_be_chosen(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", rgb=IMAGE, target=MASK, text="it")
     (frame,) = read(tmp_path, Options(paired=False, image="rgb", mask="target", expressions="text"))

@@ -154,6 +154,19 @@ def test_without_class_names_a_category_is_its_label(root: Path) -> None:
     assert [mask.category for mask in frame.masks] == ['Dog, or "hound"', "/m/0663v"]
 
 
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        ("/m/0bt9lr,Dog\n/m/0bt9lr,Cat\n", "calls '/m/0bt9lr' both 'Dog' and 'Cat'"),
+        ("/m/0bt9lr;Dog\n", "has no line of a label and its name"),
+    ],
+)
+def test_class_names_that_are_none_or_two_stop_the_run(root: Path, content: str, fault: str) -> None:
+    (root / "class-descriptions-boxable.csv").write_text(content)
+    with pytest.raises(SourceError, match=fault):
+        open_source(root)
+
+
 def test_rows_of_an_image_need_not_be_adjacent_and_columns_stand_anywhere(root: Path) -> None:
     expected = read(open_source(root))
     path = root / "train-annotations-object-segmentation.csv"
@@ -356,6 +369,9 @@ def test_a_csv_that_is_none_is_an_error_that_says_what_is_lacking(tmp_path: Path
         open_source(tmp_path)
     path.write_text("")
     with pytest.raises(SourceError, match="lacks the column"):
+        open_source(tmp_path)
+    path.write_text(f"{HEADER.strip()},ImageID\n")
+    with pytest.raises(SourceError, match="has the column ImageID twice"):
         open_source(tmp_path)
     path.write_bytes(HEADER.encode("utf-16"))
     with pytest.raises(SourceError, match="text in UTF-16, expected UTF-8"):

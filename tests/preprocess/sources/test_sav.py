@@ -239,6 +239,18 @@ def test_broken_json_is_one_reject(tmp_path: Path, content: bytes) -> None:
     assert reject.path == "sav_000/sav_000001_manual.json"
 
 
+def test_an_annotation_of_another_video_is_a_reject(tmp_path: Path) -> None:
+    write_sav_train(tmp_path, [clip()])
+    edit(tmp_path, lambda content: content.update(video_id="sav_000002"))
+    (reject,) = read(tmp_path, Options())
+    assert isinstance(reject, Reject)
+    assert reject.reason == "the json describes video 'sav_000002', expected sav_000001 as in its file name"
+    # Other tools leave it out, or number.
+    for given in ("", None, 1):
+        edit(tmp_path, lambda content, given=given: content.update(video_id=given))
+        assert not rejects_in(read(tmp_path, Options()))
+
+
 def test_manual_and_automatic_objects_are_different_objects(tmp_path: Path) -> None:
     write_sav_train(tmp_path, [clip()])
     folder = tmp_path / "sav_000"

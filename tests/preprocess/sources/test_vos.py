@@ -267,6 +267,8 @@ def test_a_meta_json_of_something_else_is_named(tmp_path: Path) -> None:
     ):
         open_source(tmp_path)
     assert len(of_type(Frame, read(open_source(tmp_path, meta="")))) == 2
+    with pytest.raises(SourceError, match=r"can't read .*xxx.*: File name too long"):
+        open_source(tmp_path, meta="x" * 300)
 
 
 def test_a_video_without_any_object_is_a_reject(tmp_path: Path) -> None:
@@ -274,6 +276,10 @@ def test_a_video_without_any_object_is_a_reject(tmp_path: Path) -> None:
     [reject] = of_type(Reject, read(open_source(tmp_path)))
     assert reject.key == "vos/bear"
     assert "has an object: all is 0, or 255, which source.ignored leaves out" in reject.reason
+    write_meta(tmp_path, {})
+    [reject] = of_type(Reject, read(open_source(tmp_path, ignored=0)))
+    assert reject.reason.endswith("or none of the values is an object of the video in meta.json")
+    (tmp_path / "meta.json").unlink()
     # As DAVIS of 2016 has its one object.
     [frame] = of_type(Frame, read(open_source(tmp_path, ignored=0)))
     assert [mask.object_id for mask in frame.masks] == ["255"]

@@ -1,5 +1,7 @@
 """What lies beside the data: files of operating systems are passed over, what looks like data is named, both counted."""
 
+import errno
+import os
 import shutil
 import tarfile
 from collections.abc import Callable
@@ -20,6 +22,7 @@ from resizeonce.loader.format.metadata import read_attributes
 from resizeonce.preprocess.config import Config, load_config
 from resizeonce.preprocess.run.convert import RunOptions, convert, convert_range, finish, open_source
 from resizeonce.preprocess.run.part_range import PartRange
+from resizeonce.preprocess.run.raw_data_guard import RawDataGuard
 from resizeonce.preprocess.sources.records import Frame, Reject, Skip
 from resizeonce.preprocess.verify.check_store import VerifyOptions, verify_store
 
@@ -124,6 +127,30 @@ def test_jupyters_old_copies_are_no_samples_and_no_rejects_wherever_they_lie(
     images, rejects, skips = read(config, tmp_path)
     assert (images, rejects) == before[:2]
     assert all(reason in before[2] or ".ipynb_checkpoints" in reason for reason in skips)
+
+
+@pytest.mark.parametrize("name", ["npz", "sav", "sa1b", "coco"])
+def test_a_dataset_at_the_top_of_a_disk_is_read_though_nobody_may_list_its_lost_and_found(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    WRITERS[name](tmp_path, pictures())
+    before = read(name, tmp_path)
+    (tmp_path / "lost+found").mkdir()
+    scandir = os.scandir
+
+    def refuse(path: Any) -> Any:
+        if str(path).endswith("lost+found"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    images, rejects, skips = read(name, tmp_path)
+    assert (images, rejects) == before[:2]
+    assert all(reason in before[2] or reason.startswith("lost+found, ") for reason in skips)
+    guard = RawDataGuard.of(tmp_path)
+    assert tmp_path / "lost+found" in guard.witnesses
+    assert len(guard.witnesses) > len(list(tmp_path.iterdir()))
+    guard.check()
 
 
 def test_files_of_macos_in_a_tar_are_passed_over_and_counted(tmp_path: Path) -> None:
