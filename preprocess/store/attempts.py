@@ -153,7 +153,7 @@ def discard_parts(store: Path, parts: Iterable[int]) -> None:
         StoreError: the file system refuses.
     """
     with writing(store):
-        there = set(os.listdir(store))
+        there = {path.name for path in store.iterdir()}
     for part in parts:
         if part_name(part) in there:
             discard_part(store, part)
