@@ -1,7 +1,7 @@
 """The file in which an index is kept: what it is of, then its arrays, each as `np.save` writes it. It may be anybody's."""
 
 import math
-import os
+import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -21,11 +21,15 @@ ReadArray = Callable[[str, tuple[int, ...]], NDArray[Any]]
 
 def save_index(path: Path, identity: str, arrays: Sequence[NDArray[Any]]) -> None:
     """Write an index; the file is there whole, or not at all."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with unfinished.open("wb") as file:
-        for array in (np.array(identity), *arrays):
-            np.save(file, array)
-    unfinished.replace(path)
+    # Ranks in containers that share a disk may have one process number.
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        with unfinished.open("xb") as file:
+            for array in (np.array(identity), *arrays):
+                np.save(file, array)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -22,7 +22,8 @@ MAX_PAGE_BYTES = 1 << 28
 class WebServer:
     """An address that begins with http or https, asked as `connection.connection_of` says.
 
-    Names are put behind it; a query, such as a signature, is asked for with each file.
+    Names are put behind it. A query, such as a signature, is asked for with each file that is read whole, and with nothing else:
+    sizes, ranges and index pages are asked for without it, and no signed root is asked for those.
     """
 
     def __init__(self, filesystem: Any, base: str, query: str = "") -> None:

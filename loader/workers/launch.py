@@ -23,6 +23,7 @@ from typing import IO, Protocol
 
 from ..buffers.slots import MAX_STANDARD, Slots, above_standard, unnamed_file
 from ..format.limits import describe_limit
+from ..format.signals import signal_name
 from .channel import Channel, QueueChannel, SocketChannel
 from .worker import Reply, Setup, Task, serve
 
@@ -250,14 +251,12 @@ def describe_status(status: int | None, stores: Sequence[str]) -> str:
         return ": it closed its end, and did not end itself"
     if status >= 0:
         return f": it ended with exit status {status}"
-    advice = {
+    advice: dict[int, str] = {
         signal.SIGKILL: "; for memory?",
         signal.SIGBUS: f": a file of {' or '.join(stores)} shrank while it was read, or its disk failed. Was it written "
         "over? `resizeonce verify` tells which file it is",
     }
-    known = -status in set(signal.Signals)
-    name = signal.Signals(-status).name if known else f"signal {-status}"
-    return f": killed by {name}{advice.get(signal.Signals(-status), '') if known else ''}"
+    return f": killed by {signal_name(-status)}{advice.get(-status, '')}"
 
 
 def start_workers(count: int, mode: str, setup: Setup, slots: Slots) -> Sequence[Worker]:

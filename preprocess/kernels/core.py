@@ -153,7 +153,7 @@ class Core(Protocol):
 
         Raises:
             ValueError: an array is too short or too long, a window leaves the image or begins before the one above it,
-                or a weight reaches 2**23 - 2**16; then nothing is written.
+                or the size of a weight exceeds 2**23 - 2**16; then nothing is written.
             MemoryError: there is none for the rows that wait.
         """
 

@@ -151,7 +151,7 @@ static void turn_block(const ResampleLoops *loops, const uint8_t *const *rows, i
     loops->turn(end_rows, (rest + STEP_BYTES - 1) / STEP_BYTES, block + whole * STEP * loops->column_bytes);
 }
 
-/* Whether rows of the block that begins at `top` make output rows: above and below what is cropped they make none. */
+/* Whether this block's rows are needed by any output row; rows above and below a crop are not. */
 static int is_needed(const Target *target, int64_t top)
 {
     return target->finished < target->rows.size && target->rows.first[0] < top + BLOCK_ROWS;

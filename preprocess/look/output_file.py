@@ -1,6 +1,7 @@
 """Files that are written for people: their names are looked at before hours are spent, and they are there whole or not at all."""
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -89,11 +90,13 @@ def write_output(path: Path, content: bytes) -> None:
     Raises:
         ConfigError: the file system refuses.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    # Processes in containers that share a disk may have one number.
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     with _refusals(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            partial.write_bytes(content)
+            with partial.open("xb") as file:
+                file.write(content)
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ...loader.format.errors import PreprocessError
+from ...loader.format.signals import signal_name
 from ..safe_path import safe_path
 
 ResultT = TypeVar("ResultT")
@@ -256,7 +257,7 @@ class _Worker:
         code = None if self._process is None else self._process.exitcode
         if code is None or code >= 0:
             return "died" if code is None else f"ended with exit code {code}"
-        name = signal.Signals(-code).name
+        name = signal_name(-code)
         causes = {"SIGKILL": "killed, perhaps for memory", "SIGSEGV": "a crash in a decoder"}
         return f"died of {name} ({causes.get(name, 'a crash or a signal from outside')})"
 

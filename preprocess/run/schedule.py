@@ -2,27 +2,30 @@
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, wait
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from tqdm import tqdm
 
-from ...loader.format.errors import StoreError
+from ...loader.format.errors import SourceError, StoreError
 from ...loader.format.layout import part_name
-from ..store.attempts import discard_part, sweep_parts
+from ..store.attempts import discard_part, discard_parts, sweep_parts
 from ..store.part_writer import PartSummary, RejectedError
 from ..store.root import read_part_summary
 from .executors import SerialExecutor
 from .forecast import format_bytes
 from .options import RunOptions
-from .part_task import PartTask, Tasks, write_part
+from .part_task import PartTask, ShortageError, Tasks, write_part
 from .processes import ProcessExecutor, WorkerError
 
 _REFRESH_SECONDS = 0.2
+
+_OF_ITS_SCENES = (RejectedError, SourceError, ShortageError, WorkerError)
+"""What a part fails of because of the scenes that it reads: of those beyond a limit, none may end a run."""
 
 _log = logging.getLogger("resizeonce")
 
@@ -76,10 +79,10 @@ def _write_parts(
         num_samples += summary.rows["samples"]
     for started in window:
         if not started.future.cancel():
-            with suppress(RejectedError):
+            # What it fails of is nobody's matter: it is thrown away.
+            with suppress(*_OF_ITS_SCENES):
                 pool.result(started.future, 0)
-    for part in parts[len(summaries) :]:
-        discard_part(out, part)
+    discard_parts(out, parts[len(summaries) :])
     return summaries
 
 
@@ -115,11 +118,11 @@ def _settle_part(
     """Wait for a part; write it again where it was asked for more samples than were missing, and that mattered.
 
     Parts before it were not finished when it began, so it could not know how few were missing: it may have read, and
-    rejected, what lies beyond the limit.
+    rejected or failed of, what lies beyond the limit.
     """
     try:
         summary = pool.result(started.future, started.num_scenes)
-    except RejectedError:
+    except _OF_ITS_SCENES:
         if started.asked == missing:
             raise
     else:
@@ -141,11 +144,16 @@ class _Pool:
         self.depth = 1 if isinstance(executor, SerialExecutor) else 2 * workers
 
     def submit(self, task: PartTask) -> Future[PartSummary]:
-        """Start a task."""
+        """Start a task.
+
+        Raises:
+            WorkerError: the executor lost the processes that would run it.
+        """
         if isinstance(self._executor, SerialExecutor):
             return self._executor.submit(write_part, task, self._count_one)
         self._submitted = [future for future in self._submitted if not future.done()]
-        self._submitted.append(self._executor.submit(write_part, task))
+        with _telling_loss():
+            self._submitted.append(self._executor.submit(write_part, task))
         return self._submitted[-1]
 
     def cancel(self) -> None:
@@ -184,12 +192,8 @@ class _Pool:
         """
         while not wait([future], timeout=_REFRESH_SECONDS).done:
             self._refresh()
-        try:
+        with _telling_loss():
             result = future.result()
-        except BrokenExecutor as err:
-            raise WorkerError(
-                f"the executor lost its workers ({err}): run the same command again to go on"
-            ) from err
         if not isinstance(self._executor, ProcessExecutor | SerialExecutor):
             # Other processes, perhaps on other machines, can't count for this one.
             self._counted += num_scenes
@@ -203,3 +207,13 @@ class _Pool:
     def _refresh(self) -> None:
         ticks = self._executor.ticks if isinstance(self._executor, ProcessExecutor) else 0
         self._bar.update(self._counted + ticks - self._bar.n)
+
+
+@contextmanager
+def _telling_loss() -> Iterator[None]:
+    try:
+        yield
+    except BrokenExecutor as err:
+        raise WorkerError(
+            f"the executor lost its workers ({err}): run the same command again to go on"
+        ) from err

@@ -80,6 +80,7 @@ class Options(SourceOptions, frozen=True, kw_only=True):
     """The folder of PNG masks of the val layout, relative to the root."""
     video_list: str = "sav_val.txt"
     """The list of video ids of the val layout, relative to the root."""
+    # Those of `VideoOptions`, but in the order in which stores have them: what is inherited would stand first in their jobs.
     gaps: Annotated[tuple[Annotated[int, msgspec.Meta(ge=1)], ...], msgspec.Meta(min_length=1)] = (1, 2, 4, 8)
     """How far apart the two frames of a pair may be, in annotated frames (1/6 s each)."""
     pairs_per_object: Annotated[int, msgspec.Meta(ge=1)] = 4

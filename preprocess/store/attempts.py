@@ -13,7 +13,7 @@ import re
 import shutil
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from pathlib import Path
 
 from ...loader.format.errors import StoreError
@@ -63,9 +63,9 @@ class Attempt:
 
     def __init__(self, store: Path, name: str, run: str) -> None:
         self._store = store
-        self._prefix = f"{name}."
+        self._names = {name}
         self._run = run
-        unique = f"{self._prefix}{uuid.uuid4().hex[:12]}"
+        unique = f"{name}.{uuid.uuid4().hex[:12]}"
         self.folder = store / ATTEMPTS_FOLDER / unique
         """Where to write; whoever writes makes it."""
         self._note = self.folder.with_name(unique + _NOTE_SUFFIX)
@@ -94,7 +94,7 @@ class Attempt:
             with writing(self._store):
                 if error is None:
                     # It is done: where earlier tries at it died matters no more.
-                    _sweep(self._store, self._prefix, keep_deaths_of=None)
+                    _sweep(self._store, self._names, keep_deaths_of=None)
                 self._note.unlink(missing_ok=True)
         except StoreError:
             # On a disk that is gone, what went wrong first says more.
@@ -112,15 +112,19 @@ class Attempt:
     def deaths(self) -> Counter[int]:
         """Return how many processes of this run died of it, by the scene they died in."""
         with writing(self._store):
-            _sweep(self._store, self._prefix, keep_deaths_of=self._run)
-            notes = [_read_note(note) for note in _dead_notes(self._store, self._prefix)]
+            _sweep(self._store, self._names, keep_deaths_of=self._run)
+            notes = [_read_note(note) for note in _dead_notes(self._store, self._names)]
         return Counter(scene for run, scene in notes if run == self._run)
 
 
 def sweep_parts(store: Path, parts: Iterable[int]) -> None:
-    """Remove what dead processes left of some parts."""
-    for part in parts:
-        _sweep(store, f"{part_name(part)}.", keep_deaths_of=None)
+    """Remove what dead processes left of some parts.
+
+    Raises:
+        StoreError: the file system refuses.
+    """
+    with writing(store):
+        _sweep(store, set(map(part_name, parts)), keep_deaths_of=None)
 
 
 def discard_part(store: Path, part: int) -> None:
@@ -142,6 +146,19 @@ def discard_part(store: Path, part: int) -> None:
                 trash.unlink()
 
 
+def discard_parts(store: Path, parts: Iterable[int]) -> None:
+    """Remove those of some parts that are there, or what is left of them; the store is listed once for all.
+
+    Raises:
+        StoreError: the file system refuses.
+    """
+    with writing(store):
+        there = {path.name for path in store.iterdir()}
+    for part in parts:
+        if part_name(part) in there:
+            discard_part(store, part)
+
+
 def sweep_attempts(store: Path) -> bool:
     """Remove what dead processes left in a store; return whether one of them died while it wrote a part.
 
@@ -154,8 +171,8 @@ def sweep_attempts(store: Path) -> bool:
         folder = attempts_folder(store)
         if not folder.exists():
             return False
-        died = next(_dead_notes(store, ""), None) is not None
-        _sweep(store, "", keep_deaths_of=None)
+        died = next(_dead_notes(store, None), None) is not None
+        _sweep(store, None, keep_deaths_of=None)
         for rest in [path for path in folder.iterdir() if is_attempt(path.name)]:
             if rest.suffix == _NEW_SUFFIX or rest.name == PREPARE_LOCK:
                 rest.unlink(missing_ok=True)
@@ -167,23 +184,27 @@ def sweep_attempts(store: Path) -> bool:
 
 
 def have_died(store: Path, names: Iterable[str]) -> bool:
-    """Whether a process died of one of these, and nobody has tried that again."""
-    prefixes = tuple(f"{name}." for name in names)
-    return any(note.name.startswith(prefixes) for note in _dead_notes(store, ""))
+    """Whether a process died of one of these, and nobody has tried that again.
+
+    Raises:
+        StoreError: a note can't be opened.
+    """
+    with writing(store):
+        return next(_dead_notes(store, set(names)), None) is not None
 
 
-def _sweep(store: Path, prefix: str, *, keep_deaths_of: str | None) -> None:
-    """Remove the folders of dead tries, and their notes but those of one run."""
-    for note in _dead_notes(store, prefix):
+def _sweep(store: Path, names: Set[str] | None, *, keep_deaths_of: str | None) -> None:
+    """Remove the folders of dead tries at some things, or at all, and their notes but those of one run."""
+    for note in _dead_notes(store, names):
         shutil.rmtree(note.with_name(note.name.removesuffix(_NOTE_SUFFIX)), ignore_errors=True)
         if keep_deaths_of is None or _read_note(note)[0] != keep_deaths_of:
             note.unlink(missing_ok=True)
 
 
-def _dead_notes(store: Path, prefix: str) -> Iterator[Path]:
-    """Yield the notes of tries whose processes are gone."""
-    for note in sorted(attempts_folder(store).glob(f"{prefix}*{_NOTE_SUFFIX}")):
-        if not is_attempt(note.name):
+def _dead_notes(store: Path, names: Set[str] | None) -> Iterator[Path]:
+    """Yield the notes of tries at some things, or at all, whose processes are gone. The folder is listed once for all."""
+    for note in sorted(attempts_folder(store).glob(f"*{_NOTE_SUFFIX}")):
+        if not is_attempt(note.name) or (names is not None and note.name.partition(".")[0] not in names):
             continue
         try:
             file = os.open(note, os.O_RDWR | os.O_NOFOLLOW)

@@ -115,6 +115,9 @@ def is_partial(name: str) -> bool:
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that it is absent or complete, also after a crash.
 
+    Whoever calls holds the store, so that of two processes of one number, in two containers, one writes after the other; what
+    a crash of either leaves is then written over.
+
     Raises:
         StoreError: the file system refuses.
     """

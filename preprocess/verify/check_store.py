@@ -11,7 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from hashlib import blake2b
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,8 +30,9 @@ from .kept_files import KeptTask, compare_kept_scenes
 from .part import PartTask, Tick, read_part
 from .rederive import RemakeTask, choose_scenes, compare_scenes, open_same_source
 from .remake import INSTALLED, PILLOW, arithmetic_of
+from .repeated_keys import find_repeated, hash_of
 from .root import check_root, read_recipe, read_root
-from .scenes import find_scenes
+from .scenes import find_scenes, group_by_part
 from .store_values import check_statistics
 from .totals import check_totals
 from .values import Statistics, check_values
@@ -180,18 +181,17 @@ def _remake_tasks(
     source = open_same_source(root, folder)
     damaged: OnDamage = root.job["source"].get("damaged", "reject")
     parts = [(task.store / task.entry.name, task.scenes) for task in tasks]
-    places, unknown = find_scenes(root, parts, source)
+    numbers, indices, unknown = find_scenes(root, parts, source)
     if unknown:
         text = f"{unknown} scenes are not in {options.source}: check them against the dataset they came from"
         report.findings.append(Finding(check="source-unchecked", level="note", found=text))
-    chosen = dict(places[place] for place in choose_scenes(len(places), options.sample))
+    chosen = {numbers[place]: indices[place] for place in choose_scenes(len(numbers), options.sample)}
     remakes = []
-    for task in tasks:
-        numbers = [number for number in chosen if number in task.scenes]
+    for task, of_part in zip(tasks, group_by_part(chosen, [task.scenes for task in tasks]), strict=True):
         is_last = root.job.get("limit") is not None and task.number == len(root.parts) - 1
-        for first in range(0, len(numbers), SCENES_PER_TASK):
+        for first in range(0, len(of_part), SCENES_PER_TASK):
             scenes = tuple(
-                (number, source[chosen[number]]) for number in numbers[first : first + SCENES_PER_TASK]
+                (number, source[chosen[number]]) for number in of_part[first : first + SCENES_PER_TASK]
             )
             remakes.append(RemakeTask(task, folder, scenes, damaged, is_last))
     return remakes
@@ -217,13 +217,16 @@ def _kept_tasks(
         )
     text = "images are made anew from the files that the store keeps; masks and texts are not compared with the raw dataset"
     report.findings.append(Finding(check="source-unchecked", level="note", found=text))
-    places = [(task, number) for task in tasks for number in task.scenes[: task.entry.rows.scenes]]
-    chosen = [places[place] for place in choose_scenes(len(places), options.sample)]
+    ends = list(accumulate((len(task.scenes[: task.entry.rows.scenes]) for task in tasks), initial=0))
+    places = [range(start, end) for start, end in pairwise(ends)]
+    chosen = group_by_part(choose_scenes(ends[-1], options.sample), places)
     return [
-        KeptTask(task, numbers[first : first + SCENES_PER_TASK])
-        for task in tasks
-        for numbers in [tuple(number for of, number in chosen if of is task)]
-        for first in range(0, len(numbers), SCENES_PER_TASK)
+        KeptTask(
+            task,
+            tuple(task.scenes[place - of_part.start] for place in found[first : first + SCENES_PER_TASK]),
+        )
+        for task, of_part, found in zip(tasks, places, chosen, strict=True)
+        for first in range(0, len(found), SCENES_PER_TASK)
     ]
 
 
@@ -241,23 +244,14 @@ def _check_part(task: PartTask, tick: Tick) -> _PartResult:
     return _PartResult(part.findings, part.attributes, part.num_files, keys, statistics)
 
 
-def hash_of(key: str) -> int:
-    """Return 64 bits that are the same in every process, unlike `hash`."""
-    return int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "little")
-
-
 def _compare_scenes(task: RemakeTask | KeptTask, tick: Tick) -> list[Finding]:
     return compare_kept_scenes(task, tick) if isinstance(task, KeptTask) else compare_scenes(task, tick)
 
 
 def _repeated_keys(results: Sequence[_PartResult], tasks: Sequence[PartTask]) -> Iterator[Finding]:
-    """Yield images whose key an earlier part has; repetitions within a part are found there."""
-    seen = np.zeros(0, np.uint64)
-    for result, task in zip(results, tasks, strict=True):
-        for row in np.flatnonzero(np.isin(result.keys, seen)):
-            text = "an earlier part has an image of the same key"
-            yield Finding(check="unique", part=task.entry.name, array="images/key", row=int(row), found=text)
-        seen = np.concatenate([seen, result.keys])
+    text = "an earlier part has an image of the same key"
+    for part, row in find_repeated([result.keys for result in results]):
+        yield Finding(check="unique", part=tasks[part].entry.name, array="images/key", row=row, found=text)
 
 
 def _run(

@@ -1,6 +1,7 @@
 """Which scenes a store holds, whether they gave rows or not, and which scenes of a raw dataset they are."""
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def read_scene_keys(part: Path) -> list[str]:
 
 def find_scenes(
     root: Root, parts: Sequence[tuple[Path, range]], source: Source
-) -> tuple[Sequence[tuple[int, int]], int]:
+) -> tuple[Sequence[int], Sequence[int], int]:
     """Return which scenes of a store a raw dataset has.
 
     Args:
@@ -51,23 +52,36 @@ def find_scenes(
         source: the raw dataset.
 
     Returns:
-        (number in the store, number in the dataset) of each; and how many of the store's it does not have.
+        The number in the store of each, its number in the dataset; and how many of the store's it does not have.
 
     Raises:
         StoreError: the scenes of a part can't be read.
     """
     if not root.appended:
-        return [(number, number) for number in range(len(source))], 0
+        return range(len(source)), range(len(source)), 0
     # What was appended came from another listing of the dataset; only keys say which scene is which.
     index = {storable(source[number].key): number for number in range(len(source))}
-    found, unknown = [], 0
+    numbers, indices, unknown = [], [], 0
     for folder, scenes in parts:
         for number, key in zip(scenes, read_scene_keys(folder), strict=False):
             if key in index:
-                found.append((number, index[key]))
+                numbers.append(number)
+                indices.append(index[key])
             else:
                 unknown += 1
-    return found, unknown
+    return numbers, indices, unknown
+
+
+def group_by_part(numbers: Iterable[int], parts: Iterable[range]) -> Iterator[list[int]]:
+    """Yield for each part which of `numbers` it has, ascending; to ask all of them for each part takes the square.
+
+    Args:
+        numbers: of scenes.
+        parts: which scenes each part may hold.
+    """
+    ordered = sorted(numbers)
+    for scenes in parts:
+        yield ordered[bisect_left(ordered, scenes.start) : bisect_left(ordered, scenes.stop)]
 
 
 def _read_column(part: Path, files: Mapping[str, Any], path: str, length: int) -> NDArray[Any]:

@@ -1,9 +1,13 @@
 import hashlib
 import io
 import os
+import pickle
 from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
+from threading import Barrier
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +20,7 @@ from resizeonce.loader import Store
 from resizeonce.loader.format.errors import StoreError
 from resizeonce.loader.order.bits import PartBits
 from resizeonce.loader.order.index import Masks, SampleIndex, content_digest
+from resizeonce.loader.order.index_file import open_index, save_index
 from resizeonce.loader.order.shuffle import hash_words
 from resizeonce.loader.order.subset import KeySet, Subset, hash_texts
 
@@ -241,6 +246,30 @@ def test_a_cached_index_spares_reading_and_is_refused_for_anything_else(
     cache.write_bytes(cache.read_bytes()[:-1])
     with pytest.raises(StoreError, match="remove it"):
         SampleIndex(store, subset, masks, cache=cache)
+
+
+def test_an_index_that_fails_to_be_written_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises((AttributeError, pickle.PicklingError)):
+        save_index(tmp_path / "index.npy", "x", [np.zeros(9), np.array([lambda: None], object)])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_writers_of_one_process_number_write_one_index(tmp_path: Path) -> None:
+    class Slow(list[NDArray[Any]]):
+        def __iter__(self) -> Iterator[NDArray[Any]]:
+            # By now each has begun its file.
+            barrier.wait(30)
+            return super().__iter__()
+
+    barrier = Barrier(3)
+    with ThreadPoolExecutor(3) as threads:
+        for written in [
+            threads.submit(save_index, tmp_path / "index.npy", "x", Slow([np.arange(9)])) for _ in range(3)
+        ]:
+            written.result()
+    assert [path.name for path in tmp_path.iterdir()] == ["index.npy"]
+    with open_index(tmp_path / "index.npy", "x") as read:
+        assert read("<i8", (9,)).tolist() == list(range(9))
 
 
 def saved(*arrays: NDArray[Any] | bytes) -> bytes:

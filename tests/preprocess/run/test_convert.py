@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,9 @@ from resizeonce.loader.format.errors import StoreError
 from resizeonce.preprocess.errors import ConfigError
 from resizeonce.preprocess.run.convert import RunOptions, convert, open_source
 from resizeonce.preprocess.run.destination import Destination
-from resizeonce.preprocess.run.part_task import Tasks, write_part
+from resizeonce.preprocess.run.part_task import ShortageError, Tasks, write_part
 from resizeonce.preprocess.run.planning import plan_run
+from resizeonce.preprocess.run.processes import DeadWorkerError, WorkerError
 from resizeonce.preprocess.run.raw_data_guard import RawDataGuard
 from resizeonce.preprocess.store.part_writer import RejectedError
 from resizeonce.preprocess.store.plan import describe_job
@@ -275,6 +278,44 @@ def test_what_lies_beyond_the_limit_stops_no_run(tmp_path: Path, workers: int) -
     (root / "train2017" / "000000000004.jpg").unlink()
     report = coco_store(tmp_path, limit=6, workers=workers, on_error="fail")
     assert report.attributes["totals"]["samples"] == 6
+
+
+class FailingExecutor(ThreadPoolExecutor):
+    """Threads in which every task fails that was asked for more samples than are missing, or lies beyond the limit."""
+
+    def __init__(self, limit: int, error: Exception) -> None:
+        super().__init__(1)
+        self._limit = limit
+        self._error = error
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        task = args[0]
+        # Two scenes of two samples each make a part.
+        if task.max_samples > self._limit - 4 * task.part:
+            failed: Future[Any] = Future()
+            failed.set_exception(self._error)
+            return failed
+        return super().submit(function, *args, **kwargs)
+
+
+@pytest.mark.parametrize(
+    "error", [DeadWorkerError("died"), ShortageError("memory ran out"), BrokenExecutor("a worker was killed")]
+)
+def test_no_error_beyond_the_limit_stops_a_run_that_has_its_samples(tmp_path: Path, error: Exception) -> None:
+    root = coco_root(tmp_path)
+    convert(coco_config(), root, tmp_path / "a", RunOptions(limit=6))
+    with FailingExecutor(6, error) as executor:
+        convert(coco_config(), root, tmp_path / "b", RunOptions(limit=6, workers=2, executor=executor))
+    assert tree_digest(tmp_path / "a") == tree_digest(tmp_path / "b")
+
+
+def test_an_executor_that_takes_no_more_tasks_is_an_error_that_says_so(tmp_path: Path) -> None:
+    class Broken(ThreadPoolExecutor):
+        def submit(self, *_: Any, **__: Any) -> Future[Any]:
+            raise BrokenExecutor("a worker was killed")
+
+    with Broken(1) as executor, pytest.raises(WorkerError, match=r"lost its workers \(a worker was killed\)"):
+        coco_store(tmp_path, workers=2, executor=executor)
 
 
 def test_a_store_that_lost_a_part_is_unfinished_also_when_its_plan_is_there_already(

@@ -158,6 +158,13 @@ def test_a_worker_that_dies_of_no_task_is_replaced_and_none_is_blamed() -> None:
     executor.shutdown()
 
 
+def test_a_worker_that_dies_of_a_signal_without_a_name_is_a_dead_worker() -> None:
+    executor = processes.ProcessExecutor(1, stall_seconds=60)
+    with pytest.raises(processes.DeadWorkerError, match="died of signal 40 "):
+        executor.submit_once(signal.raise_signal, 40).result(60)
+    executor.shutdown()
+
+
 def test_a_system_that_allows_no_more_processes_is_told_and_not_waited_for(monkeypatch: Patch) -> None:
     def refuse(*_: object) -> None:
         raise OSError(errno.EMFILE, "Too many open files")

@@ -75,6 +75,18 @@ def test_what_no_run_named_stays_among_the_attempts(tmp_path: Path) -> None:
     assert (victim / "chapters" / "1.tex").read_text() == "years of work"
 
 
+@pytest.mark.parametrize("run", [resume, share])
+def test_a_note_that_is_a_link_is_an_error_that_names_it(
+    tmp_path: Path, run: Callable[[Path], object]
+) -> None:
+    coco_root(tmp_path)
+    note = tmp_path / "coco.zarr" / ".attempts" / "part-00001.abcdef.note"
+    note.parent.mkdir(parents=True)
+    note.symlink_to(thesis(tmp_path) / "notes.txt")
+    with pytest.raises(StoreError, match=r"a link stands there.*remove it"):
+        run(tmp_path)
+
+
 @pytest.mark.usefixtures("converted")
 @pytest.mark.parametrize("number", [0, 1])
 def test_a_part_that_is_somebody_s_link_is_made_and_what_it_leads_to_stays(
