@@ -207,7 +207,7 @@ class BatchRows:
         """Return where a sample is stored, looked up now where it was not before."""
         location = self._locations[place]
         if location is None:
-            number, row = self._place_of(place)
+            number, row = self._row_of(place)
             part = self._part(place, number)
             if self._drawings is None:
                 masks = part.column("samples/mask")[row].tolist()
@@ -221,8 +221,8 @@ class BatchRows:
             self._locations[place] = location
         return location
 
-    def _place_of(self, place: int) -> tuple[int, int]:
-        return self._stores[place].place_of(self._samples[place], self._unit)
+    def _row_of(self, place: int) -> tuple[int, int]:
+        return self._stores[place].row_of(self._samples[place], self._unit)
 
     def _fill_group(
         self, group: range, arrays: Mapping[str, NDArray[Any]], filled: dict[str, int]
@@ -237,7 +237,7 @@ class BatchRows:
         for place in group:
             if self._locations[place] is None:
                 # Outside of what is told as the sample's fault: a number that the store has not is the caller's.
-                self._place_of(place)
+                self._row_of(place)
             try:
                 location = self._locate(place)
                 part = self._part(place, location.part)
@@ -295,7 +295,7 @@ class BatchRows:
     def _error(self, place: int, fault: Exception) -> SampleError:
         """Return a fault as one that names its sample."""
         store, sample = self._stores[place], self._samples[place]
-        number, _ = self._place_of(place)
+        number, _ = self._row_of(place)
         key = None
         with suppress(*_FAULTS):
             # Of a part of which the tables can be read.

@@ -155,25 +155,25 @@ class OpenParts:
             return self._checked(number, RemoteTables(self._cache, name, self._specs, digest))
         return self._open_whole(number)
 
-    def expect(self, place: int, unit: Unit = "samples") -> bool:
+    def expect(self, number: int, unit: Unit = "samples") -> bool:
         """Begin to read the tables of the part of a sample that will be read soon; at a URL, to fetch the part.
 
         Args:
-            place: number of the sample, or of the image that it is drawn of.
+            number: of the sample, or of the image that it is drawn of.
             unit: which of these.
 
         Returns:
             Whether the sample can be read without waiting for more than a disk.
         """
-        number = bisect_right(self._ends[unit], place % max(self.count(unit), 1))
-        if number in self._open_parts or not 0 <= number < len(self._parts):
+        part = bisect_right(self._ends[unit], number % max(self.count(unit), 1))
+        if part in self._open_parts or not 0 <= part < len(self._parts):
             return True
         if self._cache is None:
-            if not self._was_expected[number]:
-                self._was_expected[number] = True
-                expect_tables(self.path / self._parts[number][0], self._specs)
+            if not self._was_expected[part]:
+                self._was_expected[part] = True
+                expect_tables(self.path / self._parts[part][0], self._specs)
             return True
-        name, digest = self._parts[number]
+        name, digest = self._parts[part]
         self._ahead.expect(name, digest)
         return self._cache.has(name)
 
@@ -254,24 +254,24 @@ class OpenParts:
         ends = self._ends[unit]
         return range(ends[part - 1] if part else 0, ends[part])
 
-    def place_of(self, place: int, unit: Unit = "samples") -> tuple[int, int]:
+    def row_of(self, number: int, unit: Unit = "samples") -> tuple[int, int]:
         """Return the number of the part of a sample or an image, and its row there.
 
         Raises:
             IndexError: there is no such one.
             TypeError: it is no whole number.
         """
-        place = operator.index(place)
+        number = operator.index(number)
         count, ends = self.count(unit), self._ends[unit]
-        if not -count <= place < count:
-            raise IndexError(f"{unit[:-1]} {place} of a store of {count} {unit}")
-        place %= count
-        number = bisect_right(ends, place)
-        return number, place - (ends[number - 1] if number else 0)
+        if not -count <= number < count:
+            raise IndexError(f"{unit[:-1]} {number} of a store of {count} {unit}")
+        number %= count
+        part = bisect_right(ends, number)
+        return part, number - (ends[part - 1] if part else 0)
 
     def locate(self, sample: int) -> tuple[Part, NDArray[np.int64]]:
-        """Return the part of a sample and the rows of its masks there, one for each frame; errors as of `place_of`."""
-        number, row = self.place_of(sample)
+        """Return the part of a sample and the rows of its masks there, one for each frame; errors as of `row_of`."""
+        number, row = self.row_of(sample)
         part = self.part(number)
         part.check_lengths()
         return part, part.column("samples/mask")[row]

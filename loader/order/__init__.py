@@ -1,1 +1,1 @@
-"""Which samples come when: pure functions of a few numbers. numpy only, no store is read."""
+"""Which samples come when: computed from a few numbers and small columns of the stores. numpy only."""

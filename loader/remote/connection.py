@@ -39,7 +39,7 @@ def connection_of(filesystem: Any, base: str, *, signed: bool = False) -> Connec
     Args:
         filesystem: fsspec's.
         base: the root, as it is called there.
-        signed: whether what follows a ? in an address of the web, such as a signature, is asked for with each file.
+        signed: whether what follows a ? in an address of the web, such as a signature, is sent with each file that is read whole.
     """
     if is_web(filesystem):
         from .web import WebServer

@@ -48,7 +48,7 @@ def measure_channels(store: Store, places: Sequence[int]) -> dict[str, Channels]
     """
     levels = {name: np.zeros((3, 256), np.int64) for name in store.recipe.images}
     for place in places:
-        number, row = store.place_of(place, "images")
+        number, row = store.row_of(place, "images")
         part = store.part(number)
         for name, view in store.recipe.images.items():
             image = part.array(view_path(name, view)).row(row)

@@ -148,7 +148,7 @@ def _choose_least_agreement(
 
 def _pictures(store: Store, sample: int) -> tuple[int, ...]:
     """Return what tells the pictures of a sample from those of others."""
-    number, _ = store.place_of(sample)
+    number, _ = store.row_of(sample)
     part, masks = store.locate(sample)
     return number, *part.column("masks/image")[masks].tolist()
 

@@ -289,5 +289,5 @@ def _common_masks(
 
 
 def _image_key(store: Store, number: int) -> str:
-    part, row = store.place_of(number, "images")
+    part, row = store.row_of(number, "images")
     return store.tables(part).text("images/key", row)

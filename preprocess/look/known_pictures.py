@@ -75,5 +75,5 @@ class KnownPictures:
             yield key.rpartition("/")[0] or key if self.are_frames else key
 
     def _text(self, path: str, image: int) -> str:
-        part, row = self.store.place_of(image, "images")
+        part, row = self.store.row_of(image, "images")
         return self.store.tables(part).text(path, row)

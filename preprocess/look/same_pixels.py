@@ -71,7 +71,7 @@ def match(train: NDArray[Any], against: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def _row(store: Store, view: str, image: int) -> NDArray[Any]:
-    part, row = store.place_of(image, "images")
+    part, row = store.row_of(image, "images")
     return store.part(part).array(f"images/{view}").row(row)
 
 

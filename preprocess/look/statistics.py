@@ -127,7 +127,7 @@ def measure_store(path: Path | str, seed: int = 0, progress: Progress = silent) 
         distributions={name: counter.distribution() for name, counter in columns.counters.items()},
         seed=seed,
         sampled_images=len(places),
-        sampled_parts=len({store.place_of(place, "images")[0] for place in places}),
+        sampled_parts=len({store.row_of(place, "images")[0] for place in places}),
         channels=measure_channels(store, places),
         rejects=rejects,
         skips=totals["skips"],

@@ -164,7 +164,9 @@ def test_a_store_without_files_has_no_tensor_of_that_name(store: Path) -> None:
 
 def test_a_batch_of_several_stores_has_the_columns_that_all_of_them_have(store: Path, coco_of: Any) -> None:
     with_boxes = coco_of("store.boxes=true")
-    order = Order([SampleIndex(Store(with_boxes)), SampleIndex(Store(store))], OrderOptions(batches_of="any"))
+    order = Order(
+        [SampleIndex(Store(with_boxes)), SampleIndex(Store(store))], OrderOptions(batches_of="kind")
+    )
     loader = BatchLoader(order, 20, 0, options=BatchOptions(tail="keep"))
     (batch,) = all_of(loader)
     assert len(batch["key"]) == 20

@@ -159,5 +159,5 @@ def test_a_damaged_sample_is_an_error_of_the_dataloader_with_its_key(store: Path
     content = bytearray(path.read_bytes())
     content[10] ^= 1
     path.write_bytes(content)
-    with pytest.raises(SampleError, match=r"sample 0 of .* \(coco/1\): .*row 0 is damaged"):
+    with pytest.raises(SampleError, match=r"image 0 of .* \(coco/1\): .*row 0 is damaged"):
         list(batches(order_of((broken, Objects(at_most=5))), 1))

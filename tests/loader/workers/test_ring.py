@@ -230,7 +230,7 @@ class FakeWorker(Worker):
         self.tasks: deque[Task] = deque()
         self.filled: list[int] = []
 
-    def send(self, task: Task) -> None:
+    def send(self, task: Task, timeout: float | None = None) -> None:
         self.tasks.append(task)
         self.filled.append(task.number)
 

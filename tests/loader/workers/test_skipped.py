@@ -112,7 +112,7 @@ def test_every_form_of_batch_has_stand_ins(coco_of: Callable[..., Path], tmp_pat
 @pytest.mark.filterwarnings("ignore:another sample")
 def test_a_part_that_is_damaged_is_left_out_whole(store: Path, broken: Path) -> None:
     expected = Store(store)
-    parts = [expected.place_of(sample)[0] for sample in range(10)]
+    parts = [expected.row_of(sample)[0] for sample in range(10)]
     (broken / "part-00001" / "zarr.json").write_text("{}")
     [batch] = new_loader(broken, batch_size=10)
     first = parts.index(2)
@@ -156,7 +156,7 @@ def test_a_batch_is_read_thrice_however_many_of_its_samples_are_damaged(
 def test_each_damaged_part_is_warned_of_once_at_the_trainers_line(
     broken: Path, workers: int, mode: str
 ) -> None:
-    first_of_part = [0, next(n for n in range(10) if Store(broken).place_of(n)[0] == 1)]
+    first_of_part = [0, next(n for n in range(10) if Store(broken).row_of(n)[0] == 1)]
     for sample in (*first_of_part, 1):
         damage_mask(broken, sample)
     loader = new_loader(broken, workers=workers, mode=mode, batch_size=10)

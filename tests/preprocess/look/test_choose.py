@@ -107,7 +107,7 @@ def test_of_a_store_at_a_url_one_part_is_fetched(converted_once: Path, tmp_path:
     with published(converted_once) as publisher:
         store = Store(f"{publisher.url}/coco.zarr", cache=CacheOptions(folder=tmp_path))
         found = choose_by_chance(store, 3, 1)
-        assert len({store.place_of(sample)[0] for sample in found.samples}) == 1
+        assert len({store.row_of(sample)[0] for sample in found.samples}) == 1
         assert " from part-0000" in found.how
 
 
