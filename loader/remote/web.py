@@ -23,7 +23,7 @@ class WebServer:
     """An address that begins with http or https, asked as `connection.connection_of` says.
 
     Names are put behind it. A query, such as a signature, is asked for with each file that is read whole, and with nothing else:
-    sizes, ranges and index pages are asked for without it, and no signed root is asked for those.
+    sizes, ranges and index pages are asked for without it, since what reads a signed root needs none of them.
     """
 
     def __init__(self, filesystem: Any, base: str, query: str = "") -> None:
