@@ -2,7 +2,6 @@ import csv
 import io
 import os
 import pickle
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 from miniature.openimages import COLUMNS, image_id_of, mask_size_of, write_openimages
 from miniature.shapes import ellipse_of, picture_of
 from PIL import Image
+from records import of_type
 
 from resizeonce.loader.format.errors import SourceError
 from resizeonce.preprocess.sources import openimages
@@ -39,10 +39,6 @@ def read(source: OpenImagesSource) -> list[Any]:
     for index in range(len(source)):
         records += pickle.loads(pickle.dumps(source[index])).read()
     return records
-
-
-def of_type(kind: type, records: Iterable[Any]) -> list[Any]:
-    return [record for record in records if isinstance(record, kind)]
 
 
 def row_of(mask_path: str, image_id: str = IMAGE_ID, label: str = "/m/0bt9lr", box_id: str = "b0") -> str:
