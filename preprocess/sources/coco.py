@@ -11,20 +11,14 @@
   had before their folders were merged.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 from ...loader.format.layout import DatasetType
-from ..decode.images import ImageDecoder, decode_image
-from ..errors import RecordError, SegmentationError
 from .base import IndexedSource, SourceOptions
-from .files.coco_json import Annotation, ImageEntry, Instances, check_drawn, describe_misdrawn
+from .files.annotated_image import AnnotatedImage, AnnotatedObject
+from .files.coco_json import Instances
 from .files.leftovers import SAME_FILE
-from .files.names import read_named
 from .files.picture_folder import check_folder, count_unlisted
 from .files.raw_files import RawPath, file_digests
-from .files.stated_boxes import read_box
-from .records import Frame, Mask, Record, Reject, Skip
+from .records import Skip
 
 
 class Options(SourceOptions, frozen=True, kw_only=True):
@@ -36,49 +30,6 @@ class Options(SourceOptions, frozen=True, kw_only=True):
     """The folder of images, relative to the root."""
     crowds: bool = False
     """Whether crowd annotations become samples."""
-
-
-@dataclass(frozen=True, slots=True)
-class CocoScene:
-    """One image with its annotations."""
-
-    key: str
-    root: RawPath
-    folder: str
-    image: ImageEntry
-    annotations: tuple[tuple[Annotation, str], ...]
-    """Each with its class name."""
-    num_crowds: int
-    """How many crowds were left out."""
-    is_annotated: bool
-    """Whether the file has annotations of this image, or may have: left out, rejected, or without a word on their image."""
-
-    def read(self, decode: ImageDecoder = decode_image) -> Iterator[Record]:
-        """Yield the image with one mask for each annotation."""
-        path = f"{self.folder}/{self.image.file_name}"
-        if self.num_crowds:
-            yield Skip("crowd annotation", self.num_crowds)
-        if not self.annotations:
-            if not self.is_annotated:
-                yield Skip("image without annotations")
-            return
-        try:
-            name, encoded = read_named(self.root / self.folder, self.image.file_name)
-            path = f"{self.folder}/{name}"
-            picture = decode(encoded, (self.image.height, self.image.width))
-        except RecordError as err:
-            yield Reject.from_error(err, self.key, path)
-            return
-        masks = []
-        misdrawn = describe_misdrawn((annotation for annotation, _ in self.annotations), self.image)
-        for annotation, category in self.annotations:
-            try:
-                check_drawn(annotation, misdrawn)
-                mask, box = annotation.mask(self.image), read_box(annotation.bbox)
-                masks.append(Mask(str(annotation.id), mask, category, stated_box=box))
-            except SegmentationError as err:
-                yield Reject.from_error(err, f"{self.key}/{annotation.id}", path)
-        yield Frame(self.key, path, picture.image, tuple(masks), 0, picture.unsure_turn, picture.source)
 
 
 class CocoSource(IndexedSource[Options, int]):
@@ -98,18 +49,19 @@ class CocoSource(IndexedSource[Options, int]):
         same = self._instances.num_same_file
         self.skips = (*unread.skips, *((Skip(SAME_FILE, same),) if same else ()))
 
-    def _scene(self, entry: int) -> CocoScene:
-        image = self._instances.images[entry]
-        annotations = self._instances.of_image(image.id)
+    def _scene(self, entry: int) -> AnnotatedImage:
+        instances = self._instances
+        image, annotations = instances.images[entry], instances.of_image(entry)
         kept = [annotation for annotation in annotations if self._options.crowds or not annotation.iscrowd]
-        return CocoScene(
-            f"coco/{image.id}",
-            self._root,
-            self._options.images,
-            image,
-            tuple((annotation, self._instances.category(annotation)) for annotation in kept),
-            len(annotations) - len(kept),
-            image.id in self._instances.annotated or self._instances.has_unowned,
+        objects = (AnnotatedObject(str(one.id), (one,), instances.category(one)) for one in kept)
+        skips = (
+            [Skip("crowd annotation", len(annotations) - len(kept))] if len(kept) < len(annotations) else []
+        )
+        # Its annotations may all be rejects, or some of those that don't say which image they are of.
+        if not (entry in instances.annotated or instances.has_unowned):
+            skips.append(Skip("image without annotations"))
+        return AnnotatedImage(
+            f"coco/{entry}", self._root, self._options.images, image, tuple(objects), tuple(skips)
         )
 
     def fingerprint(self) -> dict[str, str]:

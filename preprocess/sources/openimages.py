@@ -23,7 +23,7 @@ There is no official tree after unpacking, so each place is an option.
 - Masks on disk without a row are counted, in datasets of up to `MAX_COUNTED_ROWS` rows.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,10 +35,10 @@ from .base import IndexedSource, SourceOptions
 from .files.folder_tree import is_folder
 from .files.leftovers import LeftOut, kind_anywhere
 from .files.mask_sizes import read_picture
-from .files.names import name_advice
+from .files.names import read_named
 from .files.openimages_csv import Row, Rows, read_classes
 from .files.picture_folder import check_folder, list_if_possible
-from .files.raw_files import RawPath, describe_absent, file_digests, read_file, resolve_inside
+from .files.raw_files import RawPath, file_digests
 from .files.stated_boxes import scale_box
 from .records import Mask, Record, Reject, Skip
 
@@ -95,25 +95,20 @@ class OpenImagesScene:
     def read(self, decode: ImageDecoder = decode_image) -> Iterator[Record]:
         """Yield the image with one mask for each row."""
         try:
-            _, path = _find(self.root / self.images, [f"{self.image_id}.jpg"])
-            encoded = read_file(path)
+            _, encoded = read_named(self.root / self.images, f"{self.image_id}.jpg")
         except RecordError as err:
             if self.skip_missing and isinstance(err, MissingFileError):
                 yield Skip("row whose image is absent", len(self.rows))
             else:
                 yield Reject.from_error(err, self.key, self.path)
             return
-        masks: list[Mask] = []
-        for record in self._read_masks():
-            if isinstance(record, Mask):
-                masks.append(record)
-            else:
-                yield record
+        masks = yield from self._read_masks()
         # An image without masks gives no sample, so it isn't decoded.
         if masks:
             yield from read_picture(self.key, self.path, encoded, masks, decode)
 
-    def _read_masks(self) -> Iterator[Mask | Reject | Skip]:
+    def _read_masks(self) -> Generator[Reject | Skip, None, list[Mask]]:
+        masks: list[Mask] = []
         seen: set[str] = set()
         num_pixels = 0
         for row, category in self.rows:
@@ -124,21 +119,24 @@ class OpenImagesScene:
                     if name in seen:
                         raise RecordError(f"an earlier row has {name!r} already", stage="index")
                 seen |= {row.mask_path, row.object_id}
-                name, file = self._find_mask(row.mask_path)
+                folders = row.mask_path[0].lower(), row.mask_path[0].upper()
+                nested = (f"{folder}/{row.mask_path}" for folder in folders)
+                name, encoded = read_named(self.root / self.masks, row.mask_path, *nested)
                 path = f"{self.masks}/{name}"
-                bitmap = _read_bitmap(file, MAX_BITMAP_PIXELS - num_pixels)
+                bitmap = Bitmap(decode_bitmap(encoded))
+                if num_pixels + bitmap.array.size > MAX_BITMAP_PIXELS:
+                    raise SegmentationError(
+                        f"the image's masks have over {MAX_BITMAP_PIXELS} pixels together, the limit, counting this one"
+                    )
                 num_pixels += bitmap.array.size
                 box = None if row.box is None else scale_box(row.box, bitmap.size)
-                yield Mask(row.object_id, bitmap, category, path=path, stated_box=box)
+                masks.append(Mask(row.object_id, bitmap, category, path=path, stated_box=box))
             except MissingFileError as err:
                 skip = Skip("row whose mask is absent")
                 yield skip if self.skip_missing else self._reject(row, path, err)
             except RecordError as err:
                 yield self._reject(row, path, err)
-
-    def _find_mask(self, name: str) -> tuple[str, RawPath]:
-        folders = (name[0].lower(), name[0].upper())
-        return _find(self.root / self.masks, [name, *(f"{folder}/{name}" for folder in folders)])
+        return masks
 
     def _reject(self, row: Row, path: str, err: RecordError) -> Reject:
         return Reject.from_error(err, f"{self.key}/{row.object_id}", path)
@@ -210,29 +208,3 @@ class OpenImagesSource(IndexedSource[Options, int]):
         options = self._options
         classes = options.path(options.classes) if self._names else ""
         return file_digests(self._root, options.path(options.annotations), classes)
-
-
-def _read_bitmap(path: RawPath, limit: int) -> Bitmap:
-    array = decode_bitmap(read_file(path))
-    if array.size > limit:
-        raise SegmentationError(
-            f"the image's masks have over {MAX_BITMAP_PIXELS} pixels together, the limit, counting this one"
-        )
-    return Bitmap(array)
-
-
-def _find(folder: RawPath, names: list[str]) -> tuple[str, RawPath]:
-    """Return name and place of the first of the files that is there."""
-    for name in dict.fromkeys(names):
-        path = resolve_inside(folder, name)
-        try:
-            path.stat()
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except OSError as err:
-            raise RecordError(f"can't read the file: {err}") from err
-        return name, path
-    looked_for = ", ".join(dict.fromkeys(names))
-    raise MissingFileError(
-        f"the file is missing: looked for {looked_for}{name_advice(folder, names[0])}{describe_absent(folder / names[0])}"
-    )

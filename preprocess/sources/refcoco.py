@@ -25,26 +25,18 @@ A sample is one ref: the object (in gRefCOCO also several objects, their masks u
 - `instances.json` holds all annotations of a picture, with or without a ref.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal
-
-import numpy as np
 
 from ...loader.format.errors import SourceError
 from ...loader.format.layout import DatasetType
-from ..decode.images import ImageDecoder, decode_image
-from ..decode.segmentation import Rle, check_mask_size, unite
-from ..errors import MissingFileError, RecordError, SegmentationError
 from .base import IndexedSource, SourceOptions
-from .files.coco_json import Annotation, ImageEntry, Instances, check_drawn, describe_misdrawn
+from .files.annotated_image import AnnotatedImage, AnnotatedObject
+from .files.coco_json import Instances
 from .files.leftovers import LeftOut
-from .files.names import is_there, name_advice, spellings
 from .files.picture_folder import check_folder, count_foreign
-from .files.raw_files import RawPath, file_digests, read_file, resolve_inside
+from .files.raw_files import RawPath, file_digests
 from .files.refer_refs import BadRef, Ref, read_refs
-from .files.stated_boxes import join_boxes, read_box
-from .records import Frame, Mask, Record, Reject, Skip
+from .records import Reject, Skip
 
 PUBLISHED_SPLITS = ("train", "val", "test", "testA", "testB")
 """The splits of the four datasets as they are published."""
@@ -82,90 +74,6 @@ class Options(SourceOptions, frozen=True, kw_only=True):
         return self.instances or f"{self.dataset}/instances.json"
 
 
-@dataclass(frozen=True, slots=True)
-class ReferredObject:
-    """What one ref refers to, and its expressions."""
-
-    object_id: str
-    annotations: tuple[Annotation, ...]
-    """One, or several that are meant together, or none."""
-    category: str
-    """Class name; different ones joined by "+"."""
-    expressions: tuple[str, ...]
-
-    def mask(self, image: ImageEntry) -> Mask:
-        """Return the union of the annotations' masks.
-
-        Raises:
-            SegmentationError: one of the annotations has no mask of this image.
-        """
-        box = join_boxes([read_box(annotation.bbox) for annotation in self.annotations])
-        is_empty = not self.annotations
-        segmentation = self._union(image)
-        return Mask(self.object_id, segmentation, self.category, self.expressions, is_empty, stated_box=box)
-
-    def _union(self, image: ImageEntry) -> Rle:
-        if not self.annotations:
-            check_mask_size(image.height, image.width)
-            return Rle(image.height, image.width, np.array([image.height * image.width], np.int64))
-        masks = [annotation.mask(image) for annotation in self.annotations]
-        return masks[0] if len(masks) == 1 else unite(masks)
-
-
-@dataclass(frozen=True, slots=True)
-class RefcocoScene:
-    """One image with the refs of one split."""
-
-    key: str
-    root: RawPath
-    folder: str
-    image: ImageEntry
-    objects: tuple[ReferredObject, ...]
-    skips: tuple[Skip, ...]
-
-    def read(self, decode: ImageDecoder = decode_image) -> Iterator[Record]:
-        """Yield the image with one mask for each ref."""
-        yield from self.skips
-        if not self.objects:
-            return
-        path = f"{self.folder}/{self.image.file_name}"
-        try:
-            name = self._find_file()
-            path = f"{self.folder}/{name}"
-            encoded = read_file(resolve_inside(self.root / self.folder, name))
-            picture = decode(encoded, (self.image.height, self.image.width))
-        except RecordError as err:
-            yield Reject.from_error(err, self.key, path)
-            return
-        masks = []
-        annotations = (one for referred in self.objects for one in referred.annotations)
-        misdrawn = describe_misdrawn(annotations, self.image)
-        for referred in self.objects:
-            try:
-                for annotation in referred.annotations:
-                    check_drawn(annotation, misdrawn)
-                masks.append(referred.mask(self.image))
-            except SegmentationError as err:
-                yield Reject.from_error(err, f"{self.key}/{referred.object_id}", path)
-        yield Frame(self.key, path, picture.image, tuple(masks), 0, picture.unsure_turn, picture.source)
-
-    def _find_file(self) -> str:
-        """Return the picture's name in its folder: the listed one, or one that COCO gave it in another year."""
-        number = f"{self.image.id:012d}.jpg"
-        names = dict.fromkeys((self.image.file_name, f"COCO_train2014_{number}", number))
-        for name in names:
-            try:
-                if resolve_inside(self.root / self.folder, name).is_file():
-                    return name
-            except OSError as err:
-                raise RecordError(f"{name!r} can't be a file name: {err.strerror}") from err
-        for name in spellings(self.image.file_name):
-            if is_there(self.root / self.folder, name):
-                return name
-        advice = name_advice(self.root / self.folder, self.image.file_name)
-        raise MissingFileError(f"the file is missing: none of {', '.join(names)} is in {self.folder}{advice}")
-
-
 class RefcocoSource(IndexedSource[Options, int]):
     """One split of one of the four: one scene for each image with refs, in the order of the image ids."""
 
@@ -190,10 +98,9 @@ class RefcocoSource(IndexedSource[Options, int]):
                 f"no ref of split {options.split!r} in {root / options.refs_file} has a sentence"
             )
 
-    def _scene(self, entry: int) -> RefcocoScene:
-        image = self._instances.images[entry]
+    def _scene(self, entry: int) -> AnnotatedImage:
         objects, num_no_target, num_blank = [], 0, 0
-        for object_id, ref in self._by_image[image.id].items():
+        for object_id, ref in self._by_image[entry].items():
             if not ref.targets and self._options.no_target == "skip":
                 num_no_target += 1
                 continue
@@ -201,15 +108,17 @@ class RefcocoSource(IndexedSource[Options, int]):
             num_blank += len(ref.sentences or ()) - len(expressions)
             annotations = tuple(self._instances.annotations[target] for target in ref.targets)
             names = dict.fromkeys(map(self._instances.category, annotations))
-            objects.append(ReferredObject(object_id, annotations, "+".join(names), expressions))
+            objects.append(AnnotatedObject(object_id, annotations, "+".join(names), expressions))
         skips = (Skip("no-target ref", num_no_target), Skip("blank sentence", num_blank))
-        return RefcocoScene(
-            f"{self._options.dataset}/{image.id}",
+        number = f"{entry:012d}.jpg"
+        return AnnotatedImage(
+            f"{self._options.dataset}/{entry}",
             self._root,
             self._options.images,
-            image,
+            self._instances.images[entry],
             tuple(objects),
             tuple(skip for skip in skips if skip.count),
+            (f"COCO_train2014_{number}", number),
         )
 
     def fingerprint(self) -> dict[str, str]:

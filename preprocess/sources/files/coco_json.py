@@ -115,12 +115,6 @@ def _reaches_at_most(extent: tuple[float, float], height: int, width: int) -> bo
     return down <= height * (1 + POLYGON_MARGIN) + 2 and right <= width * (1 + POLYGON_MARGIN) + 2
 
 
-def check_drawn(annotation: Annotation, misdrawn: str) -> None:
-    """Raise `SegmentationError` where an annotation of an image with `misdrawn` polygons is polygons."""
-    if misdrawn and isinstance(annotation.shape(), list):
-        raise SegmentationError(misdrawn)
-
-
 T = TypeVar("T")
 
 

@@ -20,19 +20,25 @@ MAX_SPELLINGS = 16
 _IMAGE_SUFFIXES = (".jpg", ".JPG", ".jpeg", ".JPEG", ".png", ".PNG")
 
 
-def read_named(folder: RawPath, name: str) -> tuple[str, bytes]:
-    """Return the name by which a file that an annotation calls `name` lies in `folder`, and its bytes.
+def read_named(folder: RawPath, *names: str) -> tuple[str, bytes]:
+    """Return the name by which a file lies in `folder`, and its bytes.
+
+    It is the first of `names` that is there, or else another spelling of the first of them.
 
     Raises:
         RecordError: as `resolve_inside` and `read_file` do; of a missing file, what may be wrong with its name.
     """
-    try:
-        return name, read_file(resolve_inside(folder, name))
-    except MissingFileError as err:
-        for spelling in spellings(name):
-            if is_there(folder, spelling):
-                return spelling, read_file(resolve_inside(folder, spelling))
-        raise MissingFileError(f"{err.reason}{name_advice(folder, name)}") from err
+    missing: list[MissingFileError] = []
+    for name in dict.fromkeys(names):
+        try:
+            return name, read_file(resolve_inside(folder, name))
+        except MissingFileError as err:
+            missing.append(err)
+    for spelling in spellings(names[0]):
+        if is_there(folder, spelling):
+            return spelling, read_file(resolve_inside(folder, spelling))
+    looked_for = f", looked for as {', '.join(dict.fromkeys(names))}" if len(missing) > 1 else ""
+    raise MissingFileError(f"{missing[0].reason}{looked_for}{name_advice(folder, names[0])}") from missing[0]
 
 
 def spellings(name: str) -> Iterator[str]:
