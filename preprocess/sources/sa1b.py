@@ -25,7 +25,7 @@ when there is one of each in the whole root: some downloaders sort them into `im
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -33,7 +33,7 @@ import msgspec
 
 from ...loader.format.errors import SourceError
 from ...loader.format.layout import DatasetType
-from ..decode.images import MAX_IMAGE_BYTES, ImageDecoder, decode_image
+from ..decode.images import MAX_IMAGE_BYTES, ImageDecoder, Size, decode_image
 from ..decode.segmentation import Rle, parse_segmentation
 from ..errors import DecodeError, RecordError, SegmentationError
 from .base import IndexedSource, SourceOptions
@@ -109,12 +109,7 @@ class Sa1bScene:
         if not elements:
             yield Skip("image without annotations")
             return
-        masks: list[Mask] = []
-        for record in self._masks(elements, size):
-            if isinstance(record, Mask):
-                masks.append(record)
-            else:
-                yield record
+        masks = yield from self._read_masks(elements, size)
         limit = self.options.max_masks_per_image or len(masks)
         if len(masks) > limit:
             yield Skip("mask beyond max_masks_per_image", len(masks) - limit)
@@ -130,7 +125,7 @@ class Sa1bScene:
         image, source = picture.image, picture.source
         yield Frame(self.key, self.image.path, image, tuple(masks), 0, picture.unsure_turn, source)
 
-    def _parse(self, content: bytes) -> tuple[tuple[int, int], list[msgspec.Raw]]:
+    def _parse(self, content: bytes) -> tuple[Size, list[msgspec.Raw]]:
         """Return the annotated (height, width) and the annotations, each still as the file's bytes."""
         try:
             file = decode_json(content, _FILE.decode)
@@ -143,7 +138,10 @@ class Sa1bScene:
         size = _whole(file.image.height), _whole(file.image.width)
         return size, file.annotations
 
-    def _masks(self, elements: list[msgspec.Raw], size: tuple[int, int]) -> Iterator[Mask | Reject | Skip]:
+    def _read_masks(
+        self, elements: list[msgspec.Raw], size: Size
+    ) -> Generator[Reject | Skip, None, list[Mask]]:
+        masks: list[Mask] = []
         seen: set[int] = set()
         for place, element in enumerate(elements):
             key = f"{self.key}/annotations[{place}]"
@@ -167,7 +165,8 @@ class Sa1bScene:
                 yield Skip("mask over max_area_share")
             else:
                 box = read_box(annotation.bbox)
-                yield Mask(str(object_id), rle, path=self.annotations.path, stated_box=box)
+                masks.append(Mask(str(object_id), rle, path=self.annotations.path, stated_box=box))
+        return masks
 
     def _fails_quality(self, annotation: _Annotation) -> str:
         """Return why a filter leaves the annotation out, "" if none does."""
@@ -227,7 +226,7 @@ def _parse_annotation(element: msgspec.Raw, place: int) -> _Annotation:
     return annotation
 
 
-def _parse_mask(segmentation: msgspec.Raw, size: tuple[int, int]) -> Rle:
+def _parse_mask(segmentation: msgspec.Raw, size: Size) -> Rle:
     rle = parse_segmentation(decode_mask(segmentation, "segmentation is"), *size)
     if not rle.area:
         # Said here, before the filters: an empty mask is a fault of the record, not too small a mask.
