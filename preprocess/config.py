@@ -17,7 +17,7 @@ from ..loader.format.recipe import Recipe
 from .config_tables import check_keys, convert_table, nearest, table_of
 from .errors import ConfigError
 from .recipe_config import parse_recipe, spell_recipe
-from .sources.base import SourceOptions
+from .sources.options import SourceOptions
 from .sources.registry import SOURCES, source_type
 from .tensors.shipped import RECIPES
 

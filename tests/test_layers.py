@@ -33,7 +33,7 @@ LAYERS = (
     "preprocess.errors preprocess.printable preprocess.safe_path preprocess.shortage preprocess.signals",
     "preprocess.findings preprocess.kernels",
     "preprocess.remote preprocess.decode",
-    "preprocess.sources.records preprocess.tensors",
+    "preprocess.sources.options preprocess.sources.records preprocess.tensors",
     "preprocess.sources.files",
     "preprocess.sources.base",
     "preprocess.sources",

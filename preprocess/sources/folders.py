@@ -34,7 +34,7 @@ from ..decode.images import ImageDecoder, decode_image
 from ..decode.labels import IGNORED, decode_labels, decode_object, split_labels
 from ..decode.segmentation import Bitmap, Rle
 from ..errors import RecordError
-from .base import IndexedSource, SourceOptions
+from .base import IndexedSource
 from .files.folder_tree import list_tree
 from .files.leftovers import NOTE, LeftOut, describe_skips, suffix_of
 from .files.mask_kind import MaskKind, MaskMode, tell_kind
@@ -43,6 +43,7 @@ from .files.name_lists import read_names
 from .files.phrases import Phrase, read_phrases
 from .files.picture_folder import IMAGE_SUFFIXES, check_folder
 from .files.raw_files import CHECK_SOURCE, RawPath, file_digests, listing_digest, read_file, resolve_inside
+from .options import SourceOptions
 from .records import Mask, Record, Reject, Skip
 
 _SUFFIXES = (*IMAGE_SUFFIXES, *(suffix.upper() for suffix in IMAGE_SUFFIXES))

@@ -31,7 +31,7 @@ from ..decode.images import ImageDecoder, decode_image
 from ..decode.labels import IGNORED
 from ..decode.segmentation import Bitmap, Rle, parse_rle, unite
 from ..errors import RecordError, SegmentationError
-from .base import IndexedSource, VideoOptions
+from .base import IndexedSource
 from .files.frame_files import FrameFiles
 from .files.json_files import JSON_ERRORS, decode_mask, read_index
 from .files.label_masklets import read_label_masklets
@@ -48,6 +48,7 @@ from .files.raw_files import (
 )
 from .files.video_expressions import ListedVideo, Target, VideoExpressions
 from .files.video_folders import list_pictures, list_videos, number_of
+from .options import VideoOptions
 from .records import Record, Reject
 
 MAX_MASKS_BYTES = 1 << 34

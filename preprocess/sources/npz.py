@@ -30,11 +30,12 @@ from ...loader.format.layout import DatasetType
 from ..decode.images import MAX_IMAGE_PIXELS, ImageDecoder, decode_image
 from ..decode.segmentation import Bitmap
 from ..errors import DecodeError, RecordError, SegmentationError
-from .base import IndexedSource, SourceOptions
+from .base import IndexedSource
 from .files.folder_tree import list_tree
 from .files.leftovers import LeftOut, describe_skips
 from .files.npz_arrays import has_array, open_arrays, read_array
 from .files.raw_files import RawPath, listing_digest, resolve_inside
+from .options import SourceOptions
 from .records import Frame, Mask, Pair, Record, Reject
 
 MAX_OBJECTS = 1 << 16

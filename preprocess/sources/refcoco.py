@@ -29,13 +29,14 @@ from typing import Literal
 
 from ...loader.format.errors import SourceError
 from ...loader.format.layout import DatasetType
-from .base import IndexedSource, SourceOptions
+from .base import IndexedSource
 from .files.annotated_image import AnnotatedImage, AnnotatedObject
 from .files.coco_json import Instances
 from .files.leftovers import LeftOut
 from .files.picture_folder import check_folder, count_foreign
 from .files.raw_files import RawPath, file_digests
 from .files.refer_refs import BadRef, Ref, read_refs
+from .options import SourceOptions
 from .records import Reject, Skip
 
 PUBLISHED_SPLITS = ("train", "val", "test", "testA", "testB")

@@ -8,8 +8,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .base import Source, SourceOptions
+from .base import Source
 from .files.raw_files import LinkedPath, RawPath
+from .options import SourceOptions
 
 SOURCES = {
     "npz": "NpzSource",

@@ -36,12 +36,13 @@ from ...loader.format.layout import DatasetType
 from ..decode.images import MAX_IMAGE_BYTES, ImageDecoder, Size, decode_image
 from ..decode.segmentation import Rle, parse_segmentation
 from ..errors import DecodeError, RecordError, SegmentationError
-from .base import IndexedSource, SourceOptions
+from .base import IndexedSource
 from .files.json_files import JSON_ERRORS, decode_json, decode_mask, explain
 from .files.leftovers import describe_skips
 from .files.raw_files import RawPath, listing_digest
 from .files.sa1b_pairs import Pairs, RawFile
 from .files.stated_boxes import read_box
+from .options import SourceOptions
 from .records import Frame, Mask, Record, Reject, Skip
 
 MAX_JSON_BYTES = 1 << 26

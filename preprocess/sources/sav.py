@@ -35,23 +35,22 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, ClassVar, Literal
-
-import msgspec
+from typing import Any, ClassVar, Literal
 
 from ...loader.format.errors import SourceError
 from ...loader.format.layout import DatasetType
 from ..decode.images import ImageDecoder, decode_image
 from ..errors import RecordError
-from .base import IndexedSource, SourceOptions
+from .base import IndexedSource
 from .files.folder_tree import list_tree, scan_folder
 from .files.footage import FRAMES_PER_ANNOTATION, Footage, check_masks, num_annotated
 from .files.leftovers import LeftOut, describe_skips
-from .files.masklets import Masklet, Take, Video, follow, make_samples
+from .files.masklets import Masklet, Video, follow, make_samples
 from .files.mp4_frames import MISSING_DECODER, ExtractedFrames, VideoFile, VideoFrames, can_decode_video
 from .files.name_lists import read_video_ids
 from .files.raw_files import RawPath, file_digests, is_folder_there, listing_digest
 from .files.sav_masklets import frame_key, read_folders, read_json
+from .options import SourceOptions, VideoOptions
 from .records import Record, Reject, Skip
 
 _KINDS = {"manual": "_manual.json", "auto": "_auto.json", "mp4": ".mp4"}
@@ -65,7 +64,7 @@ _UNREAD = {
 }
 
 
-class Options(SourceOptions, frozen=True, kw_only=True):
+class Options(VideoOptions, frozen=True, kw_only=True):
     """Options of `[source]` for SA-V."""
 
     layout: Literal["train", "val"] = "train"
@@ -80,19 +79,16 @@ class Options(SourceOptions, frozen=True, kw_only=True):
     """The folder of PNG masks of the val layout, relative to the root."""
     video_list: str = "sav_val.txt"
     """The list of video ids of the val layout, relative to the root."""
-    # Those of `VideoOptions`, but in the order in which stores have them: what is inherited would stand first in their jobs.
-    gaps: Annotated[tuple[Annotated[int, msgspec.Meta(ge=1)], ...], msgspec.Meta(min_length=1)] = (1, 2, 4, 8)
-    """How far apart the two frames of a pair may be, in annotated frames (1/6 s each)."""
-    pairs_per_object: Annotated[int, msgspec.Meta(ge=1)] = 4
-    """How many pairs of each object to take at most."""
-    seed: int = 0
-    """Which of the possible pairs are taken."""
-    lone_frames: Literal["repeat", "skip"] = "repeat"
-    """What becomes of an object visible in one frame only: that frame paired with itself, or left out."""
-    take: Take = "pairs"
-    """Whether samples are pairs, or each annotated frame by itself ("all"), or every so many-th of them (a number)."""
 
     later: ClassVar[frozenset[str]] = SourceOptions.later | {"take"}
+
+    def attributes(self) -> dict[str, Any]:
+        """Return the options as they stand in a store's job: there, those of all videos follow SA-V's own."""
+        described = super().attributes()
+        for name in ("gaps", "pairs_per_object", "seed", "lone_frames", "take"):
+            if name in described:
+                described[name] = described.pop(name)
+        return described
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,43 +14,14 @@ left out as a whole: in a clip that object would be taken for absent.
 import hashlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, Protocol, TypeAlias
-
-import msgspec
 
 from ...decode.images import Picture, Size
 from ...decode.segmentation import Bitmap, Rle
 from ...errors import MisfitError, RecordError, SegmentationError
+from ..options import VideoOptions
 from ..records import Frame, Mask, Pair, Record, Reject, Skip
 from .footage import describe_misfit
 from .mp4_frames import Frames
-
-Take: TypeAlias = Literal["pairs", "all"] | Annotated[int, msgspec.Meta(ge=1)]
-"""Which samples are made: pairs, each annotated frame by itself, or every so many-th of them by itself."""
-
-
-class Sampling(Protocol):
-    """Which samples to make, as the options of a source say."""
-
-    @property
-    def take(self) -> Take:
-        """Return whether to make pairs, or which frames to take one by one."""
-
-    @property
-    def gaps(self) -> tuple[int, ...]:
-        """Return how far apart the frames of a pair may be, in annotated frames."""
-
-    @property
-    def pairs_per_object(self) -> int:
-        """Return how many pairs of an object to take at most."""
-
-    @property
-    def seed(self) -> int:
-        """Return which of the possible pairs are taken."""
-
-    @property
-    def lone_frames(self) -> Literal["repeat", "skip"]:
-        """Return what becomes of an object visible in one frame only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +72,7 @@ class Track:
 
 
 def follow(
-    masklet: Masklet, video: Video, sampling: Sampling, unread: Iterable[int] = ()
+    masklet: Masklet, video: Video, sampling: VideoOptions, unread: Iterable[int] = ()
 ) -> Generator[Record, None, Track]:
     """Return an object of a video with what to make of it; yield what speaks against it, or against some of its masks.
 
@@ -141,7 +112,7 @@ def follow(
 
 
 def make_samples(
-    video: Video, tracks: Sequence[Track], sampling: Sampling, num_annotated: int
+    video: Video, tracks: Sequence[Track], sampling: VideoOptions, num_annotated: int
 ) -> Iterator[Record]:
     """Yield the frames to take of all that are annotated, each with the masks that its samples need, then the pairs."""
     in_frame: dict[int, list[Track]] = {}
@@ -165,7 +136,7 @@ def make_samples(
             yield Pair(track.masklet.object_id, time1, time2, (key1, key2))
 
 
-def choose_pairs(visible: Iterable[int], name: str, sampling: Sampling) -> tuple[tuple[int, int], ...]:
+def choose_pairs(visible: Iterable[int], name: str, sampling: VideoOptions) -> tuple[tuple[int, int], ...]:
     """Return the pairs of annotated frames to take, of all `visible` ones a permitted gap apart, in ascending order.
 
     `name` is the object's, as "<video>/<object>".
