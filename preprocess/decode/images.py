@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from ..errors import DecodeError, RecordError, SegmentationError
+from ..errors import DecodeError, MisfitError, RecordError, SegmentationError
 from .jpeg import decode_jpeg
 from .png import PNG_SIGNATURE, check_chunks, check_png
 
@@ -421,16 +421,25 @@ def _choose_turn(
         return None, turn is not None and (not can_turn or fits_both)
     if can_turn and is_same_picture(turned, annotated):
         return turn, False
-    swapped = (
-        ": it is the turned picture's, as if height and width were swapped" if annotated == turned else ""
-    )
-    raise DecodeError(
-        f"the image is {stored[0]} x {stored[1]} (height x width) but its annotation describes "
-        f"{annotated[0]} x {annotated[1]}, which is not the same picture in another size{swapped}"
-    )
+    raise MisfitError(f"the image is {describe_misfit(stored, annotated)}")
 
 
-def is_same_picture(size: tuple[int, int], other: tuple[int, int]) -> bool:
+def describe_misfit(found: Size, annotated: Size) -> str:
+    """Return how a picture differs from the one that an annotation describes, "" where it may only be scaled."""
+    sizes = f"{found[0]} x {found[1]} (height x width) but its annotation describes {annotated[0]} x {annotated[1]}"
+    if is_same_picture(found, annotated) and not is_turned(found, annotated):
+        return ""
+    if is_same_picture(found[::-1], annotated):
+        return f"{sizes}, the sides exchanged: turned by a quarter, or transposed"
+    return f"{sizes}, which is not the same picture in another size"
+
+
+def is_turned(size: Size, other: Size) -> bool:
+    """Whether one is upright and the other lies; rounding does not do that, however near they are to a square."""
+    return (size[0] - size[1]) * (other[0] - other[1]) < 0
+
+
+def is_same_picture(size: Size, other: Size) -> bool:
     """Whether two (height, width) can be one picture in two sizes: aspect ratios agree, up to a pixel of rounding."""
     (height, width), (other_height, other_width) = size, other
     if min(other) < 1 or max(other) > 2**31:

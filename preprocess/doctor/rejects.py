@@ -55,7 +55,7 @@ REJECT_CHECKS = (
     ),
     RejectCheck(
         "other-size",
-        r"not the same picture in another size|have size|one picture in two sizes|far beyond its|relative to the picture"
+        r"not the same picture in another size|have size|far beyond its|relative to the picture"
         r"|as its image",
         "sizes that disagree with their pictures",
         "take the pictures that were annotated, uncropped",

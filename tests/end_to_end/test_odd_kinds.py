@@ -141,7 +141,7 @@ PICTURES: dict[str, tuple[Callable[[], bytes | None], tuple[int, int], str]] = {
     "texts": (with_texts, (HEIGHT, WIDTH), ""),
     "png called jpg": (lambda: PNG, (HEIGHT, WIDTH), ""),
     "half the size": (lambda: WHOLE, (HEIGHT // 2, WIDTH // 2), ""),
-    "swapped": (lambda: WHOLE, (WIDTH, HEIGHT), "as if height and width were swapped"),
+    "swapped": (lambda: WHOLE, (WIDTH, HEIGHT), "the sides exchanged"),
     "cut jpeg": (lambda: WHOLE[: len(WHOLE) * 6 // 10], (HEIGHT, WIDTH), "JPEG"),
     "cut progressive": (lambda: encoded(picture(), progressive=True)[:-8], (HEIGHT, WIDTH), "JPEG"),
     "cut png": (lambda: PNG[: len(PNG) // 2], (HEIGHT, WIDTH), "PNG"),

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
-from ...decode.images import Size, is_same_picture
+from ...decode.images import Size, describe_misfit
 from ...errors import DecodeError, RecordError, SegmentationError
 
 FRAMES_PER_ANNOTATION = 4
@@ -141,21 +141,6 @@ def has_usual_difference(footage: Footage, numbers: Set[int]) -> bool:
 def num_annotated(length: int) -> int:
     """Return how many of a video's frames are annotated: every 4th, from the first on."""
     return -(-length // FRAMES_PER_ANNOTATION)
-
-
-def describe_misfit(found: Size, annotated: Size) -> str:
-    """Return how a picture differs from the one that an annotation describes, "" where it may only be scaled."""
-    sizes = f"{found[0]} x {found[1]} (height x width) but its annotation describes {annotated[0]} x {annotated[1]}"
-    if is_turned(found, annotated):
-        return f"{sizes}, the sides exchanged: turned by a quarter, or transposed"
-    return (
-        "" if is_same_picture(found, annotated) else f"{sizes}, which is not the same picture in another size"
-    )
-
-
-def is_turned(size: Size, other: Size) -> bool:
-    """Whether one is upright and the other lies; rounding does not do that, however near they are to a square."""
-    return (size[0] - size[1]) * (other[0] - other[1]) < 0
 
 
 def _describe_times(footage: Footage, times: Sequence[float]) -> str:

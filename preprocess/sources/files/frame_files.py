@@ -3,9 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
-from ...decode.images import ImageDecoder, Picture, Size
+from ...decode.images import ImageDecoder, Picture, Size, describe_misfit
 from ...errors import MisfitError, RecordError
-from .footage import describe_misfit
 from .raw_files import RawPath, read_file, resolve_inside
 
 Decoded: TypeAlias = tuple[int, str, Picture | RecordError]
@@ -46,24 +45,10 @@ class FrameFiles:
         for number in sorted(sizes):
             path = self.path_of(number)
             try:
-                encoded = read_file(resolve_inside(self._root, path))
-                yield number, path, _decode_file(encoded, sizes[number], self._decode)
+                picture = self._decode(read_file(resolve_inside(self._root, path)), sizes[number])
+                height, width = picture.image.shape[:2]
+                if (size := sizes[number]) is not None and (reason := describe_misfit((height, width), size)):
+                    raise MisfitError(f"the frame is {reason}")
+                yield number, path, picture
             except RecordError as err:
                 yield number, path, err
-
-
-def _decode_file(encoded: bytes, size: Size | None, decode: ImageDecoder) -> Picture:
-    """Return a decoded picture file, which must have the annotated `size`, or that in another scale."""
-    try:
-        picture = decode(encoded, size)
-    except RecordError as err:
-        # Where only the size is wrong, it can be decoded without one.
-        height, width = decode(encoded).image.shape[:2]
-        reason = describe_misfit((height, width), size) if size is not None else ""
-        if not reason:
-            raise
-        raise MisfitError(f"the frame is {reason}") from err
-    height, width = picture.image.shape[:2]
-    if size is not None and (reason := describe_misfit((height, width), size)):
-        raise MisfitError(f"the frame is {reason}")
-    return picture

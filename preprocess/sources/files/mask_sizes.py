@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
-from ...decode.images import ImageDecoder, Picture, Size, is_same_picture
+from ...decode.images import ImageDecoder, Picture, Size, describe_misfit, is_same_picture
 from ...errors import RecordError, SegmentationError
 from ..records import Frame, Mask, Record, Reject, Skip
 from .leftovers import SCALED_MASK
@@ -27,7 +27,8 @@ def read_picture(
         if is_same_picture((height, width), mask.segmentation.size):
             fitting.append(mask)
         else:
-            error = _misfit((height, width), mask.segmentation.size)
+            misfit = describe_misfit((height, width), mask.segmentation.size)
+            error = SegmentationError(f"the image is {misfit}")
             yield Reject.from_error(error, f"{key}/{mask.object_id}", mask.path)
     if fitting:
         yield Frame(key, path, picture.image, tuple(fitting), 0, picture.unsure_turn, picture.source)
@@ -50,11 +51,3 @@ def _decode_to_fit(decode: ImageDecoder, encoded: bytes, sizes: Iterable[Size]) 
             return decode(encoded, size)
     # It is damaged, which the next line says, or no mask fits, which is then said of each mask.
     return decode(encoded)
-
-
-def _misfit(image: Size, mask: Size) -> SegmentationError:
-    turned = "; it fits the turned picture" if is_same_picture(image[::-1], mask) else ""
-    return SegmentationError(
-        f"the mask is {mask[0]} x {mask[1]} (height x width), the image {image[0]} x {image[1]}: "
-        f"that can't be one picture in two sizes{turned}"
-    )

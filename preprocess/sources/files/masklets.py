@@ -15,12 +15,11 @@ import hashlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ...decode.images import Picture, Size
+from ...decode.images import Picture, Size, describe_misfit
 from ...decode.segmentation import Bitmap, Rle
 from ...errors import MisfitError, RecordError, SegmentationError
 from ..options import VideoOptions
 from ..records import Frame, Mask, Pair, Record, Reject, Skip
-from .footage import describe_misfit
 from .mp4_frames import Frames
 
 

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from ...decode.images import MAX_IMAGE_PIXELS, ImageDecoder, Picture, Size
+from ...decode.images import MAX_IMAGE_PIXELS, ImageDecoder, Picture, Size, describe_misfit
 from ...errors import DecodeError, MisfitError, RecordError
 from ...remote.local_copies import local_file
 from .contents import HEAD_BYTES, check_content
 from .folder_tree import scan_folder
-from .footage import Footage, check_frames, check_video, describe_misfit, has_usual_difference
+from .footage import Footage, check_frames, check_video, has_usual_difference
 from .frame_files import Decoded, FrameFiles
 from .leftovers import LeftOut, describe_skips
 from .picture_folder import IMAGE_SUFFIXES

@@ -11,12 +11,12 @@ from typing import Annotated, Any
 
 import msgspec
 
-from ...decode.images import Size, decode_bitmap
+from ...decode.images import Size, decode_bitmap, is_turned
 from ...decode.segmentation import Bitmap, Rle, parse_rle
 from ...errors import RecordError, SegmentationError
 from ..records import Reject, Skip
 from .folder_tree import scan_folder
-from .footage import FRAMES_PER_ANNOTATION, USUAL_DIFFERENCE, Footage, is_turned, num_annotated
+from .footage import FRAMES_PER_ANNOTATION, USUAL_DIFFERENCE, Footage, num_annotated
 from .json_files import decode_json, decode_mask
 from .leftovers import kind_of_program
 from .masklets import Masklet

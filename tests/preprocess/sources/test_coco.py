@@ -378,7 +378,7 @@ def test_nested_mask_is_rejected_however_deep(root: Path, nested: int) -> None:
 @pytest.mark.parametrize(
     ("size", "reason"),
     [
-        ((61, 37), "as if height and width were swapped"),
+        ((61, 37), "the sides exchanged"),
         ((37, 99), "the image is 37 x 61"),
         ((0, 0), "the image is 37 x 61"),
         ((-37, -61), "the image is 37 x 61"),

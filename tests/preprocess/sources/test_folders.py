@@ -350,7 +350,7 @@ def test_a_mask_of_another_size_is_used_where_both_can_be_one_picture_and_counte
     assert_same(masks_by_key(records)["folders/a"], {"1": ellipse(size=(80, 120))})
     [reject] = of_type(Reject, records)
     assert (reject.key, reject.path, reject.stage) == ("folders/b/1", "masks/b.png", "mask")
-    assert "the mask is 60 x 40 (height x width), the image 40 x 60" in reject.reason
+    assert "the image is 40 x 60 (height x width) but its annotation describes 60 x 40" in reject.reason
     scaled = "noted: mask in another size than its image, which can be one picture with it"
     assert Skip(scaled, 1) in records
 

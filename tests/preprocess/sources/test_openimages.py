@@ -227,7 +227,10 @@ def test_skipping_absent_files_does_not_skip_damaged_ones(root: Path) -> None:
         (row_of("good.png", box_id="b2"), "an earlier row has 'good.png' already"),
         (row_of("other.png"), "an earlier row has 'm0bt9lr_b0' already"),
         (row_of("absent.png", box_id="b2"), "the file is missing"),
-        (row_of("turned.png", box_id="b2"), "the mask is 90 x 60 (height x width), the image 40 x 60"),
+        (
+            row_of("turned.png", box_id="b2"),
+            "the image is 40 x 60 (height x width) but its annotation describes 90 x 60",
+        ),
         (row_of("link.png", box_id="b2"), "leads out"),
     ],
 )
@@ -298,7 +301,7 @@ def test_a_first_mask_of_another_picture_does_not_cost_the_others(tmp_path: Path
     sizes = {"wide.png": (10, 90), "upright.png": (120, 80)}
     write_one(tmp_path, sizes, rows, orientation=6)
     reject, frame = read(open_source(tmp_path))
-    assert "the mask is 10 x 90 (height x width), the image 60 x 40" in reject.reason
+    assert "the image is 60 x 40 (height x width) but its annotation describes 10 x 90" in reject.reason
     assert [mask.object_id for mask in frame.masks] == ["m0bt9lr_b1"]
 
 

@@ -467,7 +467,7 @@ def test_a_mask_of_another_size_is_rejected_under_its_own_path(
         (f"sav/{VIDEO_ID}/{number:05d}", f"Annotations_6fps/{VIDEO_ID}/000/{number:05d}.png")
         for number in numbers
     ]
-    assert f"the frame is {HEIGHT} x {WIDTH} (height x width)" in rejects_in(records)[0].reason
+    assert f"the image is {HEIGHT} x {WIDTH} (height x width)" in rejects_in(records)[0].reason
     assert times_in(records) == [number for number in FOURTH if number not in numbers]
 
 
