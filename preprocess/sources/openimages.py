@@ -32,12 +32,12 @@ from ..decode.images import ImageDecoder, decode_bitmap, decode_image
 from ..decode.segmentation import Bitmap
 from ..errors import MissingFileError, RecordError, SegmentationError
 from .base import IndexedSource
-from .files.folder_tree import is_folder
+from .files.folder_tree import is_folder, list_if_possible
 from .files.leftovers import LeftOut, kind_anywhere
 from .files.mask_sizes import read_picture
 from .files.names import read_named
 from .files.openimages_csv import Row, Rows, read_classes
-from .files.picture_folder import check_folder, list_if_possible
+from .files.picture_folder import check_folder
 from .files.raw_files import RawPath, file_digests
 from .files.stated_boxes import scale_box
 from .options import SourceOptions

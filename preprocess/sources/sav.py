@@ -42,13 +42,13 @@ from ...loader.format.layout import DatasetType
 from ..decode.images import ImageDecoder, decode_image
 from ..errors import RecordError
 from .base import IndexedSource
-from .files.folder_tree import list_tree, scan_folder
+from .files.folder_tree import list_folder, list_tree
 from .files.footage import FRAMES_PER_ANNOTATION, Footage, check_masks, num_annotated
 from .files.leftovers import LeftOut, describe_skips
 from .files.masklets import Masklet, Video, follow, make_samples
 from .files.mp4_frames import MISSING_DECODER, ExtractedFrames, VideoFile, VideoFrames, can_decode_video
 from .files.name_lists import read_video_ids
-from .files.raw_files import RawPath, file_digests, is_folder_there, listing_digest
+from .files.raw_files import CHECK_SOURCE, RawPath, file_digests, is_folder_there, listing_digest
 from .files.sav_masklets import frame_key, read_folders, read_json
 from .options import SourceOptions, VideoOptions
 from .records import Record, Reject, Skip
@@ -194,7 +194,6 @@ class SavSource(IndexedSource[Options, str]):
         self.paired = options.take == "pairs"
         self._sizes: dict[str, int] = {}
         self._files: dict[str, dict[str, str]] = {kind: {} for kind in _KINDS}
-        self._names: dict[str, list[str]] = {}
         self._unread = LeftOut(_UNREAD)
         if options.layout == "val":
             self._entries, self.rejects = read_video_ids(root, options.video_list, "sav")
@@ -208,9 +207,9 @@ class SavSource(IndexedSource[Options, str]):
                     f"no *_manual.json, *_auto.json or *.mp4 below {root}{describe_skips(self._unread.skips)}; "
                     f"check --root and layout{f' ({fault})' if fault else ''}"
                 )
-        self._count_unread()
+        self._folders = self._list_folders()
         self.skips = self._unread.skips
-        has_jpegs = is_folder_there(root / options.jpeg_folder)
+        has_jpegs = options.jpeg_folder in self._folders
         from_mp4 = options.frames == "auto" and not has_jpegs and self._files["mp4"]
         if (options.frames == "mp4" or from_mp4) and not can_decode_video():
             raise SourceError(MISSING_DECODER)
@@ -228,38 +227,27 @@ class SavSource(IndexedSource[Options, str]):
 
     def fingerprint(self) -> dict[str, str]:
         """Return digests of names and sizes of the annotations and videos, and of the names of frame folders."""
-        digests: dict[str, str] = {}
-        try:
-            if self._options.layout == "val":
-                digests = file_digests(self._root, self._options.video_list)
-            else:
-                digests["files"] = listing_digest(f"{path} {size}" for path, size in self._sizes.items())
-            for folder in (self._options.jpeg_folder, self._options.mask_folder):
-                if (self._root / folder).is_dir():
-                    digests[folder] = listing_digest(self._list(folder))
-        except OSError as err:
-            raise SourceError(f"can't list {err.filename}: {err.strerror}") from err
-        return digests
+        if self._options.layout == "val":
+            digests = file_digests(self._root, self._options.video_list)
+        else:
+            digests = {"files": listing_digest(f"{path} {size}" for path, size in self._sizes.items())}
+        return digests | {folder: listing_digest(names) for folder, names in self._folders.items()}
 
-    def _list(self, folder: str) -> list[str]:
-        """Return the sorted names in a folder below the root, which is listed once."""
-        if folder not in self._names:
-            self._names[folder] = sorted(entry.name for entry in scan_folder(self._root / folder))
-        return self._names[folder]
-
-    def _count_unread(self) -> None:
-        """Count the folders of frames and of masks that belong to no video."""
-        known = set(self._entries)
+    def _list_folders(self) -> dict[str, list[str]]:
+        """Return the names in the folders of frames and of masks, where they are, and count those that belong to no video."""
+        known, listed = set(self._entries), {}
         for folder in (self._options.jpeg_folder, self._options.mask_folder):
-            try:
-                names = self._list(folder) if (self._root / folder).is_dir() else []
-            except OSError:
-                # The fingerprint says so.
+            if not is_folder_there(self._root / folder):
                 continue
-            for name in names:
+            try:
+                listed[folder] = [entry.name for entry in list_folder(self._root / folder)]
+            except RecordError as err:
+                raise SourceError(f"{self._root / folder}: {err}{CHECK_SOURCE}") from err
+            for name in listed[folder]:
                 path = f"{folder}/{name}"
                 if not self._unread.look_at(name, path) and name not in known:
                     self._unread.add(f"entry of {folder} that belongs to no video here, not read", path)
+        return listed
 
     def _find_files(self) -> None:
         """Note the train layout's files; where two have one name, the first counts, in the order of the paths."""

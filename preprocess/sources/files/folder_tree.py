@@ -6,7 +6,8 @@ from heapq import heappop, heappush
 from pathlib import Path
 from typing import TypeAlias
 
-from ....loader.format.errors import SourceError
+from ....loader.format.errors import ConnectionLostError, SourceError
+from ...errors import RecordError
 from ...remote.path import RemoteEntry, RemotePath
 from ..records import Reject
 from .leftovers import LeftOut
@@ -32,6 +33,31 @@ def scan_folder(folder: RawPath, sized: tuple[str, ...] = ()) -> Iterator[Entry]
         return
     with os.scandir(folder) as entries:
         yield from entries
+
+
+def list_folder(folder: RawPath) -> list[Entry]:
+    """Return what lies in a folder, by its names.
+
+    Raises:
+        RecordError: it is not there, or can't be listed.
+    """
+    try:
+        return sorted(scan_folder(folder), key=lambda entry: entry.name)
+    except FileNotFoundError as err:
+        raise RecordError("there is no such folder") from err
+    except OSError as err:
+        raise RecordError(f"can't list the folder: {err.strerror}") from err
+
+
+def list_if_possible(folder: RawPath) -> Iterator[Entry]:
+    """Yield what lies in a folder; nothing where it can't be listed, as on some web servers."""
+    try:
+        yield from scan_folder(folder)
+    except ConnectionLostError:
+        raise
+    except (OSError, SourceError):
+        # Whoever reads a file of it says what is wrong.
+        return
 
 
 def is_folder(entry: Entry) -> bool:

@@ -22,7 +22,7 @@ from ...decode.images import MAX_IMAGE_PIXELS, ImageDecoder, Picture, Size, desc
 from ...errors import DecodeError, MisfitError, RecordError
 from ...remote.local_copies import local_file
 from .contents import HEAD_BYTES, check_content
-from .folder_tree import scan_folder
+from .folder_tree import list_folder
 from .footage import Footage, check_frames, check_video, has_usual_difference
 from .frame_files import Decoded, FrameFiles
 from .leftovers import LeftOut, describe_skips
@@ -52,10 +52,7 @@ class ExtractedFrames(FrameFiles):
         Raises:
             RecordError: the folder can't be listed, or leads out of the root.
         """
-        try:
-            names = {entry.name for entry in scan_folder(resolve_inside(root, folder))}
-        except OSError as err:
-            raise RecordError(f"can't list the folder of frames: {err.strerror}") from err
+        names = {entry.name for entry in list_folder(resolve_inside(root, folder))}
         numbers = (int(name[:-4]) for name in names if _FRAME_NAME.fullmatch(name))
         found = {number: name for number in numbers if (name := f"{number:05d}.jpg") in names}
         super().__init__(root, folder, found, decode)

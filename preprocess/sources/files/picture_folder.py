@@ -1,11 +1,11 @@
 """The folder of pictures that an annotation file is about: whether it is there, and what else lies in it."""
 
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from ....loader.format.errors import ConnectionLostError, SourceError
-from .folder_tree import Entry, scan_folder
+from ....loader.format.errors import SourceError
+from .folder_tree import list_if_possible
 from .leftovers import LeftOut, archive_stem, is_system_file, kind_anywhere
 from .raw_files import CHECK_SOURCE, RawPath, is_folder_there
 
@@ -53,17 +53,6 @@ def count_foreign(root: RawPath, folder: str, unread: LeftOut) -> None:
     for entry in list_if_possible(root / folder):
         if kind := kind_anywhere(entry.name):
             unread.add(kind, f"{folder}/{entry.name}")
-
-
-def list_if_possible(folder: RawPath) -> Iterator[Entry]:
-    """Yield what lies in a folder; nothing where it can't be listed, as on some web servers."""
-    try:
-        yield from scan_folder(folder)
-    except ConnectionLostError:
-        raise
-    except (OSError, SourceError):
-        # Whoever reads a file of it says what is wrong.
-        return
 
 
 def _last_part(name: str) -> str:

@@ -30,7 +30,7 @@ import msgspec
 from ....loader.format.errors import SourceError
 from ...errors import RecordError
 from .contents import compression_of
-from .folder_tree import scan_folder
+from .folder_tree import list_if_possible
 from .json_files import JSON_ERRORS, decode_json, explain
 from .raw_files import RawPath, read_file
 
@@ -108,8 +108,10 @@ def read_refs(path: RawPath) -> list[Ref | BadRef]:
     try:
         content = read_file(path, MAX_REFS_BYTES)
     except RecordError as err:
+        there = sorted(entry.name for entry in list_if_possible(path.parent) if "refs" in entry.name)
         raise SourceError(
-            f"can't read {path}: {err}; refs files there: {_list_refs(path.parent)}; check --root and the config's dataset and split_by"
+            f"can't read {path}: {err}; refs files there: {', '.join(there) or 'none'}; check --root and the config's dataset "
+            "and split_by"
         ) from err
     if not content:
         raise SourceError(f"{path} is empty (0 bytes); download it again")
@@ -124,15 +126,6 @@ def read_refs(path: RawPath) -> list[Ref | BadRef]:
     if kind := compression_of(content):
         raise SourceError(f"{path} is compressed ({kind}): decompress it")
     return _parse(load_pickle(content, path), msgspec.convert, path)
-
-
-def _list_refs(folder: RawPath) -> str:
-    """Return the names of refs files in a folder, for a message."""
-    try:
-        names = sorted(entry.name for entry in scan_folder(folder) if "refs" in entry.name)
-    except (OSError, SourceError):
-        names = []
-    return ", ".join(names) or "none"
 
 
 def _parse(elements: Sequence[object], decode: Callable[..., Any], path: RawPath) -> list[Ref | BadRef]:

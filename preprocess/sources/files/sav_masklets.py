@@ -15,12 +15,12 @@ from ...decode.images import Size, decode_bitmap, is_turned
 from ...decode.segmentation import Bitmap, Rle, parse_rle
 from ...errors import RecordError, SegmentationError
 from ..records import Reject, Skip
-from .folder_tree import scan_folder
+from .folder_tree import is_folder, list_folder
 from .footage import FRAMES_PER_ANNOTATION, USUAL_DIFFERENCE, Footage, num_annotated
 from .json_files import decode_json, decode_mask
 from .leftovers import kind_of_program
 from .masklets import Masklet
-from .raw_files import RawPath, is_folder_there, is_text, read_file, resolve_inside
+from .raw_files import RawPath, is_text, read_file, resolve_inside
 
 MAX_JSON_BYTES = 1 << 25
 """Largest annotation file that is parsed: 50 times the usual 0.6 MB."""
@@ -95,12 +95,12 @@ def read_folders(root: RawPath, path: str, key: str) -> Iterator[Footage | Maskl
     """
     objects: list[Masklet | Reject] = []
     numbers: set[int] = set()
-    for object_id in list_folder(root, path):
-        folder = f"{path}/{object_id}"
+    for entry in list_folder(resolve_inside(root, path)):
+        object_id, folder = entry.name, f"{path}/{entry.name}"
         if kind := kind_of_program(object_id):
             yield Skip(kind)
             continue
-        if not is_folder_there(root / folder):
+        if not is_folder(entry):
             yield Skip("entry of a folder of masks that is no folder of an object, not read")
             continue
         if not is_text(object_id):
@@ -110,7 +110,7 @@ def read_folders(root: RawPath, path: str, key: str) -> Iterator[Footage | Maskl
         masks: dict[int, Callable[[], Rle | Bitmap]] = {}
         files: dict[int, str] = {}
         try:
-            names = list_folder(root, folder)
+            names = [file.name for file in list_folder(resolve_inside(root, folder))]
         except RecordError as err:
             objects.append(Reject.from_error(err, f"{key}/{object_id}", folder))
             continue
@@ -145,18 +145,6 @@ def frame_key(key: str, t: int) -> str:
     'sav/sav_000001/00008'
     """
     return f"{key}/{FRAMES_PER_ANNOTATION * t:05d}"
-
-
-def list_folder(root: RawPath, path: str) -> list[str]:
-    """Return the sorted names in `root / path`.
-
-    Raises:
-        RecordError: it can't be listed, or leads out of the root.
-    """
-    try:
-        return sorted(entry.name for entry in scan_folder(resolve_inside(root, path)))
-    except OSError as err:
-        raise RecordError(f"can't list the folder: {err.strerror}") from err
 
 
 def _footage_of(annotation: _Annotation) -> Footage:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ....loader.format.errors import SourceError
 from ...errors import RecordError
 from ..records import Reject
-from .folder_tree import is_folder, scan_folder
+from .folder_tree import is_folder, list_folder
 from .leftovers import LeftOut, suffix_of
 from .picture_folder import IMAGE_SUFFIXES, check_folder
 from .raw_files import CHECK_SOURCE, RawPath, is_text, resolve_inside
@@ -49,12 +49,7 @@ def list_pictures(root: RawPath, path: str, key: str) -> NumberedPictures:
     Raises:
         RecordError: it can't be listed, or leads out of the root.
     """
-    try:
-        entries = sorted(scan_folder(resolve_inside(root, path)), key=lambda entry: entry.name)
-    except FileNotFoundError as err:
-        raise RecordError("there is no such folder") from err
-    except OSError as err:
-        raise RecordError(f"can't list the folder: {err.strerror}") from err
+    entries = list_folder(resolve_inside(root, path))
     found: dict[int, list[str]] = {}
     picture = "picture whose name does not end in the number of its frame, not read"
     other = "file in a folder of a video that is no picture, not read"
@@ -89,9 +84,9 @@ def list_videos(root: RawPath, folder: str, unread: LeftOut) -> list[str]:
     check_folder(root, folder)
     names = []
     try:
-        entries = sorted(scan_folder(root / folder), key=lambda entry: entry.name)
-    except OSError as err:
-        raise SourceError(f"can't list {root / folder}: {err.strerror}{CHECK_SOURCE}") from err
+        entries = list_folder(root / folder)
+    except RecordError as err:
+        raise SourceError(f"{root / folder}: {err}{CHECK_SOURCE}") from err
     for entry in entries:
         path = f"{folder}/{entry.name}"
         if unread.look_at(entry.name, path):
