@@ -26,7 +26,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from ..errors import DecodeError, MisfitError, RecordError, SegmentationError
 from .jpeg import decode_jpeg
-from .png import PNG_SIGNATURE, check_chunks, check_png
+from .png import PNG_SIGNATURE, check_png
 
 MAX_IMAGE_PIXELS = 89_478_485
 """Largest picture that is decoded: Pillow's own default limit, here an error and not a warning."""
@@ -223,17 +223,16 @@ def open_image(encoded: bytes) -> ImageFile.ImageFile:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
             picture = Image.open(io.BytesIO(encoded), formats=FORMATS)
     except UnidentifiedImageError as err:
         if encoded.startswith(PNG_SIGNATURE):
-            check_chunks(encoded)
+            check_png(encoded)
         text_mode = ", a PNG file that went through a transfer as text: get it anew, as binary"
         raise DecodeError(
             f"no image of a known format ({', '.join(FORMATS)}): the file begins with {encoded[:12]!r}"
             f"{text_mode if encoded[1:4] == PNG_SIGNATURE[1:4] else ''}"
         ) from err
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as err:
+    except Image.DecompressionBombError as err:
         raise DecodeError(f"the image is over the limit of {MAX_IMAGE_PIXELS} pixels: {err}") from err
     except _DECODE_ERRORS as err:
         raise _as_record_error(_describe_failure(encoded, err), err) from err

@@ -56,7 +56,7 @@ DAMAGED = {
     "wrong checksum of the header": (with_wrong_checksum(header()) + chunk(b"IDAT", PIXELS) + chunk(b"IEND"), "checksum of the chunk IHDR at byte 8"),
     "no end": (png(PIXELS, b""), "without an end chunk"),
     "cut in its end": (png(PIXELS)[:-5], "without an end chunk"),
-    "hole of zeros": (png(PIXELS[:200] + bytes(64) + PIXELS[264:]), "can't be inflated|bytes, its header"),
+    "hole of zeros": (png(PIXELS[:200] + bytes(64) + PIXELS[264:]), "can't be inflated|its header"),
     "through a text-mode transfer": (png(PIXELS).replace(b"\n", b"\r\n"), "known format"),
     "through a text-mode transfer but for its signature": (PNG_SIGNATURE + png(PIXELS)[8:].replace(b"\n", b"\r\n"), "checksum|ends at byte|inflated"),
 }  # fmt: skip
