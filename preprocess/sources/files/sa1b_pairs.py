@@ -228,22 +228,22 @@ class Pairs:
         for row in table[again]:
             self._reject_row(row, "the tar holds another member of this name; the first is used")
         table = table[~again]
-        # A jpg is followed by its json: it has the same id and place and sorts right after.
+        # A jpg is followed by its json: it has the same id and place and sorts right after. An id is an image's own in the
+        # whole dataset, so one of each that lie apart, in `images/` and `annotations/` say, belong together as well.
+        ids, suffixes = table[:, 0], table[:, 2]
+        together = (table[1:, :2] == table[:-1, :2]).all(axis=1)
+        # Whether a row has the id of the row before it.
+        same_id = np.pad(ids[1:] == ids[:-1], 1)
+        apart = same_id[1:-1] & ~same_id[:-2] & ~same_id[2:] & (suffixes[1:] != suffixes[:-1])
         first = np.zeros(len(table), np.bool_)
-        first[:-1] = (table[1:, :2] == table[:-1, :2]).all(axis=1)
+        first[:-1] = together | apart
         second = np.roll(first, 1)
-        alone = table[~first & ~second]
-        apart = _find_apart(alone, table[first, 0])
-        for row in alone[~apart & ~np.roll(apart, 1)]:
+        for row in table[~first & ~second]:
             partner = f"sa_{row[0]}{_SUFFIXES[1 - row[2]]}"
             self._reject_row(row, f"there is no {partner} beside it")
-        one, other = alone[apart], alone[np.roll(apart, 1)]
+        one, other = table[first], table[second]
         is_image = (one[:, 2] == 0)[:, None]
-        images = np.concatenate([table[first], np.where(is_image, one, other)])
-        annotations = np.concatenate([table[second], np.where(is_image, other, one)])
-        if len(one):
-            order = np.lexsort(images[:, 1::-1].T)
-            images, annotations = images[order], annotations[order]
+        images, annotations = np.where(is_image, one, other), np.where(is_image, other, one)
         repeated = np.zeros(len(images), np.bool_)
         repeated[1:] = images[1:, 0] == images[:-1, 0]
         for row in images[repeated]:
@@ -262,23 +262,6 @@ class Pairs:
 
     def _reject(self, key: str, path: str, reason: str) -> None:
         self.rejects.append(Reject(key, path, "index", reason))
-
-
-def _find_apart(alone: NDArray[np.int64], paired: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return which rows begin a pair whose jpg and json lie apart, in `images/` and `annotations/` say.
-
-    An image's id is its own in the whole dataset, so a jpg and a json of one id belong together wherever they lie; but
-    only where there is one of each, and no pair of that id that lies together.
-
-    Args:
-        alone: rows without a partner beside them, sorted.
-        paired: the image ids of pairs that lie together.
-    """
-    apart = np.zeros(len(alone), np.bool_)
-    ids, counts = np.unique(alone[:, 0], return_counts=True)
-    both = np.isin(alone[:, 0], ids[counts == 2]) & ~np.isin(alone[:, 0], paired)
-    apart[:-1] = both[:-1] & (alone[1:, 0] == alone[:-1, 0]) & (alone[1:, 2] != alone[:-1, 2])
-    return apart
 
 
 def _why_unreadable(name: str) -> str:
