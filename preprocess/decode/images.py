@@ -23,6 +23,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 
 from ..errors import DecodeError, MisfitError, RecordError, SegmentationError
 from .jpeg import decode_jpeg
@@ -63,9 +64,6 @@ Size = tuple[int, int]
 
 OnDamage = Literal["reject", "accept"]
 """What becomes of a picture that its decoder warns about."""
-
-_JPEG_FORMATS = ("JPEG", "MPO")
-"""MPO is what Pillow calls a JPEG file with further ones behind its end, as telephones write them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,8 +294,11 @@ def _look_for_damage(
         check_png(encoded)
     if picture.format == "WEBP":
         _check_webp(encoded, picture.height * picture.width)
-    if picture.format not in _JPEG_FORMATS:
+    if not isinstance(picture, JpegImageFile):
         return None
+    if any(0 in picture.quantization.get(table, ()) for *_, table in picture.layer):
+        # libjpeg does not look, and what is multiplied by 0 comes out grey.
+        raise DecodeError("damaged JPEG file: a quantisation table holds 0")
     pixels, is_plain = decode_jpeg(encoded)
     if pixels.shape[:2] != (picture.height, picture.width):
         raise DecodeError(
@@ -309,7 +310,7 @@ def _look_for_damage(
 
 def _lossy_format(picture: ImageFile.ImageFile, encoded: bytes) -> str:
     """Return what a file is called whose format keeps pixels nearly only, "" for any other."""
-    if picture.format in _JPEG_FORMATS:
+    if isinstance(picture, JpegImageFile):
         return "JPEG, a lossy format"
     # A frame in the lossy form is "VP8 ", one in the lossless form "VP8L".
     first, _ = next(_webp_frames(encoded), (b"", b"")) if picture.format == "WEBP" else (b"", b"")

@@ -12,9 +12,9 @@ are Pillow's, once simplejpeg had nothing to say against them.
 Whether two builds agree is not assumed: `matches_pillow` compares them on small files that this package carries
 (written by tests/fuzz/fuzz_kernels.py), once per process.
 
-Two kinds of damage are looked for here, since libjpeg does not see them or not always: 0 in a quantisation table, and
-a run of zeros in the coded pixels, as an interrupted download or a bad disk leaves. What else libjpeg can't notice is
-not found: a JPEG file has no checksums, and a changed bit may well give another valid picture.
+One kind of damage is looked for here, since libjpeg does not always see it: a run of zeros in the coded pixels, as an
+interrupted download or a bad disk leaves. What else libjpeg can't notice is not found, but for a 0 in a quantisation table
+(preprocess/decode/images.py): a JPEG file has no checksums, and a changed bit may well give another valid picture.
 """
 
 import re
@@ -36,7 +36,6 @@ from ..errors import DecodeError, RecordError
 
 _START_OF_SCAN = 0xDA
 _END_OF_IMAGE = 0xD9
-_QUANTISATION = 0xDB
 _HUFFMAN = 0xC4
 _DETAIL_TABLE = 0x10
 """Class of the Huffman tables for all frequencies of a block but its mean."""
@@ -102,9 +101,6 @@ def decode_jpeg(encoded: bytes) -> Jpeg:
         segments.append(segment)
         if segment.marker == _START_OF_SCAN:
             break
-    if _multiplies_by_zero(segments):
-        # libjpeg does not look, and what is multiplied by 0 comes out grey.
-        raise _damaged("a quantisation table holds 0")
     has_junk = False
     try:
         pixels = _decode_strictly(encoded)
@@ -222,30 +218,6 @@ def _without_harmless_junk(encoded: bytes, segments: list[_Segment]) -> bytes:
             segment.marker in _APPLICATION and segment.marker != _ADOBE
         )
     return b"".join([*pieces, encoded[at:]])
-
-
-def _multiplies_by_zero(segments: list[_Segment]) -> bool:
-    """Whether a quantisation table that the frame uses has a 0 in it; its numbers are 1 and up (T.81, table B.4)."""
-    tables: dict[int, tuple[int, ...]] = {}
-    used: set[int] = set()
-    for segment in segments:
-        if segment.marker == _QUANTISATION:
-            tables.update(_split_tables(segment.content))
-        elif segment.marker in _FRAMES:
-            used |= set(segment.content[8::3])
-    return any(0 in numbers for number, numbers in tables.items() if number in used)
-
-
-def _split_tables(content: bytes) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """Yield number and 64 entries of each quantisation table in a segment."""
-    at = 0
-    while at < len(content):
-        entry = "H" if content[at] >> 4 else "B"
-        stop = at + 1 + struct.calcsize(f">64{entry}")
-        if stop > len(content):
-            return
-        yield content[at] & 15, struct.unpack_from(f">64{entry}", content, at + 1)
-        at = stop
 
 
 def _is_plain(segments: list[_Segment], shape: tuple[int, ...]) -> bool:
