@@ -57,17 +57,10 @@ class Footage:
     masks: frozenset[int] = frozenset()
     """Numbers that files of masks have, where masks are files."""
 
-    def fits(self, length: int) -> bool:
-        """Whether the annotation is of a video of this many frames."""
-        return self.at_least <= length and (self.at_most is None or length <= self.at_most)
-
-    def fits_nearly(self, length: int) -> bool:
-        """Whether it is, up to the usual difference."""
-        return self.at_least - USUAL_DIFFERENCE <= length and not self.is_exceeded_by(length)
-
-    def is_exceeded_by(self, length: int) -> bool:
-        """Whether this many frames are more than the annotation's video has, by more than the usual difference."""
-        return self.at_most is not None and length > self.at_most + USUAL_DIFFERENCE
+    def excess(self, length: int) -> int:
+        """Return how many frames too long a video of this length is, below 0 how many too short; 0 where it may be that one."""
+        too_many = 0 if self.at_most is None else max(length - self.at_most, 0)
+        return too_many or min(length - self.at_least, 0)
 
 
 def check_video(footage: Footage, length: int, size: Size, times: Sequence[float] | None) -> None:
@@ -78,7 +71,7 @@ def check_video(footage: Footage, length: int, size: Size, times: Sequence[float
     if footage.size is not None and (reason := describe_misfit(size, footage.size)):
         raise DecodeError(f"the video's frames are {reason}; take the original mp4")
     remedy = "Take the original mp4, or frames extracted from it"
-    if not footage.fits_nearly(length):
+    if abs(footage.excess(length)) > USUAL_DIFFERENCE:
         cause = "Was it re-encoded at another rate, or cut?"
         raise RecordError(f"the video has {length} frames, but {footage.said}, {_SHIFTED}. {cause} {remedy}")
     if times is not None and (reason := _describe_times(footage, times)):
@@ -93,7 +86,7 @@ def check_frames(footage: Footage, numbers: Set[int]) -> None:
     if first == 1 or (first == FRAMES_PER_ANNOTATION and beyond):
         cause = f"Are they numbered from {first}? The first frame is 00000.jpg: rename them"
         raise RecordError(f"{found}, and there is no 00000.jpg, {_SHIFTED}. {cause}, or {_ANEW}")
-    if footage.is_exceeded_by(last + 1):
+    if footage.excess(last + 1) > USUAL_DIFFERENCE:
         raise RecordError(f"{found}, {_SHIFTED}. Were they extracted at another rate? Then {_ANEW}")
     if not _reaches_end(footage, numbers):
         annotated = footage.part or num_annotated(footage.at_least)
@@ -135,7 +128,7 @@ def has_usual_difference(footage: Footage, numbers: Set[int]) -> bool:
     if _is_every_4th(numbers) and length < footage.at_least:
         # Up to three more frames may follow the last one that was extracted.
         return footage.part is None and length + FRAMES_PER_ANNOTATION - 1 < footage.at_least
-    return not footage.fits(length)
+    return footage.excess(length) != 0
 
 
 def num_annotated(length: int) -> int:
@@ -159,7 +152,7 @@ def _describe_times(footage: Footage, times: Sequence[float]) -> str:
     gap = next((number for number, step in enumerate(steps) if not 0.5 < step / usual < 1.5), None)
     if gap is not None:
         drift = 0.0 if rate is None else (times[-1] - times[0]) * rate - (length - 1)
-        if footage.fits(length) and abs(drift) < 0.5:
+        if not footage.excess(length) and abs(drift) < 0.5:
             # Filmed at a varying rate, and annotated so.
             return ""
         return (

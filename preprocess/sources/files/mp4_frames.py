@@ -111,7 +111,7 @@ class VideoFile:
     def compare(self, footage: Footage) -> bool:
         """Compare number, size and times of the frames with those of an annotated video, as `ExtractedFrames` does."""
         check_video(footage, self.length, self._size, self._times)
-        return footage.fits(self.length)
+        return not footage.excess(self.length)
 
     def __contains__(self, number: int) -> bool:
         return number < self.length
