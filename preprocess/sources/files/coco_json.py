@@ -209,23 +209,16 @@ class Instances:
             self.annotated.add(annotation.image_id)
             key = f"{annotation.image_id}/{annotation.id}"
             of_image = self._by_image.get(annotation.image_id, {})
+            fault = ""
             if annotation.image_id not in self.images:
-                self._reject(
-                    key,
-                    f"annotations[{place}] belongs to image {annotation.image_id}, which is not listed",
-                )
+                fault = f"belongs to image {annotation.image_id}, which is not listed"
             elif annotation.image_id in self._ambiguous:
-                self._reject(
-                    key,
-                    f"annotations[{place}] belongs to image {annotation.image_id}, which several images have for their "
-                    "id: renumber the images",
-                )
+                fault = f"belongs to image {annotation.image_id}, which several images have for their id: renumber the images"
             elif annotation.id in (self.annotations if self._by_id else of_image):
                 where = "" if self._by_id else " of this image"
-                self._reject(
-                    key,
-                    f"annotations[{place}] has the id of an earlier annotation{where}: renumber the annotations",
-                )
+                fault = f"has the id of an earlier annotation{where}: renumber the annotations"
+            if fault:
+                self._reject(key, f"annotations[{place}] {fault}")
             elif self._by_id:
                 self.annotations[annotation.id] = annotation
             else:
