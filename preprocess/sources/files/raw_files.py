@@ -86,27 +86,21 @@ def is_text(name: str) -> bool:
     return True
 
 
-def file_digest(path: RawPath) -> str:
-    """Return an index file's SHA-256, to tell whether it changed.
-
-    Raises:
-        SourceError: the file can't be read.
-    """
-    try:
-        with local_file(path) as local, local.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except (OSError, RecordError) as err:
-        reason = err.strerror if isinstance(err, OSError) else err.reason
-        raise SourceError(f"can't read {path}: {reason}{CHECK_SOURCE}") from err
-
-
 def file_digests(root: RawPath, *names: str) -> dict[str, str]:
     """Return the SHA-256 of index files by their names, to tell whether they changed; "" standing for none.
 
     Raises:
         SourceError: a file can't be read.
     """
-    return {name: file_digest(root / name) for name in names if name}
+    digests = {}
+    for name in filter(None, names):
+        try:
+            with local_file(root / name) as local, local.open("rb") as file:
+                digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
+        except (OSError, RecordError) as err:
+            reason = err.strerror if isinstance(err, OSError) else err.reason
+            raise SourceError(f"can't read {root / name}: {reason}{CHECK_SOURCE}") from err
+    return digests
 
 
 def listing_digest(lines: Iterable[str]) -> str:
