@@ -170,11 +170,6 @@ class FoldersSource(IndexedSource[Options, str]):
     """One's own images: one scene for each image that has a mask, in the order of their names."""
 
     def __init__(self, root: RawPath, options: Options) -> None:
-        """List both folders, and read the lists beside them.
-
-        Raises:
-            SourceError: there are no images with masks, a list can't be read, or what masks are can't be told.
-        """
         super().__init__(root, options)
         self.dataset_type = options.dataset_type
         self._folders = (options.image_folder.strip("/"), options.mask_folder.strip("/"))

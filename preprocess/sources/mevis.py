@@ -177,11 +177,6 @@ class MevisSource(IndexedSource[Options, str]):
     """Expressions about videos: one scene for each video that has one, in the order of their names."""
 
     def __init__(self, root: RawPath, options: Options) -> None:
-        """Read the expressions, and the masks as text.
-
-        Raises:
-            SourceError: a file can't be read, or no expression says which object it is of.
-        """
         super().__init__(root, options)
         self.dataset_type = options.dataset_type
         self.paired = options.take == "pairs"

@@ -153,11 +153,7 @@ class NpzSource(IndexedSource[Options, str]):
 
 
 def check_image(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
-    """Return the array, which must be uint8 [H, W, 3].
-
-    Raises:
-        RecordError: it is something else; the reason says what it looks like.
-    """
+    """Return the array, which must be uint8 [H, W, 3]."""
     found = f"{name} is {array.dtype} {list(array.shape)}"
     expected = "expected the original pixels, uint8 [H, W, 3]"
     if array.dtype != np.uint8:
@@ -178,11 +174,7 @@ def check_image(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
 
 
 def check_masks(array: NDArray[Any], name: str, size: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Return the masks, bool [K, H, W]; they must have the `size` of their image and two values at most.
-
-    Raises:
-        RecordError: the array is no stack of masks of this image.
-    """
+    """Return the masks, bool [K, H, W]; they must have the `size` of their image and two values at most."""
     found = f"{name} is {array.dtype} {list(array.shape)}"
     height, width = size
     masks = array[None] if array.ndim == 2 else array
@@ -214,11 +206,7 @@ def check_masks(array: NDArray[Any], name: str, size: tuple[int, ...]) -> NDArra
 
 
 def split_expressions(array: NDArray[Any], name: str, num_objects: int) -> list[tuple[str, ...]]:
-    """Return the phrases of each object.
-
-    Raises:
-        RecordError: the array holds no strings, what is no text, or not as many rows as there are objects.
-    """
+    """Return the phrases of each object."""
     if array.dtype.kind != "U":
         raise SegmentationError(f"{name} is {array.dtype}; expected unicode strings")
     rows = array.reshape(1, -1) if num_objects == 1 else array

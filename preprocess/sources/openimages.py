@@ -149,11 +149,6 @@ class OpenImagesSource(IndexedSource[Options, int]):
     dataset_type: DatasetType = "openimage"
 
     def __init__(self, root: RawPath, options: Options) -> None:
-        """Read the segmentation CSV and the class names.
-
-        Raises:
-            SourceError: a file can't be read, or the CSV lacks a column.
-        """
         super().__init__(root, options)
         self._rows = Rows(root, options.path(options.annotations))
         self._entries = range(len(self._rows.image_ids))

@@ -185,11 +185,6 @@ class Sa1bSource(IndexedSource[Options, int]):
     dataset_type: DatasetType = "sa1b"
 
     def __init__(self, root: RawPath, options: Options) -> None:
-        """List the root and scan the headers of its tar files.
-
-        Raises:
-            SourceError: the root can't be listed or holds nothing of SA-1B.
-        """
         super().__init__(root, options)
         self._pairs = Pairs(root)
         self._entries = range(len(self._pairs))

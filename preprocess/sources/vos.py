@@ -146,11 +146,6 @@ class VosSource(IndexedSource[Options, str]):
     """Videos with label maps: one scene for each video that has masks, in the order of their names or of the list."""
 
     def __init__(self, root: RawPath, options: Options) -> None:
-        """List the videos, and read what names their objects.
-
-        Raises:
-            SourceError: there is no video, or a list can't be read.
-        """
         super().__init__(root, options)
         self.dataset_type = options.dataset_type
         self.paired = options.take == "pairs"

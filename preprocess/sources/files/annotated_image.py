@@ -27,11 +27,7 @@ class AnnotatedObject:
     expressions: tuple[str, ...] = ()
 
     def mask(self, image: ImageEntry, misdrawn: str) -> Mask:
-        """Return the union of the annotations' masks; `misdrawn` is what speaks against all polygons of the image.
-
-        Raises:
-            SegmentationError: one of the annotations has no mask of this image.
-        """
+        """Return the union of the annotations' masks; `misdrawn` is what speaks against all polygons of the image."""
         masks = []
         for annotation in self.annotations:
             if misdrawn and isinstance(annotation.shape(), list):

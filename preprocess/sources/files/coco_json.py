@@ -56,19 +56,11 @@ class Annotation(msgspec.Struct, frozen=True, gc=False):
     bbox: msgspec.Raw = msgspec.Raw(b"null")
 
     def shape(self) -> object:
-        """Return the segmentation as its JSON has it: polygons, run lengths, or anything else.
-
-        Raises:
-            SegmentationError: it is no valid JSON.
-        """
+        """Return the segmentation as its JSON has it: polygons, run lengths, or anything else."""
         return decode_mask(self.segmentation, "segmentation is")
 
     def mask(self, image: ImageEntry) -> Rle:
-        """Return the covered pixels.
-
-        Raises:
-            SegmentationError: the segmentation is no mask of this image.
-        """
+        """Return the covered pixels."""
         return parse_segmentation(self.shape(), image.height, image.width)
 
 
@@ -151,9 +143,6 @@ class Instances:
 
         With `by_id` annotations are asked for by their ids, which then must be unique in the whole file; otherwise by their
         images, and they need to be unique only there.
-
-        Raises:
-            SourceError: the file is missing or is no instances JSON.
         """
         self._name = name
         self._prefix = prefix

@@ -23,11 +23,7 @@ _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
 def check_content(head: bytes) -> None:
-    """Look at a file's first bytes, `HEAD_BYTES` of them or more.
-
-    Raises:
-        RecordError: they are those of a pointer or of a server's answer, not of a raw file of any kind.
-    """
+    """Raise `RecordError` where a file's first bytes, `HEAD_BYTES` of them or more, are those of a pointer or of a server's answer."""
     begin = head[:HEAD_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip()
     if begin[:1] not in b"v/<.":
         return
@@ -49,11 +45,7 @@ def compression_of(head: bytes) -> str:
 
 
 def check_text(head: bytes) -> None:
-    """Look at the first bytes of a file that should be text in UTF-8.
-
-    Raises:
-        RecordError: the file is text in UTF-16, or is compressed.
-    """
+    """Raise `RecordError` where the first bytes of what should be text in UTF-8 are in UTF-16, or compressed."""
     if head.startswith(_UTF16_MARKS):
         raise RecordError("the file is text in UTF-16, expected UTF-8: save it in that encoding")
     if kind := compression_of(head):

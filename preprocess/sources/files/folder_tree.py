@@ -36,11 +36,7 @@ def scan_folder(folder: RawPath, sized: tuple[str, ...] = ()) -> Iterator[Entry]
 
 
 def list_folder(folder: RawPath) -> list[Entry]:
-    """Return what lies in a folder, by its names.
-
-    Raises:
-        RecordError: it is not there, or can't be listed.
-    """
+    """Return what lies in a folder, by its names."""
     try:
         return sorted(scan_folder(folder), key=lambda entry: entry.name)
     except FileNotFoundError as err:
@@ -152,9 +148,6 @@ def list_tree(
 
     Returns:
         Size in bytes by path, in the order of the paths; and the rejects.
-
-    Raises:
-        SourceError: a folder can't be listed.
     """
     sizes: dict[str, int] = {}
     rejects: list[Reject] = []

@@ -77,11 +77,7 @@ def read_index(
 
 
 def decode_mask(element: msgspec.Raw, what: str) -> object:
-    """Return a mask of an annotation file as its JSON has it; `what` begins the reason where that is none.
-
-    Raises:
-        SegmentationError: it is no valid JSON.
-    """
+    """Return a mask of an annotation file as its JSON has it; `what` begins the reason where that is none."""
     try:
         return msgspec.json.decode(element)
     except JSON_ERRORS as err:

@@ -47,11 +47,6 @@ class ExtractedFrames(FrameFiles):
     """A folder of frames as JPEG files; the file's name is the frame's number."""
 
     def __init__(self, root: RawPath, folder: str, decode: ImageDecoder) -> None:
-        """List `root / folder`; its files will be decoded by `decode`.
-
-        Raises:
-            RecordError: the folder can't be listed, or leads out of the root.
-        """
         names = {entry.name for entry in list_folder(resolve_inside(root, folder))}
         numbers = (int(name[:-4]) for name in names if _FRAME_NAME.fullmatch(name))
         found = {number: name for number in numbers if (name := f"{number:05d}.jpg") in names}
@@ -70,11 +65,7 @@ class ExtractedFrames(FrameFiles):
             raise RecordError(f"the folder holds no frame such as 00000.jpg{describe_skips(self.skips)}")
 
     def compare(self, footage: Footage) -> bool:
-        """Return whether the frames are those of an annotated video exactly, not only up to the usual difference.
-
-        Raises:
-            RecordError: they are those of another one.
-        """
+        """Return whether the frames are those of an annotated video exactly, not only up to the usual difference."""
         check_frames(footage, self._names.keys())
         return not has_usual_difference(footage, self._names.keys())
 
@@ -91,11 +82,6 @@ class VideoFile:
     """
 
     def __init__(self, root: RawPath, name: str) -> None:
-        """Read the header of `root / name`.
-
-        Raises:
-            RecordError: the file is missing, is no mp4 with a video, leads out of the root, or PyAV is not installed.
-        """
         self.path = name
         with ExitStack() as stack:
             self._file = stack.enter_context(local_file(resolve_inside(root, name)))

@@ -13,11 +13,7 @@ MAX_LIST_BYTES = 1 << 24
 
 
 def read_names(root: RawPath, name: str, option: str) -> list[str]:
-    """Return the names that `root / name` lists, each once, in its order; blank lines are passed over. `option` is the config's.
-
-    Raises:
-        SourceError: the list can't be read.
-    """
+    """Return the names that `root / name` lists, each once, in its order; blank lines are passed over. `option` is the config's."""
     try:
         lines = read_text(root / name, MAX_LIST_BYTES).splitlines()
     except (RecordError, UnicodeDecodeError) as err:
@@ -35,9 +31,6 @@ def read_video_ids(
         name: the list, relative to it: ids with space between them, or with a "/" behind each.
         prefix: keys of rejects begin with it.
         known: ids in which there may be spaces, where they are a line of the list.
-
-    Raises:
-        SourceError: the list can't be read.
     """
     lines = read_names(root, name, "video_list")
     listed = (word for line in lines for word in ([line] if line.rstrip("/") in known else line.split()))

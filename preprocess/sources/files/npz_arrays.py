@@ -54,11 +54,7 @@ class _LimitedFile(io.FileIO):
     """A file that refuses to be read in large pieces."""
 
     def read(self, size: int | None = -1) -> bytes:
-        """Return at most `size` bytes, all that is left by default.
-
-        Raises:
-            RecordError: that is more than `MAX_READ_BYTES`.
-        """
+        """Return at most `size` bytes, all that is left by default; `RecordError` where that is more than `MAX_READ_BYTES`."""
         wanted = MAX_READ_BYTES + 1 if size is None or size < 0 else size
         content = super().read(min(wanted, MAX_READ_BYTES + 1)) or b""
         if len(content) > MAX_READ_BYTES:
@@ -68,11 +64,7 @@ class _LimitedFile(io.FileIO):
 
 @contextmanager
 def open_arrays(path: RawPath) -> Iterator[zipfile.ZipFile]:
-    """Open an npz file.
-
-    Raises:
-        RecordError: the file is missing or no zip.
-    """
+    """Open an npz file."""
     with local_file(path) as local:
         check_file(local)
         try:
@@ -98,11 +90,7 @@ def has_array(file: zipfile.ZipFile, name: str) -> bool:
 
 
 def read_array(file: zipfile.ZipFile, name: str) -> NDArray[Any]:
-    """Return one array.
-
-    Raises:
-        RecordError: it is missing, damaged, too large or no plain array.
-    """
+    """Return one array, of plain numbers or text."""
     try:
         member = file.getinfo(f"{name}.npy")
     except KeyError as err:

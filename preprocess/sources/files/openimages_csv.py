@@ -75,11 +75,6 @@ class Rows:
     """
 
     def __init__(self, root: RawPath, name: str) -> None:
-        """Read `root / name`.
-
-        Raises:
-            SourceError: the file can't be read or lacks a column.
-        """
         self.rejects: list[Reject] = []
         self._name = name
         self._texts = bytearray()
@@ -150,11 +145,7 @@ class Rows:
 
 
 def read_classes(path: RawPath) -> dict[str, str]:
-    """Return the display name of each label: lines `/m/0bt9lr,Dog`, without a header. No file gives no names.
-
-    Raises:
-        SourceError: the file can't be read, is no CSV, has no name in it, or two for a label.
-    """
+    """Return the display name of each label: lines `/m/0bt9lr,Dog`, without a header. No file gives no names."""
     try:
         if not path.is_file():
             return {}

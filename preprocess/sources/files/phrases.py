@@ -49,11 +49,7 @@ _ROW = msgspec.json.Decoder(_Row)
 
 
 def read_phrases(root: RawPath, prefix: str) -> tuple[str, list[Phrase], list[Reject]]:
-    """Return the table's name in the dataset's root, "" where there is none, its rows, and the lines that are none.
-
-    Raises:
-        SourceError: it can't be read, or there are two.
-    """
+    """Return the table's name in the dataset's root, "" where there is none, its rows, and the lines that are none."""
     there = [name for name in FILES if is_file_there(root / name)]
     if len(there) > 1:
         raise SourceError(f"{root} has both {' and '.join(there)}: which counts is not known; keep one")

@@ -16,12 +16,9 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 
 def check_folder(root: RawPath, folder: str) -> None:
-    """Look whether a folder of raw files is there.
+    """Raise `SourceError` where a folder of raw files is not there, or is empty and archives lie beside it, which may hold it.
 
     Of a remote root it is not asked: some servers can tell only of files.
-
-    Raises:
-        SourceError: it is not, or it is empty and archives lie beside it, which may hold it.
     """
     path = root / folder
     if not isinstance(path, Path) or (is_folder_there(path) and next(list_if_possible(path), None)):

@@ -87,11 +87,7 @@ def is_text(name: str) -> bool:
 
 
 def file_digests(root: RawPath, *names: str) -> dict[str, str]:
-    """Return the SHA-256 of index files by their names, to tell whether they changed; "" standing for none.
-
-    Raises:
-        SourceError: a file can't be read.
-    """
+    """Return the SHA-256 of index files by their names, to tell whether they changed; "" standing for none."""
     digests = {}
     for name in filter(None, names):
         try:

@@ -100,11 +100,7 @@ class _Split(msgspec.Struct, frozen=True, gc=False):
 
 
 def read_refs(path: RawPath) -> list[Ref | BadRef]:
-    """Read a refs file, in the order of the file: JSON if its name ends in ".json", else a pickle.
-
-    Raises:
-        SourceError: the file is missing, too large, damaged as a whole, no list, or a pickle of more than plain values.
-    """
+    """Read a refs file, in the order of the file: JSON if its name ends in ".json", else a pickle."""
     try:
         content = read_file(path, MAX_REFS_BYTES)
     except RecordError as err:

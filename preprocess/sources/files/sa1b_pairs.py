@@ -52,11 +52,7 @@ class RawFile:
         return encodable(f"{self.tar}/{self.name}" if self.tar else self.name)
 
     def read(self, root: RawPath, limit: int) -> bytes:
-        """Return its bytes.
-
-        Raises:
-            RecordError: it is missing, unreadable, leads out of the root, or is over `limit` bytes.
-        """
+        """Return its bytes, `limit` of them at most."""
         if self.tar:
             return read_member(resolve_inside(root, self.tar), self.offset, self.size, limit)
         return read_file(resolve_inside(root, self.name), limit)
@@ -81,11 +77,6 @@ class Pairs:
     """
 
     def __init__(self, root: RawPath) -> None:
-        """List `root` and scan its tar files.
-
-        Raises:
-            SourceError: the root can't be listed.
-        """
         self.rejects: list[Reject] = []
         self.tars: list[str] = []
         self.unread = LeftOut(_UNREAD)

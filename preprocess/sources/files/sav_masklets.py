@@ -45,11 +45,7 @@ _ANNOTATION = msgspec.json.Decoder(_Annotation, strict=False)
 
 
 def read_json(root: RawPath, path: str, kind: str, key: str) -> Iterator[Footage | Masklet | Skip | Reject]:
-    """Yield what `root / path` says of its video, then its objects, each with the id "<kind>-<masklet_id>".
-
-    Raises:
-        RecordError: the file can't be read, or is no annotation of a video.
-    """
+    """Yield what `root / path` says of its video, then its objects, each with the id "<kind>-<masklet_id>"."""
     try:
         annotation = decode_json(read_file(resolve_inside(root, path), MAX_JSON_BYTES), _ANNOTATION.decode)
     except (ValueError, RecursionError) as err:
@@ -88,11 +84,7 @@ def read_json(root: RawPath, path: str, kind: str, key: str) -> Iterator[Footage
 
 
 def read_folders(root: RawPath, path: str, key: str) -> Iterator[Footage | Masklet | Reject | Skip]:
-    """Yield what the folder `root / path` says of its video, then its objects: it holds a folder of PNG masks for each.
-
-    Raises:
-        RecordError: the folder is missing or has no object.
-    """
+    """Yield what the folder `root / path` says of its video, then its objects: it holds a folder of PNG masks for each."""
     objects: list[Masklet | Reject] = []
     numbers: set[int] = set()
     for entry in list_folder(resolve_inside(root, path)):

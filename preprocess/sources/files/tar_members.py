@@ -60,11 +60,7 @@ def scan_tar(path: RawPath) -> Iterator[Member]:
 
 
 def read_member(path: RawPath, offset: int, size: int, limit: int) -> bytes:
-    """Return the bytes of a member that `scan_tar` found.
-
-    Raises:
-        RecordError: the member is over `limit` bytes, or the tar file is missing, unreadable or now shorter.
-    """
+    """Return the bytes of a member that `scan_tar` found."""
     if size > limit:
         raise RecordError(f"the member has {size} bytes, over the limit of {limit}")
     try:

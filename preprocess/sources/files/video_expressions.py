@@ -83,11 +83,7 @@ class VideoExpressions:
     """
 
     def __init__(self, root: RawPath, name: str, prefix: str, known: Container[str] | None) -> None:
-        """Parse `root / name`; `known` are the annotations there are, where `anno_id` counts, None where `obj_id` does.
-
-        Raises:
-            SourceError: the file can't be read, or no expression says which object it is of.
-        """
+        """Parse `root / name`; `known` are the annotations there are, where `anno_id` counts, None where `obj_id` does."""
         self._name = name
         self._prefix = prefix
         self._known = known

@@ -44,11 +44,7 @@ def number_of(stem: str) -> int | None:
 
 
 def list_pictures(root: RawPath, path: str, key: str) -> NumberedPictures:
-    """Return the pictures in the folder `root / path`; keys of rejects begin with `key`.
-
-    Raises:
-        RecordError: it can't be listed, or leads out of the root.
-    """
+    """Return the pictures in the folder `root / path`; keys of rejects begin with `key`."""
     entries = list_folder(resolve_inside(root, path))
     found: dict[int, list[str]] = {}
     picture = "picture whose name does not end in the number of its frame, not read"
@@ -76,11 +72,7 @@ def list_pictures(root: RawPath, path: str, key: str) -> NumberedPictures:
 
 
 def list_videos(root: RawPath, folder: str, unread: LeftOut) -> list[str]:
-    """Return the sorted names of the folders in `root / folder`; what else lies there goes to `unread`.
-
-    Raises:
-        SourceError: it is not there or can't be listed.
-    """
+    """Return the sorted names of the folders in `root / folder`; what else lies there goes to `unread`."""
     check_folder(root, folder)
     names = []
     try:
@@ -101,10 +93,9 @@ def list_videos(root: RawPath, folder: str, unread: LeftOut) -> list[str]:
 
 
 def check_depth(root: RawPath, folder: str, video_id: str, option: str) -> None:
-    """Look whether a folder of videos, `option` of the config, is one level too high, by one of what should be its videos.
+    """Raise `SourceError` where a folder of videos, `option` of the config, is one level too high: JPEGImages of JPEGImages/480p/bear.
 
-    Raises:
-        SourceError: there are folders where frames should be, as in JPEGImages/480p/bear.
+    One of what should be its videos tells.
     """
     path = f"{folder}/{video_id}"
     try:
