@@ -32,7 +32,6 @@ from ..decode.labels import IGNORED
 from ..decode.segmentation import Bitmap, Rle, parse_rle, unite
 from ..errors import RecordError, SegmentationError
 from .base import IndexedSource
-from .files.frame_files import FrameFiles
 from .files.json_files import JSON_ERRORS, decode_mask, read_index
 from .files.label_masklets import read_label_masklets
 from .files.leftovers import LeftOut
@@ -48,6 +47,7 @@ from .files.raw_files import (
 )
 from .files.video_expressions import ListedVideo, Target, VideoExpressions
 from .files.video_folders import list_pictures, list_videos, number_of
+from .files.video_frames import FrameFiles
 from .options import VideoOptions
 from .records import Record, Reject
 

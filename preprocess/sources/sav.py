@@ -46,10 +46,10 @@ from .files.folder_tree import list_folder, list_tree
 from .files.footage import FRAMES_PER_ANNOTATION, Footage, check_masks, num_annotated
 from .files.leftovers import LeftOut, describe_skips
 from .files.masklets import Masklet, Video, follow, make_samples
-from .files.mp4_frames import MISSING_DECODER, ExtractedFrames, VideoFile, VideoFrames, can_decode_video
 from .files.name_lists import read_video_ids
 from .files.raw_files import CHECK_SOURCE, RawPath, file_digests, is_folder_there, listing_digest
 from .files.sav_masklets import frame_key, read_folders, read_json
+from .files.video_frames import MISSING_DECODER, ExtractedFrames, VideoFile, VideoFrames, can_decode_video
 from .options import SourceOptions, VideoOptions
 from .records import Record, Reject, Skip
 

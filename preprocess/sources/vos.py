@@ -33,7 +33,6 @@ from ..decode.images import ImageDecoder, decode_image
 from ..decode.labels import IGNORED
 from ..errors import RecordError
 from .base import IndexedSource
-from .files.frame_files import FrameFiles
 from .files.json_files import read_index
 from .files.label_masklets import read_label_masklets
 from .files.leftovers import LeftOut, describe_skips
@@ -42,6 +41,7 @@ from .files.masklets import Masklet, Video, follow, make_samples
 from .files.name_lists import read_video_ids
 from .files.raw_files import CHECK_SOURCE, RawPath, file_digests, is_file_there, listing_digest
 from .files.video_folders import NumberedPictures, check_depth, list_pictures, list_videos
+from .files.video_frames import FrameFiles
 from .options import VideoOptions
 from .records import Record, Reject
 

@@ -20,7 +20,7 @@ from ...decode.segmentation import Bitmap, Rle
 from ...errors import MisfitError, RecordError, SegmentationError
 from ..options import VideoOptions
 from ..records import Frame, Mask, Pair, Record, Reject, Skip
-from .mp4_frames import Frames
+from .video_frames import Frames
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from sav_reading import ALL_PAIRS, LENGTH, clip, difference, edit, frames_in, re
 
 from resizeonce.loader.format.errors import SourceError
 from resizeonce.preprocess.sources import sav
-from resizeonce.preprocess.sources.files import mp4_frames
+from resizeonce.preprocess.sources.files import video_frames
 from resizeonce.preprocess.sources.records import Reject, Skip
 from resizeonce.preprocess.sources.sav import Options, SavSource
 
@@ -152,10 +152,10 @@ def test_missing_decoder_in_a_worker_is_a_reject(tmp_path: Path, monkeypatch: py
     monkeypatch.setitem(sys.modules, "av", None)
     (reject,) = scene.read()
     assert isinstance(reject, Reject)
-    assert reject.reason == mp4_frames.MISSING_DECODER
+    assert reject.reason == video_frames.MISSING_DECODER
 
 
-def test_real_mp4_frames_are_the_extracted_frames(shared_data: Path) -> None:
+def test_real_video_frames_are_the_extracted_frames(shared_data: Path) -> None:
     root = shared_data / "sav" / "sav_train"
     with av.open(str(root / "sav_000" / "sav_090001.mp4")) as container:
         every = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]

@@ -24,7 +24,7 @@ from bar import (
 from miniature.sav import rle_of, write_mp4
 from PIL import Image
 
-from resizeonce.preprocess.sources.files import mp4_frames
+from resizeonce.preprocess.sources.files import video_frames
 from resizeonce.preprocess.sources.records import Frame, Pair, Record, Reject, Skip
 from resizeonce.preprocess.sources.sav import Options, SavSource
 
@@ -239,7 +239,7 @@ def test_the_header_of_an_mp4_is_not_believed(tmp_path: Path) -> None:
 def test_frames_beyond_the_limit_are_not_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_bar_json(tmp_path)
     write_bar_mp4(tmp_path, EVERY)
-    monkeypatch.setattr(mp4_frames, "MAX_FRAMES", 40)
+    monkeypatch.setattr(video_frames, "MAX_FRAMES", 40)
     assert the_only_reject(read(tmp_path)).reason == "the video has over 40 frames, the limit"
 
 

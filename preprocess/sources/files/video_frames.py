@@ -1,6 +1,6 @@
-"""Frames of a video by number: extracted JPEG files, or an mp4 decoded in one pass.
+"""Frames of a video by number: picture files, or an mp4 decoded in one pass.
 
-Both number frames as the decoder puts them out, from 0, as OpenCV and the official extraction script do.
+Extracted files and mp4s number frames as the decoder puts them out, from 0, as OpenCV and the official extraction script do.
 
 An mp4 is decoded so that damage can't shift the numbers: the decoder is told to stop at the first error instead of
 hiding it, since a frame that it drops would move every later mask onto the wrong frame. Pixels of an mp4 and of
@@ -24,10 +24,9 @@ from ...remote.local_copies import local_file
 from .contents import HEAD_BYTES, check_content
 from .folder_tree import list_folder
 from .footage import Footage, check_frames, check_video, has_usual_difference
-from .frame_files import Decoded, FrameFiles
 from .leftovers import LeftOut, describe_skips
 from .picture_folder import IMAGE_SUFFIXES
-from .raw_files import RawPath, check_file, resolve_inside
+from .raw_files import RawPath, check_file, read_file, resolve_inside
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -41,6 +40,53 @@ MAX_FRAMES = 1 << 20
 """Most frames of an mp4 that are counted: twelve hours."""
 
 _DECODER_OPTIONS = {"err_detect": "explode", "max_pixels": str(MAX_IMAGE_PIXELS)}
+
+
+Decoded: TypeAlias = tuple[int, str, Picture | RecordError]
+"""A frame's number, its file relative to the root, and its pixels or why there are none."""
+
+
+class FrameFiles:
+    """Frames of a video that are picture files; `VideoFile` is asked in the same way.
+
+    `names` has the file of each frame in `folder`, by its number; one at least.
+    """
+
+    def __init__(self, root: RawPath, folder: str, names: Mapping[int, str], decode: ImageDecoder) -> None:
+        self.path = folder
+        self._root = root
+        self._names = names
+        self._decode = decode
+
+    @property
+    def length(self) -> int:
+        """Return the number of the last frame plus one."""
+        return max(self._names) + 1
+
+    def path_of(self, number: int) -> str:
+        """Return the file of a frame, relative to the root, whether it is there or not."""
+        return f"{self.path}/{self._names.get(number, f'{number:05d}.jpg')}"
+
+    def __contains__(self, number: int) -> bool:
+        """Whether there is a frame of this number, as far as can be told without decoding."""
+        return number in self._names
+
+    def read(self, sizes: Mapping[int, Size | None]) -> Iterator[Decoded]:
+        """Yield the frames that `sizes` names, in ascending order, each as a picture or as why there is none.
+
+        `sizes` has the (height, width) that the annotation says, None where it does not say one, by the number of a frame
+        that is there.
+        """
+        for number in sorted(sizes):
+            path = self.path_of(number)
+            try:
+                picture = self._decode(read_file(resolve_inside(self._root, path)), sizes[number])
+                height, width = picture.image.shape[:2]
+                if (size := sizes[number]) is not None and (reason := describe_misfit((height, width), size)):
+                    raise MisfitError(f"the frame is {reason}")
+                yield number, path, picture
+            except RecordError as err:
+                yield number, path, err
 
 
 class ExtractedFrames(FrameFiles):
