@@ -13,7 +13,6 @@ from ..sources.base import Scene
 from ..sources.records import DAMAGE_ACCEPTED, Frame, Record, Reject, Skip
 from ..tensors.engine import Engine, EngineName, open_engine
 from .doubts import doubts_of
-from .rejects import check_of
 from .tally import Tally
 
 
@@ -42,20 +41,17 @@ def look_at_scenes(task: ScenesTask, tick: Callable[[], None] = tick_of_process)
 
 def lost_scene(scene: Scene, reason: str) -> Tally:
     """Return what a scene counts for that can't be read without harm."""
-    tally = Tally()
-    tally.num_scenes, tally.size = 1, SceneSize(rejects=1)
-    reject = Reject(scene.key, "", "worker", reason)
-    tally.add_reject(check_of(reject).name, reject)
+    tally = Tally(num_scenes=1, size=SceneSize(rejects=1))
+    tally.add_reject(Reject(scene.key, "", "worker", reason))
     return tally
 
 
 def _look_at_scene(number: int, scene: Scene, config: Config, engine: Engine) -> Tally:
-    tally = Tally()
+    tally = Tally(num_scenes=1)
     decode = CountingDecoder(engine.decoder(config.options.damaged))
     records = sift(scene.read(decode), config.recipe)
     counted = _counted(records, tally, number, config.recipe, engine)
     tally.size = measure_records(counted, config.recipe, engine, config.store.columns)
-    tally.num_scenes = 1
     if decode.num_damaged:
         tally.skips[DAMAGE_ACCEPTED] += decode.num_damaged
     return tally
@@ -70,11 +66,11 @@ def _counted(
     for record in records:
         if isinstance(record, Frame):
             for doubt in doubts_of(record, recipe, engine):
-                tally.add_doubt(*doubt)
+                tally.add_found(*doubt)
             # The frames of a video may well be alike.
             lone, num_frames = record, num_frames + 1
         elif isinstance(record, Reject):
-            tally.add_reject(check_of(record).name, record)
+            tally.add_reject(record)
         elif isinstance(record, Skip):
             tally.skips[record.reason] += record.count
         yield record

@@ -8,7 +8,7 @@ from ..findings import MAX_EXAMPLES, SEVERITIES, Finding, Scenes, Severity
 from ..sources.base import Source
 from ..sources.records import Skip
 from .doubts import DOUBTS, PARTIAL
-from .rejects import OTHER, REJECT_CHECKS, RejectCheck, check_of
+from .rejects import OTHER, REJECT_CHECKS, RejectCheck
 from .skips import finding_of
 from .tally import Found, Tally
 
@@ -44,12 +44,12 @@ def _emptiness(tally: Tally, source: Source) -> Iterator[Finding]:
 def _errors(tally: Tally, source: Source, scenes: Scenes) -> Iterator[Finding]:
     indexed = Tally()
     for reject in source.rejects:
-        indexed.add_reject(check_of(reject).name, reject)
+        indexed.add_reject(reject)
     if scenes.is_whole:
         indexed.add(tally)
     for check in (*REJECT_CHECKS, OTHER):
         # The index is of the whole dataset, however few scenes were looked at.
-        in_index, in_scenes = indexed.errors.get(check.name), tally.errors.get(check.name)
+        in_index, in_scenes = indexed.found.get(check.name), tally.found.get(check.name)
         if in_index is not None:
             yield _error(check, in_index, "")
         if in_scenes is not None and not scenes.is_whole:
@@ -64,7 +64,7 @@ def _error(check: RejectCheck, found: Found, in_all: str) -> Finding:
 
 def _doubts(tally: Tally, recipe: Recipe, scenes: Scenes) -> Iterator[Finding]:
     for name, doubt in DOUBTS.items():
-        found = tally.doubts.get(name)
+        found = tally.found.get(name)
         total = tally.size.images if doubt.of == "images" else tally.size.masks
         if found is None or (name in PARTIAL and found.count == total):
             continue

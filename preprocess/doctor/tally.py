@@ -10,6 +10,7 @@ import numpy as np
 from ..findings import MAX_EXAMPLES
 from ..run.forecast import SceneSize
 from ..sources.records import Frame, Reject, encodable
+from .rejects import check_of
 
 
 @dataclass(slots=True)
@@ -28,33 +29,27 @@ class Found:
         self.reason = self.reason or other.reason
 
 
+@dataclass(slots=True)
 class Tally:
-    """What some scenes hold.
+    """What some scenes hold."""
 
-    Attributes:
-        num_scenes: how many.
-        size: what they give.
-        errors: rejects, by the name of their check.
-        doubts: what is likely not meant, by its name.
-        skips: what was left out, by its reason.
-        pictures: of each still image the scene's number, the digest of its file and that of the file's name.
-    """
+    num_scenes: int = 0
+    size: SceneSize = field(default_factory=SceneSize)
+    """What they give."""
+    found: defaultdict[str, Found] = field(default_factory=lambda: defaultdict(Found))
+    """Rejects, and what is likely not meant, by the name of their check."""
+    skips: Counter[str] = field(default_factory=Counter)
+    """What was left out, by its reason."""
+    pictures: "array[int]" = field(default_factory=lambda: array("Q"))
+    """Of each still image the scene's number, the digest of its file and that of the file's name."""
 
-    def __init__(self) -> None:
-        self.num_scenes = 0
-        self.size = SceneSize()
-        self.errors: defaultdict[str, Found] = defaultdict(Found)
-        self.doubts: defaultdict[str, Found] = defaultdict(Found)
-        self.skips: Counter[str] = Counter()
-        self.pictures = array("Q")
-
-    def add_reject(self, check: str, reject: Reject) -> None:
+    def add_reject(self, reject: Reject) -> None:
         """Count a reject."""
-        self.errors[check].add(Found(1, [_example_of(reject.key, reject.path)], reject.reason))
+        self.add_found(check_of(reject).name, reject.key, reject.path, reject.reason)
 
-    def add_doubt(self, check: str, key: str, path: str) -> None:
-        """Count something that is likely not meant."""
-        self.doubts[check].add(Found(1, [_example_of(key, path)]))
+    def add_found(self, check: str, key: str, path: str, reason: str = "") -> None:
+        """Count something that a check found."""
+        self.found[check].add(Found(1, [f"{key} ({path})" if path else key], reason))
 
     def add_picture(self, scene: int, frame: Frame) -> None:
         """Note a still image, if its file is at hand."""
@@ -65,9 +60,8 @@ class Tally:
         """Add what later scenes hold."""
         self.num_scenes += other.num_scenes
         self.size += other.size
-        for ours, theirs in ((self.errors, other.errors), (self.doubts, other.doubts)):
-            for check, found in theirs.items():
-                ours[check].add(found)
+        for check, found in other.found.items():
+            self.found[check].add(found)
         self.skips.update(other.skips)
         self.pictures.extend(other.pictures)
 
@@ -83,10 +77,6 @@ class Tally:
                 names.add(name)
                 found.append((earlier, scene))
         return found
-
-
-def _example_of(key: str, path: str) -> str:
-    return f"{key} ({path})" if path else key
 
 
 def _digest(content: bytes) -> int:
