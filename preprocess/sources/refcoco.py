@@ -14,13 +14,13 @@ google. RefCOCOg by google has train and val, whose images overlap.
 A sample is one ref: the object (in gRefCOCO also several objects, their masks united) with all its expressions.
 
 - Pictures are found by `image_id`: the name in `instances.json`, or else the names COCO gave the same picture in 2014
-  and 2017. A ref's own `file_name` names no file.
+  and 2017.
 - The object id is the annotation's id, ids joined by "+" for several, "no-target" for none. Where a split has more
   than one ref for the same object, all but the first of them get "#" and the ref's id behind it.
 - Expressions are kept as they stand in the file, neither lower-cased nor stripped: that can be done while training,
   but not undone. (Sa2VA takes `raw`, lower-cased, without a final full stop.)
-- A ref without any sentence is left out and counted: the published gRefCOCO has some. So is one of a split that none of
-  the four has. A damaged one is rejected unless its split is another one for sure.
+- A ref without any sentence is left out and counted: the published gRefCOCO has some, and its authors say so. So is one of
+  a split that none of the four has. A damaged one is rejected unless its split is another one for sure.
 - A ref may point to a crowd; that is accepted, since the words are about it.
 - `instances.json` holds all annotations of a picture, with or without a ref.
 """

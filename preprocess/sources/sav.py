@@ -18,13 +18,10 @@ Val and test::
 - An absent object is a mask without foreground, a null, a shorter list, a missing file or a missing folder. A json that
   annotates fewer frames than every 4th is counted, one that annotates more is refused.
 - Objects overlap. Manual and automatic ids both begin at 0, so object ids are "manual-0" and "auto-0".
-- Masks and frames go together by number, which is right only in the video that was annotated. Its number of frames, size
-  and rate (`video_frame_count`, `video_height`, `video_width`, `video_duration`, any of which other tools leave out) are
-  compared with the mp4's, and with the numbers of extracted frames; the val layout has only its masks' numbers. What was
-  re-encoded at another rate, cut, turned or numbered anew is refused as a whole (preprocess/sources/files/footage.py). So is a
-  folder whose extraction was broken off, since a copy at a lower rate leaves the same numbers; holes are no harm.
-- Official files may have a frame or two more or less than their jsons say. That is counted; masks beyond the last frame
-  are skipped, and frames without a mask are not used anyway.
+- `video_frame_count`, `video_height`, `video_width` and `video_duration`, any of which other tools leave out, are compared with
+  the frames that are there, and a video that is not the annotated one is refused as a whole
+  (preprocess/sources/files/footage.py); the val layout has only its masks' numbers.
+- Masks beyond the last frame are skipped and counted, and frames without a mask are not used.
 - JPEGs extracted from an mp4 differ from its frames by their coding: 3.7 of 255 on average in the samples tried.
 
 A sample is the same object in two annotated frames, or one frame: preprocess/sources/files/masklets.py. Only frames of

@@ -10,7 +10,6 @@ A list of records, one for each referred object::
 - RefCOCO, RefCOCO+ and RefCOCOg are pickles of Python 2, gRefCOCO is JSON.
 - gRefCOCO's `ann_id` is a list; [-1] together with `no_target` says that nothing in the picture is meant.
 - Ids may be written as 1.0 or as text.
-- Some of gRefCOCO's published refs have no sentence; its authors say to leave them out.
 - `file_name` names no file (it has a running number or the annotation's id in it) and is not read.
 
 A pickle is a program, and these come from strangers. So its instructions are gone through before any is carried
