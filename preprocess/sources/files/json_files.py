@@ -15,8 +15,7 @@ import msgspec
 
 from ....loader.format.errors import SourceError
 from ...errors import RecordError, SegmentationError
-from .contents import check_text
-from .raw_files import RawPath, read_file
+from .raw_files import RawPath, check_text, read_file
 
 JSON_ERRORS = (msgspec.DecodeError, UnicodeError, RecursionError)
 """What msgspec raises for bytes that are no JSON, no UTF-8, of another form, or nested too deep."""

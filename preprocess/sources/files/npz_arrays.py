@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 
 from ...errors import RecordError
 from ...remote.local_copies import local_file
-from .contents import HEAD_BYTES, check_content
-from .raw_files import RawPath, check_file
+from .raw_files import HEAD_BYTES, RawPath, check_content, check_file
 
 MAX_ARRAY_BYTES = 1 << 29
 """Largest array that is read, decompressed."""

@@ -17,8 +17,7 @@ from ....loader.format.errors import SourceError
 from ...errors import RecordError
 from ...remote.local_copies import local_file
 from ..records import Reject
-from .contents import HEAD_BYTES, check_content, check_text
-from .raw_files import CHECK_SOURCE, RawPath, check_file, read_text
+from .raw_files import CHECK_SOURCE, HEAD_BYTES, RawPath, check_content, check_file, check_text, read_text
 from .stated_boxes import StatedBox
 
 MAX_CSV_BYTES = 1 << 33

@@ -28,10 +28,9 @@ import msgspec
 
 from ....loader.format.errors import SourceError
 from ...errors import RecordError
-from .contents import compression_of
 from .folder_tree import list_if_possible
 from .json_files import JSON_ERRORS, decode_json, explain
-from .raw_files import RawPath, read_file
+from .raw_files import RawPath, compression_of, read_file
 
 MAX_REFS_BYTES = 1 << 29
 """Largest refs file that is read, several times the largest published one."""

@@ -15,8 +15,7 @@ from typing import NamedTuple
 
 from ...errors import RecordError
 from ...remote.path import RangedFile, RemotePath
-from .contents import check_content, compression_of
-from .raw_files import RawPath
+from .raw_files import RawPath, check_content, compression_of
 
 MAX_EXTENSION_BYTES = 1 << 20
 """Largest extended header (a long name, pax records) that is read into memory."""

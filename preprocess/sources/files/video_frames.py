@@ -21,12 +21,11 @@ import numpy as np
 from ...decode.images import MAX_IMAGE_PIXELS, ImageDecoder, Picture, Size, describe_misfit
 from ...errors import DecodeError, MisfitError, RecordError
 from ...remote.local_copies import local_file
-from .contents import HEAD_BYTES, check_content
 from .folder_tree import list_folder
 from .footage import Footage, check_frames, check_video, has_usual_difference
 from .leftovers import LeftOut, describe_skips
 from .picture_folder import IMAGE_SUFFIXES
-from .raw_files import RawPath, check_file, read_file, resolve_inside
+from .raw_files import HEAD_BYTES, RawPath, check_content, check_file, read_file, resolve_inside
 
 if TYPE_CHECKING:
     from av.container import InputContainer
