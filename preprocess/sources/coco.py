@@ -16,7 +16,7 @@ from .base import IndexedSource
 from .files.annotated_image import AnnotatedImage, AnnotatedObject
 from .files.coco_json import Instances
 from .files.leftovers import SAME_FILE
-from .files.picture_folder import check_folder, count_unlisted
+from .files.picture_folders import check_folder, count_unlisted
 from .files.raw_files import RawPath, file_digests
 from .options import SourceOptions
 from .records import Skip

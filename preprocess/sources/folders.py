@@ -41,7 +41,7 @@ from .files.mask_kind import MaskKind, MaskMode, tell_kind
 from .files.mask_sizes import count_scaled, read_picture
 from .files.name_lists import read_names
 from .files.phrases import Phrase, read_phrases
-from .files.picture_folder import IMAGE_SUFFIXES, check_folder
+from .files.picture_folders import IMAGE_SUFFIXES, check_folder
 from .files.raw_files import CHECK_SOURCE, RawPath, file_digests, listing_digest, read_file, resolve_inside
 from .options import SourceOptions
 from .records import Mask, Record, Reject, Skip

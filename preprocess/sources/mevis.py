@@ -37,6 +37,7 @@ from .files.label_masklets import read_label_masklets
 from .files.leftovers import LeftOut
 from .files.mask_sizes import count_scaled
 from .files.masklets import Masklet, Video, follow, make_samples
+from .files.picture_folders import list_pictures, list_videos, number_of
 from .files.raw_files import (
     CHECK_SOURCE,
     RawPath,
@@ -46,7 +47,6 @@ from .files.raw_files import (
     listing_digest,
 )
 from .files.video_expressions import ListedVideo, Target, VideoExpressions
-from .files.video_folders import list_pictures, list_videos, number_of
 from .files.video_frames import FrameFiles
 from .options import VideoOptions
 from .records import Record, Reject

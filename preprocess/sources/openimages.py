@@ -37,7 +37,7 @@ from .files.leftovers import LeftOut, kind_anywhere
 from .files.mask_sizes import read_picture
 from .files.names import read_named
 from .files.openimages_csv import Row, Rows, read_classes
-from .files.picture_folder import check_folder
+from .files.picture_folders import check_folder
 from .files.raw_files import RawPath, file_digests
 from .files.stated_boxes import scale_box
 from .options import SourceOptions

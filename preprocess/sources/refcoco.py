@@ -33,7 +33,7 @@ from .base import IndexedSource
 from .files.annotated_image import AnnotatedImage, AnnotatedObject
 from .files.coco_json import Instances
 from .files.leftovers import LeftOut
-from .files.picture_folder import check_folder, count_foreign
+from .files.picture_folders import check_folder, count_foreign
 from .files.raw_files import RawPath, file_digests
 from .files.refer_refs import BadRef, Ref, read_refs
 from .options import SourceOptions

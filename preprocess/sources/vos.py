@@ -39,8 +39,8 @@ from .files.leftovers import LeftOut, describe_skips
 from .files.mask_sizes import count_scaled
 from .files.masklets import Masklet, Video, follow, make_samples
 from .files.name_lists import read_video_ids
+from .files.picture_folders import NumberedPictures, check_depth, list_pictures, list_videos
 from .files.raw_files import CHECK_SOURCE, RawPath, file_digests, is_file_there, listing_digest
-from .files.video_folders import NumberedPictures, check_depth, list_pictures, list_videos
 from .files.video_frames import FrameFiles
 from .options import VideoOptions
 from .records import Record, Reject

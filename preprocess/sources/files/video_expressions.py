@@ -22,9 +22,8 @@ from ...errors import RecordError
 from ..records import Reject
 from .json_files import JSON_ERRORS, explain, read_index
 from .leftovers import LeftOut, suffix_of
-from .picture_folder import IMAGE_SUFFIXES
+from .picture_folders import IMAGE_SUFFIXES, number_of
 from .raw_files import CHECK_SOURCE, RawPath
-from .video_folders import number_of
 
 MAX_EXPRESSIONS_BYTES = 1 << 29
 """Largest file that is read, several times the largest published one."""

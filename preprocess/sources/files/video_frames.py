@@ -24,7 +24,7 @@ from ...remote.local_copies import local_file
 from .folder_tree import list_folder
 from .footage import Footage, check_frames, check_video, has_usual_difference
 from .leftovers import LeftOut, describe_skips
-from .picture_folder import IMAGE_SUFFIXES
+from .picture_folders import IMAGE_SUFFIXES
 from .raw_files import HEAD_BYTES, RawPath, check_content, check_file, read_file, resolve_inside
 
 if TYPE_CHECKING:
