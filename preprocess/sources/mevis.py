@@ -33,10 +33,9 @@ from ..decode.segmentation import Bitmap, Rle, parse_rle, unite
 from ..errors import RecordError, SegmentationError
 from .base import IndexedSource
 from .files.json_files import JSON_ERRORS, decode_mask, read_index
-from .files.label_masklets import read_label_masklets
 from .files.leftovers import LeftOut
 from .files.mask_sizes import count_scaled
-from .files.masklets import Masklet, Video, follow, make_samples
+from .files.masklets import Masklet, Video, follow, make_samples, read_label_masklets
 from .files.picture_folders import list_pictures, list_videos, number_of
 from .files.raw_files import (
     CHECK_SOURCE,

@@ -34,10 +34,9 @@ from ..decode.labels import IGNORED
 from ..errors import RecordError
 from .base import IndexedSource
 from .files.json_files import read_index
-from .files.label_masklets import read_label_masklets
 from .files.leftovers import LeftOut, describe_skips
 from .files.mask_sizes import count_scaled
-from .files.masklets import Masklet, Video, follow, make_samples
+from .files.masklets import Masklet, Video, follow, make_samples, read_label_masklets
 from .files.name_lists import read_video_ids
 from .files.picture_folders import NumberedPictures, check_depth, list_pictures, list_videos
 from .files.raw_files import CHECK_SOURCE, RawPath, file_digests, is_file_there, listing_digest

@@ -7,19 +7,24 @@ A pair is the same object in two annotated frames in which it is visible, a perm
 object, those with the smallest SHA-256 of "seed/video/object/t1/t2" are taken: a pair's rank depends on nothing else,
 neither on the order of work nor on what else is in the folder.
 
+An object's masks are read by its source, or are the pixels of its value in label maps, a file for each annotated frame.
+
 Where frames are taken one by one, those without anybody belong to the video as well. One of which a mask is a reject is
 left out as a whole: in a clip that object would be taken for absent.
 """
 
 import hashlib
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from ...decode.images import Picture, Size, describe_misfit
+from ...decode.labels import decode_labels, split_labels
 from ...decode.segmentation import Bitmap, Rle
 from ...errors import MisfitError, RecordError, SegmentationError
 from ..options import VideoOptions
 from ..records import Frame, Mask, Pair, Record, Reject, Skip
+from .raw_files import RawPath, read_file, resolve_inside
 from .video_frames import Frames
 
 
@@ -68,6 +73,48 @@ class Track:
     """Annotated frames in which it can't be told, or not be used, where the object is."""
     pairs: tuple[tuple[int, int], ...] = ()
     """Annotated frames of the pairs to make."""
+
+
+def read_label_masklets(
+    root: RawPath,
+    folder: str,
+    names: Mapping[int, str],
+    key_of: Callable[[int], str],
+    ignored: int,
+    known: Collection[str] | None = None,
+) -> Generator[Reject | Skip, None, tuple[list[Masklet], frozenset[int]]]:
+    """Return the objects of a video in the order of their values, and the annotated frames whose file can't be used.
+
+    What speaks against files, and which values are no object's, is yielded. By t, `names` has the file of each annotated
+    frame in `folder`, and `key_of` gives its key. `known` are the ids of the objects that there are, None where nothing says so.
+    """
+    masks: dict[int, dict[int, Rle]] = {}
+    lost = set()
+    num_ignored = num_unknown = 0
+    for t, name in names.items():
+        path = f"{folder}/{name}"
+        try:
+            regions = split_labels(decode_labels(read_file(resolve_inside(root, path)), ignored))
+        except RecordError as err:
+            lost.add(t)
+            yield Reject.from_error(err, key_of(t), path)
+            continue
+        num_ignored += regions.pop(ignored, None) is not None
+        for value, region in regions.items():
+            if known is None or str(value) in known:
+                masks.setdefault(value, {})[t] = region
+            else:
+                num_unknown += 1
+    if num_ignored:
+        yield Skip(f"mask with pixels of the value {ignored}, which are ignored", num_ignored)
+    if num_unknown:
+        yield Skip("value in a mask that no listed object has", num_unknown)
+    masklets = []
+    for value, of_object in sorted(masks.items()):
+        regions_of = {t: partial(_given, region) for t, region in of_object.items()}
+        files = {t: f"{folder}/{names[t]}" for t in of_object}
+        masklets.append(Masklet(str(value), folder, regions_of, files))
+    return masklets, frozenset(lost)
 
 
 def follow(
@@ -197,3 +244,7 @@ def _read_mask(masklet: Masklet, t: int, picture: Picture) -> Mask:
     return Mask(
         masklet.object_id, segmentation, masklet.category, masklet.expressions, path=masklet.path_of(t)
     )
+
+
+def _given(region: Rle) -> Rle:
+    return region
