@@ -13,6 +13,7 @@ Rules, each with its reason:
   other objects: none of that is "not zero, so covered". Of 16 bits in colour Pillow keeps the upper 8, and small values are gone.
 """
 
+import hashlib
 import io
 import struct
 import warnings
@@ -239,6 +240,17 @@ def open_image(encoded: bytes) -> ImageFile.ImageFile:
             f"the image is {picture.height} x {picture.width}, over the limit of {MAX_IMAGE_PIXELS} pixels"
         )
     return picture
+
+
+def pixel_hash(image: NDArray[np.uint8]) -> bytes:
+    """Return the SHA-256 of a picture's height and width, as two little-endian uint32, and of its pixels.
+
+    They are uint8 [H, W, 3], RGB, upright: the original, as a source gives it, whatever file it was decoded from. By the
+    hash one picture is known again in several stores.
+    """
+    digest = hashlib.sha256(np.array(image.shape[:2], "<u4").tobytes())
+    digest.update(np.ascontiguousarray(image).data)
+    return digest.digest()
 
 
 def _as_record_error(failure: str, err: BaseException) -> RecordError:

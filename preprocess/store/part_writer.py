@@ -32,7 +32,7 @@ from ...loader.format.layout import (
 )
 from ...loader.format.recipe import Recipe
 from ...loader.format.shard import shard_path
-from ..decode.pixel_hash import pixel_hash
+from ..decode.images import pixel_hash
 from ..decode.segmentation import Bitmap, Rle
 from ..errors import RecordError
 from ..sources.records import Frame, Mask, Pair, Reject, Skip, source_of
