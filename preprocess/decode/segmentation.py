@@ -209,12 +209,17 @@ def rasterize_polygons(polygons: Sequence[object], height: int, width: int) -> R
         SegmentationError: no part is a polygon, or one is something else than numbers.
     """
     check_mask_size(height, width)
-    parts = [part for part in polygons if _is_polygon(part)]
-    if len(parts) < len(polygons) and (fault := _polygon_fault(polygons)):
-        raise SegmentationError(f"{fault}; found {_shorten(polygons)}")
+    outlines = [part for part in polygons if _is_outline(part)]
+    if len(outlines) < len(polygons):
+        raise SegmentationError(
+            "expected polygons as flat lists of numbers in pixels (none of them NaN, Infinity, or a million and more) within a "
+            f"list, [[x1, y1, x2, y2, ...]], found {_shorten(polygons)}"
+        )
+    parts = [outline for outline in outlines if _is_area(outline)]
     if not parts:
         raise SegmentationError(
-            f"no polygon of at least 3 points (6 numbers, an even count) among {_shorten(polygons)}"
+            "no polygon of at least 3 points (6 numbers, an even count, in one list: [[x1, y1, x2, y2, ...]]) among "
+            f"{_shorten(polygons)}"
         )
     if (length := sum(_outline_length(part) for part in parts)) > MAX_POLYGON_LENGTH:
         raise SegmentationError(
@@ -245,9 +250,10 @@ def unite(masks: Sequence[Rle]) -> Rle:
 
 def polygon_extent(segmentation: object) -> tuple[float, float] | None:
     """Return how far down and how far to the right polygons reach, in pixels; None of what is no polygons."""
-    if not isinstance(segmentation, list) or not segmentation or not all(map(_is_polygon, segmentation)):
+    outlines = segmentation if isinstance(segmentation, list) else []
+    if not outlines or not all(_is_outline(part) and _is_area(part) for part in outlines):
         return None
-    return max(max(part[1::2]) for part in segmentation), max(max(part[0::2]) for part in segmentation)
+    return max(max(part[1::2]) for part in outlines), max(max(part[0::2]) for part in outlines)
 
 
 def check_mask_size(height: int, width: int) -> None:
@@ -311,35 +317,16 @@ def _outline_length(part: Sequence[float]) -> float:
     return float(np.abs(points - np.roll(points, 1, axis=0)).max(axis=1).sum())
 
 
-def _polygon_fault(polygons: Sequence[object]) -> str:
-    """Return what is wrong with the way that polygons are written, "" where some are only too short to be one."""
-    if all(isinstance(part, int | float) for part in polygons):
-        return "the polygon's numbers stand in no list of their own: one pair of brackets is missing, [[x1, y1, ...]]"
-    if not all(isinstance(part, list | tuple) for part in polygons):
-        return "not each polygon is a list of numbers, [[x1, y1, ...]]"
-    parts = [part for part in polygons if isinstance(part, list | tuple)]
-    values = [value for part in parts for value in part]
-    are_points = len(parts) >= 3 and all(len(part) == 2 for part in parts)
-    if are_points or any(isinstance(value, list | tuple) for value in values):
-        return "the polygon's points are lists of their own: expected a flat list, [[x1, y1, x2, y2, ...]]"
-    if any(isinstance(value, str) for value in values):
-        return "the polygon's numbers are written as text: expected [[x1, y1, ...]] without quotes"
-    if not all(map(_is_coordinate, values)):
-        return "a polygon holds what is no coordinate (NaN, Infinity, or a million and more)"
-    return ""
-
-
 def _is_coordinate(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e6
 
 
-def _is_polygon(part: object) -> TypeGuard[Sequence[float]]:
-    return (
-        isinstance(part, list | tuple)
-        and len(part) >= 6
-        and len(part) % 2 == 0
-        and all(map(_is_coordinate, part))
-    )
+def _is_outline(part: object) -> TypeGuard[Sequence[float]]:
+    return isinstance(part, list | tuple) and all(map(_is_coordinate, part))
+
+
+def _is_area(outline: Sequence[float]) -> bool:
+    return len(outline) >= 6 and len(outline) % 2 == 0
 
 
 def _shorten(value: object) -> str:

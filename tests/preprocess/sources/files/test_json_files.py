@@ -77,7 +77,7 @@ def test_nan_in_a_field_that_nobody_reads_does_no_harm(tmp_path: Path) -> None:
         ("category_id", NAN, "NaN or Infinity stands in it"),
         ("iscrowd", -INFINITY, "NaN or Infinity stands in it"),
         ("segmentation", NAN, "expected a dict with size and counts"),
-        ("segmentation", [[1, 1, NAN, 1, 9, 9]], "a polygon holds what is no coordinate (NaN, Infinity"),
+        ("segmentation", [[1, 1, NAN, 1, 9, 9]], "none of them NaN, Infinity"),
         ("segmentation", {"size": [40, 60], "counts": [INFINITY, 3]}, "counts must be whole numbers"),
     ],
 )
