@@ -19,7 +19,7 @@ from ...errors import RecordError
 from ...remote.path import RemotePath
 from ..records import Reject, encodable
 from .folder_tree import Folders, is_folder, scan_folder
-from .leftovers import COMPRESSED_SUFFIXES, SYSTEM_FILE, LeftOut, archive_stem, is_system_file, split_number
+from .leftovers import SYSTEM_FILE, LeftOut, archive_stem, is_system_file
 from .raw_files import RawPath, read_file, resolve_inside
 from .tar_members import Member, read_member, scan_tar
 
@@ -32,6 +32,10 @@ _UNREAD = {
     ".json": "json whose name is not sa_<image id>.json, not read",
 }
 _UNKNOWN = "member of a tar that is called neither sa_<image id>.jpg nor .json, not read"
+_UNREADABLE = (
+    "only a plain tar can, whose name ends in .tar and begins with no dot; finish its download or join its numbered parts "
+    "(cat), decompress it or extract it, and remove copies"
+)
 _UNPACKED = "archive, not read: pairs are read beside it from a folder or tar of its name; unpack it where it holds more"
 
 
@@ -151,7 +155,8 @@ class Pairs:
             if f"{folder}{slash}{archive_stem(name)}" in read:
                 self.unread.add(_UNPACKED, path)
             else:
-                self._reject("sa1b", path, _why_unreadable(name))
+                kind = name.removeprefix(archive_stem(name))
+                self._reject("sa1b", path, f"an archive ({kind}) that can't be read by offset: {_UNREADABLE}")
 
     def _scan_tar(self, tar: str) -> tuple[list[Member], str]:
         """Return a tar's members that are ours, up to where it is damaged, and how; "" where it is not."""
@@ -253,25 +258,6 @@ class Pairs:
 
     def _reject(self, key: str, path: str, reason: str) -> None:
         self.rejects.append(Reject(key, path, "index", reason))
-
-
-def _why_unreadable(name: str) -> str:
-    """Return why an archive of this name is not read, and what to do."""
-    stem = archive_stem(name)
-    kind = name.removeprefix(stem)
-    if name.startswith("."):
-        return "a hidden archive, as an unfinished download is: if it is whole, rename it, without the dot"
-    if kind.lower() == ".tar":
-        return f"a tar whose name ends in {kind}: rename it, to end in .tar"
-    if split_number(name):
-        return f"a numbered part or copy of an archive ({kind}): join parts in order (cat), and remove copies"
-    if kind.endswith(")"):
-        return (
-            f"a copy of an archive, as a browser names it ({kind}): remove it, or rename it, to end in .tar"
-        )
-    if kind.lower() in COMPRESSED_SUFFIXES:
-        return f"a compressed file ({kind}): decompress it"
-    return f"an archive of a kind ({kind}) that can't be read by offset: decompress it to a plain .tar, or extract it"
 
 
 def _is_ours(name: str) -> bool:
