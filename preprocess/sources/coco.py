@@ -55,15 +55,13 @@ class CocoSource(IndexedSource[Options, int]):
         image, annotations = instances.images[entry], instances.of_image(entry)
         kept = [annotation for annotation in annotations if self._options.crowds or not annotation.iscrowd]
         objects = (AnnotatedObject(str(one.id), (one,), instances.category(one)) for one in kept)
-        skips = (
-            [Skip("crowd annotation", len(annotations) - len(kept))] if len(kept) < len(annotations) else []
-        )
         # Its annotations may all be rejects, or some of those that don't say which image they are of.
-        if not (entry in instances.annotated or instances.has_unowned):
-            skips.append(Skip("image without annotations"))
-        return AnnotatedImage(
-            f"coco/{entry}", self._root, self._options.images, image, tuple(objects), tuple(skips)
+        is_bare = not (entry in instances.annotated or instances.has_unowned)
+        skips = (
+            Skip("crowd annotation", len(annotations) - len(kept)),
+            Skip("image without annotations", int(is_bare)),
         )
+        return AnnotatedImage(f"coco/{entry}", self._root, self._options.images, image, tuple(objects), skips)
 
     def fingerprint(self) -> dict[str, str]:
         """Return the digest of the annotation file."""

@@ -118,7 +118,7 @@ class RefcocoSource(IndexedSource[Options, int]):
             self._options.images,
             self._instances.images[entry],
             tuple(objects),
-            tuple(skip for skip in skips if skip.count),
+            skips,
             (f"COCO_train2014_{number}", number),
         )
 

@@ -59,7 +59,7 @@ class AnnotatedImage:
 
     def read(self, decode: ImageDecoder = decode_image) -> Iterator[Record]:
         """Yield the image with one mask for each object."""
-        yield from self.skips
+        yield from (skip for skip in self.skips if skip.count)
         if not self.objects:
             return
         path = f"{self.folder}/{self.image.file_name}"

@@ -42,12 +42,10 @@ _SPLIT = re.compile(
 _COPY = re.compile(r" ?\([0-9]{1,3}\)$", re.ASCII)
 """What a browser puts behind the name of a file that was there before."""
 
-COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".lzma")
-"""Of one file, not of an archive."""
-
 ARCHIVE_SUFFIXES = (
     ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst",
-    ".tar.lz4", ".tar.lzma", ".zip", ".7z", ".rar", *COMPRESSED_SUFFIXES,
+    ".tar.lz4", ".tar.lzma", ".zip", ".7z", ".rar",
+    ".gz", ".bz2", ".xz", ".zst", ".lz4", ".lzma",
 )  # fmt: skip
 
 SAME_FILE = "image with the same file as an earlier one; both are kept"

@@ -16,8 +16,6 @@ from .folder_tree import is_folder, list_folder, list_if_possible
 from .leftovers import LeftOut, archive_stem, is_system_file, kind_anywhere, suffix_of
 from .raw_files import CHECK_SOURCE, RawPath, is_folder_there, is_text, resolve_inside
 
-UNLISTED = "picture that the annotations do not list"
-
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 """Of pictures that are decoded."""
 
@@ -46,7 +44,7 @@ def check_folder(root: RawPath, folder: str) -> None:
 
 def count_unlisted(root: RawPath, folder: str, listed: Iterable[str]) -> LeftOut:
     """Count the pictures that lie directly in a folder and that no name in `listed` means."""
-    unread = LeftOut(dict.fromkeys(IMAGE_SUFFIXES, UNLISTED))
+    unread = LeftOut(dict.fromkeys(IMAGE_SUFFIXES, "picture that the annotations do not list"))
     known = {_last_part(name) for name in listed}
     for entry in list_if_possible(root / folder):
         if is_system_file(entry.name) or _last_part(entry.name) not in known:
