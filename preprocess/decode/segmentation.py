@@ -1,4 +1,4 @@
-"""Masks as datasets write them: COCO run lengths of both kinds, polygons, and bitmaps.
+"""Masks as run lengths, whatever datasets write them as: COCO run lengths of both kinds, polygons, and bitmaps.
 
 Run lengths follow the COCO convention: `size` is [height, width], runs go down the columns, the first run is
 background (and may be 0), and all runs together are exactly height x width pixels. Compressed counts are groups of
@@ -39,6 +39,19 @@ class Rle:
     width: int
     runs: NDArray[np.int64]
     """int64 [R], each >= 0, together height x width."""
+
+    @classmethod
+    def of_array(cls, array: NDArray[np.bool_]) -> "Rle":
+        """Return the run lengths of a mask, bool [H, W].
+
+        Its bytes may be any: what numpy reads from a stranger's file need not be 0 and 1.
+        """
+        height, width = array.shape
+        pixels = (array.view(np.uint8) != 0).ravel(order="F")
+        starts = np.flatnonzero(pixels[1:] != pixels[:-1]) + 1
+        # The first run is background, if only of no pixel.
+        bounds = np.concatenate([[0, 0] if pixels[0] else [0], starts, [pixels.size]])
+        return cls(height, width, np.diff(bounds))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -97,52 +110,6 @@ class Rle:
         values = np.arange(len(first)) % 2 == 1
         samples = np.repeat(values, np.diff(first, prepend=0)).reshape(len(columns), len(rows))
         return np.ascontiguousarray(np.repeat(samples, repeats, axis=0).T)
-
-
-@dataclass(frozen=True)
-class Bitmap:
-    """A mask as an array."""
-
-    array: NDArray[np.bool_]
-    """bool [H, W], its bytes 0 or 1."""
-
-    def __post_init__(self) -> None:
-        # A bool array from a stranger's file may hold any bytes; what is written to a store are these bytes.
-        object.__setattr__(self, "array", self.array.view(np.uint8) != 0)
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width) in pixels."""
-        height, width = self.array.shape
-        return height, width
-
-    @cached_property
-    def area(self) -> int:
-        """Number of covered pixels."""
-        return int(np.count_nonzero(self.array))
-
-    @property
-    def run_lengths(self) -> NDArray[np.uint32]:
-        """The mask as run lengths, as those of `Rle`."""
-        pixels = np.concatenate([[False], self.array.T.reshape(-1)])
-        changes = np.flatnonzero(pixels[1:] != pixels[:-1])
-        return np.diff(changes, prepend=0, append=self.array.size).astype(np.uint32)
-
-    @cached_property
-    def box(self) -> Box:
-        """The box around what is covered; zeros where nothing is."""
-        rows, columns = (np.flatnonzero(self.array.any(axis=axis)) for axis in (1, 0))
-        if not len(rows):
-            return (0, 0, 0, 0)
-        return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
-
-    def decode(self) -> NDArray[np.bool_]:
-        """Return the mask, bool [H, W]."""
-        return self.array
-
-    def sample(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return the mask at the grid of `rows` and `columns`, bool [len(rows), len(columns)]."""
-        return np.ascontiguousarray(self.array[rows[:, None], columns])
 
 
 def parse_segmentation(segmentation: object, height: int, width: int) -> Rle:

@@ -10,7 +10,7 @@ import numpy as np
 from ...loader.format.layout import Column, array_specs
 from ...loader.format.recipe import Recipe
 from ..config import Config
-from ..decode.segmentation import Bitmap, Rle
+from ..decode.segmentation import Rle
 from ..kernels.encode import compress_mask, pack_image
 from ..sources.base import Scene, Source
 from ..sources.records import Frame, Pair, Record, Reject, source_of
@@ -180,7 +180,7 @@ def _image_bytes(views: Views, recipe: Recipe) -> int:
     )
 
 
-def _mask_bytes(views: Views, recipe: Recipe, originals: Sequence[Rle | Bitmap]) -> int:
+def _mask_bytes(views: Views, recipe: Recipe, originals: Sequence[Rle]) -> int:
     """Return what a frame's masks take: the first is compressed to see, the others count the same; run lengths are counted."""
     one, runs = ROW_OVERHEAD_BYTES, 0
     for name, mask in views.masks[0]().items():

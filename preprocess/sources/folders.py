@@ -32,7 +32,7 @@ from ...loader.format.errors import SourceError
 from ...loader.format.layout import DatasetType
 from ..decode.images import ImageDecoder, decode_image
 from ..decode.labels import IGNORED, decode_labels, decode_object, split_labels
-from ..decode.segmentation import Bitmap, Rle
+from ..decode.segmentation import Rle
 from ..errors import RecordError
 from .base import IndexedSource
 from .files.folder_tree import list_tree
@@ -98,7 +98,7 @@ class FolderScene:
     def read(self, decode: ImageDecoder = decode_image) -> Iterator[Record]:
         """Yield the image with one mask for each object."""
         path = f"{self.folders[0]}/{self.image}"
-        objects: dict[str, tuple[str, Rle | Bitmap]] = {}
+        objects: dict[str, tuple[str, Rle]] = {}
         is_whole = True
         for name in self.masks:
             mask_path = f"{self.folders[1]}/{name}"
@@ -128,7 +128,7 @@ class FolderScene:
         ]
         yield from count_scaled(read_picture(self.key, path, encoded, masks, decode))
 
-    def _read_objects(self, name: str) -> Iterator[tuple[str, Rle | Bitmap] | Skip]:
+    def _read_objects(self, name: str) -> Iterator[tuple[str, Rle] | Skip]:
         """Yield the objects of a mask file, each with its id, and what is none."""
         encoded = read_file(resolve_inside(self.root / self.folders[1], name))
         if self.kind.mode == "index":
@@ -145,9 +145,8 @@ class FolderScene:
             self.kind.check(value)
         except RecordError as err:
             raise self.kind.explain(err) from err
-        bitmap = Bitmap(covered)
-        if bitmap.area:
-            yield PurePosixPath(name).stem if self.kind.mode == "folder" else "1", bitmap
+        if covered.any():
+            yield PurePosixPath(name).stem if self.kind.mode == "folder" else "1", Rle.of_array(covered)
         else:
             yield Skip("mask without an object")
 

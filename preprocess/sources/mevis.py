@@ -29,7 +29,7 @@ from ...loader.format.errors import SourceError
 from ...loader.format.layout import DatasetType
 from ..decode.images import ImageDecoder, decode_image
 from ..decode.labels import IGNORED
-from ..decode.segmentation import Bitmap, Rle, parse_rle, unite
+from ..decode.segmentation import Rle, parse_rle, unite
 from ..errors import RecordError, SegmentationError
 from .base import IndexedSource
 from .files.json_files import JSON_ERRORS, decode_mask, read_index
@@ -232,8 +232,8 @@ def _join(target: Target, objects: list[Masklet]) -> Masklet:
     return Masklet(target.object_id, objects[0].path, masks, files, expressions=target.phrases)
 
 
-def _unite(masks: list[Callable[[], Rle | Bitmap]]) -> Rle:
-    return unite([region for mask in masks if isinstance(region := mask(), Rle)])
+def _unite(masks: list[Callable[[], Rle]]) -> Rle:
+    return unite([mask() for mask in masks])
 
 
 def _parse(encoded: msgspec.Raw) -> Rle:

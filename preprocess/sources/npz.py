@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from ...loader.format.errors import SourceError
 from ...loader.format.layout import DatasetType
 from ..decode.images import MAX_IMAGE_PIXELS, ImageDecoder, decode_image
-from ..decode.segmentation import Bitmap
+from ..decode.segmentation import Rle
 from ..errors import DecodeError, RecordError, SegmentationError
 from .base import IndexedSource
 from .files.folder_tree import list_tree
@@ -99,7 +99,7 @@ class NpzScene:
             return
         for time, (image, masks) in enumerate(arrays):
             of_frame = tuple(
-                Mask(str(number), Bitmap(mask), expressions=phrases)
+                Mask(str(number), Rle.of_array(mask), expressions=phrases)
                 for number, (mask, phrases) in enumerate(zip(masks, expressions, strict=True))
             )
             key = f"{self.key}/{time + 1}" if self.options.paired else self.key

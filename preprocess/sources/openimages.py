@@ -29,7 +29,7 @@ from typing import Literal
 
 from ...loader.format.layout import DatasetType
 from ..decode.images import ImageDecoder, decode_bitmap, decode_image
-from ..decode.segmentation import Bitmap
+from ..decode.segmentation import Rle
 from ..errors import MissingFileError, RecordError, SegmentationError
 from .base import IndexedSource
 from .files.folder_tree import is_folder, list_if_possible
@@ -44,8 +44,7 @@ from .options import SourceOptions
 from .records import Mask, Record, Reject, Skip
 
 MAX_BITMAP_PIXELS = 1 << 30
-"""How many pixels the masks of one image may have together: each takes a byte while the image is converted."""
-
+"""How many pixels the masks of one image may have together: run lengths of noise take several bytes for each."""
 
 MAX_COUNTED_ROWS = 1 << 18
 """Up to how many rows the folder of masks is gone through for masks without a row; the official train CSV has more."""
@@ -124,14 +123,15 @@ class OpenImagesScene:
                 nested = (f"{folder}/{row.mask_path}" for folder in folders)
                 name, encoded = read_named(self.root / self.masks, row.mask_path, *nested)
                 path = f"{self.masks}/{name}"
-                bitmap = Bitmap(decode_bitmap(encoded))
-                if num_pixels + bitmap.array.size > MAX_BITMAP_PIXELS:
+                bitmap = decode_bitmap(encoded)
+                if num_pixels + bitmap.size > MAX_BITMAP_PIXELS:
                     raise SegmentationError(
                         f"the image's masks have over {MAX_BITMAP_PIXELS} pixels together, the limit, counting this one"
                     )
-                num_pixels += bitmap.array.size
-                box = None if row.box is None else scale_box(row.box, bitmap.size)
-                masks.append(Mask(row.object_id, bitmap, category, path=path, stated_box=box))
+                num_pixels += bitmap.size
+                mask = Rle.of_array(bitmap)
+                box = None if row.box is None else scale_box(row.box, mask.size)
+                masks.append(Mask(row.object_id, mask, category, path=path, stated_box=box))
             except MissingFileError as err:
                 skip = Skip("row whose mask is absent")
                 yield skip if self.skip_missing else self._reject(row, path, err)

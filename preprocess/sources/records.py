@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..decode.png import encode_png
-from ..decode.segmentation import Bitmap, Rle
+from ..decode.segmentation import Rle
 from ..errors import RecordError
 
 
@@ -27,7 +27,7 @@ class Mask:
 
     object_id: str
     """Names the object within its scene; the same object has the same id in every frame."""
-    segmentation: Rle | Bitmap
+    segmentation: Rle
     """Where the object is, in its own resolution; it covers the whole image."""
     category: str = ""
     """Class name, or "" where the dataset has none."""
@@ -103,7 +103,7 @@ class Frame:
     """Whether it is stored without a mask as well: nobody is visible in it, and it belongs to its video."""
 
     @property
-    def segmentations(self) -> list[Rle | Bitmap]:
+    def segmentations(self) -> list[Rle]:
         """Where each of the masks is."""
         return [mask.segmentation for mask in self.masks]
 

@@ -33,7 +33,7 @@ from ...loader.format.layout import (
 from ...loader.format.recipe import Recipe
 from ...loader.format.shard import shard_path
 from ..decode.images import pixel_hash
-from ..decode.segmentation import Bitmap, Rle
+from ..decode.segmentation import Rle
 from ..errors import RecordError
 from ..sources.records import Frame, Mask, Pair, Reject, Skip, source_of
 from ..tensors.views import Images, Masks, Views
@@ -339,7 +339,7 @@ class PartWriter:
         sync(self._store)
 
 
-def _box_in_image(mask: Rle | Bitmap, image_size: tuple[int, ...]) -> NDArray[np.float64]:
+def _box_in_image(mask: Rle, image_size: tuple[int, ...]) -> NDArray[np.float64]:
     """Return the box around a mask, x0, y0, x1, y1 in pixels of its image, which may be of another resolution."""
     (height, width), (mask_height, mask_width) = image_size, mask.size
     scale = np.array([width / mask_width, height / mask_height] * 2)

@@ -8,16 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...loader.format.recipe import ImageView, Recipe, shown_size
-from ..decode.segmentation import Bitmap, Rle
+from ..decode.segmentation import Rle
 from .arithmetic import INSTALLED
 from .engine import Engine
 from .transforms import normalize_image
 from .views import Images, Masks, Views
 
 
-def make_tensors(
-    image: NDArray[np.uint8], masks: Sequence[Rle | Bitmap], recipe: Recipe, engine: Engine
-) -> Views:
+def make_tensors(image: NDArray[np.uint8], masks: Sequence[Rle], recipe: Recipe, engine: Engine) -> Views:
     """Return the tensors of an RGB image, uint8 [H, W, 3], and of what lies on it, each straight from the original."""
     height, width, _ = image.shape
     views = recipe.images
@@ -30,7 +28,7 @@ def make_tensors(
             for (name, view), levels in zip(views.items(), made, strict=True)
         }
 
-    def make_masks(mask: Rle | Bitmap) -> Masks:
+    def make_masks(mask: Rle) -> Masks:
         return {
             name: mask
             if view.size == "own"

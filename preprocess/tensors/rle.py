@@ -4,15 +4,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...loader.format.recipe import ImageView, MaskView
-from ..decode.segmentation import Bitmap, Rle
+from ..decode.segmentation import Rle
 from ..kernels.core import Core
-from . import transforms
 from .cells import half, measure_cells
 from .nearest import spread, take_nearest
 
 
 def resize_mask(
-    core: Core, mask: Rle | Bitmap, view: MaskView, over: ImageView, picture: tuple[int, int]
+    core: Core, mask: Rle, view: MaskView, over: ImageView, picture: tuple[int, int]
 ) -> NDArray[np.bool_]:
     """Do what `preprocess.tensors.transforms.resize_mask` does, from the runs.
 
@@ -20,8 +19,6 @@ def resize_mask(
         ValueError: the runs do not fill the mask, or the view is of the mask's own size.
         RecordError: as there.
     """
-    if isinstance(mask, Bitmap):
-        return transforms.resize_mask(mask, view, over, picture)
     runs = np.ascontiguousarray(mask.runs, np.int64)
     if view.filter in ("pillow-nearest", "torch-nearest"):
         rows, columns = take_nearest(view, over, mask.size, picture)

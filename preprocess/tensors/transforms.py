@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ...loader.format.recipe import Arithmetic, ImageView, MaskView
-from ..decode.segmentation import Bitmap, Rle
+from ..decode.segmentation import Rle
 from . import cells
 from .arithmetic import check_installed
 from .geometry import Placement, place_image
@@ -31,7 +31,7 @@ ImagesResizer = Callable[
     list[NDArray[np.uint8]],
 ]
 """What `resize_images` is."""
-MaskResizer = Callable[[Rle | Bitmap, MaskView, ImageView, tuple[int, int]], NDArray[np.bool_]]
+MaskResizer = Callable[[Rle, MaskView, ImageView, tuple[int, int]], NDArray[np.bool_]]
 """What `resize_mask` is."""
 
 _AREA_RULES = {"cover": cells.cover, "half": cells.half, "touch": cells.touch}
@@ -129,9 +129,7 @@ def normalize_image(
     return normalized
 
 
-def resize_mask(
-    mask: Rle | Bitmap, view: MaskView, over: ImageView, picture: tuple[int, int]
-) -> NDArray[np.bool_]:
+def resize_mask(mask: Rle, view: MaskView, over: ImageView, picture: tuple[int, int]) -> NDArray[np.bool_]:
     """Make a view of a mask, straight from its own resolution: what its image view shows, 0 beside the picture.
 
     Args:

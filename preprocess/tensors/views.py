@@ -6,11 +6,11 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..decode.segmentation import Bitmap, Rle
+from ..decode.segmentation import Rle
 
 Images: TypeAlias = Mapping[str, NDArray[Any]]
 """Each image view as it is stored, uint8 0..255 or float32, [3, H, W]."""
-Masks: TypeAlias = Mapping[str, NDArray[np.bool_] | Rle | Bitmap]
+Masks: TypeAlias = Mapping[str, NDArray[np.bool_] | Rle]
 """Each mask view of one object, bool [H, W]; one at its own size is the mask itself."""
 
 

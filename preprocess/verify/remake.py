@@ -20,7 +20,7 @@ from pycocotools import mask as coco_mask
 from ...loader.format.geometry import Axes, Axis, view_axes
 from ...loader.format.norms import Norm
 from ...loader.format.recipe import Arithmetic, ImageFilter, ImageView, MaskFilter, MaskView
-from ..decode.segmentation import Bitmap, Rle
+from ..decode.segmentation import Rle
 from ..errors import RecordError
 from ..remote.local_copies import local_file
 from ..sources.files.raw_files import RawPath
@@ -244,10 +244,8 @@ def _weigh(lines: NDArray[np.float64], axis: Axis) -> NDArray[np.float64]:
     return result
 
 
-def decode_mask(mask: Rle | Bitmap) -> NDArray[np.bool_]:
+def decode_mask(mask: Rle) -> NDArray[np.bool_]:
     """Return a mask, bool [H, W]; run lengths are decoded by pycocotools."""
-    if isinstance(mask, Bitmap):
-        return mask.array
     runs: dict[str, Any] = {"size": [mask.height, mask.width], "counts": mask.runs.tolist()}
     compressed = coco_mask.frPyObjects(runs, mask.height, mask.width)
     decoded: NDArray[np.bool_] = coco_mask.decode(compressed).astype(np.bool_)

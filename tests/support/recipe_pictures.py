@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from resizeonce.loader.format.recipe import Fit, ImageView, MaskFilter, MaskView
-from resizeonce.preprocess.decode.segmentation import Bitmap
+from resizeonce.preprocess.decode.segmentation import Rle
 from resizeonce.preprocess.tensors.transforms import resize_image, resize_mask
 
 FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
@@ -38,7 +38,7 @@ def rules() -> Image.Image:
     over = ImageView(size=(16, 16))
     for rule in get_args(MaskFilter):
         view = MaskView(over="", size=(16, 16), filter=rule)
-        tiles[rule] = as_picture(resize_mask(Bitmap(mask), view, over, mask.shape), (SIDE, SIDE))
+        tiles[rule] = as_picture(resize_mask(Rle.of_array(mask), view, over, mask.shape), (SIDE, SIDE))
     return in_a_row(tiles)
 
 

@@ -20,7 +20,7 @@ from functools import partial
 
 from ...decode.images import Picture, Size, describe_misfit
 from ...decode.labels import decode_labels, split_labels
-from ...decode.segmentation import Bitmap, Rle
+from ...decode.segmentation import Rle
 from ...errors import MisfitError, RecordError, SegmentationError
 from ..options import VideoOptions
 from ..records import Frame, Mask, Pair, Record, Reject, Skip
@@ -35,7 +35,7 @@ class Masklet:
     object_id: str
     path: str
     """What holds its masks, a file or a folder, relative to the root."""
-    masks: Mapping[int, Callable[[], Rle | Bitmap]]
+    masks: Mapping[int, Callable[[], Rle]]
     """What gives the mask, by annotated frame; a frame where the object is absent may have none, or an empty one."""
     files: Mapping[int, str] = field(default_factory=dict)
     """The file of each mask, relative to the root, where each frame has one of its own."""

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import msgspec
 
 from ...decode.images import Size, decode_bitmap, is_turned
-from ...decode.segmentation import Bitmap, Rle, parse_rle
+from ...decode.segmentation import Rle, parse_rle
 from ...errors import RecordError, SegmentationError
 from ..records import Reject, Skip
 from .folder_tree import is_folder, list_folder
@@ -62,7 +62,7 @@ def read_json(root: RawPath, path: str, kind: str, key: str) -> Iterator[Footage
     yield footage
     if footage.part is not None:
         yield Skip("annotation of fewer frames than every 4th of its video")
-    masks: list[dict[int, Callable[[], Rle | Bitmap]]] = [{} for _ in ids]
+    masks: list[dict[int, Callable[[], Rle]]] = [{} for _ in ids]
     for t, row in enumerate(annotation.masklet):
         if len(row) > len(ids):
             reason = f"annotated frame {t} has {len(row)} masks, but masklet_id names {len(ids)}"
@@ -99,7 +99,7 @@ def read_folders(root: RawPath, path: str, key: str) -> Iterator[Footage | Maskl
             reason = "the folder's name is no UTF-8, so it can't stand in a store: rename it"
             objects.append(Reject(f"{key}/{object_id}", folder, "mask", reason))
             continue
-        masks: dict[int, Callable[[], Rle | Bitmap]] = {}
+        masks: dict[int, Callable[[], Rle]] = {}
         files: dict[int, str] = {}
         try:
             names = [file.name for file in list_folder(resolve_inside(root, folder))]
@@ -187,5 +187,5 @@ def _parse_rle(segmentation: msgspec.Raw, size: Size | None) -> Rle:
     return rle
 
 
-def _decode_png(root: RawPath, path: str) -> Bitmap:
-    return Bitmap(decode_bitmap(read_file(resolve_inside(root, path))))
+def _decode_png(root: RawPath, path: str) -> Rle:
+    return Rle.of_array(decode_bitmap(read_file(resolve_inside(root, path))))

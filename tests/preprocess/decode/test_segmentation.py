@@ -12,7 +12,6 @@ from miniature.shapes import ellipse_of, polygon_of
 from pycocotools import mask as coco_mask
 
 from resizeonce.preprocess.decode.segmentation import (
-    Bitmap,
     Rle,
     parse_rle,
     parse_segmentation,
@@ -56,7 +55,7 @@ def box_of(mask: np.ndarray) -> list[int]:
 def test_the_runs_and_the_box_of_a_mask_are_pycocotools_own_whatever_it_is_held_as(mask: np.ndarray) -> None:
     rle = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
     left, top, width, height = coco_mask.toBbox(rle).tolist()
-    for held in (Bitmap(mask), parse_rle(encode(mask))):
+    for held in (Rle.of_array(mask), parse_rle(encode(mask))):
         assert held.run_lengths.dtype == np.uint32
         assert held.run_lengths.tolist() == count_runs(mask)
         assert held.box == (left, top, left + width, top + height)
@@ -148,7 +147,7 @@ def test_sample_is_indexing_of_the_decoded_mask(mask: np.ndarray, data: st.DataO
         for side in (height, width)
     )
     expected = mask[rows[:, None], columns]
-    for segmentation in (parse_rle(encode(mask)), Bitmap(mask)):
+    for segmentation in (parse_rle(encode(mask)), Rle.of_array(mask)):
         sampled = segmentation.sample(rows, columns)
         np.testing.assert_array_equal(sampled, expected)
         assert sampled.dtype == bool
@@ -329,4 +328,4 @@ def test_real_vectors_have_their_area_box_and_pixels(shared_data: Path) -> None:
 
 def test_a_bitmap_of_other_bytes_than_0_and_1_is_made_of_these() -> None:
     array = np.array([[0, 1, 2], [255, 0, 128]], np.uint8).view(np.bool_)
-    assert Bitmap(array).array.tobytes() == bytes([0, 1, 1, 1, 0, 1])
+    assert Rle.of_array(array).decode().tobytes() == bytes([0, 1, 1, 1, 0, 1])

@@ -448,7 +448,7 @@ def test_masks_carry_the_boxes_of_their_rows_in_pixels_of_the_mask(root: Path) -
     masks = [mask for frame in frames for mask in frame.masks]
     assert masks
     for mask in masks:
-        y, x = np.nonzero(mask.segmentation.array)
+        y, x = np.nonzero(mask.segmentation.decode())
         # Rows state six digits.
         assert mask.stated_box == pytest.approx((x.min(), y.min(), x.max() + 1, y.max() + 1), abs=0.01)
 

@@ -13,7 +13,7 @@ from miniature.shapes import ellipse_of, picture_of
 from resizeonce.loader.format.layout import array_specs
 from resizeonce.loader.part import Part
 from resizeonce.preprocess.config import parse_config
-from resizeonce.preprocess.decode.segmentation import Bitmap
+from resizeonce.preprocess.decode.segmentation import Rle
 from resizeonce.preprocess.sources.records import Frame, Mask, Pair, Record, Reject, Skip
 from resizeonce.preprocess.store import columns
 from resizeonce.preprocess.store.part_writer import PartSummary, PartWriter, RejectedError
@@ -32,7 +32,7 @@ RECIPE = parse_config(
 
 
 def mask(object_id: str = "a", height: int = 30, width: int = 40, **fields: Any) -> Mask:
-    return Mask(object_id, Bitmap(ellipse_of(height, width, 1)), **fields)
+    return Mask(object_id, Rle.of_array(ellipse_of(height, width, 1)), **fields)
 
 
 def frame(*masks: Mask, key: str = "x/1", time: int = 0) -> Frame:
@@ -88,7 +88,7 @@ def test_half_a_surrogate_becomes_a_question_mark(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
-        (Mask("b", Bitmap(np.zeros((30, 40), np.bool_))), "the mask covers no pixel"),
+        (Mask("b", Rle.of_array(np.zeros((30, 40), np.bool_))), "the mask covers no pixel"),
         (mask("b", 40, 30), "the mask is 40 x 30 but its image is 30 x 40"),
         (mask("a"), "a second mask of the same object"),
     ],
@@ -110,7 +110,7 @@ def test_a_mask_of_another_resolution_of_the_same_picture_is_right(tmp_path: Pat
 
 
 def test_an_empty_mask_is_kept_where_that_is_a_valid_answer(tmp_path: Path) -> None:
-    empty = Mask("none", Bitmap(np.zeros((30, 40), np.bool_)), may_be_empty=True)
+    empty = Mask("none", Rle.of_array(np.zeros((30, 40), np.bool_)), may_be_empty=True)
     summary, part, rejects = write(tmp_path, [frame(empty)])
     assert (summary.rows["masks"], summary.empty_prompts, len(rejects)) == (1, 1, 0)
     assert not part.array("masks/masks").row(0).any()
@@ -161,7 +161,7 @@ def test_a_rejected_pair_has_the_key_its_sample_would_have(tmp_path: Path) -> No
 
 
 def test_a_rejected_pair_names_the_file_of_the_frame_or_mask_that_is_missing(tmp_path: Path) -> None:
-    empty = Mask("a", Bitmap(np.zeros((30, 40), np.bool_)), path="masks/8.png")
+    empty = Mask("a", Rle.of_array(np.zeros((30, 40), np.bool_)), path="masks/8.png")
     records: list[Record] = [
         frame(mask("a"), mask("b"), key="x/0", time=0),
         Reject("x/4", "4.jpg", "decode", "cut"),
@@ -186,9 +186,9 @@ def test_a_rejected_pair_names_the_file_of_the_frame_or_mask_that_is_missing(tmp
 @pytest.mark.parametrize(
     "bad",
     [
-        Mask("b", Bitmap(np.zeros((30, 40), np.bool_)), path="masks/b.png"),
-        Mask("b", Bitmap(np.ones((40, 30), np.bool_)), path="masks/b.png"),
-        Mask("a", Bitmap(np.ones((30, 40), np.bool_)), path="masks/b.png"),
+        Mask("b", Rle.of_array(np.zeros((30, 40), np.bool_)), path="masks/b.png"),
+        Mask("b", Rle.of_array(np.ones((40, 30), np.bool_)), path="masks/b.png"),
+        Mask("a", Rle.of_array(np.ones((30, 40), np.bool_)), path="masks/b.png"),
     ],
     ids=["empty", "of another size", "second of its object"],
 )

@@ -13,7 +13,7 @@ from stores import CONFIGS, pictures, tree_digest
 
 from resizeonce.loader.format.recipe import Arithmetic, Fit, ImageFilter, ImageView, MaskFilter, MaskView
 from resizeonce.preprocess.config import load_config
-from resizeonce.preprocess.decode.segmentation import Bitmap, Rle
+from resizeonce.preprocess.decode.segmentation import Rle
 from resizeonce.preprocess.errors import EngineError
 from resizeonce.preprocess.run.convert import RunOptions, convert
 from resizeonce.preprocess.tensors import engine, resample
@@ -150,11 +150,11 @@ def test_both_engines_make_the_same_views_of_masks(
     rle = Rle(height, width, np.diff(cuts, prepend=0, append=height * width).astype(np.int64))
     view = MaskView(over="pixel_values", size=size or over.size, filter=mask_filter)
     fast, plain = (open_engine(name).resize_mask for name in ("exact-fast", "pillow"))
-    expected = plain(Bitmap(rle.decode()), view, over, picture)
+    expected = plain(Rle.of_array(rle.decode()), view, over, picture)
     assert (expected.shape, expected.dtype) == (view.size, bool)
     for resized in (
         plain(rle, view, over, picture),
         fast(rle, view, over, picture),
-        fast(Bitmap(rle.decode()), view, over, picture),
+        fast(Rle.of_array(rle.decode()), view, over, picture),
     ):
         assert np.array_equal(resized, expected)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from resizeonce.loader.format.recipe import ImageFilter, ImageView, MaskFilter, MaskView
-from resizeonce.preprocess.decode.segmentation import Bitmap
+from resizeonce.preprocess.decode.segmentation import Rle
 from resizeonce.preprocess.errors import RecordError
 from resizeonce.preprocess.tensors.geometry import place_image
 from resizeonce.preprocess.tensors.transforms import resize_image, resize_mask
@@ -108,7 +108,7 @@ def test_a_mask_over_pad_is_resized_to_what_is_shown_and_padded_with_0(
     expected = np.zeros((side, side), bool)
     expected[: shown[0], : shown[1]] = resize_by(mask_filter, mask, *shown)
     view = MaskView(over="image", size=(side, side), filter=mask_filter)
-    resized = resize_mask(Bitmap(mask), view, ImageView(size=(side, side), fit="pad"), size)
+    resized = resize_mask(Rle.of_array(mask), view, ImageView(size=(side, side), fit="pad"), size)
     np.testing.assert_array_equal(resized, expected)
 
 
@@ -119,7 +119,7 @@ def test_a_mask_over_pad_by_hand() -> None:
 
     def resize(side: int, mask_filter: MaskFilter) -> list[str]:
         view = MaskView(over="image", size=(side, side), filter=mask_filter)
-        return show(resize_mask(Bitmap(mask), view, over, (3, 4)))
+        return show(resize_mask(Rle.of_array(mask), view, over, (3, 4)))
 
     for mask_filter in get_args(MaskFilter):
         assert resize(4, mask_filter) == ["#...", "....", "##.#", "...."]
@@ -193,7 +193,7 @@ def test_a_mask_over_crop_is_resized_whole_and_cut(
     expected = resize_by(mask_filter, mask, rows.resized, columns.resized)
     expected = expected[rows.skipped :, columns.skipped :][: view_size[0], : view_size[1]]
     view = MaskView(over="image", size=view_size, filter=mask_filter)
-    np.testing.assert_array_equal(resize_mask(Bitmap(mask), view, over, size), expected)
+    np.testing.assert_array_equal(resize_mask(Rle.of_array(mask), view, over, size), expected)
 
 
 def test_a_mask_over_crop_by_hand() -> None:
@@ -203,7 +203,7 @@ def test_a_mask_over_crop_by_hand() -> None:
 
     def resize(side: int, mask_filter: MaskFilter) -> list[str]:
         view = MaskView(over="image", size=(side, side), filter=mask_filter)
-        return show(resize_mask(Bitmap(mask), view, over, (4, 8)))
+        return show(resize_mask(Rle.of_array(mask), view, over, (4, 8)))
 
     for mask_filter in get_args(MaskFilter):
         assert resize(4, mask_filter) == [".#..", ".##.", "....", ".#.#"]
@@ -218,7 +218,7 @@ def test_a_mask_over_crop_by_hand() -> None:
     everything_but = read("##....##", "##....##", "##....##", "##....##")
     for mask_filter in get_args(MaskFilter):
         view = MaskView(over="image", size=(2, 2), filter=mask_filter)
-        assert not resize_mask(Bitmap(everything_but), view, over, (4, 8)).any()
+        assert not resize_mask(Rle.of_array(everything_but), view, over, (4, 8)).any()
 
 
 # ---- pad-first
@@ -267,7 +267,7 @@ def test_a_mask_over_pad_first_is_put_on_the_square_and_resized(
     square[top : top + size[0], left : left + size[1]] = mask
     view = MaskView(over="image", size=mask_view, filter=mask_filter)
     over = ImageView(size=over_size, fit="pad-first", align=align)
-    resized = resize_mask(Bitmap(mask), view, over, size)
+    resized = resize_mask(Rle.of_array(mask), view, over, size)
     np.testing.assert_array_equal(resized, resize_by(mask_filter, square, *mask_view))
 
 
@@ -328,7 +328,7 @@ def test_cover_and_touch_of_any_fit_and_resolution_are_exact_fractions(
     for mask_filter, decide in (("touch", touched), ("cover", covered)):
         view = MaskView(over="image", size=cells, filter=mask_filter)
         expected = decide(measure_cells(mask, view, over, size))
-        np.testing.assert_array_equal(resize_mask(Bitmap(mask), view, over, size), expected)
+        np.testing.assert_array_equal(resize_mask(Rle.of_array(mask), view, over, size), expected)
 
 
 @settings(max_examples=200, deadline=None)
@@ -347,7 +347,7 @@ def test_nearest_of_any_fit_and_resolution_takes_the_pixel_under_the_point(
     for axis, length in enumerate(mask.shape):
         begin, end = (part * length for part in shown_span(over, axis, size))
         places.append([begin + (i + point) * (end - begin) / cells[axis] for i in range(cells[axis])])
-    resized = resize_mask(Bitmap(mask), view, over, size)
+    resized = resize_mask(Rle.of_array(mask), view, over, size)
     for (i, j), shown in np.ndenumerate(resized):
         y, x = places[0][i], places[1][j]
         if y.denominator == 1 or x.denominator == 1:
@@ -364,8 +364,8 @@ def test_a_mask_of_another_resolution_shows_the_same_part_of_the_picture() -> No
             over = ImageView(size=(8, 6), fit=fit)
             for mask_filter in ("pillow-nearest", "cover", "touch"):
                 view = MaskView(over="image", size=(4, 8), filter=mask_filter)
-                resized = resize_mask(Bitmap(finer), view, over, (10, 4))
-                np.testing.assert_array_equal(resized, resize_mask(Bitmap(mask), view, over, (10, 4)))
+                resized = resize_mask(Rle.of_array(finer), view, over, (10, 4))
+                np.testing.assert_array_equal(resized, resize_mask(Rle.of_array(mask), view, over, (10, 4)))
 
 
 # ---- what is refused
@@ -382,4 +382,4 @@ def test_a_picture_too_extreme_for_a_canvas_is_a_record_that_is_refused(fit: str
 def test_a_mask_at_its_own_size_is_not_resized() -> None:
     view = MaskView(over="image", size="own")
     with pytest.raises(ValueError, match="own size"):
-        resize_mask(Bitmap(read("#")), view, ImageView(size=(2, 2)), (1, 1))
+        resize_mask(Rle.of_array(read("#")), view, ImageView(size=(2, 2)), (1, 1))

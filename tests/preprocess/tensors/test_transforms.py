@@ -14,7 +14,7 @@ from pycocotools import mask as coco_mask
 
 from resizeonce.loader.format.recipe import ImageFilter, ImageView, MaskFilter, MaskView
 from resizeonce.preprocess.decode.images import decode_image
-from resizeonce.preprocess.decode.segmentation import Bitmap, Rle, parse_rle
+from resizeonce.preprocess.decode.segmentation import Rle, parse_rle
 from resizeonce.preprocess.tensors import transforms
 from resizeonce.preprocess.tensors.nearest import pillow_positions
 from resizeonce.preprocess.tensors.transforms import normalize_image
@@ -77,7 +77,7 @@ def resize_image(image: np.ndarray, size: int, image_filter: ImageFilter) -> np.
     return transforms.resize_image(image, ImageView(size=(size, size), filter=image_filter))
 
 
-def resize_mask(mask: Rle | Bitmap, size: int, mask_filter: MaskFilter) -> np.ndarray:
+def resize_mask(mask: Rle, size: int, mask_filter: MaskFilter) -> np.ndarray:
     """Squash a mask to a square."""
     view = MaskView(over="pixel_values", size=(size, size), filter=mask_filter)
     return transforms.resize_mask(mask, view, ImageView(size=(448, 448)), mask.size)
@@ -186,7 +186,7 @@ def torch_positions(length: int, size: int) -> np.ndarray:
     for bit in range(length.bit_length()):
         marked = (np.arange(length) >> bit & 1).astype(bool)[None]
         view = MaskView(over="pixel_values", size=(1, size), filter="torch-nearest")
-        row = transforms.resize_mask(Bitmap(marked), view, ImageView(size=(1, 1)), (1, length))
+        row = transforms.resize_mask(Rle.of_array(marked), view, ImageView(size=(1, 1)), (1, length))
         positions |= row[0].astype(int) << bit
     return positions
 
@@ -218,7 +218,7 @@ def test_mask_is_what_pillow_resizes(shape: tuple[int, int], size: int) -> None:
         picture = Image.fromarray(mask.astype(np.uint8) * 255)
         assert picture.mode == "L"
         expected = np.asarray(picture.resize((size, size), Image.Resampling.NEAREST)) == 255
-        for segmentation in (as_rle(mask), Bitmap(mask)):
+        for segmentation in (as_rle(mask), Rle.of_array(mask)):
             resized = resize_mask(segmentation, size, "pillow-nearest")
             assert (resized.dtype, resized.flags.c_contiguous) == (bool, True)
             np.testing.assert_array_equal(resized, expected)
@@ -231,7 +231,7 @@ def test_mask_is_what_torch_resizes(shape: tuple[int, int], size: int) -> None:
         mask = ellipse_of(*shape, seed)
         tensor = torch.from_numpy(mask.astype(np.float32))[None, None]
         expected = torch.nn.functional.interpolate(tensor, size=(size, size), mode="nearest")[0, 0]
-        for segmentation in (as_rle(mask), Bitmap(mask)):
+        for segmentation in (as_rle(mask), Rle.of_array(mask)):
             np.testing.assert_array_equal(
                 resize_mask(segmentation, size, "torch-nearest"), expected.numpy() == 1
             )
@@ -240,7 +240,7 @@ def test_mask_is_what_torch_resizes(shape: tuple[int, int], size: int) -> None:
 def resize_by_hand(rows: list[str], size: int) -> list[str]:
     """`cover` on a mask drawn with # and ., drawn in the same way."""
     mask = np.array([[character == "#" for character in row] for row in rows])
-    covered = resize_mask(Bitmap(mask), size, "cover")
+    covered = resize_mask(Rle.of_array(mask), size, "cover")
     np.testing.assert_array_equal(covered, resize_mask(as_rle(mask), size, "cover"))
     return ["".join("#" if cell else "." for cell in row) for row in covered]
 
@@ -279,7 +279,7 @@ def test_object_smaller_than_a_cell_never_vanishes() -> None:
 def test_empty_and_full_stay_what_they_are(size: int) -> None:
     empty, full = np.zeros((37, 61), bool), np.ones((37, 61), bool)
     for mask_filter in get_args(MaskFilter):
-        for wrap in (as_rle, Bitmap):
+        for wrap in (as_rle, Rle.of_array):
             assert not resize_mask(wrap(empty), size, mask_filter).any()
             assert resize_mask(wrap(full), size, mask_filter).all()
 
@@ -314,7 +314,7 @@ def cover_slowly(mask: np.ndarray, size: int) -> np.ndarray:
 @given(arrays(bool, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=7)), st.integers(1, 5))
 def test_cover_equals_exact_fractions(mask: np.ndarray, size: int) -> None:
     expected = cover_slowly(mask, size)
-    for segmentation in (as_rle(mask), Bitmap(mask)):
+    for segmentation in (as_rle(mask), Rle.of_array(mask)):
         np.testing.assert_array_equal(resize_mask(segmentation, size, "cover"), expected)
 
 
@@ -336,7 +336,7 @@ def interpolate(mask: np.ndarray, size: tuple[int, int], dtype: torch.dtype = to
 )
 def test_half_is_torchs_antialiased_bilinear_above_one_half(mask: np.ndarray, size: tuple[int, int]) -> None:
     view = MaskView(over="pixel_values", size=size, filter="half")
-    resized = transforms.resize_mask(Bitmap(mask), view, IMAGENET, mask.shape)
+    resized = transforms.resize_mask(Rle.of_array(mask), view, IMAGENET, mask.shape)
     np.testing.assert_array_equal(resized, interpolate(mask, size) > 0.5)
 
 
@@ -347,7 +347,7 @@ def test_half_is_what_sam2_makes_of_an_object(shape: tuple[int, int], size: int)
         mask = ellipse_of(*shape, seed)
         # facebookresearch/sam2, training/dataset/transforms.py: torchvision's resize of a uint8 tensor, which is rounded.
         expected = interpolate(mask, (size, size), torch.float32).round() == 1
-        for segmentation in (as_rle(mask), Bitmap(mask)):
+        for segmentation in (as_rle(mask), Rle.of_array(mask)):
             np.testing.assert_array_equal(resize_mask(segmentation, size, "half"), expected)
 
 
@@ -355,7 +355,7 @@ def test_touch_is_any_pixel_that_a_cell_has_a_share_of() -> None:
     # Cells are 1.5 pixels: the middle one belongs to both, the outer ones to one each.
     for row, expected in (("#..", "#."), (".#.", "##"), ("..#", ".#")):
         mask = np.array([[character == "#" for character in row]])
-        cells = resize_mask(Bitmap(mask), 2, "touch")
+        cells = resize_mask(Rle.of_array(mask), 2, "touch")
         assert ["".join("#" if cell else "." for cell in cells[0])] * 2 == [expected, expected]
         assert np.array_equal(cells[0], cells[1])
 
