@@ -34,17 +34,17 @@ def read_named(folder: RawPath, *names: str) -> tuple[str, bytes]:
             return name, read_file(resolve_inside(folder, name))
         except MissingFileError as err:
             missing.append(err)
-    for spelling in spellings(names[0]):
-        if is_there(folder, spelling):
+    for spelling in _spellings(names[0]):
+        if _is_there(folder, spelling):
             return spelling, read_file(resolve_inside(folder, spelling))
     looked_for = f", looked for as {', '.join(dict.fromkeys(names))}" if len(missing) > 1 else ""
-    raise MissingFileError(f"{missing[0].reason}{looked_for}{name_advice(folder, names[0])}") from missing[0]
+    raise MissingFileError(f"{missing[0].reason}{looked_for}{_advise(folder, names[0])}") from missing[0]
 
 
-def spellings(name: str) -> Iterator[str]:
+def _spellings(name: str) -> Iterator[str]:
     r"""Yield other spellings of a name, but not itself.
 
-    >>> list(spellings("images\\000.jpg"))
+    >>> list(_spellings("images\\000.jpg"))
     ['images/000.jpg']
     """
     plain = [name, name.replace("\\", "/")]
@@ -61,7 +61,7 @@ def spellings(name: str) -> Iterator[str]:
                 yield spelling
 
 
-def is_there(folder: RawPath, name: str) -> bool:
+def _is_there(folder: RawPath, name: str) -> bool:
     """Whether a file of this name lies in a folder."""
     try:
         return resolve_inside(folder, name).is_file()
@@ -69,7 +69,7 @@ def is_there(folder: RawPath, name: str) -> bool:
         return False
 
 
-def name_advice(folder: RawPath, name: str) -> str:
+def _advise(folder: RawPath, name: str) -> str:
     """Return what is odd about the name of a file that is not there, to be put behind a reason; "" for nothing.
 
     Files of similar names are looked for on this machine's disks only: elsewhere each look is a request.
@@ -90,6 +90,6 @@ def name_advice(folder: RawPath, name: str) -> str:
         (*others, name.lower(), name.upper()), "with another ending or in other letter case"
     )
     for other, difference in similar.items():
-        if other != name and is_there(folder, other):
+        if other != name and _is_there(folder, other):
             return f"{advice}; {other!r} is there, {difference}"
     return advice

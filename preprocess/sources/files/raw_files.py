@@ -190,7 +190,7 @@ def read_text(path: RawPath, limit: int, errors: str = "strict") -> str:
     return content.decode("utf-8-sig", errors)
 
 
-def describe_absent(path: RawPath) -> str:
+def _describe_absent(path: RawPath) -> str:
     """Return which link on the way to a missing file leads nowhere, and what to do; "" where none does."""
     if isinstance(path, Path):
         for place in (path, *path.parents):
@@ -227,7 +227,7 @@ def check_file(path: Path, limit: int | None = None) -> None:
     try:
         if not path.is_file():
             if not path.exists():
-                raise MissingFileError(f"the file is missing{describe_absent(path)}")
+                raise MissingFileError(f"the file is missing{_describe_absent(path)}")
             raise RecordError("not a regular file")
         if limit is not None and (found := path.stat().st_size) > limit:
             raise RecordError(f"the file has {found} bytes, over the limit of {limit}")
