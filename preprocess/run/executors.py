@@ -1,8 +1,7 @@
-"""Where a conversion runs: on a given executor, in processes of this machine, or in this very process."""
+"""Where a conversion runs, if no executor is given: in processes of this machine, or in this very process."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
-from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -12,7 +11,6 @@ from .options import RunOptions
 from .processes import ProcessExecutor
 
 ResultT = TypeVar("ResultT")
-ExecutorT = TypeVar("ExecutorT", bound=Executor)
 
 
 class SerialExecutor(Executor):
@@ -25,41 +23,9 @@ class SerialExecutor(Executor):
         return future
 
 
-@contextmanager
-def started_executor(run: RunOptions) -> Iterator[Executor | None]:
-    """Yield where to run, None where that is one process: which one is known later.
-
-    Several processes begin to start here, while this one opens the dataset.
-    """
-    if run.executor is not None or run.workers <= 1:
-        yield run.executor
-        return
-    with _open_processes(run) as executor:
-        yield executor
-        # Whatever they did is done, and what they still do is their start: nobody needs to wait for it.
-        executor.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def run_executor(early: Executor | None, run: RunOptions, *, isolated: bool) -> Iterator[Executor]:
-    """Yield where to run; `isolated` leaves this process out of it, because an earlier run died, perhaps of a scene."""
-    if run.executor is not None:
-        yield run.executor
-    elif early is not None:
-        with ending(early):
-            yield early
-    elif isolated:
-        with _open_processes(run) as executor:
-            yield executor
-    else:
-        yield SerialExecutor()
-
-
-@contextmanager
-def _open_processes(run: RunOptions) -> Iterator[ProcessExecutor]:
-    prepare = partial(describe_engine, run.engine_name)
-    with ending(ProcessExecutor(run.workers, run.stall_seconds, prepare)) as executor:
-        yield executor
+def start_processes(run: RunOptions) -> ProcessExecutor:
+    """Start processes that get ready for a conversion while this one goes on."""
+    return ProcessExecutor(run.workers, run.stall_seconds, partial(describe_engine, run.engine_name))
 
 
 def engine_of(executor: Executor, run: RunOptions, arithmetic: Arithmetic | None) -> str:
@@ -73,14 +39,3 @@ def engine_of(executor: Executor, run: RunOptions, arithmetic: Arithmetic | None
     if isinstance(executor, ProcessExecutor):
         return executor.submit(describe_engine, run.engine_name, arithmetic).result()
     return describe_engine(run.engine_name, arithmetic)
-
-
-@contextmanager
-def ending(executor: ExecutorT) -> Iterator[ExecutorT]:
-    """Yield an executor of processes that end with the block; an exception ends them at once."""
-    try:
-        yield executor
-    except BaseException:
-        executor.shutdown(cancel_futures=True)
-        raise
-    executor.shutdown()

@@ -67,6 +67,8 @@ _NO_GUARD = (
 class ProcessExecutor(Executor):
     """Runs each task in one of `workers` spawned processes, which end with this one and ignore Ctrl-C.
 
+    A `with` block kills them when it is left: what was asked for is there by then, or nobody wants it any more.
+
     Args:
         workers: how many processes; they start at once.
         stall_seconds: how long a task may go on without a `tick` before its process is taken for dead.
@@ -88,6 +90,9 @@ class ProcessExecutor(Executor):
         self._stall_seconds = stall_seconds
         self._prepare = prepare
         self._workers = [_Worker(self, number) for number in range(workers)]
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown(cancel_futures=True)
 
     @property
     def ticks(self) -> int:
