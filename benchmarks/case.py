@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from frame import tree_memory
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
@@ -58,8 +59,8 @@ class Case(ABC):
         """Write the dataset in this reader's own format, from the compact arrays."""
         raise NotImplementedError("it has no format of its own")
 
-    def time(self, seconds: float, *, busy: bool) -> dict[str, Any]:
-        """Go through whole epochs for so many seconds."""
+    def time(self, seconds: float, *, busy: bool = False) -> tuple[int, float]:
+        """Go through whole epochs for so many seconds, one at least; return how many samples came, and in what time."""
         started, samples = time.perf_counter(), 0
         for epoch in range(1, 10**6):
             for batch in self.batches(epoch):
@@ -69,19 +70,21 @@ class Case(ABC):
                     work()
             if (spent := time.perf_counter() - started) >= seconds:
                 break
-        return {"samples": samples, "seconds": spent}
+        return samples, spent
 
-    def check(self) -> dict[str, str]:
-        """Return the digest of each sample of epoch 0 by number; none may come twice."""
+    def check(self) -> dict[str, Any]:
+        """Return the digest of each sample of epoch 0 by number, none may come twice; and the most memory meanwhile, in MB."""
         digests: dict[str, str] = {}
+        most = 0.0
         for batch in self.batches(0):
+            most = max(most, tree_memory())
             rows = [to_numpy(batch[name]) for name in self.tensors]
             for place, number in enumerate(numbers_of(batch)):
                 if str(number) in digests:
                     raise ValueError(f"sample {number} came twice")
                 digests[str(number)] = digest_row([row[place] for row in rows])
             del batch
-        return digests
+        return {"digests": digests, "memory": most}
 
 
 class TorchCase(Case):

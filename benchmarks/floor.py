@@ -46,7 +46,7 @@ class Floor(case.Case):
             self._fill(batch, rows)
             yield batch | {"index": [row + 1 for row in rows]}
 
-    def time(self, seconds: float, *, busy: bool) -> dict[str, Any]:
+    def time(self, seconds: float, *, busy: bool = False) -> tuple[int, float]:
         if busy:
             return self._time_trainer(seconds)
         if not self._pipes:
@@ -55,16 +55,16 @@ class Floor(case.Case):
         for pipe in self._pipes:
             pipe.send(seconds)
         batches = sum(pipe.recv() for pipe in self._pipes)
-        return {"samples": batches * case.BATCH_SIZE, "seconds": time.perf_counter() - started}
+        return batches * case.BATCH_SIZE, time.perf_counter() - started
 
-    def _time_trainer(self, seconds: float) -> dict[str, Any]:
+    def _time_trainer(self, seconds: float) -> tuple[int, float]:
         """Time the busy trainer alone: it gets the same batch again and again."""
         batch = next(iter(self.batches(0)))
         samples, started = 0, time.perf_counter()
         while (spent := time.perf_counter() - started) < seconds:
             samples += case.consume(batch)
             case.work()
-        return {"samples": samples, "seconds": spent}
+        return samples, spent
 
     def _start(self) -> None:
         start = multiprocessing.get_context("fork").Process if self._processes else threading.Thread

@@ -52,10 +52,18 @@ def python_of(checkout: Path) -> str:
     return str(python)
 
 
-def ask(script: str | Path, *arguments: object, python: str = sys.executable) -> Any:
-    """Return what a script prints as JSON in a fresh interpreter, perhaps another one."""
-    command = [python, str(HERE / script), *map(str, arguments)]
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+def ask(module: str, *arguments: object, python: str = sys.executable) -> Any:
+    """Return what a module of this folder prints last, as JSON, in a fresh interpreter, perhaps another one.
+
+    Raises:
+        RuntimeError: it failed; the message is the last line of what it said.
+    """
+    command = [str(Path(python).absolute()), "-m", module, *map(str, arguments)]
+    done = subprocess.run(command, cwd=HERE, capture_output=True, text=True)
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"]
+        raise RuntimeError(said[-1])
+    return json.loads(done.stdout.strip().splitlines()[-1])
 
 
 def cpu_seconds() -> float:
@@ -215,3 +223,26 @@ def memory(kind: str, pid: int | str = "self") -> float:
     source = Path(f"/proc/{pid}") / ("status" if kind.startswith("Vm") else "smaps_rollup")
     line = next(line for line in source.read_text().splitlines() if line.startswith(f"{kind}:"))
     return int(line.split()[1]) * 1024 / 1e6
+
+
+def tree_memory() -> float:
+    """Return the private pages of this process and its descendants, and shared ones in proportion, in MB.
+
+    The page cache of mapped files is not in it.
+    """
+    found = 0.0
+    for process in (os.getpid(), *descendants(os.getpid())):
+        # It may end at any moment.
+        with suppress(OSError, StopIteration):
+            found += memory("Pss_Anon", process) + memory("Pss_Shmem", process)
+    return found
+
+
+def tree_cpu_seconds() -> float:
+    """Return user and system time of this process and its descendants, those that have ended included."""
+    ticks = 0
+    for process in (os.getpid(), *descendants(os.getpid())):
+        with suppress(OSError):
+            stat = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+            ticks += sum(map(int, stat[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
