@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import zarr
 from numcodecs import Zstd
+from PIL import Image
 from plain import make_images, make_masks, read_raw, run_lengths
 from pycocotools import mask as coco_mask
 
@@ -26,18 +27,18 @@ def convert_plainly(root: Path, count: int, out: Path) -> None:
     columns: dict[str, list[Any]] = defaultdict(list)
     files = {name: (out / name).open("wb") for name in ("pixel_values", "g_pixel_values", "masks")}
     for number, raw in enumerate(read_raw(root, count)):
-        images, size = make_images(raw.path)
-        for name, image in images.items():
+        picture = Image.open(raw.path).convert("RGB")
+        for name, image in make_images(picture).items():
             files[name].write(image.data)
         columns["scenes/key"].append(raw.key)
-        columns["images/size"].append(size)
+        columns["images/size"].append((picture.height, picture.width))
         columns["images/scene"].append(number)
         columns["images/time"].append(0)
         columns["images/key"].append(raw.key)
         columns["images/path"].append(str(raw.path.relative_to(root)))
         for mask in raw.masks:
             rle = run_lengths(mask.segmentation, raw.size)
-            prompt, full = (array > 0 for array in make_masks(rle).values())
+            prompt, full = (array > 0 for array in make_masks(coco_mask.decode(rle)).values())
             encoded = codec.encode(full)
             files["masks"].write(encoded)
             columns["mask_bytes"].append(len(encoded))
