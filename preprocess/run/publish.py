@@ -37,7 +37,7 @@ from ..sources.base import Source
 from ..store.filesystem import write_whole, writing
 from ..store.part_writer import PartSummary
 from ..store.plan import Plan
-from ..store.removal import REMOVING_FILE, attributes_in, check_all_ours, is_passing
+from ..store.removal import REMOVING_FILE, check_content, is_passing
 from ..store.root import INDEX_REJECTS_FILE, digest_of
 from .destination import Destination
 from .forecast import format_bytes
@@ -231,14 +231,7 @@ class Publication(Destination):
 
     def _check_removable(self, names: list[str]) -> None:
         """Raise `StoreError` unless the URL holds nothing, or a store and nothing else."""
-        root = self._remote.read("zarr.json") if "zarr.json" in names else None
-        is_store = root is not None and "format_version" in attributes_in(root)
-        # A plan comes after the index's rejects, and a removal leaves its mark until the end.
-        if names and not is_store and not {INDEX_REJECTS_FILE, REMOVING_FILE} & set(names):
-            raise StoreError(
-                f"{self.store} is no store, so --overwrite does not remove it: choose another --out"
-            )
-        check_all_ours(str(self.store), {*names, *self._remote.files()})
+        check_content(str(self.store), names, {*names, *self._remote.files()}, self._remote.read)
 
     def _remove_store(self) -> None:
         names = self._remote.names()
