@@ -104,10 +104,15 @@ class Destination:
 
         `workers` parts are written at a time; `present` bytes are removed before.
         """
+        needed, use, advice = self._demand(store_bytes, num_parts, workers)
         free = shutil.disk_usage(self.folder).free
-        if store_bytes <= free + present:
+        if needed <= free + present:
             return None
         return (
-            f"the store will take about {format_bytes(store_bytes)}, and the disk of {self.folder} has "
-            f"{format_bytes(free)} free: choose another --out, a --limit, or go on with --force"
+            f"{use} about {format_bytes(needed)}, and the disk of {self.folder} has {format_bytes(free)} free: {advice}, or go "
+            "on with --force"
         )
+
+    def _demand(self, store_bytes: int, num_parts: int, workers: int) -> tuple[int, str, str]:
+        """Return how many bytes the folder has to hold at a time, of what, and how there could be fewer."""
+        return store_bytes, "the store will take", "choose another --out, a --limit"

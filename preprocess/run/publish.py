@@ -40,7 +40,6 @@ from ..store.plan import Plan
 from ..store.removal import REMOVING_FILE, check_content, is_passing
 from ..store.root import INDEX_REJECTS_FILE, digest_of
 from .destination import Destination
-from .forecast import format_bytes
 from .options import RunOptions
 from .part_task import Tasks
 from .schedule import PublishPart, convert_parts
@@ -50,9 +49,6 @@ NUM_UPLOADS = 2
 
 ROOT_FILES = (INDEX_REJECTS_FILE, REJECTS_FILE, JOB_FILE, "zarr.json")
 """In the order in which they are published; removed in the opposite one."""
-
-_LIMITS = {INDEX_REJECTS_FILE: MAX_REJECTS_BYTES, REJECTS_FILE: MAX_REJECTS_BYTES}
-"""Bytes that a file of the root may have, where they are not those of its `zarr.json`."""
 
 _OURS = {JOB_FILE, INDEX_REJECTS_FILE, REMOVING_FILE, "zarr.json"}
 """One of these stands in whatever is a store, or is to become one."""
@@ -191,22 +187,19 @@ class Publication(Destination):
         with writing(self.folder):
             self._drop_parts()
 
-    def shortage(self, store_bytes: int, num_parts: int, workers: int, present: int) -> str | None:
-        """Return what to say of a disk that can't hold what is staged at a time, None where it can."""
+    def _demand(self, store_bytes: int, num_parts: int, workers: int) -> tuple[int, str, str]:
         staged = min(2 * workers + NUM_UPLOADS, num_parts)
         needed = store_bytes * staged // max(num_parts, 1)
-        free = shutil.disk_usage(self.folder).free
-        if needed <= free + present:
-            return None
         return (
-            f"up to {staged} parts are staged at a time, about {format_bytes(needed)}, and the disk of {self.folder} "
-            f"has {format_bytes(free)} free: choose another --scratch, fewer --workers, or go on with --force"
+            needed,
+            f"up to {staged} parts are staged at a time,",
+            "choose another --scratch, fewer --workers",
         )
 
     def _read_root(self, names: Iterable[str]) -> dict[str, bytes]:
         """Return the root's files by name; one whose writing was cut off counts as absent where it comes again."""
         found = {
-            name: self._remote.read(name, _LIMITS.get(name, MAX_ROOT_BYTES))
+            name: self._remote.read(name, MAX_REJECTS_BYTES if name.endswith(".jsonl") else MAX_ROOT_BYTES)
             for name in (*ROOT_FILES, REMOVING_FILE)
             if name in names
         }
