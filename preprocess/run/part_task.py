@@ -22,6 +22,7 @@ from ..tensors.engine import EngineName, open_engine
 from ..tensors.recipe import make_tensors
 from .processes import tick as tick_of_process
 from .raw_data_guard import RawDataGuard
+from .sift import sift
 
 MAX_DEATHS_OF_SCENE = 2
 """A scene in which so many processes died is rejected. One death may be chance: another process may take the memory."""
@@ -143,7 +144,7 @@ def _write_part(task: PartTask, tick: Callable[[], None], shortages: Counter[int
             else:
                 decode = CountingDecoder(engine.decoder(task.config.options.damaged))
                 try:
-                    for record in scene.read(decode):
+                    for record in sift(scene.read(decode), recipe, writer.room):
                         if isinstance(record, Frame):
                             views = make_tensors(record.image, record.segmentations, recipe, engine)
                             writer.add_frame(record, views)
