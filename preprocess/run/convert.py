@@ -187,7 +187,7 @@ class _Conversion:
         """
         run, folder = self.run, self.destination.folder
         with self._executor(isolated=isolated) as executor:
-            engine = engine_of(executor, run, self.config.recipe.arithmetic)
+            engine = engine_of(executor, run)
             with preparing(folder):
                 if run.overwrite or read_plan(folder) is None:
                     # Before anything is written: a refused command may be given again with other options.

@@ -5,7 +5,6 @@ from concurrent.futures import Executor, Future
 from functools import partial
 from typing import Any, TypeVar
 
-from ...loader.format.recipe import Arithmetic
 from ..tensors.engine import describe_engine
 from .options import RunOptions
 from .processes import ProcessExecutor
@@ -28,14 +27,14 @@ def start_processes(run: RunOptions) -> ProcessExecutor:
     return ProcessExecutor(run.workers, run.stall_seconds, partial(describe_engine, run.engine_name))
 
 
-def engine_of(executor: Executor, run: RunOptions, arithmetic: Arithmetic | None) -> str:
+def engine_of(executor: Executor, run: RunOptions) -> str:
     """Open the engine where the work is done, and return its description.
 
     On a foreign executor the machine of this process speaks for the others.
 
     Raises:
-        EngineError: there is no such engine, or it has not the recipe's arithmetic.
+        EngineError: there is no such engine.
     """
     if isinstance(executor, ProcessExecutor):
-        return executor.submit(describe_engine, run.engine_name, arithmetic).result()
-    return describe_engine(run.engine_name, arithmetic)
+        return executor.submit(describe_engine, run.engine_name).result()
+    return describe_engine(run.engine_name)
