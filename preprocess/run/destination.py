@@ -57,7 +57,7 @@ class Destination:
         self, tasks: Tasks, parts: range, run: RunOptions, executor: Executor
     ) -> list[PartSummary]:
         """Write those of `parts` that are not there yet; return what each part holds, in order."""
-        return convert_parts(tasks, parts, self.folder, run, executor)
+        return convert_parts(tasks, parts, run, executor)
 
     def missing_parts(self, plan: Plan) -> list[int]:
         """Return which parts of a plan are not there yet."""

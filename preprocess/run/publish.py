@@ -98,7 +98,7 @@ class Publication(Destination):
     ) -> list[PartSummary]:
         """Write those of `parts` that are not there yet, each uploaded as soon as it is there."""
         with self._publishing() as publish:
-            return convert_parts(tasks, parts, self.folder, run, executor, publish)
+            return convert_parts(tasks, parts, run, executor, publish)
 
     def missing_parts(self, plan: Plan) -> list[int]:
         """Return which parts of a plan neither the staging folder nor the remote store has by now."""
