@@ -180,11 +180,7 @@ class _Conversion:
     def write_parts(
         self, plan: Plan, scenes: Source, parts: range, *, isolated: bool
     ) -> tuple[list[PartSummary], str]:
-        """Write some parts of a plan; return what each holds, and what engine wrote them.
-
-        Raises:
-            PreprocessError: the disk is too small, or the parts can't be written.
-        """
+        """Write some parts of a plan; return what each holds, and what engine wrote them."""
         run, folder = self.run, self.destination.folder
         with self._executor(isolated=isolated) as executor:
             engine = engine_of(executor, run)
@@ -209,11 +205,7 @@ class _Conversion:
         return self.processes or SerialExecutor()
 
     def _check_disk(self, source: Source, num_parts: int, executor: Executor) -> None:
-        """Forecast what the store will take, and refuse to start where the disk can't hold it.
-
-        Raises:
-            StoreError: the disk is too small, and `force` is not given.
-        """
+        """Forecast what the store will take, and refuse to start where the disk can't hold it."""
         config, run, folder = self.config, self.run, self.destination.folder
         # A scene that kills whoever reads it must not kill each run at its start.
         with Attempt(folder, FORECAST, ""):

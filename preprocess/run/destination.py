@@ -10,12 +10,11 @@ from ...loader.format.errors import StoreError
 from ...loader.format.layout import JOB_FILE, part_name
 from ...loader.format.metadata import read_attributes
 from ..sources.base import Source
-from ..store.attempts import sweep_attempts
 from ..store.filesystem import write_whole, writing
 from ..store.part_writer import PartSummary, encode_rejects
 from ..store.plan import Plan, plan_as_json, read_plan
 from ..store.removal import remove_store
-from ..store.root import INDEX_REJECTS_FILE, finish_store, read_part_summary
+from ..store.root import INDEX_REJECTS_FILE, finish_store, read_part_summary, tidy
 from .forecast import format_bytes
 from .options import RunOptions
 from .part_range import describe_numbers
@@ -93,10 +92,7 @@ class Destination:
     def clean(self) -> dict[str, Any]:
         """Remove what a run left beside a finished store, and return its attributes."""
         attributes = read_attributes(self.folder)
-        with writing(self.folder):
-            for name in (JOB_FILE, INDEX_REJECTS_FILE):
-                (self.folder / name).unlink(missing_ok=True)
-            sweep_attempts(self.folder)
+        tidy(self.folder)
         return attributes
 
     def shortage(self, store_bytes: int, num_parts: int, workers: int, present: int) -> str | None:

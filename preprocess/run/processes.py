@@ -190,11 +190,7 @@ class _Worker:
         )
 
     def _start(self, max_starts: int = MAX_STARTS) -> ProcessPoolExecutor:
-        """Return the executor of a process that runs.
-
-        Raises:
-            WorkerError: one after the other died before it could begin a task, or the system allows no more.
-        """
+        """Return the executor of a process that runs, or raise `WorkerError`."""
         if self._process is not None and connection.wait([self._process.sentinel], 0):
             # It died while it had nothing to do: of no task.
             self._executor = None

@@ -137,11 +137,7 @@ class Publication(Destination):
         self._pull_parts(set(filter(PART_NAME.fullmatch, names)) | set(self._staged()), append=append)
 
     def _pull_root(self) -> list[str]:
-        """Bring the root's files, and return what there is in the remote store's folder.
-
-        Raises:
-            StoreError: there is something else at the URL.
-        """
+        """Bring the root's files, and return what there is in the remote store's folder, which is a store or empty."""
         names = self._remote.names()
         if names and not _OURS & set(names):
             raise StoreError(

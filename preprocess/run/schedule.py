@@ -146,11 +146,7 @@ class _Schedule:
         return self._result(self._submit(started.part, missing), 0)
 
     def _submit(self, part: int, missing: int | None) -> Future[PartSummary]:
-        """Start a task.
-
-        Raises:
-            WorkerError: the executor lost the processes that would run it.
-        """
+        """Start the task that writes a part."""
         task = self._tasks.make(part, missing)
         if isinstance(self._executor, SerialExecutor):
             return self._executor.submit(write_part, task, self._count_one)
@@ -175,11 +171,7 @@ class _Schedule:
         self._bar.set_postfix_str(f"{self._num_rejects:,} rejects", refresh=False)
 
     def _result(self, future: Future[PartSummary], num_scenes: int) -> PartSummary:
-        """Wait for a task of `num_scenes` scenes, keeping the progress bar alive.
-
-        Raises:
-            WorkerError: the executor lost the processes that ran it.
-        """
+        """Wait for a task of `num_scenes` scenes, keeping the progress bar alive."""
         while not wait([future], timeout=_REFRESH_SECONDS).done:
             self._refresh()
         with _telling_loss():

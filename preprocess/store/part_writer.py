@@ -4,6 +4,7 @@ A part is complete or absent. It is written in a folder of this try alone; `comm
 file with its size and digest, syncs all of it to the disk and renames the folder.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -39,7 +40,7 @@ from ..tensors.views import Images, Masks, Views
 from .array_metadata import describe_array, describe_group
 from .attempts import NO_SCENE, Attempt
 from .columns import Columns
-from .filesystem import make_parents, replace_folder, sync, writing
+from .filesystem import make_parents, sync, writing
 from .shard_writer import FileDigest, ShardWriter
 
 SMALL_PROMPT_CELLS = 4
@@ -76,12 +77,12 @@ class PartWriter:
     """Collects records into one part; leaving the `with` block without `commit` leaves nothing behind.
 
     Args:
-        store: the store's folder.
+        store: its folder.
         part: number of the part.
         recipe: the views.
         paired: whether samples are pairs of frames.
         columns: which there are beside those of each store.
-        max_samples: how many samples to take at most; masks of further ones are not written.
+        max_samples: how many samples to take at most.
         stop_on_reject: whether the first reject is an error.
         run: names the run that this try belongs to.
     """
@@ -298,14 +299,16 @@ class PartWriter:
             # Syncs that wait together share the disk's journal; one after the other, each waits for its own turn.
             list(threads.map(sync, found))
         target = self._store / part_name(self._part)
-        # A try on another machine that was believed dead may have been first, with the same bytes.
-        if (
-            not replace_folder(self._folder, target)
-            and _digest_of((target / "zarr.json").read_bytes()).sha256 != digest
-        ):
-            raise StoreError(
-                f"{target} was written by another run meanwhile: see that none runs, then begin again"
-            )
+        try:
+            self._folder.rename(target)
+        except OSError as err:
+            if err.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+            # A try on another machine that was believed dead may have been first, with the same bytes.
+            if _digest_of((target / "zarr.json").read_bytes()).sha256 != digest:
+                raise StoreError(
+                    f"{target} was written by another run meanwhile: see that none runs, then begin again"
+                ) from err
         sync(self._store)
 
 
