@@ -50,8 +50,8 @@ class Case(ABC):
 
     tensors: Sequence[str] = TENSORS
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, workers: int = 0) -> None:
+        self.folder, self.workers = folder, workers
 
     @abstractmethod
     def batches(self, epoch: int) -> Iterable[Arrays]:
@@ -92,10 +92,6 @@ class Case(ABC):
 class TorchCase(Case):
     """Anything behind a plain `DataLoader`, with persistent workers that are forked."""
 
-    def __init__(self, folder: Path, workers: int) -> None:
-        super().__init__(folder)
-        self._workers = workers
-
     @abstractmethod
     def dataset(self) -> Any:
         """Return the torch dataset to read."""
@@ -106,9 +102,9 @@ class TorchCase(Case):
     @cached_property
     def _loader(self) -> Any:
         options = self.options()
-        if self._workers:
+        if self.workers:
             options |= {"persistent_workers": True, "multiprocessing_context": "fork"}
-        return DataLoader(self.dataset(), batch_size=BATCH_SIZE, num_workers=self._workers, **options)
+        return DataLoader(self.dataset(), batch_size=BATCH_SIZE, num_workers=self.workers, **options)
 
     def batches(self, epoch: int) -> Iterable[Arrays]:
         return iter(self._loader)

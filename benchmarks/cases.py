@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from frame import tree_cpu_seconds
+from frame import cpu_seconds
 from rivals import READERS
 
 
@@ -77,9 +77,9 @@ def measure(case: Any, seconds: float, *, cold: bool, busy: bool) -> dict[str, f
         rates["cold"] = samples / spent
     # Each process maps what it has not read before.
     case.time(seconds)
-    before = tree_cpu_seconds()
+    before = cpu_seconds()
     samples, spent = case.time(seconds)
-    rates |= {"warm": samples / spent, "cpu": 1000 * (tree_cpu_seconds() - before) / samples}
+    rates |= {"warm": samples / spent, "cpu": 1000 * (cpu_seconds() - before) / samples}
     if busy:
         samples, spent = case.time(seconds, busy=True)
         rates["busy"] = samples / spent

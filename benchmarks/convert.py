@@ -93,7 +93,7 @@ def measure(workload: Workload, folder: Path, rounds: int, facts: Facts) -> list
         workload.config(DISTINCT), root, out / "store", RunOptions(workers=1, limit=DISTINCT * workload.masks)
     )
     convert_plainly(root, DISTINCT, out / "plain")
-    arrays = assert_same(report.store, out / "plain", DISTINCT)
+    arrays = assert_same(report.store, out / "plain")
     raws = list(read_raw(root, DISTINCT))
     jpegs = [raw.path.read_bytes() for raw in raws]
     images = [np.asarray(Image.open(io.BytesIO(encoded)).convert("RGB")) for encoded in jpegs]

@@ -29,8 +29,8 @@ class Floor(case.Case):
     """
 
     def __init__(self, folder: Path, workers: int, *, processes: bool) -> None:
-        super().__init__(folder)
-        self._workers, self._processes = workers, processes
+        super().__init__(folder, workers)
+        self._processes = processes
         self._rows = {name: np.array(array[:ROWS]) for name, array in case.compact_arrays(folder).items()}
         self._rows["masks"] = np.unpackbits(self._rows["masks"], axis=2)
         # The core's rows are followed by four bytes of a checksum, which is not compared here.
@@ -68,7 +68,7 @@ class Floor(case.Case):
 
     def _start(self) -> None:
         start = multiprocessing.get_context("fork").Process if self._processes else threading.Thread
-        for _ in range(self._workers):
+        for _ in range(self.workers):
             ours, theirs = multiprocessing.Pipe()
             start(target=self._serve, args=(theirs,), daemon=True).start()
             self._pipes.append(ours)
