@@ -117,11 +117,6 @@ class Bench:
         # Each was in the first rounds, or in none.
         return [a / b for a, b in zip(self._values(measure, name), self._values(measure, base), strict=False)]
 
-    def best(self, measure: Measure, *, but: tuple[str, ...]) -> str:
-        """Return the fastest of the readers whose names don't begin so, by the median; "" of none."""
-        medians = {name: rate for name, rate in self.medians(measure).items() if not name.startswith(but)}
-        return max(medians, key=lambda name: medians[name], default="")
-
     def medians(self, measure: Measure) -> dict[str, float]:
         """Return the median of each reader of which that was measured."""
         return {
@@ -157,7 +152,9 @@ class Bench:
         """Return each aim with its ratios, where the readers that it needs were measured."""
         threads, in_loader = "ours, 2 threads", "ours in DataLoader, 2 workers"
         compact, memmap = "ours, compact images, 2 threads", "np.memmap full, 2 workers"
-        cold = self.best("cold", but=("ours", BEFORE))
+        rates = self.medians("cold")
+        others = (name for name in rates if not name.startswith(("ours", BEFORE)))
+        cold = max(others, key=lambda name: rates[name], default="")
         bars = [
             ("warm, times FFCV", self.ratios("warm", OURS, FFCV), 2.2),
             ("warm, of the floor with 2 processes", self.ratios("warm", OURS, FLOOR), 0.95),

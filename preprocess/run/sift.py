@@ -47,7 +47,7 @@ def _sift_frame(
     if not frame.masks and not frame.keep_empty:
         yield Skip("image without masks")
         return
-    masks = []
+    masks: list[Mask] = []
     for mask in frame.masks:
         if len(masks) == room:
             break
