@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,8 @@ from ..store.part_writer import PartSummary, RejectedError
 from ..store.plan import Plan, describe_job, read_plan
 from ..store.removal import check_removable
 from ..store.root import sum_summaries
+from ..tensors.engine import describe_engine
 from .destination import Destination
-from .executors import SerialExecutor, engine_of, start_processes
 from .forecast import forecast
 from .options import RunOptions
 from .part_range import PartRange
@@ -38,6 +39,7 @@ from .processes import ProcessExecutor
 from .publish import open_destination
 from .raw_data_guard import RawDataGuard
 from .report import RangeReport, Report
+from .schedule import SerialExecutor
 
 __all__ = ["RangeReport", "Report", "RunOptions", "convert", "convert_range", "finish", "open_source"]
 
@@ -183,7 +185,7 @@ class _Conversion:
         """Write some parts of a plan; return what each holds, and what engine wrote them."""
         run, folder = self.run, self.destination.folder
         with self._executor(isolated=isolated) as executor:
-            engine = engine_of(executor, run)
+            engine = _describe_engine(executor, run)
             with preparing(folder):
                 if run.overwrite or read_plan(folder) is None:
                     # Before anything is written: a refused command may be given again with other options.
@@ -201,7 +203,7 @@ class _Conversion:
             # It goes on after this run.
             return nullcontext(self.run.executor)
         if self.processes is None and isolated:
-            return start_processes(self.run)
+            return _start_processes(self.run)
         return self.processes or SerialExecutor()
 
     def _check_disk(self, source: Source, num_parts: int, executor: Executor) -> None:
@@ -233,13 +235,25 @@ def _open_conversion(
     with ExitStack() as stack:
         processes = None
         if run.executor is None and run.workers > 1:
-            processes = stack.enter_context(start_processes(run))
+            processes = stack.enter_context(_start_processes(run))
         source = open_source(config, root)
         if run.on_error == "fail" and source.rejects:
             first = source.rejects[0]
             raise RejectedError(f"{first.key} ({first.path}), stage {first.stage}: {first.reason}")
         raw_data, job = RawDataGuard.of(open_root(root)), describe_job(config, source, run.limit)
         yield _Conversion(config, source, raw_data, job, destination, run, processes, started)
+
+
+def _start_processes(run: RunOptions) -> ProcessExecutor:
+    """Start processes that get ready for a conversion while this one goes on."""
+    return ProcessExecutor(run.workers, run.stall_seconds, partial(describe_engine, run.engine_name))
+
+
+def _describe_engine(executor: Executor, run: RunOptions) -> str:
+    """Return what does the work, where it is done; on a foreign executor the machine of this process speaks for the others."""
+    if isinstance(executor, ProcessExecutor):
+        return executor.submit(describe_engine, run.engine_name).result()
+    return describe_engine(run.engine_name)
 
 
 def _seen_by_all(path: Path | str, run: RunOptions) -> Path | str:

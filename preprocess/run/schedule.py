@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from tqdm import tqdm
 
@@ -15,7 +15,6 @@ from ...loader.format.layout import part_name
 from ..store.attempts import discard_part, discard_parts, sweep_parts
 from ..store.part_writer import PartSummary, RejectedError
 from ..store.root import read_part_summary
-from .executors import SerialExecutor
 from .forecast import format_bytes
 from .options import RunOptions
 from .part_task import ShortageError, Tasks, write_part
@@ -28,8 +27,20 @@ _OF_ITS_SCENES = (RejectedError, SourceError, ShortageError, WorkerError)
 
 _log = logging.getLogger("resizeonce")
 
+ResultT = TypeVar("ResultT")
+
 PublishPart: TypeAlias = Callable[[int], None]
 """Called with the number of each part that is there to stay, whoever wrote it."""
+
+
+class SerialExecutor(Executor):
+    """Runs each task at once, in this process."""
+
+    def submit(self, function: Callable[..., ResultT], /, *args: Any, **kwargs: Any) -> Future[ResultT]:
+        """Run `function` and return its finished future; an exception is raised here."""
+        future: Future[ResultT] = Future()
+        future.set_result(function(*args, **kwargs))
+        return future
 
 
 def convert_parts(

@@ -7,13 +7,26 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from ...loader.format.recipe import Recipe
-from ..decode.images import is_same_picture
+from ..config import Config
+from ..decode.images import CountingDecoder, is_same_picture
 from ..errors import RecordError
-from ..sources.records import Frame, Mask, Pair, Record, Reject, Skip
+from ..sources.base import Scene
+from ..sources.records import DAMAGE_ACCEPTED, Frame, Mask, Pair, Record, Reject, Skip
+from ..tensors.engine import Engine
 from ..tensors.geometry import place_image
 
 Place = tuple[int, str]
 """Of a mask in its scene: the frame's time, and the object."""
+
+
+def read_scene(
+    scene: Scene, config: Config, engine: Engine, room: Callable[[], int | None] = lambda: None
+) -> Iterator[Record]:
+    """Yield the records of a scene as `sift` does, and at last how many damaged pictures were accepted."""
+    decode = CountingDecoder(engine.decoder(config.options.damaged))
+    yield from sift(scene.read(decode), config.recipe, room)
+    if decode.num_damaged:
+        yield Skip(DAMAGE_ACCEPTED, decode.num_damaged)
 
 
 def sift(
