@@ -220,7 +220,7 @@ class Publication(Destination):
 
     def _check_removable(self, names: list[str]) -> None:
         """Raise `StoreError` unless the URL holds nothing, or a store and nothing else."""
-        check_content(str(self.store), names, {*names, *self._remote.files()}, self._remote.read)
+        check_content(str(self.store), names, lambda: {*names, *self._remote.files()}, self._remote.read)
 
     def _remove_store(self) -> None:
         names = self._remote.names()

@@ -43,25 +43,28 @@ def check_removable(out: Path) -> None:
             return None
 
     if out.is_dir():
-        check_content(str(out), [path.name for path in out.iterdir()], _walk(out, out), read)
+        check_content(str(out), [path.name for path in out.iterdir()], lambda: _walk(out, out), read)
     elif out.exists():
         raise StoreError(f"{out} is no folder, so --overwrite does not remove it: choose another --out")
 
 
 def check_content(
-    store: str, names: Collection[str], below: Iterable[str], read: Callable[[str], bytes | None]
+    store: str,
+    names: Collection[str],
+    below: Callable[[], Iterable[str]],
+    read: Callable[[str], bytes | None],
 ) -> None:
     """Raise `StoreError` unless what lies in a folder is nothing, or a store, finished or not, and nothing else.
 
     Args:
         store: what the user calls it.
         names: of what lies in it.
-        below: paths of all that lies below it.
+        below: returns the paths of all that lies below it; asked of a store only.
         read: returns the bytes of a file in it, None where there is none.
     """
     if not all(map(is_working_file, names)) and not _is_store(names, read):
         raise StoreError(f"{store} is no store, so --overwrite does not remove it: choose another --out")
-    foreign = sorted(path for path in below if not _is_ours(path))
+    foreign = sorted(path for path in below() if not _is_ours(path))
     if foreign:
         more = f" and {len(foreign) - NUM_NAMED} more" if len(foreign) > NUM_NAMED else ""
         raise StoreError(
