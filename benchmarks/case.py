@@ -1,7 +1,6 @@
 """What every way to read batches is, for `cases.py`: also in the environments of other projects, which don't have ours."""
 
 import hashlib
-import json
 import mmap
 import re
 import time
@@ -13,10 +12,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from frame import tree_memory
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 BATCH_SIZE = 8
+
+SCENES_PER_PART = 64
+"""Of our stores."""
 
 FIRST_NAME = 1_000_000
 """Sample 1 is the next after this one: names of equal length sort as numbers do."""
@@ -47,8 +50,8 @@ class Case(ABC):
 
     tensors: Sequence[str] = TENSORS
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, workers: int = 0) -> None:
+        self.folder, self.workers = folder, workers
 
     @abstractmethod
     def batches(self, epoch: int) -> Iterable[Arrays]:
@@ -58,8 +61,8 @@ class Case(ABC):
         """Write the dataset in this reader's own format, from the compact arrays."""
         raise NotImplementedError("it has no format of its own")
 
-    def time(self, seconds: float, *, busy: bool) -> dict[str, Any]:
-        """Go through whole epochs for so many seconds."""
+    def time(self, seconds: float, *, busy: bool = False) -> tuple[int, float]:
+        """Go through whole epochs for so many seconds, one at least; return how many samples came, and in what time."""
         started, samples = time.perf_counter(), 0
         for epoch in range(1, 10**6):
             for batch in self.batches(epoch):
@@ -69,27 +72,25 @@ class Case(ABC):
                     work()
             if (spent := time.perf_counter() - started) >= seconds:
                 break
-        return {"samples": samples, "seconds": spent}
+        return samples, spent
 
-    def check(self) -> dict[str, str]:
-        """Return the digest of each sample of epoch 0 by number; none may come twice."""
+    def check(self) -> dict[str, Any]:
+        """Return the digest of each sample of epoch 0 by number, none may come twice; and the most memory meanwhile, in MB."""
         digests: dict[str, str] = {}
+        most = 0.0
         for batch in self.batches(0):
+            most = max(most, tree_memory())
             rows = [to_numpy(batch[name]) for name in self.tensors]
             for place, number in enumerate(numbers_of(batch)):
                 if str(number) in digests:
                     raise ValueError(f"sample {number} came twice")
                 digests[str(number)] = digest_row([row[place] for row in rows])
             del batch
-        return digests
+        return {"digests": digests, "memory": most}
 
 
 class TorchCase(Case):
     """Anything behind a plain `DataLoader`, with persistent workers that are forked."""
-
-    def __init__(self, folder: Path, workers: int) -> None:
-        super().__init__(folder)
-        self._workers = workers
 
     @abstractmethod
     def dataset(self) -> Any:
@@ -101,9 +102,9 @@ class TorchCase(Case):
     @cached_property
     def _loader(self) -> Any:
         options = self.options()
-        if self._workers:
+        if self.workers:
             options |= {"persistent_workers": True, "multiprocessing_context": "fork"}
-        return DataLoader(self.dataset(), batch_size=BATCH_SIZE, num_workers=self._workers, **options)
+        return DataLoader(self.dataset(), batch_size=BATCH_SIZE, num_workers=self.workers, **options)
 
     def batches(self, epoch: int) -> Iterable[Arrays]:
         return iter(self._loader)
@@ -179,8 +180,7 @@ def count_rows(folder: Path) -> int:
 
 def list_places(folder: Path) -> list[tuple[int, int]]:
     """Return part and row of each sample; here every image has one mask."""
-    counts = json.loads((folder / "places.json").read_text())
-    return [(part, row) for part, count in enumerate(counts) for row in range(count)]
+    return [divmod(row, SCENES_PER_PART) for row in range(count_rows(folder))]
 
 
 def normalize(stored: NDArray[np.uint8]) -> NDArray[np.float32]:

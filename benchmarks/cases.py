@@ -1,20 +1,14 @@
-"""The ways to read batches; run as a script, one of them in a process of its own, which `loading.py` tells what to do.
+"""The ways to read batches; one of them in a process of its own, which prints what `loading.py` asks for as JSON.
 
 ::
 
-    python benchmarks/cases.py NAME FOLDER
-
-Each line of standard input is a JSON object, and so is each answer on what was standard output:
-
-- {"do": "prepare"}: the dataset in this reader's own format.
-- {"do": "check"}: a digest of each sample of one epoch, by the sample's number.
-- {"do": "time", "seconds": 1}: whole epochs until the time is over.
-- {"do": "busy", "seconds": 1}: as "time", with a consumer that works 20 ms of processor time after each batch, in pure
-  Python.
+    cd benchmarks && python -m cases NAME FOLDER prepare       the dataset in this reader's own format
+    cd benchmarks && python -m cases NAME FOLDER check         a digest of each sample of one epoch, and memory
+    cd benchmarks && python -m cases NAME FOLDER time 2        epochs: cold, if it reads files, then warm, for 2 s at least
+    cd benchmarks && python -m cases NAME FOLDER busy 2        the same, then with a consumer that works 20 ms on each batch
 """
 
 import json
-import os
 import sys
 from dataclasses import dataclass
 from importlib import import_module
@@ -22,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from frame import cpu_seconds
 from rivals import READERS
 
 
@@ -74,25 +69,35 @@ CASES = {
 }
 
 
+def measure(case: Any, seconds: float, *, cold: bool, busy: bool) -> dict[str, float]:
+    """Return samples per second of each kind of epochs, and milliseconds of the processors per sample of warm ones."""
+    rates = {}
+    if cold:
+        samples, spent = case.time(0)
+        rates["cold"] = samples / spent
+    # Each process maps what it has not read before.
+    case.time(seconds)
+    before = cpu_seconds()
+    samples, spent = case.time(seconds)
+    rates |= {"warm": samples / spent, "cpu": 1000 * (cpu_seconds() - before) / samples}
+    if busy:
+        samples, spent = case.time(seconds, busy=True)
+        rates["busy"] = samples / spent
+    return rates
+
+
 def main() -> None:
-    entry, folder = CASES[sys.argv[1]], Path(sys.argv[2])
-    # Whatever is printed on the way goes to standard error.
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
-    case = getattr(import_module(entry.module), entry.kind)(folder, **entry.options)
-    print(json.dumps({"version": version(entry.package) if entry.package else ""}), file=answers)
-    for line in sys.stdin:
-        order = json.loads(line)
-        try:
-            if order["do"] == "prepare":
-                result: dict[str, Any] = case.prepare() or {}
-            elif order["do"] == "check":
-                result = {"digests": case.check()}
-            else:
-                result = case.time(order["seconds"], busy=order["do"] == "busy")
-        except Exception as err:
-            result = {"error": f"{type(err).__name__}: {err}"}
-        print(json.dumps(result), file=answers)
+    name, folder, action, *seconds = sys.argv[1:]
+    entry = CASES[name]
+    case = getattr(import_module(entry.module), entry.kind)(Path(folder), **entry.options)
+    result: dict[str, Any] = {"version": version(entry.package) if entry.package else ""}
+    if action == "prepare":
+        case.prepare()
+    elif action == "check":
+        result |= case.check()
+    else:
+        result = measure(case, float(seconds[0]), cold=bool(entry.files), busy=action == "busy")
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

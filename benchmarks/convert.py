@@ -93,7 +93,7 @@ def measure(workload: Workload, folder: Path, rounds: int, facts: Facts) -> list
         workload.config(DISTINCT), root, out / "store", RunOptions(workers=1, limit=DISTINCT * workload.masks)
     )
     convert_plainly(root, DISTINCT, out / "plain")
-    arrays = assert_same(report.store, out / "plain", DISTINCT)
+    arrays = assert_same(report.store, out / "plain")
     raws = list(read_raw(root, DISTINCT))
     jpegs = [raw.path.read_bytes() for raw in raws]
     images = [np.asarray(Image.open(io.BytesIO(encoded)).convert("RGB")) for encoded in jpegs]
@@ -145,7 +145,7 @@ def measure_against(workload: Workload, folder: Path, rounds: int, checkout: Pat
     for _ in range(rounds):
         for name, python in (("ours", sys.executable), ("before", frame.python_of(checkout))):
             frame.clean(folder / "out")
-            found = frame.ask("convert_once.py", workload.name, root, folder / "out", python=python)
+            found = frame.ask("convert_once", workload.name, root, folder / "out", python=python)
             times[name].wall.append(found["seconds"] / num_images)
             times[name].cpu.append(found["cpu_seconds"] / num_images)
     frame.print_times(workload.name, times, "before")

@@ -1,6 +1,6 @@
 """One conversion in an interpreter of its own, for `convert.py --against`; prints seconds and processor seconds as JSON.
 
-python benchmarks/convert_once.py WORKLOAD ROOT OUT
+cd benchmarks && python -m convert_once WORKLOAD ROOT OUT
 """
 
 import json

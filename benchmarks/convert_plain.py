@@ -2,13 +2,15 @@
 
 import os
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
 from numcodecs import Zstd
-from plain import make_images, make_masks, read_raw, run_lengths
+from PIL import Image
+from plain import IMAGE_SIZES, SHAPES, make_images, make_masks, read_raw, run_lengths
 from pycocotools import mask as coco_mask
 
 from resizeonce.loader.format.layout import TEXT_COLUMNS, ZSTD_LEVEL, array_specs, part_name
@@ -26,18 +28,18 @@ def convert_plainly(root: Path, count: int, out: Path) -> None:
     columns: dict[str, list[Any]] = defaultdict(list)
     files = {name: (out / name).open("wb") for name in ("pixel_values", "g_pixel_values", "masks")}
     for number, raw in enumerate(read_raw(root, count)):
-        images, size = make_images(raw.path)
-        for name, image in images.items():
+        picture = Image.open(raw.path).convert("RGB")
+        for name, image in make_images(picture).items():
             files[name].write(image.data)
         columns["scenes/key"].append(raw.key)
-        columns["images/size"].append(size)
+        columns["images/size"].append((picture.height, picture.width))
         columns["images/scene"].append(number)
         columns["images/time"].append(0)
         columns["images/key"].append(raw.key)
         columns["images/path"].append(str(raw.path.relative_to(root)))
         for mask in raw.masks:
             rle = run_lengths(mask.segmentation, raw.size)
-            prompt, full = (array > 0 for array in make_masks(rle).values())
+            prompt, full = (array > 0 for array in make_masks(coco_mask.decode(rle)).values())
             encoded = codec.encode(full)
             files["masks"].write(encoded)
             columns["mask_bytes"].append(len(encoded))
@@ -57,21 +59,19 @@ def convert_plainly(root: Path, count: int, out: Path) -> None:
             os.fsync(file.fileno())
 
 
-def assert_same(store: Path, plain: Path, count: int) -> int:
+def assert_same(store: Path, plain: Path) -> int:
     """Compare every array of a store of one part with the plain program's; return how many arrays that were."""
     part = zarr.open_group(store / part_name(0), mode="r")
     rows = (plain / "masks").read_bytes()
     ends = np.cumsum(np.load(plain / "mask_bytes.npy"))
     expected: dict[str, Any] = {
-        "images/pixel_values": np.fromfile(plain / "pixel_values", np.uint8).reshape(count, 3, 448, 448),
-        "images/g_pixel_values": np.fromfile(plain / "g_pixel_values", np.uint8).reshape(
-            count, 3, 1024, 1024
-        ),
-        "masks/masks": [
-            np.frombuffer(Zstd().decode(rows[start:end]), np.bool_).reshape(1024, 1024)
-            for start, end in zip([0, *ends[:-1]], ends, strict=True)
-        ],
+        f"images/{name}": np.fromfile(plain / name, np.uint8).reshape(-1, *SHAPES[name])
+        for name in IMAGE_SIZES
     }
+    expected["masks/masks"] = [
+        np.frombuffer(Zstd().decode(rows[start:end]), np.bool_).reshape(SHAPES["masks"])
+        for start, end in pairwise([0, *ends])
+    ]
     texts = {f"{table}/{name}" for table, names in TEXT_COLUMNS.items() for name in names}
     for path in plain.glob("*-*.npy"):
         name, values = path.stem.replace("-", "/"), np.load(path)
@@ -91,9 +91,7 @@ def assert_same(store: Path, plain: Path, count: int) -> int:
         wanted = expected.pop(spec.path)
         assert array.shape[0] == len(wanted), spec.path
         # Row by row where a row is a chunk: the memory of all masks at once is too much.
-        step = 1 if spec.row_chunks else max(1, len(wanted))
-        for start in range(0, len(wanted), step):
-            here = slice(start, start + step)
+        for here in range(len(wanted)) if spec.row_chunks else [slice(None)]:
             assert np.array_equal(array[here], wanted[here]), spec.path
     assert not expected, sorted(expected)
     return len(specs)

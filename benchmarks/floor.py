@@ -29,8 +29,8 @@ class Floor(case.Case):
     """
 
     def __init__(self, folder: Path, workers: int, *, processes: bool) -> None:
-        super().__init__(folder)
-        self._workers, self._processes = workers, processes
+        super().__init__(folder, workers)
+        self._processes = processes
         self._rows = {name: np.array(array[:ROWS]) for name, array in case.compact_arrays(folder).items()}
         self._rows["masks"] = np.unpackbits(self._rows["masks"], axis=2)
         # The core's rows are followed by four bytes of a checksum, which is not compared here.
@@ -46,7 +46,7 @@ class Floor(case.Case):
             self._fill(batch, rows)
             yield batch | {"index": [row + 1 for row in rows]}
 
-    def time(self, seconds: float, *, busy: bool) -> dict[str, Any]:
+    def time(self, seconds: float, *, busy: bool = False) -> tuple[int, float]:
         if busy:
             return self._time_trainer(seconds)
         if not self._pipes:
@@ -55,20 +55,20 @@ class Floor(case.Case):
         for pipe in self._pipes:
             pipe.send(seconds)
         batches = sum(pipe.recv() for pipe in self._pipes)
-        return {"samples": batches * case.BATCH_SIZE, "seconds": time.perf_counter() - started}
+        return batches * case.BATCH_SIZE, time.perf_counter() - started
 
-    def _time_trainer(self, seconds: float) -> dict[str, Any]:
+    def _time_trainer(self, seconds: float) -> tuple[int, float]:
         """Time the busy trainer alone: it gets the same batch again and again."""
         batch = next(iter(self.batches(0)))
         samples, started = 0, time.perf_counter()
         while (spent := time.perf_counter() - started) < seconds:
             samples += case.consume(batch)
             case.work()
-        return {"samples": samples, "seconds": spent}
+        return samples, spent
 
     def _start(self) -> None:
         start = multiprocessing.get_context("fork").Process if self._processes else threading.Thread
-        for _ in range(self._workers):
+        for _ in range(self.workers):
             ours, theirs = multiprocessing.Pipe()
             start(target=self._serve, args=(theirs,), daemon=True).start()
             self._pipes.append(ours)

@@ -52,16 +52,29 @@ def python_of(checkout: Path) -> str:
     return str(python)
 
 
-def ask(script: str | Path, *arguments: object, python: str = sys.executable) -> Any:
-    """Return what a script prints as JSON in a fresh interpreter, perhaps another one."""
-    command = [python, str(HERE / script), *map(str, arguments)]
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+def ask(module: str, *arguments: object, python: str = sys.executable) -> Any:
+    """Return what a module of this folder prints last, as JSON, in a fresh interpreter, perhaps another one.
+
+    Raises:
+        RuntimeError: it failed; the message is the last line of what it said.
+    """
+    command = [str(Path(python).absolute()), "-m", module, *map(str, arguments)]
+    done = subprocess.run(command, cwd=HERE, capture_output=True, text=True)
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"]
+        raise RuntimeError(said[-1])
+    return json.loads(done.stdout.strip().splitlines()[-1])
 
 
 def cpu_seconds() -> float:
-    """Return the processor time of this process and of its children that are done."""
+    """Return the processor time of this process and of all that it started, those that have ended included."""
     usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+    spent = sum(usage.ru_utime + usage.ru_stime for usage in usages)
+    for process in descendants(os.getpid()):
+        with suppress(OSError):
+            stat = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+            spent += sum(map(int, stat[11:15])) / os.sysconf("SC_CLK_TCK")
+    return spent
 
 
 @dataclass
@@ -85,12 +98,9 @@ class Times:
     def cells(self) -> tuple[str, str, str]:
         """Return rate, milliseconds and milliseconds of processor time, for a table."""
         rates = [1 / one for one in self.wall]
+        rate = spread(rates, 0 if min(rates) > 100 else 1)
         milliseconds = spread((1000 * one for one in self.wall), 1)
-        return (
-            spread(rates, 0 if min(rates) > 100 else 1),
-            milliseconds,
-            f"{1000 * statistics.median(self.cpu):.2f}",
-        )
+        return rate, milliseconds, f"{1000 * statistics.median(self.cpu):.2f}"
 
 
 @dataclass(frozen=True)
@@ -141,12 +151,9 @@ def print_about() -> None:
         (f" with {name}" for flag, name in (("avx512f", "AVX-512"), ("avx2", "AVX2")) if flag in cpu), ""
     )
     size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    cores = len(os.sched_getaffinity(0))
-    print(f"{commit_of(HERE)}, {time.strftime('%-d %B %Y')}; {cores} core{'s' * (cores > 1)} of ", end="")
-    print(
-        f"{(names or [platform.machine()])[0]}{vectors}, {size:.0f} GB, Linux {platform.release()}, ", end=""
-    )
-    print(f"load {os.getloadavg()[0]:.1f}", flush=True)
+    machine = f"{len(os.sched_getaffinity(0))} x {(names or [platform.machine()])[0]}{vectors}, {size:.0f} GB"
+    system = f"Linux {platform.release()}, load {os.getloadavg()[0]:.1f}"
+    print(f"{commit_of(HERE)}, {time.strftime('%-d %B %Y')}; {machine}, {system}", flush=True)
 
 
 def commit_of(checkout: Path) -> str:
@@ -183,13 +190,8 @@ def print_bars(bars: Iterable[Bar]) -> None:
     print_head("bar", "", "measured", "")
     for what, found, bar in bars:
         median = statistics.median(found)
-        limit = f"at most {-bar}" if bar < 0 else bar
-        print_row(
-            what,
-            limit,
-            spread(found, 2),
-            "yes" if (median <= -bar if bar < 0 else median >= bar) else "**no**",
-        )
+        limit, is_met = (f"at most {-bar}", median <= -bar) if bar < 0 else (bar, median >= bar)
+        print_row(what, limit, spread(found, 2), "yes" if is_met else "**no**")
 
 
 def descendants(pid: int) -> list[int]:
@@ -205,13 +207,19 @@ def descendants(pid: int) -> list[int]:
 
 
 def memory(kind: str, pid: int | str = "self") -> float:
-    """Return memory of a process in MB, as Linux counts it.
+    """Return memory of a process in MB, as Linux counts it in a field of `smaps_rollup`."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(f"{kind}:"))
 
-    Args:
-        kind: `VmRSS`, resident; `VmHWM`, the most that was; or a field of `smaps_rollup`, as `Private_Dirty`, what the
-            process alone has written: library files and the page cache are not in it.
-        pid: of the process.
+
+def tree_memory() -> float:
+    """Return the private pages of this process and its descendants, and shared ones in proportion, in MB.
+
+    The page cache of mapped files is not in it.
     """
-    source = Path(f"/proc/{pid}") / ("status" if kind.startswith("Vm") else "smaps_rollup")
-    line = next(line for line in source.read_text().splitlines() if line.startswith(f"{kind}:"))
-    return int(line.split()[1]) * 1024 / 1e6
+    found = 0.0
+    for process in (os.getpid(), *descendants(os.getpid())):
+        # It may end at any moment.
+        with suppress(OSError, StopIteration):
+            found += memory("Pss_Anon", process) + memory("Pss_Shmem", process)
+    return found

@@ -15,18 +15,14 @@ those of another checkout, in its environment, on the same stores. See benchmark
 import json
 import statistics
 import sys
-from collections.abc import Sequence
-from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import frame
 from case import BUSY_SECONDS
 from cases import CASES, PAIRS_STORE
 from loading_data import make_paired, make_singles
 from page_cache import Ballast, disk_bytes, evict
-from reader import Reader
 from rivals.environments import REQUIREMENTS, parse_rivals
 
 FLOOR = "floor, 2 processes"
@@ -46,121 +42,88 @@ Measure = Literal["warm", "cpu", "busy", "cold"]
 got; samples per second of a cold epoch, the start of workers included."""
 
 
-@dataclass
-class Result:
-    """What was measured of one reader."""
-
-    version: str = ""
-    memory: float = 0.0
-    """The most that was seen while checking, in MB."""
-    rounds: dict[Measure, dict[int, float]] = field(default_factory=dict)
-    """What was measured in each round."""
-
-    def note(self, measure: Measure, number: int, value: float) -> None:
-        self.rounds.setdefault(measure, {})[number] = value
-
-    def values(self, measure: Measure) -> list[float]:
-        return list(self.rounds.get(measure, {}).values())
-
-
 class Bench:
     """Readers, what was measured of each, and the order in which that is done.
 
     Args:
         folder: of the datasets.
-        names: of the readers.
         pythons: the interpreters of those that need another one, by name.
         seconds: how long whole epochs are timed, at least.
     """
 
-    def __init__(self, folder: Path, names: Sequence[str], pythons: dict[str, str], seconds: float) -> None:
+    def __init__(self, folder: Path, pythons: dict[str, str], seconds: float) -> None:
         self._folder, self._pythons, self._seconds = folder, pythons, seconds
-        self.results = {name: Result() for name in names}
+        self._titles: dict[str, str] = {}
+        """Name and version of each reader that can run, by its name."""
+        self._memory: dict[str, float] = {}
+        self._rounds: list[dict[str, dict[Measure, float]]] = []
         self._ballast = Ballast()
 
-    def check(self) -> None:
-        """Compare every sample that each reader delivers; drop those that can't run."""
-        for name, result in list(self.results.items()):
-            where = self._files(name)
-            try:
-                if where and not where.exists():
-                    with closing(self._open(name)) as reader:
-                        reader.ask("prepare")
-                with closing(self._open(name)) as reader:
-                    digests, result.memory = reader.check()
-                    result.version = result.version or reader.version
-            except RuntimeError as err:
-                log = (self._folder / "log.txt").read_text(errors="replace").strip().splitlines()[-1:]
-                print(f"{name}: not run: {err} {log}")
-                del self.results[name]
-                continue
-            pairs = "pairs" in name
-            expected = json.loads((self._folder / f"{'pairs' if pairs else 'singles'}.json").read_text())
-            wrong = [key for key, digest in digests.items() if expected.get(key) != digest]
-            is_part = name.startswith(("floor", "resize"))
-            if wrong or not (is_part or digests.keys() == expected.keys()):
-                raise SystemExit(
-                    f"{name}: {len(wrong)} samples are wrong, {len(digests)} of {len(expected)} came"
-                )
-            print(f"{name}: {len(digests)} samples byte-identical", flush=True)
-        evict(self._folder)
+    def check(self, name: str, version: str) -> None:
+        """Compare every sample that a reader delivers, and take it in unless it can't run."""
+        files = self._files(name)
+        try:
+            if files and not files.exists():
+                self._ask(name, "prepare")
+            checked = self._ask(name, "check")
+        except RuntimeError as err:
+            print(f"{name}: not run: {err}")
+            return
+        expected = json.loads(
+            (self._folder / f"{'pairs' if 'pairs' in name else 'singles'}.json").read_text()
+        )
+        digests = checked["digests"]
+        wrong = [key for key, digest in digests.items() if expected.get(key) != digest]
+        is_part = name.startswith(("floor", "resize"))
+        if wrong or not (is_part or digests.keys() == expected.keys()):
+            raise SystemExit(
+                f"{name}: {len(wrong)} samples are wrong, {len(digests)} of {len(expected)} came"
+            )
+        print(f"{name}: {len(digests)} samples byte-identical", flush=True)
+        self._titles[name] = f"{name} {version or checked['version']}".strip()
+        self._memory[name] = checked["memory"]
 
-    def round(self, number: int) -> None:
-        """Time every reader once, beginning with another one each time."""
-        names = list(self.results)
-        first = number % len(names)
-        for name in names[first:] + names[:first]:
-            self._visit(name, number)
-
-    def _visit(self, name: str, number: int) -> None:
-        """Time one reader in a new process: cold, then warm.
+    def round(self) -> None:
+        """Time every reader once in a new process, beginning with another one each time.
 
         Nothing else's files are in the page cache meanwhile, nor its buffers in memory: all of them together have no room
         on many machines, and what is warm must be there.
         """
-        result, where, case = self.results[name], self._files(name), name.removeprefix(BEFORE)
-        with closing(self._open(name)) as reader:
-            if where:
-                self._forget(name, where)
-                result.note("cold", number, reader.time().rate)
-            # Each process maps what it has not read before.
-            reader.ask("time", self._seconds)
-            warm = reader.time(self._seconds)
-            result.note("warm", number, warm.rate)
-            result.note("cpu", number, warm.cpu)
-            if case.startswith(BUSY) and number < 3:
-                result.note("busy", number, reader.time(self._seconds, busy=True).rate)
-        if where:
-            evict(where)
+        evict(self._folder)
+        number, names = len(self._rounds), list(self._titles)
+        first = number % len(names)
+        self._rounds.append({})
+        for name in names[first:] + names[:first]:
+            if files := self._files(name):
+                self._ballast.leave(disk_bytes(files) + ROOM)
+            is_busy = name.removeprefix(BEFORE).startswith(BUSY) and number < 3
+            self._rounds[-1][name] = self._ask(name, "busy" if is_busy else "time", self._seconds)
+            if files and (stayed := evict(files)):
+                print(f"{name}: {stayed} pages stayed in the cache", flush=True)
 
-    def _forget(self, name: str, where: Path) -> None:
-        """Drop a reader's files from the page cache, and leave as much memory as they and it need."""
-        if stayed := evict(where):
-            print(f"{name}: {stayed} pages stayed in the cache", flush=True)
-        self._ballast.leave(disk_bytes(where) + ROOM)
-
-    def _open(self, name: str) -> Reader:
-        return Reader(name.removeprefix(BEFORE), self._pythons.get(name, sys.executable), self._folder)
+    def _ask(self, name: str, *what: object) -> Any:
+        python = self._pythons.get(name, sys.executable)
+        return frame.ask("cases", name.removeprefix(BEFORE), self._folder, *what, python=python)
 
     def _files(self, name: str) -> Path | None:
         files = CASES[name.removeprefix(BEFORE)].files
         return (self._folder / files).resolve() if files else None
 
+    def _values(self, measure: Measure, name: str) -> list[float]:
+        return [one[name][measure] for one in self._rounds if measure in one.get(name, {})]
+
     def ratios(self, measure: Measure, name: str, base: str) -> list[float]:
         """Return the ratios of two readers in each round that both were in."""
-        if name not in self.results or base not in self.results:
-            return []
-        ours, theirs = (self.results[one].rounds.get(measure, {}) for one in (name, base))
-        return [ours[number] / theirs[number] for number in ours if number in theirs]
+        # Each was in the first rounds, or in none.
+        return [a / b for a, b in zip(self._values(measure, name), self._values(measure, base), strict=False)]
 
-    def best(self, measure: Measure, *, but: tuple[str, ...]) -> str:
-        """Return the fastest of the readers whose names don't begin so, by the median; "" of none."""
-        found = {
+    def medians(self, measure: Measure) -> dict[str, float]:
+        """Return the median of each reader of which that was measured."""
+        return {
             name: statistics.median(values)
-            for name, result in self.results.items()
-            if not name.startswith(but) and (values := result.values(measure))
+            for name in self._titles
+            if (values := self._values(measure, name))
         }
-        return max(found, key=lambda name: found[name], default="")
 
     def print_table(self) -> None:
         """Print a row for each reader."""
@@ -173,23 +136,25 @@ class Bench:
             "MB memory",
         )
         frame.print_head("reader", *measured)
-        for name, result in self.results.items():
+        for name, title in self._titles.items():
             busy = frame.spread(self.ratios("busy", name, FLOOR), 2)
             frame.print_row(
-                f"{name} {result.version}".strip(),
-                frame.spread(result.values("warm")),
+                title,
+                frame.spread(self._values("warm", name)),
                 frame.spread(self.ratios("warm", name, FLOOR), 2),
-                frame.spread(result.values("cpu"), 2),
-                busy if name != FLOOR else f"takes {frame.spread(result.values('busy'))}",
-                frame.spread(result.values("cold")),
-                f"{result.memory:.0f}",
+                frame.spread(self._values("cpu", name), 2),
+                busy if name != FLOOR else f"takes {frame.spread(self._values('busy', name))}",
+                frame.spread(self._values("cold", name)),
+                f"{self._memory[name]:.0f}",
             )
 
     def bars(self) -> list[frame.Bar]:
         """Return each aim with its ratios, where the readers that it needs were measured."""
         threads, in_loader = "ours, 2 threads", "ours in DataLoader, 2 workers"
         compact, memmap = "ours, compact images, 2 threads", "np.memmap full, 2 workers"
-        cold = self.best("cold", but=("ours", BEFORE))
+        rates = self.medians("cold")
+        others = (name for name in rates if not name.startswith(("ours", BEFORE)))
+        cold = max(others, key=lambda name: rates[name], default="")
         bars = [
             ("warm, times FFCV", self.ratios("warm", OURS, FFCV), 2.2),
             ("warm, of the floor with 2 processes", self.ratios("warm", OURS, FLOOR), 0.95),
@@ -202,7 +167,7 @@ class Bench:
             ("CPU per sample, of the floor's", self.ratios("cpu", OURS, FLOOR), -1.15),
         ]
         bars += [
-            (f"{name}: of before", self.ratios("warm", name, BEFORE + name), 0.97) for name in self.results
+            (f"{name}: of before", self.ratios("warm", name, BEFORE + name), 0.97) for name in self._titles
         ]
         return [bar for bar in bars if bar[1]]
 
@@ -235,20 +200,18 @@ def main() -> None:
         (folder / "singles.json").write_text(json.dumps(make_singles(folder, options.samples)))
         if any(CASES[name.removeprefix(BEFORE)].files == PAIRS_STORE for name in names):
             (folder / "pairs.json").write_text(json.dumps(make_paired(folder)))
-        bench = Bench(folder, names, pythons, options.seconds)
-        for name in pythons.keys() & bench.results.keys() if options.against else ():
-            bench.results[name].version = frame.commit_of(options.against)
-        bench.check()
-        for number in range(options.rounds):
-            bench.round(number)
+        bench = Bench(folder, pythons, options.seconds)
+        for name in names:
+            bench.check(name, frame.commit_of(options.against) if name.startswith(BEFORE) else "")
+        for _ in range(options.rounds):
+            bench.round()
         print(
             f"{options.samples} samples, {options.rounds} rounds; a busy trainer works {BUSY_SECONDS} s a batch"
         )
         bench.print_table()
         frame.print_bars(bench.bars())
         if options.facts:
-            facts = {name: statistics.median(result.values("warm")) for name, result in bench.results.items()}
-            options.facts.write_text(json.dumps(facts, indent=1))
+            options.facts.write_text(json.dumps(bench.medians("warm"), indent=1))
 
 
 if __name__ == "__main__":

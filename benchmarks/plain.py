@@ -73,15 +73,13 @@ def read_raw(root: Path, count: int) -> Iterator[RawImage]:
         yield from (read_sa1b(root / f"sa_{number}.json") for number in range(1, count + 1))
 
 
-def make_images(path: Path) -> tuple[dict[str, NDArray[np.uint8]], tuple[int, int]]:
-    """Return both images of a file, uint8 [3, S, S], and its height and width."""
-    image = Image.open(path).convert("RGB")
+def make_images(image: Image.Image) -> dict[str, NDArray[np.uint8]]:
+    """Return both images of a picture, uint8 [3, S, S]."""
     resized = {
         name: np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
         for name, size in IMAGE_SIZES.items()
     }
-    arrays = {name: np.ascontiguousarray(array.transpose(2, 0, 1)) for name, array in resized.items()}
-    return arrays, (image.height, image.width)
+    return {name: np.ascontiguousarray(array.transpose(2, 0, 1)) for name, array in resized.items()}
 
 
 def run_lengths(segmentation: Any, size: tuple[int, int]) -> Any:
@@ -91,16 +89,16 @@ def run_lengths(segmentation: Any, size: tuple[int, int]) -> Any:
     return segmentation
 
 
-def make_masks(rle: Any) -> dict[str, NDArray[np.uint8]]:
+def make_masks(mask: NDArray[np.uint8]) -> dict[str, NDArray[np.uint8]]:
     """Return both masks of an object, uint8 [S, S], 0 or 1."""
-    mask = Image.fromarray(coco_mask.decode(rle))
+    picture = Image.fromarray(mask)
     return {
-        name: np.asarray(mask.resize((size, size), Image.Resampling.NEAREST))
+        name: np.asarray(picture.resize((size, size), Image.Resampling.NEAREST))
         for name, size in MASK_SIZES.items()
     }
 
 
 def make_sample(raw: RawImage) -> dict[str, NDArray[np.uint8]]:
     """Return the four arrays of an image with its first mask, uint8."""
-    images, _ = make_images(raw.path)
-    return images | make_masks(run_lengths(raw.masks[0].segmentation, raw.size))
+    mask = coco_mask.decode(run_lengths(raw.masks[0].segmentation, raw.size))
+    return make_images(Image.open(raw.path).convert("RGB")) | make_masks(mask)

@@ -134,7 +134,7 @@ def main() -> None:
             make_store(path, PART_COUNTS[name])
             # The first round writes what is kept, and reads files into the page cache.
             rounds = [
-                {rule: ask(__file__, "--measure", path, rule) for rule in RULES}
+                {rule: ask("scale", "--measure", path, rule) for rule in RULES}
                 for _ in range(1 + options.rounds)
             ][1:]
             for rule in RULES:

@@ -19,7 +19,7 @@ READERS = {
         *("rivals.safetensors", "Safetensors", NONE, "safetensors", "safetensors", "safetensors"),
     ),
     "Lance": ("rivals.lance", "Lance", {}, "lance", "pylance", "lance"),
-    "Grain, 16 threads": ("rivals.grain", "Grain", {"threads": 16}, "array_record", "grain", "grain"),
+    "Grain, 16 threads": ("rivals.grain", "Grain", {"workers": 16}, "array_record", "grain", "grain"),
     "zarr-python, no workers": ("rivals.zarr_python", "ZarrPython", NONE, STORE, "zarr"),
     "zarr-python, 2 workers": ("rivals.zarr_python", "ZarrPython", TWO, STORE, "zarr"),
 }

@@ -84,10 +84,6 @@ class Unpacking(ToFloat):
 class Ffcv(Case):
     """Its loader, with threads."""
 
-    def __init__(self, folder: Path, workers: int) -> None:
-        super().__init__(folder)
-        self._workers = workers
-
     def prepare(self) -> None:
         stored = compact_arrays(self.folder)
         (self.folder / "ffcv").mkdir()
@@ -121,7 +117,7 @@ class Ffcv(Case):
         return Loader(
             str(self.folder / "ffcv" / "all.beton"),
             batch_size=BATCH_SIZE,
-            num_workers=self._workers,
+            num_workers=self.workers,
             order=OrderOption.RANDOM,
             pipelines=pipelines,
         )

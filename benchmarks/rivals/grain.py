@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import grain
@@ -23,10 +22,6 @@ def _read(record: bytes) -> dict[str, Any]:
 class Grain(Case):
     """Its dataset, shuffled, read by its threads."""
 
-    def __init__(self, folder: Path, threads: int) -> None:
-        super().__init__(folder)
-        self._threads = threads
-
     def prepare(self) -> None:
         out = self.folder / "array_record"
         out.mkdir()
@@ -46,5 +41,5 @@ class Grain(Case):
 
     def batches(self, epoch: int) -> Iterable[Arrays]:
         dataset = grain.MapDataset.source(self._source).shuffle(seed=epoch).map(_read)
-        options = grain.ReadOptions(num_threads=self._threads, prefetch_buffer_size=16)
+        options = grain.ReadOptions(num_threads=self.workers, prefetch_buffer_size=16)
         return iter(dataset.to_iter_dataset(options).batch(BATCH_SIZE, drop_remainder=True))

@@ -86,7 +86,8 @@ def main() -> None:
     if options.photos:
         found = sorted(options.photos.rglob("*.jpg"))
         photos = found[:: max(1, len(found) // 40)][:40]
-    images = [image for photo in photos for image in make_images(photo)[0].values()]
+    pictures = [Image.open(photo).convert("RGB") for photo in photos]
+    images = [image for picture in pictures for image in make_images(picture).values()]
     raw = sum(image.nbytes for image in images)
     contents = {name: list(map(encode, images)) for name, (encode, _) in CODECS.items()}
     outs = [np.empty_like(image) for image in images]

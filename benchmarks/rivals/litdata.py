@@ -31,10 +31,6 @@ class _Samples(litdata.StreamingDataset):
 class LitData(Case):
     """Its dataset in its loader."""
 
-    def __init__(self, folder: Path, workers: int) -> None:
-        super().__init__(folder)
-        self._workers = workers
-
     def prepare(self) -> None:
         places = [(str(self.folder), row) for row in range(count_rows(self.folder))]
         out = str(self.folder / "litdata")
@@ -46,7 +42,7 @@ class LitData(Case):
     def _loader(self) -> Any:
         dataset = _Samples(str(self.folder / "litdata"), shuffle=True, drop_last=False)
         return litdata.StreamingDataLoader(
-            dataset, batch_size=BATCH_SIZE, num_workers=self._workers, persistent_workers=True
+            dataset, batch_size=BATCH_SIZE, num_workers=self.workers, persistent_workers=True
         )
 
     def batches(self, epoch: int) -> Iterable[Arrays]:

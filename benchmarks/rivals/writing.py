@@ -1,8 +1,5 @@
 """The writers of other projects against ours, for `benchmarks/convert.py --rivals`."""
 
-import json
-import os
-import subprocess
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -12,7 +9,7 @@ import numpy as np
 import zarr
 from case import STORED
 from data import Workload, make_dataset
-from frame import Times, clean, print_times
+from frame import Times, ask, clean, print_times
 from numpy.typing import NDArray
 
 from resizeonce.preprocess.run.convert import RunOptions, convert
@@ -22,6 +19,7 @@ from rivals.write_once import digest
 __all__ = ["WRITERS", "compare_writers"]
 
 ROUNDS = 3
+WRITE = "rivals.write_once"
 
 
 def read_store(store: Path) -> Iterator[list[NDArray[Any]]]:
@@ -31,18 +29,6 @@ def read_store(store: Path) -> Iterator[list[NDArray[Any]]]:
         arrays: list[Any] = [part[path] for path in STORED.values()]
         for row in range(arrays[0].shape[0]):
             yield [np.asarray(array[row]) for array in arrays]
-
-
-def run_rival(name: str, python: str, root: Path, count: int, out: Path, *more: str) -> dict[str, Any]:
-    """Run one rival in its own interpreter; "error" says why it could not."""
-    command = [python, "-m", "rivals.write_once", name, str(root), str(count), str(out), *more]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    lines = done.stdout.strip().splitlines()
-    if done.returncode or not lines:
-        return {"error": (done.stderr.strip().splitlines() or ["no output"])[-1]}
-    result: dict[str, Any] = json.loads(lines[-1])
-    return result
 
 
 def compare_writers(
@@ -64,9 +50,10 @@ def compare_writers(
     versions = {"ours": ""}
     for name, python in pythons.items():
         clean(scratch)
-        checked = run_rival(name, python, root, count, scratch / name, "--verify")
-        if "error" in checked:
-            print(f"  {name}: not run: {checked['error']}")
+        try:
+            checked = ask(WRITE, name, root, count, scratch / name, "--verify", python=python)
+        except RuntimeError as err:
+            print(f"  {name}: not run: {err}")
             continue
         assert checked["digest"] == expected, f"{name} holds other pixels"
         versions[name] = checked["version"]
@@ -76,7 +63,7 @@ def compare_writers(
         times["ours"].add(count, lambda: ours(scratch / "store"))
         for name in list(versions)[1:]:
             clean(scratch)
-            measured = run_rival(name, pythons[name], root, count, scratch / name)
+            measured = ask(WRITE, name, root, count, scratch / name, python=pythons[name])
             times[name].wall.append(measured["seconds"] / count)
             times[name].cpu.append(measured["cpu_seconds"] / count)
     named = {f"{name} {versions[name]}".strip(): spent for name, spent in times.items()}

@@ -15,7 +15,6 @@ from ..config import Config, load_config
 from ..findings import Diagnosis, Scenes
 from ..remote.path import open_root
 from ..run.convert import open_source
-from ..run.executors import ending
 from ..run.forecast import scale_up, spread_scenes
 from ..run.options import STALL_SECONDS
 from ..run.processes import DeadWorkerError, ProcessExecutor
@@ -96,7 +95,7 @@ def _look(source: Source, numbers: Sequence[int], config: Config, workers: int) 
         yield from map(look_at_scenes, tasks)
         return
     prepare = partial(describe_engine, engine)
-    with ending(ProcessExecutor(workers, STALL_SECONDS, prepare)) as executor:
+    with ProcessExecutor(workers, STALL_SECONDS, prepare) as executor:
         window: deque[tuple[ScenesTask, Future[Tally]]] = deque()
         while True:
             for task in islice(tasks, 2 * workers - len(window)):

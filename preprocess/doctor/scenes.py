@@ -5,12 +5,11 @@ from dataclasses import dataclass
 
 from ...loader.format.recipe import Recipe
 from ..config import Config
-from ..decode.images import CountingDecoder
 from ..run.forecast import SceneSize, measure_records
 from ..run.processes import tick as tick_of_process
-from ..run.sift import sift
+from ..run.sift import read_scene
 from ..sources.base import Scene
-from ..sources.records import DAMAGE_ACCEPTED, Frame, Record, Reject, Skip
+from ..sources.records import Frame, Record, Reject, Skip
 from ..tensors.engine import Engine, EngineName, open_engine
 from .doubts import doubts_of
 from .tally import Tally
@@ -48,12 +47,8 @@ def lost_scene(scene: Scene, reason: str) -> Tally:
 
 def _look_at_scene(number: int, scene: Scene, config: Config, engine: Engine) -> Tally:
     tally = Tally(num_scenes=1)
-    decode = CountingDecoder(engine.decoder(config.options.damaged))
-    records = sift(scene.read(decode), config.recipe)
-    counted = _counted(records, tally, number, config.recipe, engine)
+    counted = _counted(read_scene(scene, config, engine), tally, number, config.recipe, engine)
     tally.size = measure_records(counted, config.recipe, engine, config.store.columns)
-    if decode.num_damaged:
-        tally.skips[DAMAGE_ACCEPTED] += decode.num_damaged
     return tally
 
 

@@ -47,10 +47,11 @@ class Target(NamedTuple):
 
 
 class Core(Protocol):
-    """What `preprocess/kernels/core.c` offers. Every size and bound is looked at, and other threads run meanwhile.
+    """What `preprocess/kernels/core.c` offers; other threads run meanwhile.
 
-    Arrays are in C order. Of one that is not, or must not be written to, the functions raise `ValueError` or `TypeError`.
-    Dtypes are not looked at: what is of as many bytes is taken.
+    Arrays are in C order; of one that is not, or must not be written to, the functions raise `ValueError` or `TypeError`. Sizes,
+    positions and bounds are looked at, and `ValueError` is raised where one does not fit. Dtypes are not: what is of as many
+    bytes is taken.
     """
 
     def level(self) -> str:
@@ -59,7 +60,7 @@ class Core(Protocol):
     def use(self, level: str) -> None:
         """Take instructions up to a level; raise `ValueError` where this processor has not those."""
 
-    # Run lengths (COCO's: down the columns, background first).
+    # Run lengths, int64 [R]: COCO's, down the columns, background first. They must fill the mask.
 
     def sample_runs(
         self,
@@ -70,18 +71,9 @@ class Core(Protocol):
         columns: NDArray[np.int64],
         out: NDArray[np.bool_],
     ) -> None:
-        """Write where a mask covers a grid of its pixels; the rest stays.
+        """Write where a mask covers a grid of its pixels into `out`, bool [M, N], zero before.
 
-        Args:
-            runs: int64 [R].
-            height: rows of the mask.
-            width: columns of the mask.
-            rows: int64 [M], ascending within the mask; they may repeat.
-            columns: int64 [N], ascending within the mask; they may repeat.
-            out: bool [M, N], zero.
-
-        Raises:
-            ValueError: the runs do not fill the mask, a position is outside of it, or they are not ascending.
+        The grid's `rows`, int64 [M], and `columns`, int64 [N], ascend within the mask, and may repeat.
         """
 
     def cover_runs(
@@ -89,26 +81,13 @@ class Core(Protocol):
     ) -> None:
         """Write the cells of which twice the covered area is at least `least`, or else the most covered one, if any is.
 
-        Args:
-            runs: int64 [R].
-            rows: of the grid of cells.
-            columns: likewise.
-            least: in units of both, at least 1.
-            out: bool [rows.size, columns.size].
-
-        Raises:
-            ValueError: the runs do not fill the mask, a length is too large, or `out` is of another size.
+        `least`, at least 1, is in units of rows times columns; `out` is bool [rows.size, columns.size].
         """
 
     def decompress_counts(self, counts: bytes, runs: NDArray[np.int64]) -> int:
-        """Write the run lengths of a compressed counts string; return how many there are.
+        """Write the run lengths of a compressed counts string, 5 bits in each of "0" to "o"; return how many there are.
 
-        Args:
-            counts: characters "0" to "o", 5 bits each.
-            runs: int64, as many as there are characters.
-
-        Raises:
-            ValueError: the counts are damaged, or a run is negative.
+        `runs` has room for as many as there are characters. `ValueError` says that counts are damaged, or a run is negative.
         """
 
     # Rows as they are stored.
@@ -116,26 +95,14 @@ class Core(Protocol):
     def make_frame(self, mask: NDArray[np.uint8], width: int, most_changes: int) -> bytes | None:
         """Return a mask as `loader.format.mask_sequences.make_frame` does, or None where that does.
 
-        Args:
-            mask: uint8 [N], its rows one after the other; N below 2**32.
-            width: pixels of a row, 6 to 2**23.
-            most_changes: how many pixels may differ from those above, at most N.
-
-        Raises:
-            ValueError: it is not whole rows of such a width.
+        `mask` is uint8 [N], N below 2**32: whole rows of `width` pixels, 6 to 2**23. At most `most_changes` of its pixels, up to N,
+        differ from those above.
         """
 
     def pack_image(self, image: NDArray[np.uint8], height: int, width: int, out: NDArray[np.uint8]) -> int:
         """Write an image as `loader.format.gradient.pack_gradient` packs it; return how many bytes that takes.
 
-        Args:
-            image: uint8 [3, height, width].
-            height: at least 1.
-            width: at least 1.
-            out: uint8, `loader.format.gradient.packed_bound` at least; it shares no memory with `image`.
-
-        Raises:
-            ValueError: it is of another size, or `out` too small.
+        `image` is uint8 [3, height, width]; `out`, uint8 [`packed_bound` of that module], shares no memory with it.
         """
 
     # Images.
@@ -143,18 +110,10 @@ class Core(Protocol):
     def resize(
         self, image: NDArray[np.uint8], height: int, width: int, targets: tuple[Target, ...], /
     ) -> None:
-        """Resize an image to as many as sixteen sizes, in one pass over its rows.
+        """Resize an image, uint8 [height, width, 3], to up to sixteen sizes in one pass over its rows.
 
-        Args:
-            image: uint8 [height, width, 3], contiguous.
-            height: rows of the image.
-            width: columns of the image.
-            targets: what is made of it.
-
-        Raises:
-            ValueError: an array is too short or too long, a window leaves the image or begins before the one above it,
-                or the size of a weight exceeds 2**23 - 2**16; then nothing is written.
-            MemoryError: there is none for the rows that wait.
+        Windows ascend within the image, and weights are up to 2**23 - 2**16; else nothing is written. `MemoryError` says that
+        there is no memory for the rows that wait.
         """
 
     def resize_lines(
@@ -168,19 +127,9 @@ class Core(Protocol):
         out: NDArray[np.uint8],
         /,
     ) -> None:
-        """Resize lines vertically, whatever they hold.
+        """Resize lines vertically, uint8 [height, line] to [size, line], whatever they hold.
 
-        Args:
-            image: uint8 [height, line], contiguous.
-            height: how many lines there are.
-            line: bytes of each.
-            size: how many are made.
-            first: as `Target.first_rows`.
-            weights: as `Target.row_weights`.
-            out: uint8 [size, line], contiguous, to write them to.
-
-        Raises:
-            ValueError, MemoryError: as in `resize`.
+        `first` and `weights` are as a `Target` has them of rows; errors are those of `resize`.
         """
 
 

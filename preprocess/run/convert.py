@@ -7,8 +7,9 @@ Parts that are there already are not touched: the same command run again finishe
 import time
 from collections.abc import Iterator
 from concurrent.futures import Executor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,8 @@ from ..store.part_writer import PartSummary, RejectedError
 from ..store.plan import Plan, describe_job, read_plan
 from ..store.removal import check_removable
 from ..store.root import sum_summaries
+from ..tensors.engine import describe_engine
 from .destination import Destination
-from .executors import engine_of, run_executor, started_executor
 from .forecast import forecast
 from .options import RunOptions
 from .part_range import PartRange
@@ -38,6 +39,7 @@ from .processes import ProcessExecutor
 from .publish import open_destination
 from .raw_data_guard import RawDataGuard
 from .report import RangeReport, Report
+from .schedule import SerialExecutor
 
 __all__ = ["RangeReport", "Report", "RunOptions", "convert", "convert_range", "finish", "open_source"]
 
@@ -92,20 +94,10 @@ def convert_range(
     part_range: PartRange,
     run: RunOptions | None = None,
 ) -> RangeReport:
-    """Write one of several equal shares of a store's parts; `finish` makes the store of them.
+    """Write one of several equal shares of a store's parts, as `convert` would; `finish` makes the store of them.
 
     Any number of processes, on machines that share the file system or publish to the same URL, may do so for one store
     at once, in any order.
-
-    Args:
-        config: what to build; or the name of a shipped config, or the TOML file, that says so.
-        root: the raw dataset's folder.
-        out: the store's folder or URL.
-        part_range: which share.
-        run: how to run it.
-
-    Raises:
-        PreprocessError: the config, the dataset or the store can't be used; or the first reject, if that is asked for.
     """
     run = run or RunOptions()
     if run.limit is not None or run.overwrite:
@@ -160,9 +152,7 @@ def _report(
     destination: Destination, attributes: dict[str, Any], started: float, engine: str, *, was_complete: bool
 ) -> Report:
     seconds = time.monotonic() - started
-    return Report(
-        destination.store, destination.folder, attributes, seconds, engine, was_complete=was_complete
-    )
+    return Report(destination.store, destination.folder, attributes, seconds, engine, was_complete)
 
 
 def _nothing_to_do(conversion: "_Conversion") -> RangeReport:
@@ -185,21 +175,17 @@ class _Conversion:
     job: dict[str, Any]
     destination: Destination
     run: RunOptions
-    executor: Executor | None
-    """Where to run, None where that is known later."""
+    processes: ProcessExecutor | None
+    """Where to run, if several are asked for; they began to start while the dataset was opened."""
     started: float
 
     def write_parts(
         self, plan: Plan, scenes: Source, parts: range, *, isolated: bool
     ) -> tuple[list[PartSummary], str]:
-        """Write some parts of a plan; return what each holds, and what engine wrote them.
-
-        Raises:
-            PreprocessError: the disk is too small, or the parts can't be written.
-        """
+        """Write some parts of a plan; return what each holds, and what engine wrote them."""
         run, folder = self.run, self.destination.folder
-        with run_executor(self.executor, run, isolated=isolated) as executor:
-            engine = engine_of(executor, run, self.config.recipe.arithmetic)
+        with self._executor(isolated=isolated) as executor:
+            engine = _describe_engine(executor, run)
             with preparing(folder):
                 if run.overwrite or read_plan(folder) is None:
                     # Before anything is written: a refused command may be given again with other options.
@@ -211,12 +197,17 @@ class _Conversion:
             )
             return self.destination.write_parts(tasks, parts, run, executor), engine
 
-    def _check_disk(self, source: Source, num_parts: int, executor: Executor) -> None:
-        """Forecast what the store will take, and refuse to start where the disk can't hold it.
+    def _executor(self, *, isolated: bool) -> AbstractContextManager[Executor]:
+        """Return where to run; `isolated` leaves this process out of it, because an earlier run died, perhaps of a scene."""
+        if self.run.executor is not None:
+            # It goes on after this run.
+            return nullcontext(self.run.executor)
+        if self.processes is None and isolated:
+            return _start_processes(self.run)
+        return self.processes or SerialExecutor()
 
-        Raises:
-            StoreError: the disk is too small, and `force` is not given.
-        """
+    def _check_disk(self, source: Source, num_parts: int, executor: Executor) -> None:
+        """Forecast what the store will take, and refuse to start where the disk can't hold it."""
         config, run, folder = self.config, self.run, self.destination.folder
         # A scene that kills whoever reads it must not kill each run at its start.
         with Attempt(folder, FORECAST, ""):
@@ -241,13 +232,28 @@ def _open_conversion(
     config = config if isinstance(config, Config) else load_config(config)
     root = _seen_by_all(root, run)
     destination = open_destination(_seen_by_all(out, run), run.scratch)
-    with started_executor(run) as executor:
+    with ExitStack() as stack:
+        processes = None
+        if run.executor is None and run.workers > 1:
+            processes = stack.enter_context(_start_processes(run))
         source = open_source(config, root)
         if run.on_error == "fail" and source.rejects:
             first = source.rejects[0]
             raise RejectedError(f"{first.key} ({first.path}), stage {first.stage}: {first.reason}")
         raw_data, job = RawDataGuard.of(open_root(root)), describe_job(config, source, run.limit)
-        yield _Conversion(config, source, raw_data, job, destination, run, executor, started)
+        yield _Conversion(config, source, raw_data, job, destination, run, processes, started)
+
+
+def _start_processes(run: RunOptions) -> ProcessExecutor:
+    """Start processes that get ready for a conversion while this one goes on."""
+    return ProcessExecutor(run.workers, run.stall_seconds, partial(describe_engine, run.engine_name))
+
+
+def _describe_engine(executor: Executor, run: RunOptions) -> str:
+    """Return what does the work, where it is done; on a foreign executor the machine of this process speaks for the others."""
+    if isinstance(executor, ProcessExecutor):
+        return executor.submit(describe_engine, run.engine_name).result()
+    return describe_engine(run.engine_name)
 
 
 def _seen_by_all(path: Path | str, run: RunOptions) -> Path | str:

@@ -10,12 +10,11 @@ from ...loader.format.errors import StoreError
 from ...loader.format.layout import JOB_FILE, part_name
 from ...loader.format.metadata import read_attributes
 from ..sources.base import Source
-from ..store.attempts import sweep_attempts
 from ..store.filesystem import write_whole, writing
 from ..store.part_writer import PartSummary, encode_rejects
 from ..store.plan import Plan, plan_as_json, read_plan
 from ..store.removal import remove_store
-from ..store.root import INDEX_REJECTS_FILE, finish_store, read_part_summary
+from ..store.root import INDEX_REJECTS_FILE, finish_store, read_part_summary, tidy
 from .forecast import format_bytes
 from .options import RunOptions
 from .part_range import describe_numbers
@@ -57,7 +56,7 @@ class Destination:
         self, tasks: Tasks, parts: range, run: RunOptions, executor: Executor
     ) -> list[PartSummary]:
         """Write those of `parts` that are not there yet; return what each part holds, in order."""
-        return convert_parts(tasks, parts, self.folder, run, executor)
+        return convert_parts(tasks, parts, run, executor)
 
     def missing_parts(self, plan: Plan) -> list[int]:
         """Return which parts of a plan are not there yet."""
@@ -93,10 +92,7 @@ class Destination:
     def clean(self) -> dict[str, Any]:
         """Remove what a run left beside a finished store, and return its attributes."""
         attributes = read_attributes(self.folder)
-        with writing(self.folder):
-            for name in (JOB_FILE, INDEX_REJECTS_FILE):
-                (self.folder / name).unlink(missing_ok=True)
-            sweep_attempts(self.folder)
+        tidy(self.folder)
         return attributes
 
     def shortage(self, store_bytes: int, num_parts: int, workers: int, present: int) -> str | None:
@@ -104,10 +100,15 @@ class Destination:
 
         `workers` parts are written at a time; `present` bytes are removed before.
         """
+        needed, use, advice = self._demand(store_bytes, num_parts, workers)
         free = shutil.disk_usage(self.folder).free
-        if store_bytes <= free + present:
+        if needed <= free + present:
             return None
         return (
-            f"the store will take about {format_bytes(store_bytes)}, and the disk of {self.folder} has "
-            f"{format_bytes(free)} free: choose another --out, a --limit, or go on with --force"
+            f"{use} about {format_bytes(needed)}, and the disk of {self.folder} has {format_bytes(free)} free: {advice}, or go "
+            "on with --force"
         )
+
+    def _demand(self, store_bytes: int, num_parts: int, workers: int) -> tuple[int, str, str]:
+        """Return how many bytes the folder has to hold at a time, of what, and how there could be fewer."""
+        return store_bytes, "the store will take", "choose another --out, a --limit"

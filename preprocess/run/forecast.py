@@ -19,7 +19,7 @@ from ..tensors.engine import Engine, EngineName, open_engine
 from ..tensors.recipe import make_tensors
 from ..tensors.views import Views
 from .processes import DeadWorkerError, ProcessExecutor
-from .sift import sift
+from .sift import read_scene
 
 ROW_OVERHEAD_BYTES = 160
 """About what the columns, offsets, checksums and shard index of one image or mask take."""
@@ -71,7 +71,7 @@ class SceneSize:
 def measure_scene(scene: Scene, config: Config, engine_name: EngineName) -> SceneSize:
     """Read a scene and return what it gives."""
     engine = open_engine(engine_name)
-    records = sift(scene.read(engine.decoder(config.options.damaged)), config.recipe)
+    records = read_scene(scene, config, engine)
     return measure_records(records, config.recipe, engine, config.store.columns)
 
 

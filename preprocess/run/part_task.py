@@ -10,10 +10,9 @@ from pathlib import Path
 from ...loader.format.errors import PreprocessError, StoreError
 from ...loader.format.layout import JOB_FILE, part_name
 from ..config import Config
-from ..decode.images import CountingDecoder
 from ..shortage import ADVICE
 from ..sources.base import Scene, Source
-from ..sources.records import DAMAGE_ACCEPTED, Frame, Reject, Skip
+from ..sources.records import Frame, Reject, Skip
 from ..store.filesystem import writing
 from ..store.part_writer import PartSummary, PartWriter
 from ..store.plan import Plan
@@ -22,6 +21,7 @@ from ..tensors.engine import EngineName, open_engine
 from ..tensors.recipe import make_tensors
 from .processes import tick as tick_of_process
 from .raw_data_guard import RawDataGuard
+from .sift import read_scene
 
 MAX_DEATHS_OF_SCENE = 2
 """A scene in which so many processes died is rejected. One death may be chance: another process may take the memory."""
@@ -141,9 +141,8 @@ def _write_part(task: PartTask, tick: Callable[[], None], shortages: Counter[int
             if reason := _reason_against(deaths[number], shortages[number]):
                 writer.add(Reject(scene.key, "", "worker", reason))
             else:
-                decode = CountingDecoder(engine.decoder(task.config.options.damaged))
                 try:
-                    for record in scene.read(decode):
+                    for record in read_scene(scene, task.config, engine, writer.room):
                         if isinstance(record, Frame):
                             views = make_tensors(record.image, record.segmentations, recipe, engine)
                             writer.add_frame(record, views)
@@ -152,8 +151,6 @@ def _write_part(task: PartTask, tick: Callable[[], None], shortages: Counter[int
                 except MemoryError as err:
                     shortages[number] += 1
                     raise _SceneMemoryError from err
-                if decode.num_damaged:
-                    writer.add(Skip(DAMAGE_ACCEPTED, decode.num_damaged))
             tick()
         if writer.num_rejects:
             task.raw_data.check()

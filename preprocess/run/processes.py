@@ -6,8 +6,6 @@ Here each process is such an executor of its own, fed by a thread.
 
 import logging
 import multiprocessing
-import multiprocessing.connection
-import multiprocessing.process
 import multiprocessing.resource_tracker
 import os
 import queue
@@ -19,6 +17,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import connection
 from typing import Any, TypeVar
 
 from ...loader.format.errors import PreprocessError
@@ -67,6 +66,8 @@ _NO_GUARD = (
 class ProcessExecutor(Executor):
     """Runs each task in one of `workers` spawned processes, which end with this one and ignore Ctrl-C.
 
+    A `with` block kills them when it is left: what was asked for is there by then, or nobody wants it any more.
+
     Args:
         workers: how many processes; they start at once.
         stall_seconds: how long a task may go on without a `tick` before its process is taken for dead.
@@ -88,6 +89,9 @@ class ProcessExecutor(Executor):
         self._stall_seconds = stall_seconds
         self._prepare = prepare
         self._workers = [_Worker(self, number) for number in range(workers)]
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown(cancel_futures=True)
 
     @property
     def ticks(self) -> int:
@@ -120,7 +124,7 @@ class ProcessExecutor(Executor):
             self._jobs.put(None)
         if wait:
             for worker in self._workers:
-                worker.join()
+                worker.thread.join()
 
 
 class _Worker:
@@ -135,11 +139,8 @@ class _Worker:
         self._prepared: Future[object] | None = None
         self._is_killed = False
         # A daemon: where the main thread fails, the interpreter must not wait for a task without an end.
-        self._thread = threading.Thread(target=self._serve, name=f"worker-{number}", daemon=True)
-        self._thread.start()
-
-    def join(self) -> None:
-        self._thread.join()
+        self.thread = threading.Thread(target=self._serve, name=f"worker-{number}", daemon=True)
+        self.thread.start()
 
     def kill(self) -> None:
         self._is_killed = True
@@ -157,15 +158,12 @@ class _Worker:
             if self._is_killed:
                 job.future.cancel()
             elif job.future.set_running_or_notify_cancel():
-                self._settle(job)
+                try:
+                    job.future.set_result(self._run(job))
+                except BaseException as err:  # Whatever it is, it belongs to whoever waits for the task.
+                    job.future.set_exception(err)
         if self._executor is not None:
             self._executor.shutdown()
-
-    def _settle(self, job: _Job) -> None:
-        try:
-            job.future.set_result(self._run(job))
-        except BaseException as err:  # Whatever it is, it belongs to whoever waits for the task.
-            job.future.set_exception(err)
 
     def _run(self, job: _Job) -> Any:
         deaths, furthest = 0, -1
@@ -192,12 +190,8 @@ class _Worker:
         )
 
     def _start(self, max_starts: int = MAX_STARTS) -> ProcessPoolExecutor:
-        """Return the executor of a process that runs.
-
-        Raises:
-            WorkerError: one after the other died before it could begin a task, or the system allows no more.
-        """
-        if self._process is not None and _is_gone(self._process):
+        """Return the executor of a process that runs, or raise `WorkerError`."""
+        if self._process is not None and connection.wait([self._process.sentinel], 0):
             # It died while it had nothing to do: of no task.
             self._executor = None
         starts = 0
@@ -243,11 +237,9 @@ class _Worker:
     def _bury(self) -> None:
         """Wait until a dead process is gone altogether, with all that it held locked, and how it ended is known."""
         deadline = time.monotonic() + _BURY_SECONDS
-        if self._process is not None:
-            self._process.join(_BURY_SECONDS)
-            # The pool's own thread may be the one that the system tells; it passes that on a moment later.
-            while self._process.exitcode is None and time.monotonic() < deadline:
-                time.sleep(0.01)
+        # Not joined: the pool's own thread may be the one that the system tells, and passes that on a moment later.
+        while self._process is not None and self._process.exitcode is None and time.monotonic() < deadline:
+            time.sleep(0.01)
 
     def _kill_process(self) -> None:
         if self._process is not None:
@@ -260,17 +252,6 @@ class _Worker:
         name = signal_name(-code)
         causes = {"SIGKILL": "killed, perhaps for memory", "SIGSEGV": "a crash in a decoder"}
         return f"died of {name} ({causes.get(name, 'a crash or a signal from outside')})"
-
-
-def _is_gone(process: multiprocessing.process.BaseProcess) -> bool:
-    if not process.is_alive():
-        return True
-    try:
-        os.kill(process.pid or 0, 0)
-    except ProcessLookupError:
-        # Another thread has just waited for it, and has yet to write down how it ended.
-        return True
-    return False
 
 
 _own_ticks: Any = None
@@ -294,5 +275,5 @@ def _end_with_parent() -> None:
     """End this process when the main one is gone, or it would go on writing beside the next run."""
     parent = multiprocessing.parent_process()
     if parent is not None:
-        multiprocessing.connection.wait([parent.sentinel])
+        connection.wait([parent.sentinel])
         os._exit(1)

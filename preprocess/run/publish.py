@@ -37,10 +37,9 @@ from ..sources.base import Source
 from ..store.filesystem import write_whole, writing
 from ..store.part_writer import PartSummary
 from ..store.plan import Plan
-from ..store.removal import REMOVING_FILE, attributes_in, check_all_ours, is_passing
+from ..store.removal import REMOVING_FILE, check_content, is_passing
 from ..store.root import INDEX_REJECTS_FILE, digest_of
 from .destination import Destination
-from .forecast import format_bytes
 from .options import RunOptions
 from .part_task import Tasks
 from .schedule import PublishPart, convert_parts
@@ -50,9 +49,6 @@ NUM_UPLOADS = 2
 
 ROOT_FILES = (INDEX_REJECTS_FILE, REJECTS_FILE, JOB_FILE, "zarr.json")
 """In the order in which they are published; removed in the opposite one."""
-
-_LIMITS = {INDEX_REJECTS_FILE: MAX_REJECTS_BYTES, REJECTS_FILE: MAX_REJECTS_BYTES}
-"""Bytes that a file of the root may have, where they are not those of its `zarr.json`."""
 
 _OURS = {JOB_FILE, INDEX_REJECTS_FILE, REMOVING_FILE, "zarr.json"}
 """One of these stands in whatever is a store, or is to become one."""
@@ -102,7 +98,7 @@ class Publication(Destination):
     ) -> list[PartSummary]:
         """Write those of `parts` that are not there yet, each uploaded as soon as it is there."""
         with self._publishing() as publish:
-            return convert_parts(tasks, parts, self.folder, run, executor, publish)
+            return convert_parts(tasks, parts, run, executor, publish)
 
     def missing_parts(self, plan: Plan) -> list[int]:
         """Return which parts of a plan neither the staging folder nor the remote store has by now."""
@@ -141,11 +137,7 @@ class Publication(Destination):
         self._pull_parts(set(filter(PART_NAME.fullmatch, names)) | set(self._staged()), append=append)
 
     def _pull_root(self) -> list[str]:
-        """Bring the root's files, and return what there is in the remote store's folder.
-
-        Raises:
-            StoreError: there is something else at the URL.
-        """
+        """Bring the root's files, and return what there is in the remote store's folder, which is a store or empty."""
         names = self._remote.names()
         if names and not _OURS & set(names):
             raise StoreError(
@@ -191,22 +183,19 @@ class Publication(Destination):
         with writing(self.folder):
             self._drop_parts()
 
-    def shortage(self, store_bytes: int, num_parts: int, workers: int, present: int) -> str | None:
-        """Return what to say of a disk that can't hold what is staged at a time, None where it can."""
+    def _demand(self, store_bytes: int, num_parts: int, workers: int) -> tuple[int, str, str]:
         staged = min(2 * workers + NUM_UPLOADS, num_parts)
         needed = store_bytes * staged // max(num_parts, 1)
-        free = shutil.disk_usage(self.folder).free
-        if needed <= free + present:
-            return None
         return (
-            f"up to {staged} parts are staged at a time, about {format_bytes(needed)}, and the disk of {self.folder} "
-            f"has {format_bytes(free)} free: choose another --scratch, fewer --workers, or go on with --force"
+            needed,
+            f"up to {staged} parts are staged at a time,",
+            "choose another --scratch, fewer --workers",
         )
 
     def _read_root(self, names: Iterable[str]) -> dict[str, bytes]:
         """Return the root's files by name; one whose writing was cut off counts as absent where it comes again."""
         found = {
-            name: self._remote.read(name, _LIMITS.get(name, MAX_ROOT_BYTES))
+            name: self._remote.read(name, MAX_REJECTS_BYTES if name.endswith(".jsonl") else MAX_ROOT_BYTES)
             for name in (*ROOT_FILES, REMOVING_FILE)
             if name in names
         }
@@ -231,14 +220,7 @@ class Publication(Destination):
 
     def _check_removable(self, names: list[str]) -> None:
         """Raise `StoreError` unless the URL holds nothing, or a store and nothing else."""
-        root = self._remote.read("zarr.json") if "zarr.json" in names else None
-        is_store = root is not None and "format_version" in attributes_in(root)
-        # A plan comes after the index's rejects, and a removal leaves its mark until the end.
-        if names and not is_store and not {INDEX_REJECTS_FILE, REMOVING_FILE} & set(names):
-            raise StoreError(
-                f"{self.store} is no store, so --overwrite does not remove it: choose another --out"
-            )
-        check_all_ours(str(self.store), {*names, *self._remote.files()})
+        check_content(str(self.store), names, lambda: {*names, *self._remote.files()}, self._remote.read)
 
     def _remove_store(self) -> None:
         names = self._remote.names()

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from tqdm import tqdm
 
@@ -16,10 +15,9 @@ from ...loader.format.layout import part_name
 from ..store.attempts import discard_part, discard_parts, sweep_parts
 from ..store.part_writer import PartSummary, RejectedError
 from ..store.root import read_part_summary
-from .executors import SerialExecutor
 from .forecast import format_bytes
 from .options import RunOptions
-from .part_task import PartTask, ShortageError, Tasks, write_part
+from .part_task import ShortageError, Tasks, write_part
 from .processes import ProcessExecutor, WorkerError
 
 _REFRESH_SECONDS = 0.2
@@ -29,61 +27,43 @@ _OF_ITS_SCENES = (RejectedError, SourceError, ShortageError, WorkerError)
 
 _log = logging.getLogger("resizeonce")
 
+ResultT = TypeVar("ResultT")
+
 PublishPart: TypeAlias = Callable[[int], None]
 """Called with the number of each part that is there to stay, whoever wrote it."""
+
+
+class SerialExecutor(Executor):
+    """Runs each task at once, in this process."""
+
+    def submit(self, function: Callable[..., ResultT], /, *args: Any, **kwargs: Any) -> Future[ResultT]:
+        """Run `function` and return its finished future; an exception is raised here."""
+        future: Future[ResultT] = Future()
+        future.set_result(function(*args, **kwargs))
+        return future
 
 
 def convert_parts(
     tasks: Tasks,
     parts: range,
-    out: Path,
     run: RunOptions,
     executor: Executor,
-    publish: PublishPart | None = None,
+    publish: PublishPart = lambda _: None,
 ) -> list[PartSummary]:
     """Write those of `parts` that are not there yet; return what each part holds, in order."""
     num_scenes = sum(len(tasks.plan.scenes_of(part)) for part in parts)
     with tqdm(
         total=num_scenes, unit="scene", disable=not run.progress, smoothing=0.05, dynamic_ncols=True
     ) as bar:
-        pool = _Pool(executor, run.workers, bar)
+        schedule = _Schedule(tasks, run, executor, bar)
         try:
-            return _write_parts(tasks, parts, out, run.limit, pool, publish)
+            return schedule.write(parts, publish)
         except BaseException:
             # On an executor that goes on after this run, nothing of it may be begun any more.
-            pool.cancel()
+            schedule.cancel()
             with suppress(OSError, StoreError):
-                sweep_parts(out, parts)
+                sweep_parts(tasks.store, parts)
             raise
-
-
-def _write_parts(
-    tasks: Tasks, parts: range, out: Path, limit: int | None, pool: "_Pool", publish: PublishPart | None
-) -> list[PartSummary]:
-    summaries: list[PartSummary] = []
-    num_samples = 0
-    window: deque[_Started] = deque()
-    waiting = iter(parts)
-    while True:
-        missing = None if limit is None else limit - num_samples
-        while len(window) < pool.depth and (part := next(waiting, None)) is not None:
-            window.append(_start_part(tasks, out, part, missing, pool))
-        if not window or (limit is not None and num_samples >= limit):
-            break
-        part = window[0].part
-        summary = _settle_part(tasks, out, window.popleft(), missing, pool)
-        if publish is not None:
-            publish(part)
-        pool.note(part, summary, len(tasks.plan.scenes_of(part)))
-        summaries.append(summary)
-        num_samples += summary.rows["samples"]
-    for started in window:
-        if not started.future.cancel():
-            # What it fails of is nobody's matter: it is thrown away.
-            with suppress(*_OF_ITS_SCENES):
-                pool.result(started.future, 0)
-    discard_parts(out, parts[len(summaries) :])
-    return summaries
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,57 +78,87 @@ class _Started:
     """How many scenes to count when it is done."""
 
 
-def _start_part(tasks: Tasks, out: Path, part: int, missing: int | None, pool: "_Pool") -> _Started:
-    """Submit a part, unless it is there already."""
-    num_scenes = len(tasks.plan.scenes_of(part))
-    found = read_part_summary(out, part)
-    if found is None:
-        # What has the name and no metadata is what somebody's `rm -r` left.
-        discard_part(out, part)
-        return _Started(part, pool.submit(tasks.make(part, missing)), missing, num_scenes)
-    pool.skip(num_scenes)
-    future: Future[PartSummary] = Future()
-    future.set_result(found)
-    return _Started(part, future, None, 0)
+class _Schedule:
+    """Writes parts on an executor, some at a time, and counts the scenes that are done on a progress bar."""
 
-
-def _settle_part(
-    tasks: Tasks, out: Path, started: _Started, missing: int | None, pool: "_Pool"
-) -> PartSummary:
-    """Wait for a part; write it again where it was asked for more samples than were missing, and that mattered.
-
-    Parts before it were not finished when it began, so it could not know how few were missing: it may have read, and
-    rejected or failed of, what lies beyond the limit.
-    """
-    try:
-        summary = pool.result(started.future, started.num_scenes)
-    except _OF_ITS_SCENES:
-        if started.asked == missing:
-            raise
-    else:
-        if missing is None or started.asked == missing or summary.rows["samples"] < missing:
-            return summary
-        discard_part(out, started.part)
-    return pool.result(pool.submit(tasks.make(started.part, missing)), 0)
-
-
-class _Pool:
-    """Writes parts on an executor, `workers` of them at a time, and counts the scenes that are done on a progress bar."""
-
-    def __init__(self, executor: Executor, workers: int, bar: Any) -> None:
+    def __init__(self, tasks: Tasks, run: RunOptions, executor: Executor, bar: Any) -> None:
+        self._tasks = tasks
+        self._limit = run.limit
         self._executor = executor
         self._bar = bar
         self._counted = self._num_rejects = 0
         self._submitted: list[Future[PartSummary]] = []
         # A task of this process is done when it is submitted; elsewhere the next one should be waiting already.
-        self.depth = 1 if isinstance(executor, SerialExecutor) else 2 * workers
+        self._depth = 1 if isinstance(executor, SerialExecutor) else 2 * run.workers
 
-    def submit(self, task: PartTask) -> Future[PartSummary]:
-        """Start a task.
+    def write(self, parts: range, publish: PublishPart) -> list[PartSummary]:
+        """Write those of some parts that are not there yet, as far as the limit reaches; return what each holds."""
+        summaries: list[PartSummary] = []
+        num_samples = 0
+        window: deque[_Started] = deque()
+        waiting = iter(parts)
+        while True:
+            missing = None if self._limit is None else self._limit - num_samples
+            while len(window) < self._depth and (part := next(waiting, None)) is not None:
+                window.append(self._start(part, missing))
+            if not window or (missing is not None and missing <= 0):
+                break
+            part = window[0].part
+            summary = self._settle(window.popleft(), missing)
+            publish(part)
+            self._note(part, summary)
+            summaries.append(summary)
+            num_samples += summary.rows["samples"]
+        for started in window:
+            if not started.future.cancel():
+                # What it fails of is nobody's matter: it is thrown away.
+                with suppress(*_OF_ITS_SCENES):
+                    self._result(started.future, 0)
+        discard_parts(self._tasks.store, parts[len(summaries) :])
+        return summaries
 
-        Raises:
-            WorkerError: the executor lost the processes that would run it.
+    def cancel(self) -> None:
+        """Keep tasks that have not begun from beginning."""
+        for future in self._submitted:
+            future.cancel()
+
+    def _start(self, part: int, missing: int | None) -> _Started:
+        """Submit a part, unless it is there already."""
+        num_scenes = len(self._tasks.plan.scenes_of(part))
+        found = read_part_summary(self._tasks.store, part)
+        if found is None:
+            # What has the name and no metadata is what somebody's `rm -r` left.
+            discard_part(self._tasks.store, part)
+            return _Started(part, self._submit(part, missing), missing, num_scenes)
+        self._counted += num_scenes
+        if not self._bar.disable:
+            # The rate is of this run's work.
+            self._bar.initial += num_scenes
+        self._refresh()
+        future: Future[PartSummary] = Future()
+        future.set_result(found)
+        return _Started(part, future, None, 0)
+
+    def _settle(self, started: _Started, missing: int | None) -> PartSummary:
+        """Wait for a part; write it again where it was asked for more samples than were missing, and that mattered.
+
+        Parts before it were not finished when it began, so it could not know how few were missing: it may have read, and
+        rejected or failed of, what lies beyond the limit.
         """
+        try:
+            summary = self._result(started.future, started.num_scenes)
+        except _OF_ITS_SCENES:
+            if started.asked == missing:
+                raise
+        else:
+            if missing is None or started.asked == missing or summary.rows["samples"] < missing:
+                return summary
+            discard_part(self._tasks.store, started.part)
+        return self._result(self._submit(started.part, missing), 0)
+
+    def _submit(self, part: int, missing: int | None) -> Future[PartSummary]:
+        """Start the task that writes a part."""
+        task = self._tasks.make(part, missing)
         if isinstance(self._executor, SerialExecutor):
             return self._executor.submit(write_part, task, self._count_one)
         self._submitted = [future for future in self._submitted if not future.done()]
@@ -156,26 +166,13 @@ class _Pool:
             self._submitted.append(self._executor.submit(write_part, task))
         return self._submitted[-1]
 
-    def cancel(self) -> None:
-        """Keep tasks that have not begun from beginning."""
-        for future in self._submitted:
-            future.cancel()
-
-    def skip(self, num_scenes: int) -> None:
-        """Count scenes as done that were converted before."""
-        self._counted += num_scenes
-        if not self._bar.disable:
-            # The rate is of this run's work.
-            self._bar.initial += num_scenes
-        self._refresh()
-
-    def note(self, part: int, summary: PartSummary, num_scenes: int) -> None:
+    def _note(self, part: int, summary: PartSummary) -> None:
         """Say what a part that is there holds, and how many rejects the run has so far."""
         num_rejects = sum(summary.rejects.values())
         _log.info(
             "%s: %d scenes, %d images, %d samples, %d rejects, %s",
             part_name(part),
-            num_scenes,
+            len(self._tasks.plan.scenes_of(part)),
             summary.rows["images"],
             summary.rows["samples"],
             num_rejects,
@@ -184,12 +181,8 @@ class _Pool:
         self._num_rejects += num_rejects
         self._bar.set_postfix_str(f"{self._num_rejects:,} rejects", refresh=False)
 
-    def result(self, future: Future[PartSummary], num_scenes: int) -> PartSummary:
-        """Wait for a task of `num_scenes` scenes, keeping the progress bar alive.
-
-        Raises:
-            WorkerError: the executor lost the processes that ran it.
-        """
+    def _result(self, future: Future[PartSummary], num_scenes: int) -> PartSummary:
+        """Wait for a task of `num_scenes` scenes, keeping the progress bar alive."""
         while not wait([future], timeout=_REFRESH_SECONDS).done:
             self._refresh()
         with _telling_loss():

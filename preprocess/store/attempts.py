@@ -5,6 +5,8 @@ The forecast before a conversion is noted in the same way: it reads scenes, too.
 In `.attempts` of an unfinished store each try has a folder that it writes to, and a note: the run it belongs to and
 the scene it is in. The note is locked while its process lives. The kernel ends the lock with the process, so a note
 without one was left by a dead process, on whatever machine that shares the file system.
+
+What a file system refuses is a `StoreError` in all of these functions.
 """
 
 import fcntl
@@ -118,21 +120,13 @@ class Attempt:
 
 
 def sweep_parts(store: Path, parts: Iterable[int]) -> None:
-    """Remove what dead processes left of some parts.
-
-    Raises:
-        StoreError: the file system refuses.
-    """
+    """Remove what dead processes left of some parts."""
     with writing(store):
         _sweep(store, set(map(part_name, parts)), keep_deaths_of=None)
 
 
 def discard_part(store: Path, part: int) -> None:
-    """Remove a part, or what is left of one; a kill meanwhile leaves no half of it under its name.
-
-    Raises:
-        StoreError: the file system refuses.
-    """
+    """Remove a part, or what is left of one; a kill meanwhile leaves no half of it under its name."""
     folder = store / part_name(part)
     with writing(store):
         if os.path.lexists(folder):
@@ -147,11 +141,7 @@ def discard_part(store: Path, part: int) -> None:
 
 
 def discard_parts(store: Path, parts: Iterable[int]) -> None:
-    """Remove those of some parts that are there, or what is left of them; the store is listed once for all.
-
-    Raises:
-        StoreError: the file system refuses.
-    """
+    """Remove those of some parts that are there, or what is left of them; the store is listed once for all."""
     with writing(store):
         there = {path.name for path in store.iterdir()}
     for part in parts:
@@ -184,11 +174,7 @@ def sweep_attempts(store: Path) -> bool:
 
 
 def have_died(store: Path, names: Iterable[str]) -> bool:
-    """Whether a process died of one of these, and nobody has tried that again.
-
-    Raises:
-        StoreError: a note can't be opened.
-    """
+    """Whether a process died of one of these, and nobody has tried that again."""
     with writing(store):
         return next(_dead_notes(store, set(names)), None) is not None
 

@@ -49,18 +49,11 @@ def writing(store: Path) -> Iterator[None]:
     try:
         yield
     except OSError as err:
-        raise StoreError(describe_refusal(store, err)) from err
-
-
-def describe_refusal(store: Path, error: OSError) -> str:
-    """Return what a file system's refusal means for a store, and what to do."""
-    code = error.errno or 0
-    reason = error.strerror or str(error)
-    file = f" ({error.filename})" if error.filename else ""
-    advice = _ADVICE.get(code)
-    if advice is None and code in _VANISHED:
-        advice = f"its disk is failing or was taken away: see that {store} is mounted, {AGAIN}"
-    return f"can't write {store}: {reason}{file}: {advice or f'mend that, {AGAIN}'}"
+        advice = _ADVICE.get(err.errno or 0, f"mend that, {AGAIN}")
+        if err.errno in _VANISHED:
+            advice = f"its disk is failing or was taken away: see that {store} is mounted, {AGAIN}"
+        file = f" ({err.filename})" if err.filename else ""
+        raise StoreError(f"can't write {store}: {err.strerror or err}{file}: {advice}") from err
 
 
 def make_parents(folder: Path, name: str) -> None:
@@ -70,17 +63,6 @@ def make_parents(folder: Path, name: str) -> None:
     """
     for parent in reversed(Path(name).parents[:-1]):
         (folder / parent).mkdir(exist_ok=True)
-
-
-def replace_folder(source: Path, target: Path) -> bool:
-    """Rename a folder, unless there is one already; return whether it was renamed."""
-    try:
-        source.rename(target)
-    except OSError as err:
-        if err.errno in (errno.EEXIST, errno.ENOTEMPTY):
-            return False
-        raise
-    return True
 
 
 def sync(path: Path) -> None:

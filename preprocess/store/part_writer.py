@@ -1,14 +1,15 @@
-"""Writes one part of a store: records and tensors in, a folder out, made visible by one rename.
+"""Writes one part of a store: sifted records and tensors in, a folder out, made visible by one rename.
 
 A part is complete or absent. It is written in a folder of this try alone; `commit` describes the arrays, lists every
 file with its size and digest, syncs all of it to the disk and renames the folder.
 """
 
+import errno
 import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -34,14 +35,12 @@ from ...loader.format.recipe import Recipe
 from ...loader.format.shard import shard_path
 from ..decode.images import pixel_hash
 from ..decode.segmentation import Rle
-from ..errors import RecordError
 from ..sources.records import Frame, Mask, Pair, Reject, Skip, source_of
 from ..tensors.views import Images, Masks, Views
-from .acceptance import Acceptance
 from .array_metadata import describe_array, describe_group
 from .attempts import NO_SCENE, Attempt
 from .columns import Columns
-from .filesystem import make_parents, replace_folder, sync, writing
+from .filesystem import make_parents, sync, writing
 from .shard_writer import FileDigest, ShardWriter
 
 SMALL_PROMPT_CELLS = 4
@@ -78,12 +77,12 @@ class PartWriter:
     """Collects records into one part; leaving the `with` block without `commit` leaves nothing behind.
 
     Args:
-        store: the store's folder.
+        store: its folder.
         part: number of the part.
         recipe: the views.
         paired: whether samples are pairs of frames.
         columns: which there are beside those of each store.
-        max_samples: how many samples to take at most; masks of further ones are not written.
+        max_samples: how many samples to take at most.
         stop_on_reject: whether the first reject is an error.
         run: names the run that this try belongs to.
     """
@@ -117,7 +116,8 @@ class PartWriter:
         self._skips: Counter[str] = Counter()
         self._unsure_turns = 0
         self._scene = NO_SCENE
-        self._acceptance = Acceptance()
+        self._rows: dict[tuple[int, str], int] = {}
+        """Of the scene's masks, by frame and object."""
         self._open_shards = ExitStack()
 
     def __enter__(self) -> "PartWriter":
@@ -155,50 +155,52 @@ class PartWriter:
         """Whether `max_samples` have been taken."""
         return self._max_samples is not None and self._columns.num_rows("samples") >= self._max_samples
 
+    def room(self) -> int | None:
+        """Return how many masks, or pairs, may still be taken, None for any number: of single frames each mask is a sample."""
+        if self.is_full:
+            return 0
+        if self._paired or self._max_samples is None:
+            return None
+        return self._max_samples - self._columns.num_rows("masks")
+
     def start_scene(self, scene: int, key: str) -> None:
         """Say which scene of the dataset the next records belong to."""
         self._attempt.enter_scene(scene)
         self._scene = scene
         with writing(self._store):
             self._columns.append_text("scenes/key", key)
-        self._acceptance.start_scene()
+        self._rows.clear()
 
     def add_frame(self, frame: Frame, views: Views) -> None:
-        """Take one frame of the current scene, with its tensors: made here, and not of masks that are left out.
+        """Take one frame of the current scene, with its tensors, each of which is made here.
 
         Raises:
-            RejectedError: one of its masks can't be used, and the first reject is to stop the run.
             StoreError: the file system refuses to take it.
         """
-        accepted = self._accept(frame, views)
-        is_empty = not frame.masks and frame.keep_empty and not self.is_full
-        if accepted or is_empty:
-            try:
-                images = views.images()
-            except RecordError as err:
-                self._reject(self._acceptance.drop_frame(frame, err))
-                return
-            with writing(self._store):
-                self._write_image(frame, images)
-                for mask, make_masks in accepted:
-                    self._write_mask(mask, make_masks(), frame.image.shape[:2])
-        elif not frame.masks and not frame.keep_empty:
-            self._skips["image without masks"] += 1
+        images = views.images()
+        with writing(self._store):
+            self._write_image(frame, images)
+            for mask, make_masks in zip(frame.masks, views.masks, strict=True):
+                self._rows[frame.time, mask.object_id] = self._columns.num_rows("masks")
+                self._write_mask(mask, make_masks(), frame.image.shape[:2])
 
     def add(self, record: Pair | Reject | Skip) -> None:
-        """Take one record of the current scene that has no tensors.
+        """Take one record of the current scene that has no tensors; of a pair, the masks of both frames are there.
 
         Raises:
-            RejectedError: the record is a reject, or becomes one, and the first reject is to stop the run.
+            RejectedError: the record is a reject, and the first one is to stop the run.
             StoreError: the file system refuses to take it.
         """
-        with writing(self._store):
-            if isinstance(record, Pair):
-                self._add_pair(record)
-            elif isinstance(record, Skip):
-                self._skips[record.reason] += record.count
-            else:
-                self._reject(record)
+        if isinstance(record, Pair):
+            rows = [self._rows[time, record.object_id] for time in (record.time1, record.time2)]
+            with writing(self._store):
+                self._columns.append("samples/mask", rows)
+        elif isinstance(record, Skip):
+            self._skips[record.reason] += record.count
+        elif self._stop_on_reject:
+            raise RejectedError(f"{record.key} ({record.path}), stage {record.stage}: {record.reason}")
+        else:
+            self._rejects.append(record)
 
     def commit(self) -> PartSummary:
         """Finish the part's files and make it visible under its final name.
@@ -212,22 +214,6 @@ class PartWriter:
             summary = self._describe(files)
             self._publish(summary.digest)
         return summary
-
-    def _accept(self, frame: Frame, views: Views) -> list[tuple[Mask, Callable[[], Masks]]]:
-        """Return those masks of a frame that can be used, with what makes their tensors, and reject the others."""
-        # Of single frames each mask is a sample.
-        most = None if self._paired else self._max_samples
-        num_masks = self._columns.num_rows("masks")
-        accepted: list[tuple[Mask, Callable[[], Masks]]] = []
-        for mask, make_masks in zip(frame.masks, views.masks, strict=True):
-            row = num_masks + len(accepted)
-            if most is not None and row >= most:
-                break
-            if reject := self._acceptance.take_mask(frame, mask, row):
-                self._reject(reject)
-            else:
-                accepted.append((mask, make_masks))
-        return accepted
 
     def _write_image(self, frame: Frame, images: Images) -> None:
         for name, image in images.items():
@@ -267,21 +253,6 @@ class PartWriter:
             self._columns.append_text("expressions/text", expression)
         if not self._paired:
             self._columns.append("samples/mask", (row,))
-
-    def _add_pair(self, pair: Pair) -> None:
-        if self.is_full:
-            return
-        taken = self._acceptance.take_pair(pair)
-        if isinstance(taken, Reject):
-            self._reject(taken)
-        else:
-            self._columns.append("samples/mask", taken)
-
-    def _reject(self, reject: Reject) -> None:
-        if self._stop_on_reject:
-            raise RejectedError(f"{reject.key} ({reject.path}), stage {reject.stage}: {reject.reason}")
-        self._rejects.append(reject)
-        self._acceptance.note(reject)
 
     def _finish_arrays(self) -> dict[str, FileDigest]:
         """Close every shard file; return the files' digests by their path below the part."""
@@ -328,14 +299,16 @@ class PartWriter:
             # Syncs that wait together share the disk's journal; one after the other, each waits for its own turn.
             list(threads.map(sync, found))
         target = self._store / part_name(self._part)
-        # A try on another machine that was believed dead may have been first, with the same bytes.
-        if (
-            not replace_folder(self._folder, target)
-            and _digest_of((target / "zarr.json").read_bytes()).sha256 != digest
-        ):
-            raise StoreError(
-                f"{target} was written by another run meanwhile: see that none runs, then begin again"
-            )
+        try:
+            self._folder.rename(target)
+        except OSError as err:
+            if err.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+            # A try on another machine that was believed dead may have been first, with the same bytes.
+            if _digest_of((target / "zarr.json").read_bytes()).sha256 != digest:
+                raise StoreError(
+                    f"{target} was written by another run meanwhile: see that none runs, then begin again"
+                ) from err
         sync(self._store)
 
 

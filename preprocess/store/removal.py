@@ -6,21 +6,17 @@ nothing is removed at all, and the message names it.
 
 import re
 import shutil
-from collections.abc import Iterable, Iterator
-from functools import cache
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from ...loader.format.errors import StoreError
-from ...loader.format.layout import JOB_FILE, PART_NAME, REJECTS_FILE, TABLES, array_specs
+from ...loader.format.layout import JOB_FILE, PART_NAME, REJECTS_FILE, TABLES
 from ...loader.format.metadata import MAX_ROOT_BYTES, own_attributes
-from ...loader.format.recipe import DEFAULT_RECIPE
 from ...loader.format.regular_files import read_document
-from ...loader.format.shard import shard_path
 from ..sources.files.leftovers import is_system_file
 from .attempts import ATTEMPTS_FOLDER, is_attempt
 from .filesystem import is_partial, write_whole
 from .lock import LOCK_FILE
-from .plan import read_plan
 from .root import INDEX_REJECTS_FILE
 
 REMOVING_FILE = ".removing"
@@ -39,18 +35,36 @@ def is_working_file(name: str) -> bool:
 
 def check_removable(out: Path) -> None:
     """Raise `StoreError` unless a folder is missing, empty, or a store, finished or not, with nothing else in it."""
-    if not out.exists():
-        return
-    if not out.is_dir():
+
+    def read(name: str) -> bytes | None:
+        try:
+            return read_document(out / name, MAX_ROOT_BYTES)
+        except OSError:
+            return None
+
+    if out.is_dir():
+        check_content(str(out), [path.name for path in out.iterdir()], lambda: _walk(out, out), read)
+    elif out.exists():
         raise StoreError(f"{out} is no folder, so --overwrite does not remove it: choose another --out")
-    if not all(is_working_file(path.name) for path in out.iterdir()) and not is_store(out):
-        raise StoreError(f"{out} is no store, so --overwrite does not remove it: choose another --out")
-    check_all_ours(str(out), _walk(out, out))
 
 
-def check_all_ours(store: str, names: Iterable[str]) -> None:
-    """Raise `StoreError` if there is a name below a store, which is called `store`, that its writer does not give."""
-    foreign = sorted(name for name in names if not _is_ours(name))
+def check_content(
+    store: str,
+    names: Collection[str],
+    below: Callable[[], Iterable[str]],
+    read: Callable[[str], bytes | None],
+) -> None:
+    """Raise `StoreError` unless what lies in a folder is nothing, or a store, finished or not, and nothing else.
+
+    Args:
+        store: what the user calls it.
+        names: of what lies in it.
+        below: returns the paths of all that lies below it; asked of a store only.
+        read: returns the bytes of a file in it, None where there is none.
+    """
+    if not all(map(is_working_file, names)) and not _is_store(names, read):
+        raise StoreError(f"{store} is no store, so --overwrite does not remove it: choose another --out")
+    foreign = sorted(path for path in below() if not _is_ours(path))
     if foreign:
         more = f" and {len(foreign) - NUM_NAMED} more" if len(foreign) > NUM_NAMED else ""
         raise StoreError(
@@ -78,18 +92,15 @@ def remove_store(out: Path) -> None:
     (out / REMOVING_FILE).unlink()
 
 
-def is_store(out: Path) -> bool:
+def _is_store(names: Collection[str], read: Callable[[str], bytes | None]) -> bool:
     """Whether a folder is a store, finished or not, or what is left of one; any other Zarr group is somebody else's."""
-    try:
-        if read_plan(out) is not None:
-            return True
-    except StoreError:
-        # A plan that is damaged has what it was made with beside it, or parts.
-        if (out / INDEX_REJECTS_FILE).is_file():
-            return True
-    if (out / REMOVING_FILE).is_file() or "format_version" in _attributes_in(out):
+    # The index's rejects are there before a plan and go after it, and a removal leaves its mark until the end.
+    if {INDEX_REJECTS_FILE, REMOVING_FILE} & set(names) or "format_version" in _attributes_in(
+        read("zarr.json")
+    ):
         return True
-    return any("files" in _attributes_in(part) for part in out.iterdir() if PART_NAME.fullmatch(part.name))
+    parts = filter(PART_NAME.fullmatch, names)
+    return any("files" in _attributes_in(read(f"{part}/zarr.json")) for part in parts)
 
 
 def is_passing(name: str) -> bool:
@@ -109,24 +120,14 @@ def _is_ours(name: str) -> bool:
     if first == ATTEMPTS_FOLDER:
         return is_attempt(rest[0])
     return PART_NAME.fullmatch(first) is not None and (
-        "/".join(rest) in _names_in_part()
-        or is_partial(path.name)
-        or _OF_A_VIEW.fullmatch("/".join(rest)) is not None
+        _IN_A_PART.fullmatch("/".join(rest)) is not None or is_partial(path.name)
     )
 
 
-_OF_A_VIEW = re.compile(r"(?:images|masks)/[a-z][a-z0-9_]*(?:/zarr\.json|/c(?:/0){0,4})?")
-"""A file or folder of an array, below its part: other recipes than the default one have views of other names."""
-
-
-@cache
-def _names_in_part() -> frozenset[str]:
-    """Return the files of a part and the folders they are in, relative to it."""
-    specs = array_specs(DEFAULT_RECIPE, 1)
-    files = [f"{spec.path}/zarr.json" for spec in specs] + [shard_path(spec) for spec in specs]
-    files += [f"{table}/zarr.json" for table in TABLES] + ["zarr.json", REJECTS_FILE]
-    folders = {str(parent) for file in files for parent in PurePosixPath(file).parents}
-    return frozenset(files) | folders
+_IN_A_PART = re.compile(
+    rf"zarr\.json|{re.escape(REJECTS_FILE)}|(?:{'|'.join(TABLES)})(?:/zarr\.json|/[a-z][a-z0-9_]*(?:/zarr\.json|/c(?:/0){{0,4}})?)?"
+)
+"""A file or folder below a part: of a table, or of an array, whose names are up to recipes and columns."""
 
 
 def _walk(folder: Path, out: Path) -> Iterator[str]:
@@ -144,17 +145,9 @@ def _walk(folder: Path, out: Path) -> Iterator[str]:
             yield from _walk(path, out)
 
 
-def _attributes_in(folder: Path) -> dict[str, object]:
-    """Return this project's attributes in the metadata of a folder, none where there are none."""
-    try:
-        return attributes_in(read_document(folder / "zarr.json", MAX_ROOT_BYTES))
-    except OSError:
-        return {}
-
-
-def attributes_in(encoded: bytes) -> dict[str, object]:
+def _attributes_in(encoded: bytes | None) -> dict[str, object]:
     """Return this project's attributes in the bytes of a `zarr.json`, none where there are none."""
     try:
-        return own_attributes(encoded, "", "")
+        return own_attributes(encoded or b"", "", "")
     except StoreError:
         return {}

@@ -129,11 +129,16 @@ def finish_store(out: Path, plan: Plan, summaries: Sequence[PartSummary]) -> dic
         ) from err
     metadata = {"attributes": {ATTRIBUTES_KEY: attributes}, "zarr_format": 3, "node_type": "group"}
     write_whole(out / "zarr.json", json.dumps(metadata, indent=1).encode())
-    with writing(out):
-        (out / JOB_FILE).unlink(missing_ok=True)
-        (out / INDEX_REJECTS_FILE).unlink(missing_ok=True)
-        sweep_attempts(out)
+    tidy(out)
     return attributes
+
+
+def tidy(out: Path) -> None:
+    """Remove what a run left beside a finished store."""
+    with writing(out):
+        for name in (JOB_FILE, INDEX_REJECTS_FILE):
+            (out / name).unlink(missing_ok=True)
+        sweep_attempts(out)
 
 
 def fingerprint_of(job: Mapping[str, Any], appended: Sequence[Mapping[str, Any]]) -> str:

@@ -7,17 +7,15 @@ bytes on this machine, with these builds, is looked at before it is used; what f
 
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Literal, get_args
+from typing import Literal
 
 from ...loader.format.core import why_missing
-from ...loader.format.recipe import Arithmetic
 from .. import kernels
 from ..decode import jpeg
 from ..decode.images import ImageDecoder, OnDamage, decode_image
 from ..errors import EngineError
 from ..kernels.core import CORE
 from . import resample, rle
-from .arithmetic import INSTALLED, check_installed
 from .transforms import ImagesResizer, MaskResizer, resize_images, resize_mask
 
 EngineName = Literal["exact-fast", "pillow"]
@@ -32,23 +30,15 @@ class Engine:
     fast_jpeg: bool
     """Whether JPEG files are decoded by simplejpeg, and not by Pillow."""
     resize_images: ImagesResizer
+    """Raises `EngineError` of an arithmetic that it can't repeat."""
     resize_mask: MaskResizer
-    arithmetics: tuple[Arithmetic, ...]
-    """Whose of Pillow's versions `resize_images` can repeat; of others it raises `EngineError`."""
 
     def decoder(self, damaged: OnDamage) -> ImageDecoder:
         """Return what decodes image files; "accept" takes damaged pictures as far as Pillow decodes them."""
         return partial(decode_image, fast_jpeg=self.fast_jpeg, accept_damage=damaged == "accept")
 
-    def check_arithmetic(self, arithmetic: Arithmetic) -> None:
-        """Raise `EngineError` unless this engine has an arithmetic."""
-        if arithmetic not in self.arithmetics:
-            check_installed(arithmetic)
 
-
-PILLOW = Engine(
-    "pillow", fast_jpeg=False, resize_images=resize_images, resize_mask=resize_mask, arithmetics=(INSTALLED,)
-)
+PILLOW = Engine("pillow", fast_jpeg=False, resize_images=resize_images, resize_mask=resize_mask)
 
 
 @cache
@@ -73,19 +63,12 @@ def open_engine(name: EngineName) -> Engine:
         fast_jpeg,
         partial(resample.resize_images, CORE) if fast_resize else resize_images,
         partial(rle.resize_mask, CORE),
-        get_args(Arithmetic) if fast_resize else PILLOW.arithmetics,
     )
 
 
-def describe_engine(name: EngineName, arithmetic: Arithmetic | None = None) -> str:
-    """Open an engine and return its description.
-
-    Raises:
-        EngineError: as in `open_engine`, or it has not the arithmetic, which is by default the installed Pillow's.
-    """
-    engine = open_engine(name)
-    engine.check_arithmetic(arithmetic or INSTALLED)
-    return engine.description
+def describe_engine(name: EngineName) -> str:
+    """Open an engine, and return its description: what can travel to another process."""
+    return open_engine(name).description
 
 
 def default_engine() -> EngineName:

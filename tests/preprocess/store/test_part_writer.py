@@ -14,6 +14,7 @@ from resizeonce.loader.format.layout import array_specs
 from resizeonce.loader.part import Part
 from resizeonce.preprocess.config import parse_config
 from resizeonce.preprocess.decode.segmentation import Rle
+from resizeonce.preprocess.run.sift import sift
 from resizeonce.preprocess.sources.records import Frame, Mask, Pair, Record, Reject, Skip
 from resizeonce.preprocess.store import columns
 from resizeonce.preprocess.store.part_writer import PartSummary, PartWriter, RejectedError
@@ -52,7 +53,7 @@ def write(
     folder.mkdir(exist_ok=True)
     with PartWriter(folder, 0, RECIPE, **{"paired": False, **options}) as writer:
         writer.start_scene(7, "x")
-        for record in records:
+        for record in sift(records, RECIPE, writer.room):
             add(writer, record)
         summary = writer.commit()
     specs = {spec.path: spec for spec in array_specs(RECIPE, 2 if options.get("paired") else 1)}
@@ -203,7 +204,8 @@ def test_no_mask_is_written_that_no_sample_may_use(tmp_path: Path) -> None:
 
 
 def test_tensors_are_made_as_they_are_written_and_of_no_mask_that_is_left_out(tmp_path: Path) -> None:
-    whole = frame(mask("a"), mask("b", 40, 30), mask("c"))
+    (_, whole) = sift([frame(mask("a"), mask("b", 40, 30), mask("c"))], RECIPE)
+    assert isinstance(whole, Frame)
     views = make_tensors(whole.image, whole.segmentations, RECIPE, PILLOW)
     made: list[str] = []
 

@@ -59,11 +59,14 @@ def test_a_refused_write_stops_the_run_and_the_next_one_goes_on(
         elif where == "sync":
             refusing.setattr("resizeonce.preprocess.store.part_writer.sync", lambda *_: refuse_after(120))
         elif where == "rename":
-            rename = filesystem.replace_folder
-            refusing.setattr(
-                "resizeonce.preprocess.store.part_writer.replace_folder",
-                lambda *a: (refuse_after(1), rename(*a))[1],
-            )
+            rename = Path.rename
+
+            def rename_part(source: Path, target: Path) -> Path:
+                if target.parent == out:
+                    refuse_after(1)
+                return rename(source, target)
+
+            refusing.setattr(Path, "rename", rename_part)
         else:
             whole_file = filesystem.write_whole
             refusing.setattr(
