@@ -226,12 +226,18 @@ class Part:
     def _read_file(self, path: Path, spec: ArraySpec, listed: Mapping[str, Any]) -> bytes | None:
         """Return the bytes of a file that is to be read rather than mapped, None where it is to be mapped."""
         expected: int = listed["bytes"]
-        is_copied = spec.is_whole and expected <= COPIED_BYTES
-        content = _read(path, expected + 1) if is_copied else None
-        found = len(content) if content is not None else _size_of(path)
+        content = None
+        try:
+            if spec.is_whole and expected <= COPIED_BYTES:
+                with open_binary(path) as file:
+                    content = file.read(expected + 1)
+            found = path.stat().st_size if content is None else len(content)
+        except FileNotFoundError as err:
+            raise DamageError(f"{path} is missing, expected {expected} bytes") from err
+        except OSError as err:
+            raise StoreError(f"can't read {path}: {describe_limit(err) or err}") from err
         if found != expected:
-            found_text = "is missing" if found is None else f"has {found} bytes"
-            raise DamageError(f"{path} {found_text}, expected {expected} bytes")
+            raise DamageError(f"{path} has {found} bytes, expected {expected} bytes")
         return content
 
     def _check_column(self, path: str, column: NDArray[Any]) -> None:
@@ -257,35 +263,6 @@ class Part:
             if spec.name.endswith(ending):
                 return int(self.column(spec.path.removesuffix(ending) + "_offsets")[-1])
         return self.rows[spec.table]
-
-
-def _read(path: Path, num_bytes: int) -> bytes | None:
-    """Return the first bytes of a file, None where there is none.
-
-    Raises:
-        StoreError: it can't be read.
-    """
-    try:
-        with open_binary(path) as file:
-            return file.read(num_bytes)
-    except FileNotFoundError:
-        return None
-    except OSError as err:
-        raise StoreError(f"can't read {path}: {describe_limit(err) or err}") from err
-
-
-def _size_of(path: Path) -> int | None:
-    """Return the size of a file in bytes, None where there is none.
-
-    Raises:
-        StoreError: that can't be told.
-    """
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return None
-    except OSError as err:
-        raise StoreError(f"can't read {path}: {err}") from err
 
 
 class RemoteTables(Part):
