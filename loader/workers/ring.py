@@ -22,7 +22,7 @@ from .damage import SkippedSamples
 from .first_batches import FirstBatchesReader, count_first_batches
 from .launch import Worker, end_workers, start_workers
 from .make_batch import make_batch
-from .worker import Failure, Filled, Setup, Task, fill_slot
+from .worker import Filled, Setup, Task, fill_slot
 
 MAX_LENT = 2
 """Batches of the ring that the trainer may hold at once: the one it works on, and the next while it is handed over."""
@@ -241,9 +241,9 @@ class Ring:
             self._early.end()
         if number != task.number:
             raise RuntimeError(f"a worker of the BatchLoader sent batch {number}, not {task.number}")
-        if isinstance(filled, Failure):
+        if isinstance(filled, Exception):
             try:
-                raise filled.error
+                raise filled
             finally:
                 # Its traceback holds this frame, and with it all memory of the ring.
                 del filled
