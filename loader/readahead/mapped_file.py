@@ -3,7 +3,7 @@
 A file in small pages costs a walk through tables every 4 KiB, a tenth of all time where batches are copied from memory
 already. Pages of 2 MiB are made only while a fault reads from the disk (ext4 since Linux 6.16, XFS since 5.18; elsewhere
 they stay small): not by madvise(MADV_WILLNEED), and not of what the page cache has. So faults it is, in threads that are
-there to wait for the disk (`loader.readahead.disk_threads`).
+there to wait for the disk (`loader.readahead.background`).
 
 Whole pages are read, and the next with each, also where a row has a part of one only. Nobody misses that where the whole
 dataset stays in memory; larger ones are read row by row.
@@ -14,7 +14,7 @@ import mmap
 import os
 import re
 import sys
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from ..buffers.huge_pages import HUGE_PAGE
 from ..format.regular_files import open_regular
-from .disk_threads import DISK_THREADS
+from .background import DISK_THREADS
 
 _POPULATE_READ = 22
 """MADV_POPULATE_READ, of which Python has no name: fault in, as reading would, and wait until all is there."""
@@ -73,7 +73,7 @@ class MappedFile:
             return False
         if self._is_in_memory(start, size) if self._is_ours else self._was_asked_for(start, size):
             return True
-        DISK_THREADS.ask(self, start, size)
+        DISK_THREADS.ask(partial(self.read, start, size))
         return False
 
     def read(self, start: int, size: int) -> None:

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 
-from ..readahead.disk_threads import DISK_THREADS
+from ..readahead.background import DISK_THREADS
 from .worker import Setup, Task
 
 FIRST_BYTES = 1 << 29
