@@ -1,14 +1,14 @@
 """Which kernel fills which tensor of a batch, by how it is stored and delivered: the compiled core's where there is one, else numpy's."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..format.recipe import ImageView
-from .core import CORE, LEFT, Core
+from .core import CORE, LEFT, Action, Core
 
 
 class Form(NamedTuple):
@@ -64,8 +64,10 @@ def batch_kernels() -> Mapping[Form, Kernel]:
 
 def kernels_of(core: Core | None) -> Mapping[Form, Kernel]:
     """Return the kernel of each form, with a compiled core or without."""
-    loops = {} if core is None else _loops_of(core)
-    return {form: Kernel(loops.get(loop, _leave_all), finish) for form, (loop, finish) in _TABLE.items()}
+    return {
+        form: Kernel(_leave_all if core is None else partial(_fill_rows, core, action), finish)
+        for form, (action, finish) in _TABLE.items()
+    }
 
 
 @lru_cache(maxsize=64)
@@ -79,42 +81,10 @@ def norm_of(view: ImageView) -> NDArray[np.float32]:
     return norm
 
 
-def _loops_of(core: Core) -> dict[str, FillRows]:
-    def copy(rows: Rows, out: NDArray[Any], delivery: Delivery) -> bytes:
-        del delivery
-        return core.copy_rows(rows.files, rows.spans, out, out.nbytes // max(len(out), 1), rows.is_checked)
-
-    def normalize(rows: Rows, out: NDArray[Any], delivery: Delivery) -> bytes:
-        (_, height, width), norm, shown = delivery
-        assert norm is not None
-        return core.normalize_rows(rows.files, rows.spans, norm, shown, out, height, width, rows.is_checked)
-
-    def expand(rows: Rows, out: NDArray[Any], delivery: Delivery) -> bytes:
-        height, width = delivery.shape
-        return core.expand_rows(rows.files, rows.spans, out, height, width, False, rows.is_checked)
-
-    def expand_to_bits(rows: Rows, out: NDArray[Any], delivery: Delivery) -> bytes:
-        height, width = delivery.shape
-        return core.expand_rows(rows.files, rows.spans, out, height, width, True, rows.is_checked)
-
-    def unpack(rows: Rows, out: NDArray[Any], delivery: Delivery) -> bytes:
-        _, height, width = delivery.shape
-        return core.unpack_rows(rows.files, rows.spans, out, height, width, rows.is_checked)
-
-    def unpack_normalized(rows: Rows, out: NDArray[Any], delivery: Delivery) -> bytes:
-        (_, height, width), norm, shown = delivery
-        assert norm is not None
-        files, spans, is_checked = rows
-        return core.unpack_normalized_rows(files, spans, norm, shown, out, height, width, is_checked)
-
-    return {
-        "copy": copy,
-        "normalize": normalize,
-        "expand": expand,
-        "expand to bits": expand_to_bits,
-        "unpack": unpack,
-        "unpack and normalize": unpack_normalized,
-    }
+def _fill_rows(core: Core, action: Action, rows: Rows, out: NDArray[Any], delivery: Delivery) -> bytes:
+    files, spans, is_checked = rows
+    shape, norm, shown = delivery
+    return core.fill_rows(action, files, spans, out, shape[-2], shape[-1], norm, shown, is_checked)
 
 
 def _leave_all(rows: Rows, out: NDArray[Any], delivery: Delivery) -> bytes:
@@ -170,13 +140,13 @@ def normalize_into(
 FLOAT = np.dtype(np.float32)
 BYTE = np.dtype(np.uint8)
 
-_TABLE: dict[Form, tuple[str, FinishRow]] = {
-    Form("raw", "uint8", FLOAT): ("normalize", _normalize_row),
-    Form("raw", "uint8", BYTE): ("copy", _copy_row),
-    Form("raw", "float32", FLOAT): ("copy", _copy_row),
-    Form("gradient", "uint8", FLOAT): ("unpack and normalize", _normalize_row),
-    Form("gradient", "uint8", BYTE): ("unpack", _copy_row),
-    Form("zstd", "bool", FLOAT): ("expand", _copy_row),
-    Form("zstd", "bool", BYTE): ("expand to bits", _pack_row),
+_TABLE: dict[Form, tuple[Action, FinishRow]] = {
+    Form("raw", "uint8", FLOAT): (Action.NORMALIZE, _normalize_row),
+    Form("raw", "uint8", BYTE): (Action.COPY, _copy_row),
+    Form("raw", "float32", FLOAT): (Action.COPY, _copy_row),
+    Form("gradient", "uint8", FLOAT): (Action.UNPACK_AND_NORMALIZE, _normalize_row),
+    Form("gradient", "uint8", BYTE): (Action.UNPACK, _copy_row),
+    Form("zstd", "bool", FLOAT): (Action.EXPAND, _copy_row),
+    Form("zstd", "bool", BYTE): (Action.EXPAND_TO_BITS, _pack_row),
 }
-"""Which loop of the core fills rows, and what finishes those that it leaves. Prompt masks are a column: they are copied."""
+"""What the core makes of rows, and what finishes those that it leaves. Prompt masks are a column: they are copied."""

@@ -16,7 +16,7 @@ from resizeonce.loader.format.gradient import pack_gradient, unpack_gradient
 from resizeonce.loader.format.recipe import ImageView
 from resizeonce.loader.kernels import images
 from resizeonce.loader.kernels.batch_kernels import norm_of
-from resizeonce.loader.kernels.core import CORE, DAMAGED, DONE, LEFT
+from resizeonce.loader.kernels.core import CORE, DAMAGED, DONE, LEFT, Action
 from resizeonce.preprocess.verify.packed import unpack_image
 
 Image = NDArray[np.uint8]
@@ -37,10 +37,8 @@ def unpack(packed: Image, shape: tuple[int, ...], dtype: Any = np.uint8, offset:
     assert CORE is not None
     out, memory = place((1, *shape), dtype, offset * np.dtype(dtype).itemsize)
     files, spans, _ = rows_of(packed, before=offset)
-    if dtype == np.uint8:
-        (state,) = CORE.unpack_rows(files, spans, out, *shape[1:], True)
-    else:
-        (state,) = CORE.unpack_normalized_rows(files, spans, NORM, None, out, *shape[1:], True)
+    action = Action.UNPACK if dtype == np.uint8 else Action.UNPACK_AND_NORMALIZE
+    (state,) = CORE.fill_rows(action, files, spans, out, *shape[1:], NORM, None, True)
     assert_guarded(out, memory)
     assert state in (LEFT, DONE)
     return out[0].copy() if state == DONE else None
@@ -138,7 +136,7 @@ def test_a_flipped_bit_of_a_packed_image_or_its_checksum_never_becomes_an_image(
     states = set()
     for bit in range(8 * (packed.size + 4)):
         files, spans, _ = with_bit_flipped(rows_of(packed), 0, bit)
-        states |= set(core.unpack_rows(files, spans, out, 6, 70, True))
+        states |= set(core.fill_rows(Action.UNPACK, files, spans, out, 6, 70, None, None, True))
     # Where the sum of the numbers of bits is wrong, it is left to be read and compared row by row.
     assert states == {DAMAGED, LEFT}
 
@@ -160,7 +158,7 @@ def test_an_image_that_is_written_over_while_it_is_unpacked_is_no_image(core: An
     try:
         for _ in range(300):
             out = np.empty((1, *image.shape), np.uint8)
-            (state,) = core.unpack_rows(files, spans, out, *image.shape[1:], True)
+            (state,) = core.fill_rows(Action.UNPACK, files, spans, out, *image.shape[1:], None, None, True)
             assert state != DONE or np.array_equal(out[0], image)
     finally:
         is_over.set()
