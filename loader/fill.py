@@ -333,20 +333,6 @@ class ReadAhead:
         self._num_skipped = 0
 
 
-_ALONG = {
-    "boxes",
-    "image_sizes",
-    "prompt_cells",
-    "expressions",
-    "object_ids",
-    "key",
-    "visible",
-    "times",
-    "seed",
-}
-"""Keys of a batch that nobody has to choose."""
-
-
 def choose_views(store: OpenParts, tensors: Sequence[str] | None) -> tuple[str, ...]:
     """Return which views of a store to read: those that are named, or all; "sources" of a store that has them are one.
 
@@ -357,9 +343,9 @@ def choose_views(store: OpenParts, tensors: Sequence[str] | None) -> tuple[str, 
     if tensors is None:
         return views
     if unknown := set(tensors) - set(views):
-        along = "; what is known of a sample, as its boxes, comes along always" if unknown & _ALONG else ""
         raise ValueError(
-            f"tensors of {store.name} are {', '.join(views)}; not {', '.join(sorted(unknown))}{along}"
+            f"tensors of {store.name} are {', '.join(views)}; not {', '.join(sorted(unknown))}; what is known of a sample, as "
+            "its boxes, comes along always"
         )
     return tuple(tensors)
 

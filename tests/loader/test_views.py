@@ -241,7 +241,7 @@ def test_views_are_chosen_by_name(store: Path) -> None:
         "sam_sizes",
         "prompt_cells",
     }
-    with pytest.raises(ValueError, match=r"not pixel_values$"):
+    with pytest.raises(ValueError, match=r"not pixel_values; what is known"):
         SampleDataset(store, tensors=["pixel_values"])
     with pytest.raises(ValueError, match=r"not boxes; what is known of a sample, as its boxes, comes along"):
         SampleDataset(store, tensors=["sam", "boxes"])
