@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .array import MappedArray
-from .describe import ChooseExpressions, Description, Location, Reader, Wanted, join_descriptions
+from .describe import ChooseExpressions, Describer, Description, Location, join_descriptions
 from .format.errors import DamageError, StoreError
 from .format.layout import view_path
 from .format.recipe import ImageView, MaskView, View, is_own_size, shown_size
@@ -105,7 +105,7 @@ class BatchRows:
         self._locations: list[Location | None] = [None] * len(samples)
         # Parts of which the lengths of files were compared for this batch.
         self._checked: set[tuple[OpenParts, int]] = set()
-        self._wanted: dict[OpenParts, Wanted] = {}
+        self._describers: dict[OpenParts, Describer] = {}
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -283,14 +283,14 @@ class BatchRows:
     def _describe(self, place: int, part: Part, location: Location) -> Description:
         """Return what a batch says of a sample beside its arrays."""
         store = self._stores[place]
-        wanted = self._wanted.get(store)
-        if wanted is None:
-            wanted = Wanted.of(store, self._views_of(place), reads_sources=self._reads_sources(place))
-            self._wanted[store] = wanted
-        reader = Reader(store, part, wanted)
+        if store not in self._describers:
+            reads_sources = self._reads_sources(place)
+            self._describers[store] = Describer(store, self._views_of(place), reads_sources=reads_sources)
+        describer = self._describers[store]
         if self._drawings is None:
-            return reader.describe_sample(location)
-        return reader.describe_drawn(location, is_clip=isinstance(self._drawings[place].draw, Clip))
+            return describer.describe_sample(part, location)
+        is_clip = isinstance(self._drawings[place].draw, Clip)
+        return describer.describe_drawn(part, location, is_clip=is_clip)
 
     def _error(self, place: int, fault: Exception) -> SampleError:
         """Return a fault as one that names its sample."""
