@@ -1,10 +1,9 @@
 """The ring: slots that workers fill and the trainer empties, and who holds which."""
 
 import os
-import warnings
 import weakref
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from itertools import chain, count, islice
@@ -13,12 +12,12 @@ from typing import Any
 import torch
 
 from ..batch import Batch
-from ..buffers.device_copies import Copies, Event
 from ..buffers.slots import JOIN_PAGES_AFTER, Slots
 from ..fill import BatchRows, ReadAhead, SampleError
 from ..order.plan import EpochPlan
 from ..own_size import MaskRoom
 from .damage import SkippedSamples
+from .device_copies import Copies, pin
 from .first_batches import FirstBatchesReader, count_first_batches
 from .launch import Worker, end_workers, start_workers
 from .make_batch import make_batch
@@ -271,24 +270,3 @@ class Ring:
                 with suppress(SampleError):
                     self._receive(task, filler)
             self._free.append(task.slot)
-
-
-def pin(slots: Slots) -> Callable[[], Event] | None:
-    """Pin slots for a CUDA device; return what makes events there, None without one."""
-    if not torch.cuda.is_available():
-        warnings.warn("pin_memory=True without a CUDA device: the buffers are not pinned", stacklevel=5)
-        return None
-    cuda: Any = torch.cuda
-    status = cuda.cudart().cudaHostRegister(slots.address(), slots.num_slots * slots.slot_bytes, 0)
-    if int(status) != 0:
-        raise RuntimeError(f"the batch buffers can't be pinned: cudaHostRegister returned {int(status)}")
-    weakref.finalize(slots.owner, _unpin, os.getpid(), slots.address()).atexit = False
-    new_event: Callable[[], Event] = cuda.Event
-    return new_event
-
-
-def _unpin(process: int, address: int) -> None:
-    # A process that was forked can't use the device.
-    if process == os.getpid():
-        cuda: Any = torch.cuda
-        cuda.cudart().cudaHostUnregister(address)
