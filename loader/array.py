@@ -24,7 +24,7 @@ class MappedArray:
     """The rows of one array.
 
     Args:
-        path: the shard file; it need not exist where `length` is 0.
+        path: the shard file; it need not exist where there are no rows.
         spec: what the layout says of the array.
         length: number of rows.
         check_rows: whether each chunk's checksum is compared whenever it is read.

@@ -26,10 +26,7 @@ _POOL = Pool(MAX_HELD)
 class CompactBatch(Batch):
     """A batch whose normalized images are uint8, and whose masks are uint8: cells 0 or 1, and 8 pixels a byte.
 
-    Masks at their own size are bool, as in any batch.
-
-    Attributes:
-        recipe: says what becomes of each.
+    Masks at their own size are bool, as in any batch. The recipe says what becomes of each.
     """
 
     recipe: Recipe = DEFAULT_RECIPE

@@ -365,12 +365,8 @@ def _fill_view(
 ) -> None:
     """Write one view of samples into the rows of `out`; raise any of the faults where one can't be read.
 
-    Args:
-        name: of the view.
-        views: of each row, what its recipe says of it.
-        parts: of each row.
-        numbers: of each row, where it is in the table of masks or images there; -1 for zeros.
-        out: of the view's shape and dtype, or those of its compact form, in C order.
+    Of each row are given what its recipe says of the view, its part, and its number in the table of masks or images there, -1
+    for zeros. `out` is of the view's shape and dtype, or those of its compact form, in C order.
     """
     if -1 in numbers:
         # Of objects that are not there in a frame.

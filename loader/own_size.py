@@ -21,12 +21,7 @@ _LINE = 64
 
 
 def read_own_size(part: Part, path: str, row: int) -> RunLengths:
-    """Return a mask as it is stored, in memory of its own.
-
-    Args:
-        part: where it is.
-        path: what the names of its view's arrays begin with, such as "masks/masks".
-        row: of the mask.
+    """Return a mask as it is stored, in memory of its own; names of its view's arrays begin with `path`, as "masks/masks".
 
     Raises:
         DamageError: its size or its run lengths can't be those of a mask.

@@ -157,13 +157,7 @@ class Mailbox:
 
 
 class Posted:
-    """A slot that a worker fills: to the trainer goes only where its tensors lie, as far as the batch still has these.
-
-    Args:
-        mailbox: whose slot it is.
-        slot: which.
-        layout: of the arrays in it.
-    """
+    """A slot that a worker fills: to the trainer goes only where its tensors lie, as far as the batch still has these."""
 
     def __init__(self, mailbox: Mailbox, slot: int, layout: ArrayLayout) -> None:
         memory = mailbox.memory(slot, layout.slot_bytes)

@@ -33,12 +33,7 @@ class RunLengths:
         return object.__new__, (RunLengths,), (None, {name: getattr(self, name) for name in self.__slots__})
 
     def expand(self, out: NDArray[np.bool_] | None = None, *, core: Core | None = CORE) -> NDArray[np.bool_]:
-        """Return the mask, bool [H, W], in memory of its own or in `out`, whatever that holds.
-
-        Args:
-            out: bool [H, W] in C order.
-            core: the compiled core; without one numpy does the same.
-        """
+        """Return the mask, bool [H, W], in memory of its own or in `out`, which is in C order, whatever that holds."""
         is_new = out is None
         if out is None:
             # What is not covered is not written: of a small object most is memory that the system gives as zeros.
@@ -64,7 +59,7 @@ def expand_all(
         starts: where in `out` each begins, in pixels.
         out: bool, in C order.
         is_zero: whether `out` holds zeros.
-        core: the compiled core, which gives the interpreter away once for all of them; without one numpy does the same.
+        core: the compiled core; without one numpy does the same.
     """
     if core is None:
         flat = out.reshape(-1)

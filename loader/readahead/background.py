@@ -7,12 +7,7 @@ from collections.abc import Callable
 
 
 class BackgroundThreads:
-    """Does what it is asked for in that order, in threads that are there only while something is to be done.
-
-    Args:
-        num_threads: how many at most.
-        name: of the threads.
-    """
+    """Does what it is asked for in that order, in threads that are there only while something is to be done."""
 
     def __init__(self, num_threads: int, name: str) -> None:
         self._most_threads = num_threads

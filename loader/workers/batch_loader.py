@@ -16,6 +16,7 @@ from ..batch import Batch
 from ..cache.part_cache import CacheOptions
 from ..fill import SampleError, choose_views
 from ..kernels.core import warn_without_core
+from ..order.clips import check_choice
 from ..order.index import SampleIndex
 from ..order.mixture import OrderOptions
 from ..order.plan import Batching, EpochPlan, EpochWalk, Order, Ranks
@@ -50,13 +51,9 @@ class BatchOptions:
     """Threads start at once and take less memory, but wait for the trainer's Python code."""
 
     def __post_init__(self) -> None:
-        for name, allowed in (
-            ("mode", ("process", "thread")),
-            ("expressions", ("all", "first", "drawn")),
-            ("on_damage", ("raise", "skip")),
-        ):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} is one of {', '.join(allowed)}; not {getattr(self, name)!r}")
+        check_choice("mode", self.mode, ("process", "thread"))
+        check_choice("expressions", self.expressions, ("all", "first", "drawn"))
+        check_choice("on_damage", self.on_damage, ("raise", "skip"))
 
 
 class BatchLoader(EpochWalk):

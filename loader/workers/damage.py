@@ -22,10 +22,7 @@ def fill_readable(
     Damage is rare, and is found where rows are read anyway. A batch with some is read thrice, however many samples have it,
     since a whole part may be gone: once until the first is met, then sample by sample, then with those that stand in.
 
-    Args:
-        rows: the samples.
-        arrays: as of `BatchRows.fill`.
-        choose: as of `BatchRows.fill`; a sample that stands in for another is given with its own place.
+    Arguments are those of `BatchRows.fill`; a sample that stands in for another is chosen for with its own place.
 
     Returns:
         The other keys of the batch, and the errors of damaged samples in the order of their places.

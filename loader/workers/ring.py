@@ -28,15 +28,9 @@ MAX_LENT = 2
 
 
 class Ring:
-    """Slots, the workers that fill them, and which of them the trainer holds.
+    """Slots, the workers that fill them, and which of them the trainer holds; options are those of `BatchLoader`.
 
-    Args:
-        setup: what the workers need to know.
-        skipped: where damaged samples are counted that others stand in for.
-        num_workers: how many; with 0, the trainer's thread fills each batch when it asks for it.
-        mode: "process" or "thread".
-        pin_memory: whether the slots are pinned for a CUDA device.
-        timeout: seconds to wait for a batch at most; None for as long as it takes.
+    Without workers, the trainer's thread fills each batch when it asks for it.
     """
 
     def __init__(
@@ -189,12 +183,7 @@ class Ring:
         return bool(self._free)
 
     def _finish(self) -> Batch:
-        """Wait for the batch that is next.
-
-        Raises:
-            SampleError: a sample can't be read.
-            RuntimeError: the worker died.
-        """
+        """Wait for the batch that is next; errors are those of `_receive`."""
         task, filler = self._in_flight.popleft()
         try:
             others, damaged = self._receive(task, filler)
@@ -222,11 +211,7 @@ class Ring:
         return batch
 
     def _receive(self, task: Task, filler: Worker | BatchRows) -> Filled:
-        """Return what belongs to a batch beside its arrays.
-
-        Args:
-            task: the batch.
-            filler: the worker that was asked for it, or the samples that this thread fills it with.
+        """Return what belongs to a batch beside its arrays, of the worker that was asked for it, or filled here.
 
         Raises:
             SampleError: a sample can't be read.

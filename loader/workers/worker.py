@@ -110,11 +110,7 @@ def serve(channel: Channel, setup: Setup, slots: Slots) -> None:
 
 
 def fill_slot(task: Task, rows: BatchRows, setup: Setup, slots: Slots) -> Filled:
-    """Fill the slot of a batch with its samples; return what else belongs to it.
-
-    Raises:
-        SampleError: a sample can't be read.
-    """
+    """Fill the slot of a batch with its samples; return what else belongs to it; errors are those of `fill_arrays`."""
     arrays = setup.layout_of(task.picks).views(slots.slot(task.slot), len(task.picks))
     return fill_arrays(task.picks, rows, setup, arrays)
 
@@ -151,14 +147,7 @@ def _try_to_fill(task: Task, rows: BatchRows, setup: Setup, slots: Slots) -> Fil
 
 
 def main(channel_descriptor: int, slots_descriptor: int, stderr_descriptor: int) -> None:
-    """Serve as a process of its own.
-
-    Args:
-        channel_descriptor: of the socket to the trainer.
-        slots_descriptor: of the file of slots.
-        stderr_descriptor: where to print from here on; what was printed before tells the trainer why a worker could not
-            start.
-    """
+    """Serve as a process of its own; what was printed before it could tells the trainer why a worker could not start."""
     # Each mapped file keeps a descriptor open, and systems that allow half a million begin with 1,024.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):
