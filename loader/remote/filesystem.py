@@ -2,11 +2,12 @@
 
 import os
 import stat
+import time
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..format.errors import SourceError
-from .pace import Clock, Pace, TooLongError
+from .pace import Pace, TooLongError
 from .protocol import Sink, Status, protocols_of
 
 _PIECE_BYTES = 1 << 20
@@ -96,15 +97,16 @@ def _watch(limit: int) -> Any:
     """Return what fsspec tells how many bytes have come, and what stops it where they are too many or too slow."""
     from fsspec.callbacks import Callback
 
-    clock, speed = Clock(), Pace()
-    counted = 0
+    speed = Pace()
+    counted, then = 0, time.monotonic()
 
     def look(_size: int | None, come: int, **_: Any) -> None:
-        nonlocal counted
+        nonlocal counted, then
         if come > limit:
             raise TooLongError
-        speed.count(come - counted, clock.lap())
-        counted = come
+        now = time.monotonic()
+        speed.count(come - counted, now - then)
+        counted, then = come, now
 
     return Callback(hooks={"look": look})
 
