@@ -16,14 +16,14 @@ class BackgroundThreads:
 
     def start_anew(self) -> None:
         """Forget all: in a process that was forked there are no threads, and the lock may be held for ever."""
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._waiting: deque[Callable[[], None]] = deque()
         self._num_threads = 0
 
     def ask(self, action: Callable[[], None]) -> None:
         """Have something done that raises nothing. Where no thread can be started, it is left undone."""
         # Nothing that the garbage collector counts is made while the lock is held: it may end a loader, and wait for it.
-        with self._changed:
+        with self._lock:
             self._waiting.append(action)
             if self._num_threads == self._most_threads:
                 return
@@ -31,16 +31,10 @@ class BackgroundThreads:
         try:
             threading.Thread(target=self._work, name=self._name, daemon=True).start()
         except RuntimeError:
-            with self._changed:
+            with self._lock:
                 self._num_threads -= 1
                 if not self._num_threads:
                     self._waiting.clear()
-                    self._changed.notify_all()
-
-    def wait(self, most: int) -> None:
-        """Wait until at most so many actions wait to be begun."""
-        with self._changed:
-            self._changed.wait_for(lambda: len(self._waiting) <= most)
 
     def _work(self) -> None:
         while (action := self._next()) is not None:
@@ -50,8 +44,7 @@ class BackgroundThreads:
 
     def _next(self) -> Callable[[], None] | None:
         """Return the next action; where there is none, this thread ends."""
-        with self._changed:
-            self._changed.notify_all()
+        with self._lock:
             if self._waiting:
                 return self._waiting.popleft()
             self._num_threads -= 1

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
-from itertools import chain, count, islice
+from itertools import count
 from typing import Any
 
 import torch
@@ -18,7 +18,6 @@ from ..order.plan import EpochPlan
 from ..own_size import MaskRoom
 from .damage import SkippedSamples
 from .device_copies import Copies, pin
-from .first_batches import FirstBatchesReader, count_first_batches
 from .launch import Worker, end_workers, start_workers
 from .make_batch import make_batch
 from .worker import Filled, Setup, Task, fill_slot
@@ -61,9 +60,6 @@ class Ring:
         self._tasks: Iterator[Task] = iter(())
         # The epoch of which batches are filled already, while none is under way.
         self._coming: EpochPlan | None = None
-        self._early: FirstBatchesReader | None = None
-        # Processes take a while to start; threads are there at once.
-        self._reads_early = num_workers > 0 and mode == "process"
         self._is_new = True
         self._num_filled = 0
         self._pin_memory = pin_memory
@@ -80,7 +76,9 @@ class Ring:
         """Yield each batch of an epoch in order, while the ones to come are filled, also those of the next epoch."""
         if plan != self._coming:
             self._drain()
-            self._tasks = self._begin(plan) if self._is_new else self._all_tasks(plan)
+            if self._is_new:
+                self._begin()
+            self._tasks = self._all_tasks(plan)
         self._coming = None
         self._start()
         for left in reversed(range(len(plan))):
@@ -113,15 +111,10 @@ class Ring:
             return plan.next_epoch() if all(store.is_local for store in self._setup.stores) else None
         return None
 
-    def _begin(self, plan: EpochPlan) -> Iterator[Task]:
+    def _begin(self) -> None:
         """Start workers, and do what can be done meanwhile; they fill nothing before they are asked to."""
         self._is_new = False
         self._workers = self._start_workers()
-        tasks = self._all_tasks(plan)
-        if self._reads_early:
-            first = list(islice(tasks, min(count_first_batches(self._setup), len(plan))))
-            self._early = FirstBatchesReader(self._setup, first)
-            tasks = chain(first, tasks)
         self._slots.make_pages()
         if self._pin_memory:
             # Before that: pages that are pinned stay as they are.
@@ -130,7 +123,6 @@ class Ring:
                 joining.join()
             new_event = pin(self._slots)
             self._copies = None if new_event is None else Copies(new_event)
-        return tasks
 
     def close(self) -> None:
         """End the workers; memory stays as long as a batch of it is held.
@@ -140,8 +132,7 @@ class Ring:
         if self.is_closed:
             return
         self.is_closed = True
-        workers, early = self._workers, self._early
-        self._workers, self._early = (), None
+        workers, self._workers = self._workers, ()
         self._in_flight.clear()
         # What comes next knows this ring: memory would stay until that circle is found.
         self._tasks = iter(())
@@ -155,8 +146,6 @@ class Ring:
             if self._copies is not None:
                 stack.callback(self._copies.wait)
             stack.callback(end_workers, workers)
-            if early is not None:
-                stack.callback(early.close)
 
     def _start(self) -> None:
         """Ask for further batches, as many as are filled ahead and have a slot that is free."""
@@ -221,8 +210,6 @@ class Ring:
             return fill_slot(task, filler, self._setup, self._slots)
         # It fills in the order in which it was asked, so this is the next that comes from it.
         number, filled = filler.receive(self._timeout)
-        if self._early is not None:
-            self._early.end()
         if number != task.number:
             raise RuntimeError(f"a worker of the BatchLoader sent batch {number}, not {task.number}")
         if isinstance(filled, Exception):

@@ -65,22 +65,6 @@ def test_it_reads_again_after_its_threads_have_ended() -> None:
     assert file.read_so_far == [(0, 1), (1, 1), (2, 1)]
 
 
-def test_waiting_ends_when_few_enough_wait() -> None:
-    file, threads = File(), new_threads()
-    for number in range(NUM_THREADS + 5):
-        threads.ask(partial(file.read, number, 1))
-    until(lambda: len(file.read_so_far) == NUM_THREADS)
-    threads.wait(5)
-    waiter = threading.Thread(target=threads.wait, args=(4,))
-    waiter.start()
-    waiter.join(0.05)
-    assert waiter.is_alive()
-    file.may_go_on.set()
-    waiter.join(60)
-    assert not waiter.is_alive()
-    until(lambda: not disk_threads())
-
-
 def _ask_in_child(threads: BackgroundThreads) -> None:
     file = File()
     file.may_go_on.set()
@@ -93,7 +77,7 @@ def test_a_forked_process_has_threads_of_its_own() -> None:
     file, threads = File(), DISK_THREADS
     for number in range(NUM_THREADS):
         threads.ask(partial(file.read, number, 1))
-    with threads._changed:
+    with threads._lock:
         # Whoever holds the lock now does not exist in the child.
         child = multiprocessing.get_context("fork").Process(target=_ask_in_child, args=(threads,))
         child.start()
@@ -103,7 +87,7 @@ def test_a_forked_process_has_threads_of_its_own() -> None:
     assert child.exitcode == 0
 
 
-def test_where_no_thread_can_be_started_nothing_is_read_ahead_and_nobody_waits(
+def test_where_no_thread_can_be_started_nothing_is_read_ahead(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def refuse(_: threading.Thread) -> None:
@@ -115,7 +99,6 @@ def test_where_no_thread_can_be_started_nothing_is_read_ahead_and_nobody_waits(
         patch.setattr(threading.Thread, "start", refuse)
         for number in range(20):
             threads.ask(partial(file.read, number, 1))
-        threads.wait(0)
     assert file.read_so_far == []
     threads.ask(partial(file.read, 7, 1))
     until(lambda: file.read_so_far == [(7, 1)])
