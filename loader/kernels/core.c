@@ -389,37 +389,6 @@ static PyObject *fill_rows(PyObject *self, PyObject *arguments)
     return done;
 }
 
-static PyObject *unpack(PyObject *self, PyObject *arguments)
-{
-    (void)self;
-    PyObject *packed, *out;
-    Py_ssize_t height, width;
-    Py_buffer in, target;
-    Lines lines;
-    if (!PyArg_ParseTuple(arguments, "OOnn", &packed, &out, &height, &width))
-        return NULL;
-    const Py_ssize_t values = num_values(height, width);
-    if (values < 0)
-        return PyErr_Format(PyExc_ValueError, "%zd x %zd is no size of an image", height, width);
-    if (!take_buffer(packed, &in, READ, -1, "packed"))
-        return NULL;
-    int is_image = 0;
-    if (take_buffer(out, &target, WRITE, values, "out")) {
-        if (take_lines(&lines, height, width)) {
-            Py_BEGIN_ALLOW_THREADS
-            const Packed image = {in.buf, in.len, {height, width, height, width}};
-            is_image = LOOPS_OF[level].unpack(&image, &lines, target.buf, NULL, NULL);
-            finish_lines();
-            Py_END_ALLOW_THREADS
-            free(lines.memory);
-        } else
-            PyErr_NoMemory();
-        PyBuffer_Release(&target);
-    }
-    PyBuffer_Release(&in);
-    return PyErr_Occurred() ? NULL : PyBool_FromLong(is_image);
-}
-
 static PyObject *normalize(PyObject *self, PyObject *arguments)
 {
     (void)self;
@@ -610,7 +579,6 @@ static PyObject *expand_runs(PyObject *self, PyObject *arguments)
 static PyMethodDef methods[] = {
     {"fill_rows", fill_rows, METH_VARARGS, NULL},
     {"expand_runs", expand_runs, METH_VARARGS, NULL},
-    {"unpack", unpack, METH_VARARGS, NULL},
     {"normalize", normalize, METH_VARARGS, NULL},
     {"widen", widen, METH_VARARGS, NULL},
     {"widen_bits", widen_bits, METH_VARARGS, NULL},

@@ -83,9 +83,6 @@ class Core(Protocol):
             is_zero: whether `out` holds zeros; else the places of masks are filled with them first.
         """
 
-    def unpack(self, packed: NDArray[np.uint8], out: NDArray[np.uint8], height: int, width: int) -> bool:
-        """Write an image that is stored compact, uint8 [N], into `out`, uint8 [3, H, W]; return whether it was one of that size."""
-
     def normalize(
         self,
         images: NDArray[np.uint8],

@@ -4,7 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..format.gradient import unpack_gradient
-from .core import CORE
+from ..format.shard import CHECKSUM_BYTES
+from .core import CORE, DONE, Action
 
 
 def unpack_image(packed: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
@@ -13,5 +14,11 @@ def unpack_image(packed: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
     fits = fits and packed.ndim == 1 and packed.dtype == np.uint8 and packed.flags.c_contiguous
     if CORE is None or not fits:
         unpack_gradient(packed, out)
-    elif not CORE.unpack(packed, out, *out.shape[1:]):
-        raise ValueError(f"{len(packed)} bytes are no packed image of {out.shape[1]} x {out.shape[2]}")
+        return
+    # The bytes of a checksum follow a row; they are not compared.
+    file = np.append(packed, np.zeros(CHECKSUM_BYTES, np.uint8))
+    span = np.array([[0, file.size]], np.int64)
+    _, height, width = out.shape
+    (state,) = CORE.fill_rows(Action.UNPACK, [file], span, out, height, width, None, None, False)
+    if state != DONE:
+        raise ValueError(f"{len(packed)} bytes are no packed image of {height} x {width}")

@@ -278,7 +278,6 @@ def bad_calls() -> dict[str, tuple[str, tuple[Any, ...]]]:
         ):
             arguments = (action, [file], spans, floats, height, width, NORM, None, True)
             calls[f"{kind} of {what}"] = ("fill_rows", arguments)
-        calls[f"one packed image of {what}"] = ("unpack", (file, floats, height, width))
     for action in (-1, len(Action)):
         calls[f"action {action}"] = ("fill_rows", (action, [file], spans, floats, 4, 8, NORM, None, True))
     calls["bits of another width"] = ("widen_bits", (file, floats, 7 * 8 + 1))
