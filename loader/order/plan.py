@@ -225,10 +225,6 @@ class EpochPlan:
             self.epoch, [min(start + steps * self.batching.step, size) for start, steps, size in sizes]
         )
 
-    def whole_epoch(self) -> "EpochPlan":
-        """Return this epoch from its beginning."""
-        return replace(self, consumed=(0,) * len(self.consumed))
-
     def next_epoch(self) -> "EpochPlan":
         """Return the whole next epoch."""
         return self.order.plan(self.batching, self.epoch + 1)
@@ -271,7 +267,8 @@ class EpochWalk:
 
     def __len__(self) -> int:
         """Return how many batches the whole epoch gives this rank, also after going on in the middle of it."""
-        return len(replace(self._plan.whole_epoch(), batching=self._known_batching()))
+        plan = self._plan
+        return len(replace(plan, consumed=(0,) * len(plan.consumed), batching=self._known_batching()))
 
     @property
     def epoch(self) -> int:

@@ -54,7 +54,7 @@ class MappedFile:
         """uint8 [N]."""
         self.address: int = self.bytes.ctypes.data
         self._is_large = (
-            huge_pages and has_large_faults() and self._madvise(0, len(self._map), "MADV_HUGEPAGE")
+            huge_pages and has_large_faults() and self._madvise(0, len(self._map), mmap.MADV_HUGEPAGE)
         )
         # Of files that are someone else's, Linux does not tell what is in memory, but says that everything is.
         self._is_ours = owner == os.geteuid() or os.access(path, os.W_OK)
@@ -69,7 +69,7 @@ class MappedFile:
         """Have bytes read from the disk that are going to be read soon; return at once, whether they are known to be there."""
         if not self._is_large:
             # Advice: a system that can't take it has nothing to say that matters here.
-            self._madvise(start, size, "MADV_WILLNEED")
+            self._madvise(start, size, getattr(mmap, "MADV_WILLNEED", None))
             return False
         if self._is_in_memory(start, size) if self._is_ours else self._was_asked_for(start, size):
             return True
@@ -78,12 +78,10 @@ class MappedFile:
 
     def read(self, start: int, size: int) -> None:
         """Read bytes from the disk, those that are not in memory, and wait for them."""
-        begin = start // mmap.PAGESIZE * mmap.PAGESIZE
-        _libc().madvise(self.address + begin, start + size - begin, _POPULATE_READ)
+        self._madvise(start, size, _POPULATE_READ)
 
-    def _madvise(self, start: int, size: int, advice: str) -> bool:
-        """Give advice; return whether this system takes it."""
-        number = getattr(mmap, advice, None)
+    def _madvise(self, start: int, size: int, number: int | None) -> bool:
+        """Give advice; return whether this system has it, and takes it."""
         if number is None:
             return False
         begin = start // mmap.PAGESIZE * mmap.PAGESIZE
