@@ -112,17 +112,13 @@ class Batch(dict[str, Any]):
             return as_html(summary, [])
         if is_sample:
             return as_html(summary, [(keys, draw_thumbnail(self, recipe))])
-        return as_html(
-            summary,
-            [
-                (key, draw_thumbnail(self._whole_sample(place), recipe))
-                for place, key in enumerate(keys[:THUMBNAILS])
-            ],
-        )
+        whole = self._whole()
+        samples = ((key, whole.of(place)) for place, key in enumerate(keys[:THUMBNAILS]))
+        return as_html(summary, [(key, draw_thumbnail(sample, recipe)) for key, sample in samples])
 
-    def _whole_sample(self, place: int) -> "Batch":
-        """Return one sample in the dtypes and values of the contract."""
-        return self.of(place)
+    def _whole(self) -> "Batch":
+        """Return the batch in the dtypes and values of the contract."""
+        return self
 
     def __copy__(self) -> "Batch":
         copied = type(self).__new__(type(self))

@@ -37,18 +37,8 @@ class CompactBatch(Batch):
             "the batch is compact: take a sample of what resizeonce.loader.to_device makes of it"
         )
 
-    def _whole_sample(self, place: int) -> Batch:
-        part = super().of(place)
-        # Completing takes the axis of the batch, which what is of objects has.
-        views = CompactBatch(
-            (key, value if key in self.object_keys else value[None])
-            for key, value in part.items()
-            if isinstance(value, torch.Tensor)
-        )
-        views.recipe = self.recipe
-        whole = _move(views, "cpu", non_blocking=False)
-        part.update((key, value if key in self.object_keys else value[0]) for key, value in whole.items())
-        return part
+    def _whole(self) -> Batch:
+        return _move(self, "cpu", non_blocking=False)
 
 
 def to_device(
