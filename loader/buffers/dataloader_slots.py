@@ -109,7 +109,7 @@ class Mailbox:
         self._times_claimed[slot] += 1
         if self._times_claimed[slot] == JOIN_PAGES_AT:
             join_pages(self.memory(slot, slot_bytes))
-        self._set_state(slot, POSTED)
+        self.set_state(slot, POSTED)
         return slot
 
     def memory(self, slot: int, slot_bytes: int) -> NDArray[np.uint8]:
@@ -122,15 +122,8 @@ class Mailbox:
     def _is_mapped(self, slot: int, slot_bytes: int) -> bool:
         return slot in self._maps and self._maps[slot].size == slot_bytes
 
-    def release(self, slot: int) -> None:
-        """Let a slot be filled again."""
-        self._set_state(slot, FREE)
-
-    def lend(self, slot: int) -> None:
-        """Say that the trainer holds a slot."""
-        self._set_state(slot, LENT)
-
-    def _set_state(self, slot: int, state: int) -> None:
+    def set_state(self, slot: int, state: int) -> None:
+        """Say whose a slot is."""
         self.states[divmod(slot, SLOTS_PER_REGION)] = state
 
     def _own_region(self) -> int | None:
@@ -165,7 +158,7 @@ class Posted:
         """Those of the batch that was made of the arrays."""
         self._name, self._slot, self._layout = mailbox.name, slot, layout
         # A batch that is not sent after all, but taken apart in the worker, gives its slot back here.
-        self._unsent = weakref.finalize(memory, mailbox.release, slot)
+        self._unsent = weakref.finalize(memory, mailbox.set_state, slot, FREE)
         self._unsent.atexit = False
 
     def send(self, batch: Mapping[str, Any]) -> tuple[tuple[int, int], int, ArrayLayout] | None:
@@ -218,9 +211,9 @@ def receive(name: tuple[int, int], slot: int, layout: ArrayLayout) -> dict[str, 
     mailbox = _mailboxes.get(name)
     if mailbox is None:
         raise RuntimeError("a batch of a DataLoader worker can only be received where its dataset was made")
-    mailbox.lend(slot)
+    mailbox.set_state(slot, LENT)
     memory = mailbox.memory(slot, layout.slot_bytes)
-    weakref.finalize(memory, mailbox.release, slot).atexit = False
+    weakref.finalize(memory, mailbox.set_state, slot, FREE).atexit = False
     return tensors_of(layout.views(memory))
 
 
