@@ -18,7 +18,7 @@ from .describe import ChooseExpressions, Describer, Description, Location, join_
 from .format.errors import DamageError, StoreError
 from .format.layout import view_path
 from .format.recipe import ImageView, MaskView, View, is_own_size, shown_size
-from .kernels.batch_kernels import Delivery, Form, Rows, batch_kernels, norm_of
+from .kernels.batch_kernels import KERNELS, Delivery, Form, Rows, fill_rows, norm_of
 from .kernels.core import DAMAGED, DONE, LEFT
 from .open_parts import OpenParts, Unit
 from .order.clips import Clip
@@ -394,19 +394,19 @@ def _fill_view(
             one = slice(at, at + 1)
             _fill_view(name, views[one], parts[one], numbers[one], out[one])
         return
-    kernel = batch_kernels()[Form(codec, stored, out.dtype)]
+    action, finish_row = KERNELS[Form(codec, stored, out.dtype)]
     delivery = _delivery_of(views[0], shape, parts, numbers)
     done = bytes([LEFT]) * len(arrays)
     # Masks may be delivered as bits: then only their height is that of a row.
     if out.flags.carray and shape[:-1] == out.shape[1:-1]:
-        done = kernel.fill_rows(_rows(arrays, numbers, is_checked), out, delivery)
+        done = fill_rows(action, _rows(arrays, numbers, is_checked), out, delivery)
     if done.count(DONE) == len(done):
         return
     for place, (array, number, state) in enumerate(zip(arrays, numbers, done, strict=True)):
         if state == DAMAGED:
             raise array.damage(number)
         if state == LEFT:
-            kernel.finish_row(array.row(number), out[place], delivery, place)
+            finish_row(array.row(number), out[place], delivery, place)
 
 
 def _delivery_of(

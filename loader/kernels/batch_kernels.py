@@ -1,7 +1,7 @@
 """Which kernel fills which tensor of a batch, by how it is stored and delivered: the compiled core's where there is one, else numpy's."""
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache, lru_cache, partial
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,31 +43,8 @@ class Rows(NamedTuple):
     """Whether checksums are compared."""
 
 
-class Kernel(NamedTuple):
-    """What fills one tensor."""
-
-    fill_rows: "FillRows"
-    """Takes rows, and where to write them, [B, ...] in C order. Returns what became of each (`loader.kernels.core`)."""
-    finish_row: "FinishRow"
-    """Takes a row as it was decoded, where to write it, and its place in the batch: for what `fill_rows` leaves."""
-
-
-FillRows = Callable[[Rows, NDArray[Any], Delivery], bytes]
 FinishRow = Callable[[NDArray[Any], NDArray[Any], Delivery, int], None]
-
-
-@cache
-def batch_kernels() -> Mapping[Form, Kernel]:
-    """Return the kernels of this process."""
-    return kernels_of(CORE)
-
-
-def kernels_of(core: Core | None) -> Mapping[Form, Kernel]:
-    """Return the kernel of each form, with a compiled core or without."""
-    return {
-        form: Kernel(_leave_all if core is None else partial(_fill_rows, core, action), finish)
-        for form, (action, finish) in _TABLE.items()
-    }
+"""Takes a row as it was decoded, where to write it, how, and its place in the batch."""
 
 
 @lru_cache(maxsize=64)
@@ -81,15 +58,15 @@ def norm_of(view: ImageView) -> NDArray[np.float32]:
     return norm
 
 
-def _fill_rows(core: Core, action: Action, rows: Rows, out: NDArray[Any], delivery: Delivery) -> bytes:
+def fill_rows(
+    action: Action, rows: Rows, out: NDArray[Any], delivery: Delivery, core: Core | None = CORE
+) -> bytes:
+    """Write rows into `out`, [B, ...] in C order; return what became of each. Without a compiled core all of them are left."""
+    if core is None:
+        return bytes([LEFT]) * len(out)
     files, spans, is_checked = rows
     shape, norm, shown = delivery
     return core.fill_rows(action, files, spans, out, shape[-2], shape[-1], norm, shown, is_checked)
-
-
-def _leave_all(rows: Rows, out: NDArray[Any], delivery: Delivery) -> bytes:
-    del rows, delivery
-    return bytes([LEFT]) * len(out)
 
 
 def _copy_row(stored: NDArray[Any], out: NDArray[Any], delivery: Delivery, place: int) -> None:
@@ -140,7 +117,7 @@ def normalize_into(
 FLOAT = np.dtype(np.float32)
 BYTE = np.dtype(np.uint8)
 
-_TABLE: dict[Form, tuple[Action, FinishRow]] = {
+KERNELS: dict[Form, tuple[Action, FinishRow]] = {
     Form("raw", "uint8", FLOAT): (Action.NORMALIZE, _normalize_row),
     Form("raw", "uint8", BYTE): (Action.COPY, _copy_row),
     Form("raw", "float32", FLOAT): (Action.COPY, _copy_row),
@@ -149,4 +126,4 @@ _TABLE: dict[Form, tuple[Action, FinishRow]] = {
     Form("zstd", "bool", FLOAT): (Action.EXPAND, _copy_row),
     Form("zstd", "bool", BYTE): (Action.EXPAND_TO_BITS, _pack_row),
 }
-"""What the core makes of rows, and what finishes those that it leaves. Prompt masks are a column: they are copied."""
+"""What the core makes of rows of a form, and what finishes those that it leaves. Prompt masks are a column: they are copied."""

@@ -16,9 +16,10 @@ from resizeonce.loader.format.recipe import IMAGENET_MEAN, IMAGENET_STD, ImageVi
 from resizeonce.loader.kernels.batch_kernels import (
     BYTE,
     FLOAT,
+    KERNELS,
     Delivery,
     Form,
-    kernels_of,
+    fill_rows,
     norm_of,
     normalize_into,
 )
@@ -61,12 +62,13 @@ def fill(
     is_checked: bool = True,
 ) -> None:
     """Fill a batch of one: from where the row lies, or where that is left from the row itself."""
-    kernel = kernels_of(core)[form]
+    action, finish_row = KERNELS[form]
     delivery = Delivery(stored.shape, norm, None if shown is None else np.array([shown]))
-    (state,) = kernel.fill_rows(rows_of(stored, before=3, is_checked=is_checked), out[None], delivery)
+    rows = rows_of(stored, before=3, is_checked=is_checked)
+    (state,) = fill_rows(action, rows, out[None], delivery, core)
     assert state == (LEFT if core is None else DONE)
     if state == LEFT:
-        kernel.finish_row(stored, out, delivery, 0)
+        finish_row(stored, out, delivery, 0)
 
 
 @pytest.mark.parametrize("is_checked", [False, True])
@@ -154,7 +156,7 @@ def test_what_is_around_the_picture_is_checked_too(compiled: Any) -> None:
     rows = with_bit_flipped(rows_of(stored), 0, 8 * (stored.size - 1))
     delivery = Delivery(stored.shape, NORM, np.array([[10, 50]]))
     out = np.empty((1, *stored.shape), np.float32)
-    assert kernels_of(compiled)[NORMALIZED].fill_rows(rows, out, delivery) == bytes([DAMAGED])
+    assert fill_rows(Action.NORMALIZE, rows, out, delivery, compiled) == bytes([DAMAGED])
 
 
 def test_images_wider_than_a_block_are_shown_in_part(compiled: Any) -> None:
@@ -191,6 +193,7 @@ def test_a_flipped_bit_in_a_row_or_its_checksum_is_seen_and_the_other_rows_are_w
     rng = np.random.default_rng(1)
     stored = rng.integers(0, 256, (3, 3, 40, 31), dtype=np.uint8)
     sound, delivery = rows_of(*stored, before=5), Delivery(stored.shape[1:], NORM)
+    action, _ = KERNELS[form]
     for bit in (
         0,
         7,
@@ -200,9 +203,9 @@ def test_a_flipped_bit_in_a_row_or_its_checksum_is_seen_and_the_other_rows_are_w
     ):
         out = np.zeros(stored.shape, form.delivered)
         rows = with_bit_flipped(sound, 1, bit)
-        assert kernels_of(compiled)[form].fill_rows(rows, out, delivery) == bytes([DONE, DAMAGED, DONE])
+        assert fill_rows(action, rows, out, delivery, compiled) == bytes([DONE, DAMAGED, DONE])
         unchecked = rows._replace(is_checked=False)
-        assert kernels_of(compiled)[form].fill_rows(unchecked, out, delivery) == bytes([DONE] * 3)
+        assert fill_rows(action, unchecked, out, delivery, compiled) == bytes([DONE] * 3)
         for row in (0, 2):
             expected = stored[row] if form is COPIED else normalize_with_numpy(stored[row])
             assert np.array_equal(out[row], expected)
@@ -325,13 +328,14 @@ def test_no_rows_at_all_are_none(core: Any) -> None:
     for form in (COPIED, NORMALIZED, EXPANDED):
         shape = (4, 4) if form == EXPANDED else (3, 4, 4)
         out = np.zeros((0, *shape), form.delivered)
-        assert kernels_of(core)[form].fill_rows(rows_of(), out, Delivery(shape, NORM)) == b""
+        action, _ = KERNELS[form]
+        assert fill_rows(action, rows_of(), out, Delivery(shape, NORM), core) == b""
 
 
 @pytest.mark.usefixtures("core")
 def test_strided_rows_and_other_dtypes_are_copied_too() -> None:
     out = np.zeros((4, 6), np.float32)
-    finish = kernels_of(None)[COPIED].finish_row
+    _, finish = KERNELS[COPIED]
     finish(np.arange(8, dtype=np.float32).reshape(4, 2), out[:, ::3], Delivery((4, 2)), 0)
     assert out[:, 3].tolist() == [1, 3, 5, 7]
     assert not out[:, 1].any()
@@ -351,6 +355,7 @@ def test_other_dtypes_of_the_batch_are_numpys(dtype: Any) -> None:
 def test_what_may_not_be_written_is_not() -> None:
     out = np.zeros((4, 4), np.float32)
     out.flags.writeable = False
+    _, finish = KERNELS[COPIED]
     with pytest.raises(ValueError, match="read-only"):
-        kernels_of(None)[COPIED].finish_row(np.ones((4, 4), np.float32), out, Delivery((4, 4)), 0)
+        finish(np.ones((4, 4), np.float32), out, Delivery((4, 4)), 0)
     assert not out.any()
