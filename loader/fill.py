@@ -24,7 +24,6 @@ from .open_parts import OpenParts, Unit
 from .order.clips import Clip
 from .order.draws import Draw, draw_sample
 from .order.subset import Subset
-from .own_size import advise_own_size
 from .part import Part
 
 SOURCES = "sources"
@@ -140,14 +139,14 @@ class BatchRows:
                 part = self._part(place, location.part)
                 if self._reads_sources(place):
                     for row in location.images:
-                        is_there &= part.advise_bytes("images/source", row)
+                        is_there &= part.advise_pieces("images/source", "bytes", row)
                 for name, view in self._views_of(place).items():
                     path = view_path(name, view)
                     for row in location.rows_of(view):
                         if row < 0:
                             continue
                         if is_own_size(view):
-                            is_there &= advise_own_size(part, path, row)
+                            is_there &= part.advise_pieces(path, "runs", row)
                         elif not _is_column(view):
                             is_there &= part.array(path).advise(row)
             return is_there

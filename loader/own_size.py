@@ -38,11 +38,6 @@ def read_own_size(part: Part, path: str, row: int) -> RunLengths:
         raise part.damage(f"{path}_runs", row, str(err)) from err
 
 
-def advise_own_size(part: Part, path: str, row: int) -> bool:
-    """Ask the system to read a mask ahead of its use; return whether it is known to be in memory."""
-    return part.array(f"{path}_runs").advise_slice(*part.column(f"{path}_offsets")[row : row + 2].tolist())
-
-
 class MaskRoom:
     """Memory for the masks at their own size of a few batches.
 

@@ -163,11 +163,10 @@ class Part:
         start, end = self.column(f"{path}_offsets")[row : row + 2].tolist()
         return self.array(f"{path}_bytes").slice(start, end).tobytes()
 
-    def advise_bytes(self, path: str, row: int) -> bool:
-        """Ask the system to read a row of such a column ahead of its use; return whether it is known to be in memory."""
-        return self.array(f"{path}_bytes").advise_slice(
-            *self.column(f"{path}_offsets")[row : row + 2].tolist()
-        )
+    def advise_pieces(self, path: str, kind: str, row: int) -> bool:
+        """Ask the system to read a row of "bytes" or "runs" ahead of its use; return whether it is known to be in memory."""
+        start, end = self.column(f"{path}_offsets")[row : row + 2].tolist()
+        return self.array(f"{path}_{kind}").advise_slice(start, end)
 
     def damage(self, path: str, row: int, reason: str) -> DamageError:
         """Return the error that says of a row of an array what is wrong with it."""
