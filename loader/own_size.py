@@ -4,7 +4,7 @@ A batch of them has another size each time. Its memory is used again all the sam
 much as what is written to it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import accumulate
 from typing import Any
 
@@ -55,7 +55,9 @@ class MaskRoom:
         """Put masks, bool [H, W], wrapped, in the place of the run lengths in a batch's lists."""
         keys = _keys_of(described)
         # Masks begin at lines of the cache.
-        masks = [one for key in keys for one in _masks_in(described[key])]
+        masks: list[RunLengths] = []
+        for key in keys:
+            _mapped(masks.append, described[key])
         rooms = [-(-one.height * one.width // _LINE) * _LINE for one in masks]
         if not rooms:
             return
@@ -93,14 +95,6 @@ def _has_masks(value: Any) -> bool:
     return (isinstance(value, list) and bool(value) and _has_masks(value[0])) or isinstance(value, RunLengths)
 
 
-def _masks_in(value: list[Any]) -> Iterator[RunLengths]:
-    """Yield the masks of a list, or of its lists: of clips, each has one for each frame."""
-    for one in value:
-        if isinstance(one, list):
-            yield from _masks_in(one)
-        else:
-            yield one
-
-
 def _mapped(expand: Callable[[RunLengths], Any], value: list[Any]) -> list[Any]:
+    """Return what becomes of the masks of a list, or of its lists: of clips, each has one for each frame."""
     return [_mapped(expand, one) if isinstance(one, list) else expand(one) for one in value]
