@@ -16,7 +16,7 @@ from .format.errors import DamageError, StoreError
 from .format.layout import ArraySpec, Codec
 from .format.limits import describe_limit
 from .format.shard import CHECKSUM_BYTES, INDEX_ENTRY_BYTES
-from .kernels.images import unpack_image
+from .kernels.batch_kernels import unpack_image
 from .readahead.mapped_file import MappedFile
 
 

@@ -14,7 +14,7 @@ from rows import assert_guarded, place, rows_of, with_bit_flipped
 
 from resizeonce.loader.format.gradient import pack_gradient, unpack_gradient
 from resizeonce.loader.format.recipe import ImageView
-from resizeonce.loader.kernels import images
+from resizeonce.loader.kernels import batch_kernels
 from resizeonce.loader.kernels.batch_kernels import norm_of
 from resizeonce.loader.kernels.core import CORE, DAMAGED, DONE, LEFT, Action
 from resizeonce.preprocess.verify.packed import unpack_image
@@ -168,18 +168,18 @@ def test_an_image_that_is_written_over_while_it_is_unpacked_is_no_image(core: An
 @pytest.mark.parametrize("is_compiled", [True, False])
 def test_a_single_image_is_unpacked_or_refused(monkeypatch: pytest.MonkeyPatch, is_compiled: bool) -> None:
     if not is_compiled:
-        monkeypatch.setattr(images, "CORE", None)
+        monkeypatch.setattr(batch_kernels, "CORE", None)
     image = draw(6, 70, 40, 6)
     packed = pack_gradient(image)
     out = np.empty_like(image)
-    images.unpack_image(packed, out)
+    batch_kernels.unpack_image(packed, out)
     assert np.array_equal(out, image)
     for wrong in (packed[:-1], packed[:8], np.append(packed, np.uint8(0))):
         with pytest.raises(ValueError, match=f"{len(wrong)} bytes are no packed image of 6 x 70"):
-            images.unpack_image(wrong, out)
+            batch_kernels.unpack_image(wrong, out)
     with pytest.raises(ValueError, match="out must be writeable"):
-        images.unpack_image(packed, out[:, ::2])
+        batch_kernels.unpack_image(packed, out[:, ::2])
     with pytest.raises(ValueError, match="packed must be uint8"):
-        images.unpack_image(packed[None], out)
+        batch_kernels.unpack_image(packed[None], out)
     with pytest.raises(ValueError, match="packed must be uint8"):
-        images.unpack_image(packed.view(np.int8), out)
+        batch_kernels.unpack_image(packed.view(np.int8), out)
