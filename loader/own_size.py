@@ -39,12 +39,7 @@ def read_own_size(part: Part, path: str, row: int) -> RunLengths:
 
 
 class MaskRoom:
-    """Memory for the masks at their own size of a few batches.
-
-    Args:
-        num_batches: how many may be held before others get memory of their own.
-        wrap: makes of each array what the batch is to have.
-    """
+    """Memory of a `Pool` for batches' masks at their own size; `wrap` makes of each array what a batch is to have."""
 
     def __init__(self, num_batches: int, wrap: Callable[[NDArray[np.bool_]], Any]) -> None:
         self._pool = Pool(num_batches)

@@ -179,11 +179,7 @@ class Posted:
 
 
 class BatchMemory:
-    """Memory for a dataset's batches: slots of a mailbox in a DataLoader's worker, else memory that is filled again.
-
-    Args:
-        num_batches: of this process that may be held before others get memory of their own.
-    """
+    """Memory for a dataset's batches: slots of a mailbox in a DataLoader's worker, else memory of a `Pool`."""
 
     def __init__(self, num_batches: int) -> None:
         self._pool = Pool(num_batches)

@@ -10,12 +10,7 @@ from .core import CORE, Core
 
 
 class RunLengths:
-    """A mask as run lengths down its columns, background first: as it goes from one process to another.
-
-    Args:
-        height: rows of the mask.
-        width: columns of the mask.
-        runs: uint32 [R], together height x width.
+    """A mask as run lengths down its columns, background first, uint32 [R]: as it goes from one process to another.
 
     Raises:
         ValueError: the runs do not fill the mask.

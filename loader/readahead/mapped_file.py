@@ -32,11 +32,7 @@ HUGE_PAGE_SIZE = Path("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size")
 
 
 class MappedFile:
-    """All bytes of a file, read-only.
-
-    Args:
-        path: the file, not empty.
-        huge_pages: whether to ask for huge pages: for files that stay in memory once they are read.
+    """All bytes of a file, read-only; huge pages are for files that stay in memory once they are read.
 
     Raises:
         OSError: it can't be mapped, or is no regular file.

@@ -340,8 +340,9 @@ def interpreter_flags() -> list[str]:
         "-E": flags.ignore_environment,
         "-s": flags.no_user_site,
         "-S": flags.no_site,
+        "-P": True,
+        "-B": flags.dont_write_bytecode,
     }
-    is_given |= {"-P": True, "-B": flags.dont_write_bytecode}
     found = [option for option, given in is_given.items() if given]
     found += ["-O"] * flags.optimize
     found += [f"-W{warning}" for warning in sys.warnoptions]
