@@ -12,7 +12,7 @@ import case
 import numpy as np
 from numpy.typing import NDArray
 
-from resizeonce.loader.kernels.core import CORE
+from resizeonce.loader.kernels.core import CORE, Action
 
 ROWS = 128
 """Rows kept in memory: many times the processor's caches."""
@@ -92,16 +92,12 @@ class Floor(case.Case):
 
     def _fill(self, batch: Mapping[str, NDArray[Any]], rows: Sequence[int]) -> None:
         assert CORE is not None
-        count = len(rows)
-
-        def places(name: str) -> tuple[list[NDArray[np.uint8]], NDArray[np.int64]]:
-            size = self._rows[name][0].nbytes
-            return [self._files[name]] * count, np.array([(row * size, size + 4) for row in rows], np.int64)
-
-        pixels = batch["pixel_values"]
-        CORE.normalize_rows(*places("pixel_values"), NORM, None, pixels, *pixels.shape[2:], False)
-        images = batch["g_pixel_values"]
-        CORE.copy_rows(*places("g_pixel_values"), images, images[0].nbytes, False)
+        for name, action in (("pixel_values", Action.NORMALIZE), ("g_pixel_values", Action.COPY)):
+            out, size = batch[name], self._rows[name][0].nbytes
+            spans = np.array([(row * size, size + 4) for row in rows], np.int64)
+            CORE.fill_rows(
+                action, [self._files[name]] * len(rows), spans, out, *out.shape[2:], NORM, None, False
+            )
         batch["prompt_masks"][:] = self._rows["prompt_masks"][rows]
         for row, out in zip(rows, batch["masks"], strict=True):
             CORE.widen(self._rows["masks"][row], out)

@@ -39,8 +39,8 @@ from resizeonce.loader import (
     Store,
 )
 from resizeonce.loader.format.recipe import ImageView, shown_size
-from resizeonce.loader.kernels.batch_kernels import Delivery, Form, Rows, batch_kernels, norm_of
-from resizeonce.loader.kernels.core import CORE
+from resizeonce.loader.kernels.batch_kernels import Delivery, Rows, fill_rows, norm_of
+from resizeonce.loader.kernels.core import CORE, Action
 from resizeonce.loader.kernels.mask_runs import RunLengths, expand_all
 from resizeonce.loader.own_size import read_own_size
 from resizeonce.preprocess.config import parse_config
@@ -183,9 +183,9 @@ class LisaFloor:
             if view.fit == "pad":
                 sizes = [part.column("images/size")[one] for part, one in zip(parts, images, strict=True)]
                 shown = np.array([shown_size(view, *size.tolist()) for size in sizes], np.int64)
-            kernel = batch_kernels()[Form("raw", "uint8", np.dtype(np.float32))]
             delivery = Delivery((3, *view.size), norm_of(view), shown)
-            kernel.fill_rows(Rows([array.content for array in arrays], spans, True), room[0][name], delivery)
+            stored = Rows([array.content for array in arrays], spans, True)
+            fill_rows(Action.NORMALIZE, stored, room[0][name], delivery)
         for part, row, memory in zip(parts, rows, room[1], strict=True):
             mask = read_own_size(part, "masks/masks", row)
             mask.expand(memory[: mask.height * mask.width].reshape(mask.height, mask.width))

@@ -9,58 +9,36 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .batch import Batch, SampleDataset, collate
-    from .cache.part_cache import CacheOptions
-    from .check import check_batch
-    from .check_shapes import BatchError
-    from .compact import to_device
-    from .fill import SampleError
-    from .format.errors import StoreError
-    from .order.clips import Clip
-    from .order.draws import Objects
-    from .order.index import SampleIndex
-    from .order.mixture import OrderOptions
-    from .order.picks import draw_expression
-    from .order.plan import Batching, Order, Ranks
-    from .order.shuffle import Shuffle
-    from .order.subset import KeySet, Subset
-    from .order.torch_sampler import BatchSampler
-    from .store import Store
-    from .workers.batch_loader import BatchLoader, BatchOptions
-    from .workers.order_dataset import OrderDataset
+    from .batch import Batch as Batch
+    from .batch import SampleDataset as SampleDataset
+    from .batch import collate as collate
+    from .cache.part_cache import CacheOptions as CacheOptions
+    from .check import check_batch as check_batch
+    from .check_shapes import BatchError as BatchError
+    from .compact import to_device as to_device
+    from .fill import SampleError as SampleError
+    from .format.errors import StoreError as StoreError
+    from .order.clips import Clip as Clip
+    from .order.draws import Objects as Objects
+    from .order.index import SampleIndex as SampleIndex
+    from .order.mixture import OrderOptions as OrderOptions
+    from .order.picks import draw_expression as draw_expression
+    from .order.plan import Batching as Batching
+    from .order.plan import Order as Order
+    from .order.plan import Ranks as Ranks
+    from .order.shuffle import Shuffle as Shuffle
+    from .order.subset import KeySet as KeySet
+    from .order.subset import Subset as Subset
+    from .order.torch_sampler import BatchSampler as BatchSampler
+    from .store import Store as Store
+    from .workers.batch_loader import BatchLoader as BatchLoader
+    from .workers.batch_loader import BatchOptions as BatchOptions
+    from .workers.order_dataset import OrderDataset as OrderDataset
 
 if sys.byteorder != "little":
     raise ImportError(
         "stores are little-endian and are mapped as they are, which this processor is not made for"
     )
-
-__all__ = [
-    "Batch",
-    "BatchError",
-    "BatchLoader",
-    "BatchOptions",
-    "BatchSampler",
-    "Batching",
-    "CacheOptions",
-    "Clip",
-    "KeySet",
-    "Objects",
-    "Order",
-    "OrderDataset",
-    "OrderOptions",
-    "Ranks",
-    "SampleDataset",
-    "SampleError",
-    "SampleIndex",
-    "Shuffle",
-    "Store",
-    "StoreError",
-    "Subset",
-    "check_batch",
-    "collate",
-    "draw_expression",
-    "to_device",
-]
 
 _MODULES = {
     "Batch": "batch",
@@ -89,6 +67,8 @@ _MODULES = {
     "draw_expression": "order.picks",
     "to_device": "compact",
 }
+
+__all__ = [*_MODULES]
 
 
 def __getattr__(name: str) -> Any:

@@ -16,7 +16,7 @@ from .format.errors import DamageError, StoreError
 from .format.layout import ArraySpec, Codec
 from .format.limits import describe_limit
 from .format.shard import CHECKSUM_BYTES, INDEX_ENTRY_BYTES
-from .kernels.images import unpack_image
+from .kernels.batch_kernels import unpack_image
 from .readahead.mapped_file import MappedFile
 
 
@@ -24,7 +24,7 @@ class MappedArray:
     """The rows of one array.
 
     Args:
-        path: the shard file; it need not exist where `length` is 0.
+        path: the shard file; it need not exist where there are no rows.
         spec: what the layout says of the array.
         length: number of rows.
         check_rows: whether each chunk's checksum is compared whenever it is read.
@@ -127,17 +127,12 @@ class MappedArray:
 
     def checksum(self, number: int) -> int:
         """Return the CRC-32C that a row is stored with; the row itself is not read."""
-        _, stored = self._chunk_and_checksum(number)
-        return int.from_bytes(stored.tobytes(), "little")
+        end = sum(self.span(number))
+        return int.from_bytes(self.content[end - CHECKSUM_BYTES : end].tobytes(), "little")
 
     def advise(self, number: int) -> bool:
         """Ask the system to read a row ahead of its use; return whether it is known to be in memory."""
         return self._file is None or self._file.advise(*self.span(number))
-
-    def check(self, number: int) -> bool:
-        """Whether a chunk agrees with its checksum."""
-        chunk, stored = self._chunk_and_checksum(number)
-        return bool(crc32c(chunk) == int.from_bytes(stored.tobytes(), "little"))
 
     @property
     def is_mapped(self) -> bool:
@@ -153,15 +148,11 @@ class MappedArray:
             )
 
     def _chunk(self, number: int) -> NDArray[np.uint8]:
-        chunk, stored = self._chunk_and_checksum(number)
-        if self._check_rows and crc32c(chunk) != int.from_bytes(stored.tobytes(), "little"):
+        start, size = self.span(number)
+        chunk = self.content[start : start + size - CHECKSUM_BYTES]
+        if self._check_rows and crc32c(chunk) != self.checksum(number):
             raise self.damage(number)
         return chunk
-
-    def _chunk_and_checksum(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        start, size = self.span(number)
-        end = start + size - CHECKSUM_BYTES
-        return self.content[start:end], self.content[end : end + CHECKSUM_BYTES]
 
     def _read_index(self, num_chunks: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return offset and size of each chunk, after checking that they can be true."""

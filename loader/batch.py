@@ -21,7 +21,7 @@ from .kernels.core import warn_without_core
 from .notebook import THUMBNAILS, as_html
 from .own_size import MaskRoom
 from .picture import draw_thumbnail
-from .store import Store, open_store
+from .store import OF_THE_BATCH, Store, first_of, open_store
 
 MAX_HELD = 2
 """Batches of this process that lie in memory used again: the one that a loop works on, and the next one."""
@@ -31,8 +31,6 @@ SMALL_BYTES = 1 << 18
 
 _DTYPES = (torch.uint8, torch.int64, torch.float32)
 """Those of a batch."""
-
-_OF_THE_BATCH = ("dataset_type", "has_paired_frame")
 
 
 class Batch(dict[str, Any]):
@@ -90,7 +88,7 @@ class Batch(dict[str, Any]):
         part = Batch()
         part.recipe = self.recipe
         for key, value in self.items():
-            if key in _OF_THE_BATCH:
+            if key in OF_THE_BATCH:
                 part[key] = value
             elif key != "objects":
                 part[key] = value[objects] if objects and key in self.object_keys else value[place]
@@ -112,17 +110,13 @@ class Batch(dict[str, Any]):
             return as_html(summary, [])
         if is_sample:
             return as_html(summary, [(keys, draw_thumbnail(self, recipe))])
-        return as_html(
-            summary,
-            [
-                (key, draw_thumbnail(self._whole_sample(place), recipe))
-                for place, key in enumerate(keys[:THUMBNAILS])
-            ],
-        )
+        whole = self._whole()
+        samples = ((key, whole.of(place)) for place, key in enumerate(keys[:THUMBNAILS]))
+        return as_html(summary, [(key, draw_thumbnail(sample, recipe)) for key, sample in samples])
 
-    def _whole_sample(self, place: int) -> "Batch":
-        """Return one sample in the dtypes and values of the contract."""
-        return self.of(place)
+    def _whole(self) -> "Batch":
+        """Return the batch in the dtypes and values of the contract."""
+        return self
 
     def __copy__(self) -> "Batch":
         copied = type(self).__new__(type(self))
@@ -155,17 +149,11 @@ class Batch(dict[str, Any]):
         raise KeyError(key)
 
 
-class _ByValue(NamedTuple):
-    """A small tensor, as it is pickled."""
+class _Pickled(NamedTuple):
+    """A tensor as it is pickled with its bytes; with a shape, a mask at its own size, eight pixels a byte."""
 
     array: NDArray[Any]
-
-
-class _Bits(NamedTuple):
-    """A mask at its own size, as it is pickled: eight pixels a byte."""
-
-    bits: NDArray[np.uint8]
-    shape: tuple[int, ...]
+    shape: tuple[int, ...] | None = None
 
 
 def as_tensor(value: Any) -> Any:
@@ -178,12 +166,12 @@ def _by_value(value: Any) -> Any:
     if isinstance(value, list):
         return [_by_value(one) for one in value]
     if type(value) is torch.Tensor and value.dtype == torch.bool and value.device.type == "cpu":
-        return _Bits(np.packbits(value.numpy()), tuple(value.shape))
+        return _Pickled(np.packbits(value.numpy()), tuple(value.shape))
     if type(value) is not torch.Tensor or value.dtype not in _DTYPES or value.layout != torch.strided:
         return value
     is_small = value.device.type == "cpu" and value.nbytes <= SMALL_BYTES
     is_plain = not value.requires_grad and not value.is_neg() and not value.__dict__
-    return _ByValue(value.numpy()) if is_small and is_plain else value
+    return _Pickled(value.numpy()) if is_small and is_plain else value
 
 
 def _remake(
@@ -194,12 +182,14 @@ def _remake(
 
 
 def _from_value(value: Any) -> Any:
-    if isinstance(value, _Bits):
-        bits = np.unpackbits(value.bits, count=math.prod(value.shape)).view(np.bool_)
-        return torch.from_numpy(bits.reshape(value.shape))
     if isinstance(value, list):
         return [_from_value(one) for one in value]
-    return torch.from_numpy(value.array) if isinstance(value, _ByValue) else value
+    if not isinstance(value, _Pickled):
+        return value
+    if value.shape is None:
+        return torch.from_numpy(value.array)
+    bits = np.unpackbits(value.array, count=math.prod(value.shape)).view(np.bool_)
+    return torch.from_numpy(bits.reshape(value.shape))
 
 
 class SampleDataset(Dataset[dict[str, Any]]):
@@ -256,8 +246,7 @@ class SampleDataset(Dataset[dict[str, Any]]):
             if any(isinstance(one, bool) for one in sample):
                 raise TypeError("samples are chosen by their numbers, not by bools: see numpy.flatnonzero")
             return self.__getitems__(sample)
-        batch = self.__getitems__([operator.index(sample)])
-        return {key: value if key in _OF_THE_BATCH else value[0] for key, value in batch.items()}
+        return first_of(self.__getitems__([operator.index(sample)]))
 
     def __getitems__(self, samples: Sequence[int]) -> Batch:
         """Return samples as one batch, in the order asked for.
@@ -305,7 +294,7 @@ def collate(samples: Batch | Mapping[str, Any] | Sequence[Mapping[str, Any]]) ->
     batch = Batch()
     for key in keys:
         values = [sample[key] for sample in samples]
-        if key in _OF_THE_BATCH:
+        if key in OF_THE_BATCH:
             batch[key] = values[0] if len(set(values)) == 1 else values
         elif isinstance(values[0], torch.Tensor) and values[0].dtype != torch.bool:
             if len({value.shape for value in values}) > 1:

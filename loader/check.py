@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .check_shapes import MASK_STEP, BatchError, Wanted, check_keys, check_shapes, check_visible, to_numpy
+from .check_shapes import MASK_STEP, BatchError, check_keys, check_shapes, check_visible, to_numpy
 from .check_views import (
     GRID,
     SLACK,
@@ -70,30 +70,30 @@ def check_batch(batch: Mapping[str, Any], recipe: Recipe | None = None) -> None:
     """
     if isinstance(batch, CompactBatch):
         raise BatchError("the batch is compact: check what resizeonce.loader.to_device makes of it")
-    wanted = Wanted(recipe or DEFAULT_RECIPE, recipe is not None)
-    suffixes = check_keys(batch, wanted)
+    is_exact, recipe = recipe is not None, recipe or DEFAULT_RECIPE
+    suffixes = check_keys(batch, recipe)
     frames = tuple(batch["times"].shape[1:]) if "times" in batch else ()
-    bounds = check_shapes(batch, suffixes, frames, wanted)
+    bounds = check_shapes(batch, suffixes, frames, recipe, is_exact=is_exact)
     if frames:
-        check_visible(batch, frames, bounds[-1], wanted)
+        check_visible(batch, frames, bounds[-1], recipe)
     for suffix in suffixes:
-        for fault in _faults(batch, suffix, frames, bounds, wanted):
+        for fault in _faults(batch, suffix, frames, bounds, recipe):
             raise BatchError(fault)
 
 
 def _faults(
-    batch: Mapping[str, Any], suffix: str, frames: tuple[int, ...], bounds: list[int], wanted: Wanted
+    batch: Mapping[str, Any], suffix: str, frames: tuple[int, ...], bounds: list[int], recipe: Recipe
 ) -> Iterator[str]:
     """Yield what is wrong with samples, and with which of them."""
-    masks = wanted.recipe.masks
+    masks = recipe.masks
     num_frames = frames[0] if frames else 1
-    rows = rows_of(batch, suffix, frames, wanted)
-    dark = _dark_views(rows, wanted.recipe.images)
+    rows = rows_of(batch, suffix, frames, recipe)
+    dark = _dark_views(rows, recipe.images)
     for sample, frame in product(range(len(bounds) - 1), range(num_frames)):
         where = _name(batch, sample, suffix or (str(frame) if frames else ""))
         image = sample * num_frames + frame
-        shown = find_shown(rows, image, wanted)
-        for fault in _image_faults(images_of(rows, image, shown, wanted), dark):
+        shown = find_shown(rows, image, recipe)
+        for fault in _image_faults(images_of(rows, image, shown, recipe), dark):
             yield f"{where}: {fault}"
         for number, row in enumerate(range(bounds[sample], bounds[sample + 1])):
             whose = f", object {number}" if "objects" in batch else ""
@@ -102,7 +102,7 @@ def _faults(
                 for name, view in masks.items()
                 if name in rows and view.size != "own"
             }
-            for fault in _object_faults(own, shown, wanted):
+            for fault in _object_faults(own, shown, recipe):
                 yield f"{where}{whose}: {fault}"
 
 
@@ -112,9 +112,8 @@ def _name(batch: Mapping[str, Any], sample: int, frame: str) -> str:
     return f"sample {sample}{key}" + (f", frame {frame}" if frame else "")
 
 
-def _object_faults(rows: Mapping[str, Any], shown: Mapping[str, Axes], wanted: Wanted) -> Iterator[str]:
+def _object_faults(rows: Mapping[str, Any], shown: Mapping[str, Axes], recipe: Recipe) -> Iterator[str]:
     """Yield what is wrong with one object; its masks are by name, without the batch's axes."""
-    recipe = wanted.recipe
     masks = {name: recipe.masks[name] for name in rows}
     for name, mask in masks.items():
         yield from _mask_faults(name, to_numpy(rows[name][:: 1 if mask.role == "prompt" else MASK_STEP]))
@@ -180,16 +179,13 @@ def _mask_faults(name: str, values: NDArray[np.float32]) -> Iterator[str]:
     if not len(set_values) or (set_values == 1).all():
         return
     highest = float(set_values.max())
-    if len(set(set_values.tolist())) == 1:
-        hint = (
-            ": scaled by 1/255"
-            if abs(highest - 1 / 255) < 1e-4
-            else ": not divided by 255"
-            if highest == 255
-            else ""
-        )
-    else:
+    hint = ""
+    if len(set(set_values.tolist())) > 1:
         hint = ": soft, so resized by another filter than nearest"
+    elif abs(highest - 1 / 255) < 1e-4:
+        hint = ": scaled by 1/255"
+    elif highest == 255:
+        hint = ": not divided by 255"
     yield f"{name} hold {highest:.6g}{hint}; expected exactly 0 and 1"
 
 

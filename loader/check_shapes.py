@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,20 +18,7 @@ class BatchError(ValueError):
     """Raised when a batch is not what the trainer's contract says; the message says which mistake it looks like."""
 
 
-class Wanted(NamedTuple):
-    """What a batch should be."""
-
-    recipe: Recipe
-    is_exact: bool
-    """Whether views have the very sizes of the recipe; otherwise they are squares of any."""
-
-    @property
-    def views(self) -> dict[str, View]:
-        """By name."""
-        return self.recipe.views
-
-
-def check_keys(batch: Mapping[str, Any], wanted: Wanted) -> tuple[str, ...]:
+def check_keys(batch: Mapping[str, Any], recipe: Recipe) -> tuple[str, ...]:
     """Return the suffixes of the views' names: ("",), or ("1", "2") for pairs."""
     for key in ("dataset_type", "has_paired_frame"):
         if key not in batch:
@@ -43,7 +30,7 @@ def check_keys(batch: Mapping[str, Any], wanted: Wanted) -> tuple[str, ...]:
     paired = batch["has_paired_frame"]
     if not isinstance(paired, bool):
         raise BatchError(f"has_paired_frame is {paired!r}, expected True or False for the whole batch")
-    names = list(wanted.views)
+    names = list(recipe.views)
     single = [name for name in names if name in batch]
     first, second = ([name for name in names if name + suffix in batch] for suffix in "12")
     if paired and (single or first != second or not first):
@@ -57,21 +44,29 @@ def check_keys(batch: Mapping[str, Any], wanted: Wanted) -> tuple[str, ...]:
 
 
 def check_shapes(
-    batch: Mapping[str, Any], suffixes: tuple[str, ...], frames: tuple[int, ...], wanted: Wanted
+    batch: Mapping[str, Any],
+    suffixes: tuple[str, ...],
+    frames: tuple[int, ...],
+    recipe: Recipe,
+    *,
+    is_exact: bool,
 ) -> list[int]:
-    """Compare shapes and dtypes; return at which row of masks each sample begins, and the last one ends."""
+    """Compare shapes and dtypes; return at which row of masks each sample begins, and the last one ends.
+
+    `is_exact` is whether views have the very sizes of the recipe; otherwise they are squares of any.
+    """
     is_drawn = "objects" in batch
     counts: dict[str, int] = {}
     of_objects: dict[str, int] = {}
     for suffix in suffixes:
-        for name, view in wanted.views.items():
+        for name, view in recipe.views.items():
             key = name + suffix
             if key not in batch:
                 continue
             if isinstance(view, MaskView) and view.size == "own":
                 _check_own_sizes(key, flat_frames(batch[key], frames))
             else:
-                _check_tensor(key, batch[key], view, frames, is_exact=wanted.is_exact)
+                _check_tensor(key, batch[key], view, frames, is_exact=is_exact)
             (of_objects if is_drawn and isinstance(view, MaskView) else counts)[key] = len(batch[key])
             if isinstance(view, ImageView) and view.fit == "pad":
                 sizes, shape = f"{name}_sizes{suffix}", (counts[key], *frames, 2)
@@ -102,7 +97,7 @@ def _check_objects(objects: Any, counts: Mapping[str, int], of_objects: Mapping[
 
 
 def check_visible(
-    batch: Mapping[str, Any], frames: tuple[int, ...], num_objects: int, wanted: Wanted
+    batch: Mapping[str, Any], frames: tuple[int, ...], num_objects: int, recipe: Recipe
 ) -> None:
     """Look whether what a clip says is not in a frame has no mask there."""
     visible = batch.get("visible")
@@ -110,7 +105,7 @@ def check_visible(
     if tuple(getattr(visible, "shape", ())) != shape or _dtype_of(visible) != "bool":
         raise BatchError(f"visible is missing, or not bool of shape {shape}")
     absent = np.argwhere(~to_numpy(visible)).tolist()
-    for key in (*wanted.recipe.masks, "prompt_cells"):
+    for key in (*recipe.masks, "prompt_cells"):
         for row, frame in absent if key in batch else []:
             mask = batch[key][row][frame]
             if bool((mask[::MASK_STEP] if mask.ndim else mask).any()):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .check_shapes import Wanted, check_keys, flat_frames, to_numpy
+from .check_shapes import check_keys, flat_frames, to_numpy
 from .format.geometry import (
     Axes,
     Box,
@@ -103,37 +103,35 @@ def view_differences(batch: Mapping[str, Any], recipe: Recipe) -> list[float]:
     Returns:
         Root mean squares in levels of 0..255; 0.0 where no two views show enough of the same.
     """
-    wanted = Wanted(recipe, is_exact=True)
     found = [0.0] * len(batch["key"])
-    for suffix in check_keys(batch, wanted):
-        rows = rows_of(batch, suffix, (), wanted)
+    for suffix in check_keys(batch, recipe):
+        rows = rows_of(batch, suffix, (), recipe)
         for sample in range(len(found)):
-            for pair, boxes, grid in comparable(
-                images_of(rows, sample, find_shown(rows, sample, wanted), wanted)
-            ):
+            images = images_of(rows, sample, find_shown(rows, sample, recipe), recipe)
+            for pair, boxes, grid in comparable(images):
                 found[sample] = max(found[sample], _difference(pair, boxes, grid))
     return found
 
 
-def rows_of(batch: Mapping[str, Any], suffix: str, frames: tuple[int, ...], wanted: Wanted) -> dict[str, Any]:
+def rows_of(batch: Mapping[str, Any], suffix: str, frames: tuple[int, ...], recipe: Recipe) -> dict[str, Any]:
     """Return what is looked at of a batch by keys without a suffix, all frames along one axis."""
-    names = (*wanted.views, "image_sizes", *(f"{name}_sizes" for name in wanted.recipe.images))
+    names = (*recipe.views, "image_sizes", *(f"{name}_sizes" for name in recipe.images))
     return {name: flat_frames(batch[name + suffix], frames) for name in names if name + suffix in batch}
 
 
-def find_shown(rows: Mapping[str, Any], image: int, wanted: Wanted) -> dict[str, Axes]:
+def find_shown(rows: Mapping[str, Any], image: int, recipe: Recipe) -> dict[str, Axes]:
     """Return what the image views show of a picture, as far as the batch tells its size, or its aspect ratio."""
     sizes = {key: values[image] for key, values in rows.items() if key.endswith("_sizes")}
-    return shown_axes(wanted.recipe.images, sizes)
+    return shown_axes(recipe.images, sizes)
 
 
 def images_of(
-    rows: Mapping[str, Any], image: int, shown: Mapping[str, Axes], wanted: Wanted
+    rows: Mapping[str, Any], image: int, shown: Mapping[str, Axes], recipe: Recipe
 ) -> dict[str, Shown]:
     """Return the image views of one picture, of which `find_shown` says what they show."""
     original = [int(side) for side in rows["image_sizes"][image]] if "image_sizes" in rows else None
     images = {}
-    for name, view in wanted.recipe.images.items():
+    for name, view in recipe.images.items():
         if name in rows:
             tensor = rows[name][image]
             axes = over_size(shown[name], *tensor.shape[1:]) if name in shown else None
@@ -157,14 +155,11 @@ def comparable(images: Mapping[str, Shown]) -> Iterator[tuple[Pair, tuple[Box, B
     reference = images[choose_reference({name: image.view for name, image in images.items()})]
     for image in images.values():
         boxes = _shared_boxes(reference.axes, image.axes)
-        if image is not reference and boxes is not None and _are_telling(reference, boxes):
-            yield (reference, image), boxes, grid_of(*boxes)
-
-
-def _are_telling(first: Shown, boxes: tuple[Box, Box]) -> bool:
-    """Whether what two views share has pixels enough, in them and in the original, for filters to make the same of it."""
-    sides = [min(box[2] - box[0], box[3] - box[1]) for box in boxes]
-    return min(*sides, _side_of_original(first, boxes)) >= LEAST_PIXELS
+        if image is not reference and boxes is not None:
+            # With too few pixels, in the views or in the original, filters don't make the same of it.
+            sides = [min(box[2] - box[0], box[3] - box[1]) for box in boxes]
+            if min(*sides, _side_of_original(reference, boxes)) >= LEAST_PIXELS:
+                yield (reference, image), boxes, grid_of(*boxes)
 
 
 def _side_of_original(first: Shown, boxes: tuple[Box, Box]) -> float:
@@ -243,12 +238,10 @@ def _difference(pair: Pair, boxes: tuple[Box, Box], grid: tuple[int, int]) -> fl
 @lru_cache(maxsize=256)
 def _shared_boxes(first: Axes | None, second: Axes | None) -> tuple[Box, Box] | None:
     """Return where each of two views has what both show of the picture; None where that is not known, or nothing."""
-    both = None if first is None or second is None else shared(first, second)
-    return (
-        None
-        if both is None or first is None or second is None
-        else (box_of(first, both), box_of(second, both))
-    )
+    if first is None or second is None:
+        return None
+    both = shared(first, second)
+    return None if both is None else (box_of(first, both), box_of(second, both))
 
 
 @lru_cache(maxsize=256)

@@ -49,104 +49,86 @@ class Description(NamedTuple):
     """Of a sample that is drawn: an element for each object."""
 
 
-class Wanted(NamedTuple):
-    """What the description of a store's samples is to have: found once for a batch, for each sample is read in microseconds."""
+class Describer:
+    """What reads the descriptions of a store's samples, of which these views are read.
 
-    sources: bool
-    """Whether the files of images are read."""
-    boxes: bool
-    prompt: bool
-    padded: tuple[tuple[str, ImageView], ...]
-    """Padded image views that are read, by their names."""
-    own_size: tuple[tuple[str, str], ...]
-    """Names and paths of the mask views at their own size that are read."""
+    What a description is to have is found once for a batch: each sample is read in microseconds.
+    """
 
-    @classmethod
-    def of(cls, store: OpenParts, views: Mapping[str, View], *, reads_sources: bool) -> "Wanted":
-        """Return what there is to say of a store's samples, of which these views are read."""
-        images = ((name, view) for name, view in views.items() if isinstance(view, ImageView))
-        return cls(
-            reads_sources,
-            "boxes" in store.columns,
-            store.recipe.prompt is not None,
-            tuple((name, view) for name, view in images if view.fit == "pad"),
-            tuple((name, view_path(name, view)) for name, view in views.items() if is_own_size(view)),
-        )
+    def __init__(self, store: OpenParts, views: Mapping[str, View], *, reads_sources: bool) -> None:
+        self._store = store
+        self._reads_sources = reads_sources
+        self._has_boxes = "boxes" in store.columns
+        self._has_prompt = store.recipe.prompt is not None
+        images = [(name, view) for name, view in views.items() if isinstance(view, ImageView)]
+        self._padded = [(name, view) for name, view in images if view.fit == "pad"]
+        self._own_size = [(name, view_path(name, view)) for name, view in views.items() if is_own_size(view)]
 
-
-class Reader(NamedTuple):
-    """What reads the description of a sample."""
-
-    store: OpenParts
-    part: Part
-    wanted: Wanted
-
-    def describe_sample(self, location: Location) -> Description:
+    def describe_sample(self, part: Part, location: Location) -> Description:
         """Return what there is to say of a sample of the store's own: its frames have suffixes."""
         (masks,) = location.masks
-        described: dict[str, Any] = {"key": self.part.key(masks)}
-        for frame, suffix in enumerate(self.store.suffixes):
-            known = self._of_image(location.images[frame]) | self._of_mask(
-                masks[frame], location.images[frame]
-            )
+        described: dict[str, Any] = {"key": part.key(masks)}
+        for frame, suffix in enumerate(self._store.suffixes):
+            mask, image = masks[frame], location.images[frame]
+            known = self._of_image(part, image) | self._of_mask(part, mask, image)
             described |= {f"{key}{suffix}": value for key, value in known.items()} if suffix else known
-        if self.store.has_expressions:
-            described["expressions"] = self.part.sample_expressions(masks)
+        if self._store.has_expressions:
+            described["expressions"] = part.sample_expressions(masks)
         return Description(described, {})
 
-    def describe_drawn(self, location: Location, *, is_clip: bool) -> Description:
+    def describe_drawn(self, part: Part, location: Location, *, is_clip: bool) -> Description:
         """Return what there is to say of a drawn sample: what is of frames has an axis of them where it is a clip."""
 
         def by_frame(values: Sequence[dict[str, Any]]) -> dict[str, Any]:
             return {key: [one[key] for one in values] if is_clip else values[0][key] for key in values[0]}
 
-        of_sample: dict[str, Any] = {"key": self.part.image_keys(location.images)}
-        of_sample |= by_frame([self._of_image(image) for image in location.images])
+        of_sample: dict[str, Any] = {"key": part.image_keys(location.images)}
+        of_sample |= by_frame([self._of_image(part, image) for image in location.images])
         if is_clip:
-            times = self.part.column("images/time")
+            times = part.column("images/time")
             of_sample["times"] = np.array([times.item(image) for image in location.images], np.int64)
         objects = []
         for place, masks in enumerate(location.masks):
             frames = zip(masks, location.images, strict=True)
-            known = by_frame([self._of_mask(mask, image) for mask, image in frames])
+            known = by_frame([self._of_mask(part, mask, image) for mask, image in frames])
             there = [mask for mask in masks if mask >= 0]
-            known["object_ids"] = self.part.text("masks/object_id", there[0])
+            known["object_ids"] = part.text("masks/object_id", there[0])
             if is_clip:
                 known["visible"] = np.array(masks) >= 0
             if location.expressions is not None:
-                known["expressions"] = self.part.text("expressions/text", location.expressions[place])
-            elif self.store.has_expressions:
-                known["expressions"] = self.part.sample_expressions(there)
+                known["expressions"] = part.text("expressions/text", location.expressions[place])
+            elif self._store.has_expressions:
+                known["expressions"] = part.sample_expressions(there)
             objects.append(known)
         return Description(of_sample, {key: [one[key] for one in objects] for key in objects[0]})
 
-    def _of_image(self, image: int) -> dict[str, Any]:
+    def _of_image(self, part: Part, image: int) -> dict[str, Any]:
         """Return what there is to say of an image, by keys without a suffix."""
         described: dict[str, Any] = {}
-        if self.wanted.sources:
-            described["sources"] = self.part.bytes_of("images/source", image)
-        if self.wanted.boxes or self.wanted.padded:
-            height, width = self.part.column("images/size")[image].tolist()
-            if self.wanted.boxes:
+        if self._reads_sources:
+            described["sources"] = part.bytes_of("images/source", image)
+        if self._has_boxes or self._padded:
+            height, width = part.column("images/size")[image].tolist()
+            if self._has_boxes:
                 described["image_sizes"] = (height, width)
-            for name, view in self.wanted.padded:
+            for name, view in self._padded:
                 described[f"{name}_sizes"] = shown_size(view, height, width)
         return described
 
-    def _of_mask(self, mask: int, image: int) -> dict[str, Any]:
+    def _of_mask(self, part: Part, mask: int, image: int) -> dict[str, Any]:
         """Return what there is to say of a mask, by keys without a suffix; of one that is not there (-1), of an empty one."""
         described: dict[str, Any] = {}
-        if self.wanted.prompt:
-            described["prompt_cells"] = self.part.column("masks/prompt_cells").item(mask) if mask >= 0 else 0
-        if self.wanted.boxes:
-            described["boxes"] = self.part.column("masks/box")[mask] if mask >= 0 else np.zeros(4, np.float32)
-        for name, path in self.wanted.own_size:
-            described[name] = read_own_size(self.part, path, mask) if mask >= 0 else self._empty(image)
+        if self._has_prompt:
+            described["prompt_cells"] = part.column("masks/prompt_cells").item(mask) if mask >= 0 else 0
+        if self._has_boxes:
+            described["boxes"] = part.column("masks/box")[mask] if mask >= 0 else np.zeros(4, np.float32)
+        for name, path in self._own_size:
+            if mask >= 0:
+                described[name] = read_own_size(part, path, mask)
+            else:
+                height, width = part.column("images/size")[image].tolist()
+                described[name] = RunLengths(height, width, np.array([height * width], np.uint32))
         return described
-
-    def _empty(self, image: int) -> RunLengths:
-        height, width = self.part.column("images/size")[image].tolist()
-        return RunLengths(height, width, np.array([height * width], np.uint32))
 
 
 def join_descriptions(

@@ -14,17 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .array import MappedArray
-from .describe import ChooseExpressions, Description, Location, Reader, Wanted, join_descriptions
+from .describe import ChooseExpressions, Describer, Description, Location, join_descriptions
 from .format.errors import DamageError, StoreError
 from .format.layout import view_path
 from .format.recipe import ImageView, MaskView, View, is_own_size, shown_size
-from .kernels.batch_kernels import Delivery, Form, Rows, batch_kernels, norm_of
+from .kernels.batch_kernels import KERNELS, Delivery, Form, Rows, fill_rows, norm_of
 from .kernels.core import DAMAGED, DONE, LEFT
 from .open_parts import OpenParts, Unit
 from .order.clips import Clip
 from .order.draws import Draw, draw_sample
 from .order.subset import Subset
-from .own_size import advise_own_size
 from .part import Part
 
 SOURCES = "sources"
@@ -105,7 +104,7 @@ class BatchRows:
         self._locations: list[Location | None] = [None] * len(samples)
         # Parts of which the lengths of files were compared for this batch.
         self._checked: set[tuple[OpenParts, int]] = set()
-        self._wanted: dict[OpenParts, Wanted] = {}
+        self._describers: dict[OpenParts, Describer] = {}
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -140,14 +139,14 @@ class BatchRows:
                 part = self._part(place, location.part)
                 if self._reads_sources(place):
                     for row in location.images:
-                        is_there &= part.advise_bytes("images/source", row)
+                        is_there &= part.advise_pieces("images/source", "bytes", row)
                 for name, view in self._views_of(place).items():
                     path = view_path(name, view)
                     for row in location.rows_of(view):
                         if row < 0:
                             continue
                         if is_own_size(view):
-                            is_there &= advise_own_size(part, path, row)
+                            is_there &= part.advise_pieces(path, "runs", row)
                         elif not _is_column(view):
                             is_there &= part.array(path).advise(row)
             return is_there
@@ -283,14 +282,14 @@ class BatchRows:
     def _describe(self, place: int, part: Part, location: Location) -> Description:
         """Return what a batch says of a sample beside its arrays."""
         store = self._stores[place]
-        wanted = self._wanted.get(store)
-        if wanted is None:
-            wanted = Wanted.of(store, self._views_of(place), reads_sources=self._reads_sources(place))
-            self._wanted[store] = wanted
-        reader = Reader(store, part, wanted)
+        if store not in self._describers:
+            reads_sources = self._reads_sources(place)
+            self._describers[store] = Describer(store, self._views_of(place), reads_sources=reads_sources)
+        describer = self._describers[store]
         if self._drawings is None:
-            return reader.describe_sample(location)
-        return reader.describe_drawn(location, is_clip=isinstance(self._drawings[place].draw, Clip))
+            return describer.describe_sample(part, location)
+        is_clip = isinstance(self._drawings[place].draw, Clip)
+        return describer.describe_drawn(part, location, is_clip=is_clip)
 
     def _error(self, place: int, fault: Exception) -> SampleError:
         """Return a fault as one that names its sample."""
@@ -333,20 +332,6 @@ class ReadAhead:
         self._num_skipped = 0
 
 
-_ALONG = {
-    "boxes",
-    "image_sizes",
-    "prompt_cells",
-    "expressions",
-    "object_ids",
-    "key",
-    "visible",
-    "times",
-    "seed",
-}
-"""Keys of a batch that nobody has to choose."""
-
-
 def choose_views(store: OpenParts, tensors: Sequence[str] | None) -> tuple[str, ...]:
     """Return which views of a store to read: those that are named, or all; "sources" of a store that has them are one.
 
@@ -357,9 +342,9 @@ def choose_views(store: OpenParts, tensors: Sequence[str] | None) -> tuple[str, 
     if tensors is None:
         return views
     if unknown := set(tensors) - set(views):
-        along = "; what is known of a sample, as its boxes, comes along always" if unknown & _ALONG else ""
         raise ValueError(
-            f"tensors of {store.name} are {', '.join(views)}; not {', '.join(sorted(unknown))}{along}"
+            f"tensors of {store.name} are {', '.join(views)}; not {', '.join(sorted(unknown))}; what is known of a sample, as "
+            "its boxes, comes along always"
         )
     return tuple(tensors)
 
@@ -379,12 +364,8 @@ def _fill_view(
 ) -> None:
     """Write one view of samples into the rows of `out`; raise any of the faults where one can't be read.
 
-    Args:
-        name: of the view.
-        views: of each row, what its recipe says of it.
-        parts: of each row.
-        numbers: of each row, where it is in the table of masks or images there; -1 for zeros.
-        out: of the view's shape and dtype, or those of its compact form, in C order.
+    Of each row are given what its recipe says of the view, its part, and its number in the table of masks or images there, -1
+    for zeros. `out` is of the view's shape and dtype, or those of its compact form, in C order.
     """
     if -1 in numbers:
         # Of objects that are not there in a frame.
@@ -412,19 +393,19 @@ def _fill_view(
             one = slice(at, at + 1)
             _fill_view(name, views[one], parts[one], numbers[one], out[one])
         return
-    kernel = batch_kernels()[Form(codec, stored, out.dtype)]
+    action, finish_row = KERNELS[Form(codec, stored, out.dtype)]
     delivery = _delivery_of(views[0], shape, parts, numbers)
     done = bytes([LEFT]) * len(arrays)
     # Masks may be delivered as bits: then only their height is that of a row.
     if out.flags.carray and shape[:-1] == out.shape[1:-1]:
-        done = kernel.fill_rows(_rows(arrays, numbers, is_checked), out, delivery)
+        done = fill_rows(action, _rows(arrays, numbers, is_checked), out, delivery)
     if done.count(DONE) == len(done):
         return
     for place, (array, number, state) in enumerate(zip(arrays, numbers, done, strict=True)):
         if state == DAMAGED:
             raise array.damage(number)
         if state == LEFT:
-            kernel.finish_row(array.row(number), out[place], delivery, place)
+            finish_row(array.row(number), out[place], delivery, place)
 
 
 def _delivery_of(

@@ -156,14 +156,9 @@ class OpenParts:
         return self._open_whole(number)
 
     def expect(self, number: int, unit: Unit = "samples") -> bool:
-        """Begin to read the tables of the part of a sample that will be read soon; at a URL, to fetch the part.
+        """Begin to read the tables of the part of a sample that will be read soon, or to fetch the part.
 
-        Args:
-            number: of the sample, or of the image that it is drawn of.
-            unit: which of these.
-
-        Returns:
-            Whether the sample can be read without waiting for more than a disk.
+        Returns whether the sample can be read without waiting for more than a disk.
         """
         part = bisect_right(self._ends[unit], number % max(self.count(unit), 1))
         if part in self._open_parts or not 0 <= part < len(self._parts):

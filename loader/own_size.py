@@ -4,7 +4,7 @@ A batch of them has another size each time. Its memory is used again all the sam
 much as what is written to it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import accumulate
 from typing import Any
 
@@ -21,12 +21,7 @@ _LINE = 64
 
 
 def read_own_size(part: Part, path: str, row: int) -> RunLengths:
-    """Return a mask as it is stored, in memory of its own.
-
-    Args:
-        part: where it is.
-        path: what the names of its view's arrays begin with, such as "masks/masks".
-        row: of the mask.
+    """Return a mask as it is stored, in memory of its own; names of its view's arrays begin with `path`, as "masks/masks".
 
     Raises:
         DamageError: its size or its run lengths can't be those of a mask.
@@ -43,18 +38,8 @@ def read_own_size(part: Part, path: str, row: int) -> RunLengths:
         raise part.damage(f"{path}_runs", row, str(err)) from err
 
 
-def advise_own_size(part: Part, path: str, row: int) -> bool:
-    """Ask the system to read a mask ahead of its use; return whether it is known to be in memory."""
-    return part.array(f"{path}_runs").advise_slice(*part.column(f"{path}_offsets")[row : row + 2].tolist())
-
-
 class MaskRoom:
-    """Memory for the masks at their own size of a few batches.
-
-    Args:
-        num_batches: how many may be held before others get memory of their own.
-        wrap: makes of each array what the batch is to have.
-    """
+    """Memory of a `Pool` for batches' masks at their own size; `wrap` makes of each array what a batch is to have."""
 
     def __init__(self, num_batches: int, wrap: Callable[[NDArray[np.bool_]], Any]) -> None:
         self._pool = Pool(num_batches)
@@ -65,7 +50,9 @@ class MaskRoom:
         """Put masks, bool [H, W], wrapped, in the place of the run lengths in a batch's lists."""
         keys = _keys_of(described)
         # Masks begin at lines of the cache.
-        masks = [one for key in keys for one in _masks_in(described[key])]
+        masks: list[RunLengths] = []
+        for key in keys:
+            _mapped(masks.append, described[key])
         rooms = [-(-one.height * one.width // _LINE) * _LINE for one in masks]
         if not rooms:
             return
@@ -103,14 +90,6 @@ def _has_masks(value: Any) -> bool:
     return (isinstance(value, list) and bool(value) and _has_masks(value[0])) or isinstance(value, RunLengths)
 
 
-def _masks_in(value: list[Any]) -> Iterator[RunLengths]:
-    """Yield the masks of a list, or of its lists: of clips, each has one for each frame."""
-    for one in value:
-        if isinstance(one, list):
-            yield from _masks_in(one)
-        else:
-            yield one
-
-
 def _mapped(expand: Callable[[RunLengths], Any], value: list[Any]) -> list[Any]:
+    """Return what becomes of the masks of a list, or of its lists: of clips, each has one for each frame."""
     return [_mapped(expand, one) if isinstance(one, list) else expand(one) for one in value]

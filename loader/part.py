@@ -163,11 +163,10 @@ class Part:
         start, end = self.column(f"{path}_offsets")[row : row + 2].tolist()
         return self.array(f"{path}_bytes").slice(start, end).tobytes()
 
-    def advise_bytes(self, path: str, row: int) -> bool:
-        """Ask the system to read a row of such a column ahead of its use; return whether it is known to be in memory."""
-        return self.array(f"{path}_bytes").advise_slice(
-            *self.column(f"{path}_offsets")[row : row + 2].tolist()
-        )
+    def advise_pieces(self, path: str, kind: str, row: int) -> bool:
+        """Ask the system to read a row of "bytes" or "runs" ahead of its use; return whether it is known to be in memory."""
+        start, end = self.column(f"{path}_offsets")[row : row + 2].tolist()
+        return self.array(f"{path}_{kind}").advise_slice(start, end)
 
     def damage(self, path: str, row: int, reason: str) -> DamageError:
         """Return the error that says of a row of an array what is wrong with it."""
@@ -226,12 +225,18 @@ class Part:
     def _read_file(self, path: Path, spec: ArraySpec, listed: Mapping[str, Any]) -> bytes | None:
         """Return the bytes of a file that is to be read rather than mapped, None where it is to be mapped."""
         expected: int = listed["bytes"]
-        is_copied = spec.is_whole and expected <= COPIED_BYTES
-        content = _read(path, expected + 1) if is_copied else None
-        found = len(content) if content is not None else _size_of(path)
+        content = None
+        try:
+            if spec.is_whole and expected <= COPIED_BYTES:
+                with open_binary(path) as file:
+                    content = file.read(expected + 1)
+            found = path.stat().st_size if content is None else len(content)
+        except FileNotFoundError as err:
+            raise DamageError(f"{path} is missing, expected {expected} bytes") from err
+        except OSError as err:
+            raise StoreError(f"can't read {path}: {describe_limit(err) or err}") from err
         if found != expected:
-            found_text = "is missing" if found is None else f"has {found} bytes"
-            raise DamageError(f"{path} {found_text}, expected {expected} bytes")
+            raise DamageError(f"{path} has {found} bytes, expected {expected} bytes")
         return content
 
     def _check_column(self, path: str, column: NDArray[Any]) -> None:
@@ -257,35 +262,6 @@ class Part:
             if spec.name.endswith(ending):
                 return int(self.column(spec.path.removesuffix(ending) + "_offsets")[-1])
         return self.rows[spec.table]
-
-
-def _read(path: Path, num_bytes: int) -> bytes | None:
-    """Return the first bytes of a file, None where there is none.
-
-    Raises:
-        StoreError: it can't be read.
-    """
-    try:
-        with open_binary(path) as file:
-            return file.read(num_bytes)
-    except FileNotFoundError:
-        return None
-    except OSError as err:
-        raise StoreError(f"can't read {path}: {describe_limit(err) or err}") from err
-
-
-def _size_of(path: Path) -> int | None:
-    """Return the size of a file in bytes, None where there is none.
-
-    Raises:
-        StoreError: that can't be told.
-    """
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return None
-    except OSError as err:
-        raise StoreError(f"can't read {path}: {err}") from err
 
 
 class RemoteTables(Part):

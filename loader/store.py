@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from .cache.part_cache import CacheOptions
 
 
+OF_THE_BATCH = ("dataset_type", "has_paired_frame")
+"""Keys of which a batch has one value for all of its samples."""
+
+
 class Store(OpenParts):
     """A store, read by sample number.
 
@@ -93,7 +97,7 @@ class Store(OpenParts):
         return batch | {f"image_sizes{suffix}": sizes[:, frame] for frame, suffix in enumerate(self.suffixes)}
 
     def _drawable(self, sample: int) -> dict[str, Any]:
-        return _first_of(self.sized_batch([operator.index(sample)], tuple(self.recipe.views)))
+        return first_of(self.sized_batch([operator.index(sample)], tuple(self.recipe.views)))
 
     def key(self, sample: int) -> str:
         """Return a sample's stable, human-readable id, such as "refcoco/581857/1719310"."""
@@ -112,7 +116,7 @@ class Store(OpenParts):
             IndexError: there is no such sample.
             SampleError: it can't be read.
         """
-        return _first_of(self.batch([operator.index(sample)]))
+        return first_of(self.batch([operator.index(sample)]))
 
     def batch(self, samples: Sequence[int], tensors: Sequence[str] | None = None) -> dict[str, Any]:
         """Return samples as one batch of new numpy arrays; of masks at their own size, a list of bool [H, W].
@@ -164,10 +168,9 @@ class Store(OpenParts):
         return (height, width if view.role == "prompt" else (width + 7) // 8), "uint8"
 
 
-def _first_of(batch: dict[str, Any]) -> dict[str, Any]:
+def first_of(batch: dict[str, Any]) -> dict[str, Any]:
     """Return the first sample of a batch, without the batch's axis."""
-    of_all = ("dataset_type", "has_paired_frame")
-    return {key: value if key in of_all else value[0] for key, value in batch.items()}
+    return {key: value if key in OF_THE_BATCH else value[0] for key, value in batch.items()}
 
 
 def open_store(source: Store | str | Path, cache: "CacheOptions | None" = None) -> Store:

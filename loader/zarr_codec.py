@@ -16,7 +16,7 @@ from zarr.registry import register_codec
 
 from .format.gradient import pack_gradient
 from .format.layout import GRADIENT_CODEC
-from .kernels.images import unpack_image
+from .kernels.batch_kernels import unpack_image
 
 
 @dataclass(frozen=True)

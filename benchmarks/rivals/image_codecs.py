@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from plain import IMAGE_SIZES, make_images
 
-from resizeonce.loader.kernels.core import CORE
+from resizeonce.loader.kernels.core import CORE, Action
 from resizeonce.preprocess.kernels.encode import pack_image
 
 BUNDLED = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
@@ -62,7 +62,8 @@ def _unpack_compact(encoded: bytes, out: NDArray[np.uint8]) -> None:
     # The core's rows are followed by four bytes of a checksum, which is not compared here.
     file = np.frombuffer(encoded + bytes(4), np.uint8)
     assert CORE is not None
-    CORE.unpack_rows([file], np.array([[0, file.size]], np.int64), out[None], *out.shape[1:], False)
+    spans = np.array([[0, file.size]], np.int64)
+    CORE.fill_rows(Action.UNPACK, [file], spans, out[None], *out.shape[1:], None, None, False)
 
 
 _BITSHUFFLE = Blosc("zstd", clevel=1, shuffle=Blosc.BITSHUFFLE)

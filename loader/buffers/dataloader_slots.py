@@ -5,7 +5,8 @@ filling it does. Here the dataset brings a sparse, unnamed file. Each worker pro
 batch lies in a slot until the trainer has let go of it, and the slot is filled again. Where no slot is free, or the
 system has no such files, batches go torch's way: slower, and just as right.
 
-The file begins with a table, one entry for each region: the process that has it, and a state for each slot.
+The file begins with a table of states, one for each slot of each region. A process has the region of the number of which it
+holds the file's byte locked, which the system lets go with it.
 
 - FREE: the worker may fill it. Only the worker changes that.
 - POSTED: filled, on its way or lost on it.
@@ -17,11 +18,9 @@ import mmap
 import os
 import weakref
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from itertools import count
 from multiprocessing import context, reduction
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,7 +43,6 @@ SLOT_STRIDE = 1 << 33
 """Distance of slots in the sparse file: a larger batch goes torch's way."""
 
 _TABLE_BYTES = HUGE_PAGE
-_ENTRY = np.dtype([("pid", "<i8"), ("started", "<i8"), ("state", "u1", SLOTS_PER_REGION)])
 
 _numbers = count()
 _mailboxes: "weakref.WeakValueDictionary[tuple[int, int], Mailbox]" = weakref.WeakValueDictionary()
@@ -68,8 +66,9 @@ class Mailbox:
                 os.close(descriptor)
                 raise
         self._descriptor = descriptor
-        self.table = np.frombuffer(mmap.mmap(descriptor, _TABLE_BYTES), _ENTRY, NUM_REGIONS)
-        """Of each region, the process that has it and the states of its slots."""
+        table = np.frombuffer(mmap.mmap(descriptor, _TABLE_BYTES), np.uint8)
+        self.states = table[: NUM_REGIONS * SLOTS_PER_REGION].reshape(NUM_REGIONS, SLOTS_PER_REGION)
+        """Of the slots of each region."""
         self._region: tuple[int, int] | None = None
         self._maps: dict[int, NDArray[np.uint8]] = {}
         self._times_claimed: Counter[int] = Counter()
@@ -98,7 +97,7 @@ class Mailbox:
         region = self._own_region()
         if region is None:
             return None
-        free = np.flatnonzero(self.table[region]["state"] == FREE)
+        free = np.flatnonzero(self.states[region] == FREE)
         if not len(free):
             return None
         slot = region * SLOTS_PER_REGION + int(free[0])
@@ -110,7 +109,7 @@ class Mailbox:
         self._times_claimed[slot] += 1
         if self._times_claimed[slot] == JOIN_PAGES_AT:
             join_pages(self.memory(slot, slot_bytes))
-        self._set_state(slot, POSTED)
+        self.set_state(slot, POSTED)
         return slot
 
     def memory(self, slot: int, slot_bytes: int) -> NDArray[np.uint8]:
@@ -123,47 +122,34 @@ class Mailbox:
     def _is_mapped(self, slot: int, slot_bytes: int) -> bool:
         return slot in self._maps and self._maps[slot].size == slot_bytes
 
-    def release(self, slot: int) -> None:
-        """Let a slot be filled again."""
-        self._set_state(slot, FREE)
-
-    def lend(self, slot: int) -> None:
-        """Say that the trainer holds a slot."""
-        self._set_state(slot, LENT)
-
-    def _set_state(self, slot: int, state: int) -> None:
-        self.table["state"][divmod(slot, SLOTS_PER_REGION)] = state
+    def set_state(self, slot: int, state: int) -> None:
+        """Say whose a slot is."""
+        self.states[divmod(slot, SLOTS_PER_REGION)] = state
 
     def _own_region(self) -> int | None:
         """Return this process's region, taken when it is first asked for: after a fork, the child's own."""
         pid = os.getpid()
         if self._region is None or self._region[0] != pid:
-            with _locked(self._descriptor):
-                region = next(self._vacant_regions(), None)
-                if region is None:
-                    return None
-                self.table[region]["pid"] = pid
-                self.table[region]["started"] = _start_time(pid)
-                # What a dead worker had posted was never received; what the trainer still holds stays lent.
-                states = self.table[region]["state"]
-                states[states == POSTED] = FREE
+            region = next(filter(self._lock_region, range(NUM_REGIONS)), None)
+            if region is None:
+                return None
+            # What a dead worker had posted was never received; what the trainer still holds stays lent.
+            states = self.states[region]
+            states[states == POSTED] = FREE
             self._region = (pid, region)
         return self._region[1]
 
-    def _vacant_regions(self) -> Iterator[int]:
-        for region, entry in enumerate(self.table):
-            if not entry["pid"] or _start_time(int(entry["pid"])) != entry["started"]:
-                yield region
+    def _lock_region(self, region: int) -> bool:
+        """Take a region unless another process has it."""
+        try:
+            fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, region)
+        except OSError:
+            return False
+        return True
 
 
 class Posted:
-    """A slot that a worker fills: to the trainer goes only where its tensors lie, as far as the batch still has these.
-
-    Args:
-        mailbox: whose slot it is.
-        slot: which.
-        layout: of the arrays in it.
-    """
+    """A slot that a worker fills: to the trainer goes only where its tensors lie, as far as the batch still has these."""
 
     def __init__(self, mailbox: Mailbox, slot: int, layout: ArrayLayout) -> None:
         memory = mailbox.memory(slot, layout.slot_bytes)
@@ -172,7 +158,7 @@ class Posted:
         """Those of the batch that was made of the arrays."""
         self._name, self._slot, self._layout = mailbox.name, slot, layout
         # A batch that is not sent after all, but taken apart in the worker, gives its slot back here.
-        self._unsent = weakref.finalize(memory, mailbox.release, slot)
+        self._unsent = weakref.finalize(memory, mailbox.set_state, slot, FREE)
         self._unsent.atexit = False
 
     def send(self, batch: Mapping[str, Any]) -> tuple[tuple[int, int], int, ArrayLayout] | None:
@@ -193,11 +179,7 @@ class Posted:
 
 
 class BatchMemory:
-    """Memory for a dataset's batches: slots of a mailbox in a DataLoader's worker, else memory that is filled again.
-
-    Args:
-        num_batches: of this process that may be held before others get memory of their own.
-    """
+    """Memory for a dataset's batches: slots of a mailbox in a DataLoader's worker, else memory of a `Pool`."""
 
     def __init__(self, num_batches: int) -> None:
         self._pool = Pool(num_batches)
@@ -225,9 +207,9 @@ def receive(name: tuple[int, int], slot: int, layout: ArrayLayout) -> dict[str, 
     mailbox = _mailboxes.get(name)
     if mailbox is None:
         raise RuntimeError("a batch of a DataLoader worker can only be received where its dataset was made")
-    mailbox.lend(slot)
+    mailbox.set_state(slot, LENT)
     memory = mailbox.memory(slot, layout.slot_bytes)
-    weakref.finalize(memory, mailbox.release, slot).atexit = False
+    weakref.finalize(memory, mailbox.set_state, slot, FREE).atexit = False
     return tensors_of(layout.views(memory))
 
 
@@ -242,24 +224,3 @@ def _open_copy(descriptor: Any, name: tuple[int, int]) -> Mailbox:
 
 def _nothing() -> None:
     return None
-
-
-@contextmanager
-def _locked(descriptor: int) -> Iterator[None]:
-    """Keep other processes from taking a region at the same time; the lock goes with a process that dies."""
-    fcntl.lockf(descriptor, fcntl.LOCK_EX)
-    try:
-        yield
-    finally:
-        fcntl.lockf(descriptor, fcntl.LOCK_UN)
-
-
-def _start_time(pid: int) -> int:
-    """Return when a process began, in the system's ticks; -1 where it is gone. With its id this names a process."""
-    try:
-        with Path(f"/proc/{pid}/stat").open() as file:
-            # The name, in parentheses, may hold anything; the start time is the 22nd field.
-            fields = file.read().rpartition(")")[2].split()
-    except OSError:
-        return -1
-    return -1 if fields[0] == "Z" else int(fields[19])

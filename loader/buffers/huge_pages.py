@@ -24,12 +24,7 @@ _FAILED = ctypes.c_void_p(-1).value
 
 
 def map_shared(descriptor: int, size: int, offset: int = 0) -> NDArray[np.uint8]:
-    """Map a file, on Linux at a multiple of `HUGE_PAGE`; it stays mapped as long as a view of the result lives.
-
-    Args:
-        descriptor: of the file.
-        size: how many bytes.
-        offset: where they begin, a multiple of `HUGE_PAGE`.
+    """Map bytes of a file, on Linux at a multiple of `HUGE_PAGE`, as `offset` is one; they stay as long as a view of them.
 
     Raises:
         OSError: it can't be mapped.

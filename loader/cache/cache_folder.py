@@ -56,12 +56,7 @@ def part_lock(part: Path) -> Path:
 
 
 class CacheFolder:
-    """Parts of stores, up to a number of bytes.
-
-    Args:
-        folder: made where it is missing.
-        max_bytes: of all parts together, those on their way included.
-    """
+    """Parts of stores, up to a number of bytes, those on their way included; the folder is made where it is missing."""
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
         self.folder = folder

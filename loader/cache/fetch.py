@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from ..format.errors import SourceError, StoreError
 from ..format.metadata import MAX_METADATA_BYTES, MAX_ROOT_BYTES
-from ..remote.connection import SLOW_ATTEMPTS, Connection, connection_of
+from ..remote.connection import SLOW_ATTEMPTS, Connection, connection_of, open_filesystem
 from ..remote.origin import origin_of
 from ..remote.pace import TooSlowError
 
@@ -141,7 +141,8 @@ class RemoteFiles:
     def _connect(self) -> Connection:
         """Return this process's connection."""
         if self._connection is None or self._connection[0] != os.getpid():
-            self._connection = (os.getpid(), _open(self._url, self.name, self._options))
+            opened = open_filesystem(self._url, self._options)
+            self._connection = (os.getpid(), connection_of(*opened, signed=True))
         return self._connection[1]
 
 
@@ -155,21 +156,3 @@ def _is_final(err: Exception) -> bool:
     if isinstance(err, OSError):
         return isinstance(err, FileNotFoundError) or err.errno in _LOCAL_FAULTS
     return isinstance(err, StoreError) and not isinstance(err, DamagedArrivalError)
-
-
-def _open(url: str, name: str, options: Mapping[str, Any]) -> Connection:
-    try:
-        from fsspec.core import url_to_fs
-    except ImportError as err:
-        raise StoreError(
-            f"{name} is a URL, and reading it needs fsspec: pip install 'resizeonce[remote]'"
-        ) from err
-    try:
-        fs, root = url_to_fs(url, **options)
-    except ImportError as err:
-        raise StoreError(
-            f"{name} can't be opened ({err}): pip install 'resizeonce[remote]', and what its protocol needs"
-        ) from err
-    except (ValueError, TypeError) as err:
-        raise StoreError(f"{name} can't be opened: {_without_secrets(str(err))}") from err
-    return connection_of(fs, root, signed=True)

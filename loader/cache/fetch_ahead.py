@@ -1,11 +1,12 @@
 """Fetches parts that will be needed soon, in the background of the process that will read them."""
 
 import os
-import threading
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from contextlib import suppress
+from functools import partial
 
 from ..format.errors import StoreError
+from ..readahead.background import BackgroundThreads
 from .part_cache import PartCache
 
 PARTS_AT_ONCE = 2
@@ -27,12 +28,9 @@ class FetchAhead:
         return FetchAhead, (self._cache,)
 
     def _start_anew(self) -> None:
-        # Threads belong to a process: one that was forked has none of them, and its lock may be held for ever.
         self._process = os.getpid()
-        self._lock = threading.Lock()
-        self._waiting: deque[tuple[str, str]] = deque()
+        self._threads = BackgroundThreads(PARTS_AT_ONCE, "resizeonce-fetch-ahead")
         self._expected: OrderedDict[str, int] = OrderedDict()
-        self._num_threads = 0
 
     def expect(self, name: str, digest: str) -> None:
         """Begin to fetch a part, unless as much as is sensible is under way or here already."""
@@ -44,21 +42,8 @@ class FetchAhead:
         if sum(self._expected.values()) + size > self._cache.max_bytes // SHARE:
             return
         self._expected[name] = size
-        if self._cache.has(name):
-            return
-        with self._lock:
-            self._waiting.append((name, digest))
-            if self._num_threads == PARTS_AT_ONCE:
-                return
-            self._num_threads += 1
-        try:
-            threading.Thread(target=self._work, name="resizeonce-fetch-ahead", daemon=True).start()
-        except RuntimeError:
-            # Where no thread can be started, whoever needs the part fetches it.
-            with self._lock:
-                self._num_threads -= 1
-                if not self._num_threads:
-                    self._waiting.clear()
+        if not self._cache.has(name):
+            self._threads.ask(partial(self._fetch, name, digest))
 
     def reached(self, name: str) -> None:
         """Forget a part that is open now, and those before it: parts are reached in the order in which they are expected.
@@ -70,13 +55,7 @@ class FetchAhead:
         while name in self._expected:
             self._expected.popitem(last=False)
 
-    def _work(self) -> None:
-        while True:
-            with self._lock:
-                if not self._waiting:
-                    self._num_threads -= 1
-                    return
-                name, digest = self._waiting.popleft()
-            # Reading the part meets the same fault, and says which sample it is of.
-            with suppress(StoreError, OSError), self._cache.hold(name, digest):
-                pass
+    def _fetch(self, name: str, digest: str) -> None:
+        # Reading the part meets the same fault, and says which sample it is of.
+        with suppress(StoreError, OSError), self._cache.hold(name, digest):
+            pass

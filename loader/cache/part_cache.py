@@ -15,7 +15,7 @@ from shutil import rmtree
 from typing import Any
 
 from ..format.errors import FormatVersionError, StoreError
-from ..format.layout import JOB_FILE, PART_NAME, ArraySpec, Table
+from ..format.layout import JOB_FILE, ArraySpec, Table
 from ..format.metadata import Content, parse_attributes, parse_part_attributes
 from ..format.shard import CHECKSUM_BYTES, INDEX_ENTRY_BYTES, shard_path
 from ..format.user_cache import user_cache
@@ -115,7 +115,7 @@ class PartCache:
     """The parts of one store at a URL, fetched when they are first needed; `specs` are its arrays by path.
 
     Raises:
-        StoreError: a part is larger than the cache may be, or the root names parts as no store does.
+        StoreError: a part is larger than the cache may be.
     """
 
     def __init__(
@@ -142,10 +142,6 @@ class PartCache:
         self._inodes: dict[str, int] = {}
         self._marks: dict[str, float] = {}
         for name, size in self.sizes.items():
-            if not PART_NAME.fullmatch(name):
-                raise StoreError(
-                    f"{remote.name}/zarr.json lists a part {name!r}: expected part-00000 or alike"
-                )
             if size > self.max_bytes:
                 raise StoreError(
                     f"{remote.name}/{name} has {size:,} bytes, more than the {self.max_bytes:,} that the cache in "

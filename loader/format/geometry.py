@@ -110,12 +110,7 @@ def mask_axes(view: MaskView, over: ImageView, height: int, width: int) -> Axes:
 
 
 def shown_axes(views: Mapping[str, ImageView], sizes: Mapping[str, Sequence[int]]) -> dict[str, Axes]:
-    """Return what views show of a picture, as far as a batch's `image_sizes` and `NAME_sizes` tell its size, or its aspect ratio.
-
-    Args:
-        views: by their names.
-        sizes: by their keys, height and width.
-    """
+    """Return what views show of a picture, as far as a batch's `image_sizes` and `NAME_sizes`, heights and widths, tell it."""
     keys = ("image_sizes", *(f"{name}_sizes" for name in views))
     size = next((sizes[key] for key in keys if key in sizes), None)
     shown = {}

@@ -60,21 +60,15 @@ def unpack_gradient(packed: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
         raise ValueError(f"packed must be uint8 [N], found {packed.dtype} {packed.shape}")
     num_pairs = out.shape[1] * _groups_of_row(out.shape[2]) // 2
     pairs, payload = packed[:num_pairs], packed[num_pairs:]
-    num_bytes = payload_bytes(pairs)
-    if len(pairs) < num_pairs or num_bytes < 0 or len(payload) != num_bytes + SLACK_BYTES:
+    bits = np.stack([pairs & 15, pairs >> 4], axis=1).reshape(-1)
+    num_bytes = int(bits.sum(dtype=np.int64)) + SLACK_BYTES
+    if len(pairs) < num_pairs or bits.max(initial=0) > GROUP or len(payload) != num_bytes:
         raise ValueError(f"{len(packed)} bytes are no packed image of {out.shape[1]} x {out.shape[2]}")
-    out[...] = undo_gradient(unpack_groups(pairs, payload), out.shape)
+    out[...] = _undo_gradient(_unpack_groups(bits, payload), out.shape)
 
 
-def payload_bytes(pairs: NDArray[np.uint8]) -> int:
-    """Return how many bytes the groups take whose numbers of bits these are; -1 where one is above eight."""
-    bits = _unpair(pairs)
-    return -1 if bits.max(initial=0) > GROUP else int(bits.sum(dtype=np.int64))
-
-
-def unpack_groups(pairs: NDArray[np.uint8], payload: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the groups' values, uint8 [groups, 8]: step 4 undone."""
-    bits = _unpair(pairs)
+def _unpack_groups(bits: NDArray[np.uint8], payload: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the groups' values, uint8 [groups, 8], of their numbers of bits: step 4 undone."""
     starts = np.cumsum(bits, dtype=np.int64) - bits
     values = np.zeros((bits.size, GROUP), np.uint8)
     for number in range(1, GROUP + 1):
@@ -85,7 +79,7 @@ def unpack_groups(pairs: NDArray[np.uint8], payload: NDArray[np.uint8]) -> NDArr
     return values
 
 
-def undo_gradient(values: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+def _undo_gradient(values: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """Return the image, uint8 [3, H, W], of the groups' values, uint8 [groups, 8]: steps 3 to 1 undone."""
     _, height, width = shape
     rows = values.reshape(height, _groups_of_row(width) * GROUP)[:, : 3 * width].reshape(height, 3, width)
@@ -122,11 +116,6 @@ def _pack_groups(values: NDArray[np.uint8], bits: NDArray[np.uint8]) -> NDArray[
 def packed_bound(height: int, width: int) -> int:
     """Return how many bytes an image may take: all of its values and as many as make up the groups, none in fewer bits."""
     return height * _groups_of_row(width) * (2 * GROUP + 1) // 2 + SLACK_BYTES
-
-
-def _unpair(pairs: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the numbers of bits of all groups."""
-    return np.stack([pairs & 15, pairs >> 4], axis=1).reshape(-1)
 
 
 def _groups_of_row(width: int) -> int:

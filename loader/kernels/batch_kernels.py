@@ -1,14 +1,16 @@
 """Which kernel fills which tensor of a batch, by how it is stored and delivered: the compiled core's where there is one, else numpy's."""
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache, lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..format.gradient import unpack_gradient
 from ..format.recipe import ImageView
-from .core import CORE, LEFT, Core
+from ..format.shard import CHECKSUM_BYTES
+from .core import CORE, DONE, LEFT, Action, Core
 
 
 class Form(NamedTuple):
@@ -43,29 +45,8 @@ class Rows(NamedTuple):
     """Whether checksums are compared."""
 
 
-class Kernel(NamedTuple):
-    """What fills one tensor."""
-
-    fill_rows: "FillRows"
-    """Takes rows, and where to write them, [B, ...] in C order. Returns what became of each (`loader.kernels.core`)."""
-    finish_row: "FinishRow"
-    """Takes a row as it was decoded, where to write it, and its place in the batch: for what `fill_rows` leaves."""
-
-
-FillRows = Callable[[Rows, NDArray[Any], Delivery], bytes]
 FinishRow = Callable[[NDArray[Any], NDArray[Any], Delivery, int], None]
-
-
-@cache
-def batch_kernels() -> Mapping[Form, Kernel]:
-    """Return the kernels of this process."""
-    return kernels_of(CORE)
-
-
-def kernels_of(core: Core | None) -> Mapping[Form, Kernel]:
-    """Return the kernel of each form, with a compiled core or without."""
-    loops = {} if core is None else _loops_of(core)
-    return {form: Kernel(loops.get(loop, _leave_all), finish) for form, (loop, finish) in _TABLE.items()}
+"""Takes a row as it was decoded, where to write it, how, and its place in the batch."""
 
 
 @lru_cache(maxsize=64)
@@ -79,47 +60,31 @@ def norm_of(view: ImageView) -> NDArray[np.float32]:
     return norm
 
 
-def _loops_of(core: Core) -> dict[str, FillRows]:
-    def copy(rows: Rows, out: NDArray[Any], delivery: Delivery) -> bytes:
-        del delivery
-        return core.copy_rows(rows.files, rows.spans, out, out.nbytes // max(len(out), 1), rows.is_checked)
-
-    def normalize(rows: Rows, out: NDArray[Any], delivery: Delivery) -> bytes:
-        (_, height, width), norm, shown = delivery
-        assert norm is not None
-        return core.normalize_rows(rows.files, rows.spans, norm, shown, out, height, width, rows.is_checked)
-
-    def expand(rows: Rows, out: NDArray[Any], delivery: Delivery) -> bytes:
-        height, width = delivery.shape
-        return core.expand_rows(rows.files, rows.spans, out, height, width, False, rows.is_checked)
-
-    def expand_to_bits(rows: Rows, out: NDArray[Any], delivery: Delivery) -> bytes:
-        height, width = delivery.shape
-        return core.expand_rows(rows.files, rows.spans, out, height, width, True, rows.is_checked)
-
-    def unpack(rows: Rows, out: NDArray[Any], delivery: Delivery) -> bytes:
-        _, height, width = delivery.shape
-        return core.unpack_rows(rows.files, rows.spans, out, height, width, rows.is_checked)
-
-    def unpack_normalized(rows: Rows, out: NDArray[Any], delivery: Delivery) -> bytes:
-        (_, height, width), norm, shown = delivery
-        assert norm is not None
-        files, spans, is_checked = rows
-        return core.unpack_normalized_rows(files, spans, norm, shown, out, height, width, is_checked)
-
-    return {
-        "copy": copy,
-        "normalize": normalize,
-        "expand": expand,
-        "expand to bits": expand_to_bits,
-        "unpack": unpack,
-        "unpack and normalize": unpack_normalized,
-    }
+def fill_rows(
+    action: Action, rows: Rows, out: NDArray[Any], delivery: Delivery, core: Core | None = CORE
+) -> bytes:
+    """Write rows into `out`, [B, ...] in C order; return what became of each. Without a compiled core all of them are left."""
+    if core is None:
+        return bytes([LEFT]) * len(out)
+    files, spans, is_checked = rows
+    shape, norm, shown = delivery
+    return core.fill_rows(action, files, spans, out, shape[-2], shape[-1], norm, shown, is_checked)
 
 
-def _leave_all(rows: Rows, out: NDArray[Any], delivery: Delivery) -> bytes:
-    del rows, delivery
-    return bytes([LEFT]) * len(out)
+def unpack_image(packed: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
+    """Do what `loader.format.gradient.unpack_gradient` does; arguments and errors are its own."""
+    fits = out.ndim == 3 and out.shape[0] == 3 and out.size and out.dtype == np.uint8 and out.flags.carray
+    fits = fits and packed.ndim == 1 and packed.dtype == np.uint8 and packed.flags.c_contiguous
+    if CORE is None or not fits:
+        unpack_gradient(packed, out)
+        return
+    # The bytes of a checksum follow a row; they are not compared.
+    file = np.append(packed, np.zeros(CHECKSUM_BYTES, np.uint8))
+    span = np.array([[0, file.size]], np.int64)
+    _, height, width = out.shape
+    (state,) = CORE.fill_rows(Action.UNPACK, [file], span, out, height, width, None, None, False)
+    if state != DONE:
+        raise ValueError(f"{len(packed)} bytes are no packed image of {height} x {width}")
 
 
 def _copy_row(stored: NDArray[Any], out: NDArray[Any], delivery: Delivery, place: int) -> None:
@@ -170,13 +135,13 @@ def normalize_into(
 FLOAT = np.dtype(np.float32)
 BYTE = np.dtype(np.uint8)
 
-_TABLE: dict[Form, tuple[str, FinishRow]] = {
-    Form("raw", "uint8", FLOAT): ("normalize", _normalize_row),
-    Form("raw", "uint8", BYTE): ("copy", _copy_row),
-    Form("raw", "float32", FLOAT): ("copy", _copy_row),
-    Form("gradient", "uint8", FLOAT): ("unpack and normalize", _normalize_row),
-    Form("gradient", "uint8", BYTE): ("unpack", _copy_row),
-    Form("zstd", "bool", FLOAT): ("expand", _copy_row),
-    Form("zstd", "bool", BYTE): ("expand to bits", _pack_row),
+KERNELS: dict[Form, tuple[Action, FinishRow]] = {
+    Form("raw", "uint8", FLOAT): (Action.NORMALIZE, _normalize_row),
+    Form("raw", "uint8", BYTE): (Action.COPY, _copy_row),
+    Form("raw", "float32", FLOAT): (Action.COPY, _copy_row),
+    Form("gradient", "uint8", FLOAT): (Action.UNPACK_AND_NORMALIZE, _normalize_row),
+    Form("gradient", "uint8", BYTE): (Action.UNPACK, _copy_row),
+    Form("zstd", "bool", FLOAT): (Action.EXPAND, _copy_row),
+    Form("zstd", "bool", BYTE): (Action.EXPAND_TO_BITS, _pack_row),
 }
-"""Which loop of the core fills rows, and what finishes those that it leaves. Prompt masks are a column: they are copied."""
+"""What the core makes of rows of a form, and what finishes those that it leaves. Prompt masks are a column: they are copied."""

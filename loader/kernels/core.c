@@ -124,14 +124,21 @@ typedef struct {
     uint32_t checksum;
 } Stored;
 
-/* The rows of one call, and where they go. */
+/* What is made of stored rows; `loader.kernels.core.Action` has the same numbers. */
+enum { COPY, NORMALIZE, EXPAND, EXPAND_TO_BITS, UNPACK, UNPACK_AND_NORMALIZE, NUM_ACTIONS };
+
+/* The rows of one call, where they go, and what making them takes. */
 typedef struct {
-    Py_ssize_t count;
-    Py_buffer *files; /* [count] */
-    Stored *stored;   /* [count] */
+    int action, is_checked;
+    Py_ssize_t count, height, width;
+    Py_ssize_t row_bytes; /* of a row of out */
+    Py_buffer *files;     /* [count] */
+    Stored *stored;       /* [count] */
     Py_buffer out;
-    PyObject *done; /* bytes [count] */
-    int is_checked;
+    Scale scales[3]; /* of images that are normalised */
+    Shape *shapes;   /* of images, [count] */
+    Lines lines;     /* of images that are unpacked */
+    uint8_t *pixels; /* a line of a mask */
 } Rows;
 
 static void release_rows(Rows *rows)
@@ -141,6 +148,9 @@ static void release_rows(Rows *rows)
     PyMem_Free(rows->files);
     PyMem_Free(rows->stored);
     PyBuffer_Release(&rows->out);
+    free(rows->shapes);
+    free(rows->lines.memory);
+    free(rows->pixels);
 }
 
 /* Takes the rows that Python hands over; returns whether all of them are within their files. Else an exception is set. */
@@ -164,43 +174,6 @@ static int take_stored(Rows *rows, PyObject *files, const Py_buffer *spans)
         rows->stored[i] = (Stored){bytes, span[1] - CHECKSUM_BYTES, 0};
     }
     return 1;
-}
-
-/* Takes rows and out; returns whether they could be taken. Else an exception is set, and nothing need be released.
-
-   `row_bytes` is how many bytes of `out` a row has, -1 where it is too large to be told. */
-static int take_rows(Rows *rows, PyObject *files, PyObject *spans, PyObject *out, Py_ssize_t row_bytes, int is_checked)
-{
-    Py_buffer places;
-    *rows = (Rows){.count = PySequence_Size(files), .is_checked = is_checked};
-    if (rows->count < 0)
-        return 0;
-    if (!take_buffer(spans, &places, READ, times(rows->count, 16), "spans"))
-        return 0;
-    int is_taken = 0;
-    Py_ssize_t size = times(rows->count, row_bytes);
-    rows->files = PyMem_Calloc((size_t)rows->count, sizeof *rows->files);
-    rows->stored = PyMem_Calloc((size_t)rows->count, sizeof *rows->stored);
-    if (!rows->files || !rows->stored)
-        PyErr_NoMemory();
-    else if (size < 0)
-        PyErr_SetString(PyExc_ValueError, "the shape of a row is too large, or negative");
-    else if (take_stored(rows, files, &places) && take_buffer(out, &rows->out, WRITE, size, "out")) {
-        rows->done = PyBytes_FromStringAndSize(NULL, rows->count);
-        is_taken = rows->done != NULL;
-    }
-    PyBuffer_Release(&places);
-    if (!is_taken)
-        release_rows(rows);
-    return is_taken;
-}
-
-/* Releases what was taken; returns what became of each row. */
-static PyObject *finish_rows(Rows *rows)
-{
-    PyObject *done = rows->done;
-    release_rows(rows);
-    return done;
 }
 
 /* Whether `out` holds float32 where they may be written; else an exception is set. */
@@ -282,203 +255,138 @@ static Shape *take_shapes(PyObject *shown, Py_ssize_t count, Py_ssize_t height, 
     return shapes;
 }
 
-static PyObject *copy_rows(PyObject *self, PyObject *arguments)
+/* How many bytes of `out` a row takes; -1 where there is no such row. */
+static Py_ssize_t bytes_of_row(const Rows *rows)
 {
-    (void)self;
-    PyObject *files, *spans, *out;
-    Py_ssize_t row_bytes;
-    int is_checked;
-    Rows rows;
-    if (!PyArg_ParseTuple(arguments, "OOOnp", &files, &spans, &out, &row_bytes, &is_checked) ||
-        !take_rows(&rows, files, spans, out, row_bytes, is_checked))
-        return NULL;
-    if (!have_bytes(&rows, row_bytes)) {
-        Py_DECREF(finish_rows(&rows));
-        return NULL;
+    switch (rows->action) {
+    case COPY:
+        return rows->count ? rows->stored[0].size : 0;
+    case EXPAND:
+        return rows->width > 0 ? times(rows->height, times(rows->width, sizeof(float))) : -1;
+    case EXPAND_TO_BITS:
+        return rows->width > 0 ? times(rows->height, rows->width / 8 + (rows->width % 8 > 0)) : -1;
+    case UNPACK:
+        return num_values(rows->height, rows->width);
+    default:
+        return times(num_values(rows->height, rows->width), sizeof(float));
     }
-    const Loops *loops = &LOOPS_OF[level];
-    char *done = PyBytes_AsString(rows.done);
-    Py_BEGIN_ALLOW_THREADS
-    for (Py_ssize_t i = 0; i < rows.count; i++) {
-        const Stored *stored = &rows.stored[i];
-        uint8_t *place = (uint8_t *)rows.out.buf + i * row_bytes;
-        uint32_t crc = ~0u;
-        if (is_checked)
-            crc = loops->copy_checked(crc, stored->bytes, place, stored->size);
-        else
-            loops->copy(stored->bytes, place, stored->size);
-        done[i] = compare(&rows, stored, crc);
-    }
-    finish_lines();
-    Py_END_ALLOW_THREADS
-    return finish_rows(&rows);
 }
 
-static PyObject *normalize_rows(PyObject *self, PyObject *arguments)
+/* Takes the memory that making rows needs; returns whether there is so much. Else an exception is set. */
+static int take_memory(Rows *rows)
 {
-    (void)self;
-    PyObject *files, *spans, *norm, *shown, *out;
-    Py_ssize_t height, width;
-    int is_checked;
-    Scale scales[3];
-    Rows rows;
-    if (!PyArg_ParseTuple(arguments, "OOOOOnnp", &files, &spans, &norm, &shown, &out, &height, &width, &is_checked) ||
-        !take_scales(norm, scales))
-        return NULL;
-    const Py_ssize_t values = num_values(height, width);
-    if (!take_rows(&rows, files, spans, out, times(values, sizeof(float)), is_checked))
-        return NULL;
-    Shape *shapes = NULL;
-    if (!have_bytes(&rows, values) || !has_floats(&rows.out) || !(shapes = take_shapes(shown, rows.count, height, width))) {
-        Py_DECREF(finish_rows(&rows));
-        return NULL;
-    }
-    char *done = PyBytes_AsString(rows.done);
-    Py_BEGIN_ALLOW_THREADS
-    for (Py_ssize_t i = 0; i < rows.count; i++) {
-        float *place = (float *)rows.out.buf + i * values;
-        uint32_t crc = LOOPS_OF[level].normalize_image(~0u, rows.stored[i].bytes, place, &shapes[i], scales, is_checked);
-        done[i] = compare(&rows, &rows.stored[i], crc);
-    }
-    finish_lines();
-    Py_END_ALLOW_THREADS
-    free(shapes);
-    return finish_rows(&rows);
-}
-
-static PyObject *expand_rows(PyObject *self, PyObject *arguments)
-{
-    (void)self;
-    PyObject *files, *spans, *out;
-    Py_ssize_t height, width;
-    int is_bits, is_checked;
-    Rows rows;
-    if (!PyArg_ParseTuple(arguments, "OOOnnpp", &files, &spans, &out, &height, &width, &is_bits, &is_checked))
-        return NULL;
-    const Py_ssize_t line = is_bits ? width / 8 + (width % 8 > 0) : times(width, sizeof(float));
-    if (!take_rows(&rows, files, spans, out, width > 0 ? times(height, line) : -1, is_checked))
-        return NULL;
-    uint8_t *pixels = calloc((size_t)width, 1);
-    if (!pixels)
+    int is_taken = 1;
+    if (rows->action == EXPAND || rows->action == EXPAND_TO_BITS)
+        is_taken = (rows->pixels = calloc((size_t)rows->width, 1)) != NULL;
+    else if (rows->action == UNPACK || rows->action == UNPACK_AND_NORMALIZE)
+        is_taken = take_lines(&rows->lines, rows->height, rows->width);
+    if (!is_taken)
         PyErr_NoMemory();
-    if (!pixels || (!is_bits && !has_floats(&rows.out))) {
-        free(pixels);
-        Py_DECREF(finish_rows(&rows));
-        return NULL;
+    return is_taken;
+}
+
+/* Takes what Python hands over, to be released in any case; returns whether all of it fits. Else an exception is set. */
+static int take_rows(Rows *rows, PyObject *files, PyObject *spans, PyObject *out, PyObject *norm, PyObject *shown)
+{
+    const int action = rows->action, is_normalized = action == NORMALIZE || action == UNPACK_AND_NORMALIZE;
+    Py_buffer places;
+    if (action < 0 || action >= NUM_ACTIONS) {
+        PyErr_SetString(PyExc_ValueError, "there is no such action");
+        return 0;
     }
+    rows->count = PySequence_Size(files);
+    if (rows->count < 0 || !take_buffer(spans, &places, READ, times(rows->count, 16), "spans"))
+        return 0;
+    rows->files = PyMem_Calloc((size_t)rows->count, sizeof *rows->files);
+    rows->stored = PyMem_Calloc((size_t)rows->count, sizeof *rows->stored);
+    if (!rows->files || !rows->stored)
+        PyErr_NoMemory();
+    const int is_taken = rows->files && rows->stored && take_stored(rows, files, &places);
+    PyBuffer_Release(&places);
+    if (!is_taken)
+        return 0;
+    rows->row_bytes = bytes_of_row(rows);
+    const Py_ssize_t size = times(rows->count, rows->row_bytes);
+    if (size < 0) {
+        PyErr_SetString(PyExc_ValueError, "the shape of a row is too large, or negative");
+        return 0;
+    }
+    if (!take_buffer(out, &rows->out, WRITE, size, "out") || ((is_normalized || action == EXPAND) && !has_floats(&rows->out)))
+        return 0;
+    if (action == COPY && !have_bytes(rows, rows->row_bytes))
+        return 0;
+    if (action == NORMALIZE && !have_bytes(rows, num_values(rows->height, rows->width)))
+        return 0;
+    if (is_normalized && !take_scales(norm, rows->scales))
+        return 0;
+    if (is_normalized || action == UNPACK) {
+        rows->shapes = take_shapes(is_normalized ? shown : Py_None, rows->count, rows->height, rows->width);
+        if (!rows->shapes)
+            return 0;
+    }
+    return take_memory(rows);
+}
+
+/* Makes one row; returns what became of it. */
+static char fill_row(Rows *rows, Py_ssize_t number)
+{
     const Loops *loops = &LOOPS_OF[level];
-    char *done = PyBytes_AsString(rows.done);
-    Py_BEGIN_ALLOW_THREADS
-    for (Py_ssize_t i = 0; i < rows.count; i++) {
-        const Stored *stored = &rows.stored[i];
-        uint8_t *place = (uint8_t *)rows.out.buf + i * height * line;
-        Row row = {.pixels = pixels, .width = width, .size = height * width};
-        if (is_bits)
-            row.bits = place;
+    const Stored *stored = &rows->stored[number];
+    uint8_t *out = (uint8_t *)rows->out.buf + number * rows->row_bytes;
+    uint32_t crc = ~0u;
+    switch (rows->action) {
+    case COPY:
+        if (rows->is_checked)
+            crc = loops->copy_checked(crc, stored->bytes, out, stored->size);
         else
-            row.floats = (float *)place;
-        done[i] = LEFT;
+            loops->copy(stored->bytes, out, stored->size);
+        return compare(rows, stored, crc);
+    case NORMALIZE:
+        crc = loops->normalize_image(crc, stored->bytes, (float *)out, &rows->shapes[number], rows->scales,
+                                     rows->is_checked);
+        return compare(rows, stored, crc);
+    case EXPAND:
+    case EXPAND_TO_BITS: {
+        Row row = {.pixels = rows->pixels, .width = rows->width, .size = rows->height * rows->width};
+        if (rows->action == EXPAND)
+            row.floats = (float *)out;
+        else
+            row.bits = out;
         /* A frame is small: its sum comes first, and nothing is made of a damaged one. */
-        if (!is_checked || compare(&rows, stored, loops->add_bytes(~0u, stored->bytes, stored->size)) == DONE)
-            done[i] = loops->expand(stored->bytes, stored->size, &row) ? DONE : LEFT;
-        else
-            done[i] = DAMAGED;
+        if (rows->is_checked && compare(rows, stored, loops->add_bytes(crc, stored->bytes, stored->size)) == DAMAGED)
+            return DAMAGED;
+        return loops->expand(stored->bytes, stored->size, &row) ? DONE : LEFT;
     }
-    finish_lines();
-    Py_END_ALLOW_THREADS
-    free(pixels);
-    return finish_rows(&rows);
+    default: {
+        const Packed packed = {stored->bytes, stored->size, rows->shapes[number]};
+        const Scale *scales = rows->action == UNPACK ? NULL : rows->scales;
+        if (!loops->unpack(&packed, &rows->lines, out, scales, rows->is_checked ? &crc : NULL))
+            return LEFT;
+        return compare(rows, stored, crc);
+    }
+    }
 }
 
-/* Unpacks rows, and normalises them where there are scales. */
-static PyObject *unpack_all(PyObject *files, PyObject *spans, PyObject *out, const Py_ssize_t size[2], PyObject *shown,
-                            const Scale *scales, int is_checked)
-{
-    const Py_ssize_t height = size[0], width = size[1];
-    const Py_ssize_t row_bytes = times(num_values(height, width), scales ? sizeof(float) : 1);
-    Rows rows;
-    Lines lines;
-    if (!take_rows(&rows, files, spans, out, row_bytes, is_checked))
-        return NULL;
-    Shape *shapes = NULL;
-    if ((scales && !has_floats(&rows.out)) || !(shapes = take_shapes(shown, rows.count, height, width)) ||
-        !take_lines(&lines, height, width)) {
-        free(shapes);
-        if (!PyErr_Occurred())
-            PyErr_NoMemory();
-        Py_DECREF(finish_rows(&rows));
-        return NULL;
-    }
-    char *done = PyBytes_AsString(rows.done);
-    Py_BEGIN_ALLOW_THREADS
-    for (Py_ssize_t i = 0; i < rows.count; i++) {
-        const Stored *stored = &rows.stored[i];
-        const Packed packed = {stored->bytes, stored->size, shapes[i]};
-        uint32_t crc = ~0u;
-        int is_whole_image = LOOPS_OF[level].unpack(&packed, &lines, (char *)rows.out.buf + i * row_bytes, scales,
-                                                    is_checked ? &crc : NULL);
-        done[i] = is_whole_image ? compare(&rows, stored, crc) : LEFT;
-    }
-    finish_lines();
-    Py_END_ALLOW_THREADS
-    free(lines.memory);
-    free(shapes);
-    return finish_rows(&rows);
-}
-
-static PyObject *unpack_rows(PyObject *self, PyObject *arguments)
+static PyObject *fill_rows(PyObject *self, PyObject *arguments)
 {
     (void)self;
-    PyObject *files, *spans, *out;
-    Py_ssize_t size[2];
-    int is_checked;
-    if (!PyArg_ParseTuple(arguments, "OOOnnp", &files, &spans, &out, &size[0], &size[1], &is_checked))
+    PyObject *files, *spans, *out, *norm, *shown, *done = NULL;
+    Rows rows = {0};
+    if (!PyArg_ParseTuple(arguments, "iOOOnnOOp", &rows.action, &files, &spans, &out, &rows.height, &rows.width, &norm,
+                          &shown, &rows.is_checked))
         return NULL;
-    return unpack_all(files, spans, out, size, Py_None, NULL, is_checked);
-}
-
-static PyObject *unpack_normalized_rows(PyObject *self, PyObject *arguments)
-{
-    (void)self;
-    PyObject *files, *spans, *norm, *shown, *out;
-    Py_ssize_t size[2];
-    int is_checked;
-    Scale scales[3];
-    if (!PyArg_ParseTuple(arguments, "OOOOOnnp", &files, &spans, &norm, &shown, &out, &size[0], &size[1], &is_checked) ||
-        !take_scales(norm, scales))
-        return NULL;
-    return unpack_all(files, spans, out, size, shown, scales, is_checked);
-}
-
-static PyObject *unpack(PyObject *self, PyObject *arguments)
-{
-    (void)self;
-    PyObject *packed, *out;
-    Py_ssize_t height, width;
-    Py_buffer in, target;
-    Lines lines;
-    if (!PyArg_ParseTuple(arguments, "OOnn", &packed, &out, &height, &width))
-        return NULL;
-    const Py_ssize_t values = num_values(height, width);
-    if (values < 0)
-        return PyErr_Format(PyExc_ValueError, "%zd x %zd is no size of an image", height, width);
-    if (!take_buffer(packed, &in, READ, -1, "packed"))
-        return NULL;
-    int is_image = 0;
-    if (take_buffer(out, &target, WRITE, values, "out")) {
-        if (take_lines(&lines, height, width)) {
-            Py_BEGIN_ALLOW_THREADS
-            const Packed image = {in.buf, in.len, {height, width, height, width}};
-            is_image = LOOPS_OF[level].unpack(&image, &lines, target.buf, NULL, NULL);
-            finish_lines();
-            Py_END_ALLOW_THREADS
-            free(lines.memory);
-        } else
-            PyErr_NoMemory();
-        PyBuffer_Release(&target);
+    if (take_rows(&rows, files, spans, out, norm, shown))
+        done = PyBytes_FromStringAndSize(NULL, rows.count);
+    if (done) {
+        char *states = PyBytes_AsString(done);
+        Py_BEGIN_ALLOW_THREADS
+        for (Py_ssize_t i = 0; i < rows.count; i++)
+            states[i] = fill_row(&rows, i);
+        finish_lines();
+        Py_END_ALLOW_THREADS
     }
-    PyBuffer_Release(&in);
-    return PyErr_Occurred() ? NULL : PyBool_FromLong(is_image);
+    release_rows(&rows);
+    return done;
 }
 
 static PyObject *normalize(PyObject *self, PyObject *arguments)
@@ -669,13 +577,8 @@ static PyObject *expand_runs(PyObject *self, PyObject *arguments)
 }
 
 static PyMethodDef methods[] = {
-    {"copy_rows", copy_rows, METH_VARARGS, NULL},
-    {"normalize_rows", normalize_rows, METH_VARARGS, NULL},
-    {"expand_rows", expand_rows, METH_VARARGS, NULL},
+    {"fill_rows", fill_rows, METH_VARARGS, NULL},
     {"expand_runs", expand_runs, METH_VARARGS, NULL},
-    {"unpack_rows", unpack_rows, METH_VARARGS, NULL},
-    {"unpack_normalized_rows", unpack_normalized_rows, METH_VARARGS, NULL},
-    {"unpack", unpack, METH_VARARGS, NULL},
     {"normalize", normalize, METH_VARARGS, NULL},
     {"widen", widen, METH_VARARGS, NULL},
     {"widen_bits", widen_bits, METH_VARARGS, NULL},

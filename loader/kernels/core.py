@@ -3,6 +3,7 @@
 import os
 import warnings
 from collections.abc import Sequence
+from enum import IntEnum
 from functools import cache
 from typing import Any, Protocol
 
@@ -15,62 +16,56 @@ LEFT, DONE, DAMAGED = range(3)
 """What becomes of a row: it is of a kind that the core does not know, or not whole; it is written; its checksum is wrong."""
 
 
+class Action(IntEnum):
+    """What `Core.fill_rows` makes of stored rows."""
+
+    COPY = 0
+    """Rows as they are."""
+    NORMALIZE = 1
+    """Of images uint8 [3, H, W], (level / scale - mean) / std: float32 [B, 3, H, W], each step rounded."""
+    EXPAND = 2
+    """Of masks in the frames of `loader.format.mask_codec`, float32 [B, H, W] of 0 and 1."""
+    EXPAND_TO_BITS = 3
+    """Of the same, bits: uint8 [B, H, (W + 7) // 8]."""
+    UNPACK = 4
+    """Of images that are stored compact, uint8 [B, 3, H, W]."""
+    UNPACK_AND_NORMALIZE = 5
+    """Of the same, what `NORMALIZE` makes of raw ones."""
+
+
 class Core(Protocol):
     """What fills a batch: one tensor of several samples a call.
 
-    Stored rows are given by the files that they lie in, uint8 [N] each, and by their places there, int64 [B, 2]: offset, and
-    bytes with the four of the CRC-32C that follows them. It is computed in the pass that reads a row, and compared where
-    `is_checked`. All arrays are in C order. Sizes are looked at, and `ValueError` is raised before anything is written where one
-    does not fit; dtypes are not. Other threads of Python run meanwhile. What becomes of each row is returned, `bytes` [B]; of
-    one that is not `DONE`, anything may be written.
+    All arrays are in C order. Sizes are looked at, and `ValueError` is raised before anything is written where one does not
+    fit; dtypes are not. Other threads of Python run meanwhile.
     """
 
-    def copy_rows(
+    def fill_rows(
         self,
+        action: int,
         files: Sequence[NDArray[np.uint8]],
         spans: NDArray[np.int64],
         out: NDArray[Any],
-        row_bytes: int,
-        is_checked: bool,
-    ) -> bytes:
-        """Copy rows into `out`, [B, ...] of `row_bytes` each."""
-
-    def normalize_rows(
-        self,
-        files: Sequence[NDArray[np.uint8]],
-        spans: NDArray[np.int64],
-        norm: NDArray[np.float32],
-        shown: NDArray[np.int64] | None,
-        out: NDArray[np.float32],
         height: int,
         width: int,
+        norm: NDArray[np.float32] | None,
+        shown: NDArray[np.int64] | None,
         is_checked: bool,
     ) -> bytes:
-        """Write (level / scale - mean) / std of images uint8 [3, H, W] into `out`, float32 [B, 3, H, W], each step rounded.
+        """Write stored rows into `out`, [B, ...]; return what became of each, [B]: of one that is not `DONE`, anything may be written.
 
         Args:
-            files: see above.
-            spans: see above.
-            norm: float32 [7]: three means, three standard deviations, and the scale.
-            shown: int64 [B, 2], the height and width of what is picture, in the top left corner: the rest becomes 0; None
-                where all is.
+            action: what is made of them, an `Action`.
+            files: what each row lies in, uint8 [N].
+            spans: int64 [B, 2]: offset there, and bytes with the four of the CRC-32C that follows them.
             out: where to.
-            height: of the images.
-            width: of the images.
-            is_checked: see above.
+            height: of images and masks; of no meaning where rows are copied, as the width.
+            width: of images and masks.
+            norm: of what is normalised, float32 [7]: three means, three standard deviations, and the scale.
+            shown: of what is normalised, int64 [B, 2], the height and width of what is picture, in the top left corner: the
+                rest becomes 0; None where all is.
+            is_checked: whether the checksum is compared, which is computed in the pass that reads a row.
         """
-
-    def expand_rows(
-        self,
-        files: Sequence[NDArray[np.uint8]],
-        spans: NDArray[np.int64],
-        out: NDArray[Any],
-        height: int,
-        width: int,
-        is_bits: bool,
-        is_checked: bool,
-    ) -> bytes:
-        """Write masks of the frames of `loader.format.mask_codec`: float32 [B, H, W] of 0 and 1, or bits uint8 [B, H, (W + 7) // 8]."""
 
     def expand_runs(
         self,
@@ -88,33 +83,6 @@ class Core(Protocol):
             is_zero: whether `out` holds zeros; else the places of masks are filled with them first.
         """
 
-    def unpack_rows(
-        self,
-        files: Sequence[NDArray[np.uint8]],
-        spans: NDArray[np.int64],
-        out: NDArray[np.uint8],
-        height: int,
-        width: int,
-        is_checked: bool,
-    ) -> bytes:
-        """Write images that are stored compact into `out`, uint8 [B, 3, H, W]."""
-
-    def unpack_normalized_rows(
-        self,
-        files: Sequence[NDArray[np.uint8]],
-        spans: NDArray[np.int64],
-        norm: NDArray[np.float32],
-        shown: NDArray[np.int64] | None,
-        out: NDArray[np.float32],
-        height: int,
-        width: int,
-        is_checked: bool,
-    ) -> bytes:
-        """Write images that are stored compact as `normalize_rows` does raw ones."""
-
-    def unpack(self, packed: NDArray[np.uint8], out: NDArray[np.uint8], height: int, width: int) -> bool:
-        """Write an image that is stored compact, uint8 [N], into `out`, uint8 [3, H, W]; return whether it was one of that size."""
-
     def normalize(
         self,
         images: NDArray[np.uint8],
@@ -124,7 +92,7 @@ class Core(Protocol):
         height: int,
         width: int,
     ) -> None:
-        """Write images uint8 [B, 3, H, W] into `out`, of the same shape, as `normalize_rows` does stored ones."""
+        """Write images uint8 [B, 3, H, W] into `out`, of the same shape, as `fill_rows` normalises stored ones."""
 
     def widen(self, pixels: NDArray[Any], out: NDArray[np.float32]) -> None:
         """Write bytes into `out`, of as many values: 0 where they are 0, else 1."""

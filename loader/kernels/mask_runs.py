@@ -10,12 +10,7 @@ from .core import CORE, Core
 
 
 class RunLengths:
-    """A mask as run lengths down its columns, background first: as it goes from one process to another.
-
-    Args:
-        height: rows of the mask.
-        width: columns of the mask.
-        runs: uint32 [R], together height x width.
+    """A mask as run lengths down its columns, background first, uint32 [R]: as it goes from one process to another.
 
     Raises:
         ValueError: the runs do not fill the mask.
@@ -33,12 +28,7 @@ class RunLengths:
         return object.__new__, (RunLengths,), (None, {name: getattr(self, name) for name in self.__slots__})
 
     def expand(self, out: NDArray[np.bool_] | None = None, *, core: Core | None = CORE) -> NDArray[np.bool_]:
-        """Return the mask, bool [H, W], in memory of its own or in `out`, whatever that holds.
-
-        Args:
-            out: bool [H, W] in C order.
-            core: the compiled core; without one numpy does the same.
-        """
+        """Return the mask, bool [H, W], in memory of its own or in `out`, which is in C order, whatever that holds."""
         is_new = out is None
         if out is None:
             # What is not covered is not written: of a small object most is memory that the system gives as zeros.
@@ -64,7 +54,7 @@ def expand_all(
         starts: where in `out` each begins, in pixels.
         out: bool, in C order.
         is_zero: whether `out` holds zeros.
-        core: the compiled core, which gives the interpreter away once for all of them; without one numpy does the same.
+        core: the compiled core; without one numpy does the same.
     """
     if core is None:
         flat = out.reshape(-1)

@@ -9,9 +9,7 @@ from numpy.typing import NDArray
 class PartBits:
     """Rows of parts that are set, one bit each: 137 MB for 1.1 billion. A part begins at a whole byte.
 
-    Args:
-        counts: how many rows each part has.
-        words: `words` of the same rows, saved before.
+    Made of how many rows each part has, and perhaps of `words` of the same rows that were saved before.
 
     Raises:
         ValueError: `words` don't fit `counts`.

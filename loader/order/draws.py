@@ -1,4 +1,4 @@
-"""Which masks, or sentences, of an image or of a clip make a sample. numpy only; reads rows of a few small columns.
+"""Which images, or scenes, can give a sample that is drawn, and which of their masks, or sentences, make it. numpy only.
 
 What is drawn is a pure function of the part's tables and a key, so whoever fills a batch computes it for itself.
 """
@@ -18,6 +18,12 @@ from .subset import Columns, Subset, check_texts, hash_texts
 
 _FRAMES, _OBJECTS = 1, 2
 """What a hash is for, so that one key gives unrelated draws."""
+
+GIVES, TOO_SHORT, NOBODY = 1, 2, 3
+"""What is said of a unit at the row of its image, a scene's at that of its first; 0 where none is, or not of this subset."""
+
+REASONS = {"too short": TOO_SHORT, "nobody eligible": NOBODY}
+"""Why a unit is left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,9 +77,50 @@ def draw_sample(part: Columns, unit: int, key: int, draw: Draw, subset: Subset) 
     return _draw_clip(part, unit, key, draw, subset)
 
 
-def shows_clip(part: Columns, unit: int, clip: Clip, subset: Subset) -> bool:
-    """Return whether the scene whose first image this is can give a clip."""
-    return can_draw(_Scene(part, unit, clip, subset).shown(), clip)
+def find_units(
+    part: Columns, num_images: int, num_masks: int, draw: Draw, subset: Subset, *, videos: bool
+) -> NDArray[np.int8]:
+    """Return what each image of a part is: int8 [I].
+
+    A scene is in the subset by its key where all of its images are; `videos` is whether scenes are videos.
+    """
+    chosen = subset.eligible_images(part, videos=videos)
+    if chosen is None:
+        chosen = np.ones(num_images, bool)
+    if isinstance(draw, Clip):
+        return _find_scenes(part, chosen, draw, subset)
+    eligible = subset.eligible_masks(part, 0, num_masks)
+    if draw.of == "expressions":
+        described = np.zeros(num_masks, bool)
+        described[part.column("expressions/mask")] = True
+        eligible &= described
+    units = np.where(chosen, np.int8(NOBODY), np.int8(0))
+    shown = np.zeros(num_images, bool)
+    shown[part.column("masks/image")[eligible]] = True
+    units[chosen & shown] = GIVES
+    return units
+
+
+def _find_scenes(part: Columns, chosen: NDArray[np.bool_], clip: Clip, subset: Subset) -> NDArray[np.int8]:
+    units = np.zeros(len(chosen), np.int8)
+    scenes = part.column("images/scene")
+    firsts = np.flatnonzero(np.diff(scenes, prepend=scenes[:1] - 1))
+    for first, last in zip(firsts.tolist(), [*firsts[1:].tolist(), len(chosen)], strict=False):
+        if not chosen[first:last].all():
+            continue
+        if last - first < clip.frames and clip.short == "skip":
+            units[first] = TOO_SHORT
+        else:
+            shown = _Scene(part, first, clip, subset).shown()
+            units[first] = GIVES if can_draw(shown, clip) else NOBODY
+    return units
+
+
+def unit_keys(part: Columns, rows: NDArray[np.int64], *, scenes: bool) -> list[str]:
+    """Return the keys of images, or of the videos they are of."""
+    offsets, text = part.column("images/key_offsets"), part.column("images/key_bytes")
+    keys = [text[offsets[row] : offsets[row + 1]].tobytes().decode(errors="replace") for row in rows.tolist()]
+    return [key.rpartition("/")[0] or key for key in keys] if scenes else keys
 
 
 def _draw_objects(part: Columns, image: int, key: int, draw: Objects, subset: Subset) -> Drawn:

@@ -16,11 +16,10 @@ from ..format.errors import StoreError
 from ..format.recipe import read_recipe
 from .bits import PartBits
 from .clips import check_choice
-from .draws import Draw, Objects
+from .draws import GIVES, REASONS, Draw, Objects, find_units, unit_keys
 from .index_file import ReadArray, open_index, save_index
 from .shuffle import hash_columns, scale
 from .subset import Columns, Subset
-from .units import GIVES, REASONS, find_units, unit_keys
 
 Masks = Literal["every", "one"]
 

@@ -225,10 +225,6 @@ class EpochPlan:
             self.epoch, [min(start + steps * self.batching.step, size) for start, steps, size in sizes]
         )
 
-    def whole_epoch(self) -> "EpochPlan":
-        """Return this epoch from its beginning."""
-        return replace(self, consumed=(0,) * len(self.consumed))
-
     def next_epoch(self) -> "EpochPlan":
         """Return the whole next epoch."""
         return self.order.plan(self.batching, self.epoch + 1)
@@ -259,3 +255,57 @@ class EpochPlan:
             size = min(size, self.order.mixture.lane_sizes[lane] - first)
         start, stop = (rank * size // ranks.world_size for rank in (ranks.rank, ranks.rank + 1))
         return first + start, first + stop
+
+
+class EpochWalk:
+    """A place in an order, which goes on from epoch to epoch: what hands batches out begins as this."""
+
+    def __init__(self, plan: EpochPlan) -> None:
+        self._plan = plan
+        # Batches of the plan that were handed out.
+        self._done = 0
+
+    def __len__(self) -> int:
+        """Return how many batches the whole epoch gives this rank, also after going on in the middle of it."""
+        plan = self._plan
+        return len(replace(plan, consumed=(0,) * len(plan.consumed), batching=self._known_batching()))
+
+    @property
+    def epoch(self) -> int:
+        """The coming, or running, epoch."""
+        return self._plan.epoch
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the place after the batches handed out so far, as JSON values: also after an error, or in a signal handler."""
+        return self._plan.state_after(self._done)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state, perhaps with another batch size, world size or number of workers.
+
+        Raises:
+            StoreError: a store is not the one it was.
+            ValueError: the state is of another order, or no state.
+        """
+        self._go_to(self._plan.order.resume(state, self._known_batching()))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to the beginning of an epoch; a resumed place in that very epoch is kept.
+
+        Raises:
+            ValueError: it is below 0.
+        """
+        self._leave_finished_epoch()
+        if epoch != self._plan.epoch:
+            self._go_to(self._plan.order.plan(self._known_batching(), epoch))
+
+    def _known_batching(self) -> Batching:
+        """Return how epochs are cut, as far as is known now."""
+        return self._plan.batching
+
+    def _go_to(self, plan: EpochPlan) -> None:
+        self._plan, self._done = plan, 0
+
+    def _leave_finished_epoch(self) -> None:
+        """Go to the next epoch after the last batch: who knows the length, as Lightning does, asks for no further one."""
+        if 0 < len(self._plan) == self._done:
+            self._plan, self._done = self._plan.next_epoch(), 0

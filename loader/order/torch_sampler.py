@@ -1,15 +1,15 @@
 """An order as a `batch_sampler` of torch's `DataLoader`. It needs no torch itself."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from .picks import Picks
-from .plan import Batching, EpochPlan, Order
+from .plan import Batching, EpochPlan, EpochWalk, Order
 
 
-class BatchSampler:
+class BatchSampler(EpochWalk):
     """Batches of picks for an `OrderDataset`, or of sample numbers, epoch after epoch.
 
     One store's numbers are its own, for `SampleDataset`; those of several follow each other, for a `ConcatDataset` of
@@ -30,21 +30,11 @@ class BatchSampler:
         is_drawn = any(index.draw is not None for index in order.mixture.indexes)
         if is_drawn and picks is False:
             raise ValueError("samples of this order are drawn, which no number tells: leave out picks=False")
-        self._order = order
         self._yields_picks = is_drawn or bool(picks)
-        self._plan = self._round = order.plan(batching)
-        self._done = 0
+        super().__init__(order.plan(batching))
+        self._round = self._plan
         sizes = [index.num_numbers for index in order.mixture.indexes]
         self._offsets = np.cumsum([0, *sizes[:-1]])
-
-    def __len__(self) -> int:
-        """Return how many batches the whole epoch gives, also after going on in the middle of it."""
-        return len(self._plan.whole_epoch())
-
-    @property
-    def epoch(self) -> int:
-        """The coming, or running, epoch."""
-        return self._plan.epoch
 
     def __iter__(self) -> Iterator[list[int] | Picks]:
         self._leave_finished_epoch()
@@ -60,15 +50,9 @@ class BatchSampler:
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the beginning of an epoch; a resumed place in that epoch is kept."""
-        self._leave_finished_epoch()
-        if epoch != self._plan.epoch:
-            self._begin(self._order.plan(self._plan.batching, epoch))
+        super().set_epoch(epoch)
         # Also where the epoch before led here already.
         self._round = self._plan
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the place after the batches asked for so far, as JSON values."""
-        return self._plan.state_after(self._done)
 
     def state_after(self, number: int) -> dict[str, Any]:
         """Return the place after `number` batches of this round, as JSON values.
@@ -77,21 +61,7 @@ class BatchSampler:
         """
         return self._round.state_after(number)
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state.
-
-        Raises:
-            StoreError: a store is not the one it was.
-            ValueError: the state is of another order, or no state.
-        """
-        self._begin(self._order.resume(state, self._plan.batching))
-
-    def _leave_finished_epoch(self) -> None:
-        """Go to the next epoch after the last batch: a `DataLoader` without workers asks for no further one."""
-        if 0 < len(self._plan) == self._done:
-            self._plan, self._done = self._plan.next_epoch(), 0
-
-    def _begin(self, plan: EpochPlan) -> None:
+    def _go_to(self, plan: EpochPlan) -> None:
         """Go to a place: where the coming round begins, and the one that states are of until then."""
-        self._plan = self._round = plan
-        self._done = 0
+        super()._go_to(plan)
+        self._round = plan

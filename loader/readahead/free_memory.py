@@ -21,9 +21,8 @@ def available_bytes() -> int:
     A container's limit counts, whatever the machine has: what is read from files is charged to it as well.
     """
     try:
-        lines = (PROC / "meminfo").read_text().splitlines()
-        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration, ValueError):
+        free = _read_field(PROC / "meminfo", "MemAvailable:") * 1024
+    except (OSError, ValueError):
         return 0
     return min([free, *_limits()])
 
@@ -44,13 +43,14 @@ def _limits() -> list[int]:
                     # "max" is no limit; and inside a container the path may be that of the host.
                     with suppress(OSError, ValueError):
                         most, taken = (int((folder / file).read_text()) for file in (limit, used))
-                        found.append(max(most - taken + _read_stat(folder, cached), 0))
+                        # What of it holds files is given back.
+                        found.append(max(most - taken + _read_field(folder / "memory.stat", cached), 0))
                 if folder == CGROUPS:
                     break
     return found
 
 
-def _read_stat(group: Path, name: str) -> int:
-    """Return how many bytes of a group's memory hold files: these are given back."""
-    lines = (group / "memory.stat").read_text().splitlines()
-    return next((int(line.split()[1]) for line in lines if line.startswith(f"{name} ")), 0)
+def _read_field(path: Path, name: str) -> int:
+    """Return the number behind a name in a file of names and numbers, 0 where it is not there."""
+    fields = (line.split() for line in path.read_text().splitlines())
+    return next((int(words[1]) for words in fields if words[:1] == [name]), 0)

@@ -3,7 +3,7 @@
 A file in small pages costs a walk through tables every 4 KiB, a tenth of all time where batches are copied from memory
 already. Pages of 2 MiB are made only while a fault reads from the disk (ext4 since Linux 6.16, XFS since 5.18; elsewhere
 they stay small): not by madvise(MADV_WILLNEED), and not of what the page cache has. So faults it is, in threads that are
-there to wait for the disk (`loader.readahead.disk_threads`).
+there to wait for the disk (`loader.readahead.background`).
 
 Whole pages are read, and the next with each, also where a row has a part of one only. Nobody misses that where the whole
 dataset stays in memory; larger ones are read row by row.
@@ -14,7 +14,7 @@ import mmap
 import os
 import re
 import sys
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from ..buffers.huge_pages import HUGE_PAGE
 from ..format.regular_files import open_regular
-from .disk_threads import DISK_THREADS
+from .background import DISK_THREADS
 
 _POPULATE_READ = 22
 """MADV_POPULATE_READ, of which Python has no name: fault in, as reading would, and wait until all is there."""
@@ -32,11 +32,7 @@ HUGE_PAGE_SIZE = Path("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size")
 
 
 class MappedFile:
-    """All bytes of a file, read-only.
-
-    Args:
-        path: the file, not empty.
-        huge_pages: whether to ask for huge pages: for files that stay in memory once they are read.
+    """All bytes of a file, read-only; huge pages are for files that stay in memory once they are read.
 
     Raises:
         OSError: it can't be mapped, or is no regular file.
@@ -54,7 +50,7 @@ class MappedFile:
         """uint8 [N]."""
         self.address: int = self.bytes.ctypes.data
         self._is_large = (
-            huge_pages and has_large_faults() and self._madvise(0, len(self._map), "MADV_HUGEPAGE")
+            huge_pages and has_large_faults() and self._madvise(0, len(self._map), mmap.MADV_HUGEPAGE)
         )
         # Of files that are someone else's, Linux does not tell what is in memory, but says that everything is.
         self._is_ours = owner == os.geteuid() or os.access(path, os.W_OK)
@@ -69,21 +65,19 @@ class MappedFile:
         """Have bytes read from the disk that are going to be read soon; return at once, whether they are known to be there."""
         if not self._is_large:
             # Advice: a system that can't take it has nothing to say that matters here.
-            self._madvise(start, size, "MADV_WILLNEED")
+            self._madvise(start, size, getattr(mmap, "MADV_WILLNEED", None))
             return False
         if self._is_in_memory(start, size) if self._is_ours else self._was_asked_for(start, size):
             return True
-        DISK_THREADS.ask(self, start, size)
+        DISK_THREADS.ask(partial(self.read, start, size))
         return False
 
     def read(self, start: int, size: int) -> None:
         """Read bytes from the disk, those that are not in memory, and wait for them."""
-        begin = start // mmap.PAGESIZE * mmap.PAGESIZE
-        _libc().madvise(self.address + begin, start + size - begin, _POPULATE_READ)
+        self._madvise(start, size, _POPULATE_READ)
 
-    def _madvise(self, start: int, size: int, advice: str) -> bool:
-        """Give advice; return whether this system takes it."""
-        number = getattr(mmap, advice, None)
+    def _madvise(self, start: int, size: int, number: int | None) -> bool:
+        """Give advice; return whether this system has it, and takes it."""
         if number is None:
             return False
         begin = start // mmap.PAGESIZE * mmap.PAGESIZE

@@ -8,7 +8,7 @@ import errno
 import functools
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from ..format.errors import ConnectionLostError, PreprocessError, SourceError
@@ -56,8 +56,8 @@ def _connect(root: str, _process: int) -> Connection:
     return connection_of(*open_filesystem(root))
 
 
-def open_filesystem(url: str) -> tuple[Any, str]:
-    """Return fsspec's file system of a URL, and what the URL is called in it.
+def open_filesystem(url: str, options: Mapping[str, Any] | None = None) -> tuple[Any, str]:
+    """Return fsspec's file system of a URL, opened with its storage options, and what the URL is called in it.
 
     Raises:
         SourceError: fsspec or what it needs is not installed, or the URL is none it knows.
@@ -67,7 +67,7 @@ def open_filesystem(url: str) -> tuple[Any, str]:
     except ImportError as err:
         raise SourceError("a URL needs fsspec: pip install 'resizeonce[remote]'") from err
     try:
-        opened: tuple[Any, str] = fsspec.url_to_fs(url)
+        opened: tuple[Any, str] = fsspec.url_to_fs(url, **(options or {}))
     except ImportError as err:
         raise SourceError(
             f"can't open {shown(url)}: {err}; pip install 'resizeonce[remote]' for http"

@@ -2,11 +2,12 @@
 
 import os
 import stat
+import time
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..format.errors import SourceError
-from .pace import Clock, Pace, TooLongError
+from .pace import Pace, TooLongError
 from .protocol import Sink, Status, protocols_of
 
 _PIECE_BYTES = 1 << 20
@@ -48,7 +49,7 @@ class FileSystem:
         return found
 
     def read_range(self, name: str, start: int, stop: int, size: int = -1) -> bytes:
-        """Return a file's bytes from `start` up to `stop`, fewer where it ends before; `size` is told as of `WebServer`."""
+        """Return a file's bytes from `start` up to `stop`, fewer where it ends before; `size` is its own, or -1."""
         content: bytes = self._filesystem.cat_file(
             self._path(name), start=start, end=stop if size < 0 else min(stop, size)
         )
@@ -96,15 +97,16 @@ def _watch(limit: int) -> Any:
     """Return what fsspec tells how many bytes have come, and what stops it where they are too many or too slow."""
     from fsspec.callbacks import Callback
 
-    clock, speed = Clock(), Pace()
-    counted = 0
+    speed = Pace()
+    counted, then = 0, time.monotonic()
 
     def look(_size: int | None, come: int, **_: Any) -> None:
-        nonlocal counted
+        nonlocal counted, then
         if come > limit:
             raise TooLongError
-        speed.count(come - counted, clock.lap())
-        counted = come
+        now = time.monotonic()
+        speed.count(come - counted, now - then)
+        counted, then = come, now
 
     return Callback(hooks={"look": look})
 

@@ -6,6 +6,7 @@ gigabytes, and its clock is that of `pace` in place of five minutes for a whole 
 
 import asyncio
 import re
+import time
 import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -155,7 +156,7 @@ async def _receive(answer: "ClientResponse", sink: Sink, limit: int) -> int:
     come = 0
     speed = pace.Pace()
     while come <= limit:
-        clock = pace.Clock()
+        begun = time.monotonic()
         try:
             async with asyncio.timeout(speed.patience):
                 piece = await answer.content.read(min(_PIECE_BYTES, limit + 1 - come))
@@ -163,7 +164,7 @@ async def _receive(answer: "ClientResponse", sink: Sink, limit: int) -> int:
             raise speed.too_slow() from err
         if not piece:
             break
-        speed.count(len(piece), clock.lap())
+        speed.count(len(piece), time.monotonic() - begun)
         sink.write(piece)
         come += len(piece)
     return come

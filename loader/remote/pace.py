@@ -5,8 +5,6 @@ seventh of what a modem did, and at less a part of 1 GB would take more than ele
 whenever that much should have, so a link may rest for most of a minute and make up for it.
 """
 
-import time
-
 LEAST_RATE = 1024
 """Bytes a second below which a server counts as stuck."""
 
@@ -54,16 +52,3 @@ class Pace:
         return TooSlowError(
             f"{self._come:,} bytes came in {self._window:g} seconds, and the least rate is {LEAST_RATE:,} bytes a second"
         )
-
-
-class Clock:
-    """Seconds since it was read last."""
-
-    def __init__(self) -> None:
-        self._then = time.monotonic()
-
-    def lap(self) -> float:
-        """Return the seconds since the last call, or since this clock was made."""
-        now = time.monotonic()
-        then, self._then = self._then, now
-        return now - then

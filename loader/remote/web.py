@@ -69,13 +69,7 @@ class WebServer:
         return {entry: Status(is_folder, -1) for entry, is_folder in names.items()}
 
     def read_range(self, name: str, start: int, stop: int, size: int = -1) -> bytes:
-        """Return a file's bytes from `start` up to `stop`, fewer where it ends before.
-
-        Args:
-            name: of the file.
-            start: the first byte.
-            stop: the one behind the last.
-            size: of the file, as it was told before; -1 where that is not known.
+        """Return a file's bytes from `start` up to `stop`, fewer where it ends before; `size` is its own where it was told, or -1.
 
         Raises:
             NoRangesError: the server sends whole files only.

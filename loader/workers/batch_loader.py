@@ -16,9 +16,10 @@ from ..batch import Batch
 from ..cache.part_cache import CacheOptions
 from ..fill import SampleError, choose_views
 from ..kernels.core import warn_without_core
+from ..order.clips import check_choice
 from ..order.index import SampleIndex
 from ..order.mixture import OrderOptions
-from ..order.plan import Batching, EpochPlan, Order, Ranks
+from ..order.plan import Batching, EpochPlan, EpochWalk, Order, Ranks
 from ..readahead.free_memory import stay_in_memory
 from ..store import Store, open_store
 from .damage import SkippedSamples
@@ -50,16 +51,12 @@ class BatchOptions:
     """Threads start at once and take less memory, but wait for the trainer's Python code."""
 
     def __post_init__(self) -> None:
-        for name, allowed in (
-            ("mode", ("process", "thread")),
-            ("expressions", ("all", "first", "drawn")),
-            ("on_damage", ("raise", "skip")),
-        ):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} is one of {', '.join(allowed)}; not {getattr(self, name)!r}")
+        check_choice("mode", self.mode, ("process", "thread"))
+        check_choice("expressions", self.expressions, ("all", "first", "drawn"))
+        check_choice("on_damage", self.on_damage, ("raise", "skip"))
 
 
-class BatchLoader:
+class BatchLoader(EpochWalk):
     """Epochs of batches. Each `for` over it is one epoch, shuffled anew; a broken off one is begun again.
 
     The workers don't pause between epochs: `prefetch` batches of the next one are filled by then, unless its parts would
@@ -104,13 +101,9 @@ class BatchLoader:
         warn_without_core()
         self._options = options or BatchOptions()
         order = _as_order(source, cache)
-        self._batching = Batching(
-            batch_size=batch_size,
-            tail=self._options.tail,
-            ranks=self._options.ranks or Ranks.of_group() or Ranks(),
-        )
-        self._plan = order.plan(self._batching)
-        self._delivered = 0
+        ranks = self._options.ranks or Ranks.of_group() or Ranks()
+        batching = Batching(batch_size=batch_size, tail=self._options.tail, ranks=ranks)
+        super().__init__(order.plan(batching))
         self._prefetch = prefetch or max(2 * workers, 1)
         self._num_workers = workers
         self._pin_memory = pin_memory
@@ -136,15 +129,6 @@ class BatchLoader:
         self.__dict__.update(state)
         self._skipped = SkippedSamples()
         self._forget_workers()
-
-    def __len__(self) -> int:
-        """Return how many batches the whole epoch gives this rank, also after going on in the middle of it."""
-        return len(replace(self._plan.whole_epoch(), batching=self._known_batching()))
-
-    @property
-    def epoch(self) -> int:
-        """The coming, or running, epoch."""
-        return self._plan.epoch
 
     @property
     def skipped(self) -> int:
@@ -188,33 +172,6 @@ class BatchLoader:
         self._running = weakref.ref(running)
         return running
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the place after the batches delivered so far, as JSON values: also after an error, or in a signal handler."""
-        return self._plan.state_after(self._delivered)
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state, perhaps with another batch size, world size or number of workers.
-
-        Raises:
-            StoreError: a store is not the one it was.
-            ValueError: the state is of another order, or no state.
-        """
-        batching = self._known_batching()
-        self._go_to(self._plan.order.resume(state, batching))
-        self._batching = batching
-
-    def set_epoch(self, epoch: int) -> None:
-        """Go to the beginning of an epoch; a resumed place in that very epoch is kept.
-
-        Raises:
-            ValueError: it is below 0.
-        """
-        self._leave_finished_epoch()
-        if epoch != self._plan.epoch:
-            batching = self._known_batching()
-            self._go_to(self._plan.order.plan(batching, epoch))
-            self._batching = batching
-
     def close(self) -> None:
         """End the workers. The next iteration starts new ones; batches that are held stay valid."""
         if self._end is not None:
@@ -222,34 +179,27 @@ class BatchLoader:
             self._end()
             self._ring = self._end = None
 
-    def _go_to(self, plan: EpochPlan) -> None:
-        self._plan, self._delivered = plan, 0
-
-    def _leave_finished_epoch(self) -> None:
-        """Go to the next epoch after the last batch: who knows the length (Lightning) asks for no further one."""
-        if 0 < len(self._plan) == self._delivered:
-            self._go_to(self._plan.next_epoch())
-
     def _known_batching(self) -> Batching:
         """Return how epochs are cut, as far as is known now: until an iteration began, the process group may yet come."""
+        batching = self._plan.batching
         if self._options.ranks is not None or (self._has_begun and self._process == os.getpid()):
-            return self._batching
-        return replace(self._batching, ranks=Ranks.of_group() or Ranks())
+            return batching
+        return replace(batching, ranks=Ranks.of_group() or Ranks())
 
     def _plan_from_here(self) -> EpochPlan:
         """Return the plan that an iteration follows, by which rank this is."""
-        plan, self._batching = self._plan, self._known_batching()
-        if plan.batching == self._batching:
+        plan, batching = self._plan, self._known_batching()
+        if plan.batching == batching:
             return plan
         if not any(plan.consumed):
-            return plan.order.plan(self._batching, plan.epoch)
-        return plan.order.resume(plan.order.state(plan.epoch, plan.consumed), self._batching)
+            return plan.order.plan(batching, plan.epoch)
+        return plan.order.resume(plan.order.state(plan.epoch, plan.consumed), batching)
 
     def _check_rank(self) -> None:
         """Raise `RuntimeError` where several processes would train on the same samples."""
         if self._options.ranks is not None:
             return
-        now, known = Ranks.current(), self._batching.ranks
+        now, known = Ranks.current(), self._plan.batching.ranks
         if self._has_begun and now != known:
             raise RuntimeError(
                 f"this BatchLoader is of rank {known.rank} of {known.world_size}, and by now torch.distributed has rank "
@@ -297,7 +247,7 @@ class _Iteration(Iterator[Batch]):
                 loader.close()
             raise
         self._delivered += 1
-        loader._delivered = self._delivered
+        loader._done = self._delivered
         return batch
 
     def __reduce__(self) -> tuple[Any, ...]:

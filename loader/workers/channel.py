@@ -9,32 +9,7 @@ import pickle
 import select
 from multiprocessing.connection import Connection
 from queue import Empty, SimpleQueue
-from typing import Any, Protocol
-
-
-class Channel(Protocol):
-    """One end of a conversation."""
-
-    def send(self, message: object) -> None:
-        """Send a message.
-
-        Raises:
-            EOFError: an end is closed, where that is known already.
-        """
-
-    def receive(self, timeout: float | None = None) -> Any:
-        """Wait for the next message, for at most `timeout` seconds where that is given.
-
-        Raises:
-            EOFError: an end is closed, and there is nothing left.
-            TimeoutError: none came in time.
-        """
-
-    def has_message(self) -> bool:
-        """Whether there is something to receive, if only that the other end is closed."""
-
-    def close(self) -> None:
-        """End the conversation."""
+from typing import Any
 
 
 class SocketChannel:
@@ -56,14 +31,23 @@ class SocketChannel:
         raise TypeError("a worker's channel can't be copied: copy the BatchLoader")
 
     def send(self, message: object) -> None:
-        """Send a message, see `Channel`."""
+        """Send a message.
+
+        Raises:
+            EOFError: an end is closed, where that is known already.
+        """
         try:
             self._connection.send_bytes(pickle.dumps(message))
         except OSError as err:
             raise EOFError(str(err)) from err
 
     def receive(self, timeout: float | None = None) -> Any:
-        """Wait for the next message, see `Channel`."""
+        """Wait for the next message, for at most `timeout` seconds where that is given.
+
+        Raises:
+            EOFError: an end is closed, and there is nothing left.
+            TimeoutError: none came in time.
+        """
         self._is_receiving = True
         try:
             if timeout is not None and not self._poll.poll(timeout * 1000):
@@ -79,7 +63,7 @@ class SocketChannel:
                 self._connection.close()
 
     def has_message(self) -> bool:
-        """Whether there is something to receive, see `Channel`."""
+        """Whether there is something to receive, if only that the other end is closed."""
         return bool(self._poll.poll(0))
 
     def close(self) -> None:
@@ -97,7 +81,7 @@ _CLOSED = object()
 
 
 class QueueChannel:
-    """An end that another thread has the other one of."""
+    """An end that another thread has the other one of; its methods are those of `SocketChannel`."""
 
     def __init__(self, inbox: "SimpleQueue[object]", outbox: "SimpleQueue[object]") -> None:
         self._inbox, self._outbox = inbox, outbox
@@ -110,11 +94,11 @@ class QueueChannel:
         return cls(back, there), cls(there, back)
 
     def send(self, message: object) -> None:
-        """Send a message, see `Channel`; what nobody receives any more is dropped with the queue."""
+        """Send a message; what nobody receives any more is dropped with the queue."""
         self._outbox.put(message)
 
     def receive(self, timeout: float | None = None) -> Any:
-        """Wait for the next message, see `Channel`."""
+        """Wait for the next message."""
         try:
             message = self._inbox.get(timeout=timeout)
         except Empty:
@@ -126,10 +110,14 @@ class QueueChannel:
         return message
 
     def has_message(self) -> bool:
-        """Whether there is something to receive, see `Channel`."""
+        """Whether there is something to receive."""
         return not self._inbox.empty()
 
     def close(self) -> None:
         """Let the other end know; both may receive what was sent before."""
         self._outbox.put(_CLOSED)
         self._inbox.put(_CLOSED)
+
+
+Channel = SocketChannel | QueueChannel
+"""One end of a conversation."""

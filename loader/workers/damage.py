@@ -5,7 +5,7 @@ So a batch keeps its size, every rank has as many as before, and order and state
 
 import copy
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from numpy.typing import NDArray
@@ -22,10 +22,7 @@ def fill_readable(
     Damage is rare, and is found where rows are read anyway. A batch with some is read thrice, however many samples have it,
     since a whole part may be gone: once until the first is met, then sample by sample, then with those that stand in.
 
-    Args:
-        rows: the samples.
-        arrays: as of `BatchRows.fill`.
-        choose: as of `BatchRows.fill`; a sample that stands in for another is given with its own place.
+    Arguments are those of `BatchRows.fill`; a sample that stands in for another is chosen for with its own place.
 
     Returns:
         The other keys of the batch, and the errors of damaged samples in the order of their places.
@@ -35,53 +32,31 @@ def fill_readable(
         SampleError: no sample can be read, or one can't for another reason than damage.
     """
     damaged: dict[int, SampleError] = {}
-    places = list(range(len(rows)))
-    while True:
-        try:
-            others = _fill_from(places, rows, arrays, choose)
-        except SampleError as err:
-            err.place = places[err.place]
-            if not err.is_damage:
-                raise
-            # Without its traceback, which holds the batch's memory.
-            damaged[err.place] = copy.copy(err)
-            damaged |= _find_damaged(sorted(set(range(len(rows))) - damaged.keys()), rows, arrays)
-            if len(damaged) == len(rows):
-                raise
-        else:
-            return others, [damaged[place] for place in sorted(damaged)]
-        places = [_next_readable(place, len(rows), damaged) for place in range(len(rows))]
+    num_samples = len(rows)
+    try:
+        return rows.fill(arrays, choose), []
+    except SampleError as err:
+        _note(err, err.place, damaged)
+        for place in sorted(set(range(num_samples)) - damaged.keys()):
+            try:
+                rows.with_samples_of([place]).fill(arrays)
+            except SampleError as other:
+                _note(other, place, damaged)
+        if len(damaged) == num_samples:
+            raise
+    going_round = [[*range(place, num_samples), *range(place)] for place in range(num_samples)]
+    places = [next(place for place in turn if place not in damaged) for turn in going_round]
+    others = rows.with_samples_of(places).fill(arrays, lambda phrases, place: choose(phrases, places[place]))
+    return others, [damaged[place] for place in sorted(damaged)]
 
 
-def _fill_from(
-    places: list[int], rows: BatchRows, arrays: Mapping[str, NDArray[Any]], choose: ChooseExpressions
-) -> dict[str, Any]:
-    """Fill a batch with its samples of these places."""
-    # As it came, it knows already where its samples are.
-    chosen = rows if places == list(range(len(rows))) else rows.with_samples_of(places)
-    return chosen.fill(arrays, lambda phrases, place: choose(phrases, places[place]))
-
-
-def _find_damaged(
-    places: Iterable[int], rows: BatchRows, arrays: Mapping[str, NDArray[Any]]
-) -> dict[int, SampleError]:
-    """Return the errors of those of these samples that are damaged; what is in `arrays` is lost."""
-    found: dict[int, SampleError] = {}
-    for place in places:
-        try:
-            rows.with_samples_of([place]).fill(arrays)
-        except SampleError as err:
-            err.place = place
-            if not err.is_damage:
-                raise
-            found[place] = copy.copy(err)
-    return found
-
-
-def _next_readable(place: int, num_samples: int, damaged: Mapping[int, SampleError]) -> int:
-    while place in damaged:
-        place = (place + 1) % num_samples
-    return place
+def _note(err: SampleError, place: int, damaged: dict[int, SampleError]) -> None:
+    """Note the error of a sample that is damaged; raise it where it is another."""
+    err.place = place
+    if not err.is_damage:
+        raise err
+    # Without its traceback, which holds the batch's memory.
+    damaged[place] = copy.copy(err)
 
 
 class SkippedSamples:

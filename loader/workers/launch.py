@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO
 
 from ..buffers.slots import MAX_STANDARD, Slots, above_standard, unnamed_file
 from ..format.limits import describe_limit
@@ -71,36 +71,14 @@ MOST_SENT_BYTES = 1 << 16
 """Sent to a worker and not answered yet: less than that buffer has room for."""
 
 
-class Body(Protocol):
-    """What a worker runs in."""
+class Worker:
+    """One worker, asked and heard by a channel."""
 
     what: str
     """"process" or "thread"."""
 
-    def describe_death(self) -> str:
-        """Return how it ended by itself, as the end of a sentence."""
-
-    def join(self, seconds: float) -> None:
-        """Wait until it has ended, and see to it that it has after `seconds`."""
-
-    def kill(self) -> None:
-        """End it at once, as far as that can be done."""
-
-    def forget(self) -> None:
-        """Let go of what belongs to the process that this one was forked from."""
-
-
-class Worker:
-    """One worker.
-
-    Args:
-        channel: to it.
-        body: what it runs in.
-    """
-
-    def __init__(self, channel: Channel, body: Body) -> None:
+    def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self._body = body
         # How much was sent for each batch that was asked for and is not filled yet.
         self._sent_bytes: deque[int] = deque()
         self._arrived: deque[Reply] = deque()
@@ -146,8 +124,8 @@ class Worker:
             raise self._gone() from err
         except TimeoutError as err:
             raise RuntimeError(
-                f"the BatchLoader timed out: a worker {self._body.what} has not filled a batch within {timeout} s; does it "
-                "wait for a disk or a server that does not answer?"
+                f"the BatchLoader timed out: a worker {self.what} has not filled a batch within {timeout} s; does it wait for "
+                "a disk or a server that does not answer?"
             ) from err
         self._sent_bytes.popleft()
         return reply
@@ -161,44 +139,49 @@ class Worker:
 
     def join(self, seconds: float) -> None:
         """Wait until the worker has ended; a process that has not after `seconds` is killed."""
-        self._body.join(seconds)
-
-    def forget(self) -> None:
-        """Let go of the worker of the process that this one was forked from, without a word to it."""
-        self._body.forget()
-        if isinstance(self._channel, SocketChannel):
-            self._channel.close()
+        raise NotImplementedError
 
     def kill(self) -> None:
         """End the worker at once, as far as that can be done."""
-        self._body.kill()
+
+    def forget(self) -> None:
+        """Let go of the worker of the process that this one was forked from, without a word to it."""
 
     def _gone(self) -> RuntimeError:
-        return RuntimeError(
-            f"a worker {self._body.what} of the BatchLoader died{self._body.describe_death()}"
-        )
+        return RuntimeError(f"a worker {self.what} of the BatchLoader died{self._describe_death()}")
+
+    def _describe_death(self) -> str:
+        """Return how the worker ended by itself, as the end of a sentence."""
+        return ""
 
 
-class _Process:
+class _ProcessWorker(Worker):
+    """A worker that is a process; `printed` is the file that it prints to until it is ready, `stores` what it reads."""
+
     what = "process"
 
-    def __init__(self, process: "subprocess.Popen[bytes]", printed: IO[bytes], stores: Sequence[str]) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        process: "subprocess.Popen[bytes]",
+        printed: IO[bytes],
+        stores: Sequence[str],
+    ) -> None:
+        super().__init__(channel)
         self._process = process
         self._printed = printed
         self._stores = stores
 
-    def describe_death(self) -> str:
+    def _describe_death(self) -> str:
         with suppress(subprocess.TimeoutExpired):
             # Its end of the channel is closed a moment before.
             self._process.wait(SECONDS_TO_END)
-        return describe_status(self._process.returncode, self._stores) + self._describe_printed()
-
-    def _describe_printed(self) -> str:
+        ended = describe_status(self._process.returncode, self._stores)
         self._printed.seek(0)
         printed = self._printed.read().decode(errors="replace").strip()
         if not printed:
-            return ""
-        return f", before it could fill anything. It printed:\n{printed[-_PRINTED_CHARACTERS:]}"
+            return ended
+        return f"{ended}, before it could fill anything. It printed:\n{printed[-_PRINTED_CHARACTERS:]}"
 
     def join(self, seconds: float) -> None:
         try:
@@ -217,28 +200,23 @@ class _Process:
         # It is no child of this process, which must not wait for it.
         self._process.returncode = 0
         self._printed.close()
+        self._channel.close()
 
 
-class _Thread:
+class _ThreadWorker(Worker):
+    """A worker that is a thread."""
+
     what = "thread"
 
-    def __init__(self, thread: threading.Thread) -> None:
+    def __init__(self, channel: Channel, thread: threading.Thread) -> None:
+        super().__init__(channel)
         self._thread = thread
-
-    def describe_death(self) -> str:
-        return ""
 
     def join(self, seconds: float) -> None:
         # A loader may be collected in a worker of its own.
         if self._thread is not threading.current_thread():
             # One that waits for a disk can't be killed: it goes on, with memory that nobody uses any more.
             self._thread.join(seconds)
-
-    def kill(self) -> None:
-        pass
-
-    def forget(self) -> None:
-        pass
 
 
 def describe_status(status: int | None, stores: Sequence[str]) -> str:
@@ -265,12 +243,16 @@ def start_workers(count: int, mode: str, setup: Setup, slots: Slots) -> Sequence
     Raises:
         RuntimeError: the system refuses; none is left.
     """
-    start = start_process if mode == "process" else start_thread
+    start = _start_process if mode == "process" else _start_thread
     workers: list[Worker] = []
     try:
         workers.extend(start(setup, slots) for _ in range(count))
-    except BaseException:
+    except BaseException as err:
         end_workers(workers)
+        if isinstance(err, OSError):
+            raise RuntimeError(
+                f"a worker process of the BatchLoader can't be started: {describe_limit(err) or err}"
+            ) from err
         raise
     return workers
 
@@ -287,20 +269,6 @@ def end_workers(workers: Sequence[Worker]) -> None:
         for worker in workers:
             worker.kill()
         raise
-
-
-def start_process(setup: Setup, slots: Slots) -> Worker:
-    """Start a process that fills slots.
-
-    Raises:
-        RuntimeError: the system refuses.
-    """
-    try:
-        return _start_process(setup, slots)
-    except OSError as err:
-        raise RuntimeError(
-            f"a worker process of the BatchLoader can't be started: {describe_limit(err) or err}"
-        ) from err
 
 
 def _start_process(setup: Setup, slots: Slots) -> Worker:
@@ -321,8 +289,8 @@ def _start_process(setup: Setup, slots: Slots) -> Worker:
     with suppress(EOFError):
         # One that is gone already is found when it is asked for a batch.
         channel.send(setup)
-    return Worker(
-        channel, _Process(process, printed, list(dict.fromkeys(store.name for store in setup.stores)))
+    return _ProcessWorker(
+        channel, process, printed, list(dict.fromkeys(store.name for store in setup.stores))
     )
 
 
@@ -372,8 +340,9 @@ def interpreter_flags() -> list[str]:
         "-E": flags.ignore_environment,
         "-s": flags.no_user_site,
         "-S": flags.no_site,
+        "-P": True,
+        "-B": flags.dont_write_bytecode,
     }
-    is_given |= {"-P": True, "-B": flags.dont_write_bytecode}
     found = [option for option, given in is_given.items() if given]
     found += ["-O"] * flags.optimize
     found += [f"-W{warning}" for warning in sys.warnoptions]
@@ -382,7 +351,7 @@ def interpreter_flags() -> list[str]:
     return found
 
 
-def start_thread(setup: Setup, slots: Slots) -> Worker:
+def _start_thread(setup: Setup, slots: Slots) -> Worker:
     """Start a thread that fills slots, with stores of its own: an open store is not shared between threads."""
     ours, theirs = QueueChannel.pair()
     own: Setup = pickle.loads(pickle.dumps(setup))
@@ -400,4 +369,4 @@ def start_thread(setup: Setup, slots: Slots) -> Worker:
         # It may run already, and would wait for ever.
         ours.close()
         raise
-    return Worker(ours, _Thread(thread))
+    return _ThreadWorker(ours, thread)

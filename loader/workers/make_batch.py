@@ -15,14 +15,7 @@ from .worker import Setup
 def make_batch(
     setup: Setup, picks: Picks, arrays: Mapping[str, NDArray[Any]], others: Mapping[str, Any]
 ) -> Batch:
-    """Return a batch whose tensors share the memory of the arrays.
-
-    Args:
-        setup: says of what form it is.
-        picks: its samples.
-        arrays: as they were filled, with room for as many objects as may be drawn.
-        others: its other keys, masks at their own size expanded.
-    """
+    """Return a batch whose tensors share the memory of the arrays, which have room for as many objects as may be drawn."""
     recipe = setup.stores[picks.store.item(0)].recipe
     if "objects" in others:
         count = others["objects"].item(-1)

@@ -1,43 +1,35 @@
 """The ring: slots that workers fill and the trainer empties, and who holds which."""
 
 import os
-import warnings
 import weakref
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
-from itertools import chain, count, islice
+from itertools import count
 from typing import Any
 
 import torch
 
 from ..batch import Batch
-from ..buffers.device_copies import Copies, Event
 from ..buffers.slots import JOIN_PAGES_AFTER, Slots
 from ..fill import BatchRows, ReadAhead, SampleError
 from ..order.plan import EpochPlan
 from ..own_size import MaskRoom
 from .damage import SkippedSamples
-from .first_batches import FirstBatchesReader, count_first_batches
+from .device_copies import Copies, pin
 from .launch import Worker, end_workers, start_workers
 from .make_batch import make_batch
-from .worker import Failure, Filled, Setup, Task, fill_slot
+from .worker import Filled, Setup, Task, fill_slot
 
 MAX_LENT = 2
 """Batches of the ring that the trainer may hold at once: the one it works on, and the next while it is handed over."""
 
 
 class Ring:
-    """Slots, the workers that fill them, and which of them the trainer holds.
+    """Slots, the workers that fill them, and which of them the trainer holds; options are those of `BatchLoader`.
 
-    Args:
-        setup: what the workers need to know.
-        skipped: where damaged samples are counted that others stand in for.
-        num_workers: how many; with 0, the trainer's thread fills each batch when it asks for it.
-        mode: "process" or "thread".
-        pin_memory: whether the slots are pinned for a CUDA device.
-        timeout: seconds to wait for a batch at most; None for as long as it takes.
+    Without workers, the trainer's thread fills each batch when it asks for it.
     """
 
     def __init__(
@@ -68,9 +60,6 @@ class Ring:
         self._tasks: Iterator[Task] = iter(())
         # The epoch of which batches are filled already, while none is under way.
         self._coming: EpochPlan | None = None
-        self._early: FirstBatchesReader | None = None
-        # Processes take a while to start; threads are there at once.
-        self._reads_early = num_workers > 0 and mode == "process"
         self._is_new = True
         self._num_filled = 0
         self._pin_memory = pin_memory
@@ -87,7 +76,9 @@ class Ring:
         """Yield each batch of an epoch in order, while the ones to come are filled, also those of the next epoch."""
         if plan != self._coming:
             self._drain()
-            self._tasks = self._begin(plan) if self._is_new else self._all_tasks(plan)
+            if self._is_new:
+                self._begin()
+            self._tasks = self._all_tasks(plan)
         self._coming = None
         self._start()
         for left in reversed(range(len(plan))):
@@ -120,15 +111,10 @@ class Ring:
             return plan.next_epoch() if all(store.is_local for store in self._setup.stores) else None
         return None
 
-    def _begin(self, plan: EpochPlan) -> Iterator[Task]:
+    def _begin(self) -> None:
         """Start workers, and do what can be done meanwhile; they fill nothing before they are asked to."""
         self._is_new = False
         self._workers = self._start_workers()
-        tasks = self._all_tasks(plan)
-        if self._reads_early:
-            first = list(islice(tasks, min(count_first_batches(self._setup), len(plan))))
-            self._early = FirstBatchesReader(self._setup, first)
-            tasks = chain(first, tasks)
         self._slots.make_pages()
         if self._pin_memory:
             # Before that: pages that are pinned stay as they are.
@@ -137,7 +123,6 @@ class Ring:
                 joining.join()
             new_event = pin(self._slots)
             self._copies = None if new_event is None else Copies(new_event)
-        return tasks
 
     def close(self) -> None:
         """End the workers; memory stays as long as a batch of it is held.
@@ -147,8 +132,7 @@ class Ring:
         if self.is_closed:
             return
         self.is_closed = True
-        workers, early = self._workers, self._early
-        self._workers, self._early = (), None
+        workers, self._workers = self._workers, ()
         self._in_flight.clear()
         # What comes next knows this ring: memory would stay until that circle is found.
         self._tasks = iter(())
@@ -162,8 +146,6 @@ class Ring:
             if self._copies is not None:
                 stack.callback(self._copies.wait)
             stack.callback(end_workers, workers)
-            if early is not None:
-                stack.callback(early.close)
 
     def _start(self) -> None:
         """Ask for further batches, as many as are filled ahead and have a slot that is free."""
@@ -190,12 +172,7 @@ class Ring:
         return bool(self._free)
 
     def _finish(self) -> Batch:
-        """Wait for the batch that is next.
-
-        Raises:
-            SampleError: a sample can't be read.
-            RuntimeError: the worker died.
-        """
+        """Wait for the batch that is next; errors are those of `_receive`."""
         task, filler = self._in_flight.popleft()
         try:
             others, damaged = self._receive(task, filler)
@@ -223,11 +200,7 @@ class Ring:
         return batch
 
     def _receive(self, task: Task, filler: Worker | BatchRows) -> Filled:
-        """Return what belongs to a batch beside its arrays.
-
-        Args:
-            task: the batch.
-            filler: the worker that was asked for it, or the samples that this thread fills it with.
+        """Return what belongs to a batch beside its arrays, of the worker that was asked for it, or filled here.
 
         Raises:
             SampleError: a sample can't be read.
@@ -237,13 +210,11 @@ class Ring:
             return fill_slot(task, filler, self._setup, self._slots)
         # It fills in the order in which it was asked, so this is the next that comes from it.
         number, filled = filler.receive(self._timeout)
-        if self._early is not None:
-            self._early.end()
         if number != task.number:
             raise RuntimeError(f"a worker of the BatchLoader sent batch {number}, not {task.number}")
-        if isinstance(filled, Failure):
+        if isinstance(filled, Exception):
             try:
-                raise filled.error
+                raise filled
             finally:
                 # Its traceback holds this frame, and with it all memory of the ring.
                 del filled
@@ -271,24 +242,3 @@ class Ring:
                 with suppress(SampleError):
                     self._receive(task, filler)
             self._free.append(task.slot)
-
-
-def pin(slots: Slots) -> Callable[[], Event] | None:
-    """Pin slots for a CUDA device; return what makes events there, None without one."""
-    if not torch.cuda.is_available():
-        warnings.warn("pin_memory=True without a CUDA device: the buffers are not pinned", stacklevel=5)
-        return None
-    cuda: Any = torch.cuda
-    status = cuda.cudart().cudaHostRegister(slots.address(), slots.num_slots * slots.slot_bytes, 0)
-    if int(status) != 0:
-        raise RuntimeError(f"the batch buffers can't be pinned: cudaHostRegister returned {int(status)}")
-    weakref.finalize(slots.owner, _unpin, os.getpid(), slots.address()).atexit = False
-    new_event: Callable[[], Event] = cuda.Event
-    return new_event
-
-
-def _unpin(process: int, address: int) -> None:
-    # A process that was forked can't use the device.
-    if process == os.getpid():
-        cuda: Any = torch.cuda
-        cuda.cudart().cudaHostUnregister(address)

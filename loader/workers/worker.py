@@ -77,13 +77,6 @@ def layout_for(
     return ArrayLayout.of(arrays, num_samples)
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """An exception in a worker, as the trainer's thread will raise it."""
-
-    error: Exception
-
-
 class Filled(NamedTuple):
     """What belongs to a batch beside its arrays."""
 
@@ -93,18 +86,12 @@ class Filled(NamedTuple):
     """Of the samples that others of the batch stand in for."""
 
 
-Reply = tuple[int, Filled | Failure]
-"""Number of the batch, and what became of it."""
+Reply = tuple[int, Filled | Exception]
+"""Number of the batch, and what became of it: an exception is raised in the trainer's thread."""
 
 
 def serve(channel: Channel, setup: Setup, slots: Slots) -> None:
-    """Fill what is asked for, in order, until the other end closes the channel.
-
-    Args:
-        channel: to the trainer.
-        setup: what there is to know.
-        slots: what is filled.
-    """
+    """Fill what the trainer asks for, in order, until it closes the channel."""
     tasks: deque[tuple[Task, BatchRows]] = deque()
     ahead = ReadAhead()
     # The trainer is gone, or has closed this loader.
@@ -123,11 +110,7 @@ def serve(channel: Channel, setup: Setup, slots: Slots) -> None:
 
 
 def fill_slot(task: Task, rows: BatchRows, setup: Setup, slots: Slots) -> Filled:
-    """Fill the slot of a batch with its samples; return what else belongs to it.
-
-    Raises:
-        SampleError: a sample can't be read.
-    """
+    """Fill the slot of a batch with its samples; return what else belongs to it; errors are those of `fill_arrays`."""
     arrays = setup.layout_of(task.picks).views(slots.slot(task.slot), len(task.picks))
     return fill_arrays(task.picks, rows, setup, arrays)
 
@@ -152,26 +135,19 @@ def fill_arrays(picks: Picks, rows: BatchRows, setup: Setup, arrays: Mapping[str
     return Filled(rows.fill(arrays, choose), [])
 
 
-def _try_to_fill(task: Task, rows: BatchRows, setup: Setup, slots: Slots) -> Filled | Failure:
+def _try_to_fill(task: Task, rows: BatchRows, setup: Setup, slots: Slots) -> Filled | Exception:
     """Do what `fill_slot` does; return whatever it raises."""
     try:
         return fill_slot(task, rows, setup, slots)
     except SampleError as err:
-        return Failure(err)
+        return err
     except Exception as err:
         # As text: not every exception can be sent, and its frames would keep the slots.
-        return Failure(RuntimeError(f"a batch can't be filled: {err!r}\n{traceback.format_exc()}"))
+        return RuntimeError(f"a batch can't be filled: {err!r}\n{traceback.format_exc()}")
 
 
 def main(channel_descriptor: int, slots_descriptor: int, stderr_descriptor: int) -> None:
-    """Serve as a process of its own.
-
-    Args:
-        channel_descriptor: of the socket to the trainer.
-        slots_descriptor: of the file of slots.
-        stderr_descriptor: where to print from here on; what was printed before tells the trainer why a worker could not
-            start.
-    """
+    """Serve as a process of its own; what was printed before it could tells the trainer why a worker could not start."""
     # Each mapped file keeps a descriptor open, and systems that allow half a million begin with 1,024.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):

@@ -29,7 +29,7 @@ from resizeonce.loader.format.mask_codec import compress_mask
 from resizeonce.loader.format.mask_sequences import SHORTEST
 from resizeonce.loader.format.recipe import Fit, ImageFilter, ImageView, MaskFilter, MaskView
 from resizeonce.loader.kernels.core import CORE as LOADER
-from resizeonce.loader.kernels.core import DONE
+from resizeonce.loader.kernels.core import DONE, Action
 from resizeonce.preprocess.decode import jpeg
 from resizeonce.preprocess.decode.segmentation import parse_rle
 from resizeonce.preprocess.kernels import encode
@@ -146,7 +146,7 @@ def prove_frame(rng: np.random.Generator) -> bool:
     for one in (frame, own):
         if one is not None:
             out = np.empty((1, height, width), np.float32)
-            (state,) = LOADER.expand_rows(*stored(one), out, height, width, False, True)
+            (state,) = LOADER.fill_rows(Action.EXPAND, *stored(one), out, height, width, None, None, True)
             same &= Zstd().decode(one) == mask.tobytes()
             same &= np.array_equal(out[0], mask) if state == DONE else one is not own
     return same
@@ -160,7 +160,7 @@ def prove_packed(rng: np.random.Generator) -> bool:
     packed = encode.pack_image(image).tobytes()
     assert LOADER is not None
     out = np.empty((1, *image.shape), np.uint8)
-    (state,) = LOADER.unpack_rows(*stored(packed), out, *out.shape[2:], True)
+    (state,) = LOADER.fill_rows(Action.UNPACK, *stored(packed), out, *out.shape[2:], None, None, True)
     return packed == pack_gradient(image).tobytes() and state == DONE and np.array_equal(out[0], image)
 
 

@@ -107,7 +107,6 @@ def test_a_changed_byte_of_a_row_is_found(raw: Path, byte: int) -> None:
     raw.write_bytes(content)
     array = MappedArray(raw, RAW, 4)
     array.row(0)
-    assert not array.check(1)
     with pytest.raises(StoreError, match="row 1 is damaged"):
         array.row(1)
 

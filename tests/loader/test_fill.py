@@ -4,6 +4,7 @@ import gc
 import shutil
 import weakref
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from stores import COMPACT_IMAGES, SIZES
 from resizeonce.loader import Store, fill
 from resizeonce.loader.fill import BatchRows, SampleError
 from resizeonce.loader.format.recipe import DEFAULT_VIEWS
-from resizeonce.loader.kernels.batch_kernels import batch_kernels, kernels_of
+from resizeonce.loader.kernels.batch_kernels import KERNELS, fill_rows
 from resizeonce.loader.kernels.core import CORE
 from resizeonce.loader.part import Part
 
@@ -34,8 +35,7 @@ def loops_only(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise AssertionError("a row was left")
 
-    kernels = {form: kernel._replace(finish_row=fail) for form, kernel in batch_kernels().items()}
-    monkeypatch.setattr(fill, "batch_kernels", lambda: kernels)
+    monkeypatch.setattr(fill, "KERNELS", {form: (action, fail) for form, (action, _) in KERNELS.items()})
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -45,7 +45,7 @@ def test_a_batch_is_the_same_as_row_by_row(
     store = Store(coco_of(*FORMS[form]))
     samples = [*range(len(store)), 0, len(store) - 1]
     batch = store.batch(samples)
-    monkeypatch.setattr(fill, "batch_kernels", lambda: kernels_of(None))
+    monkeypatch.setattr(fill, "fill_rows", partial(fill_rows, core=None))
     expected = store.batch(samples)
     assert batch.keys() == expected.keys()
     for key, value in expected.items():

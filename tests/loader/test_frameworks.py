@@ -325,7 +325,7 @@ def test_batches_of_a_stateful_loaders_workers_come_through_slots(
     batches = sampled(store, 2, stateful)
     for batch in batches:
         assert_right(batch, store)
-        assert LENT in mailboxes[0].table["state"]
+        assert LENT in mailboxes[0].states
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -5,6 +5,7 @@ The oracle is Pillow's resize of the whole picture, pasted or cut, and torch's a
 
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -197,9 +198,9 @@ def test_without_a_core_the_bits_are_the_same(
     store: Path, expected: list[dict[str, torch.Tensor]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from resizeonce.loader import compact, fill
-    from resizeonce.loader.kernels.batch_kernels import kernels_of
+    from resizeonce.loader.kernels.batch_kernels import fill_rows
 
-    monkeypatch.setattr(fill, "batch_kernels", lambda: kernels_of(None))
+    monkeypatch.setattr(fill, "fill_rows", partial(fill_rows, core=None))
     monkeypatch.setattr(compact, "CORE", None)
     assert_as_expected(Store(store).batch(range(6)), 0, expected)
     (batch,) = BatchLoader(in_order(store), 6, 0, options=BatchOptions(compact=True))
@@ -241,7 +242,7 @@ def test_views_are_chosen_by_name(store: Path) -> None:
         "sam_sizes",
         "prompt_cells",
     }
-    with pytest.raises(ValueError, match=r"not pixel_values$"):
+    with pytest.raises(ValueError, match=r"not pixel_values; what is known"):
         SampleDataset(store, tensors=["pixel_values"])
     with pytest.raises(ValueError, match=r"not boxes; what is known of a sample, as its boxes, comes along"):
         SampleDataset(store, tensors=["sam", "boxes"])

@@ -1,6 +1,7 @@
 """Batches of DataLoader workers: right under every way of starting, holding, stopping and dying."""
 
 import copy
+import fcntl
 import gc
 import os
 import pickle
@@ -23,7 +24,7 @@ def load(dataset: SampleDataset, **options: Any) -> DataLoader[Any]:
 
 
 def states(mailbox: Mailbox) -> list[int]:
-    return mailbox.table["state"].ravel().tolist()
+    return mailbox.states.ravel().tolist()
 
 
 def assert_right(batches: list[Batch], store: Path) -> None:
@@ -237,11 +238,7 @@ def test_a_dataset_pickles_without_its_mailbox(store: Path, mailboxes: list[Mail
 
 def test_without_a_free_region_batches_go_torchs_way(store: Path, mailboxes: list[Mailbox]) -> None:
     dataset = SampleDataset(store)
-    table = mailboxes[0].table
-    with Path("/proc/self/stat").open() as file:
-        started = int(file.read().rpartition(")")[2].split()[19])
-    table["pid"], table["started"] = os.getpid(), started
-    assert len(table) == NUM_REGIONS
+    fcntl.lockf(mailboxes[0]._descriptor, fcntl.LOCK_EX, NUM_REGIONS)
     assert_right(list(load(dataset)), store)
     assert set(states(mailboxes[0])) == {FREE}
 
@@ -280,7 +277,7 @@ def test_batches_of_many_sizes_keep_one_map_of_a_slot() -> None:
         slot = mailbox.claim(size)
         assert slot is not None
         assert mailbox.memory(slot, size).size == size
-        mailbox.release(slot)
+        mailbox.set_state(slot, FREE)
     assert count_maps() == before + 1
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from resizeonce.loader.format.gradient import pack_gradient, unpack_gradient
-from resizeonce.loader.kernels.images import unpack_image as unpack_single
+from resizeonce.loader.kernels.batch_kernels import unpack_image as unpack_single
 from resizeonce.loader.zarr_codec import GradientCodec
 from resizeonce.preprocess.verify.packed import unpack_image
 

@@ -16,13 +16,14 @@ from resizeonce.loader.format.recipe import IMAGENET_MEAN, IMAGENET_STD, ImageVi
 from resizeonce.loader.kernels.batch_kernels import (
     BYTE,
     FLOAT,
+    KERNELS,
     Delivery,
     Form,
-    kernels_of,
+    fill_rows,
     norm_of,
     normalize_into,
 )
-from resizeonce.loader.kernels.core import CORE, DAMAGED, DONE, LEFT
+from resizeonce.loader.kernels.core import CORE, DAMAGED, DONE, LEFT, Action
 
 LENGTHS = (1, 3, 15, 16, 17, 63, 64, 65, 200, 511, 512, 513, 768, 3071, 3072, 3073, 9500)
 COPIED = Form("raw", "uint8", BYTE)
@@ -61,20 +62,21 @@ def fill(
     is_checked: bool = True,
 ) -> None:
     """Fill a batch of one: from where the row lies, or where that is left from the row itself."""
-    kernel = kernels_of(core)[form]
+    action, finish_row = KERNELS[form]
     delivery = Delivery(stored.shape, norm, None if shown is None else np.array([shown]))
-    (state,) = kernel.fill_rows(rows_of(stored, before=3, is_checked=is_checked), out[None], delivery)
+    rows = rows_of(stored, before=3, is_checked=is_checked)
+    (state,) = fill_rows(action, rows, out[None], delivery, core)
     assert state == (LEFT if core is None else DONE)
     if state == LEFT:
-        kernel.finish_row(stored, out, delivery, 0)
+        finish_row(stored, out, delivery, 0)
 
 
 @pytest.mark.parametrize("is_checked", [False, True])
 @pytest.mark.parametrize("length", LENGTHS)
 def test_rows_are_copied_wherever_they_lie(core: Any, length: int, is_checked: bool) -> None:
-    stored = np.random.default_rng(length).integers(0, 256, length, dtype=np.uint8)
+    stored = np.random.default_rng(length).integers(0, 256, (1, length), dtype=np.uint8)
     for offset in (0, 1, 9, 32, 63):
-        out, memory = place((length,), np.uint8, offset)
+        out, memory = place((1, length), np.uint8, offset)
         fill(core, COPIED, stored, out, is_checked=is_checked)
         assert np.array_equal(out, stored)
         assert_guarded(out, memory)
@@ -154,7 +156,7 @@ def test_what_is_around_the_picture_is_checked_too(compiled: Any) -> None:
     rows = with_bit_flipped(rows_of(stored), 0, 8 * (stored.size - 1))
     delivery = Delivery(stored.shape, NORM, np.array([[10, 50]]))
     out = np.empty((1, *stored.shape), np.float32)
-    assert kernels_of(compiled)[NORMALIZED].fill_rows(rows, out, delivery) == bytes([DAMAGED])
+    assert fill_rows(Action.NORMALIZE, rows, out, delivery, compiled) == bytes([DAMAGED])
 
 
 def test_images_wider_than_a_block_are_shown_in_part(compiled: Any) -> None:
@@ -191,6 +193,7 @@ def test_a_flipped_bit_in_a_row_or_its_checksum_is_seen_and_the_other_rows_are_w
     rng = np.random.default_rng(1)
     stored = rng.integers(0, 256, (3, 3, 40, 31), dtype=np.uint8)
     sound, delivery = rows_of(*stored, before=5), Delivery(stored.shape[1:], NORM)
+    action, _ = KERNELS[form]
     for bit in (
         0,
         7,
@@ -200,12 +203,16 @@ def test_a_flipped_bit_in_a_row_or_its_checksum_is_seen_and_the_other_rows_are_w
     ):
         out = np.zeros(stored.shape, form.delivered)
         rows = with_bit_flipped(sound, 1, bit)
-        assert kernels_of(compiled)[form].fill_rows(rows, out, delivery) == bytes([DONE, DAMAGED, DONE])
+        assert fill_rows(action, rows, out, delivery, compiled) == bytes([DONE, DAMAGED, DONE])
         unchecked = rows._replace(is_checked=False)
-        assert kernels_of(compiled)[form].fill_rows(unchecked, out, delivery) == bytes([DONE] * 3)
+        assert fill_rows(action, unchecked, out, delivery, compiled) == bytes([DONE] * 3)
         for row in (0, 2):
             expected = stored[row] if form is COPIED else normalize_with_numpy(stored[row])
             assert np.array_equal(out[row], expected)
+
+
+def copy(core: Any, files: list[NDArray[np.uint8]], spans: NDArray[np.int64], out: NDArray[np.uint8]) -> Any:
+    return core.fill_rows(Action.COPY, files, spans, out, 0, 0, None, None, True)
 
 
 def test_checksums_are_those_of_rfc_3720_and_of_its_library(compiled: Any) -> None:
@@ -219,7 +226,7 @@ def test_checksums_are_those_of_rfc_3720_and_of_its_library(compiled: Any) -> No
         for checksum, state in ((expected, DONE), (expected ^ 1, DAMAGED)):
             file = np.frombuffer(message + checksum.to_bytes(4, "little"), np.uint8)
             out, _ = place((1, len(message)), np.uint8, len(message) % 64)
-            assert compiled.copy_rows([file], np.array([[0, file.size]]), out, len(message), True)[0] == state
+            assert copy(compiled, [file], np.array([[0, file.size]]), out) == bytes([state])
 
 
 def test_a_second_import_of_the_core_leaves_its_tables_and_level_as_they_are(
@@ -233,7 +240,7 @@ def test_a_second_import_of_the_core_leaves_its_tables_and_level_as_they_are(
     row = np.arange(9500, dtype=np.uint32).astype(np.uint8)
     for core in (compiled, again):
         out = np.empty((1, 9500), np.uint8)
-        assert core.copy_rows(*rows_of(row)[:2], out, 9500, True) == bytes([DONE])
+        assert copy(core, *rows_of(row)[:2], out) == bytes([DONE])
 
 
 def bad_calls() -> dict[str, tuple[str, tuple[Any, ...]]]:
@@ -245,28 +252,37 @@ def bad_calls() -> dict[str, tuple[str, tuple[Any, ...]]]:
     strided = np.zeros(192, np.uint8)[::2]
     most = np.iinfo(np.int64).max
     copied = {
-        "a span that ends outside": ([file], np.array([[1, 100]]), np.zeros(96, np.uint8), 96),
-        "a span that begins before": ([file], np.array([[-1, 100]]), np.zeros(96, np.uint8), 96),
-        "a span without a checksum": ([file], np.array([[0, 3]]), np.zeros(96, np.uint8), 96),
-        "an offset beyond numbers": ([file], np.array([[most, 100]]), np.zeros(96, np.uint8), 96),
-        "a size beyond numbers": ([file], np.array([[0, most]]), np.zeros(96, np.uint8), 96),
-        "fewer spans than files": ([file, file], spans, np.zeros(192, np.uint8), 96),
-        "a row of another size": ([file], spans, np.zeros(90, np.uint8), 90),
-        "too little room": ([file], spans, np.zeros(95, np.uint8), 96),
-        "a negative size": ([file], spans, np.zeros(96, np.uint8), -1),
-        "sizes beyond numbers": ([file, file], np.tile(spans, (2, 1)), np.zeros(96, np.uint8), most),
-        "no room that may be written": ([file], spans, frozen, 96),
-        "room that is strided": ([file], spans, strided, 96),
-        "a file that is strided": ([np.zeros(200, np.uint8)[::2]], spans, np.zeros(96, np.uint8), 96),
+        "a span that ends outside": ([file], np.array([[1, 100]]), np.zeros(96, np.uint8)),
+        "a span that begins before": ([file], np.array([[-1, 100]]), np.zeros(96, np.uint8)),
+        "a span without a checksum": ([file], np.array([[0, 3]]), np.zeros(96, np.uint8)),
+        "an offset beyond numbers": ([file], np.array([[most, 100]]), np.zeros(96, np.uint8)),
+        "a size beyond numbers": ([file], np.array([[0, most]]), np.zeros(96, np.uint8)),
+        "fewer spans than files": ([file, file], spans, np.zeros(192, np.uint8)),
+        "rows of two sizes": ([file, file], np.array([[0, 100], [0, 99]]), np.zeros(192, np.uint8)),
+        "too much room": ([file], spans, np.zeros(97, np.uint8)),
+        "too little room": ([file], spans, np.zeros(95, np.uint8)),
+        "no room that may be written": ([file], spans, frozen),
+        "room that is strided": ([file], spans, strided),
+        "a file that is strided": ([np.zeros(200, np.uint8)[::2]], spans, np.zeros(96, np.uint8)),
     }
-    calls = {what: ("copy_rows", (*arguments, True)) for what, arguments in copied.items()}
+    calls = {
+        what: ("fill_rows", (Action.COPY, *arguments, 0, 0, None, None, True))
+        for what, arguments in copied.items()
+    }
     calls |= bad_calls_of_normalizing(file, spans, floats)
     for height, width in ((0, 8), (8, 0), (-8, -8), (most, 2), (1 << 25, 1)):
         what = f"{height} x {width}"
-        calls[f"a mask of {what}"] = ("expand_rows", ([file], spans, floats, height, width, False, True))
-        calls[f"bits of {what}"] = ("expand_rows", ([file], spans, floats, height, width, True, True))
-        calls[f"a packed image of {what}"] = ("unpack_rows", ([file], spans, floats, height, width, True))
-        calls[f"one packed image of {what}"] = ("unpack", (file, floats, height, width))
+        for action, kind in (
+            (Action.EXPAND, "a mask"),
+            (Action.EXPAND_TO_BITS, "bits"),
+            (Action.NORMALIZE, "an image"),
+            (Action.UNPACK, "a packed image"),
+            (Action.UNPACK_AND_NORMALIZE, "a packed image to be normalised"),
+        ):
+            arguments = (action, [file], spans, floats, height, width, NORM, None, True)
+            calls[f"{kind} of {what}"] = ("fill_rows", arguments)
+    for action in (-1, len(Action)):
+        calls[f"action {action}"] = ("fill_rows", (action, [file], spans, floats, 4, 8, NORM, None, True))
     calls["bits of another width"] = ("widen_bits", (file, floats, 7 * 8 + 1))
     calls["a mask wider than its room"] = ("widen", (file, floats))
     return calls
@@ -277,20 +293,21 @@ def bad_calls_of_normalizing(
 ) -> dict[str, tuple[str, tuple[Any, ...]]]:
     few, unaligned = np.zeros(6, np.float32), np.zeros(385, np.uint8)[1:]
     rows = {
-        "an image of other channels": (NORM, None, floats, 31, 1),
-        "six numbers to normalise by": (few, None, floats, 4, 8),
-        "floats that are not aligned": (NORM, None, unaligned, 4, 8),
-        "more shown than there is": (NORM, np.array([[4, 9]]), floats, 4, 8),
-        "less shown than nothing": (NORM, np.array([[-1, 8]]), floats, 4, 8),
-        "shown parts of other images": (NORM, np.array([[4, 8], [4, 8]]), floats, 4, 8),
-        "no size": (NORM, None, floats, -4, -8),
+        "an image of other channels": (floats, 31, 1, NORM, None),
+        "six numbers to normalise by": (floats, 4, 8, few, None),
+        "nothing to normalise by": (floats, 4, 8, None, None),
+        "floats that are not aligned": (unaligned, 4, 8, NORM, None),
+        "more shown than there is": (floats, 4, 8, NORM, np.array([[4, 9]])),
+        "less shown than nothing": (floats, 4, 8, NORM, np.array([[-1, 8]])),
+        "shown parts of other images": (floats, 4, 8, NORM, np.array([[4, 8], [4, 8]])),
     }
     calls: dict[str, tuple[str, tuple[Any, ...]]] = {
-        what: ("normalize_rows", ([file], spans, *arguments, True)) for what, arguments in rows.items()
+        what: ("fill_rows", (Action.NORMALIZE, [file], spans, *arguments, True))
+        for what, arguments in rows.items()
     }
     calls["more shown than a packed image has"] = (
-        "unpack_normalized_rows",
-        ([file], spans, NORM, np.array([[5, 8]]), floats, 4, 8, True),
+        "fill_rows",
+        (Action.UNPACK_AND_NORMALIZE, [file], spans, floats, 4, 8, NORM, np.array([[5, 8]]), True),
     )
     calls["images of other channels"] = ("normalize", (file, NORM, None, floats, 3, 11))
     calls["more shown than images have"] = ("normalize", (file[:96], NORM, np.array([[5, 8]]), floats, 4, 8))
@@ -301,7 +318,7 @@ def bad_calls_of_normalizing(
 def test_what_does_not_fit_is_refused_before_anything_is_written(compiled: Any, what: str) -> None:
     name, arguments = bad_calls()[what]
     before = [argument.copy() for argument in arguments if isinstance(argument, np.ndarray)]
-    with pytest.raises((ValueError, BufferError)):
+    with pytest.raises((ValueError, BufferError, TypeError)):
         getattr(compiled, name)(*arguments)
     after = [argument for argument in arguments if isinstance(argument, np.ndarray)]
     assert all(np.array_equal(one, other) for one, other in zip(before, after, strict=True))
@@ -311,13 +328,14 @@ def test_no_rows_at_all_are_none(core: Any) -> None:
     for form in (COPIED, NORMALIZED, EXPANDED):
         shape = (4, 4) if form == EXPANDED else (3, 4, 4)
         out = np.zeros((0, *shape), form.delivered)
-        assert kernels_of(core)[form].fill_rows(rows_of(), out, Delivery(shape, NORM)) == b""
+        action, _ = KERNELS[form]
+        assert fill_rows(action, rows_of(), out, Delivery(shape, NORM), core) == b""
 
 
 @pytest.mark.usefixtures("core")
 def test_strided_rows_and_other_dtypes_are_copied_too() -> None:
     out = np.zeros((4, 6), np.float32)
-    finish = kernels_of(None)[COPIED].finish_row
+    _, finish = KERNELS[COPIED]
     finish(np.arange(8, dtype=np.float32).reshape(4, 2), out[:, ::3], Delivery((4, 2)), 0)
     assert out[:, 3].tolist() == [1, 3, 5, 7]
     assert not out[:, 1].any()
@@ -337,6 +355,7 @@ def test_other_dtypes_of_the_batch_are_numpys(dtype: Any) -> None:
 def test_what_may_not_be_written_is_not() -> None:
     out = np.zeros((4, 4), np.float32)
     out.flags.writeable = False
+    _, finish = KERNELS[COPIED]
     with pytest.raises(ValueError, match="read-only"):
-        kernels_of(None)[COPIED].finish_row(np.ones((4, 4), np.float32), out, Delivery((4, 4)), 0)
+        finish(np.ones((4, 4), np.float32), out, Delivery((4, 4)), 0)
     assert not out.any()

@@ -14,7 +14,7 @@ from rows import assert_guarded, place, rows_of, with_bit_flipped
 
 from resizeonce.loader.format.layout import ZSTD_LEVEL
 from resizeonce.loader.format.mask_codec import compress_mask
-from resizeonce.loader.kernels.core import CORE, DAMAGED, DONE, LEFT
+from resizeonce.loader.kernels.core import CORE, DAMAGED, DONE, LEFT, Action
 
 # What a fixture does is the same for each example.
 few = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -33,10 +33,11 @@ def expand(
     assert CORE is not None
     rows = rows_of(frame, before=offset, is_checked=is_checked)
     out, memory = place((1, height, width), np.float32, 4 * offset)
-    (state,) = CORE.expand_rows(*rows[:2], out, height, width, False, is_checked)
+    (state,) = CORE.fill_rows(Action.EXPAND, *rows[:2], out, height, width, None, None, is_checked)
     assert_guarded(out, memory)
     bits, memory = place((1, height, (width + 7) // 8), np.uint8, offset)
-    assert CORE.expand_rows(*rows[:2], bits, height, width, True, is_checked) == bytes([state])
+    arguments = (*rows[:2], bits, height, width, None, None, is_checked)
+    assert CORE.fill_rows(Action.EXPAND_TO_BITS, *arguments) == bytes([state])
     assert_guarded(bits, memory)
     if state == LEFT:
         return None
@@ -106,7 +107,8 @@ def test_a_flipped_bit_of_a_frame_or_its_checksum_is_seen(core: Any) -> None:
     out = np.empty((1, 48, 64), np.float32)
     for bit in range(8 * (frame.size + 4)):
         rows = with_bit_flipped(rows_of(frame), 0, bit)
-        assert core.expand_rows(*rows[:2], out, 48, 64, False, True) == bytes([DAMAGED])
+        arguments = (*rows[:2], out, 48, 64, None, None, True)
+        assert core.fill_rows(Action.EXPAND, *arguments) == bytes([DAMAGED])
 
 
 def test_a_mask_beyond_the_window_is_expanded_and_another_window_is_left_to_libzstd() -> None:

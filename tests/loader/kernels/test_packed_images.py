@@ -14,9 +14,9 @@ from rows import assert_guarded, place, rows_of, with_bit_flipped
 
 from resizeonce.loader.format.gradient import pack_gradient, unpack_gradient
 from resizeonce.loader.format.recipe import ImageView
-from resizeonce.loader.kernels import images
+from resizeonce.loader.kernels import batch_kernels
 from resizeonce.loader.kernels.batch_kernels import norm_of
-from resizeonce.loader.kernels.core import CORE, DAMAGED, DONE, LEFT
+from resizeonce.loader.kernels.core import CORE, DAMAGED, DONE, LEFT, Action
 from resizeonce.preprocess.verify.packed import unpack_image
 
 Image = NDArray[np.uint8]
@@ -37,10 +37,8 @@ def unpack(packed: Image, shape: tuple[int, ...], dtype: Any = np.uint8, offset:
     assert CORE is not None
     out, memory = place((1, *shape), dtype, offset * np.dtype(dtype).itemsize)
     files, spans, _ = rows_of(packed, before=offset)
-    if dtype == np.uint8:
-        (state,) = CORE.unpack_rows(files, spans, out, *shape[1:], True)
-    else:
-        (state,) = CORE.unpack_normalized_rows(files, spans, NORM, None, out, *shape[1:], True)
+    action = Action.UNPACK if dtype == np.uint8 else Action.UNPACK_AND_NORMALIZE
+    (state,) = CORE.fill_rows(action, files, spans, out, *shape[1:], NORM, None, True)
     assert_guarded(out, memory)
     assert state in (LEFT, DONE)
     return out[0].copy() if state == DONE else None
@@ -138,7 +136,7 @@ def test_a_flipped_bit_of_a_packed_image_or_its_checksum_never_becomes_an_image(
     states = set()
     for bit in range(8 * (packed.size + 4)):
         files, spans, _ = with_bit_flipped(rows_of(packed), 0, bit)
-        states |= set(core.unpack_rows(files, spans, out, 6, 70, True))
+        states |= set(core.fill_rows(Action.UNPACK, files, spans, out, 6, 70, None, None, True))
     # Where the sum of the numbers of bits is wrong, it is left to be read and compared row by row.
     assert states == {DAMAGED, LEFT}
 
@@ -160,7 +158,7 @@ def test_an_image_that_is_written_over_while_it_is_unpacked_is_no_image(core: An
     try:
         for _ in range(300):
             out = np.empty((1, *image.shape), np.uint8)
-            (state,) = core.unpack_rows(files, spans, out, *image.shape[1:], True)
+            (state,) = core.fill_rows(Action.UNPACK, files, spans, out, *image.shape[1:], None, None, True)
             assert state != DONE or np.array_equal(out[0], image)
     finally:
         is_over.set()
@@ -170,18 +168,18 @@ def test_an_image_that_is_written_over_while_it_is_unpacked_is_no_image(core: An
 @pytest.mark.parametrize("is_compiled", [True, False])
 def test_a_single_image_is_unpacked_or_refused(monkeypatch: pytest.MonkeyPatch, is_compiled: bool) -> None:
     if not is_compiled:
-        monkeypatch.setattr(images, "CORE", None)
+        monkeypatch.setattr(batch_kernels, "CORE", None)
     image = draw(6, 70, 40, 6)
     packed = pack_gradient(image)
     out = np.empty_like(image)
-    images.unpack_image(packed, out)
+    batch_kernels.unpack_image(packed, out)
     assert np.array_equal(out, image)
     for wrong in (packed[:-1], packed[:8], np.append(packed, np.uint8(0))):
         with pytest.raises(ValueError, match=f"{len(wrong)} bytes are no packed image of 6 x 70"):
-            images.unpack_image(wrong, out)
+            batch_kernels.unpack_image(wrong, out)
     with pytest.raises(ValueError, match="out must be writeable"):
-        images.unpack_image(packed, out[:, ::2])
+        batch_kernels.unpack_image(packed, out[:, ::2])
     with pytest.raises(ValueError, match="packed must be uint8"):
-        images.unpack_image(packed[None], out)
+        batch_kernels.unpack_image(packed[None], out)
     with pytest.raises(ValueError, match="packed must be uint8"):
-        images.unpack_image(packed.view(np.int8), out)
+        batch_kernels.unpack_image(packed.view(np.int8), out)

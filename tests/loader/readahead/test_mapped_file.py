@@ -4,6 +4,7 @@ import mmap
 import os
 import re
 import sys
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,8 +27,9 @@ class Asked:
     def __init__(self) -> None:
         self.pieces: list[tuple[int, int]] = []
 
-    def ask(self, file: MappedFile, start: int, size: int) -> None:
-        assert isinstance(file, MappedFile)
+    def ask(self, action: partial[None]) -> None:
+        assert action.func.__name__ == MappedFile.read.__name__
+        start, size = action.args
         self.pieces.append((start, size))
 
 

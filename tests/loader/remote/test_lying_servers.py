@@ -2,6 +2,7 @@
 
 import os
 import random
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -285,9 +286,9 @@ def test_links_are_found_as_a_browser_finds_them(page: str, names: list[str]) ->
     "piece", ["<a ", '<a href="', "<a x='\" ", "<!--", "<script>", "<a href=", "<a\n ", "<a =", "<"]
 )
 def test_a_page_made_to_be_slow_is_not(piece: str) -> None:
-    clock = pace.Clock()
+    begun = time.monotonic()
     parse_index(piece * (3_000_000 // len(piece)), "http://host/raw/")
-    assert clock.lap() < 10
+    assert time.monotonic() - begun < 10
 
 
 class Endless(AbstractFileSystem):

@@ -23,7 +23,7 @@ from resizeonce.loader.fill import SampleError
 from resizeonce.loader.order.picks import Picks
 from resizeonce.loader.workers.batch_loader import BatchOptions
 from resizeonce.loader.workers.channel import SocketChannel
-from resizeonce.loader.workers.launch import FOR_THE_TRAINER, Worker, describe_status
+from resizeonce.loader.workers.launch import FOR_THE_TRAINER, Worker, _ThreadWorker, describe_status
 from resizeonce.loader.workers.worker import Reply, Task
 
 
@@ -191,24 +191,6 @@ def test_a_thread_that_does_not_answer_is_an_error_after_the_timeout(
     may_go_on.set()
 
 
-class Server:
-    """Stands in for a worker's process."""
-
-    what = "process"
-
-    def __init__(self, thread: threading.Thread) -> None:
-        self.join = thread.join
-
-    def describe_death(self) -> str:
-        return ""
-
-    def kill(self) -> None:
-        raise AssertionError
-
-    def forget(self) -> None:
-        raise AssertionError
-
-
 def test_trainer_and_worker_do_not_wait_for_each_other_to_read() -> None:
     ours, theirs = socket.socketpair()
     for end in (ours, theirs):
@@ -223,7 +205,7 @@ def test_trainer_and_worker_do_not_wait_for_each_other_to_read() -> None:
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
-    worker = Worker(SocketChannel(ours.detach()), Server(thread))
+    worker = _ThreadWorker(SocketChannel(ours.detach()), thread)
     picks = Picks(*np.full((4, 5000), 2**40))
     received: list[int] = []
 
@@ -306,7 +288,7 @@ def test_a_second_interruption_while_workers_are_ended_leaves_none(
     stopped = children()
     for process in stopped:
         os.kill(process, signal.SIGSTOP)
-    monkeypatch.setattr("resizeonce.loader.workers.launch.Worker.join", lambda *_: interrupt(_))
+    monkeypatch.setattr("resizeonce.loader.workers.launch._ProcessWorker.join", lambda *_: interrupt(_))
     with pytest.raises(KeyboardInterrupt):
         loader.close()
     assert len(stopped) == 2

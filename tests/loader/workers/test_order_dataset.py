@@ -113,11 +113,11 @@ def test_batches_of_objects_come_in_the_slots_of_workers_cut_to_as_many_as_were_
 ) -> None:
     loader = batches(order_of((store, Objects(at_most=64))), 1)
     held = list(loader)
-    assert np.count_nonzero(mailboxes[0].table["state"] == LENT) == len(held)
+    assert np.count_nonzero(mailboxes[0].states == LENT) == len(held)
     for batch in held:
         assert len(batch["masks"]) == batch["objects"][-1] < 128
     del held, batch
-    assert not np.count_nonzero(mailboxes[0].table["state"] == LENT)
+    assert not np.count_nonzero(mailboxes[0].states == LENT)
 
 
 def test_without_batches_of_its_own_a_dataloader_asks_for_picks_one_by_one(store: Path) -> None:

@@ -281,3 +281,21 @@ def test_a_worker_tells_how_many_batches_it_has_not_filled(
     # What has arrived by then is delivered none the less, in order.
     assert keys(iterator) == expected(store, 0)[1:]
     loader.close()
+
+
+def test_a_ring_closes_its_memory_whatever_goes_wrong_with_its_workers(
+    store: Path, started: list[tuple[Slots, Sequence[Worker]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loader = make_loader(store, 1, "process")
+    next(iter(loader))
+    ((slots, _),) = started
+    end_workers = ring.end_workers
+
+    def fail(workers: Sequence[Worker]) -> None:
+        end_workers(workers)
+        raise RuntimeError("cannot close")
+
+    monkeypatch.setattr(ring, "end_workers", fail)
+    with pytest.raises(RuntimeError, match="cannot close"):
+        loader.close()
+    assert slots.descriptor == -1

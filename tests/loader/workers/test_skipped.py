@@ -311,5 +311,5 @@ def test_a_copy_of_a_loader_counts_for_itself(broken: Path) -> None:
 
 
 def test_damage_is_raised_or_skipped(store: Path) -> None:
-    with pytest.raises(ValueError, match="on_damage is one of raise, skip; not 'ignore'"):
+    with pytest.raises(ValueError, match="on_damage is 'raise' or 'skip', not 'ignore'"):
         new_loader(store, on_damage="ignore")

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from resizeonce.loader import Batch, BatchLoader, Order, OrderOptions, SampleIndex, Store
-from resizeonce.loader.buffers.device_copies import Copies
 from resizeonce.loader.workers import ring
 from resizeonce.loader.workers.batch_loader import BatchOptions
+from resizeonce.loader.workers.device_copies import Copies
 from resizeonce.loader.workers.launch import Worker
 from resizeonce.loader.workers.worker import Task
 

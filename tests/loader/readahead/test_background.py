@@ -1,13 +1,16 @@
-"""Threads that wait for the disk: everything is read, in order, by no more than two, which then end."""
+"""Threads that wait for the disk: everything is read, in order, by no more than so many, which then end."""
 
 import multiprocessing
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
-from resizeonce.loader.readahead.disk_threads import NUM_THREADS, DiskThreads
+from resizeonce.loader.readahead.background import DISK_THREADS, BackgroundThreads
+
+NUM_THREADS = 2
 
 
 class File:
@@ -31,14 +34,18 @@ def until(holds: Callable[[], bool]) -> None:
         time.sleep(0.001)
 
 
+def new_threads() -> BackgroundThreads:
+    return BackgroundThreads(NUM_THREADS, "resizeonce-disk")
+
+
 def disk_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "resizeonce-disk"]
 
 
 def test_pieces_are_read_in_their_order_by_two_threads_which_end() -> None:
-    file, threads = File(), DiskThreads()
+    file, threads = File(), new_threads()
     for number in range(20):
-        threads.ask(file, number, 7)
+        threads.ask(partial(file.read, number, 7))
     until(lambda: len(file.read_so_far) == NUM_THREADS)
     assert len(disk_threads()) == NUM_THREADS
     file.may_go_on.set()
@@ -50,43 +57,27 @@ def test_pieces_are_read_in_their_order_by_two_threads_which_end() -> None:
 
 
 def test_it_reads_again_after_its_threads_have_ended() -> None:
-    file, threads = File(), DiskThreads()
+    file, threads = File(), new_threads()
     file.may_go_on.set()
     for number in range(3):
-        threads.ask(file, number, 1)
+        threads.ask(partial(file.read, number, 1))
         until(lambda: not disk_threads())
     assert file.read_so_far == [(0, 1), (1, 1), (2, 1)]
 
 
-def test_waiting_ends_when_few_enough_wait() -> None:
-    file, threads = File(), DiskThreads()
-    for number in range(NUM_THREADS + 5):
-        threads.ask(file, number, 1)
-    until(lambda: len(file.read_so_far) == NUM_THREADS)
-    threads.wait(5)
-    waiter = threading.Thread(target=threads.wait, args=(4,))
-    waiter.start()
-    waiter.join(0.05)
-    assert waiter.is_alive()
-    file.may_go_on.set()
-    waiter.join(60)
-    assert not waiter.is_alive()
-    until(lambda: not disk_threads())
-
-
-def _ask_in_child(threads: DiskThreads) -> None:
+def _ask_in_child(threads: BackgroundThreads) -> None:
     file = File()
     file.may_go_on.set()
-    threads.ask(file, 3, 4)
+    threads.ask(partial(file.read, 3, 4))
     until(lambda: file.read_so_far == [(3, 4)])
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_process_has_threads_of_its_own() -> None:
-    file, threads = File(), DiskThreads()
+    file, threads = File(), DISK_THREADS
     for number in range(NUM_THREADS):
-        threads.ask(file, number, 1)
-    with threads._changed:
+        threads.ask(partial(file.read, number, 1))
+    with threads._lock:
         # Whoever holds the lock now does not exist in the child.
         child = multiprocessing.get_context("fork").Process(target=_ask_in_child, args=(threads,))
         child.start()
@@ -96,20 +87,19 @@ def test_a_forked_process_has_threads_of_its_own() -> None:
     assert child.exitcode == 0
 
 
-def test_where_no_thread_can_be_started_nothing_is_read_ahead_and_nobody_waits(
+def test_where_no_thread_can_be_started_nothing_is_read_ahead(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def refuse(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    file, threads = File(), DiskThreads()
+    file, threads = File(), new_threads()
     file.may_go_on.set()
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
         for number in range(20):
-            threads.ask(file, number, 1)
-        threads.wait(0)
+            threads.ask(partial(file.read, number, 1))
     assert file.read_so_far == []
-    threads.ask(file, 7, 1)
+    threads.ask(partial(file.read, 7, 1))
     until(lambda: file.read_so_far == [(7, 1)])
     until(lambda: not disk_threads())

@@ -5,42 +5,27 @@ last tensor of a batch is gone, an event is recorded behind all that was asked f
 on each stream that the batch was told of. The slot waits for these events, as torch's own pinned memory does.
 """
 
+import os
+import warnings
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
+import torch
 
-class Event(Protocol):
-    """A mark in a stream of a device; `torch.cuda.Event` is one."""
-
-    def record(self, stream: Any = None) -> None:
-        """Set the mark behind all that was asked for on a stream so far; None is the current one."""
-
-    def query(self) -> bool:
-        """Whether all before the mark is over."""
-
-    def synchronize(self) -> None:
-        """Wait until it is."""
+from ..buffers.slots import Slots
 
 
 class Copies:
-    """The slots that copies may still read, in the order in which they were let go.
+    """The slots that copies may still read, in the order in which they were let go; events are those of `torch.cuda`."""
 
-    Args:
-        new_event: makes an event.
-    """
-
-    def __init__(self, new_event: Callable[[], Event]) -> None:
+    def __init__(self, new_event: Callable[[], Any]) -> None:
         self._new_event = new_event
-        self._under_way: deque[tuple[int, list[Event]]] = deque()
+        self._under_way: deque[tuple[int, list[Any]]] = deque()
 
     def let_go(self, slot: int, streams: Sequence[Any]) -> None:
-        """Take a slot that nobody holds any more.
-
-        Args:
-            slot: its number.
-            streams: those besides the current one that may have read it.
-        """
+        """Take a slot that nobody holds any more; `streams` are those besides the current one that may have read it."""
         events = []
         for stream in (None, *streams):
             event = self._new_event()
@@ -49,11 +34,7 @@ class Copies:
         self._under_way.append((slot, events))
 
     def take(self, *, wait: bool = False) -> int | None:
-        """Return the slot that was let go first, once nothing reads it any more; None where there is none yet.
-
-        Args:
-            wait: whether to wait for it.
-        """
+        """Return the slot that was let go first, once nothing reads it any more; None where there is none yet, and no wait."""
         if not self._under_way:
             return None
         slot, events = self._under_way[0]
@@ -71,3 +52,23 @@ class Copies:
             _, events = self._under_way.popleft()
             for event in events:
                 event.synchronize()
+
+
+def pin(slots: Slots) -> Callable[[], Any] | None:
+    """Pin slots for a CUDA device; return what makes events there, None without one."""
+    if not torch.cuda.is_available():
+        warnings.warn("pin_memory=True without a CUDA device: the buffers are not pinned", stacklevel=5)
+        return None
+    cuda: Any = torch.cuda
+    status = cuda.cudart().cudaHostRegister(slots.address(), slots.num_slots * slots.slot_bytes, 0)
+    if int(status) != 0:
+        raise RuntimeError(f"the batch buffers can't be pinned: cudaHostRegister returned {int(status)}")
+    weakref.finalize(slots.owner, _unpin, os.getpid(), slots.address()).atexit = False
+    return torch.cuda.Event
+
+
+def _unpin(process: int, address: int) -> None:
+    # A process that was forked can't use the device.
+    if process == os.getpid():
+        cuda: Any = torch.cuda
+        cuda.cudart().cudaHostUnregister(address)
