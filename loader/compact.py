@@ -1,8 +1,10 @@
 """The compact form of a batch, and its completion on the device: 3.9 MB a sample are moved, and not 9.8.
 
 `BatchOptions(compact=True)` fills normalized images as uint8 and masks as bits, which is less work for the workers,
-too. `to_device` moves a batch and completes it there: on the CPU by the compiled core. Other devices may divide otherwise, so
-there it is looked up what the CPU computed for each of the 256 values of a byte. The bits are those of an ordinary batch.
+too. `to_device` moves a batch and completes it there, each tensor in one pass: on the CPU by the compiled core, on a CUDA
+device by a kernel that PyTorch compiles when it is first needed. The bits are those of an ordinary batch: division and
+subtraction round to nearest on both, and masks are only 0 or 1. Other devices may divide otherwise: there, the 256 values
+that the CPU computed are looked up.
 """
 
 from collections.abc import Iterator
@@ -21,6 +23,14 @@ from .kernels.core import CORE
 
 _POOL = Pool(MAX_HELD)
 """Memory for batches that are completed on the CPU: pages of fresh memory cost five times as much as what is written to them."""
+
+_KERNELS = {
+    "normalize": """template <typename T> T normalize(T level, T most, T mean, T std) {
+        return (level / most - mean) / std;
+    }""",
+    "widen": "template <typename T> T widen(T byte, T weight) { return fmod(floor(byte / weight), T(2)); }",
+}
+"""In the C++ of CUDA. Operands are tensors, float32 the widest of them, and so is the result."""
 
 
 class CompactBatch(Batch):
@@ -166,9 +176,12 @@ def _complete(incomplete: dict[str, _Incomplete]) -> dict[str, torch.Tensor]:
 
 def _normalize(image: torch.Tensor, view: ImageView, shown: torch.Tensor | None) -> torch.Tensor:
     """Return float32 [B, 3, H, W] of levels, uint8."""
-    normalized = torch.empty(image.shape, device=image.device)
-    for channel, values in enumerate(_levels(view, image.device)):
-        normalized[:, channel] = values[image[:, channel].int()]
+    if _has_kernels(image.device):
+        normalized: torch.Tensor = _kernel("normalize")(image, *_scale(image.device, view))
+    else:
+        normalized = torch.empty(image.shape, device=image.device)
+        for channel, values in enumerate(_levels(view).to(image.device)):
+            normalized[:, channel] = values[image[:, channel].int()]
     if shown is not None:
         rows, columns = (torch.arange(side, device=image.device) for side in image.shape[2:])
         height, width = shown.to(image.device)[:, :, None].unbind(1)
@@ -179,20 +192,40 @@ def _normalize(image: torch.Tensor, view: ImageView, shown: torch.Tensor | None)
 
 def _widen(packed: torch.Tensor, width: int) -> torch.Tensor:
     """Return float32 [B, H, W] of bits, uint8 [B, H, (W + 7) // 8], the first pixel in the highest bit."""
-    return _bits(packed.device)[packed.int()].flatten(-2)[..., :width].contiguous()
+    if _has_kernels(packed.device):
+        bits: torch.Tensor = _kernel("widen")(packed[..., None], _weights(packed.device))
+    else:
+        bits = (packed[..., None] & _weights(packed.device).to(torch.uint8)).ne(0)
+    return bits.flatten(-2)[..., :width].contiguous().float()
+
+
+def _has_kernels(device: torch.device) -> bool:
+    """Whether PyTorch compiles kernels there; its interface for that is documented, and in beta (tried: 2.11)."""
+    return device.type == "cuda" and hasattr(torch.cuda, "jiterator")
 
 
 @cache
-def _levels(view: ImageView, device: torch.device) -> torch.Tensor:
-    """Return what each of the 256 values becomes in each channel, float32 [3, 256]; kept, since to move it waits for the device."""
+def _kernel(name: str) -> Any:
+    return torch.cuda.jiterator._create_jit_fn(_KERNELS[name])
+
+
+@cache
+def _scale(device: torch.device, view: ImageView) -> tuple[torch.Tensor, ...]:
+    """Return scale, means and standard deviations as tensors: PyTorch multiplies by the inverse of a divisor that is a number."""
+    norm = norm_of(view)
+    return tuple(torch.from_numpy(v[:, None, None]).to(device) for v in (norm[6:], norm[:3], norm[3:6]))
+
+
+@cache
+def _weights(device: torch.device) -> torch.Tensor:
+    """Return what the bits of a byte stand for, float32 [8], the highest first."""
+    return torch.tensor([float(1 << bit) for bit in range(7, -1, -1)], device=device)
+
+
+@cache
+def _levels(view: ImageView) -> torch.Tensor:
+    """Return what each of the 256 values becomes in each channel, float32 [3, 256]."""
     levels = np.broadcast_to(np.arange(256, dtype=np.uint8), (3, 1, 256))
     table = np.empty((3, 1, 256), np.float32)
-    normalize_into(levels, table, norm_of(view))
-    return torch.from_numpy(table[:, 0]).to(device)
-
-
-@cache
-def _bits(device: torch.device) -> torch.Tensor:
-    """Return the bits of each of the 256 values, float32 [256, 8], the highest first; kept as `_levels` are."""
-    bits = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)
-    return torch.from_numpy(bits.astype(np.float32)).to(device)
+    normalize_into(np.ascontiguousarray(levels), table, norm_of(view))
+    return torch.from_numpy(table[:, 0])
