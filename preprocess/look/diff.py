@@ -20,7 +20,7 @@ from ...loader.format.recipe import ImageView, read_recipe
 from ...loader.part import Part
 from ..store.root import read_rejects
 from ..store.root_files import root_folder
-from .diff_rows import ColumnSet, Parts, open_rows
+from .diff_rows import ColumnSet, open_rows
 from .differences import EXAMPLES, Diff, Fact, Sides
 from .matching import Images, Meeting, find_common, mask_hashes, meetings, sample_hashes, sample_images
 from .progress import Progress, silent
@@ -213,24 +213,23 @@ class _Comparison:
         hashes = [images.of_part(number) for images, number in zip(self._images, numbers, strict=True)]
         members = [np.zeros(len(one), bool) for one in hashes]
         members[0][meeting.rows_a] = members[1][meeting.rows_b] = True
-        parts = Parts(*tables)
         self._compare_samples(tables, hashes, members)
         masks_a, masks_b = _common_masks(tables, hashes, members)
         common = {"images": (meeting.rows_a, meeting.rows_b), "masks": (masks_a, masks_b)}
-        self._columns.compare(parts, common)
+        self._columns.compare(tables[0], tables[1], common)
         if not len(drawn):
             return
         self._found.drawn += len(drawn)
-        parts = Parts(*(store.part(number) for store, number in zip(self._stores, numbers, strict=True)))
+        part_a, part_b = (store.part(number) for store, number in zip(self._stores, numbers, strict=True))
         rows_a, rows_b = meeting.rows_a[drawn], meeting.rows_b[drawn]
-        shown = np.isin(parts.a.column("masks/image")[masks_a], rows_a)
+        shown = np.isin(part_a.column("masks/image")[masks_a], rows_a)
         pairs: dict[str, list[tuple[int, int]]] = {
             "images": list(zip(rows_a.tolist(), rows_b.tolist(), strict=True)),
             "masks": list(zip(masks_a[shown].tolist(), masks_b[shown].tolist(), strict=True)),
         }
         for rows in self._rows:
             for row_a, row_b in pairs[rows.table]:
-                rows.compare(parts, row_a, row_b)
+                rows.compare(part_a, part_b, row_a, row_b)
 
     def _compare_samples(
         self, tables: list[Part], hashes: list[NDArray[np.uint64]], members: list[NDArray[np.bool_]]

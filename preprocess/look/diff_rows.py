@@ -1,15 +1,15 @@
 """Rows of two stores that have the same keys, compared: pixels as they are stored, tables as numbers and texts."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...loader import Store
 from ...loader.format.geometry import describe_size
-from ...loader.format.layout import Table, view_path
+from ...loader.format.layout import Table
 from ...loader.format.norms import Norm
 from ...loader.format.recipe import ImageView, MaskView, shown_size
 from ...loader.own_size import read_own_size
@@ -21,110 +21,29 @@ Rows: TypeAlias = NDArray[np.int64]
 """Of a table: int64 [N]."""
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """A part of each store."""
+class ViewRows(NamedTuple):
+    """The rows of a view, or the files of images, of both stores."""
 
-    a: Part
-    b: Part
+    table: Table
+    """What they belong to."""
+    found: PixelRows | MaskRows | ColumnRows
+    """What was counted so far."""
+    read: tuple[Callable[[Part, int], Any], Callable[[Part, int], Any]]
+    """Give a row of a part of A, and of B."""
 
-
-class PixelsOf:
-    """Compares rows of an image view that two recipes have in one size."""
-
-    table: Table = "images"
-
-    def __init__(self, name: str, a: ImageView, b: ImageView) -> None:
-        self._views = a, b
-        self._path = view_path(name, a)
-        unit = "(normalised)" if a.stored == b.stored == "float32" else "levels"
-        self.found = PixelRows(name=name, unit=unit)
-
-    def compare(self, parts: Parts, row_a: int, row_b: int) -> None:
-        """Compare a row of A with one of B."""
-        found, (view_a, view_b) = self.found, self._views
-        a, b = parts.a.array(self._path).row(row_a), parts.b.array(self._path).row(row_b)
-        found.compared += 1
-        found.values += a.size
-        if a.dtype != b.dtype:
-            a, b = _levels(view_a, parts.a, a, row_a), _levels(view_b, parts.b, b, row_b)
-        if np.array_equal(a.view(np.uint8), b.view(np.uint8)):
-            return
-        with np.errstate(invalid="ignore"):
-            # What is no number in one of them is as far from the other as can be.
-            difference = np.nan_to_num(np.maximum(a, b) - np.minimum(a, b), nan=np.inf)
-        largest = float(difference.max())
-        found.changed += int(np.count_nonzero(difference))
-        found.total += float(difference.sum(dtype=np.float64))
-        found.largest = max(found.largest, largest)
-        found.add(parts.a.text("images/key", row_a), largest)
+    def compare(self, a: Part, b: Part, row_a: int, row_b: int) -> None:
+        """Count a row of a part of A and the same thing's in one of B."""
+        self.found.count(_key(self.table, a, row_a), self.read[0](a, row_a), self.read[1](b, row_b))
 
 
-def _levels(view: ImageView, part: Part, row: NDArray[Any], number: int) -> NDArray[np.uint8]:
-    """Return a row as levels where one store has those and the other one normalised values; 0 beside a padded picture."""
-    if row.dtype == np.float32:
-        row = Norm.of(view).to_whole_levels(row)
-    if view.fit != "pad" or view.values != "normalized":
-        return row
-    height, width = shown_size(view, *part.column("images/size")[number].tolist())
-    shown = np.zeros_like(row)
-    shown[:, :height, :width] = row[:, :height, :width]
-    return shown
+def _key(table: str, part: Part, row: int) -> str:
+    """Return the key of a row: of an image, or of a mask."""
+    return part.text("images/key", row) if table == "images" else part.key([row])
 
 
-class MasksOf:
-    """Compares rows of a mask view that two recipes have in one size, or each mask in its own."""
-
-    table: Table = "masks"
-
-    def __init__(self, name: str, view: MaskView) -> None:
-        self._view = view
-        self._path = view_path(name, view)
-        self.found = MaskRows(name=name)
-
-    def compare(self, parts: Parts, row_a: int, row_b: int) -> None:
-        """Compare a row of A with one of B."""
-        found, a, b = self.found, self._read(parts.a, row_a), self._read(parts.b, row_b)
-        found.compared += 1
-        if a.shape != b.shape:
-            found.other_sizes += 1
-            found.add(parts.a.key([row_a]), 1.0)
-            return
-        found.pixels += a.size
-        changed = int(np.count_nonzero(a != b))
-        if not changed:
-            return
-        overlap = int(np.count_nonzero(a & b)) / int(np.count_nonzero(a | b))
-        found.changed += changed
-        found.overlaps += overlap
-        found.add(parts.a.key([row_a]), 1.0 - overlap)
-
-    def _read(self, part: Part, row: int) -> NDArray[np.bool_]:
-        if self._view.size == "own":
-            return read_own_size(part, self._path, row).expand()
-        if self._view.role == "prompt":
-            return np.asarray(part.column(self._path)[row])
-        return part.array(self._path).row(row)
-
-
-class KeptFiles:
-    """Compares the files that two stores keep of their images."""
-
-    table: Table = "images"
-
-    def __init__(self) -> None:
-        self.found = ColumnRows(name="sources")
-
-    def compare(self, parts: Parts, row_a: int, row_b: int) -> None:
-        """Compare the file of an image of A with that of one of B."""
-        self.found.compared += 1
-        if parts.a.bytes_of("images/source", row_a) != parts.b.bytes_of("images/source", row_b):
-            self.found.add(parts.a.text("images/key", row_a), 1.0)
-
-
-def open_rows(a: Store, b: Store) -> tuple[list[PixelsOf | MasksOf | KeptFiles], dict[str, str]]:
-    """Return what compares rows of two stores; and by the names of views why those of others can't be compared."""
-    found: list[PixelsOf | MasksOf | KeptFiles] = []
+def open_rows(a: Store, b: Store) -> tuple[list[ViewRows], dict[str, str]]:
+    """Return the rows that can be compared, and by the names of views why those of others can't."""
+    found: list[ViewRows] = []
     uncompared = {}
     for name in a.recipe.views | b.recipe.views:
         views = view_a, view_b = a.recipe.views.get(name), b.recipe.views.get(name)
@@ -137,12 +56,46 @@ def open_rows(a: Store, b: Store) -> tuple[list[PixelsOf | MasksOf | KeptFiles],
             sizes = [describe_size(view, "its own size") for view in (view_a, view_b)]
             uncompared[name] = f"{sizes[0]} in A, {sizes[1]} in B"
         elif isinstance(view_a, ImageView) and isinstance(view_b, ImageView):
-            found.append(PixelsOf(name, view_a, view_b))
+            forms = {view_a.stored == "float32", view_b.stored == "float32"}
+            rows = PixelRows(name=name, unit="(normalised)" if forms == {True} else "levels")
+            read = _pixels if len(forms) == 1 else _levels
+            found.append(ViewRows("images", rows, (partial(read, name, view_a), partial(read, name, view_b))))
         elif isinstance(view_a, MaskView):
-            found.append(MasksOf(name, view_a))
+            reader = partial(_mask, name, view_a)
+            found.append(ViewRows("masks", MaskRows(name=name), (reader, reader)))
     if "sources" in a.columns and "sources" in b.columns:
-        found.append(KeptFiles())
+        found.append(ViewRows("images", ColumnRows(name="sources"), (_file, _file)))
     return found, uncompared
+
+
+def _pixels(name: str, _: ImageView, part: Part, row: int) -> NDArray[Any]:
+    return part.array(f"images/{name}").row(row)
+
+
+def _levels(name: str, view: ImageView, part: Part, row: int) -> NDArray[np.uint8]:
+    """Read a row as levels where one store has those and the other one normalised values; 0 beside a padded picture."""
+    levels = _pixels(name, view, part, row)
+    if levels.dtype == np.float32:
+        levels = Norm.of(view).to_whole_levels(levels)
+    if view.fit != "pad" or view.values != "normalized":
+        return levels
+    height, width = shown_size(view, *part.column("images/size")[row].tolist())
+    shown = np.zeros_like(levels)
+    shown[:, :height, :width] = levels[:, :height, :width]
+    return shown
+
+
+def _mask(name: str, view: MaskView, part: Part, row: int) -> NDArray[Any]:
+    path = f"masks/{name}"
+    if view.size == "own":
+        return read_own_size(part, path, row).expand()
+    if view.role == "prompt":
+        return np.asarray(part.column(path)[row])
+    return part.array(path).row(row)
+
+
+def _file(part: Part, row: int) -> bytes:
+    return part.bytes_of("images/source", row)
 
 
 def _phrases(part: Part, _: str) -> NDArray[np.uint64]:
@@ -167,12 +120,12 @@ class ColumnSet:
         self.found: dict[str, ColumnRows] = {}
         """What was counted so far, by the names of the columns."""
 
-    def compare(self, parts: Parts, rows: Mapping[str, tuple[Rows, Rows]]) -> None:
-        """Compare, by the names of tables, rows of A with the rows of the same things in B."""
+    def compare(self, part_a: Part, part_b: Part, rows: Mapping[str, tuple[Rows, Rows]]) -> None:
+        """Compare, by the names of tables, rows of a part of A with those of the same things in one of B."""
         for path, read in self._readers.items():
             table, _, name = path.partition("/")
             rows_a, rows_b = rows[table]
-            a, b = read(parts.a, path)[rows_a], read(parts.b, path)[rows_b]
+            a, b = read(part_a, path)[rows_a], read(part_b, path)[rows_b]
             found = self.found.setdefault(name, ColumnRows(name=name))
             by = (a != b).astype(np.float64)
             if read is Part.column:
@@ -184,6 +137,4 @@ class ColumnSet:
             found.compared += len(by)
             found.differing += len(places)
             for place in places[np.argsort(-by[places], kind="stable")[:EXAMPLES]].tolist():
-                row = rows_a.item(place)
-                key = parts.a.text("images/key", row) if table == "images" else parts.a.key([row])
-                found.name_worst(key, by.item(place))
+                found.name_worst(_key(table, part_a, rows_a.item(place)), by.item(place))
