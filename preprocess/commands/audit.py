@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -49,7 +50,7 @@ from .reporting import EXIT_FAILED, EXIT_FOUND, Output, with_output
 )
 @click.option(
     "--write-keys",
-    type=click.Path(dir_okay=False),
+    type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
     help="Write the keys of TRAIN's scenes that were found, one a line, for Subset(without=KeySet.read(FILE)).",
 )
@@ -58,13 +59,10 @@ from .reporting import EXIT_FAILED, EXIT_FOUND, Output, with_output
 def command(
     train: tuple[str, ...],
     against: tuple[str, ...],
-    write_keys: str | None,
+    write_keys: Path | None,
     count_near: bool,
     output: Output,
-    sources: tuple[str, ...],
-    near: bool,
-    distance: int,
-    examples: int,
+    **looking: Any,
 ) -> None:
     """Find pictures of the training sets TRAIN that are in validation sets as well.
 
@@ -73,18 +71,15 @@ def command(
 
     Example: resizeonce audit coco.zarr --against refcoco-val.zarr --write-keys leaked.txt
     """
-    if count_near and not near:
+    if count_near and not looking["near"]:
         raise ConfigError("--count-near and --no-near contradict each other: give one of them")
     # Known before hours of reading.
     if write_keys is not None:
-        check_output(Path(write_keys))
-    options = AuditOptions(
-        sources=sources, near=near, distance=distance, examples=examples, progress=output.bar
-    )
-    report = audit(train, against, options)
+        check_output(write_keys)
+    report = audit(train, against, AuditOptions(progress=output.bar, **looking))
     keys = [*report.exact_or_id, *(report.near if count_near else [])]
     if write_keys is not None:
-        _write_keys(Path(write_keys), keys)
+        _write_keys(write_keys, keys)
     output.show(report, report.lines())
     if keys:
         sys.exit(EXIT_FOUND)

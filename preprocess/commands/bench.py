@@ -1,13 +1,12 @@
 """`resizeonce bench`."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import click
 
-from ..look.rates import BenchOptions
+from ..look.rates import BenchOptions, Step
 from ..look.rates_text import rate_lines, step_facts, step_lines
 from ..look.read_rates import measure
-from ..look.step_waits import Step
 from .reporting import SEED_OPTION, FiniteRange, Output, with_output
 
 _MODES: dict[str, Literal["process", "thread"]] = {"processes": "process", "threads": "thread"}
@@ -29,17 +28,7 @@ _MODES: dict[str, Literal["process", "thread"]] = {"processes": "process", "thre
 @click.option("--seconds", type=FiniteRange(0.05, 600), default=3.0, help="Of each of the four measurements.")
 @SEED_OPTION
 @with_output
-def command(
-    store: str,
-    step_ms: float | None,
-    ranks: int,
-    batch_size: int,
-    workers: int,
-    mode: str,
-    seconds: float,
-    seed: int,
-    output: Output,
-) -> None:
+def command(store: str, step_ms: float | None, mode: str, output: Output, **reading: Any) -> None:
     """Measure how fast this machine reads STORE, a folder or a URL, and whether training waits for it.
 
     From the disk to batches: rows read from the disk, after a few parts were dropped from memory; the same rows copied from
@@ -47,13 +36,11 @@ def command(
 
     Example: resizeonce bench coco.zarr --step-ms 400 --ranks 8
     """
-    options = BenchOptions(
-        batch_size=batch_size, workers=workers, mode=_MODES[mode], ranks=ranks, seconds=seconds, seed=seed
-    )
+    options = BenchOptions(mode=_MODES[mode], **reading)
     rates = measure(store, options, lambda what: output.note(f"measuring {what} ..."))
     facts, lines = rates.facts(), [*rate_lines(rates)]
     if step_ms is not None:
-        step = Step(step_ms / 1000, ranks, batch_size)
+        step = Step(step_ms / 1000, options.ranks, options.batch_size)
         facts["step"] = step_facts(rates, step)
         lines += step_lines(rates, step)
     output.show(facts, lines)

@@ -11,10 +11,12 @@ from .reporting import SEED_OPTION, Output, with_output
 
 @click.command("card")
 @click.argument("store", type=click.Path())
-@click.option("-o", "--out", required=True, type=click.Path(), metavar="DIR", help="Folder of the card.")
+@click.option(
+    "-o", "--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder of the card."
+)
 @click.option(
     "--parquet",
-    type=click.Path(),
+    type=click.Path(path_type=Path),
     metavar="DIR",
     help="Write a preview for the Hub's viewer, too: into DIR, which is the card's folder or one below it "
     "(pip install 'resizeonce[card]').",
@@ -36,7 +38,7 @@ from .reporting import SEED_OPTION, Output, with_output
 @click.option("--address", default="", show_default=False, metavar="URL", help="Where it is described.")
 @click.option("--overwrite", is_flag=True, help="Replace the files of a card that are there.")
 @with_output
-def command(store: str, out: str, parquet: str | None, overwrite: bool, output: Output, **said: Any) -> None:
+def command(store: str, out: Path, output: Output, **said: Any) -> None:
     """Write README.md and croissant.json for STORE: a card for the Hugging Face Hub, and the same for machines.
 
     Both have the licences and citations of the dataset; of data of your own, and of layouts that several datasets come in,
@@ -44,6 +46,5 @@ def command(store: str, out: str, parquet: str | None, overwrite: bool, output: 
 
     Example: resizeonce card coco.zarr -o card --parquet card/preview
     """
-    options = CardOptions(parquet=None if parquet is None else Path(parquet), overwrite=overwrite, **said)
-    files = [str(path) for path in write_card(store, Path(out), options)]
+    files = [str(path) for path in write_card(store, out, CardOptions(**said))]
     output.summary({"files": files}, files)

@@ -1,13 +1,13 @@
 """How a conversion ends: its summary and its exit code."""
 
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import click
 
 from ..run.report import RangeReport, Report
 from .reporting import EXIT_EMPTY, EXIT_REJECTS, Output
+from .store_text import range_lines, report_lines
 
 SCRATCH_HELP = "Where parts wait to be published, if --out is a URL; by default in the user's cache folder."
 
@@ -16,8 +16,9 @@ MAX_REJECTS_OPTION = click.option(
 )
 
 
-def close(report: Report | RangeReport, lines: Iterator[str], output: Output, max_rejects: int) -> None:
+def close(report: Report | RangeReport, output: Output, max_rejects: int) -> None:
     """Print the closing summary and exit with what it amounts to; of a range, that it has no sample says nothing."""
+    lines = report_lines(report) if isinstance(report, Report) else range_lines(report)
     output.summary(_facts(report), lines)
     if report.num_rejects > max_rejects:
         click.echo(

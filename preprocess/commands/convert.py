@@ -17,7 +17,7 @@ from ..run.part_range import PartRange
 from .closing import MAX_REJECTS_OPTION, SCRATCH_HELP, close
 from .config import ConfigName
 from .reporting import ROOT_OPTION, SET_OPTION, WORKERS_OPTION, FiniteRange, Output, with_output
-from .store_text import arithmetic_warning, forecast_lines, range_lines, report_lines
+from .store_text import arithmetic_warning, forecast_lines
 
 DRY_RUN_SCENES = 64
 
@@ -99,11 +99,9 @@ def command(
             run["executor"], run["workers"] = stack.enter_context(open_cluster(scheduler))
         options = RunOptions(progress=output.progress, announce=partial(_announce, output), **run)
         if share is None:
-            report = convert(effective, root, out, options)
-            close(report, report_lines(report), output, max_rejects)
+            close(convert(effective, root, out, options), output, max_rejects)
         else:
-            part_report = convert_range(effective, root, out, share, options)
-            close(part_report, range_lines(part_report), output, max_rejects)
+            close(convert_range(effective, root, out, share, options), output, max_rejects)
 
 
 def _announce(output: Output, forecast: Forecast) -> None:

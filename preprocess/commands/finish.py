@@ -5,7 +5,6 @@ import click
 from ..run.convert import finish
 from .closing import MAX_REJECTS_OPTION, SCRATCH_HELP, close
 from .reporting import Output, with_output
-from .store_text import report_lines
 
 
 @click.command("finish")
@@ -18,5 +17,4 @@ def command(store: str, scratch: str | None, max_rejects: int, output: Output) -
 
     Example: resizeonce finish sa1b.zarr
     """
-    report = finish(store, scratch)
-    close(report, report_lines(report), output, max_rejects)
+    close(finish(store, scratch), output, max_rejects)

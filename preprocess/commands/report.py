@@ -6,9 +6,9 @@ import click
 
 from ..errors import ConfigError
 from ..findings import read_diagnosis
-from ..look.gallery import draw_gallery
 from ..look.output_file import check_output, write_output
 from ..look.page import render_report, require_packages
+from ..look.samples import draw_gallery
 from ..look.statistics import measure_store
 from ..run.forecast import format_bytes
 from .reporting import SEED_OPTION, Output, with_output

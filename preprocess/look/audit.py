@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,6 @@ from .audit_report import AuditReport, Comparison, Example, Found
 from .known_pictures import KnownPictures
 from .perceptual import BITS, DISTANCE, nearest, open_hasher
 from .progress import Progress, silent
-from .same_pixels import equal_rows, match, shared_view
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,11 +68,6 @@ def audit(
 
     It takes about 200 bytes of memory for each image of the validation sets and of one training set.
 
-    Args:
-        train: the training sets, open or their paths or URLs.
-        against: the validation sets, likewise.
-        options: how to look.
-
     Raises:
         ConfigError: a raw dataset is that of no store, or a package is missing.
         StoreError: a store is missing, or damaged.
@@ -111,12 +105,12 @@ def audit(
 
 def _exact_pairs(train: KnownPictures, against: KnownPictures) -> Pairs:
     """Pair pictures that are equal in every pixel, or as far as a view shows it."""
-    pixels, views = (train.pixels, against.pixels), shared_view(train.store, against.store)
-    if all(one.origin for one in pixels) and (views is None or all(one.is_cheap for one in pixels)):
-        pairs = match(train.pixels.digests, against.pixels.digests)
-        origins = " and ".join(dict.fromkeys(one.origin for one in pixels))
+    both, views = (train, against), shared_view(train, against)
+    if all(one.origin for one in both) and (views is None or all(one.has_cheap_pixels for one in both)):
+        pairs = match(train.pixels, against.pixels)
+        origins = " and ".join(dict.fromkeys(one.origin for one in both))
         how = f"equal in every pixel of the originals, by {origins}"
-        if lost := sum(int((one.digests == b"").sum()) for one in pixels):
+        if lost := sum(int((one.pixels == b"").sum()) for one in both):
             how += f"; {lost:,} pictures are not in the raw dataset any more"
         return Pairs(how, pairs)
     if views is None:
@@ -126,10 +120,52 @@ def _exact_pairs(train: KnownPictures, against: KnownPictures) -> Pairs:
         )
         return Pairs(how, None)
     pairs = match(train.rows(views[0]), against.rows(views[1]))
-    pairs = pairs[equal_rows(train.store, against.store, views, pairs)]
+    pairs = pairs[equal_rows(train, against, views, pairs)]
     height, width = train.store.recipe.images[views[0]].size
     how = f"originals of one size with equal rows of {views[0]}: the same picture as far as {height} x {width} pixels show it"
     return Pairs(how, pairs)
+
+
+def shared_view(train: KnownPictures, against: KnownPictures) -> tuple[str, str] | None:
+    """Return the names, in both, of the largest image view that two stores make by the same rules, None where there is none."""
+    if train.arithmetic != against.arithmetic:
+        return None
+    same = [
+        (view.fit != "crop", view.size[0] * view.size[1], (name, other))
+        for name, view in train.store.recipe.images.items()
+        for other, its in against.store.recipe.images.items()
+        if its == view
+    ]
+    return max(same)[2] if same else None
+
+
+def equal_rows(
+    train: KnownPictures, against: KnownPictures, views: tuple[str, str], pairs: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Return which pairs of images have equal rows of a view, byte for byte: bool [N] of int64 [N, 2]."""
+    equal = [
+        train.row(views[0], one).tobytes() == against.row(views[1], other).tobytes()
+        for one, other in pairs.tolist()
+    ]
+    return np.array(equal, bool)
+
+
+def match(train: NDArray[Any], against: NDArray[Any]) -> NDArray[np.int64]:
+    """Return of each value of `train` that is one of `against`, and not empty, where it is, and where that one is first.
+
+    Args:
+        train: strings of one length [I].
+        against: likewise [J].
+
+    Returns:
+        int64 [N, 2]: places in both, ascending by the first.
+    """
+    order = np.argsort(against, kind="stable")
+    ordered = against[order]
+    places = np.searchsorted(ordered, train)
+    places[places == len(ordered)] = 0
+    found = np.flatnonzero((train != b"") & (ordered[places] == train)) if len(ordered) else np.zeros(0, int)
+    return np.stack([found, order[places[found]]], axis=1)
 
 
 def _id_pairs(train: KnownPictures, against: KnownPictures) -> Pairs:

@@ -13,8 +13,7 @@ from ..errors import ConfigError
 from ..remote.path import local_path
 from ..sources.origins import Licence, Origin, origin_of
 from ..store.root_files import root_folder
-from .card_facts import CardFacts
-from .card_text import card_text
+from .card_text import CardFacts, card_text
 from .croissant import croissant
 from .output_file import check_output_folder, write_output
 from .parquet_preview import PREVIEW_FILE, make_preview
@@ -48,12 +47,7 @@ class CardOptions:
 
 
 def write_card(store: str | Path, out: Path, options: CardOptions | None = None) -> list[Path]:
-    """Write the card of a store; return its files.
-
-    Args:
-        store: its path or URL.
-        out: the folder of the card, which is made where it is missing.
-        options: what it says beside what the store does.
+    """Write the card of a store at a path or URL into a folder, which is made where it is missing; return its files.
 
     Raises:
         ConfigError: files are there already, can't be written, or an option can't be used.

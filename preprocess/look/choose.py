@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 from ...loader.fill import SampleError
 from ...loader.format.errors import DamageError, StoreError
 from ...loader.format.recipe import is_own_size
+from ...loader.open_parts import Unit
+from ...loader.order.subset import KeySet
 from ...loader.part import Part
 from ...loader.store import Store
 from ..errors import ConfigError
+from .matching import text_hashes
 from .progress import Progress, silent
 
 Worst = Literal["smallest-prompts", "largest-masks", "least-agreement"]
@@ -35,11 +38,8 @@ class Choice(NamedTuple):
 
 
 def choose_by_chance(store: Store, count: int, seed: int) -> Choice:
-    """Choose samples by chance, in their order in the store; the same ones for the same seed.
-
-    Of a store at a URL they are of one part, chosen by chance, too: parts are fetched whole.
-    """
-    samples, where = _draw(store, count, Random(seed))
+    """Choose samples by chance, in their order in the store; the same ones for the same seed; of a store at a URL from one part."""
+    samples, where = _draw_samples(store, count, seed)
     return Choice(samples, f"by chance{where}, seed {seed}", {}, [])
 
 
@@ -118,7 +118,7 @@ def _choose_least_agreement(
         raise ConfigError(
             f"the recipe of {store.name} has one image view, {images[0]}: there is no other to agree with"
         )
-    drawn, where = _draw(store, most_compared, Random(seed))
+    drawn, where = _draw_samples(store, most_compared, seed)
     measured: list[tuple[float, int]] = []
     unread: list[str] = []
     for first in progress(range(0, len(drawn), AT_ONCE), "looking"):
@@ -137,11 +137,9 @@ def _choose_least_agreement(
         _pictures(store, sample): (difference, sample) for difference, sample in reversed(measured)
     }
     best = sorted(of_pictures.values(), key=lambda one: (-one[0], one[1]))[:count]
-    of = (
-        f"{len(store):,}"
-        if len(drawn) == len(store)
-        else f"{len(drawn):,} of {len(store):,}, drawn{where} with seed {seed}"
-    )
+    of = f"{len(store):,}"
+    if len(drawn) < len(store):
+        of = f"{len(drawn):,} of {of}, drawn{where} with seed {seed}"
     differences_of = {sample: difference for difference, sample in best}
     return Choice(list(differences_of), f"least agreement of {of}", differences_of, unread)
 
@@ -185,16 +183,12 @@ _MEASURES: dict[Worst, Callable[[Store, Part], NDArray[np.float64]]] = {
 
 def _find(part: Part, keys: Sequence[str]) -> Iterator[tuple[str, int]]:
     """Yield which keys are of which samples of a part."""
-    encoded = part.column("images/key_bytes").tobytes()
-    ends = part.column("images/key_offsets").tolist()
-    wanted = {start for key in keys for start in _beginnings(key.encode())}
-    # Of millions of images few are of a wanted key: their names are compared as bytes, and no text is made of others.
-    images = [row for row in range(len(ends) - 1) if encoded[ends[row] : ends[row + 1]] in wanted]
-    if not images:
-        return
+    # Of millions of images few are of a wanted key: their names are compared as hashes, and no text is made of others.
+    beginnings = KeySet(start for key in keys for start in _beginnings(key))
+    images = beginnings.contains(text_hashes(part, "images/key"))
     masks = part.column("samples/mask")
     of_samples = part.column("masks/image")[masks]
-    for row in np.flatnonzero(np.isin(of_samples, images).any(axis=1)).tolist():
+    for row in np.flatnonzero(images[of_samples].any(axis=1)).tolist():
         names = {
             part.key(masks[row].tolist()),
             *(part.text("images/key", image) for image in of_samples[row].tolist()),
@@ -202,12 +196,10 @@ def _find(part: Part, keys: Sequence[str]) -> Iterator[tuple[str, int]]:
         yield from ((key, row) for key in keys if key in names)
 
 
-def _beginnings(key: bytes) -> Iterator[bytes]:
+def _beginnings(key: str) -> Iterator[str]:
     """Yield what of a sample's key can be that of its first image."""
     yield key
-    for place, byte in enumerate(key):
-        if byte in b"/+":
-            yield key[:place]
+    yield from (key[:place] for place, character in enumerate(key) if character in "/+")
 
 
 def _tables(store: Store, numbers: Iterable[int], unread: list[str]) -> Iterator[tuple[Part, int]]:
@@ -222,11 +214,24 @@ def _tables(store: Store, numbers: Iterable[int], unread: list[str]) -> Iterator
             unread.append(str(err))
 
 
-def _draw(store: Store, count: int, chance: Random) -> tuple[list[int], str]:
-    """Draw different samples; return them in order, and in words where from if that is not the whole store."""
-    parts = range(len(store.attributes["parts"]))
-    if store.is_local or len(parts) < 2:
-        return sorted(chance.sample(range(len(store)), min(count, len(store)))), ""
-    number = chance.choice([number for number in parts if store.numbers_in(number)])
-    samples = store.numbers_in(number)
-    return sorted(chance.sample(samples, min(count, len(samples)))), f" from {store.part_name(number)}"
+def draw(
+    store: Store, unit: Unit, count: int, chance: Random, most_parts: int
+) -> tuple[list[int], list[int]]:
+    """Draw different samples, or images: their numbers, ascending; and those of the parts they are drawn from.
+
+    Of a store at a URL they are of so many parts, drawn by chance, too: parts are fetched whole.
+    """
+    parts = list(range(len(store.attributes["parts"])))
+    numbers: Sequence[int] = range(store.count(unit))
+    if not store.is_local and len(parts) > most_parts:
+        filled = [part for part in parts if store.numbers_in(part, unit)]
+        parts = sorted(chance.sample(filled, min(most_parts, len(filled))))
+        numbers = [number for part in parts for number in store.numbers_in(part, unit)]
+    return sorted(chance.sample(numbers, min(count, len(numbers)))), parts
+
+
+def _draw_samples(store: Store, count: int, seed: int) -> tuple[list[int], str]:
+    """Draw samples, of a store at a URL from one part; return where from in words, if that is not the whole store."""
+    samples, parts = draw(store, "samples", count, Random(seed), 1)
+    is_part = len(parts) == 1 < len(store.attributes["parts"])
+    return samples, f" from {store.part_name(parts[0])}" if is_part else ""

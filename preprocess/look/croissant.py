@@ -11,7 +11,7 @@ from typing import Any
 
 from ...loader.format.layout import REJECTS_FILE, ArraySpec, array_specs
 from ...loader.format.shard import shard_path
-from .card_facts import CardFacts
+from .card_text import CardFacts, made_by
 from .parquet_preview import PREVIEW_FILE
 
 MOST_PARTS = 1000
@@ -55,7 +55,9 @@ def croissant(facts: CardFacts) -> str:
         "datePublished": facts.date.isoformat(),
         "version": f"1.0.0+{facts.attributes['fingerprint'][:16]}",
         "keywords": facts.tags,
-        "rai:dataPreprocessingProtocol": list(facts.protocol()),
+        "rai:dataPreprocessingProtocol": [
+            f"{name}: {made_by(view)}" for name, view in facts.store.recipe.views.items()
+        ],
     }
     if origin.licences:
         document["license"] = [licence.address or licence.name for licence in origin.licences]

@@ -5,7 +5,7 @@ all that is read on the way is checked, also where both roots list one digest; o
 parts with the same digest are taken as the same, and nothing of them is read but the keys.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,13 @@ from numpy.typing import NDArray
 
 from ...loader import Store
 from ...loader.format.metadata import read_attributes
-from ...loader.format.recipe import ImageView, View, read_recipe
+from ...loader.format.recipe import ImageView, read_recipe
 from ...loader.part import Part
-from ..sources.records import Reject
 from ..store.root import read_rejects
 from ..store.root_files import root_folder
-from .diff_rows import ColumnSet, Parts, ViewRows, why_not
-from .differences import EXAMPLES, ColumnRows, Diff, Fact, Sides
-from .matching import Images, Match, Meeting, mask_hashes, sample_hashes, sample_images
+from .diff_rows import ColumnSet, open_rows
+from .differences import EXAMPLES, Diff, Fact, Sides
+from .matching import Images, Meeting, find_common, mask_hashes, meetings, sample_hashes, sample_images
 from .progress import Progress, silent
 
 SAMPLE = 1000
@@ -31,8 +30,6 @@ SAMPLE = 1000
 
 NOT_DELIVERED = frozenset({"path"})
 """Columns that no batch tells of."""
-
-SOURCES = "sources"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +45,7 @@ class DiffOptions:
 
 
 def diff_stores(a: str | Path, b: str | Path, options: DiffOptions | None = None) -> Diff:
-    """Return what two stores differ in.
-
-    Args:
-        a: the path or URL of one.
-        b: of the other.
-        options: how much is compared.
+    """Return what two stores, at paths or URLs, differ in.
 
     Raises:
         StoreError: one of them can't be read, or is damaged where it is read.
@@ -62,10 +54,11 @@ def diff_stores(a: str | Path, b: str | Path, options: DiffOptions | None = None
     stores = Store(a), Store(b)
     found = Diff(a=stores[0].name, b=stores[1].name)
     with root_folder(a) as root_a, root_folder(b) as root_b:
-        facts = described(read_attributes(root_a)), described(read_attributes(root_b))
-        found.made = differing_facts(*facts)
-        found.rejects = compare_rejects(root_a, root_b)
-    found.delivered = differing_facts(*map(delivered, stores))
+        facts = _described(read_attributes(root_a)), _described(read_attributes(root_b))
+        found.rejects = _compare_rejects(root_a, root_b)
+    found.made = _differing_facts(*facts, stores)
+    delivered = {*_delivered(stores[0]), *_delivered(stores[1])}
+    found.delivered = [fact for fact in found.made if fact.name in delivered]
     _Comparison(stores, found, options).run()
     is_same = found.images.is_same and found.samples.is_same and found.rejects.is_same
     tables = [*found.views, *(rows for rows in found.columns if rows.name not in NOT_DELIVERED)]
@@ -74,7 +67,7 @@ def diff_stores(a: str | Path, b: str | Path, options: DiffOptions | None = None
     return found
 
 
-def described(attributes: Mapping[str, Any]) -> dict[str, Any]:
+def _described(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Return what root attributes say of how a store was made and of what is in it, by names such as "recipe.masks.size"."""
     job = {
         name: value for name, value in attributes["job"].items() if name not in ("format_version", "recipe")
@@ -93,19 +86,14 @@ def described(attributes: Mapping[str, Any]) -> dict[str, Any]:
     return dict(_flat("", facts))
 
 
-def delivered(store: Store) -> dict[str, Any]:
-    """Return what batches of a store are beside its rows, by the names that `described` has."""
-    views = {name: _delivered(view) for name, view in store.recipe.views.items()}
-    root = {"dataset_type": store.dataset_type, "paired": store.paired, "columns": list(store.columns)}
-    return dict(_flat("", {"root": root, "recipe": views}))
-
-
-def _delivered(view: View) -> dict[str, Any]:
-    """Return what decides how rows of a view are delivered; whether they are of one kind and size is told with the rows."""
-    if not isinstance(view, ImageView):
-        return {"role": view.role}
-    norm = {"mean": view.mean, "std": view.std, "scale": view.scale}
-    return {"values": view.values} | (norm if view.values == "normalized" else {})
+def _delivered(store: Store) -> Iterator[str]:
+    """Yield which facts batches show, beside the rows and what is told with them."""
+    yield from ("root.dataset_type", "root.paired", "root.columns")
+    for name, view in store.recipe.views.items():
+        fields = ["role"]
+        if isinstance(view, ImageView):
+            fields = ["values", *(("mean", "std", "scale") if view.values == "normalized" else ())]
+        yield from (f"recipe.{name}.{field}" for field in fields)
 
 
 def _flat(prefix: str, facts: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -116,26 +104,17 @@ def _flat(prefix: str, facts: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{name}", value
 
 
-def differing_facts(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Fact]:
+def _differing_facts(a: dict[str, Any], b: dict[str, Any], stores: tuple[Store, Store]) -> list[Fact]:
     """Return what two descriptions say differently; nothing of a view that one lacks."""
-    views_a, views_b = (_view_facts(facts) for facts in (a, b))
-    shared = {*views_a.values()} & {*views_b.values()}
-    lonely = {name for name, view in (views_a | views_b).items() if view not in shared}
-    names = [*a, *(name for name in b if name not in a)]
+    lonely = stores[0].recipe.views.keys() ^ stores[1].recipe.views.keys()
     return [
         Fact(name, a.get(name), b.get(name))
-        for name in names
-        if a.get(name) != b.get(name) and name not in lonely
+        for name in a | b
+        if a.get(name) != b.get(name) and not (name.startswith("recipe.") and name.split(".")[1] in lonely)
     ]
 
 
-def _view_facts(facts: Mapping[str, Any]) -> dict[str, str]:
-    """Return which facts are of views, and the view of each."""
-    steps = {name: name.split(".") for name in facts if name.startswith("recipe.")}
-    return {name: found[1] for name, found in steps.items() if len(found) == 3}
-
-
-def compare_rejects(root_a: Path, root_b: Path) -> Sides:
+def _compare_rejects(root_a: Path, root_b: Path) -> Sides:
     """Return which rejects only one store lists: other ones, or for another reason."""
     # As hashes: there may be millions.
     known_a, known_b = ({hash(reject) for reject in read_rejects(root)} for root in (root_a, root_b))
@@ -145,12 +124,11 @@ def compare_rejects(root_a: Path, root_b: Path) -> Sides:
         (sides.only_b, root_b, known_b, known_a),
     ):
         missing = known - other
-        only.add(len(missing), _named(read_rejects(root), missing))
+        named = (
+            f"{reject.key} ({reject.reason})" for reject in read_rejects(root) if hash(reject) in missing
+        )
+        only.add(len(missing), named)
     return sides
-
-
-def _named(rejects: Iterable[Reject], missing: set[int]) -> Iterator[str]:
-    return (f"{reject.key} ({reject.reason})" for reject in rejects if hash(reject) in missing)
 
 
 class _Comparison:
@@ -161,27 +139,18 @@ class _Comparison:
         self._found = found
         self._options = options
         self._images = Images.of(stores[0], options.progress), Images.of(stores[1], options.progress)
-        self._match = Match(*self._images)
         self._columns = ColumnSet(*stores)
-        self._views: list[ViewRows] = []
-        recipe_a, recipe_b = stores[0].recipe.views, stores[1].recipe.views
-        for name in [*recipe_a, *(name for name in recipe_b if name not in recipe_a)]:
-            reason = why_not(recipe_a.get(name), recipe_b.get(name))
-            if reason is None:
-                self._views.append(ViewRows(name, recipe_a[name], recipe_b[name]))
-            else:
-                found.uncompared[name] = reason
-        self._sources = ColumnRows(name=SOURCES)
-        self._has_sources = all(SOURCES in store.columns for store in stores)
+        self._rows, found.uncompared = open_rows(*stores)
 
     def run(self) -> None:
         """Compare all there is to compare."""
-        found, match = self._found, self._match
-        found.is_in_order = match.is_in_order
-        found.images.common = len(match.common_a)
-        for side, numbers in enumerate((match.only_a, match.only_b)):
-            self._count_only(side, numbers)
-        unknown = [meeting for meeting in match.meetings() if not self._is_known(meeting)]
+        found, images = self._found, self._images
+        common = find_common(images[0].hashes, images[1].hashes)
+        found.is_in_order = bool((np.diff(common[1]) > 0).all())
+        found.images.common = len(common[0])
+        for side in (0, 1):
+            self._count_only(side, np.delete(np.arange(len(images[side].hashes)), common[side]))
+        unknown = [meeting for meeting in meetings(*images, *common) if not self._is_known(meeting)]
         drawn = self._draw(sum(len(meeting.rows_a) for meeting in unknown))
         first = 0
         for number in self._options.progress(range(len(unknown)), "parts of both"):
@@ -190,7 +159,7 @@ class _Comparison:
             within = drawn[slice(*np.searchsorted(drawn, [first, last]))] - first
             self._compare(meeting, within)
             first = last
-        found.views = [view.found for view in self._views] + ([self._sources] if self._has_sources else [])
+        found.views = [rows.found for rows in self._rows]
         found.columns = list(self._columns.found.values())
 
     def _draw(self, count: int) -> NDArray[np.int64]:
@@ -203,8 +172,14 @@ class _Comparison:
     def _count_only(self, side: int, numbers: NDArray[np.int64]) -> None:
         """Count images that one store alone has, and their samples."""
         store, images, found = self._stores[side], self._images[side], self._found
-        only = (found.images.only_a, found.images.only_b)[side]
-        only.add(len(numbers), (_image_key(store, number) for number in numbers[:EXAMPLES].tolist()))
+
+        def key(image: int) -> str:
+            part, row = store.row_of(image, "images")
+            return store.tables(part).text("images/key", row)
+
+        (found.images.only_a, found.images.only_b)[side].add(
+            len(numbers), map(key, numbers[:EXAMPLES].tolist())
+        )
         for number in np.unique(np.searchsorted(images.starts, numbers, side="right") - 1).tolist():
             part = store.tables(number)
             self._add_samples(side, part, np.isin(sample_images(part), images.rows(numbers, number)))
@@ -238,26 +213,23 @@ class _Comparison:
         hashes = [images.of_part(number) for images, number in zip(self._images, numbers, strict=True)]
         members = [np.zeros(len(one), bool) for one in hashes]
         members[0][meeting.rows_a] = members[1][meeting.rows_b] = True
-        parts = Parts(*tables)
         self._compare_samples(tables, hashes, members)
         masks_a, masks_b = _common_masks(tables, hashes, members)
-        self._columns.compare_images(parts, meeting.rows_a, meeting.rows_b)
-        self._columns.compare_masks(parts, masks_a, masks_b)
+        common = {"images": (meeting.rows_a, meeting.rows_b), "masks": (masks_a, masks_b)}
+        self._columns.compare(tables[0], tables[1], common)
         if not len(drawn):
             return
         self._found.drawn += len(drawn)
-        parts = Parts(*(store.part(number) for store, number in zip(self._stores, numbers, strict=True)))
+        part_a, part_b = (store.part(number) for store, number in zip(self._stores, numbers, strict=True))
         rows_a, rows_b = meeting.rows_a[drawn], meeting.rows_b[drawn]
-        shown = np.isin(parts.a.column("masks/image")[masks_a], rows_a)
-        images = list(zip(rows_a.tolist(), rows_b.tolist(), strict=True))
-        masks = list(zip(masks_a[shown].tolist(), masks_b[shown].tolist(), strict=True))
-        for view in self._views:
-            view.compare(parts, images if view.table == "images" else masks)
-        if self._has_sources:
-            for row_a, row_b in images:
-                self._sources.compared += 1
-                if parts.a.bytes_of("images/source", row_a) != parts.b.bytes_of("images/source", row_b):
-                    self._sources.add(parts.key("images", row_a), 1.0)
+        shown = np.isin(part_a.column("masks/image")[masks_a], rows_a)
+        pairs: dict[str, list[tuple[int, int]]] = {
+            "images": list(zip(rows_a.tolist(), rows_b.tolist(), strict=True)),
+            "masks": list(zip(masks_a[shown].tolist(), masks_b[shown].tolist(), strict=True)),
+        }
+        for rows in self._rows:
+            for row_a, row_b in pairs[rows.table]:
+                rows.compare(part_a, part_b, row_a, row_b)
 
     def _compare_samples(
         self, tables: list[Part], hashes: list[NDArray[np.uint64]], members: list[NDArray[np.bool_]]
@@ -283,11 +255,5 @@ def _common_masks(
     keys = [
         mask_hashes(part, images)[chosen] for part, images, chosen in zip(tables, hashes, rows, strict=True)
     ]
-    _, places_a, places_b = np.intersect1d(keys[0], keys[1], assume_unique=True, return_indices=True)
-    order = np.argsort(places_a)
-    return rows[0][places_a[order]], rows[1][places_b[order]]
-
-
-def _image_key(store: Store, number: int) -> str:
-    part, row = store.row_of(number, "images")
-    return store.tables(part).text("images/key", row)
+    places_a, places_b = find_common(keys[0], keys[1])
+    return rows[0][places_a], rows[1][places_b]

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 _DIGEST = re.compile("[0-9a-f]{64}")
 
@@ -108,6 +110,21 @@ class PixelRows(Rows, kw_only=True, tag="pixels"):
     """Sum of the absolute differences."""
     largest: float = 0.0
 
+    def count(self, key: str, a: NDArray[Any], b: NDArray[Any]) -> None:
+        """Count a row of both stores: [3, H, W], uint8 or float32."""
+        self.compared += 1
+        self.values += a.size
+        if np.array_equal(a.view(np.uint8), b.view(np.uint8)):
+            return
+        with np.errstate(invalid="ignore"):
+            # What is no number in one of them is as far from the other as can be.
+            difference = np.nan_to_num(np.maximum(a, b) - np.minimum(a, b), nan=np.inf)
+        largest = float(difference.max())
+        self.changed += int(np.count_nonzero(difference))
+        self.total += float(difference.sum(dtype=np.float64))
+        self.largest = max(self.largest, largest)
+        self.add(key, largest)
+
     def _by_how_much(self) -> str:
         share, mean = self.changed / self.values, self.total / self.values
         return f" by up to {self.largest:g} {self.unit}, in {share:.3%} of all values, {mean:.3g} on average"
@@ -124,6 +141,20 @@ class MaskRows(Rows, kw_only=True, tag="masks"):
     overlaps: float = 0.0
     """Sum of the intersection over union of the masks that differ."""
 
+    def count(self, key: str, a: NDArray[Any], b: NDArray[Any]) -> None:
+        """Count a row of both stores: bool [H, W]."""
+        self.compared += 1
+        if a.shape != b.shape:
+            self.other_sizes += 1
+            self.add(key, 1.0)
+            return
+        self.pixels += a.size
+        if changed := int(np.count_nonzero(a != b)):
+            overlap = int(np.count_nonzero(a & b)) / int(np.count_nonzero(a | b))
+            self.changed += changed
+            self.overlaps += overlap
+            self.add(key, 1.0 - overlap)
+
     def _by_how_much(self) -> str:
         parts = [f" in {self.changed:,} pixels"]
         if alike := self.differing - self.other_sizes:
@@ -137,6 +168,12 @@ class ColumnRows(Rows, kw_only=True, tag="column"):
     """Rows of a table: sizes, areas, boxes, phrases; `largest` is None where they are no numbers."""
 
     largest: float | None = None
+
+    def count(self, key: str, a: bytes, b: bytes) -> None:
+        """Count a row of bytes of both stores."""
+        self.compared += 1
+        if a != b:
+            self.add(key, 1.0)
 
     def _by_how_much(self) -> str:
         return "" if self.largest is None else f" by up to {self.largest:g}"

@@ -53,9 +53,7 @@ class RangeCounter:
         """Count values, numbers [N] of any dtype."""
         if not len(values):
             return
-        places = np.searchsorted(self._edges, values, side="right") - 1
-        last = len(self._counts) - 1
-        self._counts += np.bincount(np.clip(places, 0, last), minlength=last + 1)
+        self._counts += np.histogram(np.clip(values, self._edges[0], self._edges[-1]), self._edges)[0]
         self._sum += float(np.sum(values, dtype=np.float64))
         self._smallest = min(self._smallest, float(np.min(values)))
         self._largest = max(self._largest, float(np.max(values)))

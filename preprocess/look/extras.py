@@ -6,14 +6,7 @@ from ..errors import ConfigError
 
 
 def require_package(module: str, package: str, extra: str, what: str) -> None:
-    """Raise `ConfigError` where a package is missing, or can't be imported.
-
-    Args:
-        module: what is imported of it.
-        package: its name, as it is installed.
-        extra: which brings it, such as "look".
-        what: needs it, in words.
-    """
+    """Raise `ConfigError` where a package that `what` needs can't be imported: its name, and the extra that brings it."""
     try:
         import_module(module)
     except ImportError as err:

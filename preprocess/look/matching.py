@@ -61,46 +61,25 @@ class Meeting:
     """Of the same images."""
 
 
-class Match:
-    """Which images two stores have in common.
+def find_common(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return where the hashes stand that are in both, none of them twice in one: int64 [N] each, in the order of A."""
+    _, places_a, places_b = np.intersect1d(a, b, assume_unique=True, return_indices=True)
+    order = np.argsort(places_a)
+    return places_a[order], places_b[order]
 
-    Args:
-        a: all images of one.
-        b: of the other.
-    """
 
-    def __init__(self, a: Images, b: Images) -> None:
-        self._a, self._b = a, b
-        _, first_a, first_b = np.intersect1d(a.hashes, b.hashes, assume_unique=True, return_indices=True)
-        order = np.argsort(first_a)
-        self.common_a: NDArray[np.int64] = first_a[order]
-        """Numbers of the common images in A, ascending."""
-        self.common_b: NDArray[np.int64] = first_b[order]
-        """Numbers of the same images in B."""
-        self.only_a: NDArray[np.int64] = np.setdiff1d(np.arange(len(a.hashes)), first_a, assume_unique=True)
-        """Numbers of the images that only A has."""
-        self.only_b: NDArray[np.int64] = np.setdiff1d(np.arange(len(b.hashes)), first_b, assume_unique=True)
-
-    @property
-    def is_in_order(self) -> bool:
-        """Whether the common images stand in the same order."""
-        return bool((self.common_b[1:] > self.common_b[:-1]).all())
-
-    def meetings(self) -> Iterator[Meeting]:
-        """Yield the parts that have images in common, in the order of A."""
-        starts_a, starts_b = self._a.starts, self._b.starts
-        parts_b = np.searchsorted(starts_b, self.common_b, side="right") - 1
-        for part_a in range(len(starts_a) - 1):
-            first, last = np.searchsorted(self.common_a, starts_a[part_a : part_a + 2])
-            within = np.arange(first, last)
-            for part_b in np.unique(parts_b[within]).tolist():
-                places = within[parts_b[within] == part_b]
-                yield Meeting(
-                    part_a,
-                    part_b,
-                    self.common_a[places] - starts_a[part_a],
-                    self.common_b[places] - starts_b[part_b],
-                )
+def meetings(
+    a: Images, b: Images, common_a: NDArray[np.int64], common_b: NDArray[np.int64]
+) -> Iterator[Meeting]:
+    """Yield the parts that have images in common, in the order of A; of those images the numbers in both are given."""
+    parts_b = np.searchsorted(b.starts, common_b, side="right") - 1
+    for part_a in range(len(a.starts) - 1):
+        first, last = np.searchsorted(common_a, a.starts[part_a : part_a + 2])
+        within = np.arange(first, last)
+        for part_b in np.unique(parts_b[within]).tolist():
+            places = within[parts_b[within] == part_b]
+            rows_a, rows_b = common_a[places] - a.starts[part_a], common_b[places] - b.starts[part_b]
+            yield Meeting(part_a, part_b, rows_a, rows_b)
 
 
 def text_hashes(part: Part, path: str) -> NDArray[np.uint64]:
@@ -111,12 +90,7 @@ def text_hashes(part: Part, path: str) -> NDArray[np.uint64]:
 
 
 def mask_hashes(part: Part, images: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return a hash of the key of each mask of a part, each another one: of its image and its object: uint64 [M].
-
-    Args:
-        part: where they are.
-        images: the hashes of the part's images.
-    """
+    """Return a hash of the key of each mask of a part, each another one: of the hash of its image and its object: uint64 [M]."""
     return _told_apart(_combined(images[part.column("masks/image")], text_hashes(part, "masks/object_id")))
 
 

@@ -6,32 +6,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from PIL import Image, features
 
 from ...loader.format.layout import ATTRIBUTES_KEY, JOB_FILE
 from ..errors import ConfigError
 
+_JPEG = "JPEG", {"quality": 90, "subsampling": 0}, 65_500
 
-class _Format(NamedTuple):
-    """How a picture is written."""
-
-    name: str
-    """Pillow's."""
-    settings: dict[str, Any]
-    most: int
-    """Pixels that a side may have."""
-
-
-_JPEG = _Format("JPEG", {"quality": 90, "subsampling": 0}, 65_500)
-
-_FORMATS = {
-    ".png": _Format("PNG", {}, 1_000_000),
+_FORMATS: dict[str, tuple[str, dict[str, Any], int]] = {
+    ".png": ("PNG", {}, 1_000_000),
     ".jpg": _JPEG,
     ".jpeg": _JPEG,
-    ".webp": _Format("WEBP", {"quality": 90}, 16_383),
+    ".webp": ("WEBP", {"quality": 90}, 16_383),
 }
+"""Pillow's name and settings of each, and how many pixels a side may have."""
 
 
 def check_output(path: Path) -> None:
@@ -117,12 +107,12 @@ def write_picture(image: Image.Image, path: Path) -> None:
     Raises:
         ConfigError: it is too large for the format, or the file system refuses.
     """
-    form = _FORMATS[path.suffix.lower()]
-    if max(image.size) > form.most:
+    name, settings, most = _FORMATS[path.suffix.lower()]
+    if max(image.size) > most:
         raise ConfigError(
-            f"{path}: the picture is of {image.width} x {image.height} pixels, and {form.name} takes {form.most} a side; "
+            f"{path}: the picture is of {image.width} x {image.height} pixels, and {name} takes {most} a side; "
             "write a .png, or take fewer samples"
         )
     encoded = BytesIO()
-    image.save(encoded, form.name, **form.settings)
+    image.save(encoded, name, **settings)
     write_output(path, encoded.getvalue())

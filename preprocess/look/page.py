@@ -16,8 +16,8 @@ from ..printable import printable
 from ..run.forecast import format_bytes
 from .distribution import Distribution
 from .extras import require_package
-from .gallery import Tile
 from .plots import histogram
+from .samples import Tile
 from .statistics import Statistics
 
 TEMPLATE = Path(__file__).with_name("report.html")
@@ -75,13 +75,7 @@ def require_packages() -> None:
 
 
 def render_report(statistics: Statistics, gallery: Sequence[Tile], doctor: Diagnosis | None = None) -> str:
-    """Return the page; the same statistics and pictures give the same.
-
-    Args:
-        statistics: what is in the store.
-        gallery: some samples of it.
-        doctor: what was found in its raw dataset, if anybody looked.
-    """
+    """Return the page of a store, with what a doctor found in its raw data; the same arguments give the same page."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(
@@ -93,7 +87,7 @@ def render_report(statistics: Statistics, gallery: Sequence[Tile], doctor: Diagn
         "size": format_bytes,
         "settings": _settings,
     }
-    recipe = read_recipe(statistics.made.recipe)
+    recipe = read_recipe(statistics.made["recipe"])
     plots = partial(_plots, statistics, _notes(recipe))
     classes = [(name, count) for name, count in statistics.classes.items() if name]
     arrays = list(statistics.arrays.items())

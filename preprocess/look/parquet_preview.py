@@ -33,12 +33,6 @@ class Preview:
 def make_preview(store: Store, count: int, height: int, seed: int) -> Preview:
     """Return samples that are drawn with a seed, as `choose_by_chance` does it, in the order of the store.
 
-    Args:
-        store: where they are.
-        count: how many, at most.
-        height: of a thumbnail, in pixels.
-        seed: which ones.
-
     Raises:
         ConfigError: pyarrow is missing.
         StoreError: a table can't be read; a sample whose pixels can't be is a tile that says so.

@@ -1,10 +1,10 @@
-"""What is known of the path from the disk to a batch once it was measured, and which part of it limits."""
+"""What is known of the path from the disk to a batch once it was measured: what limits it, and whether a training step waits."""
 
+import math
 import statistics
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
-
-from .step_waits import Fillers
+from typing import Any, Literal, NamedTuple
 
 RUNS = 5
 """Of each measurement; the median counts."""
@@ -32,6 +32,47 @@ class BenchOptions:
             return "the trainer's thread"
         kind = {"process": "processes", "thread": "threads"}[self.mode]
         return f"{self.workers} {self.mode if self.workers == 1 else kind}"
+
+
+class Outlook(NamedTuple):
+    """What a training step gets."""
+
+    samples_per_second: float
+    """Of whatever limits."""
+    limit: str
+    """The name of that."""
+    waits: float
+    """The share of the time, 0 to 1, in which the ranks wait for samples."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A training step, as far as this machine feeds it."""
+
+    seconds: float
+    """From one step to the next, where no rank waits for samples."""
+    ranks: int
+    """Processes of the training on this machine."""
+    batch_size: int
+    """Samples of each rank."""
+
+    @property
+    def needed(self) -> float:
+        """Samples a second that all ranks take.
+
+        >>> Step(seconds=0.4, ranks=8, batch_size=8).needed
+        160.0
+        """
+        return self.ranks * self.batch_size / self.seconds
+
+    def outlook(self, limits: Mapping[str, float]) -> Outlook:
+        """Return what becomes of it where each of some things gives so many samples a second; the lowest decides.
+
+        A batch that takes as long to read as the step, or shorter, is there when it is needed; of a longer one the rest is
+        waited for in every step.
+        """
+        limit = min(limits, key=lambda name: limits[name])
+        return Outlook(limits[limit], limit, max(0.0, 1 - limits[limit] / self.needed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,23 +112,22 @@ class Rates:
 
     store: str
     options: BenchOptions
-    num_samples: int
-    num_bytes: int
-    row_bytes: float
+    samples: int
+    bytes: int
+    row_bytes_per_sample: float
     """Stored bytes that a sample is read from."""
-    batch_bytes: float
-    """Bytes of a sample in a batch."""
+    batch_bytes_per_sample: float
     cores: int
     free_bytes: int
     """Memory that is free, or given back when it is needed."""
     stays_in_memory: bool
     """Whether the store is found in memory after its first epoch."""
-    parts: int
+    parts_read: int
     """Of which rows were read as plain bytes."""
+    disk_not_measured: str
+    """Why nothing was read from the disk; "" where it was."""
     network: Measured | None
     disk: Measured | None
-    why_no_disk: str
-    """Why nothing was read from the disk; "" where it was."""
     memory: Measured
     one_core: Measured
     batches: Measured
@@ -99,10 +139,15 @@ class Rates:
         return [*(one for one in found if one), *([self.batches] if self.options.workers else [])]
 
     @property
-    def fillers(self) -> Fillers:
-        """Who fills the batches of all ranks."""
-        at_once = min(max(self.options.workers, 1), self.cores)
-        return Fillers(self.batches.median / at_once, self.cores, self.options.ranks, self.options.workers)
+    def per_core(self) -> float:
+        """Samples a second that one worker fills; of those that are measured, no more fill at once than there are cores."""
+        return self.batches.median / min(max(self.options.workers, 1), self.cores)
+
+    def workers_for(self, needed: float) -> int | None:
+        """Return how many workers of each rank fill so many samples a second together; None where there are too few cores."""
+        if needed > self.per_core * self.cores:
+            return None
+        return math.ceil(needed / self.per_core / self.options.ranks)
 
     @property
     def limits(self) -> dict[str, dict[str, float]]:
@@ -110,13 +155,14 @@ class Rates:
 
         Where the store stays in memory, the disk gives each row once, in the first epoch, however many samples have it.
         """
+        fillers = min(self.options.ranks * max(self.options.workers, 1), self.cores)
         # Batches went through memory as well: it gives no less than they had of it.
         memory = max(self.memory.median, self.batches.median)
-        later = {"processor": self.fillers.rate, "memory": memory}
+        later = {"processor": self.per_core * fillers, "memory": memory}
         first = dict(later)
         if self.disk:
-            of_a_sample = self.num_bytes / self.num_samples if self.stays_in_memory else self.row_bytes
-            first["disk"] = self.disk.median * self.row_bytes / of_a_sample
+            of_a_sample = self.bytes / self.samples if self.stays_in_memory else self.row_bytes_per_sample
+            first["disk"] = self.disk.median * self.row_bytes_per_sample / of_a_sample
         if self.network:
             first["network"] = self.network.median
         if first == later:
@@ -126,18 +172,7 @@ class Rates:
 
     def facts(self) -> dict[str, Any]:
         """Return all of it as JSON values."""
-        return {
-            "store": self.store,
-            "options": asdict(self.options),
-            "samples": self.num_samples,
-            "bytes": self.num_bytes,
-            "row_bytes_per_sample": self.row_bytes,
-            "batch_bytes_per_sample": self.batch_bytes,
-            "cores": self.cores,
-            "free_bytes": self.free_bytes,
-            "stays_in_memory": self.stays_in_memory,
-            "parts_read": self.parts,
-            "measured": [one.facts() for one in self.measured],
-            "disk_not_measured": self.why_no_disk,
-            "limits": self.limits,
-        }
+        facts = asdict(self)
+        for name in ("network", "disk", "memory", "one_core", "batches"):
+            del facts[name]
+        return facts | {"measured": [one.facts() for one in self.measured], "limits": self.limits}

@@ -9,7 +9,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from functools import partial
 from itertools import islice
 from math import prod
 
@@ -36,27 +35,18 @@ PARTS = 4
 MOST_BYTES = 1 << 30
 """Of such rows: many times a processor's caches, and a second or two of most disks."""
 
-STRETCH = 32
-"""Rows that are read before it is asked whether there is time for more."""
-
 STILL_THERE = 0.05
 """Share of pages that may stay in memory where reading counts as reading from the disk."""
 
 DISK_THREADS = 2
 """Of each process that fills batches, as the loader has them."""
 
-
 MOST_BATCHES = 64
 """That are filled again and again."""
 
 
 def measure(path: str, options: BenchOptions, say: Callable[[str], object]) -> Rates:
-    """Measure how fast a store is read.
-
-    Args:
-        path: the store, or its URL: then its first parts are fetched into a folder that is removed again.
-        options: how to read.
-        say: is told what begins.
+    """Measure how fast a store is read; of one at a URL, whose first parts are fetched into a folder that is removed again.
 
     Raises:
         StoreError: the store is missing or damaged, or can't be fetched.
@@ -69,16 +59,7 @@ def measure(path: str, options: BenchOptions, say: Callable[[str], object]) -> R
         rows, row_bytes, parts = _choose_rows(store, options.seed)
         # What this process has mapped can't be dropped.
         store.close_parts()
-        files, largest = dict.fromkeys(row.path for row in rows), max(row.size for row in rows)
-        say("rows from the disk")
-        stayed = drop_from_memory(files)
-        from_disk = RowReader(take_from_files(files, stack), largest, DISK_THREADS * number)
-        cold = _read_once(from_disk, rows, row_bytes, options.seconds) if stayed <= STILL_THERE else None
-        say("rows from memory")
-        from_memory = RowReader(take_from_memory(files, huge_pages=store.stays_in_memory), largest, number)
-        present = _read_before(from_memory, rows, options.seconds)
-        warm = _repeat(partial(from_memory.read, present), options.seconds, row_bytes)
-        del from_disk, from_memory
+        stayed, cold, warm = _time_rows(store, rows, row_bytes, number, options.seconds, say)
         batch_bytes = _batch_bytes(store, 1)
         say("batches, filled by one core")
         alone = together = _fill_rates(_loader(store, options, 0), 0, options.seconds)
@@ -89,17 +70,17 @@ def measure(path: str, options: BenchOptions, say: Callable[[str], object]) -> R
     return Rates(
         store=store.name,
         options=options,
-        num_samples=len(store),
-        num_bytes=store.num_bytes,
-        row_bytes=row_bytes,
-        batch_bytes=batch_bytes,
+        samples=len(store),
+        bytes=store.num_bytes,
+        row_bytes_per_sample=row_bytes,
+        batch_bytes_per_sample=batch_bytes,
         cores=_cores(),
         free_bytes=available_bytes(),
         stays_in_memory=stay_in_memory(store.num_bytes),
-        parts=parts,
+        parts_read=parts,
+        disk_not_measured="" if cold else f"{stayed:.0%} of the files stay in memory (tmpfs? in use?)",
         network=network,
         disk=cold and Measured(f"disk, {_threads(DISK_THREADS * number)}", *cold, row_bytes),
-        why_no_disk="" if cold else f"{stayed:.0%} of the files stay in memory (tmpfs? in use?)",
         memory=Measured(f"memory, {_threads(number)}", *warm, row_bytes),
         one_core=Measured("batches, by one core", *alone, batch_bytes),
         batches=Measured(f"batches, by {options.who}", *together, batch_bytes),
@@ -118,15 +99,16 @@ def _open(
     path: str, options: BenchOptions, say: Callable[[str], object], stack: ExitStack
 ) -> tuple[Store, Measured | None]:
     """Open a store; of one at a URL, time how its first parts are fetched."""
-    if "://" not in path:
-        store = Store(path)
-        _check_samples(store)
+    folder, cache = CacheOptions().path().parent, None
+    if "://" in path:
+        folder.mkdir(parents=True, exist_ok=True)
+        passing = tempfile.TemporaryDirectory(prefix="resizeonce-bench-", dir=folder)
+        cache = CacheOptions(folder=stack.enter_context(passing))
+    store = Store(path, cache=cache)
+    if not len(store):
+        raise ConfigError(f"{store.name} has no sample that could be read")
+    if cache is None:
         return store, None
-    folder = CacheOptions().path().parent
-    folder.mkdir(parents=True, exist_ok=True)
-    cache = stack.enter_context(tempfile.TemporaryDirectory(prefix="resizeonce-bench-", dir=folder))
-    store = Store(path, cache=CacheOptions(folder=cache))
-    _check_samples(store)
     rates, samples, fetched, started = [], 0, 0, time.perf_counter()
     for number, part in enumerate(store.attributes["parts"]):
         say(f"fetching {part['name']}, {part['bytes'] / 1e6:,.0f} MB, into {folder}")
@@ -139,11 +121,6 @@ def _open(
         if samples and (len(rates) == RUNS or time.perf_counter() - started > options.seconds):
             break
     return store, Measured("network, whole parts", tuple(rates), samples, fetched / samples)
-
-
-def _check_samples(store: Store) -> None:
-    if not len(store):
-        raise ConfigError(f"{store.name} has no sample that could be read")
 
 
 def _check_memory(store: Store, options: BenchOptions) -> None:
@@ -193,29 +170,52 @@ def _choose_rows(store: Store, seed: int) -> tuple[list[Row], float, int]:
     return shuffled, num_bytes / samples, len(parts)
 
 
-def _read_before(reader: RowReader, rows: Sequence[Row], seconds: float) -> Sequence[Row]:
-    """Read rows so that they are in memory, until the time is over; return which are."""
-    started = time.perf_counter()
-    for start in range(0, len(rows), STRETCH):
-        reader.read(rows[start : start + STRETCH], seconds)
-        if time.perf_counter() - started > seconds:
-            return rows[: start + STRETCH]
-    return rows
+Timed = tuple[tuple[float, ...], float]
+"""Samples a second of each run, and how many samples that was together."""
 
 
-def _read_once(
-    reader: RowReader, rows: Sequence[Row], row_bytes: float, seconds: float
-) -> tuple[tuple[float, ...], float]:
-    """Read rows in a few runs, none twice; return samples a second of each, and how many samples that was."""
+def _time_rows(
+    store: Store,
+    rows: Sequence[Row],
+    row_bytes: float,
+    threads: int,
+    seconds: float,
+    say: Callable[[str], object],
+) -> tuple[float, Timed | None, Timed]:
+    """Read rows from the disk, and then from memory.
+
+    Returns:
+        The share of their files that could not be dropped from memory; what the disk gave, None where that is too much; what
+        memory gave.
+    """
+    files, largest = dict.fromkeys(row.path for row in rows), max(row.size for row in rows)
+    say("rows from the disk")
+    stayed, cold = drop_from_memory(files), None
+    if stayed <= STILL_THERE:
+        with ExitStack() as stack:
+            reader = RowReader(take_from_files(files, stack), largest, DISK_THREADS * threads)
+            cold = _read_once(reader, rows, row_bytes, seconds)
+    say("rows from memory")
+    reader = RowReader(take_from_memory(files, huge_pages=store.stays_in_memory), largest, threads)
+    # They are in memory once they were read.
+    present = rows[: reader.read(rows, seconds).num_rows]
+
+    def read_again(left: float) -> tuple[float, float]:
+        reads = reader.read(present, left)
+        return reads.num_bytes, reads.seconds
+
+    return stayed, cold, _repeat(read_again, seconds, row_bytes)
+
+
+def _read_once(reader: RowReader, rows: Sequence[Row], row_bytes: float, seconds: float) -> Timed:
+    """Read rows in a few runs, none twice."""
     runs = [reader.read(rows[start::RUNS], seconds / RUNS) for start in range(min(RUNS, len(rows)))]
     rates = tuple(run.num_bytes / run.seconds / row_bytes for run in runs)
     return rates, sum(run.num_bytes for run in runs) / row_bytes
 
 
-def _repeat(
-    take: Callable[[float], tuple[float, float]], seconds: float, of_a_sample: float = 1
-) -> tuple[tuple[float, ...], float]:
-    """Take something again and again, in a few runs; return samples a second of each, and how many samples that was together.
+def _repeat(take: Callable[[float], tuple[float, float]], seconds: float, of_a_sample: float = 1) -> Timed:
+    """Take something again and again, in a few runs.
 
     Args:
         take: is told how long a run still has; returns how much it took, and in how many seconds.
@@ -234,25 +234,18 @@ def _repeat(
     return tuple(rates), total
 
 
-def _fill_rates(loader: BatchLoader, workers: int, seconds: float) -> tuple[tuple[float, ...], float]:
+def _fill_rates(loader: BatchLoader, workers: int, seconds: float) -> Timed:
     """Fill the same batches again and again by a new loader, which is closed; as long is taken before, to read them at first."""
+    at_least, count, started = 8 * max(workers, 1), 0, time.perf_counter()
     try:
-        count = _warm_up(loader, seconds, at_least=8 * max(workers, 1))
+        for _ in islice(loader, max(MOST_BATCHES, at_least)):
+            count += 1
+            if count >= at_least and time.perf_counter() - started > seconds:
+                break
         batches = _steady(loader, count, ahead=2 * workers)
         return _repeat(lambda _: next(batches), seconds)
     finally:
         loader.close()
-
-
-def _warm_up(loader: BatchLoader, seconds: float, at_least: int) -> int:
-    """Read batches of an epoch for the first time, until the time is over; return how many."""
-    started = time.perf_counter()
-    count = 0
-    for _ in islice(loader, max(MOST_BATCHES, at_least)):
-        count += 1
-        if count >= at_least and time.perf_counter() - started > seconds:
-            break
-    return count
 
 
 def _steady(loader: BatchLoader, count: int, ahead: int) -> Iterator[tuple[int, float]]:

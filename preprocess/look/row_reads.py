@@ -96,6 +96,8 @@ class Reads(NamedTuple):
 
     num_bytes: int
     seconds: float
+    num_rows: int
+    """From the first on."""
 
 
 Take = Callable[[Row, NDArray[np.uint8]], None]
@@ -128,13 +130,7 @@ def take_from_memory(paths: Iterable[Path], *, huge_pages: bool) -> Take:
 
 
 class RowReader:
-    """Threads that read rows, each into memory that it makes once, of a few rows in turn.
-
-    Args:
-        take: reads one.
-        largest: bytes of the largest row.
-        threads: how many.
-    """
+    """Threads that read rows of up to `largest` bytes, each into memory that it makes once, of a few rows in turn."""
 
     def __init__(self, take: Take, largest: int, threads: int) -> None:
         self._take = take
@@ -149,14 +145,15 @@ class RowReader:
         left = iter(rows)
         with ThreadPoolExecutor(len(self._buffers)) as pool:
             done = pool.map(lambda buffers: self._read_some(left, buffers, started + seconds), self._buffers)
-            num_bytes = sum(done)
-        return Reads(num_bytes, time.perf_counter() - started)
+            sizes = [size for of_thread in done for size in of_thread]
+        return Reads(sum(sizes), time.perf_counter() - started, len(sizes))
 
-    def _read_some(self, rows: Iterator[Row], buffers: NDArray[np.uint8], deadline: float) -> int:
-        num_bytes = 0
+    def _read_some(self, rows: Iterator[Row], buffers: NDArray[np.uint8], deadline: float) -> list[int]:
+        """Take rows until there is none, or no time; return their sizes."""
+        sizes = []
         for row, buffer in zip(rows, cycle(buffers), strict=False):
             self._take(row, buffer[: row.size])
-            num_bytes += row.size
+            sizes.append(row.size)
             if time.perf_counter() > deadline:
                 break
-        return num_bytes
+        return sizes

@@ -41,15 +41,6 @@ EXPRESSIONS = 3
 """How many are shown of a sample."""
 
 
-class Line(NamedTuple):
-    """A text below a tile."""
-
-    text: str
-    colour: Colour
-    most: int
-    """How many lines it may take."""
-
-
 class Tile(NamedTuple):
     """A sample on a sheet."""
 
@@ -84,73 +75,43 @@ def draw_sheet(
     Raises:
         ConfigError: the sheet would be too large.
     """
-    letters, title_letters = Lettering(max(11, min(20, round(height / 18)))), Lettering(20)
-    grid = _lay_out(store, len(choice.samples), height, columns)
-    notes = list(choice.unread)
-    tiles = [
-        _make_tile(store, sample, choice, height, grid.card - grid.margin, letters, notes)
-        for sample in progress(choice.samples, "drawing")
-    ]
-    title = list(_title_lines(store, choice, grid.width - 2 * grid.margin, (title_letters, letters)))
-    image = _paint(grid, title, tiles, letters)
-    notes += describe_escaped((letters, title_letters))
-    return Sheet(image, [tile.facts for tile in tiles if tile.facts], notes)
-
-
-class _Grid(NamedTuple):
-    """Where cards stand on a sheet, in pixels."""
-
-    margin: int
-    """Between cards, and of the sheet; half of it is within a card, around what is on it."""
-    card: int
-    """Width of a card."""
-    columns: int
-
-    @property
-    def width(self) -> int:
-        """Width of the sheet."""
-        return self.columns * (self.card + self.margin) + self.margin
-
-
-def _lay_out(store: Store, count: int, height: int, columns: int | None) -> _Grid:
-    """Return where so many samples, whose pictures have a height, stand on a sheet; raise `ConfigError` where it is too large."""
-    margin = max(8, height // 20)
-    card = max(_width_of(store, height), LEAST_WIDTH) + margin
+    small, large = Lettering(max(11, min(20, round(height / 18)))), Lettering(20)
+    # Between cards and around them; half of it is within a card, around what is on it.
+    margin, count = max(8, height // 20), len(choice.samples)
+    text_width = max(_width_of(store, height), LEAST_WIDTH)
+    card = text_width + margin
     columns = min(columns or max(1, USUAL_WIDTH // (card + margin)), max(1, count))
-    grid = _Grid(margin, card, columns)
-    least = -(-count // columns) * height
-    if grid.width * least > MOST_PIXELS:
+    width, least = columns * (card + margin) + margin, -(-count // columns) * height
+    if width * least > MOST_PIXELS:
         raise ConfigError(
-            f"a sheet of {count} samples of this height would be of more than {grid.width} x {least} pixels, too "
+            f"a sheet of {count} samples of this height would be of more than {width} x {least} pixels, too "
             "large for one picture: take fewer samples, or a smaller height"
         )
-    return grid
-
-
-def _paint(
-    grid: _Grid, title: list[tuple[str, Lettering, Colour]], tiles: list[Tile], letters: Lettering
-) -> Image.Image:
-    """Return the sheet: the lines of its title, and below them the tiles row by row, each row as high as its highest."""
-    margin = grid.margin
-    rows = [tiles[first : first + grid.columns] for first in range(0, len(tiles), grid.columns)]
+    notes = list(choice.unread)
+    tiles = [
+        _make_tile(store, sample, choice, height, text_width, small, notes)
+        for sample in progress(choice.samples, "drawing")
+    ]
+    title = list(_title_lines(store, choice, width - 2 * margin, (large, small)))
+    rows = [tiles[first : first + columns] for first in range(0, count, columns)]
     heights = [
-        max(one.picture.height + len(one.lines) * letters.line_height for one in row) + 3 * margin // 2
+        max(one.picture.height + len(one.lines) * small.line_height for one in row) + 3 * margin // 2
         for row in rows
     ]
-    top = sum(lettering.line_height for _, lettering, _ in title) + 2 * margin
-    image = Image.new("RGB", (grid.width, top + sum(heights) + margin * len(rows)), PAGE)
-    draw = ImageDraw.Draw(image)
-    y = margin
-    for text, lettering, colour in title:
-        lettering.write(draw, margin, y, text, colour)
-        y += lettering.line_height
-    for row, height in zip(rows, heights, strict=True):
+    top = sum(letters.line_height for _, letters, _ in title) + 2 * margin
+    image = Image.new("RGB", (width, top + sum(heights) + margin * len(rows)), PAGE)
+    draw, y = ImageDraw.Draw(image), margin
+    for text, letters, colour in title:
+        letters.write(draw, margin, y, text, colour)
+        y += letters.line_height
+    for row, row_height in zip(rows, heights, strict=True):
         for column, tile in enumerate(row):
-            left = margin + column * (grid.card + margin)
-            draw.rectangle((left, top, left + grid.card - 1, top + height - 1), CARD)
-            _paint_tile(image, tile, left + margin // 2, top + margin // 2, margin - margin // 2, letters)
-        top += height + margin
-    return image
+            left = margin + column * (card + margin)
+            draw.rectangle((left, top, left + card - 1, top + row_height - 1), CARD)
+            _paint_tile(image, tile, left + margin // 2, top + margin // 2, margin - margin // 2, small)
+        top += row_height + margin
+    notes += describe_escaped((small, large))
+    return Sheet(image, [tile.facts for tile in tiles if tile.facts], notes)
 
 
 def _paint_tile(image: Image.Image, tile: Tile, x: int, y: int, space: int, letters: Lettering) -> None:
@@ -203,36 +164,34 @@ def _make_tile(
         cause = err.__cause__ if isinstance(err.__cause__, DamageError) else err
         finding = cause.finding if isinstance(cause, DamageError) else str(cause)
         key = err.key if isinstance(err, SampleError) else None
-        lines = [Line(key or f"sample {sample}", INK, KEY_LINES), Line(finding, ALARM, FAULT_LINES)]
+        lines = [(key or f"sample {sample}", INK, KEY_LINES), (finding, ALARM, FAULT_LINES)]
         notes.append(str(err))
     wrapped = [
-        (part, line.colour)
-        for line in lines
-        for part in letters.wrap(letters.readable(line.text), width, line.most)
+        (line, colour)
+        for text, colour, most in lines
+        for line in letters.wrap(letters.readable(text), width, most)
     ]
     return Tile(picture, wrapped, facts)
 
 
-def _fact_lines(facts: Facts, difference: float | None) -> Iterator[Line]:
-    """Yield what stands below a sample."""
-    yield Line(facts.key, INK, KEY_LINES)
+def _fact_lines(facts: Facts, difference: float | None) -> Iterator[tuple[str, Colour, int]]:
+    """Yield what stands below a sample: texts, their colours, and how many lines each may take."""
+    yield (facts.key, INK, KEY_LINES)
     if facts.category:
-        yield Line(f"class {facts.category}", INK, 1)
+        yield (f"class {facts.category}", INK, 1)
     for phrase in facts.expressions[:EXPRESSIONS]:
-        yield Line(f'"{phrase}"', INK, EXPRESSION_LINES)
+        yield (f'"{phrase}"', INK, EXPRESSION_LINES)
     if len(facts.expressions) > EXPRESSIONS:
-        yield Line(f"and {len(facts.expressions) - EXPRESSIONS} expressions more", FAINT, 1)
+        yield (f"and {len(facts.expressions) - EXPRESSIONS} expressions more", FAINT, 1)
     sizes = _of_frames(f"{width} wide, {height} high" for height, width in facts.sizes)
-    yield Line(f"{sizes}; mask of {_of_frames(f'{area:,}' for area in facts.areas)} pixels", FAINT, 2)
+    yield (f"{sizes}; mask of {_of_frames(f'{area:,}' for area in facts.areas)} pixels", FAINT, 2)
     if facts.prompt_cells:
         cells = _of_frames(map(str, facts.prompt_cells))
-        yield Line(f"prompt cells {cells}", ALARM if min(facts.prompt_cells) == 0 else FAINT, 1)
+        yield (f"prompt cells {cells}", ALARM if min(facts.prompt_cells) == 0 else FAINT, 1)
     if facts.boxes:
-        yield Line(
-            "box " + _of_frames(" ".join(f"{side:g}" for side in box) for box in facts.boxes), FAINT, 2
-        )
+        yield ("box " + _of_frames(" ".join(f"{side:g}" for side in box) for box in facts.boxes), FAINT, 2)
     if difference is not None:
-        yield Line(f"views differ by {difference:.1f} levels", INK, 1)
+        yield (f"views differ by {difference:.1f} levels", INK, 1)
 
 
 def _of_frames(texts: Iterable[str]) -> str:

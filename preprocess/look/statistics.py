@@ -1,27 +1,37 @@
 """What is in a store, in numbers: from the columns of its parts, one part at a time, and from a sample of its images."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from ...loader import Store
-from ...loader.format.layout import TABLES
+from ...loader.format.layout import TABLES, view_path
 from ...loader.format.metadata import read_attributes
+from ...loader.format.norms import Norm
+from ...loader.format.recipe import ImageView, shown_size
 from ...loader.part import Part
 from ..store.root import read_rejects
 from ..store.root_files import root_folder
-from .channels import MAX_IMAGES, Channels, choose_images, measure_channels
+from .choose import draw
 from .distribution import ONE_TWO_FIVE, Distribution, RangeCounter
 from .progress import Progress, label, silent
 from .rejects import RejectKind, reject_kinds
 
 MAX_CLASSES = 10_000
 """Names of classes that are counted one by one: a store may have another in each mask."""
+
+MAX_IMAGES = 256
+"""In a sample. The mean of so many is a level or so off, as pictures' own means spread over some 30 levels."""
+
+MAX_PARTS_OF_URL = 4
+"""Of which rows are read where each part is fetched whole."""
 
 _FEW = (0, 1, 2, 3, 4)
 _SIDES = tuple(
@@ -44,15 +54,14 @@ COUNTERS: dict[str, Callable[[], RangeCounter]] = {
 """Ranges of each distribution. Areas are pixels of the original, shares of it; ratios are width by height."""
 
 
-class Made(msgspec.Struct):
-    """How a store was made, as its root says."""
+class Channels(msgspec.Struct):
+    """Levels of an image view by channel: red, green, blue; 0..255, before it is normalized."""
 
-    format_version: int
-    fingerprint: str
-    recipe: dict[str, Any]
-    jobs: list[dict[str, Any]]
-    """What decided the content: of the first conversion, and of each that added to it."""
-    versions: dict[str, str]
+    mean: list[float]
+    std: list[float]
+    recipe_mean: list[float] | None
+    """What the recipe subtracts, in the same levels; None for a view that is not normalized, as is the next."""
+    recipe_std: list[float] | None
 
 
 class Statistics(msgspec.Struct):
@@ -89,16 +98,12 @@ class Statistics(msgspec.Struct):
     """What was left out or noted, by reason."""
     arrays: dict[str, int]
     """Bytes of each array of all parts, the largest first."""
-    made: Made
+    made: dict[str, Any]
+    """How the store was made, as its root says; "jobs" are those of the first conversion, and of each that added to it."""
 
 
 def measure_store(path: Path | str, seed: int = 0, progress: Progress = silent) -> Statistics:
-    """Return what is in a store; the same store and seed give the same.
-
-    Args:
-        path: the store's folder or URL.
-        seed: of the images that are sampled.
-        progress: told of each part.
+    """Return what is in a store at a path or URL; the same store and seed give the same.
 
     Raises:
         StoreError: it is missing, unfinished or damaged, or can't be read from its URL.
@@ -110,7 +115,7 @@ def measure_store(path: Path | str, seed: int = 0, progress: Progress = silent) 
     columns = _Columns(store)
     for number in progress(range(len(attributes["parts"])), f"columns of {label(store)}"):
         columns.add(store.open_part(number))
-    places = choose_images(store, MAX_IMAGES, seed)
+    places, _ = draw(store, "images", MAX_IMAGES, Random(seed), MAX_PARTS_OF_URL)
     totals, has_prompt = attributes["totals"], store.recipe.prompt is not None
     return Statistics(
         store=label(store),
@@ -128,17 +133,14 @@ def measure_store(path: Path | str, seed: int = 0, progress: Progress = silent) 
         seed=seed,
         sampled_images=len(places),
         sampled_parts=len({store.row_of(place, "images")[0] for place in places}),
-        channels=measure_channels(store, places),
+        channels=_measure_channels(store, places),
         rejects=rejects,
         skips=totals["skips"],
         arrays=_most_frequent(columns.arrays),
-        made=Made(
-            attributes["format_version"],
-            attributes["fingerprint"],
-            attributes["recipe"],
-            [attributes["job"], *(added["job"] for added in attributes["appended"])],
-            attributes["versions"],
-        ),
+        made={
+            **{name: attributes[name] for name in ("format_version", "fingerprint", "recipe", "versions")},
+            "jobs": [attributes["job"], *(added["job"] for added in attributes["appended"])],
+        },
     )
 
 
@@ -207,3 +209,32 @@ def _texts(part: Part, path: str) -> Iterable[bytes]:
 def _most_frequent(counts: Counter[str]) -> dict[str, int]:
     """Return counts from the highest; where they are equal, by name."""
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _measure_channels(store: Store, places: Sequence[int]) -> dict[str, Channels]:
+    """Return the levels of each image view over the images at these places; what was padded is left out."""
+    levels = {name: np.zeros((3, 256), np.int64) for name in store.recipe.images}
+    for place in places:
+        number, row = store.row_of(place, "images")
+        part = store.part(number)
+        for name, view in store.recipe.images.items():
+            image = part.array(view_path(name, view)).row(row)
+            if view.stored == "float32":
+                image = Norm.of(view).to_whole_levels(image)
+            if view.fit == "pad":
+                height, width = shown_size(view, *part.column("images/size")[row].tolist())
+                image = image[:, :height, :width]
+            levels[name] += [np.bincount(channel.ravel(), minlength=256) for channel in image]
+    return {name: _summed(store.recipe.images[name], counts) for name, counts in levels.items()}
+
+
+def _summed(view: ImageView, counts: NDArray[np.int64]) -> Channels:
+    """Return what counts of levels, [3, 256], amount to."""
+    pixels = np.maximum(counts.sum(1), 1)
+    mean = counts @ np.arange(256) / pixels
+    variance = counts @ np.arange(256) ** 2 / pixels - mean**2
+    recipe_mean = recipe_std = None
+    if view.values == "normalized":
+        recipe_mean = [value * view.scale for value in view.mean]
+        recipe_std = [value * view.scale for value in view.std]
+    return Channels(mean.tolist(), np.sqrt(np.maximum(variance, 0)).tolist(), recipe_mean, recipe_std)

@@ -5,44 +5,37 @@
 
 import multiprocessing
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ...loader.format.errors import SourceError, StoreError
 from ...loader.format.metadata import Root
-from ...loader.format.recipe import Arithmetic, Recipe
 from ...loader.remote.protocol import shown
 from ..decode.images import OnDamage
 from ..remote.path import local_path, open_root
 from ..safe_path import safe_path
+from ..sources.base import Scene
+from ..sources.files.raw_files import RawPath
 from .findings import Finding, VerifyReport
-from .kept_files import KeptTask, compare_kept_scenes
-from .part import PartTask, Tick, read_part
-from .rederive import RemakeTask, choose_scenes, compare_scenes, open_same_source
+from .part import PartTask, read_part
+from .rederive import compare_scenes, open_same_source
 from .remake import INSTALLED, PILLOW, arithmetic_of
-from .repeated_keys import find_repeated, hash_of
 from .root import check_root, read_recipe, read_root
-from .scenes import find_scenes, group_by_part
+from .scenes import Anew, choose_scenes, find_scenes, group_by_part
 from .store_values import check_statistics
-from .totals import check_totals
-from .values import Statistics, check_values
+from .totals import check_totals, find_repeated, hash_of
+from .values import Statistics, ViewSums, add_up, check_values
 
 __all__ = ["Finding", "VerifyOptions", "VerifyReport", "verify_store"]
-
-TaskT = TypeVar("TaskT")
-ResultT = TypeVar("ResultT")
-
-SCENES_PER_TASK = 16
 
 _OF_THE_JOB = ("root-digest", "fingerprint", "job")
 """Findings after which the job in the root can't be relied on."""
@@ -76,8 +69,8 @@ class _PartResult:
     findings: list[Finding]
     attributes: dict[str, Any]
     num_files: int
-    keys: Any
-    """uint64 [I], a hash of each image's key."""
+    keys: NDArray[np.uint64]
+    """[I], a hash of each image's key."""
     statistics: Statistics
 
 
@@ -112,181 +105,131 @@ def _verify_parts(store: Path, root: Root, report: VerifyReport, options: Verify
     report.findings += faults
     if recipe is None:
         return
-    tasks = _part_tasks(store, root, recipe, options)
-    remakes: Sequence[RemakeTask | KeptTask] = []
-    if options.source is not None:
-        if _is_same_folder(options.source, store):
-            remakes = _kept_tasks(root, tasks, options, report)
-        elif any(finding.check in _OF_THE_JOB for finding in report.findings):
-            text = "the job is damaged, so the raw dataset can't be opened as it says; nothing was made anew"
-            report.findings.append(Finding(check="source-unchecked", array="zarr.json", found=text))
-        else:
-            # A dataset that is not the store's is an error, so it is opened before the long work.
-            remakes = _remake_tasks(root, tasks, options, report)
-    if tasks and (remakes or (options.values and "sources" in root.columns)):
-        report.findings += _arithmetic_note(tasks[0].arithmetic)
-    with_bytes = sum(task.entry.bytes for task in tasks)
-    results = list(_run(_check_part, tasks, with_bytes, "B", options))
+    arithmetic = recipe.arithmetic or arithmetic_of(root.versions.get("pillow", PILLOW))
+    store_wide = recipe, tuple(root.columns), root.paired, root.empty_frames, arithmetic
+    tasks = [
+        PartTask(store, number, entry, root.scenes_of(number), *store_wide)
+        for number, entry in enumerate(root.parts)
+        if (store / entry.name).is_dir()
+    ]
+    # A dataset that is not the store's is an error, so it is opened before the long work.
+    anew = [Anew()] * len(tasks) if options.source is None else _choose_anew(root, tasks, report, options)
+    num_anew = sum(len(one.scenes) for one in anew)
+    makes_images = num_anew or (options.values and "sources" in root.columns)
+    if tasks and makes_images and arithmetic != INSTALLED:
+        text = f"images are made anew in the order of {arithmetic}, as the store says; Pillow {PILLOW} has {INSTALLED}"
+        report.findings.append(Finding(check="arithmetic", level="note", found=text))
+    results = list(_check_parts(tasks, anew, options))
     for result in results:
         report.findings += result.findings
     if len(results) == len(root.parts) and all(result.attributes for result in results):
         report.findings += check_totals(store, root, [result.attributes for result in results])
-    report.findings += _repeated_keys(results, tasks)
+    for part, row in find_repeated([result.keys for result in results]):
+        name, text = tasks[part].entry.name, "an earlier part has an image of the same key"
+        report.findings.append(Finding(check="unique", part=name, array="images/key", row=row, found=text))
     if options.values:
-        statistics = Statistics()
-        for result in results:
-            statistics += result.statistics
-        report.findings += check_statistics(statistics, root, recipe)
-    num_scenes = sum(len(task.scenes) for task in remakes)
-    known = set(report.findings)
-    for findings in _run(_compare_scenes, remakes, num_scenes, "scene", options):
-        # Of a store that keeps its files, what every pixel tells is partly the same.
-        report.findings += [finding for finding in findings if finding not in known]
+        statistics = add_up(result.statistics for result in results)
+        report.findings += check_statistics(statistics, recipe)
     report.counts = {
         "parts": len(results),
         "files": sum(result.num_files for result in results),
-        "bytes": with_bytes,
+        "bytes": sum(task.entry.bytes for task in tasks),
         "images": sum(task.entry.rows.images for task in tasks),
         "masks": sum(task.entry.rows.masks for task in tasks),
     }
     if options.source is not None:
-        report.counts["scenes made anew"] = num_scenes
+        report.counts["scenes made anew"] = num_anew
 
 
-def _part_tasks(store: Path, root: Root, recipe: Recipe, options: VerifyOptions) -> list[PartTask]:
-    arithmetic = recipe.arithmetic or arithmetic_of(root.versions.get("pillow", PILLOW))
-    return [
-        PartTask(
-            store,
-            number,
-            entry,
-            recipe,
-            tuple(root.columns),
-            root.paired,
-            root.empty_frames,
-            root.scenes_of(number),
-            arithmetic,
-            options.values,
-        )
-        for number, entry in enumerate(root.parts)
-        if (store / entry.name).is_dir()
-    ]
-
-
-def _remake_tasks(
-    root: Root, tasks: Sequence[PartTask], options: VerifyOptions, report: VerifyReport
-) -> list[RemakeTask]:
-    assert options.source is not None
-    folder = open_root(options.source)
-    source = open_same_source(root, folder)
-    damaged: OnDamage = root.job["source"].get("damaged", "reject")
-    parts = [(task.store / task.entry.name, task.scenes) for task in tasks]
-    numbers, indices, unknown = find_scenes(root, parts, source)
-    if unknown:
-        text = f"{unknown} scenes are not in {options.source}: check them against the dataset they came from"
-        report.findings.append(Finding(check="source-unchecked", level="note", found=text))
-    chosen = {numbers[place]: indices[place] for place in choose_scenes(len(numbers), options.sample)}
-    remakes = []
-    for task, of_part in zip(tasks, group_by_part(chosen, [task.scenes for task in tasks]), strict=True):
-        is_last = root.job.get("limit") is not None and task.number == len(root.parts) - 1
-        for first in range(0, len(of_part), SCENES_PER_TASK):
-            scenes = tuple(
-                (number, source[chosen[number]]) for number in of_part[first : first + SCENES_PER_TASK]
-            )
-            remakes.append(RemakeTask(task, folder, scenes, damaged, is_last))
-    return remakes
-
-
-def _is_same_folder(source: Path | str, store: Path) -> bool:
-    folder = local_path(source)
-    return folder is not None and folder.exists() and folder.samefile(store)
-
-
-def _kept_tasks(
-    root: Root, tasks: Sequence[PartTask], options: VerifyOptions, report: VerifyReport
-) -> list[KeptTask]:
-    """Return the tasks that make images anew from the files that the store itself keeps.
+def _choose_anew(
+    root: Root, tasks: Sequence[PartTask], report: VerifyReport, options: VerifyOptions
+) -> list[Anew]:
+    """Return which scenes of each part are made anew of the raw dataset, or of the files that the store itself keeps.
 
     Raises:
-        SourceError: it keeps none.
+        SourceError: there is no such dataset, or the store keeps no files.
     """
-    if "sources" not in root.columns:
-        raise SourceError(
-            f"{report.store} does not keep the files of its images (store.keep_source): give the folder that "
-            "`resizeonce convert --root` was given"
-        )
-    text = "images are made anew from the files that the store keeps; masks and texts are not compared with the raw dataset"
-    report.findings.append(Finding(check="source-unchecked", level="note", found=text))
-    ends = list(accumulate((len(task.scenes[: task.entry.rows.scenes]) for task in tasks), initial=0))
-    places = [range(start, end) for start, end in pairwise(ends)]
-    chosen = group_by_part(choose_scenes(ends[-1], options.sample), places)
+    assert options.source is not None
+    local = local_path(options.source)
+    folder: RawPath | None = None
+    damaged: OnDamage = "reject"
+    chosen: dict[int, Scene | None] = {}
+    if local is not None and local.exists() and local.samefile(report.store):
+        if "sources" not in root.columns:
+            raise SourceError(
+                f"{report.store} does not keep the files of its images (store.keep_source): give the folder that "
+                "`resizeonce convert --root` was given"
+            )
+        text = "images are made anew from the files that the store keeps; masks and texts are not compared with the raw dataset"
+        report.findings.append(Finding(check="source-unchecked", level="note", found=text))
+        held = [number for task in tasks for number in task.scenes[: task.entry.rows.scenes]]
+        chosen = {held[place]: None for place in choose_scenes(len(held), options.sample)}
+    elif any(finding.check in _OF_THE_JOB for finding in report.findings):
+        text = "the job is damaged, so the raw dataset can't be opened as it says; nothing was made anew"
+        report.findings.append(Finding(check="source-unchecked", array="zarr.json", found=text))
+    else:
+        folder = open_root(options.source)
+        source = open_same_source(root, folder)
+        numbers, indices, unknown = find_scenes(root, tasks, source)
+        if unknown:
+            text = (
+                f"{unknown} scenes are not in {options.source}: check them against the dataset they came from"
+            )
+            report.findings.append(Finding(check="source-unchecked", level="note", found=text))
+        places = choose_scenes(len(numbers), options.sample)
+        chosen = {numbers[place]: source[indices[place]] for place in places}
+        damaged = root.job["source"].get("damaged", "reject")
+    is_limited = root.job.get("limit") is not None
     return [
-        KeptTask(
-            task,
-            tuple(task.scenes[place - of_part.start] for place in found[first : first + SCENES_PER_TASK]),
+        Anew(
+            tuple((number, chosen[number]) for number in of_part),
+            folder,
+            damaged,
+            may_be_cut=is_limited and task.number == len(root.parts) - 1,
         )
-        for task, of_part, found in zip(tasks, places, chosen, strict=True)
-        for first in range(0, len(found), SCENES_PER_TASK)
+        for task, of_part in zip(tasks, group_by_part(chosen, [task.scenes for task in tasks]), strict=True)
     ]
 
 
-def _arithmetic_note(arithmetic: Arithmetic) -> list[Finding]:
-    if arithmetic == INSTALLED:
-        return []
-    text = f"images are made anew in the order of {arithmetic}, as the store says; Pillow {PILLOW} has {INSTALLED}"
-    return [Finding(check="arithmetic", level="note", found=text)]
+def _check_parts(
+    tasks: Sequence[PartTask], anew: Sequence[Anew], options: VerifyOptions
+) -> Iterator[_PartResult]:
+    """Yield what was found in each part, in order.
 
-
-def _check_part(task: PartTask, tick: Tick) -> _PartResult:
-    part = read_part(task, tick)
-    statistics = check_values(part) if task.values else Statistics()
-    keys = np.array([hash_of(key) for key in part.texts.get("images/key", ())], np.uint64)
-    return _PartResult(part.findings, part.attributes, part.num_files, keys, statistics)
-
-
-def _compare_scenes(task: RemakeTask | KeptTask, tick: Tick) -> list[Finding]:
-    return compare_kept_scenes(task, tick) if isinstance(task, KeptTask) else compare_scenes(task, tick)
-
-
-def _repeated_keys(results: Sequence[_PartResult], tasks: Sequence[PartTask]) -> Iterator[Finding]:
-    text = "an earlier part has an image of the same key"
-    for part, row in find_repeated([result.keys for result in results]):
-        yield Finding(check="unique", part=tasks[part].entry.name, array="images/key", row=row, found=text)
-
-
-def _run(
-    function: Callable[[TaskT, Tick], ResultT],
-    tasks: Sequence[TaskT],
-    total: int,
-    unit: str,
-    options: VerifyOptions,
-) -> Iterator[ResultT]:
-    """Yield what `function` returns for each task, in order."""
-    if not tasks:
+    Raises:
+        StoreError: a worker process was killed.
+    """
+    check = partial(_check_part, values=options.values)
+    bar = partial(tqdm, total=len(tasks), unit="part", disable=not options.progress, dynamic_ncols=True)
+    if options.workers <= 1 or not tasks:
+        yield from bar(map(check, tasks, anew))
         return
-    with tqdm(
-        total=total, unit=unit, unit_scale=unit == "B", disable=not options.progress, dynamic_ncols=True
-    ) as bar:
-        if options.workers <= 1:
-            for task in tasks:
-                yield function(task, bar.update)
-            return
-        context = multiprocessing.get_context("spawn")
-        with ExitStack() as stack:
-            try:
-                with safe_path():
-                    executor = stack.enter_context(ProcessPoolExecutor(options.workers, context))
-                    results = executor.map(partial(_run_counted, function), tasks)
-                for result, count in results:
-                    bar.update(count)
-                    yield result
-            except BrokenProcessPool as err:
-                raise StoreError(
-                    "a process that checked the store was killed, for memory perhaps: give fewer --workers"
-                ) from err
+    try:
+        with ProcessPoolExecutor(options.workers, multiprocessing.get_context("spawn")) as executor:
+            with safe_path():
+                results = executor.map(check, tasks, anew)
+            yield from bar(results)
+    except BrokenProcessPool as err:
+        raise StoreError(
+            "a process that checked the store was killed, for memory perhaps: give fewer --workers"
+        ) from err
 
 
-def _run_counted(function: Callable[[TaskT, Tick], ResultT], task: TaskT) -> tuple[ResultT, int]:
-    """Run a task in a worker, and count what it would have ticked."""
-    counts: list[int] = []
-    return function(task, counts.append), sum(counts)
+def _check_part(task: PartTask, anew: Anew, *, values: bool) -> _PartResult:
+    part = read_part(task)
+    statistics = Statistics(ViewSums)
+    if part.has_sound_tables:
+        if values:
+            statistics = check_values(part)
+        if anew.root is not None or not values:
+            # Of the files that the store keeps, their values tell the same of every row.
+            compare_scenes(part, anew)
+    else:
+        for depth, is_asked in (("values", values), ("source", anew.scenes)):
+            if is_asked:
+                text = "its tables are damaged, so its rows were looked at no deeper"
+                part.add([Finding(check=f"{depth}-unchecked", level="note", found=text)])
+    keys = np.array([hash_of(key) for key in part.texts.get("images/key", ())], np.uint64)
+    # Values and the raw dataset may tell the same of a file that the store keeps.
+    findings = list(dict.fromkeys(part.findings))
+    return _PartResult(findings, part.attributes, part.num_files, keys, statistics)

@@ -10,22 +10,19 @@ from ...loader.format.regular_files import open_binary
 MAX_BYTES = 4 << 30
 """Of such a file: a list of ten million rejects. A sparse file of terabytes takes no room, and a day to read."""
 
-_PIECE = 1 << 20
-
 
 def file_fault(path: Path, listed: ListedFile) -> str:
-    """Return what is wrong with a file's bytes, "" for nothing.
-
-    Raises:
-        OSError: it can't be read, or is no regular file.
-    """
-    with open_binary(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size != listed.bytes:
-            return f"{size} bytes, not the {listed.bytes} that were written"
-        if size > MAX_BYTES:
-            return f"{size} bytes, more than the {MAX_BYTES:,} that it may have"
-        digest = hashlib.sha256()
-        while piece := file.read(_PIECE):
-            digest.update(piece)
+    """Return what is wrong with a file, "" for nothing."""
+    try:
+        with open_binary(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size != listed.bytes:
+                return f"{size} bytes, not the {listed.bytes} that were written"
+            if size > MAX_BYTES:
+                return f"{size} bytes, more than the {MAX_BYTES:,} that it may have"
+            digest = hashlib.sha256()
+            while piece := file.read(1 << 20):
+                digest.update(piece)
+    except OSError as err:
+        return f"can't be read: {err.strerror or err}"
     return "" if digest.hexdigest() == listed.sha256 else f"{size} bytes that are not those that were written"

@@ -60,6 +60,11 @@ def tensor_fault(check: str, array: str, row: int | None, found: str, expected: 
     return Finding(check=check, array=array, row=row, found=found, expected=expected, advice=REDO_TENSORS)
 
 
+def part_fault(check: str, array: str, found: str, row: int | None = None, expected: str = "") -> Finding:
+    """Return what is wrong with the files or the tables of a part."""
+    return Finding(check=check, array=array, row=row, found=found, expected=expected, advice=REDO_PART)
+
+
 class VerifyReport(msgspec.Struct, kw_only=True):
     """What was checked and what was found."""
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ...loader.format.geometry import Axes, Axis, describe_fit, mask_axes, other_geometries
+from ...loader.format.geometry import Axes, Axis, describe_fit, other_geometries
 from ...loader.format.recipe import ImageView, MaskFilter, MaskView
 
 COVER_TOLERANCE = 0.06
@@ -49,13 +49,6 @@ class Shape(NamedTuple):
     axes: Axes
     """What it should show of the picture."""
 
-    @classmethod
-    def of(
-        cls, name: str, view: MaskView, over: ImageView, values: NDArray[np.uint8], size: tuple[int, int]
-    ) -> "Shape":
-        """Return a view of an object on a picture of `size` (height, width)."""
-        return cls(name, view, over, values, mask_axes(view, over, *size))
-
 
 def choose_finest(views: dict[str, MaskView]) -> str | None:
     """Return the name of the view with the most cells, None where there is none of a size."""
@@ -65,23 +58,13 @@ def choose_finest(views: dict[str, MaskView]) -> str | None:
 
 def set_beside(shape: Shape) -> int:
     """Return how many cells are set of which no part lies on the picture."""
-    (top, bottom), (left, right) = (_on_picture(axis) for axis in shape.axes)
-    return int(np.count_nonzero(shape.values)) - int(np.count_nonzero(shape.values[top:bottom, left:right]))
+    (top, bottom), (left, right) = (axis.picture for axis in shape.axes)
+    on_picture = shape.values[floor(top) : ceil(bottom), floor(left) : ceil(right)]
+    return int(np.count_nonzero(shape.values)) - int(np.count_nonzero(on_picture))
 
 
-def _on_picture(axis: Axis) -> tuple[int, int]:
-    """Return from and to which cell any of the picture is in them."""
-    first, last = axis.picture
-    return floor(first), ceil(last)
-
-
-def wrong_cells(coarse: Shape, fine: Shape) -> int:
-    """Return how many cells of one mask view another, finer one contradicts, of those that it has all of."""
-    return _count(coarse, fine)[0]
-
-
-def _count(coarse: Shape, fine: Shape) -> tuple[int, int]:
-    """Return how many cells are wrong, and how many are set of those that were looked at."""
+def count_wrong(coarse: Shape, fine: Shape) -> tuple[int, int]:
+    """Return how many cells of one mask view a finer one contradicts, of those that it has all of; and how many of them are set."""
     # What has more cells may be the coarser one along a side: then it does not tell what a cell of the other samples.
     if any(axis.step > other.step for axis, other in zip(fine.axes, coarse.axes, strict=True)):
         return 0, 0
@@ -188,7 +171,7 @@ def _weighed(axes: Axes, fine: Shape, rows: slice, columns: slice) -> NDArray[np
 def explain(coarse: Shape, fine: Shape) -> str:
     """Return in words, followed by a colon, which mistake makes two views contradict each other; "" where none is known."""
     is_square = coarse.values.shape[0] == coarse.values.shape[1]
-    if is_square and not wrong_cells(coarse._replace(values=coarse.values.T), fine):
+    if is_square and not count_wrong(coarse._replace(values=coarse.values.T), fine)[0]:
         return "transposed: "
     # Which of the two is wrong may not show: of each, the geometry is told in which most of the object agrees.
     found = []
@@ -197,7 +180,7 @@ def explain(coarse: Shape, fine: Shape) -> str:
         agreeing = {}
         for words, (rows, columns) in other_geometries(one.over, *(axis.length for axis in one.axes)).items():
             other = one._replace(axes=(rows.over(rows.length, height), columns.over(columns.length, width)))
-            wrong, seen = _count(*((coarse, other) if one is fine else (other, fine)))
+            wrong, seen = count_wrong(*((coarse, other) if one is fine else (other, fine)))
             agreeing[words] = seen if wrong <= UNSEEN_CELLS else 0
         words = max(agreeing, key=lambda words: agreeing[words], default="")
         if words and agreeing[words]:

@@ -1,7 +1,5 @@
-"""Masks at their own size, boxes, and hashes of pixels."""
+"""Masks at their own size, and boxes."""
 
-import hashlib
-import struct
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,7 +10,7 @@ from ...loader.format.recipe import is_own_size
 from ..decode.images import is_same_picture
 from .findings import Finding, tensor_fault
 from .masks import Shape
-from .part import Part, read_piece
+from .part import Part
 from .reasons import explain_mask
 from .remake import remake_view
 
@@ -28,15 +26,9 @@ Row = dict[str, NDArray[np.uint8]]
 """The mask views of a row that have a fixed size, uint8 [height, width] each, by their names."""
 
 
-def check_own_masks(part: Part, row: int, size: tuple[int, int] | None, others: Row) -> Iterator[Finding]:
-    """Yield what is wrong with a row's masks at their own size, or with what lies beside them.
-
-    Args:
-        part: the part.
-        row: of the masks.
-        size: (height, width) of their picture, None where it is not known.
-        others: the row's other views.
-    """
+def check_own_masks(part: Part, row: int, others: Row) -> Iterator[Finding]:
+    """Yield what is wrong with a row's masks at their own size, or with its other views beside them."""
+    size = part.picture_size(row)
     for name, view in part.task.recipe.masks.items():
         if not is_own_size(view):
             continue
@@ -45,14 +37,9 @@ def check_own_masks(part: Part, row: int, size: tuple[int, int] | None, others: 
             yield tensor_fault("mask-runs", f"masks/{name}_runs", row, fault)
         if mask is None:
             continue
-        areas = part.columns.get("masks/area")
-        count = np.count_nonzero(mask)
-        if areas is not None and count != areas[row]:
-            yield tensor_fault(
-                "mask-area", f"masks/{name}", row, f"it covers {count} pixels", f"{areas[row]}"
-            )
-        if size is None:
-            continue
+        area, count = part.columns["masks/area"][row], np.count_nonzero(mask)
+        if count != area:
+            yield tensor_fault("mask-area", f"masks/{name}", row, f"it covers {count} pixels", f"{area}")
         if not is_same_picture(size, mask.shape):
             found = f"it is {mask.shape[0]} x {mask.shape[1]}"
             expected = f"the proportions of its image, {size[0]} x {size[1]}"
@@ -64,10 +51,10 @@ def check_own_masks(part: Part, row: int, size: tuple[int, int] | None, others: 
 
 def read_own_mask(part: Part, name: str, row: int) -> tuple[NDArray[np.bool_] | None, str]:
     """Return a mask at its own size, bool [H, W], None where it can't be read; and what is wrong with it, "" if nothing is."""
-    sizes, runs = part.columns.get(f"masks/{name}_size"), read_piece(part, f"masks/{name}", "runs", row)
-    if sizes is None or runs is None or row >= len(sizes):
+    runs = part.piece(f"masks/{name}", "runs", row)
+    if runs is None:
         return None, ""
-    height, width = sizes[row].tolist()
+    height, width = part.columns[f"masks/{name}_size"][row].tolist()
     if min(height, width) < 1 or height * width > MAX_MASK_PIXELS:
         return None, f"its size is {height} x {width}"
     if int(runs.sum(dtype=np.uint64)) != height * width or not runs[1:].all():
@@ -106,14 +93,8 @@ def _compare_views(
 
 def check_boxes(part: Part) -> Iterator[Finding]:
     """Yield boxes that lie beside their image, or are empty where their mask is not, or the other way round."""
-    boxes, areas = part.columns.get("masks/box"), part.columns.get("masks/area")
-    image, sizes = part.columns.get("masks/image"), part.columns.get("images/size")
-    if boxes is None or areas is None or image is None or sizes is None:
-        return
-    for row, (box, area, number) in enumerate(zip(boxes, areas, image, strict=True)):
-        if not 0 <= number < len(sizes):
-            continue
-        height, width = sizes[number].tolist()
+    for row, box in enumerate(part.columns.get("masks/box", ())):
+        area, (height, width) = part.columns["masks/area"][row], part.picture_size(row)
         left, top, right, bottom = box.tolist()
         is_within = 0 <= left < right <= width and 0 <= top < bottom <= height
         if not (is_within if area else not box.any()):
@@ -138,25 +119,10 @@ def compare_box(part: Part, row: int, mask: NDArray[np.bool_], size: tuple[int, 
         )
 
 
-def compare_hash(part: Part, row: int, image: NDArray[np.uint8]) -> Iterator[Finding]:
-    """Compare the hash of a picture's pixels with the original, uint8 [H, W, 3]."""
-    hashes = part.columns.get("images/pixel_sha256")
-    if hashes is None:
-        return
-    wanted = hashlib.sha256(struct.pack("<II", *image.shape[:2]) + image.tobytes()).hexdigest()
-    if (found := hashes[row].tobytes().hex()) != wanted:
-        expected = f"{wanted[:16]}..., that of the original's pixels"
-        yield tensor_fault("pixel-hash", "images/pixel_sha256", row, f"{found[:16]}...", expected)
-
-
 def check_box_by_view(part: Part, row: int, shape: Shape, *, is_dense: bool) -> Iterator[Finding]:
     """Compare a box with what a view of a fixed size shows, up to a pixel of that.
 
-    Args:
-        part: the part.
-        row: of the mask.
-        shape: the view.
-        is_dense: whether no pixel of the original mask lies between those that the view samples.
+    A view is dense where no pixel of the original mask lies between those that it samples.
     """
     boxes = part.columns.get("masks/box")
     if boxes is None or not shape.values.any() or not np.isfinite(boxes[row]).all():

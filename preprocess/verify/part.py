@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,12 +25,10 @@ from ...loader.format.shard import shard_path
 from ..store.columns import storable
 from ..store.part_writer import PartSummary
 from .files import MAX_BYTES, file_fault
-from .findings import REDO_PART, REDO_STORE, Finding
+from .findings import REDO_STORE, Finding, part_fault
 from .metadata import array_metadata, attributes_of, group_metadata, metadata_differences
 from .shard_file import ShardFile
-from .tables import check_counts, check_tables, decode_texts
-
-Tick = Callable[[int], object]
+from .tables import TEXTS, check_counts, check_tables, decode_texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +38,25 @@ class PartTask:
     store: Path
     number: int
     entry: PartEntry
+    scenes: range
+    """Which scenes the part may hold."""
     recipe: Recipe
     columns: tuple[Column, ...]
     paired: bool
     empty_frames: bool
     """Whether images may be without a mask."""
-    scenes: range
-    """Which scenes the part may hold."""
     arithmetic: Arithmetic
     """Whose of Pillow's versions resized the images."""
-    values: bool
-    """Whether every pixel is looked at."""
+
+    @property
+    def folder(self) -> Path:
+        """The part's folder."""
+        return self.store / self.entry.name
+
+    @property
+    def specs(self) -> tuple[ArraySpec, ...]:
+        """Every array of the part."""
+        return array_specs(self.recipe, 2 if self.paired else 1, self.columns)
 
 
 @dataclass(slots=True)
@@ -64,16 +70,37 @@ class Part:
     texts: dict[str, list[str]] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     num_files: int = 0
+    has_sound_tables: bool = False
+    """Whether every table can be read and breaks no rule, so that rows can be looked at."""
 
-    @property
-    def folder(self) -> Path:
-        """The part's folder."""
-        return self.task.store / self.task.entry.name
-
-    def num_rows(self, array: str) -> int:
-        """Return how many rows of an array with a chunk for each can be looked at, 0 where its index can't be read."""
+    def row(self, array: str, row: int) -> NDArray[Any] | None:
+        """Return a row of a view; None where its file is damaged, or where it does not decode, which is a finding."""
+        if array in self.columns:
+            values: NDArray[Any] = self.columns[array][row]
+            return values
         shard = self.shards.get(array)
-        return 0 if shard is None else len(shard)
+        if shard is None or not shard.is_sound(row):
+            return None
+        try:
+            return shard.row(row)
+        except ValueError as err:
+            self.add([part_fault("row-decode", array, str(err), row)])
+            return None
+
+    def piece(self, path: str, ending: str, row: int) -> NDArray[Any] | None:
+        """Return a row of an array in pieces, `path` and `ending` its name; None where its file is damaged."""
+        start, stop = self.columns[f"{path}_offsets"][row : row + 2].tolist()
+        shard = self.shards.get(f"{path}_{ending}")
+        try:
+            return None if shard is None else shard.slice(start, stop)
+        except ValueError:
+            # Damage of the file itself is told by the check of the structure.
+            return None
+
+    def picture_size(self, mask: int) -> tuple[int, int]:
+        """Return the size (height, width) of a mask's picture."""
+        height, width = self.columns["images/size"][self.columns["masks/image"][mask]].tolist()
+        return height, width
 
     def add(self, findings: Iterable[Finding]) -> None:
         """Take findings; the part, the key and the raw file are filled in."""
@@ -101,73 +128,50 @@ class Part:
             return "", ""
 
 
-def read_part(task: PartTask, tick: Tick) -> Part:
-    """Check a part's structure and return what can be read of it; `tick` is called with bytes as they are read."""
+def read_part(task: PartTask) -> Part:
+    """Check a part's structure and return what can be read of it."""
     part = Part(task)
     faults: list[Finding] = []
     files = _read_attributes(part, faults)
     if files is not None:
         faults.extend(_check_listing(part, files))
-        faults.extend(_check_arrays(part, files, tick))
-        part.texts, unreadable = decode_texts(part.columns)
-        faults.extend(unreadable)
-        rules = {"paired": task.paired, "empty_frames": task.empty_frames}
-        faults.extend(check_tables(part.columns, part.texts, task.scenes, **rules))
+        faults.extend(_check_arrays(part, files))
+        part.texts, broken = decode_texts(part.columns)
+        is_there = all(spec.path in part.columns for spec in task.specs if spec.is_whole)
+        if is_there and all(path in part.texts for path in TEXTS):
+            rules = {"paired": task.paired, "empty_frames": task.empty_frames}
+            broken += check_tables(part.columns, part.texts, task.scenes, **rules)
+            part.has_sound_tables = not broken
+        faults.extend(broken)
         faults.extend(check_counts(part.columns, part.attributes))
     part.add(faults)
     return part
 
 
-def read_row(part: Part, array: str, row: int) -> tuple[NDArray[Any] | None, list[Finding]]:
-    """Return a row of a view, None where it can't be read; and what is wrong with it alone."""
-    if array in part.columns:
-        return part.columns[array][row], []
-    shard = part.shards.get(array)
-    if shard is None or not shard.is_sound(row):
-        return None, []
-    try:
-        return shard.row(row), []
-    except ValueError as err:
-        finding = Finding(check="row-decode", array=array, row=row, found=str(err), advice=REDO_PART)
-        return None, [finding]
-
-
-def read_piece(part: Part, path: str, ending: str, row: int) -> NDArray[Any] | None:
-    """Return a row of an array in pieces, `path` and `ending` its name, None where it can't be read."""
-    offsets, shard = part.columns.get(f"{path}_offsets"), part.shards.get(f"{path}_{ending}")
-    if offsets is None or shard is None or row + 1 >= len(offsets):
-        return None
-    start, stop = offsets[row : row + 2].tolist()
-    try:
-        return shard.slice(start, stop) if 0 <= start <= stop <= offsets[-1] else None
-    except ValueError:
-        # Damage of the file itself is told by the check of the structure.
-        return None
-
-
-def _fault(check: str, found: str, array: str = "zarr.json", expected: str = "") -> Finding:
-    return Finding(check=check, array=array, found=found, expected=expected, advice=REDO_PART)
-
-
 def _read_attributes(part: Part, faults: list[Finding]) -> dict[str, ListedFile] | None:
     """Read the part's own zarr.json; return the files it lists, None where that can't be read."""
+
+    def tell(check: str, found: str, expected: str = "") -> None:
+        faults.append(part_fault(check, "zarr.json", found, expected=expected))
+
     try:
-        content = read_document(part.folder / "zarr.json", MAX_METADATA_BYTES)
+        content = read_document(part.task.folder / "zarr.json", MAX_METADATA_BYTES)
         decoded = decode_metadata(content)
     except (OSError, ValueError) as err:
-        faults.append(_fault("part-metadata", f"can't be read: {err}"))
+        tell("part-metadata", f"can't be read: {err}")
         return None
     if hashlib.sha256(content).hexdigest() != part.task.entry.sha256:
-        faults.append(_fault("part-digest", "it is not the file that the root lists: changed, or swapped"))
+        tell("part-digest", "it is not the file that the root lists: changed, or swapped")
     attributes, wrong = attributes_of(decoded)
-    faults.extend(_fault("part-metadata", text) for text in wrong)
+    for text in wrong:
+        tell("part-metadata", text)
     if attributes is None:
         return None
     try:
         typed = msgspec.convert(attributes, PartAttributes)
         summary = msgspec.convert(attributes, PartSummary)
     except msgspec.ValidationError as err:
-        faults.append(_fault("part-attributes", str(err)))
+        tell("part-attributes", str(err))
         return None
     entry = part.task.entry
     known = {*PartAttributes.__struct_fields__, *PartSummary.__struct_fields__} - {"digest"}
@@ -182,7 +186,7 @@ def _read_attributes(part: Part, faults: list[Finding]) -> dict[str, ListedFile]
         ("the sum of the files' bytes", total, entry.bytes),
     ):
         if found != wanted:
-            faults.append(_fault("part-attributes", f"{name}: {found}", expected=str(wanted)))
+            tell("part-attributes", f"{name}: {found}", str(wanted))
     part.attributes = attributes
     return typed.files
 
@@ -190,34 +194,30 @@ def _read_attributes(part: Part, faults: list[Finding]) -> dict[str, ListedFile]
 def _check_listing(part: Part, files: Mapping[str, ListedFile]) -> Iterator[Finding]:
     """Yield files that are missing or not listed, and metadata files whose bytes changed."""
     found = set()
-    for folder, _, names in os.walk(part.folder):
-        found |= {storable(str((Path(folder) / name).relative_to(part.folder))) for name in names}
+    for folder, _, names in os.walk(part.task.folder):
+        found |= {storable(str((Path(folder) / name).relative_to(part.task.folder))) for name in names}
     part.num_files = len(found)
     for name in sorted(set(files) - found):
-        yield _fault("missing-file", "the file is missing", name)
+        yield part_fault("missing-file", name, "the file is missing")
     for name in sorted(found - set(files) - {"zarr.json"}):
-        yield _fault("extra-file", "the part does not list this file", name)
-    specs = _specs(part.task)
+        yield part_fault("extra-file", name, "the part does not list this file")
+    specs = part.task.specs
     wanted = {f"{table}/zarr.json" for table in TABLES} | {f"{spec.path}/zarr.json" for spec in specs}
     data = {shard_path(spec) for spec in specs}
     for name in sorted(wanted - set(files)):
-        yield _fault("layout", "the layout asks for this file, and the part does not list it", name)
+        yield part_fault("layout", name, "the layout asks for this file, and the part does not list it")
     for name in sorted(set(files) - wanted - data - {REJECTS_FILE}):
-        yield _fault("layout", "the part lists this file, and the layout has none of that name", name)
+        yield part_fault("layout", name, "the part lists this file, and the layout has none of that name")
     for name, listed in files.items():
-        if name not in data and name in found:
-            try:
-                text = file_fault(part.folder / name, listed)
-            except OSError as err:
-                text = f"can't be read: {err}"
-            if text:
-                yield _fault("file-digest", text, name)
+        if name not in data and name in found and (text := file_fault(part.task.folder / name, listed)):
+            yield part_fault("file-digest", name, text)
     for table in TABLES:
         yield from _check_metadata(part, f"{table}/zarr.json", group_metadata())
     count = sum(part.attributes.get("rejects", {}).values())
-    lines = _count_lines(part.folder / REJECTS_FILE)
+    lines = _count_lines(part.task.folder / REJECTS_FILE)
     if lines != count:
-        yield _fault("rejects", f"{lines} lines", REJECTS_FILE, f"{count}, as the attributes count")
+        expected = f"{count}, as the attributes count"
+        yield part_fault("rejects", REJECTS_FILE, f"{lines} lines", expected=expected)
 
 
 def _count_lines(path: Path) -> int:
@@ -228,13 +228,9 @@ def _count_lines(path: Path) -> int:
     return 0
 
 
-def _specs(task: PartTask) -> tuple[ArraySpec, ...]:
-    return array_specs(task.recipe, 2 if task.paired else 1, task.columns)
-
-
-def _check_arrays(part: Part, files: Mapping[str, ListedFile], tick: Tick) -> Iterator[Finding]:
+def _check_arrays(part: Part, files: Mapping[str, ListedFile]) -> Iterator[Finding]:
     """Check each array's metadata and file; put what is sound into `part`."""
-    for spec in _specs(part.task):
+    for spec in part.task.specs:
         length: int = getattr(part.task.entry.rows, spec.table)
         if spec.path.endswith("_offsets"):
             length += 1
@@ -244,30 +240,20 @@ def _check_arrays(part: Part, files: Mapping[str, ListedFile], tick: Tick) -> It
                 continue
             length = max(int(offsets[-1]), 0)
         yield from _check_metadata(part, f"{spec.path}/zarr.json", array_metadata(spec, length))
-        yield from _check_shard(part, spec, length, files.get(shard_path(spec)), tick)
+        yield from _check_shard(part, spec, length, files.get(shard_path(spec)))
 
 
-def _check_shard(
-    part: Part, spec: ArraySpec, length: int, listed: ListedFile | None, tick: Tick
-) -> Iterator[Finding]:
-    path = part.folder / shard_path(spec)
+def _check_shard(part: Part, spec: ArraySpec, length: int, listed: ListedFile | None) -> Iterator[Finding]:
+    path = part.task.folder / shard_path(spec)
     if (listed is not None) != (length > 0):
         text = f"{length} rows, and the part lists {'a' if listed else 'no'} file for them"
-        yield _fault("layout", text, spec.path)
+        yield part_fault("layout", spec.path, text)
         return
     shard = ShardFile(path, spec, length)
-    if listed is not None and length:
+    if listed is not None:
         if not path.exists():
             return
-        for fault in shard.check(listed.bytes, listed.sha256, tick):
-            yield Finding(
-                check=fault.check,
-                array=spec.path,
-                row=fault.row,
-                found=fault.found,
-                expected=fault.expected,
-                advice=REDO_PART,
-            )
+        yield from shard.check(listed)
         if spec.is_whole and not shard.is_sound(0):
             return
     if not spec.is_whole:
@@ -276,16 +262,16 @@ def _check_shard(
     try:
         part.columns[spec.path] = shard.whole()
     except ValueError as err:
-        yield _fault("row-decode", str(err), spec.path)
+        yield part_fault("row-decode", spec.path, str(err))
 
 
 def _check_metadata(part: Part, name: str, wanted: dict[str, Any]) -> Iterator[Finding]:
     try:
-        found = decode_metadata(read_document(part.folder / name, MAX_METADATA_BYTES))
+        found = decode_metadata(read_document(part.task.folder / name, MAX_METADATA_BYTES))
     except FileNotFoundError:
         return
     except (OSError, ValueError) as err:
-        yield _fault("array-metadata", f"can't be read: {err}", name)
+        yield part_fault("array-metadata", name, f"can't be read: {err}")
         return
     for text in metadata_differences(found, wanted):
         yield Finding(check="array-metadata", array=name, found=text, advice=REDO_STORE)

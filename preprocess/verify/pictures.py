@@ -167,9 +167,7 @@ def _grid(first: Picture, second: Picture, seen: Stretches) -> tuple[int, int]:
     return min(GRID, int(rows) // pixels), min(GRID, int(columns) // pixels)
 
 
-def denormalize(
-    stored: NDArray[Any], view: ImageView, axes: Axes | None
-) -> tuple[NDArray[np.uint8], str | None]:
+def denormalize(stored: NDArray[Any], view: ImageView, axes: Axes) -> tuple[NDArray[np.uint8], str | None]:
     """Return a stored image as levels 0..255, and what its normalisation is if it is not the view's; None if it is.
 
     Args:
@@ -180,7 +178,7 @@ def denormalize(
     if stored.dtype == np.uint8:
         return stored, None
     height, width = stored.shape[1:]
-    if axes is not None and view.fit == "pad":
+    if view.fit == "pad":
         height, width = (int(axis.resized) for axis in axes)
     shown = stored[:, :height, :width]
     levels = np.zeros(stored.shape, np.uint8)

@@ -1,46 +1,25 @@
 """Makes scenes anew from the raw files and compares every stored row of them, bit for bit."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from ...loader.format.errors import SourceError
 from ...loader.format.metadata import Root
 from ..config import parse_config
-from ..decode.images import OnDamage, is_same_picture
+from ..decode.images import is_same_picture
 from ..sources.base import Scene, Source
 from ..sources.files.raw_files import RawPath
 from ..sources.records import Frame, Mask, Pair
 from ..sources.registry import open_dataset
 from ..tensors.engine import PILLOW
 from .findings import Finding, tensor_fault
-from .images_anew import compare_images
-from .kept_files import compare_kept_file, is_extreme
-from .own_columns import compare_box, compare_hash, compare_own_mask
-from .part import Part, PartTask, Tick, read_part, read_row
+from .images_anew import check_kept_file, compare_images, compare_kept_file, is_extreme
+from .own_columns import compare_box, compare_own_mask
+from .part import Part
 from .reasons import explain_mask
 from .remake import decode_mask, decode_picture, remake_view
-
-NEEDED_COLUMNS = (
-    "images/size", "images/scene", "images/time", "masks/image", "masks/area", "expressions/mask", "samples/mask",
-)  # fmt: skip
-"""Without these a part's rows can't be put beside the raw dataset's records; and without its prompt and prompt_cells."""
-
-NEEDED_TEXTS = ("images/key", "images/path", "masks/object_id", "masks/category", "expressions/text")
-
-
-@dataclass(frozen=True, slots=True)
-class RemakeTask:
-    """All that a process needs to compare some scenes of one part."""
-
-    part: PartTask
-    root: RawPath
-    """The raw dataset."""
-    scenes: tuple[tuple[int, Scene], ...]
-    damaged: OnDamage
-    may_be_cut: bool
-    """Whether a limit may have cut the part's last scene short."""
+from .scenes import Anew
 
 
 def open_same_source(root: Root, folder: RawPath) -> Source:
@@ -60,46 +39,31 @@ def open_same_source(root: Root, folder: RawPath) -> Source:
     return source
 
 
-def choose_scenes(num_scenes: int, sample: int | None) -> list[int]:
-    """Return which scenes to make anew: all (None), or up to `sample`, evenly spread, the first and the last in it."""
-    if sample is None or sample >= num_scenes:
-        return list(range(num_scenes))
-    return sorted({round(place) for place in np.linspace(0, num_scenes - 1, sample).tolist()})
+def compare_scenes(part: Part, anew: Anew) -> None:
+    """Make scenes of a part with sound tables anew; what differs goes to the part."""
+    for number, scene in anew.scenes:
+        rows = np.flatnonzero(part.columns["images/scene"] == number).tolist()
+        if scene is not None:
+            part.add(_compare_scene(part, anew, number, scene, rows))
+        else:
+            for row in rows:
+                part.add(check_kept_file(part, row))
 
 
-def compare_scenes(task: RemakeTask, tick: Tick) -> list[Finding]:
-    """Return what differs in the scenes of `task`; `tick` is called after each."""
-    part = read_part(task.part, lambda _: None)
-    # What is damaged in itself is reported by the check of the structure.
-    part.findings.clear()
-    prompt = task.part.recipe.prompt
-    needed = {*NEEDED_COLUMNS, *([f"masks/{prompt}", "masks/prompt_cells"] if prompt else [])}
-    missing = sorted(needed - part.columns.keys() | set(NEEDED_TEXTS) - part.texts.keys())
-    if missing:
-        text = f"its rows can't be compared with the raw dataset: {', '.join(missing)} can't be read"
-        part.add([tensor_fault("source-unchecked", "", None, text)])
-        return part.findings
-    for number, scene in task.scenes:
-        part.add(_compare_scene(part, task, number, scene))
-        tick(1)
-    return part.findings
-
-
-def _compare_scene(part: Part, task: RemakeTask, number: int, scene: Scene) -> Iterator[Finding]:
-    scenes = part.columns["images/scene"]
-    rows = np.flatnonzero(scenes == number).tolist()
-    records = list(scene.read(PILLOW.decoder(task.damaged)))
+def _compare_scene(
+    part: Part, anew: Anew, number: int, scene: Scene, rows: Sequence[int]
+) -> Iterator[Finding]:
+    scenes, recipe = part.columns["images/scene"], part.task.recipe
+    records = list(scene.read(PILLOW.decoder(anew.damaged)))
     frames = [record for record in records if isinstance(record, Frame)]
-    wanted = _accepted(
-        [frame for frame in frames if not is_extreme(task.part.recipe, *frame.image.shape[:2])]
-    )
-    is_last = task.may_be_cut and number >= (int(scenes[-1]) if len(scenes) else 0)
+    wanted = _accepted([frame for frame in frames if not is_extreme(recipe, *frame.image.shape[:2])])
+    is_last = anew.may_be_cut and number >= scenes.max(initial=0)
     if len(rows) != len(wanted) and not (is_last and len(rows) < len(wanted)):
         text = f"scene {number} ({scene.key}) has {len(rows)} images here"
         yield tensor_fault("rows", "images/scene", None, text, f"{len(wanted)}, as the raw dataset gives")
     masks: dict[tuple[int, str], int] = {}
     for row, (frame, accepted) in zip(rows, wanted, strict=False):
-        yield from _compare_frame(part, task.root, row, frame)
+        yield from _compare_frame(part, anew.root, row, frame)
         mask_rows = np.flatnonzero(part.columns["masks/image"] == row).tolist()
         if len(mask_rows) != len(accepted) and not (is_last and len(mask_rows) < len(accepted)):
             text = f"{len(mask_rows)} masks belong to this image"
@@ -128,7 +92,7 @@ def _accepted(frames: Sequence[Frame]) -> list[tuple[Frame, list[Mask]]]:
     return accepted
 
 
-def _compare_frame(part: Part, root: RawPath, row: int, frame: Frame) -> Iterator[Finding]:
+def _compare_frame(part: Part, root: RawPath | None, row: int, frame: Frame) -> Iterator[Finding]:
     height, width = frame.image.shape[:2]
     columns, texts = part.columns, part.texts
     for array, found, wanted in (
@@ -139,7 +103,7 @@ def _compare_frame(part: Part, root: RawPath, row: int, frame: Frame) -> Iterato
     ):
         if found != wanted:
             yield tensor_fault("source-differs", array, row, repr(found), repr(wanted))
-    picture = decode_picture(root, frame.path, (height, width))
+    picture = None if root is None else decode_picture(root, frame.path, (height, width))
     image = frame.image if picture is None else picture
     if image.shape != frame.image.shape or (image != frame.image).any():
         yield tensor_fault(
@@ -147,7 +111,6 @@ def _compare_frame(part: Part, root: RawPath, row: int, frame: Frame) -> Iterato
         )
     yield from compare_images(part, row, image)
     yield from compare_kept_file(part, row, image)
-    yield from compare_hash(part, row, image)
 
 
 def _compare_mask(part: Part, row: int, mask: Mask, size: tuple[int, int]) -> Iterator[Finding]:
@@ -180,8 +143,7 @@ def _compare_mask(part: Part, row: int, mask: Mask, size: tuple[int, int]) -> It
             yield from compare_own_mask(part, name, row, original)
     yield from compare_box(part, row, original, size)
     for name, wanted_cells in remade.items():
-        values, faults = read_row(part, f"masks/{name}", row)
-        yield from faults
+        values = part.row(f"masks/{name}", row)
         if values is not None and (count := np.count_nonzero(values != wanted_cells)):
             reason = explain_mask(values, name, original, size, recipe, remade)
             text = f"{count:,} of {values.size:,} pixels differ{reason}"

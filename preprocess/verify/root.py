@@ -164,16 +164,10 @@ def _check_listing(store: Path, root: Root) -> Iterator[Finding]:
 
 def _check_files(store: Path, root: Root) -> Iterator[Finding]:
     for name, listed in root.files.items():
-        try:
-            fault = file_fault(store / name, listed)
-        except OSError as err:
-            yield Finding(
-                check="missing-file", array=name, found=f"can't read it: {err.strerror}", advice=RESTORE
-            )
-            continue
-        if fault:
-            if (store / JOB_FILE).exists():
-                # It is replaced just before the root is, in a store that is appended to.
-                yield Finding(check="leftover", level="note", array=name, found=fault)
-            else:
-                yield Finding(check="file-digest", array=name, found=fault, advice=RESTORE)
+        fault, is_there = file_fault(store / name, listed), (store / name).exists()
+        if fault and is_there and (store / JOB_FILE).exists():
+            # It is replaced just before the root is, in a store that is appended to.
+            yield Finding(check="leftover", level="note", array=name, found=fault)
+        elif fault:
+            check = "file-digest" if is_there else "missing-file"
+            yield Finding(check=check, array=name, found=fault, advice=RESTORE)

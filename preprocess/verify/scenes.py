@@ -1,24 +1,42 @@
-"""Which scenes a store holds, whether they gave rows or not, and which scenes of a raw dataset they are."""
+"""Which scenes a store holds, whether they gave rows or not, and which of them are made anew."""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ...loader.format.errors import StoreError
 from ...loader.format.layout import array_specs
-from ...loader.format.metadata import Root, read_part_attributes
+from ...loader.format.metadata import ListedFile, Root, read_part_attributes
 from ...loader.format.recipe import DEFAULT_RECIPE
 from ...loader.format.shard import shard_path
-from ..sources.base import Source
+from ..decode.images import OnDamage
+from ..sources.base import Scene, Source
+from ..sources.files.raw_files import RawPath
 from ..store.columns import storable
+from .part import PartTask
 from .shard_file import ShardFile
 
 # Scenes are stored alike under every recipe.
 _SPECS = {spec.path: spec for spec in array_specs(DEFAULT_RECIPE, 1)}
+
+
+@dataclass(frozen=True, slots=True)
+class Anew:
+    """What of a part is made anew."""
+
+    scenes: tuple[tuple[int, Scene | None], ...] = ()
+    """Numbers in the store; without a scene its images are made of the files that the store keeps."""
+    root: RawPath | None = None
+    """The raw dataset."""
+    damaged: OnDamage = "reject"
+    may_be_cut: bool = False
+    """Whether a limit may have cut the part's last scene short."""
 
 
 def read_scene_keys(part: Path) -> list[str]:
@@ -41,18 +59,23 @@ def read_scene_keys(part: Path) -> list[str]:
         ) from err
 
 
+def _read_column(part: Path, files: Mapping[str, Any], path: str, length: int) -> NDArray[Any]:
+    """Return an array of one chunk, once it agrees with its checksums.
+
+    Raises:
+        ValueError: it does not.
+    """
+    shard = ShardFile(part / shard_path(_SPECS[path]), _SPECS[path], length)
+    if length:
+        for fault in shard.check(ListedFile(**files[shard_path(_SPECS[path])])):
+            raise ValueError(f"{path}: {fault.found}")
+    return shard.whole()
+
+
 def find_scenes(
-    root: Root, parts: Sequence[tuple[Path, range]], source: Source
+    root: Root, tasks: Iterable[PartTask], source: Source
 ) -> tuple[Sequence[int], Sequence[int], int]:
-    """Return which scenes of a store a raw dataset has.
-
-    Args:
-        root: the store's attributes.
-        parts: folder and scene numbers of each part.
-        source: the raw dataset.
-
-    Returns:
-        The number in the store of each, its number in the dataset; and how many of the store's it does not have.
+    """Return the scenes of a store that a raw dataset has: their numbers in the store, in the dataset, and how many it has not.
 
     Raises:
         StoreError: the scenes of a part can't be read.
@@ -62,8 +85,8 @@ def find_scenes(
     # What was appended came from another listing of the dataset; only keys say which scene is which.
     index = {storable(source[number].key): number for number in range(len(source))}
     numbers, indices, unknown = [], [], 0
-    for folder, scenes in parts:
-        for number, key in zip(scenes, read_scene_keys(folder), strict=False):
+    for task in tasks:
+        for number, key in zip(task.scenes, read_scene_keys(task.folder), strict=False):
             if key in index:
                 numbers.append(number)
                 indices.append(index[key])
@@ -72,27 +95,16 @@ def find_scenes(
     return numbers, indices, unknown
 
 
-def group_by_part(numbers: Iterable[int], parts: Iterable[range]) -> Iterator[list[int]]:
-    """Yield for each part which of `numbers` it has, ascending; to ask all of them for each part takes the square.
+def choose_scenes(num_scenes: int, sample: int | None) -> list[int]:
+    """Return which scenes to make anew: all (None), or up to `sample`, evenly spread, the first and the last in it."""
+    if sample is None or sample >= num_scenes:
+        return list(range(num_scenes))
+    return sorted({round(place) for place in np.linspace(0, num_scenes - 1, sample).tolist()})
 
-    Args:
-        numbers: of scenes.
-        parts: which scenes each part may hold.
-    """
+
+def group_by_part(numbers: Iterable[int], parts: Iterable[range]) -> Iterator[list[int]]:
+    """Yield for each part, which may hold these scenes, those of `numbers` that it has, ascending."""
     ordered = sorted(numbers)
     for scenes in parts:
+        # To ask all numbers for each part would take the square of their number.
         yield ordered[bisect_left(ordered, scenes.start) : bisect_left(ordered, scenes.stop)]
-
-
-def _read_column(part: Path, files: Mapping[str, Any], path: str, length: int) -> NDArray[Any]:
-    """Return an array of one chunk, once it agrees with its checksums.
-
-    Raises:
-        ValueError: it does not.
-    """
-    shard = ShardFile(part / shard_path(_SPECS[path]), _SPECS[path], length)
-    if length:
-        listed = files[shard_path(_SPECS[path])]
-        for fault in shard.check(listed["bytes"], listed["sha256"], lambda _: None):
-            raise ValueError(f"{path}: {fault.found}")
-    return shard.whole()

@@ -7,9 +7,9 @@ import hashlib
 import mmap
 import os
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from google_crc32c import value as crc32c
@@ -17,19 +17,12 @@ from numcodecs.zstd import Zstd
 from numpy.typing import NDArray
 
 from ...loader.format.layout import ArraySpec
+from ...loader.format.metadata import ListedFile
 from ...loader.format.regular_files import open_binary
+from .findings import Finding, part_fault
 from .packed import unpack_image
 
 _ZSTD = Zstd()
-
-
-class Fault(NamedTuple):
-    """What is wrong with a shard file."""
-
-    check: str
-    found: str
-    expected: str = ""
-    row: int | None = None
 
 
 def stated_bytes(header: bytes) -> int:
@@ -62,23 +55,23 @@ class ShardFile:
         self._sound = np.zeros(0, np.bool_)
         """Which chunks of a readable index are where it says and agree with their checksums."""
 
-    def check(self, listed_bytes: int, listed_digest: str, tick: Callable[[int], object]) -> Iterator[Fault]:
-        """Yield every fault; `tick` is called with the size of each chunk that was read."""
+    def check(self, listed: ListedFile) -> Iterator[Finding]:
+        """Yield every fault of the file that the part lists so."""
         try:
             with open_binary(self._path) as file:
                 found = os.fstat(file.fileno()).st_size
-                if found != listed_bytes:
-                    yield Fault("file-size", f"the file has {found:,} bytes", f"{listed_bytes:,}")
-                if listed_bytes > self._max_bytes:
+                if found != listed.bytes:
+                    yield self._fault("file-size", f"the file has {found:,} bytes", f"{listed.bytes:,}")
+                if listed.bytes > self._max_bytes:
                     # A sparse file of terabytes takes no room, and a day to read.
-                    text = f"the part lists {listed_bytes:,} bytes"
-                    yield Fault("file-size", text, f"at most {self._max_bytes:,} for {self._length:,} rows")
+                    expected = f"at most {self._max_bytes:,} for {self._length:,} rows"
+                    yield self._fault("file-size", f"the part lists {listed.bytes:,} bytes", expected)
                     return
-                if size := min(found, listed_bytes):
+                if size := min(found, listed.bytes):
                     mapped = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
                     self._bytes = np.frombuffer(mapped, np.uint8)
         except OSError as err:
-            yield Fault("file-read", f"the file can't be read: {err}")
+            yield self._fault("file-read", f"the file can't be read: {err}")
             return
         faults = list(self._check_index())
         yield from faults
@@ -93,46 +86,47 @@ class ShardFile:
             self._sound[row] = struct.pack("<I", crc32c(self._bytes[offset : offset + size - 4])) == stored
             digest.update(stored)
             if not self._sound[row]:
-                found_text = "its bytes do not agree with its checksum"
-                yield Fault("row-checksum", found_text, row=None if self._spec.is_whole else row)
-            tick(size)
+                text = "its bytes do not agree with its checksum"
+                yield self._fault("row-checksum", text, row=None if self._spec.is_whole else row)
         digest.update(self._bytes[self._index_start :].tobytes())
-        if not faults and self._sound.all() and digest.hexdigest() != listed_digest:
-            yield Fault(
-                "file-digest",
-                "the file is sound in itself but is not the one that the part lists: swapped or written anew",
-                f"SHA-256 {listed_digest[:16]}...",
+        if not faults and self._sound.all() and digest.hexdigest() != listed.sha256:
+            text = (
+                "the file is sound in itself but is not the one that the part lists: swapped or written anew"
             )
+            yield self._fault("file-digest", text, f"SHA-256 {listed.sha256[:16]}...")
+
+    def _fault(self, check: str, found: str, expected: str = "", row: int | None = None) -> Finding:
+        return part_fault(check, self._spec.path, found, row, expected)
 
     @property
     def _index_start(self) -> int:
         return len(self._bytes) - 16 * self._num_chunks - 4
 
-    def _check_index(self) -> Iterator[Fault]:
+    def _check_index(self) -> Iterator[Finding]:
         start = self._index_start
         if start < 0:
-            yield Fault("shard-index", f"{len(self._bytes)} bytes can't hold {self._num_chunks} chunks")
+            text = f"{len(self._bytes)} bytes can't hold {self._num_chunks} chunks"
+            yield self._fault("shard-index", text)
             return
         index = self._bytes[start:-4].tobytes()
         if struct.pack("<I", crc32c(index)) != self._bytes[-4:].tobytes():
             zero = " (the file is zero throughout)" if not self._bytes.any() else ""
-            yield Fault(
-                "shard-index", f"the index does not agree with its checksum{zero}; no row can be trusted"
-            )
+            text = f"the index does not agree with its checksum{zero}; no row can be trusted"
+            yield self._fault("shard-index", text)
             return
         self._index = list(struct.iter_unpack("<QQ", index))
         end = 0
         for row, (offset, size) in enumerate(self._index):
             if offset != end:
-                yield Fault(
-                    "shard-tiling", f"chunk {row} begins at byte {offset}", f"byte {end}, without gap", row
-                )
+                text = f"chunk {row} begins at byte {offset}"
+                yield self._fault("shard-tiling", text, f"byte {end}, without gap", row)
             if not self._can_be(size):
-                wanted = f"{self._chunk_bytes + 4}"
-                yield Fault("shard-tiling", f"chunk {row} has {size} bytes", wanted, row)
+                text = f"chunk {row} has {size} bytes"
+                yield self._fault("shard-tiling", text, f"{self._chunk_bytes + 4}", row)
             end = offset + size
         if end != start:
-            yield Fault("shard-tiling", f"the last chunk ends at byte {end}", f"byte {start}, at the index")
+            text = f"the last chunk ends at byte {end}"
+            yield self._fault("shard-tiling", text, f"byte {start}, at the index")
 
     @property
     def _chunk_bytes(self) -> int:
@@ -157,10 +151,6 @@ class ShardFile:
         """Whether a row can be read."""
         chunk = row if self._spec.row_chunks else 0
         return chunk < len(self._sound) and bool(self._sound[chunk])
-
-    def __len__(self) -> int:
-        """Return how many chunks the index has, 0 where it can't be read."""
-        return len(self._sound)
 
     def row(self, row: int) -> NDArray[Any]:
         """Return a row of an array with a chunk for each row, in its stored dtype; `bool` comes as uint8.

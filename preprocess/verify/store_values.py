@@ -5,11 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from ...loader.format.geometry import choose_reference
-from ...loader.format.metadata import Root
 from ...loader.format.recipe import Recipe
 from .findings import Finding, tensor_fault
 from .masks import choose_finest
-from .values import ImageSums, PairSums, Statistics
+from .values import Statistics, ViewSums
 
 MIN_IMAGES = 8
 """Images below which their mean says nothing."""
@@ -31,28 +30,38 @@ MIN_CELLS = 12
 """Prompt cells that must tell where prompts were sampled before it is called wrong; by chance, one in 2 ** 12."""
 
 
-def check_statistics(statistics: Statistics, root: Root, recipe: Recipe) -> Iterator[Finding]:
+def check_statistics(statistics: Statistics, recipe: Recipe) -> Iterator[Finding]:
     """Yield what is wrong with a store's values as a whole, and notes on what is worth knowing."""
-    for name, sums in statistics.images.items():
+    reference = choose_reference(recipe.images) if recipe.images else ""
+    for name, sums in statistics.items():
         yield from _check_looks(f"images/{name}", sums)
-    if recipe.images:
-        reference = choose_reference(recipe.images)
-        for name, pair in statistics.pairs.items():
-            yield from _check_shift(f"images/{name}", reference, pair)
-            if pair.enlarged and pair.enlarged > MAX_ENLARGED * pair.detailed:
-                found = f"{pair.enlarged} of {pair.detailed} images show no detail beyond {reference}"
-                text = f"{found}: made from it, not from the original"
-                yield tensor_fault("images-enlarged", f"images/{name}", None, text)
-    for name, masks in statistics.masks.items():
-        original, resized = masks.as_original, masks.as_resized
+        yield from _check_shift(f"images/{name}", reference, sums)
+        if sums.enlarged and sums.enlarged > MAX_ENLARGED * sums.detailed:
+            found = f"{sums.enlarged} of {sums.detailed} images show no detail beyond {reference}"
+            text = f"{found}: made from it, not from the original"
+            yield tensor_fault("images-enlarged", f"images/{name}", None, text)
+        original, resized = sums.as_original, sums.as_resized
         if resized >= MIN_CELLS and resized > 10 * original:
             found = f"{resized} of {original + resized} telling cells are as sampling {choose_finest(recipe.masks)} gives"
             text = f"{found}: made from it, not from the original"
             yield tensor_fault("prompts-resized", f"masks/{name}", None, text)
-    yield from _check_empty(statistics, root, recipe)
+    empty = {name: sums.empty for name, sums in statistics.items() if sums.empty}
+    if empty:
+        counted = " and ".join(f"{count} of {name}" for name, count in empty.items())
+        most = max(sums.masks for sums in statistics.values())
+        advice = ""
+        if recipe.prompt in empty:
+            advice = f"filter them while loading (min_prompt_cells), or convert with recipe.{recipe.prompt}.filter=cover"
+        yield Finding(
+            check="empty-masks",
+            level="note",
+            array="masks",
+            found=f"{counted} are empty, of {most}",
+            advice=advice,
+        )
 
 
-def _check_looks(array: str, sums: ImageSums) -> Iterator[Finding]:
+def _check_looks(array: str, sums: ViewSums) -> Iterator[Finding]:
     if sums.images < MIN_IMAGES:
         return
     for name, total, (least, most) in (("mean", sums.means, MEANS), ("spread", sums.spreads, SPREADS)):
@@ -63,32 +72,10 @@ def _check_looks(array: str, sums: ImageSums) -> Iterator[Finding]:
             yield tensor_fault("unlike-photographs", array, None, found, expected)
 
 
-def _check_shift(array: str, reference: str, sums: PairSums) -> Iterator[Finding]:
+def _check_shift(array: str, reference: str, sums: ViewSums) -> Iterator[Finding]:
     if sums.compared < MIN_IMAGES:
         return
     down, right = sums.shift / sums.compared
     if max(abs(down), abs(right)) > MAX_MEAN_SHIFT:
         found = f"on average it lies {down:+.3f} down, {right:+.3f} right of {reference}, in pixels of the smaller"
         yield tensor_fault("images-shifted", array, None, found, f"within {MAX_MEAN_SHIFT}")
-
-
-def _check_empty(statistics: Statistics, root: Root, recipe: Recipe) -> Iterator[Finding]:
-    prompts = statistics.masks.get(recipe.prompt or "")
-    if prompts is not None and prompts.empty != root.totals.get("empty_prompts"):
-        found = f"{prompts.empty} prompt masks have no cell"
-        yield tensor_fault(
-            "totals", f"masks/{recipe.prompt}", None, found, f"{root.totals.get('empty_prompts')}"
-        )
-    empty = {name: sums.empty for name, sums in statistics.masks.items() if sums.empty}
-    if empty:
-        counted = " and ".join(f"{count} of {name}" for name, count in empty.items())
-        masks = max(sums.masks for sums in statistics.masks.values())
-        yield Finding(
-            check="empty-masks",
-            level="note",
-            array="masks",
-            found=f"{counted} are empty, of {masks}",
-            advice=f"filter them while loading (min_prompt_cells), or convert with recipe.{recipe.prompt}.filter=cover"
-            if recipe.prompt in empty
-            else "",
-        )

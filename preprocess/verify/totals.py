@@ -1,13 +1,16 @@
-"""Whether a store's totals and its list of rejects are the sums of its parts."""
+"""What the parts of a store say together: whether its totals and its list of rejects are their sums, and keys are unique."""
 
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from ...loader.format.layout import JOB_FILE, REJECTS_FILE, TABLES
 from ...loader.format.metadata import Root
@@ -19,13 +22,7 @@ from .findings import RESTORE, Finding
 
 
 def check_totals(store: Path, root: Root, parts: Sequence[dict[str, Any]]) -> Iterator[Finding]:
-    """Yield where the root's totals are not the sums of its parts.
-
-    Args:
-        store: the store's folder.
-        root: its attributes.
-        parts: the attributes of every part, in order.
-    """
+    """Yield where the root's totals are not the sums of its parts, whose attributes are given in order."""
     wanted: dict[str, Any] = {table: sum(part["rows"].get(table, 0) for part in parts) for table in TABLES}
     for name in root.totals:
         if name not in TABLES:
@@ -96,3 +93,22 @@ def _sum(values: Sequence[Any], total: int | dict[str, int]) -> Any:
     for value in values:
         counts.update(value)
     return dict(counts)
+
+
+def hash_of(key: str) -> int:
+    """Return 64 bits of a key that are the same in every process, unlike `hash`."""
+    return int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "little")
+
+
+def find_repeated(parts: Sequence[NDArray[np.uint64]]) -> Iterator[tuple[int, int]]:
+    """Yield part and row of each image whose key an earlier part has; repetitions within a part are none.
+
+    Of each part the hashes of its images' keys are given, uint64 [I]: of millions of images no text is kept. All are sorted at
+    once: to look for each part's in those before it takes the square of their number.
+    """
+    keys = np.concatenate([np.zeros(0, np.uint64), *parts])
+    begins = np.cumsum([0, *map(len, parts)])
+    part_of = np.repeat(np.arange(len(parts)), np.diff(begins))
+    _, first, places = np.unique(keys, return_index=True, return_inverse=True)
+    for row in np.flatnonzero(part_of > part_of[first[places]]).tolist():
+        yield part_of.item(row), row - begins.item(part_of.item(row))

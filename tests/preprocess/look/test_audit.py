@@ -23,10 +23,11 @@ from resizeonce.loader.format.shard import shard_path
 from resizeonce.preprocess.cli import main
 from resizeonce.preprocess.config import load_config
 from resizeonce.preprocess.errors import ConfigError
-from resizeonce.preprocess.look.audit import AuditOptions, audit
+from resizeonce.preprocess.look.audit import AuditOptions, audit, equal_rows, match
 from resizeonce.preprocess.look.audit_report import Comparison, Found
+from resizeonce.preprocess.look.known_pictures import KnownPictures
 from resizeonce.preprocess.look.perceptual import BITS, Looks, choose_view, nearest
-from resizeonce.preprocess.look.same_pixels import equal_rows, match
+from resizeonce.preprocess.look.progress import silent
 from resizeonce.preprocess.look.shared_ids import RULES, shared_id
 from resizeonce.preprocess.run.convert import RunOptions, convert
 
@@ -408,7 +409,7 @@ def test_a_key_that_can_t_stand_on_a_line_is_not_written(
 
 
 def test_rows_of_one_checksum_are_compared_byte_for_byte(folder: Path) -> None:
-    train, val = Store(folder / "train-plain"), Store(folder / "val-plain")
+    train, val = (KnownPictures(Store(folder / f"{side}-plain"), (), silent) for side in ("train", "val"))
     pairs = np.array([[0, 2], [1, 2], [6, 1]])
     assert equal_rows(train, val, ("pixel_values", "pixel_values"), pairs).tolist() == [True, False, True]
 

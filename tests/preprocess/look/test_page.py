@@ -17,9 +17,9 @@ from PIL import Image
 from resizeonce.preprocess.cli import main
 from resizeonce.preprocess.findings import read_diagnosis
 from resizeonce.preprocess.look.distribution import Distribution, RangeCounter
-from resizeonce.preprocess.look.gallery import draw_gallery, stack_frames
 from resizeonce.preprocess.look.page import render_report
 from resizeonce.preprocess.look.plots import histogram
+from resizeonce.preprocess.look.samples import draw_gallery, stack_frames
 from resizeonce.preprocess.look.statistics import measure_store
 
 FOUND = {

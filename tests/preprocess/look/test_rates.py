@@ -1,12 +1,11 @@
-"""What limits, and what is printed of it, for rates that are made up: worked out by hand."""
+"""What limits, whether a step waits, and what is printed of it, for rates that are made up: worked out by hand."""
 
 from dataclasses import replace
 
 import pytest
 
-from resizeonce.preprocess.look.rates import BenchOptions, Measured, Rates
+from resizeonce.preprocess.look.rates import BenchOptions, Measured, Outlook, Rates, Step
 from resizeonce.preprocess.look.rates_text import rate_lines, step_facts, step_lines
-from resizeonce.preprocess.look.step_waits import Step
 
 
 def measured(what: str, *rates: float) -> Measured:
@@ -16,24 +15,25 @@ def measured(what: str, *rates: float) -> Measured:
 RATES = Rates(
     store="some.zarr",
     options=BenchOptions(workers=2, ranks=8),
-    num_samples=1000,
+    samples=1000,
     # 100 images of 4 MB, with ten samples each.
-    num_bytes=400_000_000,
-    row_bytes=4e6,
-    batch_bytes=10e6,
+    bytes=400_000_000,
+    row_bytes_per_sample=4e6,
+    batch_bytes_per_sample=10e6,
     cores=16,
     free_bytes=10**12,
     stays_in_memory=True,
-    parts=4,
+    parts_read=4,
+    disk_not_measured="",
     network=None,
     disk=measured("disk", 90, 110, 100),
-    why_no_disk="",
     memory=measured("memory", 9000),
     one_core=measured("one core", 500),
     batches=measured("two workers", 800),
 )
 STEP = Step(seconds=0.05, ranks=8, batch_size=8)
 """Takes 1280 samples a second."""
+SLOW_STEP = Step(seconds=0.4, ranks=8, batch_size=8)
 
 
 def test_sixteen_workers_fill_eight_times_what_two_do() -> None:
@@ -96,11 +96,64 @@ def test_the_lines_fit_into_80_columns_with_large_numbers_too() -> None:
         options=BenchOptions(batch_size=256, workers=128, ranks=1024, seed=12345),
         network=measured("network, whole parts", 50),
         batches=fast,
-        num_bytes=10**7,
+        bytes=10**7,
         free_bytes=2 * 10**12,
-        why_no_disk="100% of the files stay in memory (tmpfs? in use?)",
+        disk_not_measured="100% of the files stay in memory (tmpfs? in use?)",
     )
     for step in (Step(seconds=0.4, ranks=1024, batch_size=256), Step(seconds=1, ranks=1, batch_size=1)):
         for waiting in (rates, replace(rates, disk=None, network=None, stays_in_memory=False)):
             lines = [*rate_lines(waiting), *step_lines(waiting, step)]
             assert [line for line in lines if len(line) > 80] == []
+
+
+def test_all_ranks_take_a_batch_in_each_step() -> None:
+    # 8 ranks x 8 samples, 2.5 steps a second.
+    assert SLOW_STEP.needed == 160
+
+
+def test_the_slowest_part_of_the_path_decides() -> None:
+    limits = {"processor": 900.0, "disk": 320.0, "memory": 4000.0}
+    assert SLOW_STEP.outlook(limits) == Outlook(320.0, "disk", 0.0)
+
+
+def test_a_step_of_twice_the_time_waits_half_of_it() -> None:
+    # 64 samples at 80 a second take 800 ms, of which the step itself has 400.
+    limits = {"processor": 900.0, "disk": 80.0}
+    assert SLOW_STEP.outlook(limits) == Outlook(80.0, "disk", 0.5)
+
+
+def test_a_step_that_takes_just_what_there_is_does_not_wait() -> None:
+    assert SLOW_STEP.outlook({"disk": 160.0}).waits == 0
+
+
+def hundred_per_worker(cores: int, workers: int) -> Rates:
+    """Return rates of 8 ranks of which each worker fills 100 samples a second."""
+    at_once = min(max(workers, 1), cores)
+    options = BenchOptions(workers=workers, ranks=8)
+    return replace(RATES, cores=cores, options=options, batches=measured("batches", 100 * at_once))
+
+
+@pytest.mark.parametrize(
+    ("cores", "workers", "rate"),
+    [
+        (4, 2, 400),  # No more fill at once than there are cores.
+        (64, 2, 1600),
+        (64, 0, 800),  # Without workers each rank fills its own.
+    ],
+)
+def test_how_many_samples_all_ranks_fill(cores: int, workers: int, rate: float) -> None:
+    assert hundred_per_worker(cores, workers).limits["later"]["processor"] == rate
+
+
+@pytest.mark.parametrize(
+    ("needed", "cores", "workers"),
+    [
+        (160, 16, 1),  # Two would do for all, but each rank has one of its own.
+        (800, 16, 1),
+        (801, 16, 2),
+        (1600, 16, 2),
+        (1601, 16, None),  # More than 16 cores fill.
+    ],
+)
+def test_how_many_workers_each_of_8_ranks_needs(needed: float, cores: int, workers: int | None) -> None:
+    assert hundred_per_worker(cores, 2).workers_for(needed) == workers

@@ -14,7 +14,6 @@ from stores import VIEWS, coco_store
 from resizeonce.loader import Store
 from resizeonce.loader.format.recipe import IMAGENET_MEAN, IMAGENET_STD
 from resizeonce.loader.part import Part
-from resizeonce.preprocess.look import channels
 from resizeonce.preprocess.look import statistics as measured
 from resizeonce.preprocess.look.distribution import Distribution, RangeCounter
 from resizeonce.preprocess.look.rejects import reject_kinds
@@ -103,7 +102,7 @@ def test_of_a_url_images_are_drawn_from_a_few_parts_and_columns_read_of_all(
     converted_once: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(channels, "MAX_PARTS_OF_URL", 2)
+    monkeypatch.setattr(measured, "MAX_PARTS_OF_URL", 2)
     with published(converted_once) as publisher:
         found = measure_store(f"{publisher.url}/coco.zarr")
     assert (found.num_parts, found.sampled_parts) == (3, 2)

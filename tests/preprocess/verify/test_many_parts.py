@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from resizeonce.preprocess.verify.repeated_keys import find_repeated
 from resizeonce.preprocess.verify.scenes import group_by_part
+from resizeonce.preprocess.verify.totals import find_repeated
 
 
 def slowly_repeated(parts: Sequence[NDArray[np.uint64]]) -> list[tuple[int, int]]:

@@ -15,8 +15,8 @@ from resizeonce.loader.format.errors import SourceError
 from resizeonce.loader.format.geometry import view_axes
 from resizeonce.loader.format.recipe import ImageView, MaskFilter, MaskView
 from resizeonce.preprocess.verify.check_store import Finding, VerifyOptions, verify_store
-from resizeonce.preprocess.verify.rederive import choose_scenes
 from resizeonce.preprocess.verify.remake import decode_picture, remake_image, remake_view
+from resizeonce.preprocess.verify.scenes import choose_scenes
 
 Copy = Callable[[str], Path]
 Values = NDArray[Any]
