@@ -1,4 +1,4 @@
-"""The ways to read batches; one of them in a process of its own, which prints what `loading.py` asks for as JSON.
+"""The ways to read batches; one of them in a process of its own, which prints what `loading.py` and `turns.py` ask for as JSON.
 
 ::
 
@@ -6,6 +6,7 @@
     cd benchmarks && python -m cases NAME FOLDER check         a digest of each sample of one epoch, and memory
     cd benchmarks && python -m cases NAME FOLDER time 2        epochs: cold, if it reads files, then warm, for 2 s at least
     cd benchmarks && python -m cases NAME FOLDER busy 2        the same, then with a consumer that works 20 ms on each batch
+    cd benchmarks && python -m cases NAME FOLDER turns         warm epochs, for as many seconds as each line of its input says
 """
 
 import json
@@ -86,10 +87,21 @@ def measure(case: Any, seconds: float, *, cold: bool, busy: bool) -> dict[str, f
     return rates
 
 
+def take_turns(case: Any) -> None:
+    """Print samples per second, and milliseconds of the processors per sample, for each line of standard input."""
+    for line in sys.stdin:
+        before = cpu_seconds()
+        samples, spent = case.time(float(line))
+        print(json.dumps([samples / spent, 1000 * (cpu_seconds() - before) / samples]), flush=True)
+
+
 def main() -> None:
     name, folder, action, *seconds = sys.argv[1:]
     entry = CASES[name]
     case = getattr(import_module(entry.module), entry.kind)(Path(folder), **entry.options)
+    if action == "turns":
+        take_turns(case)
+        return
     result: dict[str, Any] = {"version": version(entry.package) if entry.package else ""}
     if action == "prepare":
         case.prepare()

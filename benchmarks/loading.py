@@ -5,11 +5,10 @@
     python benchmarks/loading.py                        what needs no other environment, a quarter of an hour
     python benchmarks/loading.py --rivals ffcv=/some/venv/bin/python mds=/other/venv/bin/python
     python benchmarks/loading.py --only ours floor
-    python benchmarks/loading.py --against ../before --only "ours, 2" "ours, pairs" --rounds 8
 
 Each reader is a process of its own, `cases.py`. Before it is timed, the digests of all samples of an epoch are compared with the
-expected ones. In each round, all come in turns: a new process, a cold epoch, then warm ones. With `--against` they are ours and
-those of another checkout, in its environment, on the same stores. See benchmarks/README.md, section "Loading".
+expected ones. In each round, all come in turns: a new process, a cold epoch, then warm ones. See
+benchmarks/README.md, section "Loading"; for ours against another commit, `turns.py`.
 """
 
 import json
@@ -20,8 +19,8 @@ from typing import Any, Literal
 
 import frame
 from case import BUSY_SECONDS
-from cases import CASES, PAIRS_STORE
-from loading_data import make_paired, make_singles
+from cases import CASES
+from loading_data import make_singles
 from page_cache import Ballast, disk_bytes, evict
 from rivals.environments import REQUIREMENTS, parse_rivals
 
@@ -29,8 +28,6 @@ FLOOR = "floor, 2 processes"
 """What the ratios of the table refer to."""
 OURS = "ours, 2 processes"
 FFCV = "FFCV, 2 threads"
-BEFORE = "before: "
-"""What the name of a case of the other checkout begins with."""
 ONLY_WITH_RIVALS = ("np.memmap compact, 2", "zarr-python, 2")
 BUSY = (FLOOR, "ours, 2", "ours in DataLoader, 2", "FFCV", "np.memmap full")
 """Timed beside the busy trainer, in the first three rounds."""
@@ -59,7 +56,7 @@ class Bench:
         self._rounds: list[dict[str, dict[Measure, float]]] = []
         self._ballast = Ballast()
 
-    def check(self, name: str, version: str) -> None:
+    def check(self, name: str) -> None:
         """Compare every sample that a reader delivers, and take it in unless it can't run."""
         files = self._files(name)
         try:
@@ -69,9 +66,7 @@ class Bench:
         except RuntimeError as err:
             print(f"{name}: not run: {err}")
             return
-        expected = json.loads(
-            (self._folder / f"{'pairs' if 'pairs' in name else 'singles'}.json").read_text()
-        )
+        expected = json.loads((self._folder / "singles.json").read_text())
         digests = checked["digests"]
         wrong = [key for key, digest in digests.items() if expected.get(key) != digest]
         is_part = name.startswith(("floor", "resize"))
@@ -80,7 +75,7 @@ class Bench:
                 f"{name}: {len(wrong)} samples are wrong, {len(digests)} of {len(expected)} came"
             )
         print(f"{name}: {len(digests)} samples byte-identical", flush=True)
-        self._titles[name] = f"{name} {version or checked['version']}".strip()
+        self._titles[name] = f"{name} {checked['version']}".strip()
         self._memory[name] = checked["memory"]
 
     def round(self) -> None:
@@ -96,17 +91,17 @@ class Bench:
         for name in names[first:] + names[:first]:
             if files := self._files(name):
                 self._ballast.leave(disk_bytes(files) + ROOM)
-            is_busy = name.removeprefix(BEFORE).startswith(BUSY) and number < 3
+            is_busy = name.startswith(BUSY) and number < 3
             self._rounds[-1][name] = self._ask(name, "busy" if is_busy else "time", self._seconds)
             if files and (stayed := evict(files)):
                 print(f"{name}: {stayed} pages stayed in the cache", flush=True)
 
     def _ask(self, name: str, *what: object) -> Any:
         python = self._pythons.get(name, sys.executable)
-        return frame.ask("cases", name.removeprefix(BEFORE), self._folder, *what, python=python)
+        return frame.ask("cases", name, self._folder, *what, python=python)
 
     def _files(self, name: str) -> Path | None:
-        files = CASES[name.removeprefix(BEFORE)].files
+        files = CASES[name].files
         return (self._folder / files).resolve() if files else None
 
     def _values(self, measure: Measure, name: str) -> list[float]:
@@ -153,7 +148,7 @@ class Bench:
         threads, in_loader = "ours, 2 threads", "ours in DataLoader, 2 workers"
         compact, memmap = "ours, compact images, 2 threads", "np.memmap full, 2 workers"
         rates = self.medians("cold")
-        others = (name for name in rates if not name.startswith(("ours", BEFORE)))
+        others = (name for name in rates if not name.startswith("ours"))
         cold = max(others, key=lambda name: rates[name], default="")
         bars = [
             ("warm, times FFCV", self.ratios("warm", OURS, FFCV), 2.2),
@@ -166,9 +161,6 @@ class Bench:
             ("cold, of ours in DataLoader", self.ratios("cold", OURS, in_loader), 1),
             ("CPU per sample, of the floor's", self.ratios("cpu", OURS, FLOOR), -1.15),
         ]
-        bars += [
-            (f"{name}: of before", self.ratios("warm", name, BEFORE + name), 0.97) for name in self._titles
-        ]
         return [bar for bar in bars if bar[1]]
 
 
@@ -177,32 +169,27 @@ def main() -> None:
     rivals = f"also time these: {', '.join(REQUIREMENTS)}"
     parser.add_argument("--rivals", nargs="*", metavar="NAME=PYTHON", default=[], help=rivals)
     parser.add_argument("--only", nargs="+", metavar="START", default=[""], help="cases whose names start so")
-    parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="time ours and those of a checkout")
     parser.add_argument("--facts", type=Path, help="write medians here, for tests/support/readme_table.py")
     options = parser.parse_args()
     if options.samples < 128 or options.samples % 64:
         parser.error("--samples is a multiple of 64, and 128 at least: the floor keeps 128 rows in memory")
     known = parse_rivals(options.rivals)
-    names = [name for name in CASES if name.startswith(tuple(options.only))]
-    pythons = {}
-    if options.against:
-        names = [name for name in names if name.startswith("ours")]
-        pythons = dict.fromkeys((BEFORE + name for name in names), frame.python_of(options.against))
-        names = [one for name in names for one in (name, BEFORE + name)]
-    else:
-        pythons = {name: known[entry.rival] for name, entry in CASES.items() if entry.rival in known}
-        names = [name for name in names if not CASES[name].rival or name in pythons]
-        # What pairs take is compared with another commit alone.
-        without = "ours, pairs" if known else ("ours, pairs", *ONLY_WITH_RIVALS)
-        names = [name for name in names if not name.startswith(without)]
+    pythons = {name: known[entry.rival] for name, entry in CASES.items() if entry.rival in known}
+    # What pairs take is compared with another commit alone.
+    without = "ours, pairs" if known else ("ours, pairs", *ONLY_WITH_RIVALS)
+    names = [
+        name
+        for name, entry in CASES.items()
+        if name.startswith(tuple(options.only))
+        and not name.startswith(without)
+        and (not entry.rival or name in pythons)
+    ]
     frame.print_about()
     with frame.scratch(options.folder) as folder:
         (folder / "singles.json").write_text(json.dumps(make_singles(folder, options.samples)))
-        if any(CASES[name.removeprefix(BEFORE)].files == PAIRS_STORE for name in names):
-            (folder / "pairs.json").write_text(json.dumps(make_paired(folder)))
         bench = Bench(folder, pythons, options.seconds)
         for name in names:
-            bench.check(name, frame.commit_of(options.against) if name.startswith(BEFORE) else "")
+            bench.check(name)
         for _ in range(options.rounds):
             bench.round()
         print(

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from ...loader.format.errors import SourceError, StoreError
 from ...loader.format.metadata import Root
 from ...loader.store import Store
-from ..decode.images import OnDamage, decode_image
-from ..decode.pixel_hash import pixel_hash
+from ..decode.images import OnDamage, decode_image, pixel_hash
 from ..errors import ConfigError, RecordError
 from ..remote.path import open_root
 from ..sources.base import Source
