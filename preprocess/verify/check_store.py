@@ -24,7 +24,7 @@ from ...loader.format.recipe import Arithmetic, Recipe
 from ...loader.remote.protocol import shown
 from ..decode.images import OnDamage
 from ..remote.path import local_path, open_root
-from ..safe_path import safe_path
+from ..safe_path import starting_processes
 from .findings import Finding, VerifyReport
 from .kept_files import KeptTask, compare_kept_scenes
 from .part import PartTask, Tick, read_part
@@ -88,6 +88,7 @@ def verify_store(store: Path | str, options: VerifyOptions | None = None) -> Ver
         StoreError: there is no finished store at `store`.
         FormatVersionError: it is of another format version.
         SourceError: the raw dataset can't be opened, or is not the one the store was made from.
+        WorkerError: processes can't be started.
     """
     options = options or VerifyOptions()
     started = time.monotonic()
@@ -271,10 +272,10 @@ def _run(
             for task in tasks:
                 yield function(task, bar.update)
             return
-        context = multiprocessing.get_context("spawn")
         with ExitStack() as stack:
             try:
-                with safe_path():
+                with starting_processes():
+                    context = multiprocessing.get_context("spawn")
                     executor = stack.enter_context(ProcessPoolExecutor(options.workers, context))
                     results = executor.map(partial(_run_counted, function), tasks)
                 for result, count in results:
