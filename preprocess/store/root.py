@@ -15,6 +15,7 @@ import msgspec
 
 from ...loader.format.errors import StoreError
 from ...loader.format.layout import ATTRIBUTES_KEY, JOB_FILE, REJECTS_FILE, TABLES, part_name
+from ...loader.format.limits import describe_refused_read
 from ...loader.format.metadata import (
     MAX_REJECTS_BYTES,
     Root,
@@ -51,8 +52,9 @@ def read_part_summary(store: Path, part: int) -> PartSummary | None:
     except FileNotFoundError:
         return None
     except OSError as err:
+        advice = describe_refused_read(err) or f"remove {folder}"
         raise StoreError(
-            f"can't read {folder / 'zarr.json'} ({err.strerror or err}): remove {folder} and run the command again"
+            f"can't read {folder / 'zarr.json'} ({err.strerror or err}): {advice}; then run the command again"
         ) from err
     except msgspec.ValidationError as err:
         raise StoreError(
@@ -213,6 +215,7 @@ def _read(path: Path) -> bytes:
     except FileNotFoundError:
         return b""
     except OSError as err:
+        advice = describe_refused_read(err) or "remove it"
         raise StoreError(
-            f"can't read {path}: {err.strerror or err}; remove it and run the command again"
+            f"can't read {path} ({err.strerror or err}): {advice}; then run the command again"
         ) from err

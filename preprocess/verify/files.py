@@ -4,6 +4,8 @@ import hashlib
 import os
 from pathlib import Path
 
+from ...loader.format.errors import StoreError
+from ...loader.format.limits import describe_refused_read
 from ...loader.format.metadata import ListedFile
 from ...loader.format.regular_files import open_binary
 
@@ -11,6 +13,12 @@ MAX_BYTES = 4 << 30
 """Of such a file: a list of ten million rejects. A sparse file of terabytes takes no room, and a day to read."""
 
 _PIECE = 1 << 20
+
+
+def stop_where_refused(error: Exception, path: Path) -> None:
+    """Raise `StoreError` where an error says nothing of a file, but of what this process may: that is no damage."""
+    if reason := describe_refused_read(error):
+        raise StoreError(f"{path} can't be checked: {reason}") from error
 
 
 def file_fault(path: Path, listed: ListedFile) -> str:

@@ -3,7 +3,6 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from ...loader.format.regular_files import open_binary, read_document
 from ...loader.format.shard import shard_path
 from ..store.columns import storable
 from ..store.part_writer import PartSummary
-from .files import MAX_BYTES, file_fault
+from .files import MAX_BYTES, file_fault, stop_where_refused
 from .findings import REDO_PART, REDO_STORE, Finding
 from .metadata import array_metadata, attributes_of, group_metadata, metadata_differences
 from .shard_file import ShardFile
@@ -155,6 +154,7 @@ def _read_attributes(part: Part, faults: list[Finding]) -> dict[str, ListedFile]
         content = read_document(part.folder / "zarr.json", MAX_METADATA_BYTES)
         decoded = decode_metadata(content)
     except (OSError, ValueError) as err:
+        stop_where_refused(err, part.folder / "zarr.json")
         faults.append(_fault("part-metadata", f"can't be read: {err}"))
         return None
     if hashlib.sha256(content).hexdigest() != part.task.entry.sha256:
@@ -209,6 +209,7 @@ def _check_listing(part: Part, files: Mapping[str, ListedFile]) -> Iterator[Find
             try:
                 text = file_fault(part.folder / name, listed)
             except OSError as err:
+                stop_where_refused(err, part.folder / name)
                 text = f"can't be read: {err}"
             if text:
                 yield _fault("file-digest", text, name)
@@ -222,9 +223,12 @@ def _check_listing(part: Part, files: Mapping[str, ListedFile]) -> Iterator[Find
 
 def _count_lines(path: Path) -> int:
     """Return how many lines a list has, as far as it can be read; 0 where there is none."""
-    with suppress(OSError), open_binary(path) as file:
-        if os.fstat(file.fileno()).st_size <= MAX_BYTES:
-            return sum(piece.count(b"\n") for piece in iter(lambda: file.read(1 << 20), b""))
+    try:
+        with open_binary(path) as file:
+            if os.fstat(file.fileno()).st_size <= MAX_BYTES:
+                return sum(piece.count(b"\n") for piece in iter(lambda: file.read(1 << 20), b""))
+    except OSError as err:
+        stop_where_refused(err, path)
     return 0
 
 
@@ -285,6 +289,7 @@ def _check_metadata(part: Part, name: str, wanted: dict[str, Any]) -> Iterator[F
     except FileNotFoundError:
         return
     except (OSError, ValueError) as err:
+        stop_where_refused(err, part.folder / name)
         yield _fault("array-metadata", f"can't be read: {err}", name)
         return
     for text in metadata_differences(found, wanted):

@@ -27,7 +27,7 @@ from .footage import Footage, check_frames, check_video, describe_misfit, has_us
 from .frame_files import Decoded, FrameFiles
 from .leftovers import LeftOut, describe_skips
 from .picture_folder import IMAGE_SUFFIXES
-from .raw_files import RawPath, check_file, resolve_inside
+from .raw_files import RawPath, check_file, resolve_inside, stop_where_limited
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -165,8 +165,12 @@ def _open_container(path: Path) -> "InputContainer":
         # The format is fixed: a playlist under the name of an mp4 could name other files and addresses.
         container = av.open(str(path), format="mp4", metadata_errors="replace")
     except (av.FFmpegError, ValueError) as err:
-        with path.open("rb") as file:
-            check_content(file.read(HEAD_BYTES))
+        try:
+            with path.open("rb") as file:
+                check_content(file.read(HEAD_BYTES))
+        except OSError as refusal:
+            stop_where_limited(refusal, path)
+            raise RecordError(f"can't read the file: {refusal}") from refusal
         raise DecodeError(f"no readable mp4: {err}") from err
     if not container.streams.video or container.streams.video[0].codec_context is None:
         container.close()
