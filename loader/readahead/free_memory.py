@@ -1,5 +1,6 @@
 """How much memory this process may hope for."""
 
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,16 +22,35 @@ def available_bytes() -> int:
     A container's limit counts, whatever the machine has: what is read from files is charged to it as well.
     """
     try:
-        lines = (PROC / "meminfo").read_text().splitlines()
-        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+        free = _read_machine("MemAvailable")
     except (OSError, StopIteration, ValueError):
         return 0
-    return min([free, *_limits()])
+    return min([free, *(max(most - used + cached, 0) for most, used, cached in _limits())])
 
 
-def _limits() -> list[int]:
-    """Return what the control group of this process has left, and those it is in (cgroup v2, or v1's own mount)."""
-    found: list[int] = []
+def total_bytes() -> int | None:
+    """Return how many bytes of memory there are for this process, swap included, whoever has them; None where Linux does not tell.
+
+    A container's limit counts, whatever the machine has.
+    """
+    try:
+        memory, swap = _read_machine("MemTotal"), _read_machine("SwapTotal")
+    except (OSError, StopIteration, ValueError):
+        return None
+    return min([memory, *(most for most, _, _ in _limits())]) + swap
+
+
+def _read_machine(name: str) -> int:
+    """Return a number of bytes that Linux tells of the machine."""
+    lines = (PROC / "meminfo").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
+
+
+def _limits() -> Iterator[tuple[int, int, int]]:
+    """Yield the limit of the control group of this process and those it is in (cgroup v2, or v1's own mount).
+
+    With each come the bytes that are used of it, and those of them that hold files, which are given back.
+    """
     with suppress(OSError, ValueError):
         for line in (PROC / "self/cgroup").read_text().splitlines():
             _, controllers, name = line.split(":", 2)
@@ -44,10 +64,9 @@ def _limits() -> list[int]:
                     # "max" is no limit; and inside a container the path may be that of the host.
                     with suppress(OSError, ValueError):
                         most, taken = (int((folder / file).read_text()) for file in (limit, used))
-                        found.append(max(most - taken + _read_stat(folder, cached), 0))
+                        yield most, taken, _read_stat(folder, cached)
                 if folder == CGROUPS:
                     break
-    return found
 
 
 def _read_stat(group: Path, name: str) -> int:

@@ -115,7 +115,9 @@ class BatchLoader:
         self._num_workers = workers
         self._pin_memory = pin_memory
         self._timeout = timeout or None
-        self._setup = make_setup(order, batch_size, self._options, self._prefetch + MAX_LENT)
+        # Where nothing is repeated, a batch has no more samples than there are of its kind.
+        most = batch_size if self._options.tail == "wrap" else min(batch_size, max(order.mixture.lane_sizes))
+        self._setup = make_setup(order, most, self._options, self._prefetch + MAX_LENT)
         self._skipped = SkippedSamples()
         self._forget_workers()
 
@@ -163,7 +165,7 @@ class BatchLoader:
             SampleError: a sample can't be read; with `on_damage="skip"`, none of its batch can, or not for damage. Raised in
                 the trainer's thread.
             RuntimeError: a worker died or timed out, another iteration began or the loader was closed meanwhile; or, at the
-                beginning, which rank this is can't be told, or it is another one than before.
+                beginning, there is too little memory, which rank this is can't be told, or it is another one than before.
         """
         if self._process != os.getpid():
             # Forked: what is here belongs to the other process. Dropping it there would end that one's workers.

@@ -18,6 +18,7 @@ from ..buffers.slots import JOIN_PAGES_AFTER, Slots
 from ..fill import BatchRows, ReadAhead, SampleError
 from ..order.plan import EpochPlan
 from ..own_size import MaskRoom
+from ..readahead.free_memory import total_bytes
 from .damage import SkippedSamples
 from .first_batches import FirstBatchesReader, count_first_batches
 from .launch import Worker, end_workers, start_workers
@@ -26,6 +27,9 @@ from .worker import Failure, Filled, Setup, Task, fill_slot
 
 MAX_LENT = 2
 """Batches of the ring that the trainer may hold at once: the one it works on, and the next while it is handed over."""
+
+PROCESS_BYTES = 16 << 20
+"""What a worker process takes of memory at least: an interpreter, with numpy and what reads rows."""
 
 
 class Ring:
@@ -38,6 +42,9 @@ class Ring:
         mode: "process" or "thread".
         pin_memory: whether the slots are pinned for a CUDA device.
         timeout: seconds to wait for a batch at most; None for as long as it takes.
+
+    Raises:
+        RuntimeError: slots and workers need more memory than there is, or the system refuses it.
     """
 
     def __init__(
@@ -56,6 +63,7 @@ class Ring:
         self._timeout = timeout
         # Pinned memory stays where it is in a process that forks only if it is shared.
         is_shared = pin_memory or (num_workers > 0 and mode == "process")
+        _check_memory(setup, num_workers if mode == "process" else 0)
         self._slots = Slots(setup.num_slots, setup.slot_bytes, shared=is_shared)
         self._room = MaskRoom(MAX_LENT, torch.from_numpy)
         self._ahead = ReadAhead()
@@ -271,6 +279,17 @@ class Ring:
                 with suppress(SampleError):
                     self._receive(task, filler)
             self._free.append(task.slot)
+
+
+def _check_memory(setup: Setup, num_processes: int) -> None:
+    """Raise `RuntimeError` where there is not so much memory: a shared file has any size, until it is written to and a process is killed."""
+    needed, total = setup.num_slots * setup.slot_bytes + num_processes * PROCESS_BYTES, total_bytes()
+    if total is not None and needed > total:
+        raise RuntimeError(
+            f"{setup.num_slots} batches of {setup.slot_bytes:,} bytes, as many as are filled ahead and may be held, and "
+            f"{num_processes} worker processes take {needed:,} bytes of memory, and this machine has, or this container may "
+            f"take, {total:,}: give a smaller batch_size, fewer workers or a smaller prefetch"
+        )
 
 
 def pin(slots: Slots) -> Callable[[], Event] | None:

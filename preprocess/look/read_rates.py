@@ -8,7 +8,7 @@ import random
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import islice
 from math import prod
@@ -25,7 +25,9 @@ from ...loader import (
     Shuffle,
     Store,
 )
+from ...loader.format.errors import StoreError
 from ...loader.readahead.free_memory import available_bytes, stay_in_memory
+from ...loader.remote.protocol import shown
 from ..errors import ConfigError
 from .rates import RUNS, BenchOptions, Measured, Rates
 from .row_reads import Row, RowReader, drop_from_memory, rows_of, take_from_files, take_from_memory
@@ -59,10 +61,10 @@ def measure(path: str, options: BenchOptions, say: Callable[[str], object]) -> R
         say: is told what begins.
 
     Raises:
-        StoreError: the store is missing or damaged, or can't be fetched.
+        StoreError: the store is missing or damaged, can't be fetched, or the system refuses what reading it takes.
         ConfigError: it has no sample, or the batches don't fit into memory.
     """
-    with ExitStack() as stack:
+    with _telling_refusals(path), ExitStack() as stack:
         store, network = _open(path, options, say, stack)
         _check_memory(store, options)
         number = min(options.ranks * max(options.workers, 1), _cores())
@@ -106,6 +108,15 @@ def measure(path: str, options: BenchOptions, say: Callable[[str], object]) -> R
     )
 
 
+@contextmanager
+def _telling_refusals(path: str) -> Iterator[None]:
+    """Turn what the system refuses, and what a `BatchLoader` raises where it has no worker, into a `StoreError`."""
+    try:
+        yield
+    except (OSError, RuntimeError) as err:
+        raise StoreError(f"{shown(path)} can't be measured: {err}") from err
+
+
 def _threads(number: int) -> str:
     return f"{number} thread{'s' if number > 1 else ''}"
 
@@ -123,8 +134,13 @@ def _open(
         _check_samples(store)
         return store, None
     folder = CacheOptions().path().parent
-    folder.mkdir(parents=True, exist_ok=True)
-    cache = stack.enter_context(tempfile.TemporaryDirectory(prefix="resizeonce-bench-", dir=folder))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        cache = stack.enter_context(tempfile.TemporaryDirectory(prefix="resizeonce-bench-", dir=folder))
+    except OSError as err:
+        raise ConfigError(
+            f"parts can't be kept in {folder} while they are read ({err.strerror}): set XDG_CACHE_HOME to a folder with room"
+        ) from err
     store = Store(path, cache=CacheOptions(folder=cache))
     _check_samples(store)
     rates, samples, fetched, started = [], 0, 0, time.perf_counter()
