@@ -5,6 +5,7 @@ is gone. Who keeps more than two batches gets copies of the further ones, so not
 waits for ever.
 """
 
+import operator
 import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -82,6 +83,7 @@ class BatchLoader:
 
     Raises:
         StoreError: a store is missing, unfinished or damaged.
+        TypeError: one that counts is no whole number.
         ValueError: an option is out of range, or there is a cache for what is no URL.
     """
 
@@ -97,6 +99,9 @@ class BatchLoader:
         options: BatchOptions | None = None,
         cache: CacheOptions | None = None,
     ) -> None:
+        # As Python's own: what computes with them may be a tensor's arithmetic else, and a state is JSON.
+        batch_size, workers = operator.index(batch_size), operator.index(workers)
+        prefetch = None if prefetch is None else operator.index(prefetch)
         if workers < 0 or (prefetch is not None and prefetch < 1):
             raise ValueError(f"workers is at least 0 and prefetch at least 1, not {workers} and {prefetch}")
         if not 0 <= timeout <= MAX_TIMEOUT:

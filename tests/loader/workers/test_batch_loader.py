@@ -370,6 +370,16 @@ def test_options_out_of_range_are_refused(store: Path, wrong: dict[str, int]) ->
         BatchLoader(store, **wrong)
 
 
+@pytest.mark.parametrize("kind", [np.int64, torch.tensor])
+def test_whole_numbers_may_be_those_of_numpy_and_torch(store: Path, kind: Any) -> None:
+    loader = BatchLoader(store, kind(2), kind(1), kind(2))
+    batches = iter(loader)
+    assert [len(next(batches)["key"]) for _ in range(2)] == [2, 2]
+    assert json.loads(json.dumps(loader.state_dict())) == loader.state_dict()
+    with pytest.raises(TypeError, match="integer"):
+        BatchLoader(store, 2.0)
+
+
 @pytest.mark.parametrize(
     "much",
     [
@@ -378,6 +388,7 @@ def test_options_out_of_range_are_refused(store: Path, wrong: dict[str, int]) ->
         {"prefetch": 10**9, "options": BatchOptions(mode="thread")},
         {"batch_size": 10**9, "options": BatchOptions(tail="wrap")},
         {"workers": 10**6, "prefetch": 1},
+        {"workers": 10**8, "prefetch": 1, "options": BatchOptions(mode="thread")},
     ],
 )
 def test_more_memory_than_there_is_is_refused_before_any_is_taken(store: Path, much: dict[str, Any]) -> None:
