@@ -1,6 +1,7 @@
 """The command line's entry: `resizeonce`, and `python -m resizeonce.preprocess`."""
 
 import errno
+import io
 import os
 import sys
 from pathlib import Path
@@ -51,7 +52,7 @@ def run() -> None:
 
 
 def _open_standard_files() -> None:
-    """Let those of the three standard files that are closed lead nowhere, in this process and in its workers.
+    """Make the three standard files fit to be printed to; those that are closed lead nowhere, in workers, too.
 
     Else the next file that is opened, such as one of rows, gets the number, and what a library prints goes into it.
     """
@@ -64,6 +65,9 @@ def _open_standard_files() -> None:
     sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
     sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
     sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # As Python does on stderr: names and classes may have letters that the terminal's encoding lacks.
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 if __name__ == "__main__":

@@ -193,3 +193,17 @@ def test_a_current_folder_that_was_removed_is_told(tmp_path: Path) -> None:
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: the current folder can't be found (No such file or directory)")
+
+
+def test_letters_that_a_terminal_lacks_are_spelt_out(tmp_path: Path) -> None:
+    coco_store(tmp_path)
+    store = (tmp_path / "coco.zarr").rename(tmp_path / "é漢.zarr")
+    done = subprocess.run(
+        [*PROGRAM, "info", str(store)],
+        capture_output=True,
+        encoding="latin-1",
+        env=os.environ | {"PYTHONIOENCODING": "latin-1"},
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"store     {tmp_path}/é\\u6f22.zarr\n")
