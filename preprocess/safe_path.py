@@ -1,5 +1,6 @@
 """New interpreters look for no module in the folder that happens to be the current one."""
 
+import multiprocessing.resource_tracker
 import os
 import signal
 import threading
@@ -37,8 +38,8 @@ def safe_path() -> Iterator[None]:
 def starting_processes() -> Iterator[None]:
     """Have processes that are started meanwhile begin as under `safe_path`, and tell what the system refuses them.
 
-    They leave SIGHUP, which a terminal sends to all of them, to this process. It ends them in order; Python's process that
-    keeps track of their semaphores would print a traceback.
+    They leave what a terminal sends to all of them, SIGINT and SIGHUP, to this process, which ends them: they, or Python's
+    process that keeps track of their semaphores, would print tracebacks.
 
     Raises:
         WorkerError: one can't be started.
@@ -47,6 +48,9 @@ def starting_processes() -> Iterator[None]:
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
         with safe_path():
+            # Before that: where it starts that process, it lets SIGINT through again.
+            multiprocessing.resource_tracker.ensure_running()
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             yield
     except (OSError, NotImplementedError) as err:
         # The second is Python's word for a system without semaphores, which lie in /dev/shm.

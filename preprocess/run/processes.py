@@ -8,7 +8,6 @@ import logging
 import multiprocessing
 import multiprocessing.connection
 import multiprocessing.process
-import multiprocessing.resource_tracker
 import os
 import queue
 import signal
@@ -75,9 +74,7 @@ class ProcessExecutor(Executor):
         if getattr(multiprocessing.current_process(), "_inheriting", False):
             # A process of a worker imports the script that started it, and has come to this line of it again.
             raise WorkerError(_NO_GUARD)
-        # Started here, because it would unblock SIGINT in the thread that starts it.
         with starting_processes():
-            multiprocessing.resource_tracker.ensure_running()
             self._ticks = multiprocessing.get_context("spawn").Array("Q", workers, lock=False)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._stall_seconds = stall_seconds

@@ -274,10 +274,13 @@ def _run(
             return
         with ExitStack() as stack:
             try:
+                others = multiprocessing.active_children()
                 with starting_processes():
                     context = multiprocessing.get_context("spawn")
                     executor = stack.enter_context(ProcessPoolExecutor(options.workers, context))
                     results = executor.map(partial(_run_counted, function), tasks)
+                started = [child for child in multiprocessing.active_children() if child not in others]
+                stack.push(partial(_end_at_once, [child.kill for child in started]))
                 for result, count in results:
                     bar.update(count)
                     yield result
@@ -285,6 +288,13 @@ def _run(
                 raise StoreError(
                     "a process that checked the store was killed, for memory perhaps: give fewer --workers"
                 ) from err
+
+
+def _end_at_once(kills: Sequence[Callable[[], None]], error: type[BaseException] | None, *_: object) -> None:
+    """End processes where an exception ends the check: what they are at may take minutes."""
+    if error is not None:
+        for kill in kills:
+            kill()
 
 
 def _run_counted(function: Callable[[TaskT, Tick], ResultT], task: TaskT) -> tuple[ResultT, int]:
