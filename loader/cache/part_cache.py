@@ -4,10 +4,12 @@ Any number of processes share a cache folder. A part is fetched by one of them w
 visible by one rename, when each of its files has been found to be the one that was published.
 """
 
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from errno import ENOENT
 from functools import partial as bind
 from hashlib import sha256
 from pathlib import Path
@@ -283,7 +285,11 @@ class PartCache:
     def _fetch_file(self, partial: Path, name: str, file: str, attributes: Mapping[str, Any]) -> None:
         for parent in reversed(Path(file).parents[:-1]):
             # Not the folder itself: where that was removed, what has arrived is gone with it.
-            (partial / parent).mkdir(exist_ok=True)
+            try:
+                (partial / parent).mkdir(exist_ok=True)
+            except FileExistsError as err:
+                # It was there, and a moment later it was not.
+                raise FileNotFoundError(ENOENT, os.strerror(ENOENT), str(partial / parent)) from err
         listed = attributes["files"][file]
         chunks = self._num_chunks(file, attributes["rows"], listed["bytes"])
         with self._expecting(f"{name}/{file}") as path:
