@@ -52,9 +52,10 @@ def read_part_summary(store: Path, part: int) -> PartSummary | None:
     except FileNotFoundError:
         return None
     except OSError as err:
-        advice = describe_refused_read(err) or f"remove {folder}"
+        refusal = describe_refused_read(err)
+        advice = f"{refusal}; then" if refusal else f"remove {folder} and"
         raise StoreError(
-            f"can't read {folder / 'zarr.json'} ({err.strerror or err}): {advice}; then run the command again"
+            f"can't read {folder / 'zarr.json'} ({err.strerror or err}): {advice} run the command again"
         ) from err
     except msgspec.ValidationError as err:
         raise StoreError(
@@ -215,7 +216,6 @@ def _read(path: Path) -> bytes:
     except FileNotFoundError:
         return b""
     except OSError as err:
-        advice = describe_refused_read(err) or "remove it"
-        raise StoreError(
-            f"can't read {path} ({err.strerror or err}): {advice}; then run the command again"
-        ) from err
+        refusal = describe_refused_read(err)
+        advice = f"{refusal}; then" if refusal else "remove it and"
+        raise StoreError(f"can't read {path}: {err.strerror or err}; {advice} run the command again") from err
