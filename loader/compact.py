@@ -179,7 +179,7 @@ def _normalize(image: torch.Tensor, view: ImageView, shown: torch.Tensor | None)
     if _has_kernels(image.device):
         normalized: torch.Tensor = _kernel("normalize")(image, *_scale(image.device, view))
     else:
-        normalized = torch.empty(image.shape, device=image.device)
+        normalized = torch.empty(image.shape, dtype=torch.float32, device=image.device)
         for channel, values in enumerate(_levels(view).to(image.device)):
             normalized[:, channel] = values[image[:, channel].int()]
     if shown is not None:
@@ -219,7 +219,7 @@ def _scale(device: torch.device, view: ImageView) -> tuple[torch.Tensor, ...]:
 @cache
 def _weights(device: torch.device) -> torch.Tensor:
     """Return what the bits of a byte stand for, float32 [8], the highest first."""
-    return torch.tensor([float(1 << bit) for bit in range(7, -1, -1)], device=device)
+    return torch.tensor([1 << bit for bit in range(7, -1, -1)], dtype=torch.float32, device=device)
 
 
 @cache

@@ -296,11 +296,17 @@ class BatchRows:
         store, sample = self._stores[place], self._samples[place]
         number, _ = self._row_of(place)
         key = None
-        with suppress(*_FAULTS):
-            # Of a part of which the tables can be read.
-            location = self._locate(place)
-            part = self._part(place, location.part)
-            key = part.key(location.masks[0]) if self._drawings is None else part.image_keys(location.images)
+        # A part that could not be fetched would be asked for once more, and waited for as long.
+        if store.is_local or store.is_open(number):
+            with suppress(*_FAULTS):
+                # Of a part of which the tables can be read.
+                location = self._locate(place)
+                part = self._part(place, location.part)
+                key = (
+                    part.key(location.masks[0])
+                    if self._drawings is None
+                    else part.image_keys(location.images)
+                )
         finding = str(fault)
         is_damage = isinstance(fault, DamageError) and store.is_there()
         if isinstance(fault, DamageError):

@@ -137,6 +137,10 @@ class OpenParts:
                 self._cache.mark(self._parts[number][0])
         return part
 
+    def is_open(self, number: int) -> bool:
+        """Whether a part is open, so that nothing of it has to be fetched."""
+        return number in self._open_parts
+
     def tables(self, number: int) -> Part:
         """Return one part, for its columns only: of a part at a URL that is not in the cache, no more is fetched."""
         if self._cache is None or number in self._open_parts:

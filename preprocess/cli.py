@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 
 import click
@@ -46,13 +47,15 @@ class Commands(click.Group):
         return found
 
     def invoke(self, ctx: click.Context) -> object:
-        """Import and run a command; Ctrl-C and SIGTERM end it with one line, also while it is imported."""
+        """Import and run a command; Ctrl-C, SIGTERM and SIGHUP end it with one line, also while it is imported."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as err:
             goes_on = ctx.invoked_subcommand in RESUMED
             advice = ": run the same command again to go on where it stopped" if goes_on else ""
-            click.echo(f"interrupted{advice}", err=True)
+            # The terminal may be gone.
+            with suppress(OSError):
+                click.echo(f"interrupted{advice}", err=True)
             sys.exit(exit_code(err))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -76,7 +79,7 @@ def main(context: click.Context) -> None:
 
     Exit codes: 0 done, 1 failed, 2 wrong usage or config, 3 done with more rejects than --max-rejects,
     4 something was found (verify: damage, doctor: errors, audit: pictures in both, diff: differences), 5 done without a single
-    sample, 130 interrupted by Ctrl-C, 143 ended by SIGTERM.
+    sample, 130 interrupted by Ctrl-C, 143 ended by SIGTERM, 129 by SIGHUP.
 
     Example: resizeonce convert coco --root /data/coco --out coco.zarr, then resizeonce verify coco.zarr
     """

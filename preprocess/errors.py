@@ -14,6 +14,10 @@ class EngineError(PreprocessError):
     """Raised when an engine, or an arithmetic of it, can't be had on this machine."""
 
 
+class WorkerError(PreprocessError):
+    """Raised when worker processes can't be started or are lost."""
+
+
 class RecordError(PreprocessError):
     """Raised when one image, mask or pair can't be used.
 

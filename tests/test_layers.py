@@ -30,8 +30,8 @@ LAYERS = (
     "loader.check",
     "loader.workers",
     "loader",
-    "preprocess.errors preprocess.printable preprocess.safe_path preprocess.shortage preprocess.signals",
-    "preprocess.findings preprocess.kernels",
+    "preprocess.errors preprocess.printable preprocess.shortage preprocess.signals",
+    "preprocess.findings preprocess.kernels preprocess.safe_path",
     "preprocess.remote preprocess.decode",
     "preprocess.sources.options preprocess.sources.records preprocess.tensors",
     "preprocess.sources.files",
@@ -76,6 +76,7 @@ PRIVATE_PARTS = {
     "loader.zarr_codec": "zarr.core",
     "loader.remote.http": "fsspec.asyn",
     "preprocess.run.processes": "multiprocessing.",
+    "preprocess.safe_path": "multiprocessing.",
 }
 """Modules that use a part of another library which that does not promise to keep."""
 

@@ -23,6 +23,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from errno import EEXIST, ENOTEMPTY
 from pathlib import Path
 from typing import Literal
 
@@ -91,7 +92,12 @@ class CacheFolder:
     def publish(self, partial: Path, part: Path) -> None:
         """Make a part visible that is whole and checked."""
         with locked(self.folder / ".lock"):
-            partial.rename(part)
+            try:
+                partial.rename(part)
+            except OSError as err:
+                # Where somebody removed the folder, and its locks with it, another process may have fetched the part as well.
+                if err.errno not in (EEXIST, ENOTEMPTY):
+                    raise
 
     def _make_room(self, wanted: Path, part_bytes: int) -> bool:
         """Remove parts until one more fits; return whether it does.

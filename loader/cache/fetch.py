@@ -13,7 +13,7 @@ from ..format.errors import SourceError, StoreError
 from ..format.metadata import MAX_METADATA_BYTES, MAX_ROOT_BYTES
 from ..remote.connection import SLOW_ATTEMPTS, Connection, connection_of, open_filesystem
 from ..remote.origin import origin_of
-from ..remote.pace import TooSlowError
+from ..remote.pace import TooSlowError, pause_after
 
 PAUSES = (0.25, 1.0)
 """Seconds to wait before the second and the third try."""
@@ -111,10 +111,13 @@ class RemoteFiles:
             bound.check(path.stat().st_size)
             check(path)
 
-        self._persist(name, attempt)
+        self._persist(name, attempt, path)
 
-    def _persist(self, name: str, attempt: Callable[[], Result]) -> Result:
-        """Try three times where the network, or what came over it, is at fault; twice where it is too slow."""
+    def _persist(self, name: str, attempt: Callable[[], Result], path: Path | None = None) -> Result:
+        """Try three times where the network, or what came over it, is at fault; twice where it is too slow.
+
+        Not where `path`, where the file is to be kept, can't be opened.
+        """
         for number, pause in enumerate((*PAUSES, None), start=1):
             try:
                 return attempt()
@@ -123,12 +126,13 @@ class RemoteFiles:
                 raise StoreError(_without_secrets(str(err))) from err
             except Exception as err:
                 # fsspec hands on whatever its backends raise, so no list of network faults would be whole.
-                if _is_final(err):
+                if _is_final(err) or (path and isinstance(err, OSError) and err.filename == str(path)):
                     raise
                 is_slow = isinstance(err, TooSlowError) and number == SLOW_ATTEMPTS
                 if pause is None or is_slow or isinstance(err, PermissionError):
                     raise self._gave_up(name, err) from err
-            time.sleep(pause)
+                seconds = pause_after(err, pause)
+            time.sleep(seconds)
         raise AssertionError("the last try returns or raises")
 
     def _gave_up(self, name: str, err: Exception) -> StoreError:

@@ -4,10 +4,12 @@ Any number of processes share a cache folder. A part is fetched by one of them w
 visible by one rename, when each of its files has been found to be the one that was published.
 """
 
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from errno import ENOENT
 from functools import partial as bind
 from hashlib import sha256
 from pathlib import Path
@@ -18,7 +20,7 @@ from ..format.errors import FormatVersionError, StoreError
 from ..format.layout import JOB_FILE, ArraySpec, Table
 from ..format.metadata import Content, parse_attributes, parse_part_attributes
 from ..format.shard import CHECKSUM_BYTES, INDEX_ENTRY_BYTES, shard_path
-from ..format.user_cache import user_cache
+from ..format.user_cache import absolute, user_cache
 from ..remote.origin import normalized
 from ..remote.side_by_side import run_side_by_side
 from .arrival import check_content, check_digest, check_file
@@ -34,6 +36,9 @@ FILES_AT_ONCE = 8
 MAX_COLUMN_BYTES = 1 << 29
 """Of a column of a part that is not in the cache: it is read into memory. Of 10,000 images with 100 masks each, their
 prompt masks have half of that."""
+
+MAX_REMOVED = 3
+"""How often the folder may be removed in the middle of fetching a part."""
 
 MARK_SECONDS = 10.0
 """How often the use of a part that stays open is noted."""
@@ -66,15 +71,19 @@ class CacheOptions:
         """Return the folder as an absolute path.
 
         Raises:
-            StoreError: none is given, and this user has no home directory.
+            StoreError: none is given, and this user has no home directory; or it begins in a current folder that was removed.
         """
         try:
-            return Path(self.folder or user_cache()).expanduser().absolute()
+            return absolute(Path(self.folder or user_cache()).expanduser())
         except RuntimeError as err:
             raise StoreError(
                 "this user has no home directory for the cache of a store at a URL: give CacheOptions(folder=...), or "
                 "set XDG_CACHE_HOME"
             ) from err
+
+
+class _RemovedError(StoreError):
+    """Raised where somebody removes the cache's folder, or what is in it, without a look at its locks."""
 
 
 def read_remote_attributes(remote: RemoteFiles) -> dict[str, Any]:
@@ -158,13 +167,33 @@ class PartCache:
             StoreError: it can't be fetched, is not the part that the root lists, or can't be written to the cache.
         """
         part = self.folder / name
+        with ExitStack() as stack:
+            for times_left in reversed(range(MAX_REMOVED)):
+                try:
+                    stack.enter_context(self._holding(part, digest))
+                    break
+                except _RemovedError:
+                    if not times_left:
+                        raise
+            yield part
+
+    @contextmanager
+    def _holding(self, part: Path, digest: str) -> Iterator[None]:
+        """Do what `hold` does, once.
+
+        Raises:
+            _RemovedError: somebody removed what was there meanwhile.
+        """
         with self._locked(part):
             if not part.is_dir():
                 self._fetch(part, digest)
             mark_used(part)
-            self._marks[name] = time.monotonic()
-            self._inodes[name] = part.stat().st_ino
-            yield part
+            self._marks[part.name] = time.monotonic()
+            try:
+                self._inodes[part.name] = part.stat().st_ino
+            except FileNotFoundError as err:
+                raise self._unwritable(part, err) from err
+            yield
 
     def has(self, name: str) -> bool:
         """Whether a part is in the cache now."""
@@ -240,6 +269,9 @@ class PartCache:
                     [bind(self._fetch_file, partial, part.name, file, attributes) for file in files],
                     FILES_AT_ONCE,
                 )
+                for file in ("zarr.json", *files):
+                    # Some of fsspec's file systems make anew the folder that somebody has removed.
+                    (partial / file).stat()
                 self._room.publish(partial, part)
             finally:
                 rmtree(partial, ignore_errors=True)
@@ -247,7 +279,13 @@ class PartCache:
             raise self._unwritable(part, err) from err
 
     def _fetch_file(self, partial: Path, name: str, file: str, attributes: Mapping[str, Any]) -> None:
-        (partial / file).parent.mkdir(parents=True, exist_ok=True)
+        for parent in reversed(Path(file).parents[:-1]):
+            # Not the folder itself: where that was removed, what has arrived is gone with it.
+            try:
+                (partial / parent).mkdir(exist_ok=True)
+            except FileExistsError as err:
+                # It was there, and a moment later it was not.
+                raise FileNotFoundError(ENOENT, os.strerror(ENOENT), str(partial / parent)) from err
         listed = attributes["files"][file]
         chunks = self._num_chunks(file, attributes["rows"], listed["bytes"])
         with self._expecting(f"{name}/{file}") as path:
@@ -275,12 +313,20 @@ class PartCache:
         try:
             yield file
         except FileNotFoundError as err:
+            if str(err.filename).startswith(str(self.folder)):
+                # Where it was to be kept, and not where it comes from.
+                raise
             raise StoreError(
                 f"{self._remote.name}/{file} is missing: the store there was removed, changed since it was opened, or not "
                 "published whole"
             ) from err
 
     def _unwritable(self, part: Path, err: OSError) -> StoreError:
+        if isinstance(err, FileNotFoundError):
+            return _RemovedError(
+                f"{self._remote.name}/{part.name} can't be kept in {self.folder}: {err}; something removes what is there: end "
+                "that, or give another folder: cache=CacheOptions(folder=...)"
+            )
         return StoreError(
             f"{self._remote.name}/{part.name} can't be kept in {self.folder}: {err}; make room there, give a smaller "
             "max_bytes, or another folder: cache=CacheOptions(folder=...)"

@@ -10,6 +10,18 @@ _ADVICE = {
 }
 
 
+_OF_READING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
+def describe_refused_read(error: Exception) -> str | None:
+    """Return why the system lets this process not read a file, and what to do; None where the file, or its disk, is at fault."""
+    if not isinstance(error, OSError):
+        return None
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return "this user may not read it: change its permissions, or be another user"
+    return describe_limit(error) if error.errno in _OF_READING else None
+
+
 def describe_limit(error: OSError) -> str | None:
     """Return the limit that was reached, and what to do; None where it is another refusal."""
     return _ADVICE.get(error.errno or 0)

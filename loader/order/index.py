@@ -67,7 +67,7 @@ class SampleIndex:
 
     Raises:
         ValueError: no sample is left, there are both `masks` and `draw`, or prompts are to be counted and there are none.
-        StoreError: a part is damaged, or `cache` is of another store or subset.
+        StoreError: a part is damaged, or `cache` is of another store or subset, or can't be written.
     """
 
     def __init__(

@@ -3,7 +3,7 @@
 import math
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from tokenize import TokenError
@@ -20,7 +20,11 @@ ReadArray = Callable[[str, tuple[int, ...]], NDArray[Any]]
 
 
 def save_index(path: Path, identity: str, arrays: Sequence[NDArray[Any]]) -> None:
-    """Write an index; the file is there whole, or not at all."""
+    """Write an index; the file is there whole, or not at all.
+
+    Raises:
+        StoreError: the file system refuses.
+    """
     # Ranks in containers that share a disk may have one process number.
     unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
@@ -28,8 +32,14 @@ def save_index(path: Path, identity: str, arrays: Sequence[NDArray[Any]]) -> Non
             for array in (np.array(identity), *arrays):
                 np.save(file, array)
         unfinished.replace(path)
+    except OSError as err:
+        # numpy says only how much it could not write.
+        raise StoreError(
+            f"the index can't be written to {path}: {err.strerror or f'the disk is full ({err})'}; make room, or name another file"
+        ) from err
     finally:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """How much memory this process may hope for."""
 
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,15 +22,34 @@ def available_bytes() -> int:
     A container's limit counts, whatever the machine has: what is read from files is charged to it as well.
     """
     try:
-        free = _read_field(PROC / "meminfo", "MemAvailable:") * 1024
+        free = _read_machine("MemAvailable")
     except (OSError, ValueError):
         return 0
-    return min([free, *_limits()])
+    return min([free, *(max(most - used + cached, 0) for most, used, cached in _limits())])
 
 
-def _limits() -> list[int]:
-    """Return what the control group of this process has left, and those it is in (cgroup v2, or v1's own mount)."""
-    found: list[int] = []
+def total_bytes() -> int | None:
+    """Return how many bytes of memory there are for this process, swap included, whoever has them; None where Linux does not tell.
+
+    A container's limit counts, whatever the machine has.
+    """
+    try:
+        memory, swap = _read_machine("MemTotal"), _read_machine("SwapTotal")
+    except (OSError, ValueError):
+        return None
+    return min([memory, *(most for most, _, _ in _limits())]) + swap
+
+
+def _read_machine(name: str) -> int:
+    """Return a number of bytes that Linux tells of the machine."""
+    return _read_field(PROC / "meminfo", f"{name}:") * 1024
+
+
+def _limits() -> Iterator[tuple[int, int, int]]:
+    """Yield the limit of the control group of this process and those it is in (cgroup v2, or v1's own mount).
+
+    With each come the bytes that are used of it, and those of them that hold files, which are given back.
+    """
     with suppress(OSError, ValueError):
         for line in (PROC / "self/cgroup").read_text().splitlines():
             _, controllers, name = line.split(":", 2)
@@ -43,11 +63,9 @@ def _limits() -> list[int]:
                     # "max" is no limit; and inside a container the path may be that of the host.
                     with suppress(OSError, ValueError):
                         most, taken = (int((folder / file).read_text()) for file in (limit, used))
-                        # What of it holds files is given back.
-                        found.append(max(most - taken + _read_field(folder / "memory.stat", cached), 0))
+                        yield most, taken, _read_field(folder / "memory.stat", cached)
                 if folder == CGROUPS:
                     break
-    return found
 
 
 def _read_field(path: Path, name: str) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from ..format.errors import ConnectionLostError, PreprocessError, SourceError
-from .pace import TooSlowError
+from .pace import TooSlowError, pause_after
 from .protocol import is_web, shown
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def persist(ask: Callable[[], ResultT], url: str) -> ResultT:
                 raise ConnectionLostError(
                     f"lost the connection to {url} ({found}), {attempt} attempts failed: run the same command again to go on"
                 ) from err
-            time.sleep(seconds)
+            time.sleep(pause_after(err, seconds))
     raise AssertionError("the last attempt returns or raises")
 
 

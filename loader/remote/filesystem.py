@@ -48,7 +48,7 @@ class FileSystem:
             raise NotADirectoryError(path)
         return found
 
-    def read_range(self, name: str, start: int, stop: int, size: int = -1) -> bytes:
+    def read_range(self, name: str, start: int, stop: int, size: int = -1, _version: str = "") -> bytes:
         """Return a file's bytes from `start` up to `stop`, fewer where it ends before; `size` is its own, or -1."""
         content: bytes = self._filesystem.cat_file(
             self._path(name), start=start, end=stop if size < 0 else min(stop, size)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..format.errors import SourceError
 from . import pace
-from .protocol import NoRangesError, Sink, shown
+from .protocol import ChangedError, NoRangesError, Sink, shown
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 _PIECE_BYTES = 1 << 20
 _ABSENT = (404, 410)
 _DENIED = (401, 403)
-_NO_HEAD = (400, 405, 501)
+_NO_HEAD = (400, 403, 405, 501)
+"""What is answered where GET may yet be: some firewalls forbid what they see seldom."""
 _PASSING = (408, 425, 429)
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 
@@ -35,6 +36,8 @@ class Head(NamedTuple):
     num_bytes: int
     """-1 where the server does not say."""
     content_type: str
+    version: str = ""
+    """Of the content, as a strong ETag; "" where the server does not tell."""
 
 
 class Part(NamedTuple):
@@ -44,6 +47,8 @@ class Part(NamedTuple):
     stop: int
     size: int = -1
     """Of the file, as the server told it before; -1 where it did not."""
+    version: str = ""
+    """Of the file, likewise; "" where it did not."""
 
 
 class WebClient:
@@ -69,6 +74,7 @@ class WebClient:
 
         Raises:
             NoRangesError: a part was asked for, and the server sends whole files only.
+            ChangedError: a part was asked for, and the file is of another version.
             ConnectionError: the answer was cut off, came too slowly, or is of another part.
             OSError, SourceError: as for `head`.
         """
@@ -178,7 +184,10 @@ def _check_status(answer: "ClientResponse") -> None:
     if answer.status in _DENIED:
         raise PermissionError(found)
     if answer.status >= 500 or answer.status in _PASSING:
-        raise ConnectionError(found)
+        # A date is the other form, and clocks differ.
+        told = answer.headers.get("Retry-After", "").strip()
+        seconds = float(told) if re.fullmatch(r"\d{1,9}", told, re.ASCII) else 0.0
+        raise pace.BusyError(f"{found} (Retry-After: {told})" if seconds else found, seconds)
     if answer.status >= 300:
         raise SourceError(f"can't read {shown(str(answer.url))}: {found}")
 
@@ -197,6 +206,7 @@ def _check_range(answer: "ClientResponse", asked: Part) -> int:
 
     Raises:
         NoRangesError: all of the file comes instead.
+        ChangedError: the file is of another version.
         ConnectionError: another part comes instead.
     """
     if answer.status != 206:
@@ -204,7 +214,12 @@ def _check_range(answer: "ClientResponse", asked: Part) -> int:
             f"the server of {shown(str(answer.url))} sends whole files only, and parts of this one are needed: take a "
             "server that answers range requests, as nginx, Apache and object stores do"
         )
-    start, stop, size = asked
+    start, stop, size, version = asked
+    if version and _version_of(answer) not in ("", version):
+        raise ChangedError(
+            f"{shown(str(answer.url))} changed while it was read, by its ETag, which is {_version_of(answer):.80} and was "
+            f"{version:.80}: see that nobody writes to it, then run the same command again to go on"
+        )
     told = answer.headers.get("Content-Range", "")
     found = _CONTENT_RANGE.fullmatch(told.strip())
     if found is not None:
@@ -239,4 +254,11 @@ def _read_head(answer: "ClientResponse") -> Head:
         str(answer.url),
         int(length) if length.isascii() and length.isdigit() and len(length) < 19 else -1,
         answer.headers.get("Content-Type", "").partition(";")[0].strip().lower(),
+        _version_of(answer),
     )
+
+
+def _version_of(answer: "ClientResponse") -> str:
+    """Return the strong ETag of an answer, "" without one: a weak one stays the same where some bytes change (RFC 9110, 8.8.1)."""
+    found = answer.headers.get("ETag", "").strip()
+    return "" if found.startswith("W/") else found

@@ -16,6 +16,22 @@ class TooSlowError(ConnectionError):
     """Raised where a server sends nothing, or next to nothing, for a whole minute."""
 
 
+MAX_PAUSE_SECONDS = 60.0
+"""Longest pause that a server may ask for: who waits should not take it for a fault of the program."""
+
+
+class BusyError(ConnectionError):
+    """Raised where a server says that it can't answer now.
+
+    Attributes:
+        seconds: after how many it asks to be asked again; 0.0 where it does not say.
+    """
+
+    def __init__(self, finding: str, seconds: float = 0.0) -> None:
+        super().__init__(finding)
+        self.seconds = seconds
+
+
 class TooLongError(Exception):
     """Raised to stop what sends more than it should; never leaves this package."""
 
@@ -52,3 +68,9 @@ class Pace:
         return TooSlowError(
             f"{self._come:,} bytes came in {self._window:g} seconds, and the least rate is {LEAST_RATE:,} bytes a second"
         )
+
+
+def pause_after(error: Exception, seconds: float) -> float:
+    """Return how long to wait after an error: so many seconds, or as long as a busy server asks for."""
+    asked = error.seconds if isinstance(error, BusyError) else 0.0
+    return max(seconds, min(asked, MAX_PAUSE_SECONDS))

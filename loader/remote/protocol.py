@@ -12,10 +12,16 @@ class Status(NamedTuple):
     is_folder: bool
     st_size: int
     """Of a file, in bytes; -1 where the server does not say. Named as in `os.stat_result`."""
+    version: str = ""
+    """What changes with a file's content (a strong ETag); "" where the server does not tell."""
 
 
 class NoRangesError(SourceError):
     """Raised when a server sends whole files only."""
+
+
+class ChangedError(SourceError):
+    """Raised when a part of a file is asked for, and the file is another one by now."""
 
 
 class Sink(Protocol):

@@ -40,7 +40,7 @@ class WebServer:
         url = self._url(name)
         head = self._client.head(url)
         is_folder = unquote(urlsplit(head.url).path) == f"{unquote(urlsplit(url).path)}/"
-        return Status(is_folder, -1 if is_folder else head.num_bytes)
+        return Status(False, head.num_bytes, head.version) if not is_folder else Status(True, -1)
 
     def is_folder(self, name: str) -> bool:
         """Return whether a name has an index page.
@@ -68,14 +68,17 @@ class WebServer:
             raise _too_large(url, f"it names more than {MAX_NAMES:,} files and folders")
         return {entry: Status(is_folder, -1) for entry, is_folder in names.items()}
 
-    def read_range(self, name: str, start: int, stop: int, size: int = -1) -> bytes:
-        """Return a file's bytes from `start` up to `stop`, fewer where it ends before; `size` is its own where it was told, or -1.
+    def read_range(self, name: str, start: int, stop: int, size: int = -1, version: str = "") -> bytes:
+        """Return a file's bytes from `start` up to `stop`, fewer where it ends before.
+
+        `size` and `version` are its own where they were told, or -1 and "".
 
         Raises:
             NoRangesError: the server sends whole files only.
+            ChangedError: the file is of another version.
         """
         content = io.BytesIO()
-        self._client.get(self._url(name), content, stop - start, Part(start, stop, size))
+        self._client.get(self._url(name), content, stop - start, Part(start, stop, size, version))
         return content.getvalue()
 
     def read_whole(self, name: str, sink: Sink, limit: int) -> None:

@@ -5,6 +5,7 @@ is gone. Who keeps more than two batches gets copies of the further ones, so not
 waits for ever.
 """
 
+import operator
 import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -79,6 +80,7 @@ class BatchLoader(EpochWalk):
 
     Raises:
         StoreError: a store is missing, unfinished or damaged.
+        TypeError: one that counts is no whole number.
         ValueError: an option is out of range, or there is a cache for what is no URL.
     """
 
@@ -94,6 +96,9 @@ class BatchLoader(EpochWalk):
         options: BatchOptions | None = None,
         cache: CacheOptions | None = None,
     ) -> None:
+        # As Python's own: what computes with them may be a tensor's arithmetic else, and a state is JSON.
+        batch_size, workers = operator.index(batch_size), operator.index(workers)
+        prefetch = None if prefetch is None else operator.index(prefetch)
         if workers < 0 or (prefetch is not None and prefetch < 1):
             raise ValueError(f"workers is at least 0 and prefetch at least 1, not {workers} and {prefetch}")
         if not 0 <= timeout <= MAX_TIMEOUT:
@@ -108,7 +113,9 @@ class BatchLoader(EpochWalk):
         self._num_workers = workers
         self._pin_memory = pin_memory
         self._timeout = timeout or None
-        self._setup = make_setup(order, batch_size, self._options, self._prefetch + MAX_LENT)
+        # Where nothing is repeated, a batch has no more samples than there are of its kind.
+        most = batch_size if self._options.tail == "wrap" else min(batch_size, max(order.mixture.lane_sizes))
+        self._setup = make_setup(order, most, self._options, self._prefetch + MAX_LENT)
         self._skipped = SkippedSamples()
         self._forget_workers()
 
@@ -147,7 +154,7 @@ class BatchLoader(EpochWalk):
             SampleError: a sample can't be read; with `on_damage="skip"`, none of its batch can, or not for damage. Raised in
                 the trainer's thread.
             RuntimeError: a worker died or timed out, another iteration began or the loader was closed meanwhile; or, at the
-                beginning, which rank this is can't be told, or it is another one than before.
+                beginning, there is too little memory, which rank this is can't be told, or it is another one than before.
         """
         if self._process != os.getpid():
             # Forked: what is here belongs to the other process. Dropping it there would end that one's workers.

@@ -16,6 +16,7 @@ from ..buffers.slots import JOIN_PAGES_AFTER, Slots
 from ..fill import BatchRows, ReadAhead, SampleError
 from ..order.plan import EpochPlan
 from ..own_size import MaskRoom
+from ..readahead.free_memory import total_bytes
 from .damage import SkippedSamples
 from .device_copies import Copies, pin
 from .launch import Worker, end_workers, start_workers
@@ -25,11 +26,17 @@ from .worker import Filled, Setup, Task, fill_slot
 MAX_LENT = 2
 """Batches of the ring that the trainer may hold at once: the one it works on, and the next while it is handed over."""
 
+WORKER_BYTES = {"process": 16 << 20, "thread": 1 << 20}
+"""What a worker takes of memory at least: a process is an interpreter with numpy, and each has its own stores."""
+
 
 class Ring:
     """Slots, the workers that fill them, and which of them the trainer holds; options are those of `BatchLoader`.
 
     Without workers, the trainer's thread fills each batch when it asks for it.
+
+    Raises:
+        RuntimeError: slots and workers need more memory than there is, or the system refuses it.
     """
 
     def __init__(
@@ -48,6 +55,7 @@ class Ring:
         self._timeout = timeout
         # Pinned memory stays where it is in a process that forks only if it is shared.
         is_shared = pin_memory or (num_workers > 0 and mode == "process")
+        _check_memory(setup, num_workers, mode)
         self._slots = Slots(setup.num_slots, setup.slot_bytes, shared=is_shared)
         self._room = MaskRoom(MAX_LENT, torch.from_numpy)
         self._ahead = ReadAhead()
@@ -242,3 +250,14 @@ class Ring:
                 with suppress(SampleError):
                     self._receive(task, filler)
             self._free.append(task.slot)
+
+
+def _check_memory(setup: Setup, num_workers: int, mode: str) -> None:
+    """Raise `RuntimeError` where there is not so much memory: a shared file has any size, until it is written to and a process is killed."""
+    needed, total = setup.num_slots * setup.slot_bytes + num_workers * WORKER_BYTES[mode], total_bytes()
+    if total is not None and needed > total:
+        raise RuntimeError(
+            f"{setup.num_slots} batches of {setup.slot_bytes:,} bytes, as many as are filled ahead and may be held, and "
+            f"{num_workers} workers take {needed:,} bytes of memory, and this machine has, or this container may "
+            f"take, {total:,}: give a smaller batch_size, fewer workers or a smaller prefetch"
+        )

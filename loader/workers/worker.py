@@ -157,10 +157,11 @@ def main(channel_descriptor: int, slots_descriptor: int, stderr_descriptor: int)
         setup: Setup = channel.receive()
     except EOFError:
         return
-    if hasattr(os, "SCHED_BATCH") and os.sched_getscheduler(0) == os.SCHED_OTHER:
+    if hasattr(os, "SCHED_BATCH"):
         # A worker that wakes up waits for a free core rather than take that of the trainer's thread from it.
         with suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+            if os.sched_getscheduler(0) == os.SCHED_OTHER:
+                os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     slots = Slots(setup.num_slots, setup.slot_bytes, slots_descriptor)
     # The map keeps the memory; the descriptor is not needed any more.
     slots.close()

@@ -5,6 +5,7 @@ import logging
 import math
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any
@@ -69,9 +70,10 @@ class Output:
         return shown
 
     def note(self, line: str) -> None:
-        """Say on stderr what is no result."""
+        """Say on stderr what is no result; a log on a full disk ends no run."""
         if not self.quiet:
-            click.echo(printable(line), err=True)
+            with suppress(OSError):
+                click.echo(printable(line), err=True)
 
     def show(self, facts: Any, lines: Iterable[str]) -> None:
         """Print what was asked for: as JSON, or as lines for people."""
@@ -129,8 +131,11 @@ class _AboveBars(logging.Handler):
     """Prints records on stderr, above a progress bar where there is one."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print a record."""
-        tqdm.write(printable(self.format(record)), file=sys.stderr)
+        """Print a record; a log on a full disk ends no run."""
+        try:
+            tqdm.write(printable(self.format(record)), file=sys.stderr)
+        except OSError:
+            self.handleError(record)
 
 
 _HANDLER = _AboveBars()

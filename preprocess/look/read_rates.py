@@ -8,7 +8,7 @@ import random
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from math import prod
 
@@ -24,7 +24,9 @@ from ...loader import (
     Shuffle,
     Store,
 )
+from ...loader.format.errors import StoreError
 from ...loader.readahead.free_memory import available_bytes, stay_in_memory
+from ...loader.remote.protocol import shown
 from ..errors import ConfigError
 from .rates import RUNS, BenchOptions, Measured, Rates
 from .row_reads import Row, RowReader, drop_from_memory, rows_of, take_from_files, take_from_memory
@@ -49,10 +51,10 @@ def measure(path: str, options: BenchOptions, say: Callable[[str], object]) -> R
     """Measure how fast a store is read; of one at a URL, whose first parts are fetched into a folder that is removed again.
 
     Raises:
-        StoreError: the store is missing or damaged, or can't be fetched.
+        StoreError: the store is missing or damaged, can't be fetched, or the system refuses what reading it takes.
         ConfigError: it has no sample, or the batches don't fit into memory.
     """
-    with ExitStack() as stack:
+    with _telling_refusals(path), ExitStack() as stack:
         store, network = _open(path, options, say, stack)
         _check_memory(store, options)
         number = min(options.ranks * max(options.workers, 1), _cores())
@@ -87,6 +89,15 @@ def measure(path: str, options: BenchOptions, say: Callable[[str], object]) -> R
     )
 
 
+@contextmanager
+def _telling_refusals(path: str) -> Iterator[None]:
+    """Turn what the system refuses, and what a `BatchLoader` raises where it has no worker, into a `StoreError`."""
+    try:
+        yield
+    except (OSError, RuntimeError) as err:
+        raise StoreError(f"{shown(path)} can't be measured: {err}") from err
+
+
 def _threads(number: int) -> str:
     return f"{number} thread{'s' if number > 1 else ''}"
 
@@ -101,8 +112,13 @@ def _open(
     """Open a store; of one at a URL, time how its first parts are fetched."""
     folder, cache = CacheOptions().path().parent, None
     if "://" in path:
-        folder.mkdir(parents=True, exist_ok=True)
-        passing = tempfile.TemporaryDirectory(prefix="resizeonce-bench-", dir=folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            passing = tempfile.TemporaryDirectory(prefix="resizeonce-bench-", dir=folder)
+        except OSError as err:
+            raise ConfigError(
+                f"parts can't be kept in {folder} while they are read ({err.strerror}): set XDG_CACHE_HOME to a folder with room"
+            ) from err
         cache = CacheOptions(folder=stack.enter_context(passing))
     store = Store(path, cache=cache)
     if not len(store):

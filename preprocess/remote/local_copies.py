@@ -41,7 +41,7 @@ def local_file(path: Path | RemotePath) -> Iterator[Path]:
 
     Raises:
         RecordError: a remote file is missing, is a folder, or is too large to be copied.
-        SourceError: the local disk can't hold it.
+        SourceError: the local disk can't hold it, or this system opens no file by its number.
     """
     if isinstance(path, Path):
         yield path
@@ -50,8 +50,14 @@ def local_file(path: Path | RemotePath) -> Iterator[Path]:
         with _faults_reported():
             # It has no name, so that a killed process leaves nothing behind, but can be opened by its number.
             file = stack.enter_context(tempfile.TemporaryFile(buffering=0))
+        local = Path(f"/dev/fd/{file.fileno()}")
+        if not local.exists():
+            # It would look like a record whose file is missing.
+            raise SourceError(
+                f"a copy of a remote file can't be opened by its number, as {local}: see that /proc is mounted"
+            )
         path.copy_to(_LocalCopies(file), MAX_COPY_BYTES)
-        yield Path(f"/dev/fd/{file.fileno()}")
+        yield local
 
 
 @contextmanager

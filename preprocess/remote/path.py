@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from ...loader.format.errors import SourceError
 from ...loader.remote.connection import Connection, connect, persist
-from ...loader.remote.protocol import NoRangesError, Sink, Status, shown
+from ...loader.remote.protocol import ChangedError, NoRangesError, Sink, Status, shown
 from ...loader.remote.side_by_side import side_by_side
 from ..errors import MissingFileError, RecordError
 
@@ -185,7 +185,7 @@ class RemotePath:
                 raise RecordError("not a regular file")
             if status.st_size > limit:
                 raise RecordError(f"the file has {status.st_size} bytes, over the limit of {limit}")
-            self._copy(sink, status.st_size, limit)
+            self._copy(sink, status, limit)
         except FileNotFoundError as err:
             raise MissingFileError("the file is missing") from err
         if sink.tell() > limit:
@@ -213,12 +213,13 @@ class RemotePath:
         """Return the file to be read piece by piece, each piece by a request of its own."""
         return RangedFile(self, self._sized(self.stat()).st_size)
 
-    def _copy(self, sink: Sink, size: int, limit: int) -> None:
+    def _copy(self, sink: Sink, status: Status, limit: int) -> None:
+        size = status.st_size
         if size > BLOCK_BYTES:
-            # A server that has no ranges sends all of it at once, below.
-            with suppress(NoRangesError):
+            # A server that has no ranges sends all of it at once, below; and what is sent at once is of one version.
+            with suppress(NoRangesError, ChangedError):
                 for start in range(0, size, BLOCK_BYTES):
-                    sink.write(self._read_block(start, min(start + BLOCK_BYTES, size), size))
+                    sink.write(self._read_block(start, min(start + BLOCK_BYTES, size), status))
                 return
 
         most = min(limit, MAX_UNSTATED_BYTES) if size < 0 else size
@@ -232,9 +233,9 @@ class RemotePath:
 
         self._ask(read_whole)
 
-    def _read_block(self, start: int, stop: int, size: int) -> bytes:
+    def _read_block(self, start: int, stop: int, status: Status) -> bytes:
         def read(connection: Connection) -> bytes:
-            content = connection.read_range(self.path, start, stop, size)
+            content = connection.read_range(self.path, start, stop, status.st_size, status.version)
             _check_length(len(content), stop - start)
             return content
 

@@ -6,7 +6,6 @@ Here each process is such an executor of its own, fed by a thread.
 
 import logging
 import multiprocessing
-import multiprocessing.resource_tracker
 import os
 import queue
 import signal
@@ -20,9 +19,9 @@ from dataclasses import dataclass
 from multiprocessing import connection
 from typing import Any, TypeVar
 
-from ...loader.format.errors import PreprocessError
 from ...loader.format.signals import signal_name
-from ..safe_path import safe_path
+from ..errors import WorkerError
+from ..safe_path import starting_processes
 
 ResultT = TypeVar("ResultT")
 
@@ -39,10 +38,6 @@ _POLL_SECONDS = 1.0
 _BURY_SECONDS = 30.0
 
 _log = logging.getLogger("resizeonce")
-
-
-class WorkerError(PreprocessError):
-    """Raised when worker processes can't be started or are lost."""
 
 
 class DeadWorkerError(WorkerError):
@@ -80,11 +75,8 @@ class ProcessExecutor(Executor):
         if getattr(multiprocessing.current_process(), "_inheriting", False):
             # A process of a worker imports the script that started it, and has come to this line of it again.
             raise WorkerError(_NO_GUARD)
-        # Started here, because it would unblock SIGINT in the thread that starts it.
-        with safe_path():
-            multiprocessing.resource_tracker.ensure_running()
-        context = multiprocessing.get_context("spawn")
-        self._ticks = context.Array("Q", workers, lock=False)
+        with starting_processes():
+            self._ticks = multiprocessing.get_context("spawn").Array("Q", workers, lock=False)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._stall_seconds = stall_seconds
         self._prepare = prepare
@@ -199,8 +191,8 @@ class _Worker:
             context = multiprocessing.get_context("spawn")
             starts += 1
             try:
-                executor = ProcessPoolExecutor(1, context, _begin, (self._ticks, self._number))
-                with safe_path():
+                with starting_processes():
+                    executor = ProcessPoolExecutor(1, context, _begin, (self._ticks, self._number))
                     begun = executor.submit(os.getpid)
                 pid = begun.result()
                 if self._pool._prepare is not None:
@@ -209,10 +201,6 @@ class _Worker:
                 if starts < max_starts and not self._is_killed:
                     continue
                 raise WorkerError(f"worker processes die before they can begin: {_NO_GUARD}") from err
-            except OSError as err:
-                raise WorkerError(
-                    f"can't start a worker process: {err}; give fewer --workers, or raise the limit (ulimit)"
-                ) from err
             children = multiprocessing.active_children()
             self._process = next((child for child in children if child.pid == pid), None)
             self._executor = executor

@@ -371,11 +371,24 @@ def open_destination(out: Path | str, scratch: Path | str | None = None) -> Dest
 
 
 def staging_folder(url: str, scratch: Path | str | None) -> Path:
-    """Return the folder in which the same command finds again what was staged for a URL."""
+    """Return the folder in which the same command finds again what was staged for a URL.
+
+    Raises:
+        StoreError: none is given, and there is no folder that this user may write to.
+    """
     try:
         parent = user_cache() / "staging" if scratch is None else Path(scratch)
     except RuntimeError:
         # A user without a home, as in some containers.
-        parent = Path(tempfile.gettempdir()) / "resizeonce" / "staging"
+        parent = _temporary_folder() / "resizeonce" / "staging"
     address = url.rstrip("/")
     return parent / f"{address.rpartition('/')[2]}-{hashlib.sha256(address.encode()).hexdigest()[:16]}"
+
+
+def _temporary_folder() -> Path:
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError as err:
+        raise StoreError(
+            f"there is no folder to stage parts in: {err.strerror}; give one, --scratch"
+        ) from err

@@ -12,13 +12,14 @@ from tqdm import tqdm
 
 from ...loader.format.errors import SourceError, StoreError
 from ...loader.format.layout import part_name
+from ..errors import WorkerError
 from ..store.attempts import discard_part, discard_parts, sweep_parts
 from ..store.part_writer import PartSummary, RejectedError
 from ..store.root import read_part_summary
 from .forecast import format_bytes
 from .options import RunOptions
 from .part_task import ShortageError, Tasks, write_part
-from .processes import ProcessExecutor, WorkerError
+from .processes import ProcessExecutor
 
 _REFRESH_SECONDS = 0.2
 

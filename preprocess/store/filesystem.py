@@ -12,13 +12,15 @@ from ...loader.format.errors import StoreError
 
 AGAIN = "then run the same command again: it goes on with the parts that are missing"
 
+_ELSEWHERE = "another --out (--scratch, where that is a URL)"
+
 _ADVICE = {
     errno.ENOSPC: f"the disk is full: free some space, {AGAIN}",
     errno.EDQUOT: f"the quota is used up: free some space or have it raised, {AGAIN}",
     errno.EFBIG: f"the file would be larger than allowed (ulimit -f, or the file system's limit): lift it, {AGAIN}",
-    errno.EROFS: f"the file system is read-only: mount it for writing, or choose another --out, {AGAIN}",
-    errno.EACCES: f"this user may not write there: change the permissions, or choose another --out, {AGAIN}",
-    errno.EPERM: f"this user may not write there: change the permissions, or choose another --out, {AGAIN}",
+    errno.EROFS: f"the file system is read-only: mount it for writing, or choose {_ELSEWHERE}, {AGAIN}",
+    errno.EACCES: f"this user may not write there: change the permissions, or choose {_ELSEWHERE}, {AGAIN}",
+    errno.EPERM: f"this user may not write there: change the permissions, or choose {_ELSEWHERE}, {AGAIN}",
     errno.ENOMEM: f"memory ran out: raise the limit (ulimit -v, or the container's), {AGAIN}",
     errno.EMFILE: f"too many files are open: raise the limit (ulimit -n), {AGAIN}",
     errno.ENOLCK: f"the file system can't lock files: mount it with locks (flock), or choose another --out, {AGAIN}",
@@ -50,10 +52,21 @@ def writing(store: Path) -> Iterator[None]:
         yield
     except OSError as err:
         advice = _ADVICE.get(err.errno or 0, f"mend that, {AGAIN}")
+        if err.errno == errno.ENOSPC and _has_no_inodes(store):
+            advice = f"the disk can't hold more files, though it has space (df -i): remove some, or choose another --out, {AGAIN}"
         if err.errno in _VANISHED:
             advice = f"its disk is failing or was taken away: see that {store} is mounted, {AGAIN}"
         file = f" ({err.filename})" if err.filename else ""
         raise StoreError(f"can't write {store}: {err.strerror or err}{file}: {advice}") from err
+
+
+def _has_no_inodes(store: Path) -> bool:
+    """Whether the disk of a store can't hold one more file, however small; of one that does not count them, it can."""
+    try:
+        found = os.statvfs(store)
+    except OSError:
+        return False
+    return found.f_files > 0 and found.f_favail == 0
 
 
 def make_parents(folder: Path, name: str) -> None:

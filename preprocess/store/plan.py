@@ -13,6 +13,7 @@ from PIL import features
 from ... import __version__
 from ...loader.format.errors import FormatVersionError, StoreError
 from ...loader.format.layout import FORMAT_VERSIONS, JOB_FILE, DatasetType, format_version_of
+from ...loader.format.limits import describe_refused_read
 from ...loader.format.metadata import (
     MAX_PARTS,
     MAX_ROOT_BYTES,
@@ -98,6 +99,8 @@ def read_plan(store: Path) -> Plan | None:
     except FileNotFoundError:
         return None
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as err:
+        if reason := describe_refused_read(err):
+            raise StoreError(f"can't read {path}: {reason}") from err
         raise StoreError(
             f"{path} is damaged, or not of this project ({err}): give --overwrite to make the store anew, or choose another "
             "--out"

@@ -15,6 +15,7 @@ import msgspec
 
 from ...loader.format.errors import StoreError
 from ...loader.format.layout import ATTRIBUTES_KEY, JOB_FILE, REJECTS_FILE, TABLES, part_name
+from ...loader.format.limits import describe_refused_read
 from ...loader.format.metadata import (
     MAX_REJECTS_BYTES,
     Root,
@@ -51,8 +52,10 @@ def read_part_summary(store: Path, part: int) -> PartSummary | None:
     except FileNotFoundError:
         return None
     except OSError as err:
+        refusal = describe_refused_read(err)
+        advice = f"{refusal}; then" if refusal else f"remove {folder} and"
         raise StoreError(
-            f"can't read {folder / 'zarr.json'} ({err.strerror or err}): remove {folder} and run the command again"
+            f"can't read {folder / 'zarr.json'} ({err.strerror or err}): {advice} run the command again"
         ) from err
     except msgspec.ValidationError as err:
         raise StoreError(
@@ -218,6 +221,6 @@ def _read(path: Path) -> bytes:
     except FileNotFoundError:
         return b""
     except OSError as err:
-        raise StoreError(
-            f"can't read {path}: {err.strerror or err}; remove it and run the command again"
-        ) from err
+        refusal = describe_refused_read(err)
+        advice = f"{refusal}; then" if refusal else "remove it and"
+        raise StoreError(f"can't read {path}: {err.strerror or err}; {advice} run the command again") from err

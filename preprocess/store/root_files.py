@@ -1,7 +1,7 @@
 """The files in the root of a store at a URL, as commands look at them that only read: also from a web server."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -28,8 +28,13 @@ def root_folder(store: Path | str) -> Iterator[Path]:
     if path is not None:
         yield path
         return
-    with TemporaryDirectory() as name:
-        folder = Path(name)
+    with ExitStack() as stack:
+        try:
+            folder = Path(stack.enter_context(TemporaryDirectory()))
+        except OSError as err:
+            raise StoreError(
+                f"can't keep a file of {shown(str(store))} on the local disk: {err}; set TMPDIR to a folder that can be written to"
+            ) from err
         try:
             root = RemotePath(str(store))
             connect(str(store))

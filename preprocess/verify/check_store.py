@@ -5,9 +5,10 @@
 
 import multiprocessing
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ from ...loader.format.metadata import Root
 from ...loader.remote.protocol import shown
 from ..decode.images import OnDamage
 from ..remote.path import local_path, open_root
-from ..safe_path import safe_path
+from ..safe_path import starting_processes
 from ..sources.base import Scene
 from ..sources.files.raw_files import RawPath
 from .findings import Finding, VerifyReport
@@ -81,6 +82,7 @@ def verify_store(store: Path | str, options: VerifyOptions | None = None) -> Ver
         StoreError: there is no finished store at `store`.
         FormatVersionError: it is of another format version.
         SourceError: the raw dataset can't be opened, or is not the one the store was made from.
+        WorkerError: processes can't be started.
     """
     options = options or VerifyOptions()
     started = time.monotonic()
@@ -204,15 +206,27 @@ def _check_parts(
     if options.workers <= 1 or not tasks:
         yield from bar(map(check, tasks, anew))
         return
-    try:
-        with ProcessPoolExecutor(options.workers, multiprocessing.get_context("spawn")) as executor:
-            with safe_path():
+    with ExitStack() as stack:
+        try:
+            others = multiprocessing.active_children()
+            with starting_processes():
+                context = multiprocessing.get_context("spawn")
+                executor = stack.enter_context(ProcessPoolExecutor(options.workers, context))
                 results = executor.map(check, tasks, anew)
+            started = [child for child in multiprocessing.active_children() if child not in others]
+            stack.push(partial(_end_at_once, [child.kill for child in started]))
             yield from bar(results)
-    except BrokenProcessPool as err:
-        raise StoreError(
-            "a process that checked the store was killed, for memory perhaps: give fewer --workers"
-        ) from err
+        except BrokenProcessPool as err:
+            raise StoreError(
+                "a process that checked the store was killed, for memory perhaps: give fewer --workers"
+            ) from err
+
+
+def _end_at_once(kills: Sequence[Callable[[], None]], error: type[BaseException] | None, *_: object) -> None:
+    """End processes where an exception ends the check: what they are at may take minutes."""
+    if error is not None:
+        for kill in kills:
+            kill()
 
 
 def _check_part(task: PartTask, anew: Anew, *, values: bool) -> _PartResult:

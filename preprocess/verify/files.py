@@ -4,11 +4,19 @@ import hashlib
 import os
 from pathlib import Path
 
+from ...loader.format.errors import StoreError
+from ...loader.format.limits import describe_refused_read
 from ...loader.format.metadata import ListedFile
 from ...loader.format.regular_files import open_binary
 
 MAX_BYTES = 4 << 30
 """Of such a file: a list of ten million rejects. A sparse file of terabytes takes no room, and a day to read."""
+
+
+def stop_where_refused(error: Exception, path: Path) -> None:
+    """Raise `StoreError` where an error says nothing of a file, but of what this process may: that is no damage."""
+    if reason := describe_refused_read(error):
+        raise StoreError(f"{path} can't be checked: {reason}") from error
 
 
 def file_fault(path: Path, listed: ListedFile) -> str:
@@ -24,5 +32,6 @@ def file_fault(path: Path, listed: ListedFile) -> str:
             while piece := file.read(1 << 20):
                 digest.update(piece)
     except OSError as err:
+        stop_where_refused(err, path)
         return f"can't be read: {err.strerror or err}"
     return "" if digest.hexdigest() == listed.sha256 else f"{size} bytes that are not those that were written"

@@ -3,7 +3,6 @@
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from ...loader.format.regular_files import open_binary, read_document
 from ...loader.format.shard import shard_path
 from ..store.columns import storable
 from ..store.part_writer import PartSummary
-from .files import MAX_BYTES, file_fault
+from .files import MAX_BYTES, file_fault, stop_where_refused
 from .findings import REDO_STORE, Finding, part_fault
 from .metadata import array_metadata, attributes_of, group_metadata, metadata_differences
 from .shard_file import ShardFile
@@ -158,6 +157,7 @@ def _read_attributes(part: Part, faults: list[Finding]) -> dict[str, ListedFile]
         content = read_document(part.task.folder / "zarr.json", MAX_METADATA_BYTES)
         decoded = decode_metadata(content)
     except (OSError, ValueError) as err:
+        stop_where_refused(err, part.task.folder / "zarr.json")
         tell("part-metadata", f"can't be read: {err}")
         return None
     if hashlib.sha256(content).hexdigest() != part.task.entry.sha256:
@@ -222,9 +222,12 @@ def _check_listing(part: Part, files: Mapping[str, ListedFile]) -> Iterator[Find
 
 def _count_lines(path: Path) -> int:
     """Return how many lines a list has, as far as it can be read; 0 where there is none."""
-    with suppress(OSError), open_binary(path) as file:
-        if os.fstat(file.fileno()).st_size <= MAX_BYTES:
-            return sum(piece.count(b"\n") for piece in iter(lambda: file.read(1 << 20), b""))
+    try:
+        with open_binary(path) as file:
+            if os.fstat(file.fileno()).st_size <= MAX_BYTES:
+                return sum(piece.count(b"\n") for piece in iter(lambda: file.read(1 << 20), b""))
+    except OSError as err:
+        stop_where_refused(err, path)
     return 0
 
 
@@ -271,6 +274,7 @@ def _check_metadata(part: Part, name: str, wanted: dict[str, Any]) -> Iterator[F
     except FileNotFoundError:
         return
     except (OSError, ValueError) as err:
+        stop_where_refused(err, part.task.folder / name)
         yield part_fault("array-metadata", name, f"can't be read: {err}")
         return
     for text in metadata_differences(found, wanted):

@@ -28,7 +28,7 @@ from ..store.columns import storable
 from ..store.lock import LOCK_FILE
 from ..store.root import INDEX_REJECTS_FILE
 from ..tensors.shipped import FORMER_RECIPES, RECIPES
-from .files import file_fault
+from .files import file_fault, stop_where_refused
 from .findings import REDO_PART, REDO_STORE, RESTORE, Finding
 from .metadata import attributes_of
 
@@ -48,6 +48,7 @@ def read_root(store: Path) -> tuple[Root | None, list[Finding]]:
     except FileNotFoundError:
         return None, [_missing_root(store)]
     except OSError as err:
+        stop_where_refused(err, path)
         return None, [_root_fault("root-metadata", f"can't be read: {err.strerror or err}")]
     except ValueError as err:
         return None, [_root_fault("root-metadata", f"it is no JSON: {err}")]

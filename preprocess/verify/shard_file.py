@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ...loader.format.layout import ArraySpec
 from ...loader.format.metadata import ListedFile
 from ...loader.format.regular_files import open_binary
+from .files import stop_where_refused
 from .findings import Finding, part_fault
 from .packed import unpack_image
 
@@ -71,6 +72,7 @@ class ShardFile:
                     mapped = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
                     self._bytes = np.frombuffer(mapped, np.uint8)
         except OSError as err:
+            stop_where_refused(err, self._path)
             yield self._fault("file-read", f"the file can't be read: {err}")
             return
         faults = list(self._check_index())

@@ -17,7 +17,7 @@ from ...loader.format.metadata import Root
 from ...loader.format.regular_files import open_binary
 from ..sources.records import Reject
 from ..store.root import MAX_LINE_BYTES
-from .files import MAX_BYTES
+from .files import MAX_BYTES, stop_where_refused
 from .findings import RESTORE, Finding
 
 
@@ -61,6 +61,7 @@ def _index_rejects(store: Path, root: Root) -> tuple[list[str], list[Finding]]:
                     return [], [_wrong("its last lines are not the rejects of the parts")]
             return stages, []
     except OSError as err:
+        stop_where_refused(err, store / REJECTS_FILE)
         return [], [_wrong(f"can't be read: {err}")]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as err:
         return [], [_wrong(f"a line is no reject: {err}")]

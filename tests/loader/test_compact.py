@@ -69,6 +69,20 @@ def test_without_a_compiled_core_and_on_other_devices_the_bits_are_the_same(
     assert_completed(coco_of(*overrides), "cpu")
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_the_default_dtype_of_the_trainer_changes_nothing(
+    coco_of: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
+) -> None:
+    store = coco_of(*COMPACT_IMAGES)
+    torch.set_default_dtype(dtype)
+    try:
+        assert_completed(store, "cpu")
+        monkeypatch.setattr("resizeonce.loader.compact.CORE", None)
+        assert_completed(store, "cpu")
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def test_all_256_levels_are_those_of_torchvisions_arithmetic() -> None:
     batch = to_device(
         compact_batch(torch.arange(256, dtype=torch.uint8).expand(1, 3, 1, 256).contiguous()), "cpu"

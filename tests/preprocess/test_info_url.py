@@ -16,7 +16,7 @@ def run(*arguments: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("options", [(), ("--json",)])
-@pytest.mark.parametrize("manners", [Manners(), Manners(index=False, ranges=False, head=False)])
+@pytest.mark.parametrize("manners", [Manners(), Manners(index=False, ranges=False, head=405)])
 def test_info_of_a_url_prints_what_info_of_the_folder_prints(
     tmp_path: Path, options: tuple[str, ...], manners: Manners
 ) -> None:
@@ -58,3 +58,12 @@ def test_verify_of_a_url_is_refused_in_the_same_words_whatever_is_asked(options:
         1,
         "error: https://user:***@example.org/coco.zarr can't be checked where it is: copy the store to a disk, and verify that\n",
     )
+
+
+def test_without_a_folder_for_what_passes_it_says_what_to_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "absent"))
+    code, output = run("info", "http://127.0.0.1:9/coco.zarr")
+    assert (code, output.startswith("error: ")) == (1, True)
+    assert "set TMPDIR" in output

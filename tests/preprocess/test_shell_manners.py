@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from stores import CONFIGS, coco_root
+from grids import slow
+from stores import CONFIGS, TINY, coco_root, coco_store, options_of, tree_digest
 
 from resizeonce.preprocess.cli import COMMANDS, main
 from resizeonce.preprocess.commands.reporting import echo_json
 
 CONFIG = str(CONFIGS / "coco.toml")
+
+PROGRAM = [sys.executable, "-P", "-m", "resizeonce.preprocess"]
 
 
 def run(*arguments: object, color: bool = False) -> Result:
@@ -130,3 +133,77 @@ def test_each_command_that_draws_takes_the_same_seeds(command: str) -> None:
     found = run(command, "--seed", "-1")
     assert found.exit_code == 2
     assert "-1 is not in the range x>=0" in found.stderr
+
+
+def converting(root: Path, out: Path, *options: str) -> list[str]:
+    """Return the command that makes the store of `coco_store`."""
+    settings = options_of(["store.scenes_per_part=2", *TINY])
+    return [*PROGRAM, "convert", CONFIG, "--root", str(root), "--out", str(out), *settings, *options]
+
+
+def close_standard_files() -> None:
+    for number in range(3):
+        os.close(number)
+
+
+@pytest.mark.parametrize("workers", [1, slow(2)])
+def test_standard_files_that_are_closed_change_nothing(tmp_path: Path, workers: int) -> None:
+    coco_store(tmp_path)
+    command = converting(tmp_path / "coco", tmp_path / "out.zarr", "--workers", str(workers))
+    assert subprocess.run(command, preexec_fn=close_standard_files, check=False).returncode == 0
+    assert tree_digest(tmp_path / "out.zarr") == tree_digest(tmp_path / "coco.zarr")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("command", [["config", "coco"], ["config"], ["completion", "bash"], ["--help"]])
+def test_what_can_not_be_printed_is_an_error_in_a_line(command: list[str], unbuffered: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*PROGRAM, *command],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+            check=False,
+        )
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: can't print: No space left on device; see where the output")
+
+
+def test_a_log_on_a_full_disk_ends_no_run(tmp_path: Path) -> None:
+    command = converting(coco_root(tmp_path), tmp_path / "out.zarr", "--verbose")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=full, text=True, check=False)
+    assert done.returncode == 0
+    assert "samples   10" in done.stdout
+
+
+def test_a_current_folder_that_was_removed_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    done = subprocess.run(
+        [*PROGRAM, "info", "coco.zarr"],
+        cwd=folder,
+        preexec_fn=folder.rmdir,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: the current folder can't be found (No such file or directory)")
+
+
+def test_letters_that_a_terminal_lacks_are_spelt_out(tmp_path: Path) -> None:
+    coco_store(tmp_path)
+    store = (tmp_path / "coco.zarr").rename(tmp_path / "é漢.zarr")
+    done = subprocess.run(
+        [*PROGRAM, "info", str(store)],
+        capture_output=True,
+        encoding="latin-1",
+        env=os.environ | {"PYTHONIOENCODING": "latin-1"},
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"store     {tmp_path}/é\\u6f22.zarr\n")

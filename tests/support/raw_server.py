@@ -3,7 +3,8 @@
 import re
 import socket
 import threading
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,8 +23,8 @@ class Manners:
     """Whether parts of files can be asked for."""
     index: bool = True
     """Whether folders have index pages."""
-    head: bool = True
-    """Whether HEAD requests are answered."""
+    head: int = 200
+    """What HEAD requests are answered with, where that is no success."""
     sizes: bool = True
     """Whether the size of a file is said before it comes."""
     token: str = ""
@@ -36,6 +37,12 @@ class Manners:
     """After how many requests none is answered any more."""
     statuses: dict[str, int] = field(default_factory=dict)
     """What is answered for a path instead of the file."""
+    retry_after: str = ""
+    """What these answers say of when to ask again; "" for nothing."""
+    versions: bool = False
+    """Whether a file comes with a strong ETag of its content."""
+    before: Callable[[str], None] | None = None
+    """Called with each request before it is answered."""
     requests: list[str] = field(default_factory=list)
     """Method, path and range of each request so far."""
 
@@ -66,6 +73,8 @@ class _Handler(SimpleHTTPRequestHandler):
     def _answer(self, answer: Any) -> None:
         manners, path = self.manners, unquote(urlsplit(self.path).path)
         manners.requests.append(f"{self.command} {path} {self.headers.get('Range', '')}".strip())
+        if manners.before is not None:
+            manners.before(manners.requests[-1])
         manners.answers_left -= 1
         if manners.answers_left < 0 or _falls_on(len(manners.requests), manners.drop_every):
             self.connection.shutdown(socket.SHUT_RDWR)
@@ -73,11 +82,18 @@ class _Handler(SimpleHTTPRequestHandler):
         elif self.headers.get("Authorization", "") != manners.token and manners.token:
             self.send_error(401)
         elif path in manners.statuses:
-            self.send_error(manners.statuses[path])
-        elif self.command == "HEAD" and not manners.head:
-            self.send_error(405)
+            self._refuse(manners.statuses[path])
+        elif self.command == "HEAD" and manners.head != 200:
+            self.send_error(manners.head)
         else:
             answer()
+
+    def _refuse(self, status: int) -> None:
+        self.send_response(status)
+        if self.manners.retry_after:
+            self.send_header("Retry-After", self.manners.retry_after)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def list_directory(self, path: Any) -> BytesIO | None:
         if not self.manners.index:
@@ -101,6 +117,8 @@ class _Handler(SimpleHTTPRequestHandler):
             content = content[first : last + 1]
         else:
             self.send_response(200)
+        if self.manners.versions:
+            self.send_header("ETag", f'"{zlib.crc32(path.read_bytes()):08x}"')
         if self.manners.sizes:
             self.send_header("Content-Length", str(len(content)))
         else:

@@ -11,7 +11,7 @@ from ...errors import RecordError
 from ...remote.path import RemoteEntry, RemotePath
 from ..records import Reject
 from .leftovers import LeftOut
-from .raw_files import FOLLOW_ADVICE, LinkedPath, RawPath, is_text
+from .raw_files import FOLLOW_ADVICE, LinkedPath, RawPath, is_text, stop_where_limited
 
 Entry: TypeAlias = os.DirEntry[str] | RemoteEntry
 
@@ -26,12 +26,17 @@ def scan_folder(folder: RawPath, sized: tuple[str, ...] = ()) -> Iterator[Entry]
 
     Raises:
         OSError: the folder can't be listed; with its text and the file's name.
-        SourceError: it is remote, and that can't be told.
+        SourceError: it is remote, and that can't be told; or a limit of the system keeps this process from listing it.
     """
     if isinstance(folder, RemotePath):
         yield from folder.scan(sized)
         return
-    with os.scandir(folder) as entries:
+    try:
+        entries = os.scandir(folder)
+    except OSError as err:
+        stop_where_limited(err, folder)
+        raise
+    with entries:
         yield from entries
 
 

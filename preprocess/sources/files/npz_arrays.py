@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ...errors import RecordError
 from ...remote.local_copies import local_file
-from .raw_files import HEAD_BYTES, RawPath, check_content, check_file
+from .raw_files import HEAD_BYTES, RawPath, check_content, check_file, stop_where_limited
 
 MAX_ARRAY_BYTES = 1 << 29
 """Largest array that is read, decompressed."""
@@ -69,6 +69,7 @@ def open_arrays(path: RawPath) -> Iterator[zipfile.ZipFile]:
         try:
             content = _LimitedFile(local)
         except OSError as err:
+            stop_where_limited(err, path)
             raise RecordError(f"can't read the file: {err}") from err
         with content:
             try:

@@ -4,6 +4,7 @@ What is missing is named, and so is what lies in the place of a file that was ne
 kind of file it should be.
 """
 
+import errno
 import hashlib
 from collections.abc import Iterable
 from itertools import accumulate
@@ -11,6 +12,7 @@ from pathlib import Path, PosixPath, PurePosixPath
 from typing import TypeAlias
 
 from ....loader.format.errors import SourceError
+from ....loader.format.limits import describe_limit
 from ...decode.images import MAX_IMAGE_BYTES
 from ...errors import DecodeError, MissingFileError, RecordError
 from ...remote.local_copies import local_file
@@ -159,12 +161,21 @@ def check_text(head: bytes) -> None:
         raise RecordError(f"the file is compressed ({kind}): decompress it")
 
 
+def stop_where_limited(error: OSError, path: RawPath | str) -> None:
+    """Raise `SourceError` where the system lets this process open no more files, or has no memory: that says nothing of a record."""
+    if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+        raise SourceError(
+            f"can't read {path}: {describe_limit(error)}; then run the same command again to go on"
+        ) from error
+
+
 def read_file(path: RawPath, limit: int = MAX_IMAGE_BYTES) -> bytes:
     """Return a raw file's bytes.
 
     Raises:
         MissingFileError: there is none.
         RecordError: it is no regular file, unreadable, over `limit` bytes, or what stands in for a file.
+        SourceError: a limit of the system keeps this process from reading it, or of a remote one, as of `RemotePath`.
     """
     if isinstance(path, RemotePath):
         content = path.read_bytes(limit)
@@ -173,6 +184,7 @@ def read_file(path: RawPath, limit: int = MAX_IMAGE_BYTES) -> bytes:
         try:
             content = path.read_bytes()
         except OSError as err:
+            stop_where_limited(err, path)
             raise RecordError(f"can't read the file: {err}") from err
     check_content(content)
     return content

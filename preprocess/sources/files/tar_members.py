@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from ...errors import RecordError
 from ...remote.path import RangedFile, RemotePath
-from .raw_files import RawPath, check_content, compression_of
+from .raw_files import RawPath, check_content, compression_of, stop_where_limited
 
 MAX_EXTENSION_BYTES = 1 << 20
 """Largest extended header (a long name, pax records) that is read into memory."""
@@ -55,6 +55,7 @@ def scan_tar(path: RawPath) -> Iterator[Member]:
         with opened as file:
             yield from _scan(file, path.stat().st_size)
     except OSError as err:
+        stop_where_limited(err, path)
         raise RecordError(f"can't read the tar file: {err}") from err
 
 
@@ -72,6 +73,7 @@ def read_member(path: RawPath, offset: int, size: int, limit: int) -> bytes:
                 file.seek(offset)
                 content = file.read(size)
     except OSError as err:
+        stop_where_limited(err, path)
         raise RecordError(f"can't read the tar file: {err}") from err
     if len(content) != size:
         raise RecordError(

@@ -25,7 +25,15 @@ from .folder_tree import list_folder
 from .footage import Footage, check_frames, check_video, has_usual_difference
 from .leftovers import LeftOut, describe_skips
 from .picture_folders import IMAGE_SUFFIXES
-from .raw_files import HEAD_BYTES, RawPath, check_content, check_file, read_file, resolve_inside
+from .raw_files import (
+    HEAD_BYTES,
+    RawPath,
+    check_content,
+    check_file,
+    read_file,
+    resolve_inside,
+    stop_where_limited,
+)
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -193,8 +201,12 @@ def _open_container(path: Path) -> "InputContainer":
         # The format is fixed: a playlist under the name of an mp4 could name other files and addresses.
         container = av.open(str(path), format="mp4", metadata_errors="replace")
     except (av.FFmpegError, ValueError) as err:
-        with path.open("rb") as file:
-            check_content(file.read(HEAD_BYTES))
+        try:
+            with path.open("rb") as file:
+                check_content(file.read(HEAD_BYTES))
+        except OSError as refusal:
+            stop_where_limited(refusal, path)
+            raise RecordError(f"can't read the file: {refusal}") from refusal
         raise DecodeError(f"no readable mp4: {err}") from err
     if not container.streams.video or container.streams.video[0].codec_context is None:
         container.close()

@@ -100,6 +100,16 @@ def test_a_server_that_fails_twice_is_asked_again(
     assert web.requests[f"coco.zarr/part-00000/{PIXELS}"] == 3
 
 
+def test_a_server_that_always_fails_is_asked_no_more_for_the_sake_of_the_message(
+    web: Publisher, cache: CacheOptions
+) -> None:
+    path = f"coco.zarr/part-00000/{PIXELS}"
+    web.status = lambda asked, _: 500 if asked == path else 200
+    with pytest.raises(SampleError, match="answers 500"):
+        Store(web.url, cache=cache).batch([0])
+    assert web.requests[path] == 3
+
+
 @pytest.mark.parametrize("status", [403, 500])
 def test_a_server_that_refuses_is_an_error_with_its_status_and_without_the_password(
     web: Publisher, cache: CacheOptions, status: int

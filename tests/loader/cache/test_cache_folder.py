@@ -7,13 +7,13 @@ import pickle
 import threading
 from dataclasses import replace
 from pathlib import Path
-from shutil import copytree
+from shutil import copytree, rmtree
 from typing import Any
 
 import fsspec
 import numpy as np
 import pytest
-from caches import PARTS, as_arrays, assert_same, bytes_of, cached_parts, hidden, largest_part
+from caches import PARTS, PIXELS, as_arrays, assert_same, bytes_of, cached_parts, hidden, largest_part
 from fsspec.implementations.local import LocalFileSystem
 from grids import slow
 from publishing import Publisher
@@ -165,6 +165,38 @@ def test_parts_expected_are_fetched_while_others_are_read_where_the_cache_is_lar
         assert is_fetched.wait(timeout=60)
     else:
         assert dict(web.parts_sent()) == {"part-00000": 1}
+
+
+@pytest.mark.parametrize("at", ["part-00000/zarr.json", f"part-00000/{PIXELS}", "masks/area/c/0"])
+def test_a_folder_that_is_removed_while_a_part_is_fetched_is_filled_again(
+    store: Path, web: Publisher, cache: CacheOptions, at: str
+) -> None:
+    def remove(path: str, number: int, content: bytes) -> bytes:
+        if path.endswith(at) and number == 1:
+            # What arrives meanwhile may stand in the way.
+            rmtree(cache.path(), ignore_errors=True)
+        return content
+
+    web.fault = remove
+    assert_same(Store(web.url, cache=cache).batch([0]), Store(store).batch([0]))
+    assert cached_parts(cache) == ["part-00000"]
+    (part,) = cache.path().glob("*/part-00000")
+    assert tree_digest(part) == tree_digest(store / "part-00000")
+
+
+def test_a_folder_that_is_removed_time_and_again_is_told_and_not_taken_for_the_server_s_fault(
+    web: Publisher, cache: CacheOptions
+) -> None:
+    def remove(path: str, _: int, content: bytes) -> bytes:
+        if path.endswith(PIXELS):
+            rmtree(cache.path(), ignore_errors=True)
+        return content
+
+    web.fault = remove
+    opened = Store(web.url, cache=cache)
+    with pytest.raises(StoreError, match=r"can't be kept in .*something removes what is there"):
+        opened.part(0)
+    assert web.parts_sent()["part-00000"] == 3
 
 
 def test_a_folder_that_cannot_be_made_is_an_error_with_advice(web: Publisher, tmp_path: Path) -> None:

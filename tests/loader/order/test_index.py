@@ -410,3 +410,18 @@ def test_a_real_store_is_selected_from(tmp_path: Path) -> None:
     assert images == {f"coco/{number}" for number in range(1, 6)}
     some = SampleIndex(store, Subset(keys=KeySet(["coco/2", "coco/5"])))
     assert {store.key(number).rpartition("/")[0] for number in numbers(some)} == {"coco/2", "coco/5"}
+
+
+@pytest.mark.parametrize(
+    "refusal", [OSError("9 requested and 4 written"), OSError(28, "No space left on device")]
+)
+def test_an_index_that_can_not_be_written_is_an_error_that_names_it_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: OSError
+) -> None:
+    def refuse(*_: object) -> None:
+        raise refusal
+
+    monkeypatch.setattr(np, "save", refuse)
+    with pytest.raises(StoreError, match=r"can't be written to .*index: (No space left|the disk is full)"):
+        SampleIndex(fake_store([[1]], seed=0), Subset(min_area=1), cache=tmp_path / "index")
+    assert not list(tmp_path.iterdir())

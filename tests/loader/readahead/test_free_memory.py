@@ -14,7 +14,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine with 8 GiB free, where this process is in the group /user/job."""
     (tmp_path / "proc/self").mkdir(parents=True)
     (tmp_path / "proc/meminfo").write_text(
-        f"MemTotal: {16 * GIB // 1024} kB\nMemAvailable:   {8 * GIB // 1024} kB\n"
+        f"MemTotal: {16 * GIB // 1024} kB\nMemAvailable:   {8 * GIB // 1024} kB\nSwapTotal: {GIB // 1024} kB\n"
     )
     (tmp_path / "proc/self/cgroup").write_text("0::/user/job\n")
     (tmp_path / "cgroup/user/job").mkdir(parents=True)
@@ -73,3 +73,11 @@ def test_a_group_that_is_not_mounted_here_limits_nothing(machine: Path) -> None:
 def test_nothing_is_hoped_for_where_the_system_does_not_tell(machine: Path) -> None:
     (machine / "proc/meminfo").unlink()
     assert free_memory.available_bytes() == 0
+
+
+def test_there_is_as_much_as_the_machine_has_or_a_group_may_take_and_swap(machine: Path) -> None:
+    assert free_memory.total_bytes() == 17 * GIB
+    limit(machine / "cgroup/user", 2 * GIB, taken=GIB)
+    assert free_memory.total_bytes() == 3 * GIB
+    (machine / "proc/meminfo").unlink()
+    assert free_memory.total_bytes() is None

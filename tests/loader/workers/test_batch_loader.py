@@ -370,6 +370,41 @@ def test_options_out_of_range_are_refused(store: Path, wrong: dict[str, int]) ->
         BatchLoader(store, **wrong)
 
 
+@pytest.mark.parametrize("kind", [np.int64, torch.tensor])
+def test_whole_numbers_may_be_those_of_numpy_and_torch(store: Path, kind: Any) -> None:
+    loader = BatchLoader(store, kind(2), kind(1), kind(2))
+    batches = iter(loader)
+    assert [len(next(batches)["key"]) for _ in range(2)] == [2, 2]
+    assert json.loads(json.dumps(loader.state_dict())) == loader.state_dict()
+    with pytest.raises(TypeError, match="integer"):
+        BatchLoader(store, 2.0)
+
+
+@pytest.mark.parametrize(
+    "much",
+    [
+        {"prefetch": 10**9},
+        {"prefetch": 10**20, "workers": 0},
+        {"prefetch": 10**9, "options": BatchOptions(mode="thread")},
+        {"batch_size": 10**9, "options": BatchOptions(tail="wrap")},
+        {"workers": 10**6, "prefetch": 1},
+        {"workers": 10**8, "prefetch": 1, "options": BatchOptions(mode="thread")},
+    ],
+)
+def test_more_memory_than_there_is_is_refused_before_any_is_taken(store: Path, much: dict[str, Any]) -> None:
+    loader = BatchLoader(store, **{"batch_size": 2, **much})
+    with pytest.raises(
+        RuntimeError, match=r"batches of [\d,]+ bytes.* take .* memory.*: give a smaller batch_size"
+    ):
+        next(iter(loader))
+    assert not children()
+
+
+def test_a_batch_that_may_be_larger_than_the_store_takes_no_more_memory_than_that(store: Path) -> None:
+    (batch,) = BatchLoader(store, 10**9, 1, options=BatchOptions(tail="keep"))
+    assert len(batch["key"]) == 10
+
+
 def test_closing_during_an_iteration_ends_it_with_a_reason(store: Path) -> None:
     loader = BatchLoader(store, 1, 2)
     iterator = iter(loader)

@@ -1,5 +1,6 @@
 """`resizeonce bench` on small stores: which figures there are, and how it ends."""
 
+import errno
 import json
 import os
 import re
@@ -133,3 +134,23 @@ def test_what_is_no_store_fails(tmp_path: Path) -> None:
     found = bench(tmp_path)
     assert found.exit_code == 1
     assert "is no store" in found.stderr
+
+
+def test_workers_that_the_system_refuses_are_a_sentence(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("resizeonce.loader.workers.launch._popen", refuse)
+    found = bench(store, "--seconds", "0.05", "--workers", "1")
+    assert found.exit_code == 1
+    assert "can't be measured: a worker process of the BatchLoader can't be started" in found.stderr
+
+
+def test_a_cache_folder_that_can_not_be_made_is_a_sentence(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    found = bench(store.as_uri(), *QUICK)
+    assert found.exit_code == 2
+    assert "set XDG_CACHE_HOME to a folder with room" in found.stderr

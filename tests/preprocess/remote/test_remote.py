@@ -214,6 +214,38 @@ def test_a_server_in_trouble_says_nothing_about_a_record(status: int, raw: Raw) 
     assert len(manners.requests) == 4
 
 
+def test_a_busy_server_is_asked_again_when_it_asks_for_that(
+    raw: Raw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, _ = raw("coco")
+    waits: list[float] = []
+    monkeypatch.setattr("time.sleep", waits.append)
+    manners = Manners(statuses={"/x.jpg": 429})
+    with serving(root, manners) as url:
+        for told in ("7", "86400", "Wed, 21 Oct 2026 07:28:00 GMT", "-1"):
+            manners.retry_after = told
+            with pytest.raises(ConnectionLostError, match="answers 429"):
+                read_file(open_root(url) / "x.jpg")
+    assert [wait for wait in waits if wait] == [7.0] * 3 + [60.0] * 3
+
+
+def test_a_file_that_changes_between_two_blocks_is_read_anew_and_is_no_mixture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote_path, "BLOCK_BYTES", 1000)
+    file = tmp_path / "x.npz"
+    file.write_bytes(b"a" * 5000)
+
+    def change(request: str) -> None:
+        if "2000-2999" in request:
+            file.write_bytes(b"b" * 5000)
+
+    manners = Manners(versions=True, before=change)
+    with serving(tmp_path, manners) as url:
+        assert read_file(open_root(url) / "x.npz") == b"b" * 5000
+    assert manners.requests[-1] == "GET /x.npz"
+
+
 @pytest.mark.parametrize("status", [401, 403])
 def test_denied_access_stops_the_run(status: int, raw: Raw) -> None:
     root, _ = raw("coco")
@@ -263,10 +295,14 @@ def test_a_server_without_index_pages_is_told_from_an_empty_dataset(
         convert(config_of(LAYOUTS[layout][0]), url, tmp_path / "store.zarr")
 
 
-@pytest.mark.parametrize("layout", ["coco", "refcoco", "openimages"])
-def test_what_has_a_list_of_its_files_needs_little_of_a_server(layout: str, raw: Raw, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("layout", "head"), [("coco", 405), ("coco", 403), ("refcoco", 405), ("openimages", 405)]
+)
+def test_what_has_a_list_of_its_files_needs_little_of_a_server(
+    layout: str, head: int, raw: Raw, tmp_path: Path
+) -> None:
     root, expected = raw(layout)
-    with serving(root, Manners(index=False, ranges=False, sizes=False, head=False)) as url:
+    with serving(root, Manners(index=False, ranges=False, sizes=False, head=head)) as url:
         convert(config_of(LAYOUTS[layout][0]), url, tmp_path / "store.zarr")
     assert tree_digest(tmp_path / "store.zarr") == expected
 
@@ -357,6 +393,16 @@ def test_a_full_scratch_disk_stops_the_run(raw: Raw, tmp_path: Path, monkeypatch
     root, _ = raw("npz")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "absent"))
     with serving(root) as url, pytest.raises(SourceError, match="set TMPDIR"):
+        convert(config_of("npz"), url, tmp_path / "store.zarr")
+
+
+def test_a_system_without_numbered_files_stops_the_run_and_rejects_nothing(
+    raw: Raw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, _ = raw("npz")
+    exists = Path.exists
+    monkeypatch.setattr(Path, "exists", lambda path: not str(path).startswith("/dev/fd/") and exists(path))
+    with serving(root) as url, pytest.raises(SourceError, match="see that /proc is mounted"):
         convert(config_of("npz"), url, tmp_path / "store.zarr")
 
 

@@ -19,12 +19,12 @@ from stores import CONFIGS, USUAL, coco_config, coco_root, coco_store, make_unfi
 
 from resizeonce import preprocess
 from resizeonce.loader.format.errors import StoreError
-from resizeonce.preprocess.errors import ConfigError
+from resizeonce.preprocess.errors import ConfigError, WorkerError
 from resizeonce.preprocess.run.convert import RunOptions, convert, open_source
 from resizeonce.preprocess.run.destination import Destination
 from resizeonce.preprocess.run.part_task import ShortageError, Tasks, write_part
 from resizeonce.preprocess.run.planning import plan_run
-from resizeonce.preprocess.run.processes import DeadWorkerError, WorkerError
+from resizeonce.preprocess.run.processes import DeadWorkerError
 from resizeonce.preprocess.run.raw_data_guard import RawDataGuard
 from resizeonce.preprocess.store.part_writer import RejectedError
 from resizeonce.preprocess.store.plan import describe_job
@@ -184,7 +184,12 @@ def test_a_dataset_of_which_nothing_is_usable_gives_an_empty_store(tmp_path: Pat
     assert report.num_rejects == 5
 
 
-def test_ctrl_c_exits_with_130_and_the_next_run_finishes(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), slow(signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_signal_ends_a_run_in_order_and_the_next_run_finishes(
+    tmp_path: Path, number: signal.Signals, code: int
+) -> None:
     root = coco_root(tmp_path)
     out = tmp_path / "out"
     command = [
@@ -201,13 +206,22 @@ def test_ctrl_c_exits_with_130_and_the_next_run_finishes(tmp_path: Path) -> None
     while not list(out.glob(".attempts/part-*")) and not list(out.glob("part-*")):
         assert process.poll() is None
         time.sleep(0.005)
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, number)
     _, stderr = process.communicate(timeout=30)
     assert "Traceback" not in stderr
     # On a fast machine the job may have been done just before the signal.
-    assert (process.returncode, "run the same command again" in stderr) in [(130, True), (0, False)]
+    assert (process.returncode, "run the same command again" in stderr) in [(code, True), (0, False)]
+    assert process.returncode == 0 or not (out / ".attempts").exists()
     assert subprocess.run(command, check=False, capture_output=True).returncode == 0
     assert totals(out)["samples"] == 10
+
+
+def test_under_nohup_a_terminal_that_goes_ends_no_run(tmp_path: Path) -> None:
+    code = (
+        "import os, signal; from resizeonce.preprocess.signals import raise_on_termination\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_IGN); raise_on_termination(); os.kill(os.getpid(), signal.SIGHUP)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False).returncode == 0
 
 
 def test_a_disk_that_is_too_small_is_refused_before_anything_is_written(

@@ -15,8 +15,8 @@ from grids import slow
 from stores import coco_root, coco_store, tree_digest
 from trouble import Harm, crash, harm_scenes, kill, stall
 
+from resizeonce.preprocess.errors import WorkerError
 from resizeonce.preprocess.run import processes
-from resizeonce.preprocess.run.processes import WorkerError
 from resizeonce.preprocess.store.root import read_rejects
 from resizeonce.preprocess.verify.check_store import VerifyOptions, verify_store
 
@@ -165,12 +165,41 @@ def test_a_worker_that_dies_of_a_signal_without_a_name_is_a_dead_worker() -> Non
     executor.shutdown()
 
 
-def test_a_system_that_allows_no_more_processes_is_told_and_not_waited_for(monkeypatch: Patch) -> None:
+REFUSALS = [OSError(errno.EMFILE, "Too many open files"), NotImplementedError("no semaphores")]
+"""Of a system that allows no more files or processes, and of one without /dev/shm."""
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_a_system_that_allows_no_more_processes_is_told_and_not_waited_for(
+    monkeypatch: Patch, refusal: Exception
+) -> None:
     def refuse(*_: object) -> None:
-        raise OSError(errno.EMFILE, "Too many open files")
+        raise refusal
 
     monkeypatch.setattr(processes, "ProcessPoolExecutor", refuse)
     executor = processes.ProcessExecutor(2, stall_seconds=60)
     with pytest.raises(WorkerError, match=r"can't start a worker process: .*fewer --workers"):
         executor.submit(os.getpid).result(30)
     executor.shutdown()
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_verify_tells_that_no_process_can_be_started(
+    tmp_path: Path, monkeypatch: Patch, refusal: Exception
+) -> None:
+    def refuse(*_: object) -> None:
+        raise refusal
+
+    coco_store(tmp_path)
+    monkeypatch.setattr("resizeonce.preprocess.verify.check_store.ProcessPoolExecutor", refuse)
+    with pytest.raises(WorkerError, match=r"can't start a worker process: .*fewer --workers"):
+        verify_store(tmp_path / "coco.zarr", VerifyOptions(workers=2))
+
+
+def test_where_ticks_have_no_memory_to_lie_in_that_is_told(monkeypatch: Patch) -> None:
+    def refuse(*_: object) -> str:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+    monkeypatch.setattr("multiprocessing.heap.Arena._choose_dir", refuse)
+    with pytest.raises(WorkerError, match=r"can't start a worker process: .*No usable temporary directory"):
+        processes.ProcessExecutor(100_000, stall_seconds=60)

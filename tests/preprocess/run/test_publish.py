@@ -579,3 +579,17 @@ def test_too_many_rejects_are_told_with_the_url(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, arguments, catch_exceptions=False)
     assert result.exit_code == 3
     assert f"1 rejects, 0 allowed: see rejects.jsonl in {URL}" in result.output
+
+
+def test_who_has_neither_a_home_nor_a_folder_for_what_passes_is_told_to_name_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> str:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    for name in ("XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda _: {}[0])
+    monkeypatch.setattr("tempfile.gettempdir", refuse)
+    with pytest.raises(StoreError, match="No usable temporary directory found; give one, --scratch"):
+        staging_folder(URL, None)

@@ -119,6 +119,13 @@ def test_a_real_disk_that_fills_up_is_told_and_the_run_goes_on_when_there_is_spa
     assert tree_digest(out) == whole
 
 
+def test_a_real_disk_that_can_hold_no_more_files_is_told(tmp_path: Path, small_disk: Path) -> None:
+    root = coco_root(tmp_path)
+    subprocess.run(["mount", "-o", "remount,nr_inodes=150", str(small_disk)], check=True)
+    with pytest.raises(StoreError, match=r"No space left on device.*can't hold more files.*df -i"):
+        convert(coco_config("store.scenes_per_part=1"), root, small_disk / "out")
+
+
 def test_a_real_read_only_disk_is_told(tmp_path: Path, small_disk: Path) -> None:
     root = coco_root(tmp_path)
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)

@@ -1,6 +1,11 @@
 """`resizeonce verify`: exit codes, text, JSON."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -74,3 +79,21 @@ def test_text_ends_long_lists_with_a_count(count: int, lines: int) -> None:
     text = list(VerifyReport(store="s", depth="structure", findings=[finding] * count).lines())
     assert len(text) == lines
     assert count == MAX_LINES or "5 more of row-checksum in masks/masks" in text[-2]
+
+
+def test_ctrl_c_ends_workers_at_once_and_without_a_word_of_theirs(sound: Path) -> None:
+    command = ["-m", "resizeonce.preprocess", "verify", str(sound / "coco.zarr"), "--workers", "2"]
+    process = subprocess.Popen(
+        [sys.executable, *command], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    # The first one keeps track of semaphores.
+    while len(children.read_text().split()) < 3:
+        assert process.poll() is None
+        time.sleep(0.005)
+    # As long as they import what they need.
+    time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGINT)
+    _, printed = process.communicate(timeout=60)
+    # On a fast machine all may have been checked by then.
+    assert (process.returncode, printed) in ((130, "interrupted\n"), (0, ""))
