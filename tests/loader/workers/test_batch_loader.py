@@ -297,7 +297,7 @@ def test_a_thousand_epochs_leak_nothing(store: Path) -> None:
 
 
 SCRIPT = """
-import sys, time
+import sys
 from resizeonce.loader import BatchLoader
 loader = BatchLoader(sys.argv[1], 2, 2)
 while True:
@@ -404,12 +404,10 @@ def test_a_relative_path_means_the_same_store_from_any_folder(
 
 @pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="other systems have no such scheduling")
 def test_workers_let_the_trainer_run_first(store: Path) -> None:
-    script = (
-        "import os, sys; from pathlib import Path; from resizeonce.loader import BatchLoader; "
-        "loader = BatchLoader(sys.argv[1], 2, workers=2); list(loader); "
-        "tasks = Path('/proc/self/task').glob('*/children'); "
-        "workers = [int(one) for task in tasks for one in task.read_text().split()]; "
-        "policies = {os.sched_getscheduler(one) for one in workers}; "
-        "assert len(workers) == 2 and policies == {os.SCHED_BATCH}, (workers, policies)"
-    )
-    subprocess.run([sys.executable, "-c", script, str(store)], check=True)
+    loader = BatchLoader(store, 2, workers=2)
+    list(loader)
+    workers = children()
+    assert len(workers) == 2
+    assert {os.sched_getscheduler(pid) for pid in workers} == {os.SCHED_BATCH}
+    assert os.sched_getscheduler(0) != os.SCHED_BATCH
+    loader.close()
