@@ -98,6 +98,7 @@ def module_name(path: Path) -> str:
 MODULES = {module_name(path): path for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
 
 
+@cache
 def drawer(module: str) -> str:
     drawers = [name for name in LEVEL if name not in PACKAGES and f"{module}.".startswith(f"{name}.")]
     return max(drawers, key=len, default=module)
@@ -108,12 +109,15 @@ def syntax_tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text())
 
 
-def nodes_of(node: ast.AST, is_late: bool = False) -> Iterator[tuple[ast.AST, bool]]:
-    """Yield all nodes below one, and of each whether it stands within a function."""
-    is_late = is_late or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    for child in ast.iter_child_nodes(node):
-        yield child, is_late
-        yield from nodes_of(child, is_late)
+def nodes_of(tree: ast.Module) -> Iterator[tuple[ast.AST, bool]]:
+    """Yield all nodes of a module, and of each whether it stands within a function."""
+    waiting: list[tuple[ast.AST, bool]] = [(tree, False)]
+    while waiting:
+        node, is_late = waiting.pop()
+        is_late = is_late or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        for child in ast.iter_child_nodes(node):
+            yield child, is_late
+            waiting.append((child, is_late))
 
 
 def imports_of(module: str) -> Iterator[Import]:
