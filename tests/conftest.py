@@ -31,6 +31,25 @@ def pytest_configure() -> None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
+def pytest_collection(session: pytest.Session) -> None:
+    """Let each process of the suite begin to collect at another file.
+
+    In a fresh clone, half of the time to collect is spent on compiling test files: so each process compiles a share of
+    them, and finds the others compiled, where all would compile the same file at the same time.
+    """
+    process = getattr(session.config, "workerinput", None)
+    here = Path(__file__).parent
+    if process and [Path(name).resolve() for name in session.config.args] == [here]:
+        files = sorted(map(str, here.rglob("test_*.py")))
+        first = len(files) * int(process["workerid"].removeprefix("gw")) // process["workercount"]
+        session.config.args = files[first:] + files[:first]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Bring tests into the same order in each process, as the one that hands them out asks for."""
+    items.sort(key=lambda item: str(item.path))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real samples beside the project; tests that need it are skipped where it is not."""

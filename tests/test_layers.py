@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -98,19 +99,33 @@ def module_name(path: Path) -> str:
 MODULES = {module_name(path): path for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
 
 
+@cache
 def drawer(module: str) -> str:
     drawers = [name for name in LEVEL if name not in PACKAGES and f"{module}.".startswith(f"{name}.")]
     return max(drawers, key=len, default=module)
+
+
+@cache
+def syntax_tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+def nodes_of(tree: ast.Module) -> Iterator[tuple[ast.AST, bool]]:
+    """Yield all nodes of a module, and of each whether it stands within a function."""
+    waiting: list[tuple[ast.AST, bool]] = [(tree, False)]
+    while waiting:
+        node, is_late = waiting.pop()
+        is_late = is_late or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        for child in ast.iter_child_nodes(node):
+            yield child, is_late
+            waiting.append((child, is_late))
 
 
 def imports_of(module: str) -> Iterator[Import]:
     """Yield what a module imports, also within functions, and what it names to be imported."""
     path = MODULES[module]
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    tree = ast.parse(path.read_text())
-    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-    late = {id(node) for function in functions for node in ast.walk(function)}
-    for node in ast.walk(tree):
+    for node, is_late in nodes_of(syntax_tree(path)):
         if isinstance(node, ast.ImportFrom) and node.level:
             above = package.split(".")[: len(package.split(".")) - node.level + 1]
             base = ".".join([*above, *([node.module] if node.module else [])])
@@ -118,14 +133,17 @@ def imports_of(module: str) -> Iterator[Import]:
                 name = f"{base}.{alias.name}".removeprefix(".")
                 found = name if name in MODULES else base
                 if found:
-                    yield Import(module, found, id(node) in late)
+                    yield Import(module, found, is_late)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             name = node.value.removeprefix("resizeonce.")
             if name != node.value and name in MODULES:
                 yield Import(module, name, is_late=False)
 
 
-IMPORTS = [found for module in MODULES for found in imports_of(module)]
+@cache
+def imports() -> list[Import]:
+    """Return all imports of the project; not worked out before a test asks, as every process of the suite collects."""
+    return [found for module in MODULES for found in imports_of(module)]
 
 
 def test_each_module_has_a_drawer_and_each_drawer_a_module() -> None:
@@ -135,7 +153,7 @@ def test_each_module_has_a_drawer_and_each_drawer_a_module() -> None:
 def test_no_module_imports_against_the_order() -> None:
     wrong = [
         found
-        for found in IMPORTS
+        for found in imports()
         if drawer(found.importer) != drawer(found.imported)
         and LEVEL[drawer(found.imported)] >= LEVEL[drawer(found.importer)]
     ]
@@ -143,8 +161,8 @@ def test_no_module_imports_against_the_order() -> None:
 
 
 def test_the_loader_imports_nothing_of_the_converter_and_is_imported_by_it_where_both_share() -> None:
-    assert IMPORTS
-    for found in IMPORTS:
+    assert imports()
+    for found in imports():
         sides = found.importer.partition(".")[0], found.imported.partition(".")[0]
         assert sides != ("loader", "preprocess"), found
         if sides == ("preprocess", "loader") and drawer(found.importer) not in READING:
@@ -153,7 +171,7 @@ def test_the_loader_imports_nothing_of_the_converter_and_is_imported_by_it_where
 
 def test_no_circle_of_modules() -> None:
     waiting = {
-        module: {found.imported for found in IMPORTS if found.importer == module} for module in MODULES
+        module: {found.imported for found in imports() if found.importer == module} for module in MODULES
     }
     while free := [module for module, imported in waiting.items() if not imported & set(waiting)]:
         for module in free:
@@ -162,7 +180,7 @@ def test_no_circle_of_modules() -> None:
 
 
 def test_what_is_imported_within_a_function_has_a_reason() -> None:
-    assert {found.importer for found in IMPORTS if found.is_late} == set(LATE)
+    assert {found.importer for found in imports() if found.is_late} == set(LATE)
 
 
 def test_a_source_is_made_of_its_base_readers_and_decoders() -> None:
@@ -174,7 +192,7 @@ def test_a_source_is_made_of_its_base_readers_and_decoders() -> None:
         "preprocess.remote",
     }
     below |= {"preprocess.decode"}
-    for found in IMPORTS:
+    for found in imports():
         if found.importer.startswith("preprocess.sources."):
             assert drawer(found.imported) in below or found.imported.startswith("preprocess.sources."), found
         if drawer(found.importer) == "preprocess.sources":
@@ -182,13 +200,13 @@ def test_a_source_is_made_of_its_base_readers_and_decoders() -> None:
 
 
 def test_a_store_is_written_of_tensors_that_others_made() -> None:
-    taken = {one.imported for one in IMPORTS if drawer(one.importer) == "preprocess.store"}
+    taken = {one.imported for one in imports() if drawer(one.importer) == "preprocess.store"}
     assert {name for name in taken if drawer(name) == "preprocess.tensors"} == {"preprocess.tensors.views"}
 
 
 def test_modules_of_the_product_import_each_other_relatively() -> None:
     for module, path in MODULES.items():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(syntax_tree(path)):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             assert not {name.partition(".")[0] for name in names} & {"resizeonce", *PACKAGES}, module
@@ -199,7 +217,7 @@ def test_the_private_parts_of_other_libraries_are_used_where_it_is_said() -> Non
     public = ("multiprocessing.connection", "multiprocessing.shared_memory")
     found: dict[str, str] = {}
     for module, path in MODULES.items():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(syntax_tree(path)):
             names = []
             if isinstance(node, ast.ImportFrom) and not node.level:
                 names = [node.module or ""]
@@ -223,7 +241,7 @@ def test_what_computes_opens_no_file(name: str) -> None:
     allowed = {"loader.order.index_file", "loader.order.subset"}
     for module in MODULES:
         if f"{module}.".startswith(f"{name}.") and module not in allowed:
-            for node in ast.walk(ast.parse(MODULES[module].read_text())):
+            for node in ast.walk(syntax_tree(MODULES[module])):
                 if isinstance(node, ast.Call):
                     called = getattr(node.func, "id", None) or getattr(node.func, "attr", None)
                     assert called not in OPENING, module
@@ -233,7 +251,7 @@ def test_a_store_and_what_is_below_it_know_no_torch() -> None:
     allowed = {"loader.buffers.dataloader_slots"}
     for module, path in MODULES.items():
         if LEVEL[drawer(module)] <= LEVEL["loader.store"] and module not in allowed:
-            for node in ast.walk(ast.parse(path.read_text())):
+            for node in ast.walk(syntax_tree(path)):
                 names = [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
                 names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
                 assert not {name.partition(".")[0] for name in names} & {"torch"}, module

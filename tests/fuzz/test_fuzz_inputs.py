@@ -22,7 +22,7 @@ COUNT = 3 * len(TARGETS)
 
 def test_damaged_files_give_rejects_right_samples_or_an_error_said_on_purpose(tmp_path: Path) -> None:
     # Other cases than the long form begins with.
-    outcomes = list(fuzz((Case(number, 1_000_004) for number in range(COUNT)), tmp_path, workers=2))
+    outcomes = list(fuzz((Case(number, 1_000_004) for number in range(COUNT)), tmp_path, workers=1))
     assert [outcome for outcome in outcomes if outcome.problem] == []
     assert len(outcomes) == COUNT
     endings = {outcome.ending for outcome in outcomes}

@@ -210,10 +210,26 @@ def test_a_file_of_another_size_is_refused(store: Path, tmp_path: Path) -> None:
         Store(broken)[0]
 
 
-def test_importing_the_loader_pulls_in_no_converter() -> None:
-    command = "import sys, resizeonce.loader as loader; loader.SampleDataset; loader.BatchLoader; print(*sorted(sys.modules))"
-    found = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
-    modules = set(found.stdout.split())
+LOOK = """
+import sys, resizeonce.loader as loader
+loader.SampleDataset, loader.BatchLoader
+print(*sorted(sys.modules))
+loader.SampleDataset(sys.argv[1])[0]
+print(*sorted(sys.modules))
+batches = loader.BatchLoader(sys.argv[1], 2, 1, options=loader.BatchOptions(mode="thread"))
+loader.check_batch(next(iter(batches)))
+batches.close()
+print(*sorted(sys.modules))
+"""
+
+
+def test_the_loader_brings_no_converter_and_nothing_that_takes_longer_than_a_batch(
+    store: Path,
+) -> None:
+    # One process for all: each would import torch.
+    command = [sys.executable, "-c", LOOK, str(store)]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    modules, with_sample, with_batch = (set(line.split()) for line in found.stdout.splitlines())
     assert {"torch", "resizeonce.loader.store", "resizeonce.loader.format.layout"} <= modules
     roots = {name.partition(".")[0] for name in modules}
     assert not roots & {
@@ -227,28 +243,24 @@ def test_importing_the_loader_pulls_in_no_converter() -> None:
     }
     assert not {name for name in modules if name.startswith("resizeonce.preprocess")}
 
+    # A store on a disk is read without what fetches one.
+    assert "resizeonce.loader.cache.part_cache" in with_sample
+    assert not {name.partition(".")[0] for name in with_sample} & {
+        "zarr",
+        "PIL",
+        "pycocotools",
+        "fsspec",
+        "aiohttp",
+    }
+
+    # `np.unique` and its kin load numpy.ma, in a tenth of a second.
+    assert not with_batch & {"numpy.ma", "zarr", "numcodecs", "PIL"}
+
 
 def test_what_needs_only_numpy_does_not_wait_for_torch() -> None:
     command = "import sys, resizeonce.loader as loader; loader.Store; loader.Order; loader.SampleIndex; print(*sorted(sys.modules))"
     found = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
     assert not {name.partition(".")[0] for name in found.stdout.split()} & {"torch", "fsspec"}
-
-
-def test_a_first_batch_loads_nothing_that_takes_longer_than_the_batch(store: Path) -> None:
-    # `np.unique` and its kin load numpy.ma, in a tenth of a second.
-    command = (
-        "import sys; from resizeonce.loader import BatchLoader, BatchOptions, check_batch; "
-        f"loader = BatchLoader({str(store)!r}, 2, 1, options=BatchOptions(mode='thread')); "
-        "check_batch(next(iter(loader))); loader.close(); print(*sorted(sys.modules))"
-    )
-    found = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
-    assert not set(found.stdout.split()) & {"numpy.ma", "zarr", "numcodecs", "PIL"}
-
-
-def test_reading_a_batch_imports_no_zarr(store: Path) -> None:
-    command = f"import sys, resizeonce.loader as loader; loader.SampleDataset({str(store)!r})[0]; print(*sorted(sys.modules))"
-    found = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
-    assert not {name.partition(".")[0] for name in found.stdout.split()} & {"zarr", "PIL", "pycocotools"}
 
 
 def test_the_converter_imports_no_torch_no_zarr_no_dataset_unasked_and_of_the_loader_what_both_share() -> (

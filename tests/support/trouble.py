@@ -6,12 +6,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import pytest
+from typing import TYPE_CHECKING
 
 from resizeonce.preprocess.decode.images import ImageDecoder, decode_image
 from resizeonce.preprocess.sources.base import Scene, Source
 from resizeonce.preprocess.sources.records import Record
+
+if TYPE_CHECKING:
+    # Each worker process that reads such a scene imports this module, and would spend a third of its start on pytest.
+    import pytest
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class Harmful(Source):
         return self._source.fingerprint()
 
 
-def harm_scenes(monkeypatch: pytest.MonkeyPatch, harms: Mapping[int, Harm]) -> None:
+def harm_scenes(monkeypatch: "pytest.MonkeyPatch", harms: Mapping[int, Harm]) -> None:
     """Let every source that a conversion opens have these scenes, by number."""
     from resizeonce.preprocess.run import convert
 

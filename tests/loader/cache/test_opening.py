@@ -3,7 +3,6 @@
 import json
 import pwd
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -57,14 +56,6 @@ def test_without_fsspec_the_error_says_what_to_install(
     monkeypatch.setitem(sys.modules, "fsspec", None)
     with pytest.raises(StoreError, match=r"pip install 'resizeonce\[remote\]'"):
         Store("https://example.org/coco.zarr", cache=cache)
-
-
-def test_a_store_on_a_disk_is_read_without_fsspec(store: Path) -> None:
-    command = "import sys; from resizeonce.loader import SampleDataset; SampleDataset(sys.argv[1])[0]; print(*sys.modules)"
-    found = subprocess.run([sys.executable, "-c", command, str(store)], capture_output=True, check=True)
-    modules = set(found.stdout.decode().split())
-    assert "resizeonce.loader.cache.part_cache" in modules
-    assert not modules & {"fsspec", "aiohttp"}
 
 
 def rewritten(store: Path, folder: Path, change: Any) -> Path:

@@ -296,32 +296,50 @@ def test_a_thousand_epochs_leak_nothing(store: Path) -> None:
     loader.close()
 
 
-SCRIPT = """
-import sys, time
+TRAINERS = """
+import os, sys
+from pathlib import Path
 from resizeonce.loader import BatchLoader
-loader = BatchLoader(sys.argv[1], 2, 2)
-while True:
-    for batch in loader:
-        print(batch["key"], flush=True)
+
+# Each a fork of one that has imported torch.
+pids = []
+for _ in range(int(sys.argv[2])):
+    pids.append(os.fork())
+    if not pids[-1]:
+        loader = BatchLoader(sys.argv[1], 2, 2)
+        for batch in loader:
+            print(os.getpid(), Path(f"/proc/self/task/{os.getpid()}/children").read_text(), flush=True)
+            sys.stdin.readline()
+for pid in pids:
+    print(pid, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 """
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_workers_end_with_the_trainer_however_it_ends(store: Path, how: signal.Signals) -> None:
+def test_workers_end_with_the_trainer_however_it_ends(store: Path) -> None:
+    ways = [signal.SIGINT, signal.SIGKILL, signal.SIGTERM]
     process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(store)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", TRAINERS, str(store), str(len(ways))],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None
-    process.stdout.readline()
-    workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    assert len(workers) == 2
-    process.send_signal(how)
-    _, stderr = process.communicate(timeout=20)
-    assert (how is signal.SIGKILL) or "KeyboardInterrupt" in stderr
-    deadline = time.monotonic() + 10
-    while any(Path(f"/proc/{pid}").exists() for pid in workers):
-        assert time.monotonic() < deadline, "a worker outlived its trainer"
-        time.sleep(0.02)
+    trainers = [[int(pid) for pid in process.stdout.readline().split()] for _ in ways]
+    expected = {}
+    for how, (trainer, *workers) in zip(ways, trainers, strict=True):
+        assert len(workers) == 2
+        # A scheduler sends its signal to every process of a job.
+        for pid in (*workers, trainer) if how is signal.SIGTERM else (trainer,):
+            os.kill(pid, how)
+        deadline = time.monotonic() + 20
+        while any(Path(f"/proc/{pid}").exists() for pid in workers):
+            assert time.monotonic() < deadline, "a worker outlived its trainer"
+            time.sleep(0.02)
+        expected[trainer] = -how
+    stdout, stderr = process.communicate(timeout=20)
+    assert {int(pid): int(code) for pid, code in map(str.split, stdout.splitlines())} == expected
+    assert stderr.count("\nKeyboardInterrupt") == 1
 
 
 def test_several_stores_make_batches_of_one_kind_each(store: Path, pairs: Path, sentences: Path) -> None:
@@ -439,12 +457,10 @@ def test_a_relative_path_means_the_same_store_from_any_folder(
 
 @pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="other systems have no such scheduling")
 def test_workers_let_the_trainer_run_first(store: Path) -> None:
-    script = (
-        "import os, sys; from pathlib import Path; from resizeonce.loader import BatchLoader; "
-        "loader = BatchLoader(sys.argv[1], 2, workers=2); list(loader); "
-        "tasks = Path('/proc/self/task').glob('*/children'); "
-        "workers = [int(one) for task in tasks for one in task.read_text().split()]; "
-        "policies = {os.sched_getscheduler(one) for one in workers}; "
-        "assert len(workers) == 2 and policies == {os.SCHED_BATCH}, (workers, policies)"
-    )
-    subprocess.run([sys.executable, "-c", script, str(store)], check=True)
+    loader = BatchLoader(store, 2, workers=2)
+    list(loader)
+    workers = children()
+    assert len(workers) == 2
+    assert {os.sched_getscheduler(pid) for pid in workers} == {os.SCHED_BATCH}
+    assert os.sched_getscheduler(0) != os.SCHED_BATCH
+    loader.close()

@@ -320,12 +320,12 @@ print("the same" if [batch["key"] for batch in loader] != whole + rest else "no 
 """
 
 
-@pytest.mark.parametrize(("workers", "mode"), [slow(2, "thread"), (2, "process")])
+@pytest.mark.parametrize(("workers", "mode"), [slow(2, "thread"), (1, "process")])
 def test_a_loader_in_a_forked_process_has_workers_of_its_own_and_leaves_the_others_alone(
     store: Path, workers: int, mode: str
 ) -> None:
     command = [sys.executable, "-W", "error", "-c", FORK, str(store), str(workers), mode]
-    # Seven interpreters one after the other and beside each other: under load the time says nothing but that it is over.
+    # Four interpreters one after the other and beside each other: under load the time says nothing but that it is over.
     found = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert (found.stdout, found.stderr) == ("the same\n", "")
 

@@ -34,26 +34,27 @@ def run(script: str, *arguments: object, **options: str) -> "subprocess.Complete
     )
 
 
-@pytest.mark.parametrize("number", sorted(FOR_THE_TRAINER))
-def test_a_signal_to_every_process_of_a_job_leaves_the_workers_to_the_trainer(
-    store: Path, number: signal.Signals
-) -> None:
+def test_a_signal_to_every_process_of_a_job_leaves_the_workers_to_the_trainer(store: Path) -> None:
     got: list[int] = []
-    before = signal.signal(number, lambda *_: got.append(len(got)))
+    before = {
+        number: signal.signal(number, lambda number, _: got.append(number)) for number in FOR_THE_TRAINER
+    }
     try:
         loader = BatchLoader(store, 1, 2)
         iterator = iter(loader)
         # Also to one that has only just been started.
         next(iterator)
-        for process in (*children(), os.getpid()):
-            os.kill(process, number)
+        for number in FOR_THE_TRAINER:
+            for process in (*children(), os.getpid()):
+                os.kill(process, number)
         assert len(list(iterator)) == 9
         assert len(list(loader)) == 10
-        assert got == [0]
+        assert sorted(got) == sorted(FOR_THE_TRAINER)
         workers = children()
         loader.close()
     finally:
-        signal.signal(number, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     assert len(workers) == 2
     assert not children()
 
@@ -68,35 +69,6 @@ def test_a_signal_reaches_no_worker_from_its_first_instruction_on(store: Path) -
     assert {number for number in FOR_THE_TRAINER if blocked >> (number - 1) & 1} == FOR_THE_TRAINER
     assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())
     loader.close()
-
-
-TRAINER = """
-import sys
-from resizeonce.loader import BatchLoader
-for batch in BatchLoader(sys.argv[1], 1, 2):
-    print(flush=True)
-    sys.stdin.readline()
-"""
-
-
-def test_workers_go_with_a_trainer_that_such_a_signal_ends(store: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", TRAINER, str(store)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    assert process.stdout is not None
-    process.stdout.readline()
-    workers = [
-        int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    ]
-    assert len(workers) == 2
-    for pid in (*workers, process.pid):
-        os.kill(pid, signal.SIGTERM)
-    assert process.wait(20) == -signal.SIGTERM
-    process.communicate()
-    deadline = time.monotonic() + 20
-    while any(Path(f"/proc/{pid}").exists() for pid in workers):
-        assert time.monotonic() < deadline, "a worker outlived its trainer"
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(
@@ -126,24 +98,30 @@ def test_a_bus_error_says_that_a_file_of_the_store_shrank(store: Path) -> None:
         list(iterator)
 
 
-@pytest.mark.parametrize(("workers", "mode"), [(0, "thread"), (1, "process")])
 def test_a_file_of_rows_that_shrinks_is_an_error_and_not_the_end_of_the_process(
-    store: Path, tmp_path: Path, workers: int, mode: str
+    store: Path, tmp_path: Path
 ) -> None:
     script = """
 import os, shutil, sys
 from resizeonce.loader import BatchLoader
 from resizeonce.loader.workers.batch_loader import BatchOptions
-path = shutil.copytree(sys.argv[1], sys.argv[2] + "/store.zarr")
-for number, _ in enumerate(BatchLoader(path, 1, int(sys.argv[3]), options=BatchOptions(mode=sys.argv[4]))):
-    if not number:
-        for part in sorted(os.listdir(path)):
-            if part.startswith("part-"):
-                os.truncate(f"{path}/{part}/images/g_pixel_values/c/0/0/0/0", 0)
+for workers, mode in (0, "thread"), (1, "process"):
+    path = shutil.copytree(sys.argv[1], f"{sys.argv[2]}/{mode}.zarr")
+    try:
+        for number, _ in enumerate(BatchLoader(path, 1, workers, options=BatchOptions(mode=mode))):
+            if not number:
+                for part in sorted(os.listdir(path)):
+                    if part.startswith("part-"):
+                        os.truncate(f"{path}/{part}/images/g_pixel_values/c/0/0/0/0", 0)
+    except Exception as err:
+        print(repr(str(err)))
 """
-    found = run(script, store, tmp_path, workers, mode)
-    assert found.returncode == 1, found
-    assert "shrank while it was" in found.stderr.splitlines()[-1] or "expected" in found.stderr
+    found = run(script, store, tmp_path)
+    assert found.returncode == 0, found
+    lines = found.stdout.splitlines()
+    assert len(lines) == 2, found
+    for line in lines:
+        assert "shrank while it was" in line or "expected" in line
 
 
 def test_a_worker_that_does_not_answer_is_an_error_after_the_timeout(
@@ -330,7 +308,7 @@ def test_workers_run_nothing_from_the_working_folder_nor_from_what_the_trainer_i
     ran = put_shadows(tmp_path / "folder")
     script = tmp_path / "train.py"
     script.write_text(
-        "import sys; from resizeonce.loader import BatchLoader; print(len(list(BatchLoader(sys.argv[1], 1, 2))))"
+        "import sys; from resizeonce.loader import BatchLoader; print(len(list(BatchLoader(sys.argv[1], 1, 1))))"
     )
     environment = os.environ | ({"PYTHONPATH": str(tmp_path / "folder")} if flag != "-P" else {})
     found = subprocess.run(
@@ -364,26 +342,19 @@ def test_workers_start_with_a_path_that_is_longer_than_arguments_may_be(
     loader.close()
 
 
-LIMITED = """
-import resource, sys
-from resizeonce.loader import BatchLoader, SampleDataset
-from resizeonce.loader.workers.batch_loader import BatchOptions
-resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-print(len(SampleDataset(sys.argv[1])[:]["key"]))
-print(len(list(BatchLoader(sys.argv[1], 1, 1, options=BatchOptions(mode="thread")))))
-try:
-    next(iter(BatchLoader(sys.argv[1], 1, 1)))
-except RuntimeError as err:
-    print(err)
-"""
-
-
 def test_where_files_may_not_be_large_threads_work_and_processes_say_so(store: Path) -> None:
-    found = run(LIMITED, store)
-    assert found.stdout.startswith("10\n10\nthe batches of worker processes can't have a shared file of"), (
-        found
-    )
-    assert 'raise the limit (ulimit -f), or give BatchOptions(mode="thread")' in found.stdout
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        assert len(SampleDataset(store)[:]["key"]) == 10
+        assert len(list(BatchLoader(store, 1, 1, options=BatchOptions(mode="thread")))) == 10
+        with pytest.raises(
+            RuntimeError, match=r"^the batches of worker processes can't have a shared file of"
+        ) as caught:
+            next(iter(BatchLoader(store, 1, 1)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert 'raise the limit (ulimit -f), or give BatchOptions(mode="thread")' in str(caught.value)
 
 
 def test_where_no_more_files_may_be_opened_the_limit_is_named_and_nothing_is_left(store: Path) -> None:

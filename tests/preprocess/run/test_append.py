@@ -82,9 +82,9 @@ def test_a_damaged_list_of_rejects_is_told(tmp_path: Path, content: bytes) -> No
 
 
 def test_an_appended_store_can_be_appended_to_and_each_time_gives_the_same_bytes(tmp_path: Path) -> None:
-    for name, workers in (("a", 1), ("b", 2)):
+    for name, last_workers in (("a", 1), ("b", 2)):
         convert(coco_config(), grown(tmp_path, 2), tmp_path / name)
-        for count in (3, 5):
+        for count, workers in ((3, 1), (5, last_workers)):
             append(grown(tmp_path, count), tmp_path / name, workers=workers)
         assert append(tmp_path / "coco", tmp_path / name).was_complete
     assert tree_digest(tmp_path / "a") == tree_digest(tmp_path / "b")

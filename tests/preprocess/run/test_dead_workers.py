@@ -24,6 +24,13 @@ Log = pytest.LogCaptureFixture
 Patch = pytest.MonkeyPatch
 
 
+@pytest.fixture
+def without_forecast(monkeypatch: Patch) -> None:
+    """Scenes are read for the parts alone: a forecast would start workers of its own, and lose them first."""
+    monkeypatch.setattr("resizeonce.preprocess.run.convert.FORECAST_SCENES", 0)
+
+
+@pytest.mark.usefixtures("without_forecast")
 def test_a_part_whose_worker_was_killed_is_written_again_to_the_same_bytes(
     tmp_path: Path, monkeypatch: Patch, caplog: Log, whole: dict[str, str]
 ) -> None:
@@ -58,11 +65,11 @@ def test_a_scene_that_kills_twice_is_rejected_and_nothing_else(
     assert {(finding.check, finding.found[:7]) for finding in findings} == {("rows", "scene 2")}
 
 
+@pytest.mark.usefixtures("without_forecast")
 def test_a_stalled_worker_is_ended_and_its_scene_rejected(
     tmp_path: Path, monkeypatch: Patch, caplog: Log
 ) -> None:
     harm_scenes(monkeypatch, {0: Harm(tmp_path / "harm", stall)})
-    monkeypatch.setattr("resizeonce.preprocess.run.convert.FORECAST_SCENES", 0)
     coco_root(tmp_path)
     report = coco_store(tmp_path, engine="pillow", workers=2, stall_seconds=4)
     assert [reject.key for reject in read_rejects(report.store)] == ["coco/1"]
@@ -70,18 +77,19 @@ def test_a_stalled_worker_is_ended_and_its_scene_rejected(
     assert "made no progress for 4 s and is ended" in caplog.text
 
 
+@pytest.mark.usefixtures("without_forecast")
 def test_more_deadly_scenes_than_a_part_may_cost_workers_are_all_rejected(
     tmp_path: Path, monkeypatch: Patch
 ) -> None:
     coco_root(tmp_path)
     monkeypatch.setattr(processes, "MAX_DEATHS", 3)
-    monkeypatch.setattr("resizeonce.preprocess.run.convert.FORECAST_SCENES", 0)
     harm_scenes(monkeypatch, {n: Harm(tmp_path / f"harm{n}", kill) for n in (0, 2)})
     report = coco_store(tmp_path, "store.scenes_per_part=8", engine="pillow", workers=2)
     assert report.attributes["totals"]["rejects"] == {"worker": 2}
     assert report.attributes["totals"]["images"] == 3
 
 
+@pytest.mark.usefixtures("without_forecast")
 def test_on_error_fail_stops_at_a_scene_that_kills_twice(tmp_path: Path, monkeypatch: Patch) -> None:
     harm_scenes(monkeypatch, {3: Harm(tmp_path / "harm", kill)})
     coco_root(tmp_path)
@@ -89,6 +97,7 @@ def test_on_error_fail_stops_at_a_scene_that_kills_twice(tmp_path: Path, monkeyp
         coco_store(tmp_path, engine="pillow", workers=2, on_error="fail")
 
 
+@pytest.mark.usefixtures("without_forecast")
 def test_a_machine_on_which_every_worker_dies_stops_the_run_and_the_next_one_finishes(
     tmp_path: Path, monkeypatch: Patch, whole: dict[str, str]
 ) -> None:
@@ -100,7 +109,7 @@ def test_a_machine_on_which_every_worker_dies_stops_the_run_and_the_next_one_fin
         ):
             coco_store(tmp_path, engine="pillow", workers=2)
     assert not (tmp_path / "coco.zarr" / ".attempts").exists()
-    coco_store(tmp_path, engine="pillow", workers=2)
+    coco_store(tmp_path, engine="pillow")
     assert tree_digest(tmp_path / "coco.zarr") == whole
 
 

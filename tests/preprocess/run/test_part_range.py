@@ -6,12 +6,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from miniature.every import WRITERS
 from stores import CONFIGS, TINY, coco_config, coco_root, coco_store, options_of, pictures, tree_digest
 
 from resizeonce.loader.format.errors import StoreError
+from resizeonce.preprocess.cli import main
 from resizeonce.preprocess.commands.store_text import range_lines
 from resizeonce.preprocess.errors import ConfigError
 from resizeonce.preprocess.run.convert import RunOptions, convert, convert_range, finish
@@ -39,10 +41,10 @@ def test_numbers_are_told_as_spans() -> None:
     assert describe_numbers([0, 1, 2, 5, 7, 8]) == "0-2, 5, 7-8"
 
 
-def command(root: Path, out: Path, *options: str, config: str = "coco") -> list[str]:
-    start = [sys.executable, "-m", "resizeonce.preprocess", "convert", str(CONFIGS / f"{config}.toml")]
+def convert_arguments(root: Path, out: Path, *options: str, config: str = "coco") -> list[str]:
     return [
-        *start,
+        "convert",
+        str(CONFIGS / f"{config}.toml"),
         "--root",
         str(root),
         "--out",
@@ -59,11 +61,15 @@ def test_separate_processes_in_any_order_and_at_once_give_the_bytes_of_one_run(t
     (root / "sav_000009_manual.json").write_text("{")
     out, whole = tmp_path / "out.zarr", tmp_path / "whole.zarr"
     codes = (0, 3)
-    done = subprocess.run(command(root, whole, config="sav"), check=False, capture_output=True, text=True)
-    assert done.returncode in codes, done.stderr
+    runner = CliRunner()
+    done = runner.invoke(main, convert_arguments(root, whole, config="sav"))
+    assert done.exit_code in codes, done.output
     shares = [
         subprocess.Popen(
-            command(root, out, "--part-range", f"{number}/3", config="sav"),
+            [
+                *(sys.executable, "-m", "resizeonce.preprocess"),
+                *convert_arguments(root, out, "--part-range", f"{number}/3", config="sav"),
+            ],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -75,17 +81,10 @@ def test_separate_processes_in_any_order_and_at_once_give_the_bytes_of_one_run(t
         assert share.returncode in codes, stderr
     with pytest.raises(StoreError, match=r"2 of 6 parts of .* are missing: 2-3"):
         finish(out)
-    last = subprocess.run(
-        command(root, out, "--part-range", "2/3", config="sav"), check=False, capture_output=True, text=True
-    )
+    last = runner.invoke(main, convert_arguments(root, out, "--part-range", "2/3", config="sav"))
     assert "every part is there: resizeonce finish" in last.stdout
-    finished = subprocess.run(
-        [sys.executable, "-m", "resizeonce.preprocess", "finish", str(out), "--max-rejects", "9"],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert finished.returncode == 0, finished.stderr
+    finished = runner.invoke(main, ["finish", str(out), "--max-rejects", "9"])
+    assert finished.exit_code == 0, finished.output
     assert tree_digest(out) == tree_digest(whole)
     assert finish(out).was_complete
 

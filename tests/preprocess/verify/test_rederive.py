@@ -37,7 +37,7 @@ def change_masks(part: Path, change: Callable[[Values], Values], *columns: str) 
 
 def test_another_filter_is_found_and_named(copy_of: Copy, sound: Path) -> None:
     store, root = copy_of("full"), sound / "full" / "coco"
-    rewrite_images(root, parts_of(store)[0], damage.another_filter)
+    rewrite_images(root, parts_of(store)[0], damage.another_filter, count=2)
     findings = found_only_by_source(store, root)
     assert {finding.array for finding in findings} == {"images/g_pixel_values"}
     assert all("made with bicubic" in finding.found for finding in findings)
@@ -50,7 +50,7 @@ def test_another_filter_is_found_and_named(copy_of: Copy, sound: Path) -> None:
         (lambda images: images[:, ::-1], "BGR"),
         (lambda images: images.transpose(0, 1, 3, 2), "transposed"),
         (lambda images: images[..., ::-1], "mirrored"),
-        (lambda images: images[[1, 0, 2, 4, 3]], "same picture"),
+        (lambda images: images[[1, 0]], "same picture"),
     ],
     ids=["blue_first", "transposed", "mirrored", "another picture"],
 )
@@ -60,9 +60,13 @@ def test_mistake_in_both_images_alike_is_found(
     store = copy_of("full")
     part = parts_of(store)[0]
     for name in ("pixel_values", "g_pixel_values"):
-        rewrite(part, f"images/{name}", change(read_array(part, f"images/{name}")))
+        images = read_array(part, f"images/{name}")
+        # Two pictures of the five: to name a mistake, every other one is tried as well.
+        images[:2] = change(images[:2])
+        rewrite(part, f"images/{name}", images)
     findings = found_only_by_source(store, sound / "full" / "coco")
     assert {finding.check for finding in findings} == {"source-differs"}
+    assert {finding.row for finding in findings} == {0, 1}
     assert any(says in finding.found for finding in findings)
 
 
