@@ -76,7 +76,6 @@ LATE = {
 PRIVATE_PARTS = {
     "loader.zarr_codec": "zarr.core",
     "loader.remote.http": "fsspec.asyn",
-    "preprocess.run.processes": "multiprocessing.",
     "preprocess.safe_path": "multiprocessing.",
 }
 """Modules that use a part of another library which that does not promise to keep."""

@@ -13,7 +13,6 @@ from miniature.npz import write_npz_pairs
 from miniature.sa1b import write_sa1b
 from miniature.sav import write_sav_train
 from miniature.shapes import picture_of
-from resizeonce.preprocess.sources.files.mp4_frames import _open_container
 from stores import coco_config, coco_root, coco_store, make_unfinished
 
 from resizeonce.loader.format.errors import SourceError, StoreError
@@ -22,6 +21,7 @@ from resizeonce.preprocess.sources.files.folder_tree import scan_folder
 from resizeonce.preprocess.sources.files.npz_arrays import open_arrays
 from resizeonce.preprocess.sources.files.raw_files import read_file
 from resizeonce.preprocess.sources.files.tar_members import read_member, scan_tar
+from resizeonce.preprocess.sources.files.video_frames import _open_container
 from resizeonce.preprocess.verify.check_store import VerifyOptions, verify_store
 
 PICTURES = [picture_of(60, 90, seed) for seed in range(2)]

@@ -1,6 +1,7 @@
 """Files that arrive damaged, late or not at all."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -101,10 +102,12 @@ def test_a_server_that_fails_twice_is_asked_again(
 
 
 def test_a_server_that_always_fails_is_asked_no_more_for_the_sake_of_the_message(
-    web: Publisher, cache: CacheOptions
+    store: Path, web: Publisher, cache: CacheOptions
 ) -> None:
     path = f"coco.zarr/part-00000/{PIXELS}"
     web.status = lambda asked, _: 500 if asked == path else 200
+    # Of a cache that a part fills, nothing is fetched ahead.
+    cache = replace(cache, max_bytes=Store(store).attributes["parts"][0]["bytes"])
     with pytest.raises(SampleError, match="answers 500"):
         Store(web.url, cache=cache).batch([0])
     assert web.requests[path] == 3
