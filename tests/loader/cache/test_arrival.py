@@ -106,8 +106,8 @@ def test_a_server_that_always_fails_is_asked_no_more_for_the_sake_of_the_message
 ) -> None:
     path = f"coco.zarr/part-00000/{PIXELS}"
     web.status = lambda asked, _: 500 if asked == path else 200
-    # Of a cache that a part fills, nothing is fetched ahead.
-    cache = replace(cache, max_bytes=Store(store).attributes["parts"][0]["bytes"])
+    # For a cache of two parts, nothing is fetched ahead.
+    cache = replace(cache, max_bytes=2 * Store(store).attributes["parts"][0]["bytes"])
     with pytest.raises(SampleError, match="answers 500"):
         Store(web.url, cache=cache).batch([0])
     assert web.requests[path] == 3
