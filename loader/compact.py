@@ -20,6 +20,7 @@ from .buffers.slots import ArrayLayout, Pool
 from .format.recipe import DEFAULT_RECIPE, ImageView, MaskView, Recipe, View
 from .kernels.batch_kernels import norm_of, normalize_into
 from .kernels.core import CORE
+from .store import OF_THE_BATCH
 
 _POOL = Pool(MAX_HELD)
 """Memory for batches that are completed on the CPU: pages of fresh memory cost five times as much as what is written to them."""
@@ -47,8 +48,20 @@ class CompactBatch(Batch):
             "the batch is compact: take a sample of what resizeonce.loader.to_device makes of it"
         )
 
-    def _whole(self) -> Batch:
-        return _move(self, "cpu", non_blocking=False)
+    def _whole(self, count: int) -> Batch:
+        # Completed, all of a large batch would take gigabytes.
+        first = CompactBatch()
+        first.object_keys, first.recipe = self.object_keys, self.recipe
+        bounds = self.get("objects")
+        num_objects = 0 if bounds is None else bounds[count].item()
+        for key, value in self.items():
+            if key in OF_THE_BATCH:
+                first[key] = value
+            elif key == "objects":
+                first[key] = value[: count + 1]
+            else:
+                first[key] = value[: num_objects if key in self.object_keys else count]
+        return _move(first, "cpu", non_blocking=False)
 
 
 def to_device(

@@ -145,9 +145,18 @@ class RemoteFiles:
     def _connect(self) -> Connection:
         """Return this process's connection."""
         if self._connection is None or self._connection[0] != os.getpid():
-            opened = open_filesystem(self._url, self._options)
-            self._connection = (os.getpid(), connection_of(*opened, signed=True))
+            self._connection = (os.getpid(), self._open())
         return self._connection[1]
+
+    def _open(self) -> Connection:
+        try:
+            return connection_of(*open_filesystem(self._url, self._options), signed=True)
+        except SourceError as err:
+            cause = err.__cause__
+            if not isinstance(cause, Exception) or isinstance(cause, ImportError | ValueError | TypeError):
+                raise
+        # Some file systems, as that of sftp, ask the server already when they are made: it may answer the next time.
+        raise cause
 
 
 def _without_secrets(text: str) -> str:

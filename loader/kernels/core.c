@@ -121,7 +121,6 @@ static const Loops LOOPS_OF[NUM_LEVELS] = {
 typedef struct {
     const uint8_t *bytes;
     int64_t size;
-    uint32_t checksum;
 } Stored;
 
 /* What is made of stored rows; `loader.kernels.core.Action` has the same numbers. */
@@ -171,7 +170,7 @@ static int take_stored(Rows *rows, PyObject *files, const Py_buffer *spans)
             return 0;
         }
         const uint8_t *bytes = (const uint8_t *)rows->files[i].buf + span[0];
-        rows->stored[i] = (Stored){bytes, span[1] - CHECKSUM_BYTES, 0};
+        rows->stored[i] = (Stored){bytes, span[1] - CHECKSUM_BYTES};
     }
     return 1;
 }

@@ -16,7 +16,8 @@ class BackgroundThreads:
 
     def start_anew(self) -> None:
         """Forget all: in a process that was forked there are no threads, and the lock may be held for ever."""
-        self._lock = threading.Lock()
+        # A signal handler may ask, too, while the thread that it interrupts has the lock.
+        self._lock = threading.RLock()
         self._waiting: deque[Callable[[], None]] = deque()
         self._num_threads = 0
 
@@ -25,7 +26,7 @@ class BackgroundThreads:
         # Nothing that the garbage collector counts is made while the lock is held: it may end a loader, and wait for it.
         with self._lock:
             self._waiting.append(action)
-            if self._num_threads == self._most_threads:
+            if self._num_threads >= self._most_threads:
                 return
             self._num_threads += 1
         try:

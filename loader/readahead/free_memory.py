@@ -37,6 +37,8 @@ def total_bytes() -> int | None:
         memory, swap = _read_machine("MemTotal"), _read_machine("SwapTotal")
     except (OSError, ValueError):
         return None
+    if not memory:
+        return None
     return min([memory, *(most for most, _, _ in _limits())]) + swap
 
 

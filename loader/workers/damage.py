@@ -44,10 +44,15 @@ def fill_readable(
                 _note(other, place, damaged)
         if len(damaged) == num_samples:
             raise
-    going_round = [[*range(place, num_samples), *range(place)] for place in range(num_samples)]
-    places = [next(place for place in turn if place not in damaged) for turn in going_round]
+    places = [_next_readable(place, num_samples, damaged) for place in range(num_samples)]
     others = rows.with_samples_of(places).fill(arrays, lambda phrases, place: choose(phrases, places[place]))
     return others, [damaged[place] for place in sorted(damaged)]
+
+
+def _next_readable(place: int, num_samples: int, damaged: Mapping[int, SampleError]) -> int:
+    while place in damaged:
+        place = (place + 1) % num_samples
+    return place
 
 
 def _note(err: SampleError, place: int, damaged: dict[int, SampleError]) -> None:

@@ -30,7 +30,9 @@ from resizeonce.loader import (
     SampleIndex,
     Store,
     collate,
+    to_device,
 )
+from resizeonce.loader.compact import CompactBatch
 from resizeonce.loader.format.recipe import ImageView, MaskView, Recipe, View
 from resizeonce.loader.overlay import COLOURS, EDGE
 from resizeonce.loader.picture import draw_views
@@ -207,9 +209,11 @@ def shown_in(html: str) -> list[Image.Image]:
     return [Image.open(BytesIO(b64decode(source))).convert("RGB") for source in sources]
 
 
-def first_batch(store: Path, draw: Objects | Clip | None, options: BatchOptions) -> Batch:
+def first_batch(
+    store: Path, draw: Objects | Clip | None, options: BatchOptions, batch_size: int = 2
+) -> Batch:
     order = Order([SampleIndex(Store(store), draw=draw)], OrderOptions(shuffle=None))
-    return next(iter(BatchLoader(order, 2, 0, options=options)))
+    return next(iter(BatchLoader(order, batch_size, 0, options=options)))
 
 
 @pytest.mark.parametrize("kind", ["single", "pairs", "own size", "objects", "clip", "odd views"])
@@ -231,6 +235,28 @@ def test_a_notebook_shows_batches_of_each_kind_and_compact_ones_alike(
     for one, other in zip(pictures, shown_in(of_compact), strict=True):
         assert np.array_equal(pixels_of(one), pixels_of(other))
     assert len(shown_in(batch.of(0)._repr_html_())) == 1
+
+
+@pytest.mark.parametrize("draw", [None, Objects(at_most=5), Clip(frames=3, objects=2)])
+def test_of_a_large_compact_batch_no_more_is_completed_than_a_notebook_shows(
+    draw: Objects | Clip | None, store: Path, videos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, options = videos if isinstance(draw, Clip) else store, BatchOptions(tail="wrap", compact=True)
+    compact = first_batch(path, draw, options, batch_size=7)
+    whole = to_device(compact, "cpu")
+    completed = []
+
+    def keep(self: Batch, count: int) -> Batch:
+        completed.append(complete(self, count))
+        return completed[0]
+
+    complete = CompactBatch._whole
+    monkeypatch.setattr(CompactBatch, "_whole", keep)
+    pictures = shown_in(compact._repr_html_())
+    expected = shown_in(whole._repr_html_())
+    assert len(pictures) == len(completed[0]["key"]) == len(completed[0]["pixel_values"]) == 4
+    for one, other in zip(pictures, expected, strict=True):
+        assert np.array_equal(pixels_of(one), pixels_of(other))
 
 
 def test_what_a_batch_says_is_escaped(store: Path) -> None:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 from damage import attributes_of, reseal
 from publishing import Publisher, published
@@ -43,6 +44,25 @@ def test_a_server_that_is_not_there_is_an_error_that_names_it(cache: CacheOption
         url = publisher.url
     with pytest.raises(StoreError, match=rf"can't read {url}/coco\.zarr/zarr\.json: \w+"):
         Store(f"{url}/coco.zarr", cache=cache)
+
+
+@pytest.mark.parametrize("fault", [ConnectionRefusedError("busy"), EOFError("busy")])
+def test_a_server_that_refuses_the_connection_at_first_is_asked_again(
+    store: Path, cache: CacheOptions, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    connect, tries = fsspec.url_to_fs, 0
+
+    def connect_later(url: str, **options: Any) -> Any:
+        nonlocal tries
+        tries += 1
+        if tries % 3:
+            # As file systems do that connect when they are made: those of sftp, ftp, smb.
+            raise fault
+        return connect(url, **options)
+
+    monkeypatch.setattr(fsspec, "url_to_fs", connect_later)
+    assert len(Store(store.as_uri(), cache=cache)) == 10
+    assert tries == 3
 
 
 def test_a_protocol_that_nobody_knows_is_an_error_that_names_it(cache: CacheOptions) -> None:

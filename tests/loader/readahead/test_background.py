@@ -1,16 +1,21 @@
 """Threads that wait for the disk: everything is read, in order, by no more than so many, which then end."""
 
 import multiprocessing
+import sys
 import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from types import FrameType
+from typing import Any
 
 import pytest
 
 from resizeonce.loader.readahead.background import DISK_THREADS, BackgroundThreads
 
 NUM_THREADS = 2
+
+TraceFunction = Callable[[FrameType, str, Any], Any]
 
 
 class File:
@@ -63,6 +68,39 @@ def test_it_reads_again_after_its_threads_have_ended() -> None:
         threads.ask(partial(file.read, number, 1))
         until(lambda: not disk_threads())
     assert file.read_so_far == [(0, 1), (1, 1), (2, 1)]
+
+
+def test_a_signal_handler_may_ask_wherever_it_interrupts_who_asks() -> None:
+    file, threads = File(), new_threads()
+    file.may_go_on.set()
+    asked: list[int] = []
+
+    def ask() -> None:
+        asked.append(len(asked))
+        threads.ask(partial(file.read, asked[-1], 1))
+
+    def interrupt(frame: FrameType, event: str, _: object) -> TraceFunction | None:
+        if frame.f_code is not BackgroundThreads.ask.__code__:
+            return None
+        if event == "line":
+            # As a handler, it is not interrupted itself.
+            sys.settrace(None)
+            ask()
+            sys.settrace(interrupt)
+        return interrupt
+
+    def run() -> None:
+        sys.settrace(interrupt)
+        ask()
+        sys.settrace(None)
+
+    asking = threading.Thread(target=run, daemon=True)
+    asking.start()
+    asking.join(20)
+    assert not asking.is_alive()
+    until(lambda: not disk_threads())
+    assert sorted(file.read_so_far) == [(number, 1) for number in asked]
+    assert len(asked) > 5
 
 
 def _ask_in_child(threads: BackgroundThreads) -> None:

@@ -79,5 +79,7 @@ def test_there_is_as_much_as_the_machine_has_or_a_group_may_take_and_swap(machin
     assert free_memory.total_bytes() == 17 * GIB
     limit(machine / "cgroup/user", 2 * GIB, taken=GIB)
     assert free_memory.total_bytes() == 3 * GIB
+    (machine / "proc/meminfo").write_text("MemFree: 1024 kB\n")
+    assert free_memory.total_bytes() is None
     (machine / "proc/meminfo").unlink()
     assert free_memory.total_bytes() is None
