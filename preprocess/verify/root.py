@@ -169,7 +169,7 @@ def _check_listing(store: Path, root: Root) -> Iterator[Finding]:
 
 def _check_files(store: Path, root: Root) -> Iterator[Finding]:
     for name, listed in root.files.items():
-        fault, is_there = file_fault(store / name, listed), (store / name).exists()
+        fault, is_there = file_fault(store / name, listed), (store / name).is_file()
         if fault and is_there and (store / JOB_FILE).exists():
             # It is replaced just before the root is, in a store that is appended to.
             yield Finding(check="leftover", level="note", array=name, found=fault)

@@ -309,6 +309,10 @@ def test_a_list_of_rejects_that_is_no_file_is_refused(forge: Forge) -> None:
         result = CliRunner().invoke(main, ["info", str(store)], catch_exceptions=False)
         assert result.exit_code == 1
         assert "rejects.jsonl" in result.stderr
+    # Nor is it one that was replaced, while the store is appended to.
+    (store / ".job.json").write_bytes(b"{}")
+    make_a_folder(store / "rejects.jsonl")
+    assert verify_store(store).is_damaged
 
 
 def test_links_to_files_are_read_as_files(forge: Forge, tmp_path: Path) -> None:
