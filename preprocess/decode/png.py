@@ -22,6 +22,8 @@ _PASSES = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2),
 """First row, first column, row step and column step of the seven passes of an interlaced file (Adam7)."""
 _BLOCK_BYTES = 1 << 16
 """What is inflated at a time."""
+_MAX_PIXEL_BYTES = 1 << 30
+"""Of pixels that are inflated: no picture that is decoded has more."""
 
 
 def encode_png(image: NDArray[np.uint8]) -> bytes:
@@ -44,7 +46,12 @@ def check_png(encoded: bytes) -> None:
             header = header or content
         elif name == b"IDAT":
             pixels.write(content)
-    _check_pixels(pixels.getbuffer(), _count_bytes(header))
+    expected = _count_bytes(header)
+    if expected > _MAX_PIXEL_BYTES:
+        raise _damaged(
+            f"its header asks for {expected:,} bytes of pixels, over the limit of {_MAX_PIXEL_BYTES:,}"
+        )
+    _check_pixels(pixels.getbuffer(), expected)
 
 
 def _chunks(encoded: bytes) -> Iterator[tuple[bytes, bytes]]:

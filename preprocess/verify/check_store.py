@@ -213,8 +213,9 @@ def _check_parts(
                 context = multiprocessing.get_context("spawn")
                 executor = stack.enter_context(ProcessPoolExecutor(options.workers, context))
                 results = executor.map(check, tasks, anew)
-            started = [child for child in multiprocessing.active_children() if child not in others]
-            stack.push(partial(_end_at_once, [child.kill for child in started]))
+                started = [child for child in multiprocessing.active_children() if child not in others]
+                # Before Ctrl-C is let through again, or the executor would wait for all parts.
+                stack.push(partial(_end_at_once, [child.kill for child in started]))
             yield from bar(results)
         except BrokenProcessPool as err:
             raise StoreError(

@@ -194,7 +194,7 @@ def _read_attributes(part: Part, faults: list[Finding]) -> dict[str, ListedFile]
 def _check_listing(part: Part, files: Mapping[str, ListedFile]) -> Iterator[Finding]:
     """Yield files that are missing or not listed, and metadata files whose bytes changed."""
     found = set()
-    for folder, _, names in os.walk(part.task.folder):
+    for folder, _, names in os.walk(part.task.folder, onerror=_stop_where_unlisted):
         found |= {storable(str((Path(folder) / name).relative_to(part.task.folder))) for name in names}
     part.num_files = len(found)
     for name in sorted(set(files) - found):
@@ -218,6 +218,11 @@ def _check_listing(part: Part, files: Mapping[str, ListedFile]) -> Iterator[Find
     if lines != count:
         expected = f"{count}, as the attributes count"
         yield part_fault("rejects", REJECTS_FILE, f"{lines} lines", expected=expected)
+
+
+def _stop_where_unlisted(error: OSError) -> None:
+    """Raise `StoreError` where a folder may not be listed; of any other, files are missing."""
+    stop_where_refused(error, Path(error.filename))
 
 
 def _count_lines(path: Path) -> int:
@@ -254,7 +259,8 @@ def _check_shard(part: Part, spec: ArraySpec, length: int, listed: ListedFile | 
         return
     shard = ShardFile(path, spec, length)
     if listed is not None:
-        if not path.exists():
+        # Of a link that leads nowhere, reading says so.
+        if not os.path.lexists(path):
             return
         yield from shard.check(listed)
         if spec.is_whole and not shard.is_sound(0):

@@ -143,7 +143,11 @@ def check_root(store: Path, root: Root) -> Iterator[Finding]:
 
 def _check_listing(store: Path, root: Root) -> Iterator[Finding]:
     listed = {entry.name for entry in root.parts}
-    found = {storable(path.name) for path in store.iterdir()}
+    try:
+        found = {storable(path.name) for path in store.iterdir()}
+    except OSError as err:
+        stop_where_refused(err, store)
+        raise StoreError(f"{store} can't be listed: {err.strerror or err}") from err
     for name in sorted(listed - found):
         yield Finding(check="missing-part", part=name, found="the part's folder is missing", advice=REDO_PART)
     for name in sorted(found - listed - set(root.files) - {"zarr.json"}):
@@ -165,7 +169,7 @@ def _check_listing(store: Path, root: Root) -> Iterator[Finding]:
 
 def _check_files(store: Path, root: Root) -> Iterator[Finding]:
     for name, listed in root.files.items():
-        fault, is_there = file_fault(store / name, listed), (store / name).exists()
+        fault, is_there = file_fault(store / name, listed), (store / name).is_file()
         if fault and is_there and (store / JOB_FILE).exists():
             # It is replaced just before the root is, in a store that is appended to.
             yield Finding(check="leftover", level="note", array=name, found=fault)

@@ -19,6 +19,7 @@ from ..decode.images import OnDamage
 from ..sources.base import Scene, Source
 from ..sources.files.raw_files import RawPath
 from ..store.columns import storable
+from .files import stop_where_refused
 from .part import PartTask
 from .shard_file import ShardFile
 
@@ -54,6 +55,7 @@ def read_scene_keys(part: Path) -> list[str]:
         encoded = _read_column(part, attributes["files"], "scenes/key_bytes", offsets[-1]).tobytes()
         return [str(encoded[start:end], "utf-8") for start, end in pairwise(offsets)]
     except (OSError, ValueError, KeyError, TypeError) as err:
+        stop_where_refused(err, part / "zarr.json")
         raise StoreError(
             f"the scenes of {part} can't be read ({err!r}): run `resizeonce verify {part.parent}`"
         ) from err

@@ -80,16 +80,16 @@ def test_a_raw_file_that_can_not_be_opened_for_a_limit_is_no_bad_record(
         opened(path)
 
 
-def refuse(monkeypatch: pytest.MonkeyPatch, name: str, code: int) -> None:
-    """Let files whose path ends so be refused to this process."""
-    opened = os.open
+def refuse(monkeypatch: pytest.MonkeyPatch, name: str, code: int, function: str = "open") -> None:
+    """Let files, or folders, whose path ends so be refused to this process by a function of `os`."""
+    allowed = getattr(os, function)
 
-    def refusing(path: Any, *arguments: Any, **options: Any) -> int:
+    def refusing(path: Any, *arguments: Any, **options: Any) -> Any:
         if str(path).endswith(name):
             raise OSError(code, os.strerror(code), str(path))
-        return opened(path, *arguments, **options)
+        return allowed(path, *arguments, **options)
 
-    monkeypatch.setattr(os, "open", refusing)
+    monkeypatch.setattr(os, function, refusing)
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +121,28 @@ def test_what_verify_may_not_read_is_an_error_and_no_damage(
     refuse(monkeypatch, name, code)
     with pytest.raises(StoreError, match=f"{name} can't be checked: this (process|user) may not"):
         verify_store(store, VerifyOptions(values=True))
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.EACCES])
+@pytest.mark.parametrize("name", ["coco.zarr", "part-00001", "part-00001/masks", "part-00001/masks/area/c"])
+def test_a_folder_that_verify_may_not_list_is_an_error_and_no_damage(
+    store: Path, monkeypatch: pytest.MonkeyPatch, name: str, code: int
+) -> None:
+    for function in ("scandir", "listdir"):
+        refuse(monkeypatch, name, code, function)
+    with pytest.raises(StoreError, match=f"{name} can't be checked: this (process|user) may not"):
+        verify_store(store)
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.EACCES])
+def test_scenes_that_verify_may_not_read_are_not_called_damaged(
+    store: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    refuse(monkeypatch, "part-00001/zarr.json", code)
+    with pytest.raises(
+        StoreError, match=r"part-00001/zarr.json can't be checked: this (process|user) may not"
+    ):
+        verify_store(store, VerifyOptions(source=store.parent / "coco"))
 
 
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.EACCES])

@@ -155,6 +155,15 @@ def test_bomb_is_refused_by_its_header(size: tuple[int, int]) -> None:
             decode(bomb)
 
 
+@pytest.mark.parametrize("size", [(60000, 60000), (2**32 - 1, 2**32 - 1)])
+def test_a_bomb_that_pillow_does_not_know_is_refused_by_its_header(size: tuple[int, int]) -> None:
+    unknown_compression = b"zTXta\0\5"
+    bomb = png(*size, 16, 6, [b""], unknown_compression)
+    for decode in (decode_image, decode_bitmap):
+        with pytest.raises(RecordError, match=r"damaged PNG file: its header asks for .* over the limit"):
+            decode(bomb)
+
+
 def test_text_bomb_in_a_png_is_refused() -> None:
     text = b"zTXtcomment\0\0" + zlib.compress(bytes(1 << 27))
     with pytest.raises(RecordError):

@@ -1,19 +1,23 @@
 """`resizeonce verify`: exit codes, text, JSON."""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 from damage import flip_bit, parts_of, read_array, rewrite
 
 from resizeonce.preprocess.cli import main
+from resizeonce.preprocess.verify.check_store import VerifyOptions, verify_store
 from resizeonce.preprocess.verify.findings import MAX_LINES, Finding, VerifyReport
 
 Copy = Callable[[str], Path]
@@ -97,3 +101,19 @@ def test_ctrl_c_ends_workers_at_once_and_without_a_word_of_theirs(sound: Path) -
     _, printed = process.communicate(timeout=60)
     # On a fast machine all may have been checked by then.
     assert (process.returncode, printed) in ((130, "interrupted\n"), (0, ""))
+
+
+def test_ctrl_c_while_workers_start_ends_them_as_well(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workers: list[multiprocessing.process.BaseProcess] = []
+    submit = ProcessPoolExecutor.map
+
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        results = submit(*arguments, **options)
+        workers.extend(multiprocessing.active_children())
+        signal.raise_signal(signal.SIGINT)
+        return results
+
+    monkeypatch.setattr(ProcessPoolExecutor, "map", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        verify_store(sound / "coco.zarr", VerifyOptions(workers=2))
+    assert [worker.exitcode for worker in workers] == [-signal.SIGKILL] * 2

@@ -257,6 +257,11 @@ def link_to_a_device(path: Path) -> None:
     path.symlink_to("/dev/zero")
 
 
+def link_to_nothing(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("annex-object-that-was-not-fetched")
+
+
 def make_a_pipe(path: Path) -> None:
     path.unlink()
     os.mkfifo(path)
@@ -271,7 +276,9 @@ def make_sparse(path: Path) -> None:
     os.truncate(path, 8 << 40)
 
 
-@pytest.mark.parametrize("spoil", [link_to_a_device, make_a_pipe, make_a_folder, make_sparse])
+@pytest.mark.parametrize(
+    "spoil", [link_to_a_device, link_to_nothing, make_a_pipe, make_a_folder, make_sparse]
+)
 @pytest.mark.parametrize(
     "file",
     ["zarr.json", f"{PART}/zarr.json", GROUNDING, f"{PART}/masks/image/c/0", f"{PART}/masks/zarr.json"],
@@ -302,6 +309,10 @@ def test_a_list_of_rejects_that_is_no_file_is_refused(forge: Forge) -> None:
         result = CliRunner().invoke(main, ["info", str(store)], catch_exceptions=False)
         assert result.exit_code == 1
         assert "rejects.jsonl" in result.stderr
+    # Nor is it one that was replaced, while the store is appended to.
+    (store / ".job.json").write_bytes(b"{}")
+    make_a_folder(store / "rejects.jsonl")
+    assert verify_store(store).is_damaged
 
 
 def test_links_to_files_are_read_as_files(forge: Forge, tmp_path: Path) -> None:
