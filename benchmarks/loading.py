@@ -184,6 +184,8 @@ def main() -> None:
         and not name.startswith(without)
         and (not entry.rival or name in pythons)
     ]
+    if not names:
+        parser.error("--only names no reader that can be timed here; pairs are timed by turns.py")
     frame.print_about()
     with frame.scratch(options.folder) as folder:
         (folder / "singles.json").write_text(json.dumps(make_singles(folder, options.samples)))
