@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
@@ -71,7 +72,7 @@ MOST_SENT_BYTES = 1 << 16
 """Sent to a worker and not answered yet: less than that buffer has room for."""
 
 
-class Worker:
+class Worker(ABC):
     """One worker, asked and heard by a channel."""
 
     what: str
@@ -137,13 +138,15 @@ class Worker:
             self._channel.send(None)
         self._channel.close()
 
+    @abstractmethod
     def join(self, seconds: float) -> None:
         """Wait until the worker has ended; a process that has not after `seconds` is killed."""
-        raise NotImplementedError
 
+    @abstractmethod
     def kill(self) -> None:
         """End the worker at once, as far as that can be done."""
 
+    @abstractmethod
     def forget(self) -> None:
         """Let go of the worker of the process that this one was forked from, without a word to it."""
 
@@ -217,6 +220,12 @@ class _ThreadWorker(Worker):
         if self._thread is not threading.current_thread():
             # One that waits for a disk can't be killed: it goes on, with memory that nobody uses any more.
             self._thread.join(seconds)
+
+    def kill(self) -> None:
+        """Leave the thread: its closed channel ends it, once it is done with what it fills."""
+
+    def forget(self) -> None:
+        """Let go of nothing: a process that was forked has no such thread."""
 
 
 def describe_status(status: int | None, stores: Sequence[str]) -> str:
