@@ -244,6 +244,12 @@ class FakeWorker(Worker):
     def ask_to_end(self) -> None:
         self.tasks.clear()
 
+    def kill(self) -> None:
+        raise AssertionError
+
+    def forget(self) -> None:
+        raise AssertionError
+
     def join(self, seconds: float) -> None:
         pass
 
