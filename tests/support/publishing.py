@@ -37,7 +37,8 @@ class Publisher:
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = True
+    # So that closing waits for the answers under way: what one does late would be done to the next test's files.
+    daemon_threads = False
 
     def handle_error(self, *_: object) -> None:
         """Say nothing: a client that was killed is what a test wants."""
@@ -49,6 +50,8 @@ def published(folder: Path) -> Iterator[Publisher]:
     lock = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
+        timeout = 10
+
         def do_GET(self) -> None:
             path, _, query = self.path.lstrip("/").partition("?")
             file = folder / path

@@ -297,51 +297,49 @@ def test_a_thousand_epochs_leak_nothing(store: Path) -> None:
 
 
 TRAINERS = """
-import os, sys
+import os, signal, sys
+from contextlib import suppress
 from pathlib import Path
 from resizeonce.loader import BatchLoader
 
-# Each a fork of one that has imported torch.
-pids = []
-for _ in range(int(sys.argv[2])):
-    pids.append(os.fork())
-    if not pids[-1]:
-        loader = BatchLoader(sys.argv[1], 2, 2)
-        for batch in loader:
-            print(os.getpid(), Path(f"/proc/self/task/{os.getpid()}/children").read_text(), flush=True)
-            sys.stdin.readline()
-for pid in pids:
-    print(pid, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+def train(writing):
+    for batch in BatchLoader(sys.argv[1], 2, 2):
+        os.write(writing, Path(f"/proc/self/task/{os.getpid()}/children").read_bytes())
+        signal.pause()
+
+started = []
+for how in map(int, sys.argv[2:]):
+    # Each a fork of one that has imported torch.
+    reading, writing = os.pipe()
+    trainer = os.fork()
+    if not trainer:
+        train(writing)
+    started.append((how, trainer, reading))
+for how, trainer, reading in started:
+    workers = [int(pid) for pid in os.read(reading, 1000).split()]
+    os.kill(trainer, how)
+    # A scheduler sends its signal to every process of a job, of which some may have ended by then.
+    for worker in workers if how == signal.SIGTERM else ():
+        with suppress(ProcessLookupError):
+            os.kill(worker, how)
+    print(how, os.waitstatus_to_exitcode(os.waitpid(trainer, 0)[1]), *workers)
 """
 
 
 def test_workers_end_with_the_trainer_however_it_ends(store: Path) -> None:
-    ways = [signal.SIGINT, signal.SIGKILL, signal.SIGTERM]
-    process = subprocess.Popen(
-        [sys.executable, "-c", TRAINERS, str(store), str(len(ways))],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+    ways = (signal.SIGINT, signal.SIGKILL, signal.SIGTERM)
+    arguments = [str(store), *(str(int(way)) for way in ways)]
+    done = subprocess.run(
+        [sys.executable, "-c", TRAINERS, *arguments], capture_output=True, text=True, timeout=60, check=True
     )
-    assert process.stdout is not None
-    trainers = [[int(pid) for pid in process.stdout.readline().split()] for _ in ways]
-    expected = {}
-    for how, (trainer, *workers) in zip(ways, trainers, strict=True):
-        assert len(workers) == 2
-        # A scheduler sends its signal to every process of a job.
-        for pid in (trainer, *workers) if how is signal.SIGTERM else (trainer,):
-            # A worker may have ended with its trainer by then.
-            with suppress(*([ProcessLookupError] if pid in workers else [])):
-                os.kill(pid, how)
+    assert done.stderr.count("\nKeyboardInterrupt") == 1
+    for way, line in zip(ways, done.stdout.splitlines(), strict=True):
+        how, code, *workers = map(int, line.split())
+        assert (how, code, len(workers)) == (way, -way, 2)
         deadline = time.monotonic() + 20
         while any(Path(f"/proc/{pid}").exists() for pid in workers):
             assert time.monotonic() < deadline, "a worker outlived its trainer"
             time.sleep(0.02)
-        expected[trainer] = -how
-    stdout, stderr = process.communicate(timeout=20)
-    assert {int(pid): int(code) for pid, code in map(str.split, stdout.splitlines())} == expected
-    assert stderr.count("\nKeyboardInterrupt") == 1
 
 
 def test_several_stores_make_batches_of_one_kind_each(store: Path, pairs: Path, sentences: Path) -> None:
