@@ -74,6 +74,12 @@ class Ring:
         self.is_closed = False
         self._start_workers = partial(start_workers, num_workers, mode, setup, self._slots)
         self._workers: Sequence[Worker] = ()
+        # Processes take a while to start. Meanwhile a thread fills a batch for each of them, and ends; not where it would
+        # have to fetch parts: it would hold up the trainer's thread with that.
+        is_local = all(store.is_local for store in setup.stores)
+        self._left_to_starter = num_workers if mode == "process" and is_local else 0
+        self._start_starter = partial(start_workers, 1, "thread", setup, self._slots)
+        self._starter: Sequence[Worker] = ()
 
     @property
     def is_of_this_process(self) -> bool:
@@ -123,6 +129,12 @@ class Ring:
         """Start workers, and do what can be done meanwhile; they fill nothing before they are asked to."""
         self._is_new = False
         self._workers = self._start_workers()
+        if self._left_to_starter:
+            try:
+                self._starter = self._start_starter()
+            except RuntimeError:
+                # Where no thread can be started, processes fill the first batches as well.
+                self._left_to_starter = 0
         self._slots.make_pages()
         if self._pin_memory:
             # Before that: pages that are pinned stay as they are.
@@ -140,7 +152,8 @@ class Ring:
         if self.is_closed:
             return
         self.is_closed = True
-        workers, self._workers = self._workers, ()
+        workers = (*self._workers, *self._starter)
+        self._workers = self._starter = ()
         self._in_flight.clear()
         # What comes next knows this ring: memory would stay until that circle is found.
         self._tasks = iter(())
@@ -161,9 +174,7 @@ class Ring:
             if (task := next(self._tasks, None)) is None:
                 return
             task = Task(task.number, self._free.popleft(), task.picks)
-            # Whoever has least to do: one that shares its core with the trainer fills fewer batches than the others.
-            worker = min(self._workers, key=lambda one: one.count_unfinished(), default=None)
-            if worker is not None:
+            if (worker := self._choose_worker()) is not None:
                 self._in_flight.append((task, worker))
                 worker.send(task, self._timeout)
             else:
@@ -171,6 +182,14 @@ class Ring:
                 rows = self._setup.rows_of(task.picks)
                 self._in_flight.append((task, rows))
                 self._ahead.prefetch(rows)
+
+    def _choose_worker(self) -> Worker | None:
+        """Return who fills the next batch, None for the trainer's thread."""
+        if self._left_to_starter:
+            self._left_to_starter -= 1
+            return self._starter[0]
+        # Whoever has least to do: one that shares its core with the trainer fills fewer batches than the others.
+        return min(self._workers, key=lambda one: one.count_unfinished(), default=None)
 
     def _find_slot(self) -> bool:
         """Whether a slot is free; where none is, and nothing is being filled, after a wait for copies to a device."""
@@ -220,6 +239,9 @@ class Ring:
         number, filled = filler.receive(self._timeout)
         if number != task.number:
             raise RuntimeError(f"a worker of the BatchLoader sent batch {number}, not {task.number}")
+        if filler in self._starter and not self._left_to_starter and not filler.count_unfinished():
+            end_workers(self._starter)
+            self._starter = ()
         if isinstance(filled, Exception):
             try:
                 raise filled

@@ -280,7 +280,7 @@ def test_what_holds_a_loaders_descriptors_can_not_be_copied(
     loader = new_loader(store, 1)
     iterator = iter(loader)
     next(iterator)
-    ((slots, (worker,)),) = started
+    (slots, (worker,)), _ = started
     for one in (iterator, rings[0](), slots, worker):
         with pytest.raises(TypeError, match="can't be copied: copy the BatchLoader"):
             copy.deepcopy(one)

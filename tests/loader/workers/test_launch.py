@@ -214,7 +214,7 @@ def test_a_worker_that_can_not_start_says_what_it_printed(
     (tmp_path / "google_crc32c.py").write_text("raise ImportError('a stray module')\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(RuntimeError, match=r"exit status 1, before it could fill anything") as caught:
-        next(iter(BatchLoader(store, 1, 1)))
+        list(BatchLoader(store, 1, 1))
     assert "a stray module" in str(caught.value)
 
 

@@ -15,7 +15,7 @@ from resizeonce.loader import BatchLoader, CacheOptions, Order, OrderOptions, Sa
 from resizeonce.loader.buffers.slots import Slots
 from resizeonce.loader.fill import SampleError
 from resizeonce.loader.order.plan import Batching
-from resizeonce.loader.workers import ring
+from resizeonce.loader.workers import launch, ring
 from resizeonce.loader.workers.batch_loader import BatchOptions
 from resizeonce.loader.workers.launch import Worker
 from resizeonce.loader.workers.ring import Ring
@@ -272,6 +272,40 @@ def test_who_has_least_to_do_fills_the_next(store: Path, monkeypatch: pytest.Mon
     loader.close()
 
 
+def test_while_processes_start_a_thread_fills_the_first_batches_and_ends(
+    store: Path, started: list[tuple[Slots, Sequence[Worker]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fillers: list[Worker] = []
+    receive = Worker.receive
+
+    def spy(self: Worker, timeout: float | None = None) -> Any:
+        fillers.append(self)
+        return receive(self, timeout)
+
+    monkeypatch.setattr(Worker, "receive", spy)
+    loader = make_loader(store, 2, "process")
+    iterator = iter(loader)
+    got = [next(iterator)["key"] for _ in range(2)]
+    assert not [thread for thread in threading.enumerate() if thread.name == "BatchLoader"]
+    assert got + keys(iterator) + keys(loader) == expected(store, 0) + expected(store, 1)
+    (_, processes), (_, [starter]) = started
+    assert [filler is starter for filler in fillers] == [True] * 2 + [False] * 8
+    assert set(fillers[2:]) <= set(processes)
+    loader.close()
+
+
+def test_where_no_thread_can_be_started_processes_fill_the_first_batches(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    loader = make_loader(store, 2, "process")
+    monkeypatch.setattr(launch, "_start_thread", refuse)
+    assert keys(loader) == expected(store, 0)
+    loader.close()
+
+
 @pytest.mark.parametrize("mode", ["thread", "process"])
 def test_a_worker_tells_how_many_batches_it_has_not_filled(
     store: Path, started: list[tuple[Slots, Sequence[Worker]]], mode: str
@@ -279,7 +313,7 @@ def test_a_worker_tells_how_many_batches_it_has_not_filled(
     loader = make_loader(store, 1, mode)
     iterator = iter(loader)
     next(iterator)
-    ((_, (worker,)),) = started
+    (_, (worker,)), *_ = started
     counts = {worker.count_unfinished() for _ in range(100)}
     assert counts <= {0, 1, 2, 3}
     while worker.count_unfinished():
@@ -294,7 +328,7 @@ def test_a_ring_closes_its_memory_whatever_goes_wrong_with_its_workers(
 ) -> None:
     loader = make_loader(store, 1, "process")
     next(iter(loader))
-    ((slots, _),) = started
+    (slots, _), *_ = started
     end_workers = ring.end_workers
 
     def fail(workers: Sequence[Worker]) -> None:
