@@ -15,6 +15,9 @@ from ..decode.png import encode_png
 from ..decode.segmentation import Rle
 from ..errors import RecordError
 
+MAX_REJECT_LENGTH = 4096
+"""Characters of each text of a reject: a damaged list may have a name of megabytes, and a reject is a line of 1 MiB at most."""
+
 
 def encodable(text: str) -> str:
     """Return a text with bytes that are no UTF-8 spelt out, as a file's name may have them, so that it can be written."""
@@ -57,7 +60,9 @@ class Reject:
     def __post_init__(self) -> None:
         # Names on disk need be no UTF-8, and a reason may quote one: the list of rejects must be writable all the same.
         for name in ("key", "path", "reason"):
-            object.__setattr__(self, name, encodable(getattr(self, name)))
+            text = encodable(getattr(self, name))
+            more = "..." if len(text) > MAX_REJECT_LENGTH else ""
+            object.__setattr__(self, name, text[: MAX_REJECT_LENGTH - len(more)] + more)
 
     @classmethod
     def from_error(cls, error: RecordError, key: str, path: str) -> "Reject":

@@ -28,6 +28,8 @@ from resizeonce.preprocess.run.processes import DeadWorkerError
 from resizeonce.preprocess.run.raw_data_guard import RawDataGuard
 from resizeonce.preprocess.store.part_writer import RejectedError
 from resizeonce.preprocess.store.plan import describe_job
+from resizeonce.preprocess.store.root import read_rejects
+from resizeonce.preprocess.verify.check_store import VerifyOptions, verify_store
 
 
 def totals(store: Path) -> dict[str, Any]:
@@ -165,6 +167,22 @@ def test_bad_records_are_listed_and_the_rest_is_converted(tmp_path: Path) -> Non
         ("coco/4", "train2017/000000000004.jpg", "read"),
     ]
     assert "begins with b'<html>'" in lines[0]["reason"]
+
+
+def test_a_name_of_megabytes_is_rejected_by_its_beginning_and_the_list_can_be_read(tmp_path: Path) -> None:
+    root = coco_root(tmp_path)
+    (file,) = (root / "annotations").glob("instances_*.json")
+    content = json.loads(file.read_text())
+    name = "".join(f"\u4e2d{number}" for number in range(400_000))
+    content["images"][1]["file_name"] = f"{name}.jpg"
+    file.write_text(json.dumps(content))
+    report = coco_store(tmp_path)
+    assert report.attributes["totals"]["images"] == 4
+    [reject] = read_rejects(report.store)
+    assert (reject.key, len(reject.path)) == ("coco/2", 4096)
+    assert reject.path.startswith("train2017/\u4e2d0\u4e2d1\u4e2d2")
+    assert reject.path.endswith("...")
+    assert not verify_store(report.store, VerifyOptions()).findings
 
 
 def test_on_error_fail_stops_at_the_first_and_commits_no_part_of_it(tmp_path: Path) -> None:
