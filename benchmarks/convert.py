@@ -93,11 +93,11 @@ def measure(workload: Workload, folder: Path, rounds: int, facts: Facts) -> list
         workload.config(DISTINCT), root, out / "store", RunOptions(workers=1, limit=DISTINCT * workload.masks)
     )
     convert_plainly(root, DISTINCT, out / "plain")
-    arrays = assert_same(report.store, out / "plain")
+    compared = assert_same(report.store, out / "plain")
     raws = list(read_raw(root, DISTINCT))
     jpegs = [raw.path.read_bytes() for raw in raws]
     images = [np.asarray(Image.open(io.BytesIO(encoded)).convert("RGB")) for encoded in jpegs]
-    masks = [mask.segmentation for raw in raws for mask in raw.masks]
+    masks = [segmentation for raw in raws for segmentation in raw.masks]
     rows = {name: [np.ones((3, size, size), np.uint8)] * DISTINCT for name, size in IMAGE_SIZES.items()}
     rows["masks"] = make_mask_rows(masks, workload.size)
     config, again = workload.config(num_images), num_images // DISTINCT
@@ -122,7 +122,7 @@ def measure(workload: Workload, folder: Path, rounds: int, facts: Facts) -> list
     summed = (zip(*(getattr(times[name], kind) for name in kernels), strict=True) for kind in ("wall", "cpu"))
     times["our kernels alone"] = frame.Times(*([sum(parts) for parts in one] for one in summed))
     encoded = statistics.mean(map(len, jpegs)) / 1e6
-    print(f"\n{workload.name}, {report.engine}: JPEG {encoded:.2f} MB; {arrays} arrays are the same bytes")
+    print(f"\n{workload.name}, {report.engine}: JPEG {encoded:.2f} MB; {compared} rows are the same bytes")
     frame.print_times("images", times, "ours")
     ours, plain, alone = (times[name] for name in ("ours", "plain Pillow", "our kernels alone"))
     print(
