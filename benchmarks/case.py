@@ -2,7 +2,6 @@
 
 import hashlib
 import mmap
-import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from frame import tree_memory
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
@@ -20,9 +18,6 @@ BATCH_SIZE = 8
 
 SCENES_PER_PART = 64
 """Of our stores."""
-
-FIRST_NAME = 1_000_000
-"""Sample 1 is the next after this one: names of equal length sort as numbers do."""
 
 BUSY_SECONDS = 0.02
 """What the busy trainer does with each batch, of processor time."""
@@ -55,7 +50,7 @@ class Case(ABC):
 
     @abstractmethod
     def batches(self, epoch: int) -> Iterable[Arrays]:
-        """Yield the batches of an epoch: the tensors, and "key" or "index"."""
+        """Yield the batches of an epoch, the tensors by name."""
 
     def prepare(self) -> None:
         """Write the dataset in this reader's own format, from the compact arrays."""
@@ -74,19 +69,13 @@ class Case(ABC):
                 break
         return samples, spent
 
-    def check(self) -> dict[str, Any]:
-        """Return the digest of each sample of epoch 0 by number, none may come twice; and the most memory meanwhile, in MB."""
-        digests: dict[str, str] = {}
-        most = 0.0
+    def check(self) -> list[str]:
+        """Return the digest of each sample of an epoch, in whatever order they come."""
+        digests = []
         for batch in self.batches(0):
-            most = max(most, tree_memory())
-            rows = [to_numpy(batch[name]) for name in self.tensors]
-            for place, number in enumerate(numbers_of(batch)):
-                if str(number) in digests:
-                    raise ValueError(f"sample {number} came twice")
-                digests[str(number)] = digest_row([row[place] for row in rows])
-            del batch
-        return {"digests": digests, "memory": most}
+            rows = zip(*(to_numpy(batch[name]) for name in self.tensors), strict=True)
+            digests += map(digest_row, rows)
+        return digests
 
 
 class TorchCase(Case):
@@ -120,7 +109,7 @@ class Rows:
         return self._count
 
     def __getitem__(self, row: int) -> dict[str, Any]:
-        return self._read(row) | {"index": row + 1}
+        return self._read(row)
 
 
 def work() -> None:
@@ -140,12 +129,6 @@ def consume(batch: Any, names: Iterable[Any] = TENSORS) -> int:
 
 def to_numpy(tensor: Any) -> NDArray[Any]:
     return tensor if isinstance(tensor, np.ndarray) else np.asarray(tensor.numpy())
-
-
-def numbers_of(batch: Arrays) -> list[int]:
-    if "index" in batch:
-        return [int(number) for number in np.asarray(batch["index"]).reshape(-1)]
-    return [int(re.findall(r"\d+", key.split("/")[1])[0]) - FIRST_NAME for key in batch["key"]]
 
 
 def digest_row(arrays: Iterable[NDArray[Any]]) -> str:

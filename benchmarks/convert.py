@@ -125,10 +125,6 @@ def measure(workload: Workload, folder: Path, rounds: int, facts: Facts) -> list
     print(f"\n{workload.name}, {report.engine}: JPEG {encoded:.2f} MB; {compared} rows are the same bytes")
     frame.print_times("images", times, "ours")
     ours, plain, alone = (times[name] for name in ("ours", "plain Pillow", "our kernels alone"))
-    print(
-        f"\nplain / ours {frame.compare(plain, ours)}; kernels / ours {frame.compare(alone, ours)}",
-        flush=True,
-    )
     medians = {"ours": ours.median, "plain": plain.median, "decode": times["decode"].median}
     facts[workload.name] = {name: 1000 * median for name, median in medians.items()}
     return [
@@ -149,7 +145,6 @@ def measure_against(workload: Workload, folder: Path, rounds: int, checkout: Pat
             times[name].wall.append(found["seconds"] / num_images)
             times[name].cpu.append(found["cpu_seconds"] / num_images)
     frame.print_times(workload.name, times, "before")
-    print(f"\nbefore / ours {frame.compare(times['before'], times['ours'])}", flush=True)
     return [(f"{workload.name}: of before", frame.ratios(times["before"], times["ours"]), 0.97)]
 
 

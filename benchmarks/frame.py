@@ -61,9 +61,13 @@ def ask(module: str, *arguments: object, python: str = sys.executable) -> Any:
     command = [str(Path(python).absolute()), "-m", module, *map(str, arguments)]
     done = subprocess.run(command, cwd=HERE, capture_output=True, text=True)
     if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"]
-        raise RuntimeError(said[-1])
+        raise RuntimeError(last_line(done.stderr, done.returncode))
     return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def last_line(said: str, status: int) -> str:
+    """Return why a process failed."""
+    return (said.strip().splitlines() or [f"it ended with {status}"])[-1]
 
 
 def cpu_seconds() -> float:
@@ -128,12 +132,6 @@ def ratios(slow: Times, fast: Times) -> list[float]:
     return [a / b for a, b in zip(slow.wall, fast.wall, strict=True)]
 
 
-def compare(slow: Times, fast: Times) -> str:
-    """Return the ratios, and that of the processor times."""
-    of_cpu = statistics.median(slow.cpu) / statistics.median(fast.cpu)
-    return f"{spread(ratios(slow, fast), 2)}, of processor time {of_cpu:.2f}"
-
-
 def spread(values: Iterable[float], digits: int = 0) -> str:
     """Return the median with the extremes, "" of nothing."""
     values = list(values)
@@ -175,10 +173,11 @@ def print_row(*cells: object) -> None:
 
 
 def print_times(title: str, times: Mapping[str, Times], base: str) -> None:
-    """Print a table of rates and times; ratios are of the rate of `base`."""
-    print_head(title, "a second", "ms each", "processor ms", f"of {base}")
+    """Print a table of rates and times; ratios are of the rate of `base`, and of what it does in a second of processors."""
+    print_head(title, "a second", "ms each", "processor ms", f"of {base}", "by processor time")
     for name, one in times.items():
-        print_row(name, *one.cells(), spread(ratios(times[base], one), 2))
+        of_cpu = statistics.median(times[base].cpu) / statistics.median(one.cpu)
+        print_row(name, *one.cells(), spread(ratios(times[base], one), 2), f"{of_cpu:.2f}")
 
 
 Bar = tuple[str, Sequence[float], float]
@@ -203,23 +202,4 @@ def descendants(pid: int) -> list[int]:
         for children in Path(f"/proc/{pid}/task").glob("*/children"):
             for child in map(int, children.read_text().split()):
                 found += [child, *descendants(child)]
-    return found
-
-
-def memory(kind: str, pid: int | str = "self") -> float:
-    """Return memory of a process in MB, as Linux counts it in a field of `smaps_rollup`."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(f"{kind}:"))
-
-
-def tree_memory() -> float:
-    """Return the private pages of this process and its descendants, and shared ones in proportion, in MB.
-
-    The page cache of mapped files is not in it.
-    """
-    found = 0.0
-    for process in (os.getpid(), *descendants(os.getpid())):
-        # It may end at any moment.
-        with suppress(OSError, StopIteration):
-            found += memory("Pss_Anon", process) + memory("Pss_Shmem", process)
     return found

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from case import consume
 from data import draw_photo
-from frame import Turn, compare, parser_of, print_about, print_times, scratch, take_turns
+from frame import Turn, parser_of, print_about, print_times, scratch, take_turns
 from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as coco_mask
@@ -137,9 +137,7 @@ def main() -> None:
             "store": Turn(SAMPLES, lambda: go_through(map(from_store, loader)), lambda: loader.set_epoch(0)),
             "mp4 and masklets": Turn(SAMPLES, lambda: go_through(from_raw(root, *one) for one in drawn)),
         }
-        times = take_turns(turns, options.rounds)
-        print_times("five frames", times, "mp4 and masklets")
-        print(f"\nmp4 / store {compare(times['mp4 and masklets'], times['store'])}")
+        print_times("five frames", take_turns(turns, options.rounds), "mp4 and masklets")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from frame import ask, memory, parser_of, print_about, print_bars, print_head, print_row, scratch
+from frame import ask, parser_of, print_about, print_bars, print_head, print_row, scratch
 
 from resizeonce.loader import Batching, Objects, Order, OrderOptions, SampleIndex, Store, Subset
 from resizeonce.loader.format.layout import ATTRIBUTES_KEY, array_specs, part_name
@@ -97,6 +97,12 @@ def write_metadata(group: Path, attributes: dict[str, object]) -> str:
     encoded = json.dumps(metadata, indent=1).encode()
     (group / "zarr.json").write_bytes(encoded)
     return hashlib.sha256(encoded).hexdigest()
+
+
+def memory(kind: str) -> float:
+    """Return memory of this process in MB, as Linux counts it in a field of `smaps_rollup`."""
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(f"{kind}:"))
 
 
 def measure(path: Path, rule: dict[str, object]) -> list[float]:

@@ -10,59 +10,26 @@ other one first than the time before. See benchmarks/README.md, section "Against
 """
 
 import argparse
-import json
 import statistics
-import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
 
 import frame
-from cases import CASES
+from cases import CASES, Pace, start
 from loading_data import make_paired, make_singles
 
 TURNS = 6
 """Of each reader in a round."""
 
 
-class Pace(NamedTuple):
-    """What a turn took."""
-
-    rate: float
-    """Samples per second."""
-    cpu: float
-    """Milliseconds of the processors per sample."""
-
-
-class Reader:
-    """A process that reads for a while whenever it is told to, `cases.py`."""
-
-    def __init__(self, python: str, name: str, folder: Path) -> None:
-        command = [python, "-m", "cases", name, str(folder), "turns"]
-        self._process = subprocess.Popen(
-            command, cwd=frame.HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def __enter__(self) -> "Reader":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.communicate()
-
-    def read(self, seconds: float) -> Pace:
-        """Go through whole epochs for so many seconds."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        print(seconds, file=self._process.stdin, flush=True)
-        return Pace(*json.loads(self._process.stdout.readline()))
-
-
-def check(name: str, pythons: Sequence[str], folder: Path, expected: Mapping[str, str]) -> None:
+def check(name: str, pythons: Sequence[str], folder: Path, expected: Sequence[str]) -> None:
     """Compare every sample that both readers deliver."""
     for python in pythons:
-        if frame.ask("cases", name, folder, "check", python=python)["digests"] != expected:
+        with start(name, folder, python) as reader:
+            digests = reader.ask("check")["digests"]
+        if sorted(digests) != sorted(expected):
             raise SystemExit(f"{name} by {python}: samples are wrong, or missing")
 
 
@@ -73,7 +40,7 @@ def measure(
     paces: list[list[Pace]] = [[], []]
     with ExitStack() as stack:
         first = [1, 0] if swapped else [0, 1]
-        readers = {number: stack.enter_context(Reader(pythons[number], name, folder)) for number in first}
+        readers = {number: stack.enter_context(start(name, folder, pythons[number])) for number in first}
         for reader in readers.values():
             # After 64 batches the system puts pages of shared memory together, which takes a second or two for pairs.
             reader.read(15 * seconds)
@@ -96,7 +63,7 @@ def main() -> None:
     print(f"against {frame.commit_of(options.checkout)}; {options.rounds} rounds of {TURNS} turns")
     with frame.scratch(options.folder) as folder:
         singles = make_singles(folder, options.samples)
-        pairs = make_paired(folder) if any("pairs" in name for name in names) else {}
+        pairs = make_paired(folder) if any("pairs" in name for name in names) else []
         for name in names:
             check(name, pythons, folder, pairs if "pairs" in name else singles)
         frame.print_head(
