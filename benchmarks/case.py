@@ -6,6 +6,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ COMPACT_SHAPES = {
 }
 """Of one sample in compact form, all uint8: the large mask is packed to bits."""
 TENSORS = tuple(COMPACT_SHAPES)
+DTYPES = dict.fromkeys(TENSORS, "float32") | {"g_pixel_values": "uint8"}
+"""Of what the trainer gets."""
 
 STORED = {name: f"{'masks' if 'masks' in name else 'images'}/{name}" for name in TENSORS}
 """The array of each tensor in a part of our store."""
@@ -58,16 +61,7 @@ class Case(ABC):
 
     def time(self, seconds: float, *, busy: bool = False) -> tuple[int, float]:
         """Go through whole epochs for so many seconds, one at least; return how many samples came, and in what time."""
-        started, samples = time.perf_counter(), 0
-        for epoch in range(1, 10**6):
-            for batch in self.batches(epoch):
-                samples += consume(batch, self.tensors)
-                del batch
-                if busy:
-                    work()
-            if (spent := time.perf_counter() - started) >= seconds:
-                break
-        return samples, spent
+        return time_epochs(map(self.batches, count(1)), self.tensors, seconds, busy=busy)
 
     def check(self) -> list[str]:
         """Return the digest of each sample of an epoch, in whatever order they come."""
@@ -102,14 +96,30 @@ class TorchCase(Case):
 class Rows:
     """A map-style dataset of a function from a row to the tensors of its sample."""
 
-    def __init__(self, count: int, read: Callable[[int], dict[str, Any]]) -> None:
-        self._count, self._read = count, read
+    def __init__(self, length: int, read: Callable[[int], dict[str, Any]]) -> None:
+        self._length, self._read = length, read
 
     def __len__(self) -> int:
-        return self._count
+        return self._length
 
     def __getitem__(self, row: int) -> dict[str, Any]:
         return self._read(row)
+
+
+def time_epochs(
+    epochs: Iterable[Iterable[Arrays]], tensors: Sequence[str], seconds: float, *, busy: bool
+) -> tuple[int, float]:
+    started, samples, spent = time.perf_counter(), 0, 0.0
+    for epoch in epochs:
+        for batch in epoch:
+            samples += consume(batch, tensors)
+            del batch
+            if busy:
+                work()
+        spent = time.perf_counter() - started
+        if spent >= seconds:
+            break
+    return samples, spent
 
 
 def work() -> None:
@@ -142,8 +152,7 @@ def digest_row(arrays: Iterable[NDArray[Any]]) -> str:
 
 def new_batch() -> dict[str, NDArray[Any]]:
     shapes = COMPACT_SHAPES | {"masks": (1024, 1024)}
-    dtypes = dict.fromkeys(TENSORS, np.float32) | {"g_pixel_values": np.uint8}
-    return {name: np.empty((BATCH_SIZE, *shape), dtypes[name]) for name, shape in shapes.items()}
+    return {name: np.empty((BATCH_SIZE, *shape), DTYPES[name]) for name, shape in shapes.items()}
 
 
 def compact_arrays(folder: Path) -> dict[str, NDArray[np.uint8]]:

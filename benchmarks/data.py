@@ -1,6 +1,7 @@
 """The raw datasets that the benchmarks convert: photographs of scikit-image under random outlines, as COCO or SA-1B has them."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -144,23 +145,20 @@ def make_dataset(root: Path, workload: Workload, images: int, distinct: int = DI
         (root / "instances.json").write_text(json.dumps(content))
 
 
-def make_label_videos(root: Path, size: tuple[int, int], videos: int, frames: int, objects: int) -> None:
-    """Write videos with label maps of ellipses with wavy edges, which cover one another and drift."""
+def draw_video(
+    number: int, size: tuple[int, int], frames: int, objects: int, step: int
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+    """Yield frames and their label maps: a photograph, and ellipses with wavy edges that cover one another, which move along."""
     height, width = size
+    rng = np.random.default_rng(number)
     rows, columns = np.ogrid[:height, :width]
-    for video in range(videos):
-        rng = np.random.default_rng(video)
-        labels = np.zeros(size, np.uint8)
-        for value, radius in enumerate(np.geomspace(700, 20, objects), start=1):
-            y, x = rng.uniform(0, height), rng.uniform(0, width)
-            waves = 0.2 * np.sin(columns / 60 + rows / 50)
-            labels[((rows - y) / radius) ** 2 + ((columns - x) / radius) ** 2 + waves < 1] = value
-        # Whatever was covered all over is seen in a corner of its own.
-        labels[:8, : 8 * objects] = np.repeat(np.arange(1, objects + 1), 8)
-        coarse = rng.integers(0, 256, (height // 50, width // 50, 3), np.uint8)
-        picture = np.asarray(Image.fromarray(coarse).resize((width, height)))
-        for frame in range(frames):
-            for name, array in (("JPEGImages", picture), ("Annotations", labels)):
-                path = root / name / str(video) / f"{frame:05d}.png"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(np.roll(array, 8 * frame, axis=1)).save(path, compress_level=1)
+    waves = 0.2 * np.sin(columns / 60 + rows / 50)
+    labels = np.zeros(size, np.uint8)
+    for value, radius in enumerate(np.geomspace(height // 2, 20, objects), start=1):
+        y, x = rng.uniform(0, height), rng.uniform(0, width)
+        labels[((rows - y) / radius) ** 2 + ((columns - x) / radius) ** 2 + waves < 1] = value
+    # Whatever was covered all over is seen in a corner of its own.
+    labels[:8, : 8 * objects] = np.repeat(np.arange(1, objects + 1), 8)
+    picture = np.asarray(draw_photo(number, size))
+    for time in range(frames):
+        yield np.roll(picture, step * time, axis=1), np.roll(labels, step * time, axis=1)

@@ -5,6 +5,8 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +39,6 @@ class Floor(case.Case):
         self._files = {
             name: np.append(rows.reshape(-1), np.zeros(4, np.uint8)) for name, rows in self._rows.items()
         }
-        self._pipes: list[Any] = []
 
     def batches(self, epoch: int) -> Iterator[case.Arrays]:
         batch = case.new_batch()
@@ -47,34 +48,25 @@ class Floor(case.Case):
 
     def time(self, seconds: float, *, busy: bool = False) -> tuple[int, float]:
         if busy:
-            return self._time_trainer(seconds)
-        if not self._pipes:
-            self._start()
+            # The trainer alone gets the same batch again and again.
+            batch = next(self.batches(0))
+            return case.time_epochs(repeat([batch]), case.TENSORS, seconds, busy=True)
         started = time.perf_counter()
         for pipe in self._pipes:
             pipe.send(seconds)
         batches = sum(pipe.recv() for pipe in self._pipes)
         return batches * case.BATCH_SIZE, time.perf_counter() - started
 
-    def _time_trainer(self, seconds: float) -> tuple[int, float]:
-        """Time the busy trainer alone: it gets the same batch again and again."""
-        batch = next(iter(self.batches(0)))
-        samples, started = 0, time.perf_counter()
-        while (spent := time.perf_counter() - started) < seconds:
-            samples += case.consume(batch)
-            case.work()
-        return samples, spent
-
-    def _start(self) -> None:
+    @cached_property
+    def _pipes(self) -> list[Any]:
+        """One to each worker."""
         start = multiprocessing.get_context("fork").Process if self._processes else threading.Thread
+        pipes = []
         for _ in range(self.workers):
             ours, theirs = multiprocessing.Pipe()
             start(target=self._serve, args=(theirs,), daemon=True).start()
-            self._pipes.append(ours)
-        for pipe in self._pipes:
-            # The buffers' pages are made here.
-            pipe.send(0.5)
-            pipe.recv()
+            pipes.append(ours)
+        return pipes
 
     def _serve(self, pipe: Any) -> None:
         """Fill batches for so long as each message says, and answer how many that were."""

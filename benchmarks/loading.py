@@ -6,15 +6,13 @@
     python benchmarks/loading.py --rivals ffcv=/some/venv/bin/python mds=/other/venv/bin/python
     python benchmarks/loading.py --only ours floor
 
-Each reader is a process of its own, `cases.py`. Before it is timed, the digests of all samples of an epoch are compared with the
-expected ones. In each round, all come in turns: a new process, a cold epoch, then warm ones. See
-benchmarks/README.md, section "Loading"; for ours against another commit, `turns.py`.
+See benchmarks/README.md, section "Loading"; for ours against another commit, `turns.py`.
 """
 
 import json
 import statistics
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -49,9 +47,9 @@ class Bench:
         self._folder, self._pythons, self._seconds = folder, pythons, seconds
         self._titles: dict[str, str] = {}
         """Name and version of each reader that can run, by its name."""
-        self._rounds: list[dict[str, dict[str, float]]] = []
-        """By reader: "warm" and "cpu", of whole epochs, "busy" and "cold", the start of workers included: samples per second,
-        or milliseconds of the processors per sample."""
+        self._found: dict[tuple[str, str], list[float]] = defaultdict(list)
+        """By measure and reader, of each round: "warm", "busy" and "cold" (the start of workers included) are samples per
+        second; "cpu" is milliseconds of the processors per sample of warm epochs."""
         self._ballast = Ballast()
 
     def check(self, name: str, expected: Sequence[str]) -> None:
@@ -75,7 +73,7 @@ class Bench:
         print(f"{name}: {came.total()} samples byte-identical", flush=True)
         self._titles[name] = f"{name} {checked['version']}".strip()
 
-    def round(self) -> None:
+    def round(self, number: int) -> None:
         """Time every reader once in a new process, beginning with another one each time.
 
         Nothing else's files are in the page cache meanwhile, nor its buffers in memory: all of them together have no room
@@ -83,26 +81,25 @@ class Bench:
         """
         evict(self._folder)
         names = list(self._titles)
-        first = len(self._rounds) % len(names)
-        self._rounds.append({})
+        first = number % len(names)
         for name in names[first:] + names[:first]:
             if files := self._files(name):
                 self._ballast.leave(disk_bytes(files) + ROOM)
-            self._rounds[-1][name] = self._time(name)
+            with self._start(name) as reader:
+                self._time(name, reader)
             if files and (stayed := evict(files)):
                 print(f"{name}: {stayed} pages stayed in the cache", flush=True)
 
-    def _time(self, name: str) -> dict[str, float]:
-        found = {}
-        with self._start(name) as reader:
-            if self._files(name):
-                found["cold"] = reader.read(0).rate
-            # Each process maps what it has not read before.
-            reader.read(self._seconds)
-            found["warm"], found["cpu"] = reader.read(self._seconds)
-            if name.startswith(BUSY):
-                found["busy"] = reader.read(self._seconds, busy=True).rate
-        return found
+    def _time(self, name: str, reader: Reader) -> None:
+        if self._files(name):
+            self._found["cold", name].append(reader.read(0).rate)
+        # Each process maps what it has not read before.
+        reader.read(self._seconds)
+        warm = reader.read(self._seconds)
+        self._found["warm", name].append(warm.rate)
+        self._found["cpu", name].append(warm.cpu)
+        if name.startswith(BUSY):
+            self._found["busy", name].append(reader.read(self._seconds, busy=True).rate)
 
     def _start(self, name: str) -> AbstractContextManager[Reader]:
         return start(name, self._folder, self._pythons.get(name, sys.executable))
@@ -111,20 +108,17 @@ class Bench:
         files = CASES[name].files
         return (self._folder / files).resolve() if files else None
 
-    def _values(self, measure: str, name: str) -> list[float]:
-        return [one[name][measure] for one in self._rounds if measure in one.get(name, {})]
-
     def ratios(self, measure: str, name: str, base: str) -> list[float]:
-        """Return the ratios of two readers in each round, [] where one was not measured so."""
-        # Each was in all rounds, or in none.
-        return [a / b for a, b in zip(self._values(measure, name), self._values(measure, base), strict=False)]
+        """Return the ratios of two readers in each round; [] where one was not measured so."""
+        pairs = zip(self._found[measure, name], self._found[measure, base], strict=False)
+        return [ours / theirs for ours, theirs in pairs]
 
-    def medians(self, measure: str) -> dict[str, float]:
+    def medians(self, wanted: str) -> dict[str, float]:
         """Return the median of each reader of which that was measured."""
         return {
             name: statistics.median(values)
-            for name in self._titles
-            if (values := self._values(measure, name))
+            for (measure, name), values in self._found.items()
+            if measure == wanted and values
         }
 
     def print_table(self) -> None:
@@ -133,14 +127,15 @@ class Bench:
             "reader", "samples/s", "of the floor", "CPU ms a sample", "busy trainer", "cold samples/s"
         )
         for name, title in self._titles.items():
-            busy = frame.spread(self.ratios("busy", name, FLOOR), 2)
+            warm, cpu, busy, cold = (
+                self._found[measure, name] for measure in ("warm", "cpu", "busy", "cold")
+            )
+            of_floor, of_busy = (
+                frame.spread(self.ratios(measure, name, FLOOR), 2) for measure in ("warm", "busy")
+            )
+            worked = of_busy if name != FLOOR else f"takes {frame.spread(busy)}"
             frame.print_row(
-                title,
-                frame.spread(self._values("warm", name)),
-                frame.spread(self.ratios("warm", name, FLOOR), 2),
-                frame.spread(self._values("cpu", name), 2),
-                busy if name != FLOOR else f"takes {frame.spread(self._values('busy', name))}",
-                frame.spread(self._values("cold", name)),
+                title, frame.spread(warm), of_floor, frame.spread(cpu, 2), worked, frame.spread(cold)
             )
 
     def bars(self) -> list[frame.Bar]:
@@ -148,8 +143,7 @@ class Bench:
         threads, in_loader = "ours, 2 threads", "ours in DataLoader, 2 workers"
         compact, memmap = "ours, compact images, 2 threads", "np.memmap full, 2 workers"
         rates = self.medians("cold")
-        others = (name for name in rates if not name.startswith("ours"))
-        cold = max(others, key=lambda name: rates[name], default="")
+        cold = max((name for name in rates if not name.startswith("ours")), key=rates.get, default="")
         bars = [
             ("warm, times FFCV", self.ratios("warm", OURS, FFCV), 2.2),
             ("warm, of the floor with 2 processes", self.ratios("warm", OURS, FLOOR), 0.95),
@@ -191,8 +185,8 @@ def main() -> None:
         bench = Bench(folder, pythons, options.seconds)
         for name in names:
             bench.check(name, expected)
-        for _ in range(options.rounds):
-            bench.round()
+        for number in range(options.rounds):
+            bench.round(number)
         print(
             f"{options.samples} samples, {options.rounds} rounds; a busy trainer works {BUSY_SECONDS} s a batch"
         )
