@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import resource
 import shutil
 import statistics
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 HERE = Path(__file__).parent
 Name = TypeVar("Name")
@@ -107,8 +108,7 @@ class Times:
         return rate, milliseconds, f"{1000 * statistics.median(self.cpu):.2f}"
 
 
-@dataclass(frozen=True)
-class Turn:
+class Turn(NamedTuple):
     """What is timed when its turn comes."""
 
     items: int
@@ -134,22 +134,20 @@ def ratios(slow: Times, fast: Times) -> list[float]:
 
 def spread(values: Iterable[float], digits: int = 0) -> str:
     """Return the median with the extremes, "" of nothing."""
-    values = list(values)
-    if not values:
+    if not (ordered := sorted(values)):
         return ""
-    low, middle, high = (f"{what(values):.{digits}f}" for what in (min, statistics.median, max))
-    return f"{middle} ({low}-{high})"
+    return f"{statistics.median(ordered):.{digits}f} ({ordered[0]:.{digits}f}-{ordered[-1]:.{digits}f})"
 
 
 def print_about() -> None:
     """Print commit and machine, to stand above tables."""
     cpu = Path("/proc/cpuinfo").read_text()
-    names = [line.partition(": ")[2] for line in cpu.splitlines() if line.startswith("model name")]
-    vectors = next(
-        (f" with {name}" for flag, name in (("avx512f", "AVX-512"), ("avx2", "AVX2")) if flag in cpu), ""
-    )
+    names = re.findall("^model name\\s*: (.*)", cpu, re.MULTILINE) or [platform.machine()]
+    vectors = [name for flag, name in (("avx512f", "AVX-512"), ("avx2", "AVX2")) if flag in cpu] or [
+        "no AVX2"
+    ]
     size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    machine = f"{len(os.sched_getaffinity(0))} x {(names or [platform.machine()])[0]}{vectors}, {size:.0f} GB"
+    machine = f"{len(os.sched_getaffinity(0))} x {names[0]} with {vectors[0]}, {size:.0f} GB"
     system = f"Linux {platform.release()}, load {os.getloadavg()[0]:.1f}"
     print(f"{commit_of(HERE)}, {time.strftime('%-d %B %Y')}; {machine}, {system}", flush=True)
 
@@ -161,14 +159,12 @@ def commit_of(checkout: Path) -> str:
 
 
 def print_head(*cells: object) -> None:
-    """Print the head of a table in Markdown."""
     print()
     print_row(*cells)
     print("|" + "---|" * len(cells))
 
 
 def print_row(*cells: object) -> None:
-    """Print a row of a table in Markdown."""
     print("| " + " | ".join(map(str, cells)) + " |", flush=True)
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from case import COMPACT_SHAPES, SCENES_PER_PART, digest_row, expand
@@ -14,7 +13,7 @@ from PIL import Image
 from plain import make_images, make_masks, make_sample, read_raw
 from pycocotools import mask as coco_mask
 
-from resizeonce.preprocess.config import parse_config
+from resizeonce.preprocess.config import Config, parse_config
 from resizeonce.preprocess.run.convert import RunOptions, convert
 
 NUM_PAIRS = 512
@@ -22,11 +21,10 @@ NUM_PAIRS = 512
 
 def make_singles(folder: Path, count: int) -> list[str]:
     """Write the raw dataset, our stores and the compact arrays; return the digest of each sample."""
-    raw, compact = folder / "raw", folder / "compact"
+    raw, compact, form = folder / "raw", folder / "compact", {"stored": "compact"}
     make_dataset(raw, WORKLOADS[1], count, distinct=count)
-    form = {"stored": "compact"}
     for store, recipe in ((STORE, {}), (COMPACT_STORE, {"pixel_values": form, "g_pixel_values": form})):
-        write_store(raw, folder / store, {"source": {"name": "sa1b"}, "recipe": recipe})
+        write_store(raw, folder / store, WORKLOADS[1].config(SCENES_PER_PART, recipe))
     compact.mkdir()
     files = {
         name: open_memmap(compact / f"{name}.npy", mode="w+", dtype=np.uint8, shape=(count, *shape))
@@ -56,20 +54,18 @@ def make_paired(folder: Path) -> list[str]:
             (raw / f"{copy}.npz").hardlink_to(raw / f"{number}.npz")
         made = (make_images(Image.fromarray(shown)) | make_masks(object_) for shown, object_ in frames)
         digests.append(digest_of(map(compacted, made)))
-    write_store(raw, folder / PAIRS_STORE, {"source": {"name": "npz"}})
+    config = parse_config({"source": {"name": "npz"}, "store": {"scenes_per_part": SCENES_PER_PART}})
+    write_store(raw, folder / PAIRS_STORE, config)
     return digests * (NUM_PAIRS // DISTINCT)
 
 
-def write_store(raw: Path, store: Path, config: dict[str, Any]) -> None:
-    """Convert a raw dataset."""
-    options = {"scenes_per_part": SCENES_PER_PART}
-    report = convert(parse_config(config | {"store": options}), raw, store, RunOptions(workers=2))
+def write_store(raw: Path, store: Path, config: Config) -> None:
+    report = convert(config, raw, store, RunOptions(workers=2))
     if report.num_rejects:
         raise SystemExit(f"{report.num_rejects} of the generated images were rejected; see {report.store}")
 
 
 def compacted(sample: Mapping[str, NDArray[np.uint8]]) -> dict[str, NDArray[np.uint8]]:
-    """Return a sample in compact form."""
     return {**sample, "masks": np.packbits(sample["masks"], axis=1)}
 
 

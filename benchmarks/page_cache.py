@@ -13,20 +13,16 @@ _SMALLEST_ROOM = 1 << 30
 _PIECE = 1 << 28
 
 
-def files_of(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
 def disk_bytes(folder: Path) -> int:
     """Return what the files of a folder take up."""
-    return sum(path.stat().st_blocks * 512 for path in files_of(folder))
+    return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
 
 
 def evict(folder: Path) -> int:
     """Drop the files of a folder from the page cache; return how many pages stayed."""
     for _ in range(3):
         # What a processor has just read is in a list of its own for a moment, and can't be dropped from there.
-        stayed = sum(_drop(path) for path in files_of(folder) if path.stat().st_size)
+        stayed = sum(_drop(path) for path in folder.rglob("*") if path.is_file() and path.stat().st_size)
         if not stayed:
             break
     return stayed

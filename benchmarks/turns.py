@@ -5,8 +5,7 @@
     python benchmarks/turns.py ../before
     python benchmarks/turns.py ../before --only "ours, pairs" --rounds 8
 
-Both read the same stores, each in its own environment; the other checkout needs one (`make install`). A round starts both anew, the
-other one first than the time before. See benchmarks/README.md, section "Against another commit".
+The other checkout needs an environment (`make install`). See benchmarks/README.md, section "Against another commit".
 """
 
 import statistics
@@ -27,7 +26,7 @@ TURNS = 6
 def take_turns(
     name: str, pythons: Sequence[str], folder: Path, seconds: float, *, swapped: bool
 ) -> list[list[Pace]]:
-    """Return the turns of both readers in one round, each turn beginning with the other one."""
+    """Return the turns of both readers in one round: both start anew, and each turn begins with the other one."""
     paces: list[list[Pace]] = [[], []]
     with ExitStack() as stack:
         first = [1, 0] if swapped else [0, 1]
