@@ -71,6 +71,9 @@ class Floor(case.Case):
     def _serve(self, pipe: Any) -> None:
         """Fill batches for so long as each message says, and answer how many that were."""
         buffers, rng = [case.new_batch(), case.new_batch()], np.random.default_rng()
+        for batch in buffers:
+            # Their pages are made here.
+            self._fill(batch, range(case.BATCH_SIZE))
         with suppress(EOFError):
             while True:
                 end, number = time.perf_counter() + pipe.recv(), 0

@@ -250,7 +250,10 @@ def measure_drawn(folder: Path, options: Any) -> list[frame.Bar]:
         rows = [keep_rows(batch) for batch in islice(compact, kept)]
         for way in WAYS:
             buffers = [
-                [{name: np.zeros(array.shape, DTYPES[name]) for name, array in rows[0].items()} for _ in "12"]
+                [
+                    {name: np.zeros(array.shape, DTYPES[name]) for name, array in rows[0].items()}
+                    for _ in range(2)
+                ]
                 for _ in range(max(way[1], 1))
             ]
             fill = partial(fill_in_threads, partial(fill_drawn, rows), buffers)
