@@ -2,17 +2,16 @@
 
 import hashlib
 import mmap
-import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from frame import tree_memory
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
@@ -20,9 +19,6 @@ BATCH_SIZE = 8
 
 SCENES_PER_PART = 64
 """Of our stores."""
-
-FIRST_NAME = 1_000_000
-"""Sample 1 is the next after this one: names of equal length sort as numbers do."""
 
 BUSY_SECONDS = 0.02
 """What the busy trainer does with each batch, of processor time."""
@@ -38,6 +34,8 @@ COMPACT_SHAPES = {
 }
 """Of one sample in compact form, all uint8: the large mask is packed to bits."""
 TENSORS = tuple(COMPACT_SHAPES)
+DTYPES = dict.fromkeys(TENSORS, "float32") | {"g_pixel_values": "uint8"}
+"""Of what the trainer gets."""
 
 STORED = {name: f"{'masks' if 'masks' in name else 'images'}/{name}" for name in TENSORS}
 """The array of each tensor in a part of our store."""
@@ -55,7 +53,7 @@ class Case(ABC):
 
     @abstractmethod
     def batches(self, epoch: int) -> Iterable[Arrays]:
-        """Yield the batches of an epoch: the tensors, and "key" or "index"."""
+        """Yield the batches of an epoch, the tensors by name."""
 
     def prepare(self) -> None:
         """Write the dataset in this reader's own format, from the compact arrays."""
@@ -63,30 +61,15 @@ class Case(ABC):
 
     def time(self, seconds: float, *, busy: bool = False) -> tuple[int, float]:
         """Go through whole epochs for so many seconds, one at least; return how many samples came, and in what time."""
-        started, samples = time.perf_counter(), 0
-        for epoch in range(1, 10**6):
-            for batch in self.batches(epoch):
-                samples += consume(batch, self.tensors)
-                del batch
-                if busy:
-                    work()
-            if (spent := time.perf_counter() - started) >= seconds:
-                break
-        return samples, spent
+        return time_epochs(map(self.batches, count(1)), self.tensors, seconds, busy=busy)
 
-    def check(self) -> dict[str, Any]:
-        """Return the digest of each sample of epoch 0 by number, none may come twice; and the most memory meanwhile, in MB."""
-        digests: dict[str, str] = {}
-        most = 0.0
+    def check(self) -> list[str]:
+        """Return the digest of each sample of an epoch, in whatever order they come."""
+        digests = []
         for batch in self.batches(0):
-            most = max(most, tree_memory())
-            rows = [to_numpy(batch[name]) for name in self.tensors]
-            for place, number in enumerate(numbers_of(batch)):
-                if str(number) in digests:
-                    raise ValueError(f"sample {number} came twice")
-                digests[str(number)] = digest_row([row[place] for row in rows])
-            del batch
-        return {"digests": digests, "memory": most}
+            rows = zip(*(to_numpy(batch[name]) for name in self.tensors), strict=True)
+            digests += map(digest_row, rows)
+        return digests
 
 
 class TorchCase(Case):
@@ -113,14 +96,30 @@ class TorchCase(Case):
 class Rows:
     """A map-style dataset of a function from a row to the tensors of its sample."""
 
-    def __init__(self, count: int, read: Callable[[int], dict[str, Any]]) -> None:
-        self._count, self._read = count, read
+    def __init__(self, length: int, read: Callable[[int], dict[str, Any]]) -> None:
+        self._length, self._read = length, read
 
     def __len__(self) -> int:
-        return self._count
+        return self._length
 
     def __getitem__(self, row: int) -> dict[str, Any]:
-        return self._read(row) | {"index": row + 1}
+        return self._read(row)
+
+
+def time_epochs(
+    epochs: Iterable[Iterable[Arrays]], tensors: Sequence[str], seconds: float, *, busy: bool
+) -> tuple[int, float]:
+    started, samples, spent = time.perf_counter(), 0, 0.0
+    for epoch in epochs:
+        for batch in epoch:
+            samples += consume(batch, tensors)
+            del batch
+            if busy:
+                work()
+        spent = time.perf_counter() - started
+        if spent >= seconds:
+            break
+    return samples, spent
 
 
 def work() -> None:
@@ -142,12 +141,6 @@ def to_numpy(tensor: Any) -> NDArray[Any]:
     return tensor if isinstance(tensor, np.ndarray) else np.asarray(tensor.numpy())
 
 
-def numbers_of(batch: Arrays) -> list[int]:
-    if "index" in batch:
-        return [int(number) for number in np.asarray(batch["index"]).reshape(-1)]
-    return [int(re.findall(r"\d+", key.split("/")[1])[0]) - FIRST_NAME for key in batch["key"]]
-
-
 def digest_row(arrays: Iterable[NDArray[Any]]) -> str:
     """Return a digest of one sample's tensors: dtypes, shapes and bytes."""
     digest = hashlib.blake2b(digest_size=16)
@@ -159,8 +152,7 @@ def digest_row(arrays: Iterable[NDArray[Any]]) -> str:
 
 def new_batch() -> dict[str, NDArray[Any]]:
     shapes = COMPACT_SHAPES | {"masks": (1024, 1024)}
-    dtypes = dict.fromkeys(TENSORS, np.float32) | {"g_pixel_values": np.uint8}
-    return {name: np.empty((BATCH_SIZE, *shape), dtypes[name]) for name, shape in shapes.items()}
+    return {name: np.empty((BATCH_SIZE, *shape), DTYPES[name]) for name, shape in shapes.items()}
 
 
 def compact_arrays(folder: Path) -> dict[str, NDArray[np.uint8]]:

@@ -1,28 +1,32 @@
-"""The ways to read batches; one of them in a process of its own, which prints what `loading.py` and `turns.py` ask for as JSON.
+"""The ways to read batches, and a process of one of them, which answers each line of its input with one of JSON.
 
 ::
 
-    cd benchmarks && python -m cases NAME FOLDER prepare       the dataset in this reader's own format
-    cd benchmarks && python -m cases NAME FOLDER check         a digest of each sample of one epoch, and memory
-    cd benchmarks && python -m cases NAME FOLDER time 2        epochs: cold, if it reads files, then warm, for 2 s at least
-    cd benchmarks && python -m cases NAME FOLDER busy 2        the same, then with a consumer that works 20 ms on each batch
-    cd benchmarks && python -m cases NAME FOLDER turns         warm epochs, for as many seconds as each line of its input says
+    cd benchmarks && python -m cases NAME FOLDER
+
+    prepare     write the dataset in this reader's own format
+    check       the digest of each sample of an epoch
+    read 2      go through whole epochs for 2 s, one at least; the rate, as a `Pace`
+    busy 2      the same with a consumer that works 20 ms on each batch
 """
 
 import json
+import os
+import subprocess
 import sys
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, NamedTuple
 
-from frame import cpu_seconds
+from frame import HERE, cpu_seconds, last_line
 from rivals import READERS
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """Where a case is and what it reads. Its module is imported in its own process only."""
 
     module: str
@@ -64,52 +68,75 @@ CASES = {
     "np.memmap full, no workers": Entry("readers", "MemmapFull", NONE, "full"),
     "np.memmap compact, no workers": Entry("readers", "MemmapCompact", NONE, "compact"),
     "np.memmap full, 2 workers": Entry("readers", "MemmapFull", TWO, "full"),
-    "np.memmap compact, 2 workers": Entry("readers", "MemmapCompact", TWO, "compact"),
     "resize at train time, 2250 x 1500": Entry("readers", "AtTrainTime", TWO, "raw"),
     **{name: Entry(*row) for name, row in READERS.items()},
 }
 
 
-def measure(case: Any, seconds: float, *, cold: bool, busy: bool) -> dict[str, float]:
-    """Return samples per second of each kind of epochs, and milliseconds of the processors per sample of warm ones."""
-    rates = {}
-    if cold:
-        samples, spent = case.time(0)
-        rates["cold"] = samples / spent
-    # Each process maps what it has not read before.
-    case.time(seconds)
-    before = cpu_seconds()
-    samples, spent = case.time(seconds)
-    rates |= {"warm": samples / spent, "cpu": 1000 * (cpu_seconds() - before) / samples}
-    if busy:
-        samples, spent = case.time(seconds, busy=True)
-        rates["busy"] = samples / spent
-    return rates
+class Pace(NamedTuple):
+    """How quick reading was."""
+
+    rate: float
+    """Samples per second."""
+    cpu: float
+    """Milliseconds of the processors per sample."""
 
 
-def take_turns(case: Any) -> None:
-    """Print samples per second, and milliseconds of the processors per sample, for each line of standard input."""
-    for line in sys.stdin:
-        before = cpu_seconds()
-        samples, spent = case.time(float(line))
-        print(json.dumps([samples / spent, 1000 * (cpu_seconds() - before) / samples]), flush=True)
+class Reader(NamedTuple):
+    """A process that reads in one way whenever it is told to.
+
+    Raises:
+        RuntimeError: it has failed; the message is the last line of what it said.
+    """
+
+    process: subprocess.Popen[str]
+    said: IO[str]
+
+    def ask(self, request: str) -> Any:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        with suppress(BrokenPipeError):
+            print(request, file=self.process.stdin, flush=True)
+        if answer := self.process.stdout.readline():
+            return json.loads(answer)
+        self.said.seek(0)
+        raise RuntimeError(last_line(self.said.read(), self.process.wait()))
+
+    def read(self, seconds: float, *, busy: bool = False) -> Pace:
+        """Go through whole epochs for so many seconds, one at least."""
+        return Pace(*self.ask(f"{'busy' if busy else 'read'} {seconds}"))
+
+
+@contextmanager
+def start(name: str, folder: Path, python: str) -> Iterator[Reader]:
+    """Yield a reader by an interpreter, which ends with the block."""
+    command = [str(Path(python).absolute()), "-m", "cases", name, str(folder)]
+    pipe = subprocess.PIPE
+    with (
+        tempfile.TemporaryFile("w+") as said,
+        subprocess.Popen(command, cwd=HERE, stdin=pipe, stdout=pipe, stderr=said, text=True) as process,
+    ):
+        yield Reader(process, said)
 
 
 def main() -> None:
-    name, folder, action, *seconds = sys.argv[1:]
+    name, folder = sys.argv[1:]
+    # What other projects print goes to standard error.
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     entry = CASES[name]
     case = getattr(import_module(entry.module), entry.kind)(Path(folder), **entry.options)
-    if action == "turns":
-        take_turns(case)
-        return
-    result: dict[str, Any] = {"version": version(entry.package) if entry.package else ""}
-    if action == "prepare":
-        case.prepare()
-    elif action == "check":
-        result |= case.check()
-    else:
-        result = measure(case, float(seconds[0]), cold=bool(entry.files), busy=action == "busy")
-    print(json.dumps(result))
+    for line in sys.stdin:
+        action, *seconds = line.split()
+        if action == "prepare":
+            answer = case.prepare()
+        elif action == "check":
+            answer = {"digests": case.check(), "version": version(entry.package) if entry.package else ""}
+        else:
+            before = cpu_seconds()
+            samples, spent = case.time(float(seconds[0]), busy=action == "busy")
+            answer = [samples / spent, 1000 * (cpu_seconds() - before) / samples]
+        print(json.dumps(answer), file=answers, flush=True)
 
 
 if __name__ == "__main__":

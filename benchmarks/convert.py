@@ -1,4 +1,4 @@
-"""Conversion against a plain Pillow program, against its own kernels, against another checkout, and against other projects' writers.
+"""Conversion against a plain Pillow program, its own kernels, another checkout, and other projects' writers.
 
 ::
 
@@ -6,8 +6,7 @@
     python benchmarks/convert.py --against ../before   one core, ours and that of a checkout, in its environment
     python benchmarks/convert.py --rivals mds=/some/venv/bin/python ffcv=/other/venv/bin/python
 
-All but the rivals is pinned to one core. Both sides of a ratio are timed in turns, so they see the same noise of the
-machine, and the outputs are compared byte for byte before anything is timed. See benchmarks/README.md, "Conversion".
+All but the rivals is pinned to one core. See benchmarks/README.md, "Conversion".
 """
 
 import os
@@ -23,7 +22,7 @@ import io
 import json
 import statistics
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -53,13 +52,12 @@ Facts = dict[str, dict[str, float]]
 def make_mask_rows(masks: list[Any], size: tuple[int, int]) -> list[NDArray[np.uint8]]:
     """Make both masks of every object, and compress the large one."""
     resize_mask = open_engine("exact-fast").resize_mask
+    squares = [(side, side) for side in MASK_SIZES.values()]
+    views = [(MaskView(over="", size=square), ImageView(size=square)) for square in squares]
     rows = []
     for segmentation in masks:
         mask = parse_rle(run_lengths(segmentation, size))
-        _, full = (
-            resize_mask(mask, MaskView(over="", size=(side, side)), ImageView(size=(side, side)), size)
-            for side in MASK_SIZES.values()
-        )
+        _, full = (resize_mask(mask, *view, size) for view in views)
         rows.append(compress_mask(full))
     return rows
 
@@ -84,51 +82,45 @@ def write_plainly(rows: Mapping[str, Sequence[NDArray[np.uint8]]], out: Path, *,
 
 def measure(workload: Workload, folder: Path, rounds: int, facts: Facts) -> list[frame.Bar]:
     """Time our pipeline, the plain program and our kernels in turns."""
-    root, out = folder / "raw", folder / "out"
-    num_images, num_plain = workload.images, workload.plain
+    root, out, num_images = folder / "raw", folder / "out", workload.images
     make_dataset(root, workload, num_images)
     frame.clean(out)
     # This also warms up: tables, imports and the page cache.
-    report = convert(
-        workload.config(DISTINCT), root, out / "store", RunOptions(workers=1, limit=DISTINCT * workload.masks)
-    )
+    first = RunOptions(workers=1, limit=DISTINCT * workload.masks)
+    report = convert(workload.config(DISTINCT), root, out / "store", first)
     convert_plainly(root, DISTINCT, out / "plain")
-    arrays = assert_same(report.store, out / "plain")
+    compared = assert_same(report.store, out / "plain")
+    # In memory: the pipeline's own reading is not the kernels'.
     raws = list(read_raw(root, DISTINCT))
     jpegs = [raw.path.read_bytes() for raw in raws]
     images = [np.asarray(Image.open(io.BytesIO(encoded)).convert("RGB")) for encoded in jpegs]
-    masks = [mask.segmentation for raw in raws for mask in raw.masks]
+    masks = [segmentation for raw in raws for segmentation in raw.masks]
     rows = {name: [np.ones((3, size, size), np.uint8)] * DISTINCT for name, size in IMAGE_SIZES.items()}
     rows["masks"] = make_mask_rows(masks, workload.size)
-    config, again = workload.config(num_images), num_images // DISTINCT
-    empty = partial(frame.clean, out)
-    # In memory: the pipeline's own reading is not the kernels'.
-    kernels = {
-        "decode": frame.Turn(DISTINCT, lambda: [jpeg.decode_jpeg(encoded) for encoded in jpegs]),
-        "resizes": frame.Turn(DISTINCT, lambda: resize_images(images)),
-        "masks": frame.Turn(DISTINCT, lambda: make_mask_rows(masks, workload.size)),
-        "write, synced": frame.Turn(
-            num_images, lambda: write_plainly(rows, out / "rows", times=again), empty
+    calls: dict[str, tuple[int, Callable[[], object]]] = {
+        "ours": (
+            num_images,
+            partial(convert, workload.config(num_images), root, out / "store", RunOptions(workers=1)),
+        ),
+        "plain Pillow": (workload.plain, partial(convert_plainly, root, workload.plain, out / "plain")),
+        "decode": (DISTINCT, lambda: [jpeg.decode_jpeg(encoded) for encoded in jpegs]),
+        "resizes": (DISTINCT, lambda: resize_images(images)),
+        "masks": (DISTINCT, lambda: make_mask_rows(masks, workload.size)),
+        "write, synced": (
+            num_images,
+            lambda: write_plainly(rows, out / "rows", times=num_images // DISTINCT),
         ),
     }
-    turns = {
-        "ours": frame.Turn(
-            num_images, lambda: convert(config, root, out / "store", RunOptions(workers=1)), empty
-        ),
-        "plain Pillow": frame.Turn(num_plain, lambda: convert_plainly(root, num_plain, out / "plain"), empty),
-        **kernels,
-    }
+    turns = {name: frame.Turn(*call, before=lambda: frame.clean(out)) for name, call in calls.items()}
     times = frame.take_turns(turns, rounds)
-    summed = (zip(*(getattr(times[name], kind) for name in kernels), strict=True) for kind in ("wall", "cpu"))
-    times["our kernels alone"] = frame.Times(*([sum(parts) for parts in one] for one in summed))
-    encoded = statistics.mean(map(len, jpegs)) / 1e6
-    print(f"\n{workload.name}, {report.engine}: JPEG {encoded:.2f} MB; {arrays} arrays are the same bytes")
-    frame.print_times("images", times, "ours")
-    ours, plain, alone = (times[name] for name in ("ours", "plain Pillow", "our kernels alone"))
-    print(
-        f"\nplain / ours {frame.compare(plain, ours)}; kernels / ours {frame.compare(alone, ours)}",
-        flush=True,
+    ours, plain, *kernels = times.values()
+    alone = times["our kernels alone"] = frame.Times(
+        [sum(walls) for walls in zip(*(one.wall for one in kernels), strict=True)],
+        [sum(cpus) for cpus in zip(*(one.cpu for one in kernels), strict=True)],
     )
+    encoded = statistics.mean(map(len, jpegs)) / 1e6
+    print(f"\n{workload.name}, {report.engine}: JPEG {encoded:.2f} MB; {compared} rows are the same bytes")
+    frame.print_times("images", times, "ours")
     medians = {"ours": ours.median, "plain": plain.median, "decode": times["decode"].median}
     facts[workload.name] = {name: 1000 * median for name, median in medians.items()}
     return [
@@ -149,7 +141,6 @@ def measure_against(workload: Workload, folder: Path, rounds: int, checkout: Pat
             times[name].wall.append(found["seconds"] / num_images)
             times[name].cpu.append(found["cpu_seconds"] / num_images)
     frame.print_times(workload.name, times, "before")
-    print(f"\nbefore / ours {frame.compare(times['before'], times['ours'])}", flush=True)
     return [(f"{workload.name}: of before", frame.ratios(times["before"], times["ours"]), 0.97)]
 
 

@@ -1,15 +1,17 @@
 """The raw datasets that the benchmarks convert: photographs of scikit-image under random outlines, as COCO or SA-1B has them."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import skimage
-from PIL import Image
-from pycocotools import mask as coco_mask
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from plain import run_lengths
 
 from resizeonce.preprocess.config import Config, parse_config
 
@@ -53,21 +55,24 @@ WORKLOADS = (
 )
 
 
-def draw_photo(number: int, size: tuple[int, int]) -> Image.Image:
-    """Return a photograph, cropped to the aspect ratio, scaled, perhaps mirrored, with a sensor's noise on top."""
-    height, width = size
+@cache
+def enlarge_photo(number: int, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return a photograph that is a fifth larger than a size, with a sensor's noise on top."""
+    height, width = (side * 6 // 5 for side in size)
+    picture = Image.open(Path(skimage.__file__).parent / "data" / PHOTOS[number]).convert("RGB")
+    picture = ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS)
     rng = np.random.default_rng(number)
-    path = Path(skimage.__file__).parent / "data" / PHOTOS[number % len(PHOTOS)]
-    picture = Image.open(path).convert("RGB")
-    scale = min(picture.width / width, picture.height / height) * rng.uniform(0.7, 1)
-    left = rng.uniform(0, picture.width - width * scale)
-    top = rng.uniform(0, picture.height - height * scale)
-    box = (left, top, left + width * scale, top + height * scale)
-    picture = picture.resize((width, height), Image.Resampling.LANCZOS, box)
-    if number // len(PHOTOS) % 2:
-        picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     noisy = np.asarray(picture) + rng.normal(0, 4, (height, width, 1)) + rng.normal(0, 2, (height, width, 3))
-    return Image.fromarray(noisy.round().clip(0, 255).astype(np.uint8))
+    return noisy.round().clip(0, 255).astype(np.uint8)
+
+
+def draw_photo(number: int, size: tuple[int, int]) -> Image.Image:
+    """Return a crop of a photograph, perhaps mirrored."""
+    rng = np.random.default_rng(number)
+    photo = enlarge_photo(number % len(PHOTOS), size)
+    top, left = (int(rng.integers(0, full - part)) for full, part in zip(photo.shape[:2], size, strict=True))
+    crop = photo[top : top + size[0], left : left + size[1], :: 1 if rng.integers(2) else -1]
+    return Image.fromarray(np.ascontiguousarray(crop))
 
 
 def draw_outline(rng: np.random.Generator, size: tuple[int, int]) -> list[float]:
@@ -86,33 +91,19 @@ def draw_outline(rng: np.random.Generator, size: tuple[int, int]) -> list[float]
 
 
 def draw_outlines(number: int, count: int, size: tuple[int, int]) -> list[list[float]]:
-    """Return outlines that each cover something."""
     rng = np.random.default_rng(number)
-    outlines: list[list[float]] = []
-    while len(outlines) < count:
-        outline = draw_outline(rng, size)
-        if coco_mask.area(coco_mask.merge(coco_mask.frPyObjects([outline], *size))):
-            outlines.append(outline)
-    return outlines
+    return [draw_outline(rng, size) for _ in range(count)]
 
 
 def encode_outline(outline: list[float], size: tuple[int, int]) -> dict[str, Any]:
     """Return an outline as SA-1B has it: compressed run lengths."""
-    counts = coco_mask.merge(coco_mask.frPyObjects([outline], *size))["counts"]
-    return {"size": list(size), "counts": counts.decode()}
+    return {"size": list(size), "counts": run_lengths([outline], size)["counts"].decode()}
 
 
-def make_dataset(
-    root: Path,
-    workload: Workload,
-    images: int,
-    draw: Callable[[int, tuple[int, int]], Image.Image] = draw_photo,
-    distinct: int = DISTINCT,
-    first: int = 1,
-) -> None:
+def make_dataset(root: Path, workload: Workload, images: int, distinct: int = DISTINCT) -> None:
     """Write SA-1B pairs with compressed run lengths, or COCO images with polygons, as those datasets have them.
 
-    `draw` makes each of the `distinct` images, of the others each is one of them; `first` is the number of the first.
+    The first are different ones; of the others each is one of those.
     """
     size, is_coco = workload.size, workload.source == "coco"
     folder = root / "images" if is_coco else root
@@ -124,10 +115,10 @@ def make_dataset(
     paths: list[Path] = []
     entries, annotations = [], []
     for number in range(images):
-        image_id = first + number
+        image_id = number + 1
         path = folder / (f"{image_id:012}.jpg" if is_coco else f"sa_{image_id}.jpg")
         if number < distinct:
-            draw(number, size).save(path, "JPEG", quality=88 if is_coco else 90)
+            draw_photo(number, size).save(path, "JPEG", quality=88 if is_coco else 90)
         else:
             path.hardlink_to(paths[number % distinct])
         paths.append(path)
@@ -147,39 +138,20 @@ def make_dataset(
         (root / "instances.json").write_text(json.dumps(content))
 
 
-def make_label_videos(root: Path, size: tuple[int, int], videos: int, frames: int, objects: int) -> None:
-    """Write videos with label maps of ellipses with wavy edges, which cover one another and drift."""
+def draw_video(
+    number: int, size: tuple[int, int], frames: int, objects: int, step: int
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+    """Yield frames and their label maps: a photograph, and ellipses with wavy edges that cover one another, which move along."""
     height, width = size
+    rng = np.random.default_rng(number)
     rows, columns = np.ogrid[:height, :width]
-    for video in range(videos):
-        rng = np.random.default_rng(video)
-        labels = np.zeros(size, np.uint8)
-        for value, radius in enumerate(np.geomspace(700, 20, objects), start=1):
-            y, x = rng.uniform(0, height), rng.uniform(0, width)
-            waves = 0.2 * np.sin(columns / 60 + rows / 50)
-            labels[((rows - y) / radius) ** 2 + ((columns - x) / radius) ** 2 + waves < 1] = value
-        # Whatever was covered all over is seen in a corner of its own.
-        labels[:8, : 8 * objects] = np.repeat(np.arange(1, objects + 1), 8)
-        coarse = rng.integers(0, 256, (height // 50, width // 50, 3), np.uint8)
-        picture = np.asarray(Image.fromarray(coarse).resize((width, height)))
-        for frame in range(frames):
-            for name, array in (("JPEGImages", picture), ("Annotations", labels)):
-                path = root / name / str(video) / f"{frame:05d}.png"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(np.roll(array, 8 * frame, axis=1)).save(path, compress_level=1)
-
-
-def make_pairs(root: Path, count: int, first_name: int) -> None:
-    """Write npz files with a photograph, the same a little moved, and one object in both; eight different ones."""
-    size = 480, 640
-    root.mkdir(parents=True)
-    for number in range(count):
-        path = root / f"{first_name + number}.npz"
-        if number < DISTINCT:
-            image = np.asarray(draw_photo(number, size))
-            outline = encode_outline(draw_outlines(number, 1, size)[0], size)
-            arrays = {"image": image, "mask": coco_mask.decode(outline)}
-            moved = {f"{name}2": np.roll(array, 8, axis=1) for name, array in arrays.items()}
-            np.savez(path, **{f"{name}1": array for name, array in arrays.items()}, **moved)
-        else:
-            path.hardlink_to(root / f"{first_name + number % DISTINCT}.npz")
+    waves = 0.2 * np.sin(columns / 60 + rows / 50)
+    labels = np.zeros(size, np.uint8)
+    for value, radius in enumerate(np.geomspace(height // 2, 20, objects), start=1):
+        y, x = rng.uniform(0, height), rng.uniform(0, width)
+        labels[((rows - y) / radius) ** 2 + ((columns - x) / radius) ** 2 + waves < 1] = value
+    # Whatever was covered all over is seen in a corner of its own.
+    labels[:8, : 8 * objects] = np.repeat(np.arange(1, objects + 1), 8)
+    picture = np.asarray(draw_photo(number, size))
+    for time in range(frames):
+        yield np.roll(picture, step * time, axis=1), np.roll(labels, step * time, axis=1)

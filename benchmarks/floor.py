@@ -5,6 +5,8 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -37,49 +39,41 @@ class Floor(case.Case):
         self._files = {
             name: np.append(rows.reshape(-1), np.zeros(4, np.uint8)) for name, rows in self._rows.items()
         }
-        self._pipes: list[Any] = []
 
     def batches(self, epoch: int) -> Iterator[case.Arrays]:
         batch = case.new_batch()
         for start in range(0, ROWS, case.BATCH_SIZE):
-            rows = range(start, start + case.BATCH_SIZE)
-            self._fill(batch, rows)
-            yield batch | {"index": [row + 1 for row in rows]}
+            self._fill(batch, range(start, start + case.BATCH_SIZE))
+            yield batch
 
     def time(self, seconds: float, *, busy: bool = False) -> tuple[int, float]:
         if busy:
-            return self._time_trainer(seconds)
-        if not self._pipes:
-            self._start()
+            # The trainer alone gets the same batch again and again.
+            batch = next(self.batches(0))
+            return case.time_epochs(repeat([batch]), case.TENSORS, seconds, busy=True)
         started = time.perf_counter()
         for pipe in self._pipes:
             pipe.send(seconds)
         batches = sum(pipe.recv() for pipe in self._pipes)
         return batches * case.BATCH_SIZE, time.perf_counter() - started
 
-    def _time_trainer(self, seconds: float) -> tuple[int, float]:
-        """Time the busy trainer alone: it gets the same batch again and again."""
-        batch = next(iter(self.batches(0)))
-        samples, started = 0, time.perf_counter()
-        while (spent := time.perf_counter() - started) < seconds:
-            samples += case.consume(batch)
-            case.work()
-        return samples, spent
-
-    def _start(self) -> None:
+    @cached_property
+    def _pipes(self) -> list[Any]:
+        """One to each worker."""
         start = multiprocessing.get_context("fork").Process if self._processes else threading.Thread
+        pipes = []
         for _ in range(self.workers):
             ours, theirs = multiprocessing.Pipe()
             start(target=self._serve, args=(theirs,), daemon=True).start()
-            self._pipes.append(ours)
-        for pipe in self._pipes:
-            # The buffers' pages are made here.
-            pipe.send(0.5)
-            pipe.recv()
+            pipes.append(ours)
+        return pipes
 
     def _serve(self, pipe: Any) -> None:
         """Fill batches for so long as each message says, and answer how many that were."""
         buffers, rng = [case.new_batch(), case.new_batch()], np.random.default_rng()
+        for batch in buffers:
+            # Their pages are made here.
+            self._fill(batch, range(case.BATCH_SIZE))
         with suppress(EOFError):
             while True:
                 end, number = time.perf_counter() + pipe.recv(), 0

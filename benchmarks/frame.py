@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import resource
 import shutil
 import statistics
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 HERE = Path(__file__).parent
 Name = TypeVar("Name")
@@ -61,9 +62,13 @@ def ask(module: str, *arguments: object, python: str = sys.executable) -> Any:
     command = [str(Path(python).absolute()), "-m", module, *map(str, arguments)]
     done = subprocess.run(command, cwd=HERE, capture_output=True, text=True)
     if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"]
-        raise RuntimeError(said[-1])
+        raise RuntimeError(last_line(done.stderr, done.returncode))
     return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def last_line(said: str, status: int) -> str:
+    """Return why a process failed."""
+    return (said.strip().splitlines() or [f"it ended with {status}"])[-1]
 
 
 def cpu_seconds() -> float:
@@ -103,8 +108,7 @@ class Times:
         return rate, milliseconds, f"{1000 * statistics.median(self.cpu):.2f}"
 
 
-@dataclass(frozen=True)
-class Turn:
+class Turn(NamedTuple):
     """What is timed when its turn comes."""
 
     items: int
@@ -128,30 +132,22 @@ def ratios(slow: Times, fast: Times) -> list[float]:
     return [a / b for a, b in zip(slow.wall, fast.wall, strict=True)]
 
 
-def compare(slow: Times, fast: Times) -> str:
-    """Return the ratios, and that of the processor times."""
-    of_cpu = statistics.median(slow.cpu) / statistics.median(fast.cpu)
-    return f"{spread(ratios(slow, fast), 2)}, of processor time {of_cpu:.2f}"
-
-
 def spread(values: Iterable[float], digits: int = 0) -> str:
     """Return the median with the extremes, "" of nothing."""
-    values = list(values)
-    if not values:
+    if not (ordered := sorted(values)):
         return ""
-    low, middle, high = (f"{what(values):.{digits}f}" for what in (min, statistics.median, max))
-    return f"{middle} ({low}-{high})"
+    return f"{statistics.median(ordered):.{digits}f} ({ordered[0]:.{digits}f}-{ordered[-1]:.{digits}f})"
 
 
 def print_about() -> None:
     """Print commit and machine, to stand above tables."""
     cpu = Path("/proc/cpuinfo").read_text()
-    names = [line.partition(": ")[2] for line in cpu.splitlines() if line.startswith("model name")]
-    vectors = next(
-        (f" with {name}" for flag, name in (("avx512f", "AVX-512"), ("avx2", "AVX2")) if flag in cpu), ""
-    )
+    names = re.findall("^model name\\s*: (.*)", cpu, re.MULTILINE) or [platform.machine()]
+    vectors = [name for flag, name in (("avx512f", "AVX-512"), ("avx2", "AVX2")) if flag in cpu] or [
+        "no AVX2"
+    ]
     size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    machine = f"{len(os.sched_getaffinity(0))} x {(names or [platform.machine()])[0]}{vectors}, {size:.0f} GB"
+    machine = f"{len(os.sched_getaffinity(0))} x {names[0]} with {vectors[0]}, {size:.0f} GB"
     system = f"Linux {platform.release()}, load {os.getloadavg()[0]:.1f}"
     print(f"{commit_of(HERE)}, {time.strftime('%-d %B %Y')}; {machine}, {system}", flush=True)
 
@@ -163,22 +159,21 @@ def commit_of(checkout: Path) -> str:
 
 
 def print_head(*cells: object) -> None:
-    """Print the head of a table in Markdown."""
     print()
     print_row(*cells)
     print("|" + "---|" * len(cells))
 
 
 def print_row(*cells: object) -> None:
-    """Print a row of a table in Markdown."""
     print("| " + " | ".join(map(str, cells)) + " |", flush=True)
 
 
 def print_times(title: str, times: Mapping[str, Times], base: str) -> None:
-    """Print a table of rates and times; ratios are of the rate of `base`."""
-    print_head(title, "a second", "ms each", "processor ms", f"of {base}")
+    """Print a table of rates and times; ratios are of the rate of `base`, and of what it does in a second of processors."""
+    print_head(title, "a second", "ms each", "processor ms", f"of {base}", "by processor time")
     for name, one in times.items():
-        print_row(name, *one.cells(), spread(ratios(times[base], one), 2))
+        of_cpu = statistics.median(times[base].cpu) / statistics.median(one.cpu)
+        print_row(name, *one.cells(), spread(ratios(times[base], one), 2), f"{of_cpu:.2f}")
 
 
 Bar = tuple[str, Sequence[float], float]
@@ -203,23 +198,4 @@ def descendants(pid: int) -> list[int]:
         for children in Path(f"/proc/{pid}/task").glob("*/children"):
             for child in map(int, children.read_text().split()):
                 found += [child, *descendants(child)]
-    return found
-
-
-def memory(kind: str, pid: int | str = "self") -> float:
-    """Return memory of a process in MB, as Linux counts it in a field of `smaps_rollup`."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(f"{kind}:"))
-
-
-def tree_memory() -> float:
-    """Return the private pages of this process and its descendants, and shared ones in proportion, in MB.
-
-    The page cache of mapped files is not in it.
-    """
-    found = 0.0
-    for process in (os.getpid(), *descendants(os.getpid())):
-        # It may end at any moment.
-        with suppress(OSError, StopIteration):
-            found += memory("Pss_Anon", process) + memory("Pss_Shmem", process)
     return found

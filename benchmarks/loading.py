@@ -6,20 +6,20 @@
     python benchmarks/loading.py --rivals ffcv=/some/venv/bin/python mds=/other/venv/bin/python
     python benchmarks/loading.py --only ours floor
 
-Each reader is a process of its own, `cases.py`. Before it is timed, the digests of all samples of an epoch are compared with the
-expected ones. In each round, all come in turns: a new process, a cold epoch, then warm ones. See
-benchmarks/README.md, section "Loading"; for ours against another commit, `turns.py`.
+See benchmarks/README.md, section "Loading"; for ours against another commit, `turns.py`.
 """
 
 import json
 import statistics
 import sys
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Literal
 
 import frame
 from case import BUSY_SECONDS
-from cases import CASES
+from cases import CASES, Reader, start
 from loading_data import make_singles
 from page_cache import Ballast, disk_bytes, evict
 from rivals.environments import REQUIREMENTS, parse_rivals
@@ -28,15 +28,10 @@ FLOOR = "floor, 2 processes"
 """What the ratios of the table refer to."""
 OURS = "ours, 2 processes"
 FFCV = "FFCV, 2 threads"
-ONLY_WITH_RIVALS = ("np.memmap compact, 2", "zarr-python, 2")
 BUSY = (FLOOR, "ours, 2", "ours in DataLoader, 2", "FFCV", "np.memmap full")
-"""Timed beside the busy trainer, in the first three rounds."""
+"""Timed beside the busy trainer."""
 ROOM = 6 << 30
 """Bytes of memory that a reader finds free beside what its files take: enough for huge pages to be found at once."""
-
-Measure = Literal["warm", "cpu", "busy", "cold"]
-"""Samples per second of whole epochs; milliseconds of the processors per sample; samples per second that the busy trainer
-got; samples per second of a cold epoch, the start of workers included."""
 
 
 class Bench:
@@ -52,95 +47,95 @@ class Bench:
         self._folder, self._pythons, self._seconds = folder, pythons, seconds
         self._titles: dict[str, str] = {}
         """Name and version of each reader that can run, by its name."""
-        self._memory: dict[str, float] = {}
-        self._rounds: list[dict[str, dict[Measure, float]]] = []
+        self._found: dict[tuple[str, str], list[float]] = defaultdict(list)
+        """By measure and reader, of each round: "warm", "busy" and "cold" (the start of workers included) are samples per
+        second; "cpu" is milliseconds of the processors per sample of warm epochs."""
         self._ballast = Ballast()
 
-    def check(self, name: str) -> None:
+    def check(self, name: str, expected: Sequence[str]) -> None:
         """Compare every sample that a reader delivers, and take it in unless it can't run."""
         files = self._files(name)
         try:
             if files and not files.exists():
-                self._ask(name, "prepare")
-            checked = self._ask(name, "check")
+                with self._start(name) as reader:
+                    reader.ask("prepare")
+            with self._start(name) as reader:
+                checked = reader.ask("check")
         except RuntimeError as err:
             print(f"{name}: not run: {err}")
             return
-        expected = json.loads((self._folder / "singles.json").read_text())
-        digests = checked["digests"]
-        wrong = [key for key, digest in digests.items() if expected.get(key) != digest]
-        is_part = name.startswith(("floor", "resize"))
-        if wrong or not (is_part or digests.keys() == expected.keys()):
+        came, wanted = Counter(checked["digests"]), Counter(expected)
+        wrong, is_part = (came - wanted).total(), name.startswith(("floor", "resize"))
+        if wrong or not (is_part or came == wanted):
             raise SystemExit(
-                f"{name}: {len(wrong)} samples are wrong, {len(digests)} of {len(expected)} came"
+                f"{name}: {wrong} samples are wrong or came twice, {came.total()} of {len(expected)} came"
             )
-        print(f"{name}: {len(digests)} samples byte-identical", flush=True)
+        print(f"{name}: {came.total()} samples byte-identical", flush=True)
         self._titles[name] = f"{name} {checked['version']}".strip()
-        self._memory[name] = checked["memory"]
 
-    def round(self) -> None:
+    def round(self, number: int) -> None:
         """Time every reader once in a new process, beginning with another one each time.
 
         Nothing else's files are in the page cache meanwhile, nor its buffers in memory: all of them together have no room
         on many machines, and what is warm must be there.
         """
         evict(self._folder)
-        number, names = len(self._rounds), list(self._titles)
+        names = list(self._titles)
         first = number % len(names)
-        self._rounds.append({})
         for name in names[first:] + names[:first]:
             if files := self._files(name):
                 self._ballast.leave(disk_bytes(files) + ROOM)
-            is_busy = name.startswith(BUSY) and number < 3
-            self._rounds[-1][name] = self._ask(name, "busy" if is_busy else "time", self._seconds)
+            with self._start(name) as reader:
+                self._time(name, reader)
             if files and (stayed := evict(files)):
                 print(f"{name}: {stayed} pages stayed in the cache", flush=True)
 
-    def _ask(self, name: str, *what: object) -> Any:
-        python = self._pythons.get(name, sys.executable)
-        return frame.ask("cases", name, self._folder, *what, python=python)
+    def _time(self, name: str, reader: Reader) -> None:
+        if self._files(name):
+            self._found["cold", name].append(reader.read(0).rate)
+        # Each process maps what it has not read before.
+        reader.read(self._seconds)
+        warm = reader.read(self._seconds)
+        self._found["warm", name].append(warm.rate)
+        self._found["cpu", name].append(warm.cpu)
+        if name.startswith(BUSY):
+            self._found["busy", name].append(reader.read(self._seconds, busy=True).rate)
+
+    def _start(self, name: str) -> AbstractContextManager[Reader]:
+        return start(name, self._folder, self._pythons.get(name, sys.executable))
 
     def _files(self, name: str) -> Path | None:
         files = CASES[name].files
         return (self._folder / files).resolve() if files else None
 
-    def _values(self, measure: Measure, name: str) -> list[float]:
-        return [one[name][measure] for one in self._rounds if measure in one.get(name, {})]
+    def ratios(self, measure: str, name: str, base: str) -> list[float]:
+        """Return the ratios of two readers in each round; [] where one was not measured so."""
+        pairs = zip(self._found[measure, name], self._found[measure, base], strict=False)
+        return [ours / theirs for ours, theirs in pairs]
 
-    def ratios(self, measure: Measure, name: str, base: str) -> list[float]:
-        """Return the ratios of two readers in each round that both were in."""
-        # Each was in the first rounds, or in none.
-        return [a / b for a, b in zip(self._values(measure, name), self._values(measure, base), strict=False)]
-
-    def medians(self, measure: Measure) -> dict[str, float]:
+    def medians(self, wanted: str) -> dict[str, float]:
         """Return the median of each reader of which that was measured."""
         return {
             name: statistics.median(values)
-            for name in self._titles
-            if (values := self._values(measure, name))
+            for (measure, name), values in self._found.items()
+            if measure == wanted and values
         }
 
     def print_table(self) -> None:
         """Print a row for each reader."""
-        measured = (
-            "samples/s",
-            "of the floor",
-            "CPU ms a sample",
-            "busy trainer",
-            "cold samples/s",
-            "MB memory",
+        frame.print_head(
+            "reader", "samples/s", "of the floor", "CPU ms a sample", "busy trainer", "cold samples/s"
         )
-        frame.print_head("reader", *measured)
         for name, title in self._titles.items():
-            busy = frame.spread(self.ratios("busy", name, FLOOR), 2)
+            warm, cpu, busy, cold = (
+                self._found[measure, name] for measure in ("warm", "cpu", "busy", "cold")
+            )
+            of_floor, of_busy = (
+                frame.spread(self.ratios(measure, name, FLOOR), 2) for measure in ("warm", "busy")
+            )
+            worked = of_busy if name != FLOOR else f"takes {frame.spread(busy)}"
             frame.print_row(
-                title,
-                frame.spread(self._values("warm", name)),
-                frame.spread(self.ratios("warm", name, FLOOR), 2),
-                frame.spread(self._values("cpu", name), 2),
-                busy if name != FLOOR else f"takes {frame.spread(self._values('busy', name))}",
-                frame.spread(self._values("cold", name)),
-                f"{self._memory[name]:.0f}",
+                title, frame.spread(warm), of_floor, frame.spread(cpu, 2), worked, frame.spread(cold)
             )
 
     def bars(self) -> list[frame.Bar]:
@@ -148,8 +143,7 @@ class Bench:
         threads, in_loader = "ours, 2 threads", "ours in DataLoader, 2 workers"
         compact, memmap = "ours, compact images, 2 threads", "np.memmap full, 2 workers"
         rates = self.medians("cold")
-        others = (name for name in rates if not name.startswith("ours"))
-        cold = max(others, key=lambda name: rates[name], default="")
+        cold = max((name for name in rates if not name.startswith("ours")), key=rates.get, default="")
         bars = [
             ("warm, times FFCV", self.ratios("warm", OURS, FFCV), 2.2),
             ("warm, of the floor with 2 processes", self.ratios("warm", OURS, FLOOR), 0.95),
@@ -175,25 +169,24 @@ def main() -> None:
         parser.error("--samples is a multiple of 64, and 128 at least: the floor keeps 128 rows in memory")
     known = parse_rivals(options.rivals)
     pythons = {name: known[entry.rival] for name, entry in CASES.items() if entry.rival in known}
-    # What pairs take is compared with another commit alone.
-    without = "ours, pairs" if known else ("ours, pairs", *ONLY_WITH_RIVALS)
     names = [
         name
         for name, entry in CASES.items()
+        # What pairs take is compared with another commit alone.
         if name.startswith(tuple(options.only))
-        and not name.startswith(without)
+        and not name.startswith("ours, pairs")
         and (not entry.rival or name in pythons)
     ]
     if not names:
         parser.error("--only names no reader that can be timed here; pairs are timed by turns.py")
     frame.print_about()
     with frame.scratch(options.folder) as folder:
-        (folder / "singles.json").write_text(json.dumps(make_singles(folder, options.samples)))
+        expected = make_singles(folder, options.samples)
         bench = Bench(folder, pythons, options.seconds)
         for name in names:
-            bench.check(name)
-        for _ in range(options.rounds):
-            bench.round()
+            bench.check(name, expected)
+        for number in range(options.rounds):
+            bench.round(number)
         print(
             f"{options.samples} samples, {options.rounds} rounds; a busy trainer works {BUSY_SECONDS} s a batch"
         )

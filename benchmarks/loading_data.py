@@ -1,86 +1,72 @@
-"""The datasets that `loading.py` reads: photographs, our stores of them, compact arrays for the others, and pairs."""
+"""The datasets that `loading.py` and `turns.py` read: photographs, our stores of them, compact arrays for the others, and pairs."""
 
 from collections.abc import Iterable, Mapping
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from case import FIRST_NAME, SCENES_PER_PART, TENSORS, digest_row, expand
+from case import COMPACT_SHAPES, SCENES_PER_PART, digest_row, expand
 from cases import COMPACT_STORE, PAIRS_STORE, STORE
-from data import DISTINCT, WORKLOADS, draw_photo, make_dataset, make_pairs
+from data import DISTINCT, WORKLOADS, draw_outlines, draw_photo, encode_outline, make_dataset
+from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from PIL import Image
-from plain import make_images, make_masks, make_sample, read_sa1b
+from plain import make_images, make_masks, make_sample, read_raw
+from pycocotools import mask as coco_mask
 
-from resizeonce.preprocess.config import parse_config
+from resizeonce.preprocess.config import Config, parse_config
 from resizeonce.preprocess.run.convert import RunOptions, convert
 
 NUM_PAIRS = 512
-_PHOTOS = 8
-_WORKLOAD = WORKLOADS[1]
-
-_photo = cache(lambda number: np.asarray(draw_photo(number, tuple(side * 6 // 5 for side in _WORKLOAD.size))))
 
 
-def draw_crop(number: int, size: tuple[int, int]) -> Image.Image:
-    """Return a crop of a photograph, half of them mirrored."""
-    rng = np.random.default_rng(number)
-    photo = _photo(number % _PHOTOS)
-    top, left = (int(rng.integers(0, full - part)) for full, part in zip(photo.shape[:2], size, strict=True))
-    crop = photo[top : top + size[0], left : left + size[1], :: 1 if rng.integers(2) else -1]
-    return Image.fromarray(np.ascontiguousarray(crop))
-
-
-def make_singles(folder: Path, count: int) -> dict[str, str]:
-    """Write the raw dataset, our stores and the compact arrays; return the digest of each sample by number."""
-    raw = folder / "raw"
-    make_dataset(raw, _WORKLOAD, count, draw_crop, distinct=count, first=FIRST_NAME + 1)
-    form = {"stored": "compact"}
+def make_singles(folder: Path, count: int) -> list[str]:
+    """Write the raw dataset, our stores and the compact arrays; return the digest of each sample."""
+    raw, compact, form = folder / "raw", folder / "compact", {"stored": "compact"}
+    make_dataset(raw, WORKLOADS[1], count, distinct=count)
     for store, recipe in ((STORE, {}), (COMPACT_STORE, {"pixel_values": form, "g_pixel_values": form})):
-        write_store(raw, folder / store, {"source": {"name": "sa1b"}, "recipe": recipe})
-    (folder / "compact").mkdir()
-    files: dict[str, Any] = {}
-    digests = {}
-    for row in range(count):
-        sample = compacted(make_sample(read_sa1b(raw / f"sa_{FIRST_NAME + 1 + row}.json")))
-        for name, array in sample.items():
-            if not row:
-                files[name] = np.lib.format.open_memmap(
-                    folder / f"compact/{name}.npy", mode="w+", dtype=np.uint8, shape=(count, *array.shape)
-                )
-            files[name][row] = array
-        digests[str(row + 1)] = digest_of([sample])
+        write_store(raw, folder / store, WORKLOADS[1].config(SCENES_PER_PART, recipe))
+    compact.mkdir()
+    files = {
+        name: open_memmap(compact / f"{name}.npy", mode="w+", dtype=np.uint8, shape=(count, *shape))
+        for name, shape in COMPACT_SHAPES.items()
+    }
+    digests = []
+    for row, image in enumerate(read_raw(raw, count)):
+        sample = compacted(make_sample(image))
+        for name, file in files.items():
+            file[row] = sample[name]
+        digests.append(digest_of([sample]))
     return digests
 
 
-def make_paired(folder: Path) -> dict[str, str]:
-    """Write pairs of frames and our store of them; return the digest of each pair by number."""
-    raw = folder / "raw-pairs"
-    make_pairs(raw, NUM_PAIRS, FIRST_NAME + 1)
-    write_store(raw, folder / PAIRS_STORE, {"source": {"name": "npz"}})
+def make_paired(folder: Path) -> list[str]:
+    """Write pairs, a photograph and the same a little moved, and our store of them; return the digest of each pair."""
+    raw, size = folder / "raw-pairs", (480, 640)
+    raw.mkdir()
     digests = []
     for number in range(DISTINCT):
-        arrays = np.load(raw / f"{FIRST_NAME + 1 + number}.npz")
-        frames = [
-            make_images(Image.fromarray(arrays[f"image{frame}"])) | make_masks(arrays[f"mask{frame}"])
-            for frame in (1, 2)
-        ]
-        digests.append(digest_of(map(compacted, frames)))
-    return {str(number + 1): digests[number % DISTINCT] for number in range(NUM_PAIRS)}
+        image = np.asarray(draw_photo(number, size))
+        mask = coco_mask.decode(encode_outline(draw_outlines(number, 1, size)[0], size))
+        frames = [(np.roll(image, moved, axis=1), np.roll(mask, moved, axis=1)) for moved in (0, 8)]
+        (image1, mask1), (image2, mask2) = frames
+        np.savez(raw / f"{number}.npz", image1=image1, mask1=mask1, image2=image2, mask2=mask2)
+        for copy in range(number + DISTINCT, NUM_PAIRS, DISTINCT):
+            (raw / f"{copy}.npz").hardlink_to(raw / f"{number}.npz")
+        made = (make_images(Image.fromarray(shown)) | make_masks(object_) for shown, object_ in frames)
+        digests.append(digest_of(map(compacted, made)))
+    config = parse_config({"source": {"name": "npz"}, "store": {"scenes_per_part": SCENES_PER_PART}})
+    write_store(raw, folder / PAIRS_STORE, config)
+    return digests * (NUM_PAIRS // DISTINCT)
 
 
-def write_store(raw: Path, store: Path, config: dict[str, Any]) -> None:
-    """Convert a raw dataset."""
-    options = {"scenes_per_part": SCENES_PER_PART}
-    report = convert(parse_config(config | {"store": options}), raw, store, RunOptions(workers=2))
+def write_store(raw: Path, store: Path, config: Config) -> None:
+    report = convert(config, raw, store, RunOptions(workers=2))
     if report.num_rejects:
         raise SystemExit(f"{report.num_rejects} of the generated images were rejected; see {report.store}")
 
 
 def compacted(sample: Mapping[str, NDArray[np.uint8]]) -> dict[str, NDArray[np.uint8]]:
-    """Return what the plain way makes of a sample in compact form."""
-    return {name: sample[name] for name in TENSORS} | {"masks": np.packbits(sample["masks"], axis=1)}
+    return {**sample, "masks": np.packbits(sample["masks"], axis=1)}
 
 
 def digest_of(frames: Iterable[Mapping[str, NDArray[np.uint8]]]) -> str:

@@ -13,21 +13,16 @@ _SMALLEST_ROOM = 1 << 30
 _PIECE = 1 << 28
 
 
-def files_of(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
 def disk_bytes(folder: Path) -> int:
     """Return what the files of a folder take up."""
-    return sum(path.stat().st_blocks * 512 for path in files_of(folder))
+    return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
 
 
 def evict(folder: Path) -> int:
     """Drop the files of a folder from the page cache; return how many pages stayed."""
-    stayed = 0
     for _ in range(3):
         # What a processor has just read is in a list of its own for a moment, and can't be dropped from there.
-        stayed = sum(_drop(path) for path in files_of(folder) if path.stat().st_size)
+        stayed = sum(_drop(path) for path in folder.rglob("*") if path.is_file() and path.stat().st_size)
         if not stayed:
             break
     return stayed
@@ -47,9 +42,8 @@ def _drop(path: Path) -> int:
 class Ballast:
     """Memory that is held so that little is free.
 
-    A virtual machine tells its host which huge pages are free (free page reporting), and the host takes them away.
-    Touching them again is ten times slower than memory is. A machine that trains has its memory full of files, and
-    nothing to give away; on one that is empty, whoever takes new memory for each batch is ten times slower than it is.
+    A virtual machine's host takes away huge pages that are free, and touching them again is ten times slower than memory is:
+    so would be whoever takes new memory for each batch. A machine that trains has its memory full of files.
     """
 
     def __init__(self) -> None:
@@ -58,8 +52,7 @@ class Ballast:
     def leave(self, size: int) -> None:
         """Leave about so many bytes free, all of which the host has just given.
 
-        What is cached stays as far as that goes, above all the programs that are going to be timed: a worker that starts
-        would wait for its own libraries otherwise.
+        Cached files stay as far as that goes, above all the programs that are going to be timed.
         """
         # First what is free; where other files fill the memory, they have to go.
         for left in (_free_bytes, available_bytes):

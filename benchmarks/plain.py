@@ -5,11 +5,11 @@ project is imported here: the environments of other projects don't have to hold 
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,44 +25,30 @@ SHAPES = {
 """Of the arrays of a sample."""
 
 
-@dataclass(frozen=True)
-class RawMask:
-    """An annotation as it stands in the file: run lengths or polygons."""
+class RawImage(NamedTuple):
+    """An image file and its masks as they stand in the annotations: run lengths or polygons."""
 
-    object_id: str
-    category: str
-    segmentation: Any
-
-
-@dataclass(frozen=True)
-class RawImage:
-    """An image file and its annotations."""
-
-    key: str
     path: Path
     size: tuple[int, int]
-    masks: list[RawMask]
+    masks: list[Any]
 
 
 def read_sa1b(path: Path) -> RawImage:
     """Read the annotations of an SA-1B pair, whose json this is."""
     content = json.loads(path.read_bytes())
     size = content["image"]["height"], content["image"]["width"]
-    masks = [RawMask(str(one["id"]), "", one["segmentation"]) for one in content["annotations"]]
-    return RawImage(f"sa1b/{path.stem}", path.with_suffix(".jpg"), size, masks)
+    return RawImage(path.with_suffix(".jpg"), size, [one["segmentation"] for one in content["annotations"]])
 
 
 def read_coco(path: Path) -> Iterator[RawImage]:
     """Read an instances file; images lie beside it, in `images`."""
     content = json.loads(path.read_bytes())
-    names = {category["id"]: category["name"] for category in content["categories"]}
-    by_image: dict[int, list[RawMask]] = {}
+    by_image = defaultdict(list)
     for one in content["annotations"]:
-        mask = RawMask(str(one["id"]), names[one["category_id"]], one["segmentation"])
-        by_image.setdefault(one["image_id"], []).append(mask)
+        by_image[one["image_id"]].append(one["segmentation"])
     for image in content["images"]:
-        size, file = (image["height"], image["width"]), path.parent / "images" / image["file_name"]
-        yield RawImage(f"coco/{image['id']}", file, size, by_image[image["id"]])
+        file = path.parent / "images" / image["file_name"]
+        yield RawImage(file, (image["height"], image["width"]), by_image[image["id"]])
 
 
 def read_raw(root: Path, count: int) -> Iterator[RawImage]:
@@ -100,5 +86,5 @@ def make_masks(mask: NDArray[np.uint8]) -> dict[str, NDArray[np.uint8]]:
 
 def make_sample(raw: RawImage) -> dict[str, NDArray[np.uint8]]:
     """Return the four arrays of an image with its first mask, uint8."""
-    mask = coco_mask.decode(run_lengths(raw.masks[0].segmentation, raw.size))
+    mask = coco_mask.decode(run_lengths(raw.masks[0], raw.size))
     return make_images(Image.open(raw.path).convert("RGB")) | make_masks(mask)

@@ -1,12 +1,14 @@
 """Our ways to read batches, and the plain ones with torch's `DataLoader`: np.memmap, and Pillow at train time."""
 
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import case
 import numpy as np
 import torch
+from numpy.lib.format import open_memmap
 from plain import make_sample, read_sa1b
 
 from resizeonce.loader import BatchLoader, BatchOptions, SampleDataset, collate
@@ -16,16 +18,16 @@ class Ours(case.Case):
     """`resizeonce.loader.BatchLoader`."""
 
     def __init__(self, folder: Path, workers: int, mode: Any, store: str) -> None:
-        super().__init__(folder)
+        super().__init__(folder, workers)
         if store.startswith("pairs"):
             self.tensors = [f"{name}{frame}" for frame in "12" for name in case.TENSORS]
-        self._make = lambda: BatchLoader(
-            folder / store, case.BATCH_SIZE, workers, options=BatchOptions(mode=mode)
-        )
-        self._loader: BatchLoader | None = None
+        self._store, self._options = folder / store, BatchOptions(mode=mode)
+
+    @cached_property
+    def _loader(self) -> BatchLoader:
+        return BatchLoader(self._store, case.BATCH_SIZE, self.workers, options=self._options)
 
     def batches(self, epoch: int) -> Iterable[case.Arrays]:
-        self._loader = self._loader or self._make()
         return iter(self._loader)
 
 
@@ -45,10 +47,11 @@ class MemmapFull(case.TorchCase):
     def prepare(self) -> None:
         out = self.folder / "full"
         out.mkdir()
-        files = {}
-        for name, array in case.new_batch().items():
-            shape, path = (case.count_rows(self.folder), *array.shape[1:]), out / f"{name}.npy"
-            files[name] = np.lib.format.open_memmap(path, mode="w+", dtype=array.dtype, shape=shape)
+        count = case.count_rows(self.folder)
+        files = {
+            name: open_memmap(out / f"{name}.npy", "w+", array.dtype, (count, *array.shape[1:]))
+            for name, array in case.new_batch().items()
+        }
         for row, compact in enumerate(case.compact_rows(self.folder)):
             for name, tensor in case.expand(compact).items():
                 files[name][row] = tensor.numpy()
@@ -79,7 +82,6 @@ class AtTrainTime(case.TorchCase):
 
     def dataset(self) -> Any:
         def read(row: int) -> dict[str, Any]:
-            pair = self.folder / f"raw/sa_{case.FIRST_NAME + row + 1}.json"
-            return case.deliver(make_sample(read_sa1b(pair)))
+            return case.deliver(make_sample(read_sa1b(self.folder / f"raw/sa_{row + 1}.json")))
 
         return case.Rows(8 * case.BATCH_SIZE, read)

@@ -18,8 +18,8 @@ import av
 import numpy as np
 import torch
 from case import consume
-from data import draw_photo
-from frame import Turn, compare, parser_of, print_about, print_times, scratch, take_turns
+from data import draw_video
+from frame import Turn, parser_of, print_about, print_times, scratch, take_turns
 from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as coco_mask
@@ -30,7 +30,7 @@ from resizeonce.loader.format.recipe import IMAGENET_MEAN, IMAGENET_STD
 from resizeonce.preprocess.config import parse_config
 from resizeonce.preprocess.run.convert import convert
 
-HEIGHT, WIDTH, SECONDS, VIDEOS, OBJECTS = 480, 848, 14, 3, 5
+SIZE, FRAMES, VIDEOS, OBJECTS = (480, 848), 336, 3, 5
 """Of the videos that are made: what SA-V's are like."""
 RATE, PER_ANNOTATION = 24, 4
 SAMPLES = 6
@@ -41,26 +41,18 @@ Tensors = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 def make_videos(root: Path) -> None:
-    """Write mp4s that pan over a photograph, with ellipses that drift."""
-    rows, columns = np.ogrid[:HEIGHT, :WIDTH]
-    length = SECONDS * RATE
     for video in range(VIDEOS):
-        photo = np.asarray(draw_photo(video, (HEIGHT + length, WIDTH + length)))
+        masklet = []
         with av.open(str(root / f"sav_{video:06d}.mp4"), "w") as container:
             stream = container.add_stream("libx264", rate=RATE)
-            stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, "yuv420p"
-            for number in range(length):
-                shown = np.ascontiguousarray(photo[number:, number:][:HEIGHT, :WIDTH])
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(shown, format="rgb24")))
+            (stream.height, stream.width), stream.pix_fmt = SIZE, "yuv420p"
+            for time, (picture, labels) in enumerate(draw_video(video, SIZE, FRAMES, OBJECTS, step=1)):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+                if time % PER_ANNOTATION == 0:
+                    masks = [(labels == value + 1).astype(np.uint8, order="F") for value in range(OBJECTS)]
+                    encoded = map(coco_mask.encode, masks)
+                    masklet.append([{**rle, "counts": rle["counts"].decode()} for rle in encoded])
             container.mux(stream.encode())
-        masklet = []
-        for t in range(length // PER_ANNOTATION):
-            discs = [
-                ((rows - 80 * n - 60) / 60) ** 2 + ((columns - 120 * n - 2 * t - 70) / 50) ** 2 < 1
-                for n in range(OBJECTS)
-            ]
-            encoded = [coco_mask.encode(np.asfortranarray(disc.astype(np.uint8))) for disc in discs]
-            masklet.append([{**rle, "counts": rle["counts"].decode()} for rle in encoded])
         annotation = {"masklet": masklet, "masklet_id": list(range(OBJECTS))}
         (root / f"sav_{video:06d}_manual.json").write_text(json.dumps(annotation))
 
@@ -75,17 +67,15 @@ def from_raw(root: Path, key: str, times: list[int], object_ids: list[str]) -> T
     (path,) = root.rglob(f"{video_id}.mp4")
     annotation = json.loads(path.with_name(f"{video_id}_manual.json").read_text())
     frames = decode_frames(path)
-    masklets = [[decode_mask(rle) for rle in row] for row in annotation["masklet"]]
+    masklets = [[decode_mask(rle, frames[0].shape[:2]) for rle in row] for row in annotation["masklet"]]
     pictures = [Image.fromarray(frames[time]) for time in times]
     places = [annotation["masklet_id"].index(int(one.removeprefix("manual-"))) for one in object_ids]
-    shape = frames[0].shape[:2]
-    masks = [[masklets[time // PER_ANNOTATION][place] for time in times] for place in places]
-    whole = np.array([[np.zeros(shape, np.uint8) if one is None else one for one in row] for row in masks])
+    masks = np.array([[masklets[time // PER_ANNOTATION][place] for time in times] for place in places])
     small = torch.stack([resized(picture, 448) for picture in pictures])
     return (
         (small.float() / 255 - MEAN) / STD,
         torch.stack([resized(picture, 1024) for picture in pictures]),
-        to_targets(torch.from_numpy(whole)),
+        to_targets(torch.from_numpy(masks)),
     )
 
 
@@ -95,8 +85,8 @@ def decode_frames(path: Path) -> list[NDArray[np.uint8]]:
         return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
 
 
-def decode_mask(rle: dict[str, Any] | None) -> NDArray[np.uint8] | None:
-    return None if rle is None else coco_mask.decode(rle)
+def decode_mask(rle: dict[str, Any] | None, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    return np.zeros(shape, np.uint8) if rle is None else coco_mask.decode(rle)
 
 
 def resized(picture: Image.Image, side: int) -> torch.Tensor:
@@ -137,9 +127,7 @@ def main() -> None:
             "store": Turn(SAMPLES, lambda: go_through(map(from_store, loader)), lambda: loader.set_epoch(0)),
             "mp4 and masklets": Turn(SAMPLES, lambda: go_through(from_raw(root, *one) for one in drawn)),
         }
-        times = take_turns(turns, options.rounds)
-        print_times("five frames", times, "mp4 and masklets")
-        print(f"\nmp4 / store {compare(times['mp4 and masklets'], times['store'])}")
+        print_times("five frames", take_turns(turns, options.rounds), "mp4 and masklets")
 
 
 if __name__ == "__main__":

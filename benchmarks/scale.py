@@ -2,10 +2,8 @@
 
     python benchmarks/scale.py [--masks "10 million"]
 
-Makes stores of tables only: a part has 500 images with 100 masks each, and every part is a link to the first, so the
-largest store (22,000 parts, 11 million images, 1.1 billion masks) takes some 20 MB of disk. To the loader they are as
-many parts. Each figure is the median of three fresh interpreters, which take turns; files are in the page cache. `Objects` must
-cost what one mask an image does.
+Makes stores of tables only: every part is a link to the first, so the largest takes some 20 MB of disk. Each figure is the
+median of fresh interpreters, which take turns; files are in the page cache. `Objects` must cost what one mask an image does.
 """
 
 import hashlib
@@ -14,9 +12,10 @@ import statistics
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from frame import ask, memory, parser_of, print_about, print_bars, print_head, print_row, scratch
+from frame import ask, parser_of, print_about, print_bars, print_head, print_row, scratch
 
 from resizeonce.loader import Batching, Objects, Order, OrderOptions, SampleIndex, Store, Subset
 from resizeonce.loader.format.layout import ATTRIBUTES_KEY, array_specs, part_name
@@ -29,20 +28,22 @@ IMAGES, MASKS = 500, 50_000
 PART_COUNTS = {"1 million": 20, "10 million": 200, "100 million": 2000, "1.1 billion": 22_000}
 ROWS = {"images": IMAGES, "masks": MASKS, "expressions": 0, "samples": MASKS}
 FIGURES = ("open s", "index s", "first batch ms", "batch ms", "RSS MB", "of it anonymous", "before")
-RULES = {
+FOUR_CELLS = Subset(min_prompt_cells=4)
+RULES: dict[str, dict[str, Any]] = {
     "every mask": {},
     "one mask an image": {"masks": "one"},
-    "min_prompt_cells = 4": {"subset": {"min_prompt_cells": 4}},
-    "the same, one an image": {"subset": {"min_prompt_cells": 4}, "masks": "one"},
-    "up to 64 masks of an image": {"draw": 64},
-    "min_prompt_cells = 4, up to 64": {"subset": {"min_prompt_cells": 4}, "draw": 64},
+    "min_prompt_cells = 4": {"subset": FOUR_CELLS},
+    "the same, one an image": {"subset": FOUR_CELLS, "masks": "one"},
+    "up to 64 masks of an image": {"draw": Objects(at_most=64)},
+    "min_prompt_cells = 4, up to 64": {"subset": FOUR_CELLS, "draw": Objects(at_most=64)},
     "min_prompt_cells = 4, up to 64, cache=": {
-        "subset": {"min_prompt_cells": 4},
-        "draw": 64,
+        "subset": FOUR_CELLS,
+        "draw": Objects(at_most=64),
         "cache": "up-to-64.index",
     },
-    "9/10 by key": {"subset": {"key_range": [0, 0.9]}},
+    "9/10 by key": {"subset": Subset(key_range=(0, 0.9))},
 }
+"""What a `SampleIndex` is given; "cache" is beside the store."""
 BARS = (
     ("up to 64 masks of an image", "one mask an image", "index s", 1.1),
     ("up to 64 masks of an image", "one mask an image", "RSS MB", 1.02),
@@ -99,15 +100,21 @@ def write_metadata(group: Path, attributes: dict[str, object]) -> str:
     return hashlib.sha256(encoded).hexdigest()
 
 
-def measure(path: Path, rule: dict[str, object]) -> list[float]:
+def memory() -> dict[str, float]:
+    """Return the memory of this process in MB, as Linux counts it in each field of `smaps_rollup`."""
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()[1:]
+    return {line.split(":")[0]: int(line.split()[1]) * 1024 / 1e6 for line in lines}
+
+
+def measure(path: Path, rule: dict[str, Any]) -> list[float]:
     """Return seconds to open and to index, milliseconds of the first and a later batch, and memory."""
-    before = memory("Rss")
+    if "cache" in rule:
+        rule = rule | {"cache": path.parent / rule["cache"]}
+    before = memory()["Rss"]
     start = time.perf_counter()
     store = Store(path)
     opened = time.perf_counter()
-    draw = Objects(at_most=rule["draw"]) if "draw" in rule else None
-    cache = path.parent / rule["cache"] if "cache" in rule else None
-    index = SampleIndex(store, Subset(**rule.get("subset", {})), rule.get("masks"), draw, cache=cache)
+    index = SampleIndex(store, **rule)
     indexed = time.perf_counter()
     plan = Order([index], OrderOptions(seed=1)).plan(Batching(batch_size=8))
     plan.batch(0)
@@ -115,8 +122,9 @@ def measure(path: Path, rule: dict[str, object]) -> list[float]:
     for number in range(1, 101):
         plan.batch(number)
     last = time.perf_counter()
-    resident = [memory("Rss"), memory("Anonymous"), before]
-    return [opened - start, indexed - opened, (first - indexed) * 1e3, (last - first) * 10, *resident]
+    after = memory()
+    times = [opened - start, indexed - opened, (first - indexed) * 1e3, (last - first) * 10]
+    return [*times, after["Rss"], after["Anonymous"], before]
 
 
 def main() -> None:

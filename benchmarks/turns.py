@@ -5,75 +5,32 @@
     python benchmarks/turns.py ../before
     python benchmarks/turns.py ../before --only "ours, pairs" --rounds 8
 
-Both read the same stores, each in its own environment; the other checkout needs one (`make install`). A round starts both anew, the
-other one first than the time before. See benchmarks/README.md, section "Against another commit".
+The other checkout needs an environment (`make install`). See benchmarks/README.md, section "Against another commit".
 """
 
-import argparse
-import json
 import statistics
-import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
+from itertools import product
 from pathlib import Path
-from typing import NamedTuple
 
 import frame
-from cases import CASES
+from cases import CASES, Pace, start
 from loading_data import make_paired, make_singles
 
 TURNS = 6
 """Of each reader in a round."""
 
 
-class Pace(NamedTuple):
-    """What a turn took."""
-
-    rate: float
-    """Samples per second."""
-    cpu: float
-    """Milliseconds of the processors per sample."""
-
-
-class Reader:
-    """A process that reads for a while whenever it is told to, `cases.py`."""
-
-    def __init__(self, python: str, name: str, folder: Path) -> None:
-        command = [python, "-m", "cases", name, str(folder), "turns"]
-        self._process = subprocess.Popen(
-            command, cwd=frame.HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def __enter__(self) -> "Reader":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.communicate()
-
-    def read(self, seconds: float) -> Pace:
-        """Go through whole epochs for so many seconds."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        print(seconds, file=self._process.stdin, flush=True)
-        return Pace(*json.loads(self._process.stdout.readline()))
-
-
-def check(name: str, pythons: Sequence[str], folder: Path, expected: Mapping[str, str]) -> None:
-    """Compare every sample that both readers deliver."""
-    for python in pythons:
-        if frame.ask("cases", name, folder, "check", python=python)["digests"] != expected:
-            raise SystemExit(f"{name} by {python}: samples are wrong, or missing")
-
-
-def measure(
+def take_turns(
     name: str, pythons: Sequence[str], folder: Path, seconds: float, *, swapped: bool
 ) -> list[list[Pace]]:
-    """Return the turns of both readers in one round, each turn beginning with the other one."""
+    """Return the turns of both readers in one round: both start anew, and each turn begins with the other one."""
     paces: list[list[Pace]] = [[], []]
     with ExitStack() as stack:
         first = [1, 0] if swapped else [0, 1]
-        readers = {number: stack.enter_context(Reader(pythons[number], name, folder)) for number in first}
+        readers = {number: stack.enter_context(start(name, folder, pythons[number])) for number in first}
         for reader in readers.values():
             # After 64 batches the system puts pages of shared memory together, which takes a second or two for pairs.
             reader.read(15 * seconds)
@@ -83,35 +40,8 @@ def measure(
     return paces
 
 
-def main() -> None:
-    parser = frame.parser_of(__doc__, samples=256, rounds=4, seconds=1.0)
-    parser.add_argument("checkout", type=Path, help="of the other commit")
-    parser.add_argument(
-        "--only", nargs="+", metavar="START", default=["ours, 2", "ours, pairs"], help="cases"
-    )
-    options = parser.parse_args()
-    names = [name for name in CASES if name.startswith(tuple(options.only))]
-    pythons = [sys.executable, frame.python_of(options.checkout)]
-    frame.print_about()
-    print(f"against {frame.commit_of(options.checkout)}; {options.rounds} rounds of {TURNS} turns")
-    with frame.scratch(options.folder) as folder:
-        singles = make_singles(folder, options.samples)
-        pairs = make_paired(folder) if any("pairs" in name for name in names) else {}
-        for name in names:
-            check(name, pythons, folder, pairs if "pairs" in name else singles)
-        frame.print_head(
-            "reader", "samples/s", "before", "of it, by round", "processor time of it", "bar 0.97"
-        )
-        for name in names:
-            print_case(name, pythons, folder, options)
-
-
-def print_case(name: str, pythons: Sequence[str], folder: Path, options: argparse.Namespace) -> None:
+def print_case(name: str, rounds: Sequence[list[list[Pace]]]) -> None:
     """Print a row: medians of all turns, and of the ratios of neighbours in each round."""
-    rounds = [
-        measure(name, pythons, folder, options.seconds, swapped=bool(number % 2))
-        for number in range(options.rounds)
-    ]
     rates = [[pace.rate for paces in rounds for pace in paces[who]] for who in (0, 1)]
     of_rate, of_cpu = (
         [
@@ -122,8 +52,37 @@ def print_case(name: str, pythons: Sequence[str], folder: Path, options: argpars
     )
     is_met = "yes" if statistics.median(of_rate) >= 0.97 else "**no**"
     frame.print_row(
-        name, *map(frame.spread, rates), frame.spread(of_rate, 2), frame.spread(of_cpu, 2), is_met
+        name, *map(frame.spread, rates), *(frame.spread(of, 2) for of in (of_rate, of_cpu)), is_met
     )
+
+
+def main() -> None:
+    parser = frame.parser_of(__doc__, samples=256, rounds=4, seconds=1.0)
+    parser.add_argument("checkout", type=Path, help="of the other commit")
+    cases = ["ours, 2", "ours, pairs"]
+    parser.add_argument("--only", nargs="+", metavar="START", default=cases, help="cases")
+    options = parser.parse_args()
+    names = [name for name in CASES if name.startswith(tuple(options.only))]
+    pythons = [sys.executable, frame.python_of(options.checkout)]
+    frame.print_about()
+    print(f"against {frame.commit_of(options.checkout)}; {options.rounds} rounds of {TURNS} turns")
+    with frame.scratch(options.folder) as folder:
+        singles = make_singles(folder, options.samples)
+        pairs = make_paired(folder) if any("pairs" in name for name in names) else []
+        for name, python in product(names, pythons):
+            with start(name, folder, python) as reader:
+                digests = reader.ask("check")["digests"]
+            if sorted(digests) != sorted(pairs if "pairs" in name else singles):
+                raise SystemExit(f"{name} by {python}: samples are wrong, or missing")
+        frame.print_head(
+            "reader", "samples/s", "before", "of it, by round", "processor time of it", "bar 0.97"
+        )
+        for name in names:
+            rounds = [
+                take_turns(name, pythons, folder, options.seconds, swapped=bool(number % 2))
+                for number in range(options.rounds)
+            ]
+            print_case(name, rounds)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,5 @@ READERS = {
     "Lance": ("rivals.lance", "Lance", {}, "lance", "pylance", "lance"),
     "Grain, 16 threads": ("rivals.grain", "Grain", {"workers": 16}, "array_record", "grain", "grain"),
     "zarr-python, no workers": ("rivals.zarr_python", "ZarrPython", NONE, STORE, "zarr"),
-    "zarr-python, 2 workers": ("rivals.zarr_python", "ZarrPython", TWO, STORE, "zarr"),
 }
 """Of each reader: module, class, options, folder, whose version is named, and its name in `environments`, if it needs one."""

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 from case import BATCH_SIZE, COMPACT_SHAPES, TENSORS, Arrays, Case, compact_arrays, normalize
-from ffcv.fields import IntField, NDArrayField
-from ffcv.fields.decoders import IntDecoder, NDArrayDecoder
+from ffcv.fields import NDArrayField
+from ffcv.fields.decoders import NDArrayDecoder
 from ffcv.loader import Loader, OrderOption
 from ffcv.pipeline.allocation_query import AllocationQuery
 from ffcv.pipeline.compiler import Compiler
@@ -93,13 +93,13 @@ class Ffcv(Case):
                 return len(stored["masks"])
 
             def __getitem__(self, row: int) -> tuple[Any, ...]:
-                return (*(np.array(stored[name][row]) for name in TENSORS), row + 1)
+                return tuple(np.array(stored[name][row]) for name in TENSORS)
 
         fields = {name: NDArrayField(np.dtype("uint8"), shape) for name, shape in COMPACT_SHAPES.items()}
         # Pages of the default 8 MiB would stay half empty.
         writer = DatasetWriter(
             str(self.folder / "ffcv" / "all.beton"),
-            fields | {"index": IntField()},
+            fields,
             num_workers=1,
             page_size=1 << 28,
         )
@@ -112,7 +112,6 @@ class Ffcv(Case):
             "g_pixel_values": [NDArrayDecoder()],
             "prompt_masks": [NDArrayDecoder(), Widening()],
             "masks": [NDArrayDecoder(), Unpacking()],
-            "index": [IntDecoder()],
         }
         return Loader(
             str(self.folder / "ffcv" / "all.beton"),
@@ -124,7 +123,7 @@ class Ffcv(Case):
 
     def batches(self, epoch: int) -> Iterator[Arrays]:
         for batch in self._loader:
-            yield dict(zip([*TENSORS, "index"], batch, strict=True))
+            yield dict(zip(TENSORS, batch, strict=True))
 
 
 class _RawSamples:

@@ -5,7 +5,6 @@ from functools import cached_property
 from typing import Any
 
 import grain
-import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 from case import BATCH_SIZE, Arrays, Case, compact_rows
 
@@ -15,8 +14,7 @@ ROWS_PER_FILE = 64
 
 
 def _read(record: bytes) -> dict[str, Any]:
-    arrays = {name: tensor.numpy() for name, tensor in unpack(record[8:]).items()}
-    return arrays | {"index": np.frombuffer(record, np.int64, 1)[0]}
+    return {name: tensor.numpy() for name, tensor in unpack(record).items()}
 
 
 class Grain(Case):
@@ -31,7 +29,7 @@ class Grain(Case):
                 if writer:
                     writer.close()
                 writer = ArrayRecordWriter(str(out / f"{row:06}.array_record"), "group_size:1")
-            writer.write(np.int64(row + 1).tobytes() + pack(compact))
+            writer.write(pack(compact))
         writer.close()
 
     @cached_property

@@ -19,15 +19,12 @@ class Lance(Case):
     """Its table, without workers: it has threads of its own."""
 
     def prepare(self) -> None:
-        schema = pyarrow.schema([("sample", pyarrow.large_binary()), ("index", pyarrow.int64())])
+        schema = pyarrow.schema([("sample", pyarrow.large_binary())])
 
         def tables() -> Iterator[Any]:
-            for row, compact in enumerate(compact_rows(self.folder)):
-                columns = [
-                    pyarrow.array([pack(compact)], pyarrow.large_binary()),
-                    pyarrow.array([row + 1], pyarrow.int64()),
-                ]
-                yield pyarrow.RecordBatch.from_arrays(columns, schema=schema)
+            for compact in compact_rows(self.folder):
+                column = pyarrow.array([pack(compact)], pyarrow.large_binary())
+                yield pyarrow.RecordBatch.from_arrays([column], schema=schema)
 
         reader = pyarrow.RecordBatchReader.from_batches(schema, tables())
         lance.write_dataset(reader, str(self.folder / "lance"), max_rows_per_file=ROWS_PER_FILE)
@@ -41,5 +38,4 @@ class Lance(Case):
         for rows in order.tolist():
             table = self._dataset.take(rows)
             samples = [unpack(value.as_buffer()) for value in table["sample"]]
-            batch = {name: torch.stack([sample[name] for sample in samples]) for name in TENSORS}
-            yield batch | {"index": table["index"].to_pylist()}
+            yield {name: torch.stack([sample[name] for sample in samples]) for name in TENSORS}

@@ -18,14 +18,13 @@ WORKERS = 2
 def read_compact(place: tuple[str, int]) -> dict[str, Any]:
     folder, row = place
     stored = compact_arrays(Path(folder))
-    return {name: np.array(array[row]) for name, array in stored.items()} | {"index": row + 1}
+    return {name: np.array(array[row]) for name, array in stored.items()}
 
 
 class _Samples(litdata.StreamingDataset):
     def __getitem__(self, at: Any) -> Any:
         sample = super().__getitem__(at)
-        compact = {name: np.asarray(sample[name]) for name in TENSORS}
-        return expand(compact) | {"index": sample["index"]}
+        return expand({name: np.asarray(sample[name]) for name in TENSORS})
 
 
 class LitData(Case):

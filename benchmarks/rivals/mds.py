@@ -37,8 +37,7 @@ def _columns(shapes: dict[str, tuple[int, ...]]) -> dict[str, str]:
 
 class _Samples(streaming.StreamingDataset):
     def __getitem__(self, at: Any) -> Any:
-        sample = super().__getitem__(at)
-        return expand(sample) | {"index": sample["index"]}
+        return expand(super().__getitem__(at))
 
 
 class Mds(TorchCase):
@@ -49,10 +48,9 @@ class Mds(TorchCase):
         streaming.base.util.clean_stale_shared_memory()
 
     def prepare(self) -> None:
-        columns = _columns(COMPACT_SHAPES) | {"index": "int"}
-        with streaming.MDSWriter(out=str(self.folder / "mds"), columns=columns) as out:
-            for row, compact in enumerate(compact_rows(self.folder)):
-                out.write(compact | {"index": row + 1})
+        with streaming.MDSWriter(out=str(self.folder / "mds"), columns=_columns(COMPACT_SHAPES)) as out:
+            for compact in compact_rows(self.folder):
+                out.write(compact)
 
     def dataset(self) -> Any:
         return _Samples(local=str(self.folder / "mds"), shuffle=True, batch_size=BATCH_SIZE)

@@ -45,13 +45,12 @@ class TensorStore(Case):
     def batches(self, epoch: int) -> Iterator[Arrays]:
         order = np.random.default_rng(epoch).permutation(len(self._places)).reshape(-1, BATCH_SIZE)
         ahead = iter(order)
-        reads = [(samples, self._read(samples)) for samples in islice(ahead, 2)]
+        reads = [self._read(samples) for samples in islice(ahead, 2)]
         while reads:
-            samples, futures = reads.pop(0)
-            reads += [(later, self._read(later)) for later in islice(ahead, 1)]
+            futures = reads.pop(0)
+            reads += [self._read(samples) for samples in islice(ahead, 1)]
             rows = [
                 deliver({name: np.asarray(getattr(f, "result", lambda f=f: f)()) for name, f in row.items()})
                 for row in futures
             ]
-            batch = {name: torch.stack([row[name] for row in rows]) for name in TENSORS}
-            yield batch | {"index": samples + 1}
+            yield {name: torch.stack([row[name] for row in rows]) for name in TENSORS}

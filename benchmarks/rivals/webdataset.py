@@ -7,8 +7,7 @@ from case import TENSORS, TorchCase, compact_rows, expand
 
 
 def _finish(sample: dict[str, Any]) -> dict[str, Any]:
-    compact = {name: sample[f"{name}.npy"] for name in TENSORS}
-    return expand(compact) | {"index": int(sample["__key__"])}
+    return expand({name: sample[f"{name}.npy"] for name in TENSORS})
 
 
 class WebDataset(TorchCase):
