@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
 from make_golden import GOLDEN, libraries
 
 from resizeonce.loader.kernels.core import CORE
