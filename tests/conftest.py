@@ -1,5 +1,6 @@
 """Fixtures every test may use."""
 
+import gc
 import os
 import shutil
 import signal
@@ -31,11 +32,15 @@ def pytest_configure() -> None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
-def pytest_collection(session: pytest.Session) -> None:
-    """Let each process of the suite begin to collect at another file.
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Iterator[None]:
+    """Let each process begin to collect at another file, and garbage collections pass over what that leaves.
 
     In a fresh clone, half of the time to collect is spent on compiling test files: so each process compiles a share of
     them, and finds the others compiled, where all would compile the same file at the same time.
+
+    Thousands of tests and the modules they import stay until the end: the collector would look through them again and
+    again, and each time a test asks for a collection.
     """
     process = getattr(session.config, "workerinput", None)
     here = Path(__file__).parent
@@ -43,6 +48,10 @@ def pytest_collection(session: pytest.Session) -> None:
         files = sorted(map(str, here.rglob("test_*.py")))
         first = len(files) * int(process["workerid"].removeprefix("gw")) // process["workercount"]
         session.config.args = files[first:] + files[:first]
+    gc.disable()
+    yield
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

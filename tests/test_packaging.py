@@ -36,12 +36,9 @@ from resizeonce.loader import BatchLoader, BatchOptions
 
 sys.path[:0] = sys.argv[2:]
 model = torch.nn.Linear(256, 1)
-optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 for mode in ("process", "thread"):
     for batch in islice(BatchLoader(sys.argv[1], 2, 1, options=BatchOptions(mode=mode)), 3):
-        optimizer.zero_grad()
         model(batch["prompt_masks"].flatten(1)).mean().backward()
-        optimizer.step()
         print(mode, len(batch["key"]))
 print(resizeonce.__file__)
 """

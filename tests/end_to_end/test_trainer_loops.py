@@ -6,7 +6,7 @@ A guard watches every operation: nothing may resize a tensor of the batch or tak
 import copy
 import re
 from collections.abc import Callable, Iterator
-from itertools import pairwise
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -136,7 +136,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> list[Store]:
     return [Store(folder / f"{name}.zarr") for name in DATASETS]
 
 
-def batches_of(stores: list[Store], batch_size: int = 2) -> Iterator[dict[str, Any]]:
+def batches_of(stores: list[Store], batch_size: int) -> Iterator[dict[str, Any]]:
     """Yield batches without end, each of one dataset, paired and single in turn."""
     order = Order([SampleIndex(store) for store in stores], OrderOptions(seed=3, batches_of="store"))
     dataset = ConcatDataset([SampleDataset(store) for store in stores])
@@ -158,7 +158,8 @@ def training(stores: list[Store]) -> SimpleNamespace:
     before = [parameter.clone() for parameter in ema.parameters()]
     optimiser = torch.optim.AdamW([*model.parameters(), *segmenter.parameters()], lr=5e-3)
     losses, kinds, gradients, seen = [], [], set(), set()
-    for _, batch in zip(range(STEPS), batches_of(stores), strict=False):
+    # Most of one sample, which take half the time, and the last of two.
+    for batch in chain(islice(batches_of(stores, 1), STEPS - 9), islice(batches_of(stores, 2), 9)):
         with InputGuard(batch) as guard:
             loss1, loss2 = PAGE.training_step(model, ema, segmenter, batch, words_of(batch), LOSSES)
             optimiser.zero_grad()

@@ -17,7 +17,7 @@ from resizeonce.loader import Store
 from resizeonce.preprocess.run.convert import convert
 from resizeonce.preprocess.sources.registry import SOURCES
 
-COUNT = 3 * len(TARGETS)
+COUNT = len(TARGETS)
 
 
 def test_damaged_files_give_rejects_right_samples_or_an_error_said_on_purpose(tmp_path: Path) -> None:

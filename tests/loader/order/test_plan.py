@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 from collections import Counter
 from itertools import islice
 from pathlib import Path
@@ -276,17 +274,7 @@ def test_what_can_not_be_is_refused() -> None:
         single().plan(batching(2)).batch(51)
 
 
-def test_ranks_are_those_of_an_initialised_torch_distributed(tmp_path: Path) -> None:
-    assert Ranks.current() == Ranks(0, 1)
-    code = (
-        "import torch.distributed as d; from resizeonce.loader.order.plan import Ranks; assert Ranks.current() == Ranks(0, 1);"
-        f"d.init_process_group('gloo', init_method='file://{tmp_path}/store', rank=0, world_size=1);"
-        "assert Ranks.current() == Ranks(0, 1); d.get_rank = lambda: 2; d.get_world_size = lambda: 5;"
-        "assert Ranks.current() == Ranks(2, 5); d.destroy_process_group()"
-    )
-    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
-
-
+# What a group of torch's own says of them: tests/loader/workers/test_ranks.py.
 def test_a_rank_that_can_not_be_told_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     for alone in ("1", "", "many"):
         monkeypatch.setenv("WORLD_SIZE", alone)

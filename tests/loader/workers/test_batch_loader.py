@@ -279,7 +279,7 @@ def test_nothing_is_left_behind(store: Path, mode: str) -> None:
     assert not children()
 
 
-def test_a_thousand_epochs_leak_nothing(store: Path) -> None:
+def test_hundreds_of_epochs_leak_nothing(store: Path) -> None:
     loader = BatchLoader(store, 10, 1, options=BatchOptions(mode="thread", tensors=("prompt_masks",)))
 
     def run(epochs: int) -> tuple[int, int, int]:
@@ -290,9 +290,9 @@ def test_a_thousand_epochs_leak_nothing(store: Path) -> None:
         size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return size, threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))
 
-    first, last = run(100), run(1000)
+    first, last = run(100), run(250)
     assert last[1:] == first[1:]
-    assert last[0] - first[0] < 8_000
+    assert last[0] - first[0] < 2_000
     loader.close()
 
 

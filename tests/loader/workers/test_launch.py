@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from forks import run_in_forks
 from grids import slow
 from shadows import put_shadows
 from worker_processes import children
@@ -96,32 +97,6 @@ def test_a_bus_error_says_that_a_file_of_the_store_shrank(store: Path) -> None:
         RuntimeError, match=f"died: killed by SIGBUS: a file of {store} shrank while it was read"
     ):
         list(iterator)
-
-
-def test_a_file_of_rows_that_shrinks_is_an_error_and_not_the_end_of_the_process(
-    store: Path, tmp_path: Path
-) -> None:
-    script = """
-import os, shutil, sys
-from resizeonce.loader import BatchLoader
-from resizeonce.loader.workers.batch_loader import BatchOptions
-for workers, mode in (0, "thread"), (1, "process"):
-    path = shutil.copytree(sys.argv[1], f"{sys.argv[2]}/{mode}.zarr")
-    try:
-        for number, _ in enumerate(BatchLoader(path, 1, workers, options=BatchOptions(mode=mode))):
-            if not number:
-                for part in sorted(os.listdir(path)):
-                    if part.startswith("part-"):
-                        os.truncate(f"{path}/{part}/images/g_pixel_values/c/0/0/0/0", 0)
-    except Exception as err:
-        print(repr(str(err)))
-"""
-    found = run(script, store, tmp_path)
-    assert found.returncode == 0, found
-    lines = found.stdout.splitlines()
-    assert len(lines) == 2, found
-    for line in lines:
-        assert "shrank while it was" in line or "expected" in line
 
 
 def test_a_worker_that_does_not_answer_is_an_error_after_the_timeout(
@@ -228,12 +203,36 @@ with open(sys.argv[3], "w") as file:
 """
 
 
+SHRINK = """
+import os, shutil, sys
+from resizeonce.loader import BatchLoader
+from resizeonce.loader.workers.batch_loader import BatchOptions
+for workers, mode in (0, "thread"), (1, "process"):
+    path = shutil.copytree(sys.argv[1], f"{sys.argv[2]}/{mode}.zarr")
+    try:
+        for number, _ in enumerate(BatchLoader(path, 1, workers, options=BatchOptions(mode=mode))):
+            if not number:
+                for part in sorted(os.listdir(path)):
+                    if part.startswith("part-"):
+                        os.truncate(f"{path}/{part}/images/g_pixel_values/c/0/0/0/0", 0)
+    except Exception as err:
+        print(repr(str(err)))
+"""
+
+
 @pytest.mark.parametrize("closed", ["012", slow("2")])
-def test_workers_start_where_a_daemon_has_closed_its_standard_files(
+def test_workers_start_where_a_daemon_has_closed_its_standard_files_and_a_file_that_shrinks_is_an_error(
     store: Path, tmp_path: Path, closed: str
 ) -> None:
-    run(CLOSED, store, closed, tmp_path / "found")
+    scripts = [(CLOSED, (store, closed, tmp_path / "found")), (SHRINK, (store, tmp_path))]
+    daemon, (code, said) = run_in_forks(tmp_path, scripts)
+    assert daemon == (0, "")
     assert (tmp_path / "found").read_text() == "[10, 10]"
+    assert code == 0, said
+    lines = said.splitlines()
+    assert len(lines) == 2, said
+    for line in lines:
+        assert "shrank while it was" in line or "expected" in line
 
 
 def test_no_module_of_the_current_folder_comes_before_pythons_own(

@@ -129,7 +129,10 @@ TRAIN = """
 import os, sys
 import torch.distributed as dist
 from resizeonce.loader import BatchLoader
+from resizeonce.loader.order.plan import Ranks
 
+assert Ranks.current() == Ranks(0, 1)
+os.environ["WORLD_SIZE"] = "2"
 # Two trainers, of which only one imports torch.
 other = os.fork()
 loader = BatchLoader(sys.argv[1], 1, 1)
@@ -139,12 +142,18 @@ found = [None, None]
 dist.all_gather_object(found, mine)
 assert len(found[0]) == len(found[1]) == 5
 assert len(set(found[0] + found[1])) == 10
+assert Ranks.current() == Ranks(int(not other), 2)
+dist.get_rank, dist.get_world_size = lambda: 2, lambda: 5
+assert Ranks.current() == Ranks(2, 5)
 dist.destroy_process_group()
 if other:
     assert os.waitstatus_to_exitcode(os.waitpid(other, 0)[1]) == 0
 """
 
 
-def test_two_processes_that_make_their_loaders_first_share_the_samples(store: Path, tmp_path: Path) -> None:
+def test_ranks_are_those_of_torch_distributed_and_two_that_make_their_loaders_first_share_the_samples(
+    store: Path, tmp_path: Path
+) -> None:
     command = [sys.executable, "-W", "ignore", "-c", TRAIN, str(store), str(tmp_path / "group")]
-    subprocess.run(command, env=os.environ | {"WORLD_SIZE": "2"}, check=True, timeout=60)
+    environment = {name: value for name, value in os.environ.items() if name != "WORLD_SIZE"}
+    subprocess.run(command, env=environment, check=True, timeout=60)

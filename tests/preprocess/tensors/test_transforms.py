@@ -192,7 +192,7 @@ def torch_positions(length: int, size: int) -> np.ndarray:
 
 
 def test_torch_positions_are_the_pixels_that_torch_takes() -> None:
-    for length in LENGTHS[::2]:
+    for length in LENGTHS[::4]:
         ramp = torch.arange(length, dtype=torch.float32)[None, None]
         for size in SIZES:
             taken = torch.nn.functional.interpolate(ramp, size=size, mode="nearest")[0, 0]
