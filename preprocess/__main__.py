@@ -49,6 +49,16 @@ def run() -> None:
         print(f"error: {reason}", file=sys.stderr, flush=True)
         # What is done at the end would fail again, or wait for ever: printing the rest, starting a thread to wait for it.
         os._exit(1)
+    finally:
+        _drop_unsaid()
+
+
+def _drop_unsaid() -> None:
+    """Drop what could not be written to stderr, as to a full disk: Python would try again as it ends, and exit with 120."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def _open_standard_files() -> None:

@@ -171,10 +171,14 @@ def test_what_can_not_be_printed_is_an_error_in_a_line(command: list[str], unbuf
     assert line.startswith("error: can't print: No space left on device; see where the output")
 
 
-def test_a_log_on_a_full_disk_ends_no_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_log_on_a_full_disk_ends_no_run(tmp_path: Path, unbuffered: str) -> None:
     command = converting(coco_root(tmp_path), tmp_path / "out.zarr", "--verbose")
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=full, text=True, check=False)
+        done = subprocess.run(
+            command, env=environment, stdout=subprocess.PIPE, stderr=full, text=True, check=False
+        )
     assert done.returncode == 0
     assert "samples   10" in done.stdout
 

@@ -1,10 +1,17 @@
 """The worker processes that this process has started."""
 
+from contextlib import suppress
 from pathlib import Path
 
 
 def children() -> list[int]:
     """Return the ids of the processes that fill batches for this one."""
-    threads = Path("/proc/self/task").glob("*/children")
-    pids = [int(pid) for thread in threads for pid in thread.read_text().split()]
-    return [pid for pid in pids if ".workers.worker" in Path(f"/proc/{pid}/cmdline").read_text()]
+    found = []
+    for thread in Path("/proc/self/task").glob("*/children"):
+        # A thread, or a process, may end at any moment.
+        with suppress(FileNotFoundError, ProcessLookupError):
+            for pid in map(int, thread.read_text().split()):
+                with suppress(FileNotFoundError, ProcessLookupError):
+                    if ".workers.worker" in Path(f"/proc/{pid}/cmdline").read_text():
+                        found.append(pid)
+    return found
