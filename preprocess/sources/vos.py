@@ -10,7 +10,7 @@
 DAVIS has a folder more: JPEGImages/480p/bear and Annotations/480p/bear. The config says how to read it.
 
 - Frames and masks go together by the number that their names end in, whatever stands before it and however it is padded.
-  Two files of one number in a folder are both rejects.
+  Two files of one number in a folder are both rejects, and so is a file that is named otherwise than most of its folder.
 - The ids of objects are their values. 255 (`source.ignored`) is part of no mask and counted. Where meta.json lists the
   objects of a video, a value that none of them has is part of no mask, too.
 - Masks of JPEG, with soft edges or of colours are rejects, as `preprocess.decode.labels` explains. A mask may have another

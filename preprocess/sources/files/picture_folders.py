@@ -5,6 +5,7 @@ Videos are a folder each, in which the names of pictures end in the numbers of t
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -73,7 +74,7 @@ class NumberedPictures:
     names: dict[int, str]
     """The file of each number, in ascending order."""
     rejects: list[Reject]
-    """Files that have their number in common."""
+    """Files that have their number in common, or are not named as the others."""
     unread: LeftOut
     """What else lies there; named without the folder, so that what videos have in common is counted as one."""
     folders: list[str]
@@ -90,10 +91,22 @@ def number_of(stem: str) -> int | None:
     return int(match[1]) if match else None
 
 
+def _form_of(name: str) -> str:
+    """Return a name without its ending and without its numbers."""
+    return re.sub("[0-9]+", "0", name.rpartition(".")[0])
+
+
+def _usual_form(names: Iterable[str]) -> str | None:
+    """Return the form of more than half of the names; None where there is none, and nothing tells which are meant."""
+    counts = Counter(map(_form_of, names))
+    form, count = max(counts.items(), key=lambda item: item[1], default=("", 0))
+    return form if 2 * count > counts.total() else None
+
+
 def list_pictures(root: RawPath, path: str, key: str) -> NumberedPictures:
     """Return the pictures in the folder `root / path`; keys of rejects begin with `key`."""
     entries = list_folder(resolve_inside(root, path))
-    found: dict[int, list[str]] = {}
+    numbers: dict[str, int] = {}
     picture = "picture whose name does not end in the number of its frame, not read"
     other = "file in a folder of a video that is no picture, not read"
     unread = LeftOut(dict.fromkeys(IMAGE_SUFFIXES, picture), other)
@@ -102,13 +115,22 @@ def list_pictures(root: RawPath, path: str, key: str) -> NumberedPictures:
         if number is None or name.startswith("._") or not is_text(name):
             unread.look_at(name, name)
         else:
-            found.setdefault(number, []).append(name)
+            numbers[name] = number
     folders = [
         entry.name
         for entry in entries
         if is_folder(entry) and not unread.look_at_folder(entry.name, entry.name)
     ]
     rejects = []
+    found: dict[int, list[str]] = {}
+    usual = _usual_form(numbers)
+    for name, number in numbers.items():
+        if _form_of(name) == usual:
+            found.setdefault(number, []).append(name)
+        else:
+            example = next((other for other in numbers if _form_of(other) != _form_of(name)), "")
+            reason = f"its name is of another form than others here, such as {example}: is it of this video?"
+            rejects.append(Reject(f"{key}/{name.rpartition('.')[0]}", f"{path}/{name}", "index", reason))
     for number, names in found.items():
         for name in names if len(names) > 1 else ():
             others = ", ".join(other for other in names if other != name)

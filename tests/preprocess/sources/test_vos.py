@@ -193,6 +193,44 @@ def test_two_files_of_one_number_are_both_rejects(tmp_path: Path) -> None:
     assert [frame.time for frame in of_type(Frame, records)] == [0, 2]
 
 
+def test_a_mask_of_another_dataset_that_lies_in_the_folder_is_a_reject(tmp_path: Path) -> None:
+    put_video(tmp_path, [box(1, 5), box(1, 9), box(1, 13), box(1, 9)])
+    for number in (0, 1):
+        put_mask(tmp_path, f"bear/sa_{number}.png", box(1, 5))
+    (tmp_path / "Annotations/bear/00001.png").unlink()
+    records = read(open_source(tmp_path, take="all"))
+    reason = "its name is of another form than others here, such as 00000.png: is it of this video?"
+    assert [(reject.path, reject.reason) for reject in of_type(Reject, records)] == [
+        ("Annotations/bear/sa_0.png", reason),
+        ("Annotations/bear/sa_1.png", reason),
+    ]
+    # 00000.png is the mask of its frame all the same.
+    assert [frame.key for frame in of_type(Frame, records)] == [
+        "vos/bear/00000",
+        "vos/bear/00002",
+        "vos/bear/00003",
+    ]
+
+
+def test_of_names_of_several_forms_none_is_taken_where_none_is_usual(tmp_path: Path) -> None:
+    put_video(tmp_path, [box(1, 5), box(1, 9)])
+    (tmp_path / "Annotations/bear/00001.png").rename(tmp_path / "Annotations/bear/sa_1.png")
+    records = read(open_source(tmp_path, take="all"))
+    paths = {reject.path for reject in of_type(Reject, records)}
+    assert {"Annotations/bear/00000.png", "Annotations/bear/sa_1.png"} <= paths
+    assert not of_type(Frame, records)
+
+
+def test_names_of_one_form_may_differ_in_their_numbers(tmp_path: Path) -> None:
+    put_video(tmp_path, [box(1, 5), box(1, 9)])
+    for number in (0, 1):
+        for folder, ending in ("JPEGImages", "jpg"), ("Annotations", "png"):
+            file = tmp_path / folder / f"bear/{number:05d}.{ending}"
+            file.rename(file.with_name(f"cam2_2024010{number}_{number:05d}.{ending}"))
+    records = read(open_source(tmp_path, take="all"))
+    assert [frame.time for frame in of_type(Frame, records)] == [0, 1]
+
+
 def test_davis_has_a_folder_more_which_the_config_names(tmp_path: Path) -> None:
     put_video(tmp_path, [box(1, 5), box(1, 9)], "480p/bear")
     put_video(tmp_path, [box(1, 5), box(1, 9)], "480p/fox")
