@@ -10,7 +10,7 @@ from resizeonce.loader.buffers.slots import Slots
 from resizeonce.loader.workers import ring
 from resizeonce.loader.workers.launch import Worker
 from resizeonce.loader.workers.ring import Ring
-from resizeonce.loader.workers.worker import Setup
+from resizeonce.loader.workers.worker import Setup, Task
 
 
 @pytest.fixture
@@ -25,6 +25,20 @@ def rings(monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref[Ring]]:
 
     monkeypatch.setattr("resizeonce.loader.workers.batch_loader.Ring", Seen)
     return made
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[Task]:
+    """What workers are asked to fill, in order."""
+    sent: list[Task] = []
+    send = Worker.send
+
+    def spy(self: Worker, task: Task, timeout: float | None = None) -> None:
+        sent.append(task)
+        send(self, task, timeout)
+
+    monkeypatch.setattr(Worker, "send", spy)
+    return sent
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from resizeonce.loader import Batch, BatchLoader, Order, OrderOptions, SampleInd
 from resizeonce.loader.workers import ring
 from resizeonce.loader.workers.batch_loader import BatchOptions
 from resizeonce.loader.workers.device_copies import Copies
-from resizeonce.loader.workers.launch import Worker
 from resizeonce.loader.workers.worker import Task
 
 
@@ -73,45 +72,31 @@ def new_loader(store: Path, workers: int = 1, prefetch: int = 2, mode: Any = "th
     return BatchLoader(order, 1, workers, prefetch, pin_memory=True, options=options)
 
 
-@pytest.fixture
-def filled(monkeypatch: pytest.MonkeyPatch) -> list[Task]:
-    """What workers are asked to fill, in order."""
-    filled: list[Task] = []
-    send = Worker.send
-
-    def spy(self: Worker, task: Task, timeout: float | None = None) -> None:
-        filled.append(task)
-        send(self, task, timeout)
-
-    monkeypatch.setattr(Worker, "send", spy)
-    return filled
-
-
 def test_no_slot_is_filled_again_before_the_copy_from_it_is_over(
-    store: Path, device: Device, filled: list[Task]
+    store: Path, device: Device, sent: list[Task]
 ) -> None:
     loader = new_loader(store)
     iterator = iter(loader)
     # Four slots: two that are filled ahead, and two that may be held.
     for _ in range(2):
         next(iterator)
-    assert [task.slot for task in filled] == [0, 1, 2, 3]
+    assert [task.slot for task in sent] == [0, 1, 2, 3]
     assert [event.stream for event in device.events] == [None, None]
     assert not device.waits
     # Both copies are under way still, and the two that are filled are all there is.
     next(iterator)
-    assert len(filled) == 4
+    assert len(sent) == 4
     device.events[0].is_done = True
     next(iterator)
     # Slot 0 alone, though 2 was let go, too.
-    assert [task.slot for task in filled[4:]] == [0]
+    assert [task.slot for task in sent[4:]] == [0]
     device.run()
     assert len(list(iterator)) == 6
     loader.close()
 
 
 def test_where_nothing_else_is_left_the_loader_waits_for_the_device(
-    store: Path, device: Device, filled: list[Task]
+    store: Path, device: Device, sent: list[Task]
 ) -> None:
     loader = new_loader(store, prefetch=1)
     opened = Store(store)
@@ -119,7 +104,7 @@ def test_where_nothing_else_is_left_the_loader_waits_for_the_device(
         assert np.array_equal(batch["masks"].numpy(), opened.batch([number], ("masks",))["masks"])
         del batch
     assert device.waits > 0
-    assert len(filled) >= 10
+    assert len(sent) >= 10
     loader.close()
 
 

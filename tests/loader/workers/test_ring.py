@@ -25,20 +25,6 @@ WAYS = [(0, "thread"), (2, "thread"), (2, "process")]
 PREFETCH = 3
 
 
-@pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch) -> list[Task]:
-    """What workers are asked for, in order."""
-    sent: list[Task] = []
-    send = Worker.send
-
-    def spy(self: Worker, task: Task, timeout: float | None = None) -> None:
-        sent.append(task)
-        send(self, task, timeout)
-
-    monkeypatch.setattr(Worker, "send", spy)
-    return sent
-
-
 def order_of(store: Path | str, **cache: Any) -> Order:
     return Order([SampleIndex(Store(store, **cache))], OrderOptions(seed=5))
 
