@@ -1,4 +1,4 @@
-"""What it means that the system refuses to open, map or share a file, and what to do."""
+"""What it means that the system refuses to open, map or share a file, or to start a process, and what to do."""
 
 import errno
 
@@ -6,6 +6,7 @@ _ADVICE = {
     errno.EMFILE: "this process may not open more files: raise the limit (ulimit -n), or hold fewer open",
     errno.ENFILE: "the whole system may not open more files: raise fs.file-max",
     errno.ENOMEM: "this process may not map more memory: raise vm.max_map_count, or the limit on memory (ulimit -v)",
+    errno.EAGAIN: "no more processes may be started: raise the limit (ulimit -u), or that of the container (pids.max)",
     errno.EFBIG: 'files may not be so large: raise the limit (ulimit -f), or give BatchOptions(mode="thread")',
 }
 

@@ -19,7 +19,8 @@ from ..own_size import MaskRoom
 from ..readahead.free_memory import total_bytes
 from .damage import SkippedSamples
 from .device_copies import Copies, pin
-from .launch import Worker, end_workers, start_workers
+from .handle import Worker
+from .launch import end_workers, start_workers
 from .make_batch import make_batch
 from .worker import Filled, Setup, Task, fill_slot
 

@@ -1,6 +1,6 @@
 """What a worker does: it fills slots, in a process of its own or in a thread of the trainer's. It imports no torch.
 
-How workers are started, asked and ended is in `loader.workers.launch`.
+How workers are started and ended is in `loader.workers.launch`.
 """
 
 import os
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..buffers.slots import ArrayLayout, Slots
 from ..fill import BatchRows, Drawing, ReadAhead, SampleError
+from ..format.limits import describe_limit
 from ..order.draws import Draw, draw_key
 from ..order.picks import Picks, draw_expression
 from ..order.subset import Subset
@@ -146,26 +147,55 @@ def _try_to_fill(task: Task, rows: BatchRows, setup: Setup, slots: Slots) -> Fil
         return RuntimeError(f"a batch can't be filled: {err!r}\n{traceback.format_exc()}")
 
 
-def main(channel_descriptor: int, slots_descriptor: int, stderr_descriptor: int) -> None:
-    """Serve as a process of its own; what was printed before it could tells the trainer why a worker could not start."""
+def main(slots_descriptor: int, stderr_descriptor: int, ends_descriptor: int, *descriptors: int) -> None:
+    """Fork into a worker for each channel, and tell the trainer how each of them ended.
+
+    What is printed before goes to a file: it tells the trainer why workers could not start.
+    """
     # Each mapped file keeps a descriptor open, and systems that allow half a million begin with 1,024.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    channel = SocketChannel(channel_descriptor)
-    try:
-        setup: Setup = channel.receive()
-    except EOFError:
-        return
     if hasattr(os, "SCHED_BATCH"):
         # A worker that wakes up waits for a free core rather than take that of the trainer's thread from it.
         with suppress(OSError):
             if os.sched_getscheduler(0) == os.SCHED_OTHER:
                 os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    numbers: dict[int, int] = {}
+    for number, descriptor in enumerate(descriptors):
+        try:
+            process = os.fork()
+        except OSError as err:
+            raise SystemExit(f"worker {number} can't be started: {describe_limit(err) or err}") from err
+        if not process:
+            # Whoever else held the end of a channel would keep its other end from being told that this one is closed.
+            for other in (ends_descriptor, *descriptors[number + 1 :]):
+                os.close(other)
+            os.dup2(stderr_descriptor, 2)
+            os.close(stderr_descriptor)
+            _work(SocketChannel(descriptor), slots_descriptor)
+            return
+        os.close(descriptor)
+        numbers[process] = number
+    os.close(slots_descriptor)
+    _print_to(stderr_descriptor)
+    ends = SocketChannel(ends_descriptor)
+    # The trainer may be gone.
+    with suppress(EOFError):
+        while numbers:
+            process, status = os.wait()
+            ends.send((numbers.pop(process), os.waitstatus_to_exitcode(status)))
+
+
+def _work(channel: SocketChannel, slots_descriptor: int) -> None:
+    """Serve as a process of its own."""
+    try:
+        setup: Setup = channel.receive()
+    except EOFError:
+        return
     slots = Slots(setup.num_slots, setup.slot_bytes, slots_descriptor)
     # The map keeps the memory; the descriptor is not needed any more.
     slots.close()
-    _print_to(stderr_descriptor)
     serve(channel, setup, slots)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from resizeonce.loader.buffers.slots import Slots
 from resizeonce.loader.workers import ring
-from resizeonce.loader.workers.launch import Worker
+from resizeonce.loader.workers.handle import Worker
 from resizeonce.loader.workers.ring import Ring
 from resizeonce.loader.workers.worker import Setup, Task
 

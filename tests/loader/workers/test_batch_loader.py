@@ -302,10 +302,16 @@ from contextlib import suppress
 from pathlib import Path
 from resizeonce.loader import BatchLoader
 
+def children(pid):
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
 def train(writing):
-    for batch in BatchLoader(sys.argv[1], 2, 2):
-        os.write(writing, Path(f"/proc/self/task/{os.getpid()}/children").read_bytes())
-        signal.pause()
+    for number, batch in enumerate(BatchLoader(sys.argv[1], 2, 2)):
+        # Two came from a thread, and one from each worker.
+        if number == 3:
+            [first] = children(os.getpid())
+            os.write(writing, " ".join([first, *children(first)]).encode())
+            signal.pause()
 
 started = []
 for how in map(int, sys.argv[2:]):
@@ -335,7 +341,7 @@ def test_workers_end_with_the_trainer_however_it_ends(store: Path) -> None:
     assert done.stderr.count("\nKeyboardInterrupt") == 1
     for way, line in zip(ways, done.stdout.splitlines(), strict=True):
         how, code, *workers = map(int, line.split())
-        assert (how, code, len(workers)) == (way, -way, 2)
+        assert (how, code, len(workers)) == (way, -way, 3)
         deadline = time.monotonic() + 20
         while any(Path(f"/proc/{pid}").exists() for pid in workers):
             assert time.monotonic() < deadline, "a worker outlived its trainer"

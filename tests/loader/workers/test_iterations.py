@@ -23,7 +23,7 @@ from resizeonce.loader import BatchLoader, Order, OrderOptions, SampleIndex, Sto
 from resizeonce.loader.buffers.slots import Slots
 from resizeonce.loader.fill import SampleError
 from resizeonce.loader.workers.batch_loader import BatchOptions
-from resizeonce.loader.workers.launch import Worker
+from resizeonce.loader.workers.handle import Worker
 from resizeonce.loader.workers.ring import Ring
 
 WAYS = [(0, "thread"), (2, "thread"), (2, "process")]
@@ -292,7 +292,7 @@ FORK = """
 import os, sys
 from resizeonce.loader import BatchLoader
 from resizeonce.loader.workers.batch_loader import BatchOptions
-from resizeonce.loader.workers.launch import Worker
+from resizeonce.loader.workers.handle import Worker
 from resizeonce.loader.workers.ring import Ring
 
 loader = BatchLoader(sys.argv[1], 1, int(sys.argv[2]), options=BatchOptions(mode=sys.argv[3]))

@@ -24,7 +24,9 @@ from resizeonce.loader.fill import SampleError
 from resizeonce.loader.order.picks import Picks
 from resizeonce.loader.workers.batch_loader import BatchOptions
 from resizeonce.loader.workers.channel import SocketChannel
-from resizeonce.loader.workers.launch import FOR_THE_TRAINER, Worker, _ThreadWorker, describe_status
+from resizeonce.loader.workers.handle import Worker
+from resizeonce.loader.workers.launch import _ThreadWorker
+from resizeonce.loader.workers.processes import FOR_THE_TRAINER, describe_status
 from resizeonce.loader.workers.worker import Reply, Task
 
 
@@ -193,6 +195,44 @@ def test_a_worker_that_can_not_start_says_what_it_printed(
     assert "a stray module" in str(caught.value)
 
 
+def test_a_system_that_refuses_a_process_is_named_with_its_limit(store: Path, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import errno, os\nfork, forked = os.fork, []\n"
+        "def refuse():\n"
+        "    if forked: raise OSError(errno.EAGAIN, 'Resource temporarily unavailable')\n"
+        "    forked.append(1)\n"
+        "    return fork()\n"
+        "os.fork = refuse\n"
+    )
+    script = "import sys; from resizeonce.loader import BatchLoader; list(BatchLoader(sys.argv[1], 1, 2))"
+    found = run(script, store, PYTHONPATH=f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
+    assert found.returncode == 1
+    assert (
+        "RuntimeError: a worker process of the BatchLoader died: it ended with exit status 1" in found.stderr
+    )
+    assert (
+        "worker 1 can't be started: no more processes may be started: raise the limit (ulimit -u)"
+        in found.stderr
+    )
+
+
+def test_workers_outlive_the_interpreter_that_forked_into_them_and_end_with_the_loader(store: Path) -> None:
+    loader = BatchLoader(store, 1, 2)
+    assert len(list(loader)) == 10
+    workers = children()
+    (forked,) = {int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]) for pid in workers}
+    os.kill(forked, signal.SIGKILL)
+    assert len(list(loader)) == 10
+    os.kill(workers[0], signal.SIGKILL)
+    with pytest.raises(RuntimeError, match="a worker process of the BatchLoader died"):
+        list(loader)
+    loader.close()
+    deadline = time.monotonic() + 20
+    while any(Path(f"/proc/{pid}").exists() for pid in workers):
+        assert time.monotonic() < deadline, "a worker outlived its loader"
+        time.sleep(0.02)
+
+
 CLOSED = """
 import os, sys
 for number in sys.argv[2]:
@@ -261,11 +301,11 @@ def test_a_second_interruption_while_workers_are_ended_leaves_none(
         raise KeyboardInterrupt
 
     loader = BatchLoader(store, 1, 2)
-    next(iter(loader))
+    list(loader)
     stopped = children()
     for process in stopped:
         os.kill(process, signal.SIGSTOP)
-    monkeypatch.setattr("resizeonce.loader.workers.launch._ProcessWorker.join", lambda *_: interrupt(_))
+    monkeypatch.setattr("resizeonce.loader.workers.processes.ProcessWorker.join", lambda *_: interrupt(_))
     with pytest.raises(KeyboardInterrupt):
         loader.close()
     assert len(stopped) == 2
@@ -324,7 +364,7 @@ def test_workers_run_nothing_from_the_working_folder_nor_from_what_the_trainer_i
 
 
 def test_workers_get_the_trainers_flags() -> None:
-    script = "import sys; from resizeonce.loader.workers.launch import interpreter_flags; print(*interpreter_flags())"
+    script = "import sys; from resizeonce.loader.workers.processes import interpreter_flags; print(*interpreter_flags())"
     flags = ["-I", "-B", "-O", "-Werror::UserWarning", "-X", "utf8", "-X", "int_max_str_digits=5000"]
     found = subprocess.run([sys.executable, *flags, "-c", script], capture_output=True, text=True, check=True)
     given = found.stdout.split()

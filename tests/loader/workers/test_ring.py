@@ -17,7 +17,7 @@ from resizeonce.loader.fill import SampleError
 from resizeonce.loader.order.plan import Batching
 from resizeonce.loader.workers import launch, ring
 from resizeonce.loader.workers.batch_loader import BatchOptions
-from resizeonce.loader.workers.launch import Worker
+from resizeonce.loader.workers.handle import Worker
 from resizeonce.loader.workers.ring import Ring
 from resizeonce.loader.workers.worker import Reply, Setup, Task, fill_slot
 

@@ -140,7 +140,7 @@ def test_workers_that_the_system_refuses_are_a_sentence(store: Path, monkeypatch
     def refuse(*_: object) -> None:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr("resizeonce.loader.workers.launch._popen", refuse)
+    monkeypatch.setattr("resizeonce.loader.workers.processes._popen", refuse)
     found = bench(store, "--seconds", "0.05", "--workers", "1")
     assert found.exit_code == 1
     assert "can't be measured: a worker process of the BatchLoader can't be started" in found.stderr
