@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -88,10 +89,10 @@ class Processes:
 
     def describe_end(self, number: int) -> str:
         """Return how a worker ended by itself, as the end of a sentence."""
+        deadline = time.monotonic() + SECONDS_TO_LEARN
         with suppress(EOFError, TimeoutError):
             while number not in self._statuses:
-                ended, status = self._ends.receive(SECONDS_TO_LEARN)
-                self._statuses[ended] = status
+                self._hear(deadline)
         if number in self._statuses:
             return describe_status(self._statuses[number], self._stores)
         with suppress(subprocess.TimeoutExpired):
@@ -105,24 +106,42 @@ class Processes:
 
     def join(self, seconds: float) -> None:
         """Wait until all workers have ended; those that have not after `seconds` are killed."""
+        deadline = time.monotonic() + seconds
         try:
-            self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
+            # Not by `Popen.wait` with a time-out, which only looks every 50 ms.
+            while True:
+                self._hear(deadline)
+        except EOFError:
+            self._wait()
+        except TimeoutError:
             self.kill()
-        self._close()
 
     def kill(self) -> None:
         """End all workers at once."""
-        # Until it was waited for, no other process group has its number.
+        # Until it was waited for, no other process group has its number. Whoever waits for any child may have done so.
         if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(SECONDS_TO_DIE)
-        self._close()
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self._wait()
 
     def forget(self) -> None:
         """Let go of what is no child of this process, which must not wait for it."""
         self._process.returncode = 0
+        self._close()
+
+    def _hear(self, deadline: float) -> None:
+        """Wait for the next worker to end.
+
+        Raises:
+            EOFError: all have ended, or nobody is left to tell.
+            TimeoutError: none did.
+        """
+        number, status = self._ends.receive(max(deadline - time.monotonic(), 0))
+        self._statuses[number] = status
+
+    def _wait(self) -> None:
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(SECONDS_TO_DIE)
         self._close()
 
     def _close(self) -> None:

@@ -5,12 +5,14 @@ How workers are started and ended is in `loader.workers.launch`.
 
 import os
 import resource
+import signal
+import sys
 import traceback
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from numpy.typing import NDArray
 
@@ -147,7 +149,7 @@ def _try_to_fill(task: Task, rows: BatchRows, setup: Setup, slots: Slots) -> Fil
         return RuntimeError(f"a batch can't be filled: {err!r}\n{traceback.format_exc()}")
 
 
-def main(slots_descriptor: int, stderr_descriptor: int, ends_descriptor: int, *descriptors: int) -> None:
+def main(slots_descriptor: int, stderr_descriptor: int, ends_descriptor: int, *descriptors: int) -> NoReturn:
     """Fork into a worker for each channel, and tell the trainer how each of them ended.
 
     What is printed before goes to a file: it tells the trainer why workers could not start.
@@ -161,6 +163,8 @@ def main(slots_descriptor: int, stderr_descriptor: int, ends_descriptor: int, *d
         with suppress(OSError):
             if os.sched_getscheduler(0) == os.SCHED_OTHER:
                 os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    # Where the trainer ignores it, no child of this process could be waited for.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     numbers: dict[int, int] = {}
     for number, descriptor in enumerate(descriptors):
         try:
@@ -174,7 +178,7 @@ def main(slots_descriptor: int, stderr_descriptor: int, ends_descriptor: int, *d
             os.dup2(stderr_descriptor, 2)
             os.close(stderr_descriptor)
             _work(SocketChannel(descriptor), slots_descriptor)
-            return
+            _end()
         os.close(descriptor)
         numbers[process] = number
     os.close(slots_descriptor)
@@ -185,6 +189,7 @@ def main(slots_descriptor: int, stderr_descriptor: int, ends_descriptor: int, *d
         while numbers:
             process, status = os.wait()
             ends.send((numbers.pop(process), os.waitstatus_to_exitcode(status)))
+    _end()
 
 
 def _work(channel: SocketChannel, slots_descriptor: int) -> None:
@@ -197,6 +202,15 @@ def _work(channel: SocketChannel, slots_descriptor: int) -> None:
     # The map keeps the memory; the descriptor is not needed any more.
     slots.close()
     serve(channel, setup, slots)
+
+
+def _end() -> NoReturn:
+    """End at once: Python's own end takes its modules apart, and would copy the memory that workers share for that."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            with suppress(OSError, ValueError):
+                stream.flush()
+    os._exit(0)
 
 
 def _print_to(descriptor: int) -> None:

@@ -216,6 +216,19 @@ def test_a_system_that_refuses_a_process_is_named_with_its_limit(store: Path, tm
     )
 
 
+def test_how_a_worker_ended_is_known_where_the_trainer_ignores_that_children_end(store: Path) -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        loader = BatchLoader(store, 1, 2)
+        assert len(list(loader)) == 10
+        os.kill(children()[0], signal.SIGABRT)
+        with pytest.raises(RuntimeError, match="died: killed by SIGABRT"):
+            list(loader)
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    assert not children()
+
+
 def test_workers_outlive_the_interpreter_that_forked_into_them_and_end_with_the_loader(store: Path) -> None:
     loader = BatchLoader(store, 1, 2)
     assert len(list(loader)) == 10
