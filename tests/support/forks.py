@@ -41,9 +41,14 @@ for line in sys.stdin:
 def _server() -> "subprocess.Popen[str]":
     command = [sys.executable, "-c", SERVE]
     server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    # At the end of what it reads it ends.
-    atexit.register(server.communicate)
+    atexit.register(_end, server)
     return server
+
+
+def _end(server: "subprocess.Popen[str]") -> None:
+    # It isn't waited for until it has read all: what tests have forked may hold its pipe open.
+    server.kill()
+    server.wait()
 
 
 def run_in_forks(folder: Path, scripts: Sequence[tuple[str, Sequence[object]]]) -> list[tuple[int, str]]:
@@ -57,6 +62,9 @@ def run_in_forks(folder: Path, scripts: Sequence[tuple[str, Sequence[object]]]) 
         server.stdin.write(json.dumps(asked) + "\n")
         server.stdin.flush()
         answers, _, _ = select.select([server.stdout], [], [], SECONDS)
-        assert answers, f"a script does not end: {said.read_text()}"
+        if not answers:
+            _end(server)
+            _server.cache_clear()
+            raise TimeoutError(f"a script does not end: {said.read_text()}")
         done.append((int(server.stdout.readline()), said.read_text()))
     return done
