@@ -7,10 +7,6 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from miniature.sa1b import write_sa1b
-from miniature.shapes import picture_of
-
-from resizeonce.preprocess import convert
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -22,19 +18,6 @@ def run_example(name: str, *arguments: object) -> list[str]:
     ).stdout.splitlines()
 
 
-def test_the_training_example_is_forty_lines_at_most_and_trains(tmp_path: Path) -> None:
-    write_sa1b(tmp_path / "raw", [picture_of(60, 90, 1)])
-    convert("sa1b", tmp_path / "raw", tmp_path / "sa1b.zarr")
-    lines = run_example("train.py", tmp_path / "sa1b.zarr")
-    # Five masks in batches of two, the last left out, twice.
-    assert [line.partition(", loss")[0] for line in lines] == [
-        f"epoch {epoch}, step {step}: 2 samples" for epoch in range(2) for step in range(2)
-    ]
-    losses = [float(line.rpartition(" ")[2]) for line in lines]
-    assert sum(losses[2:]) < sum(losses[:2])
-    assert len((EXAMPLES / "train.py").read_text().splitlines()) <= 40
-
-
 @pytest.mark.slow
 def test_the_demo_shows_a_batch_of_each_dataset(tmp_path: Path) -> None:
     lines = run_example("demo.py", tmp_path)
@@ -43,7 +26,7 @@ def test_the_demo_shows_a_batch_of_each_dataset(tmp_path: Path) -> None:
     assert lines[-1].endswith(f"resizeonce info {tmp_path / 'stores' / 'sav.zarr'}")
 
 
-# What they give is looked at in tests/end_to_end/test_trainer_batches.py.
+# What they give is looked at in tests/end_to_end/: test_trainer_batches.py, and test_trainer_loops.py of train.py.
 @pytest.mark.parametrize("name", ["lisa_batch", "own_folder", "sa2va_batch", "sam2_batch"])
 def test_examples_of_batches_are_under_eighty_lines(name: str) -> None:
     assert len((EXAMPLES / f"{name}.py").read_text().splitlines()) < 80

@@ -1,14 +1,13 @@
 """Who may import whom: docs/architecture.md, held."""
 
 import ast
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import pytest
+from forks import run_in_forks
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("loader", "preprocess")
@@ -263,7 +262,8 @@ def test_a_foreign_package_of_a_name_like_ours_is_never_imported(tmp_path: Path)
         "import sys; sys.path.insert(0, sys.argv[1]); import resizeonce.loader as loader; "
         "[getattr(loader, name) for name in dir(loader)]; import resizeonce.preprocess.cli; print(*sys.modules)"
     )
-    command = [sys.executable, "-c", script, tmp_path]
-    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    [(status, said)] = run_in_forks(tmp_path, [(script, [tmp_path])])
+    assert status == 0, said
+    found = said.split()
     assert "resizeonce.loader.workers.batch_loader" in found
     assert not {"preprocess", "loader", "store", "configs"} & set(found)

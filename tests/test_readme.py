@@ -1,10 +1,8 @@
 """What the README promises is run here."""
 
-import json
 import re
 import shlex
 import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +13,7 @@ import pytest
 from cli_page import PAGE, cli_page
 from click.testing import CliRunner
 from demo_pictures import PLOT, SHEET, write_pictures
+from forks import run_in_forks
 from miniature.refcoco import write_refcoco
 from miniature.shapes import picture_of
 from PIL import Image
@@ -44,37 +43,26 @@ def test_the_code_of_the_readme_and_of_the_page_on_urls_runs_as_written(tmp_path
         page_of(README, "\nassert batch['masks'].shape == (2, 1024, 1024)\n", tmp_path) as readme,
         page_of(REMOTE, "\nprint(len(batches))\n", tmp_path / "urls") as remote,
     ):
-        pages = json.dumps({"README.md": readme, "docs/remote.md": remote})
-        done = subprocess.run(
-            [sys.executable, "-c", RUN], input=pages, capture_output=True, text=True, timeout=240, check=False
-        )
-    assert done.returncode == 0, done.stdout + done.stderr
+        scripts = [(RUN, [name, *page]) for name, page in (("README.md", readme), ("docs/remote.md", remote))]
+        for status, said in run_in_forks(tmp_path, scripts):
+            assert status == 0, said
 
 
 RUN = """
-import json, os, sys
-import torch
+import os, sys
 
-# Each page in a fork of one that has imported torch, which takes longer than all the code of a page.
-failed = []
-for name, (folder, blocks) in json.load(sys.stdin).items():
-    pid = os.fork()
-    if not pid:
-        os.chdir(folder)
-        os.environ["XDG_CACHE_HOME"] = os.path.join(folder, "cache")
-        for number, code in enumerate(blocks):
-            print(name, "block", number, flush=True)
-            exec(compile(code, f"{name}, block {number}", "exec"), {"__name__": "__main__"})
-        sys.exit()
-    if os.waitpid(pid, 0)[1]:
-        failed.append(name)
-sys.exit(f"failed: {failed}" if failed else 0)
+name, folder, *blocks = sys.argv[1:]
+os.chdir(folder)
+os.environ["XDG_CACHE_HOME"] = os.path.join(folder, "cache")
+for number, code in enumerate(blocks):
+    print(name, "block", number, flush=True)
+    exec(compile(code, f"{name}, block {number}", "exec"), {"__name__": "__main__"})
 """
 
 
 @contextmanager
-def page_of(page: str, end: str, folder: Path) -> Iterator[tuple[str, list[str]]]:
-    """Publish a folder; give it, and each block of a page's code, with an end that looks at what it made."""
+def page_of(page: str, end: str, folder: Path) -> Iterator[list[str]]:
+    """Publish a folder; give it, then each block of a page's code, with an end that looks at what it made."""
     with published(folder) as publisher:
         # The only words that are not as written: who publishes, and where the disk is.
         code = [
@@ -83,7 +71,7 @@ def page_of(page: str, end: str, folder: Path) -> Iterator[tuple[str, list[str]]
             for block in blocks("python", page)
         ]
         assert code
-        yield str(folder), code
+        yield [str(folder), *code]
 
 
 def test_the_commands_run_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,7 +63,7 @@ def test_the_job_array_works_as_written(tmp_path: Path, dataset: tuple[Path, dic
     root, whole = dataset
     script, submission = bash_blocks()
     (tmp_path / "convert.sbatch").write_text(
-        on_a_smaller_scale(script).replace("--array=1-64", "--array=1-3")
+        on_a_smaller_scale(script).replace("--array=1-64", "--array=1-2")
     )
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "sbatch").write_text(SBATCH)
@@ -95,7 +95,7 @@ def test_the_dask_cluster_works_as_written(tmp_path: Path, dataset: tuple[Path, 
     for written, meant in (
         ("8786", port),
         ("tcp://head", "tcp://127.0.0.1"),
-        ("--nworkers 16", "--nworkers 2 --no-dashboard"),
+        ("--nworkers 16", "--nworkers 1 --no-dashboard"),
         ("dask scheduler", "dask scheduler --no-dashboard"),
         ("/data/sa1b.zarr", str(out)),
         ("/data/sa1b", str(root)),

@@ -5,9 +5,11 @@ A guard watches every operation: nothing may resize a tensor of the batch or tak
 
 import copy
 import re
+import sys
 from collections.abc import Callable, Iterator
 from itertools import chain, islice, pairwise
 from pathlib import Path
+from runpy import run_path
 from types import SimpleNamespace
 from typing import Any
 
@@ -42,7 +44,9 @@ WORDS = 8
 """Words of a caption; each is one of `VOCABULARY` numbers."""
 VOCABULARY = 32
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "trainer.md"
+ROOT = Path(__file__).parents[2]
+DOCUMENT = ROOT / "docs" / "trainer.md"
+EXAMPLE = ROOT / "examples" / "train.py"
 
 
 def documented() -> SimpleNamespace:
@@ -211,6 +215,24 @@ def test_training_works(training: SimpleNamespace) -> None:
         "g_pixel_values2",
         "masks2",
     }
+
+
+# Here, where torch's compiler has been imported: an optimiser asks for that, and it takes longer than the training.
+def test_the_training_example_is_forty_lines_at_most_and_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    WRITERS["sa1b"](tmp_path / "raw", [picture_of(60, 90, 1)])
+    convert("sa1b", tmp_path / "raw", tmp_path / "sa1b.zarr")
+    monkeypatch.setattr(sys, "argv", [str(EXAMPLE), str(tmp_path / "sa1b.zarr")])
+    run_path(str(EXAMPLE), run_name="__main__")
+    lines = capsys.readouterr().out.splitlines()
+    # Five masks in batches of two, the last left out, twice.
+    assert [line.partition(", loss")[0] for line in lines] == [
+        f"epoch {epoch}, step {step}: 2 samples" for epoch in range(2) for step in range(2)
+    ]
+    losses = [float(line.rpartition(" ")[2]) for line in lines]
+    assert sum(losses[2:]) < sum(losses[:2])
+    assert len(EXAMPLE.read_text().splitlines()) <= 40
 
 
 def test_caption_comes_from_frame_1_and_mask_from_frame_2(stores: list[Store]) -> None:

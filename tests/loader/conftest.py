@@ -1,5 +1,6 @@
 """Stores that tests only read, made once; and the mailboxes of the datasets that a test makes."""
 
+import multiprocessing
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,9 @@ from stores import CONFIGS, TINY, coco_store
 from resizeonce.loader.buffers.dataloader_slots import Mailbox
 from resizeonce.preprocess.config import load_config
 from resizeonce.preprocess.run.convert import convert
+
+# Or each process that a fork server starts for a `DataLoader` would import it.
+multiprocessing.set_forkserver_preload(["torch"])
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from forks import run_in_forks
 from grids import slow
 from stores import USUAL
 from torch.utils.data import ConcatDataset, DataLoader, Subset
@@ -224,12 +225,11 @@ print(*sorted(sys.modules))
 
 
 def test_the_loader_brings_no_converter_and_nothing_that_takes_longer_than_a_batch(
-    store: Path,
+    store: Path, tmp_path: Path
 ) -> None:
-    # One process for all: each would import torch.
-    command = [sys.executable, "-c", LOOK, str(store)]
-    found = subprocess.run(command, capture_output=True, text=True, check=True)
-    modules, with_sample, with_batch = (set(line.split()) for line in found.stdout.splitlines())
+    [(status, said)] = run_in_forks(tmp_path, [(LOOK, [store])])
+    assert status == 0, said
+    modules, with_sample, with_batch = (set(line.split()) for line in said.splitlines())
     assert {"torch", "resizeonce.loader.store", "resizeonce.loader.format.layout"} <= modules
     roots = {name.partition(".")[0] for name in modules}
     assert not roots & {

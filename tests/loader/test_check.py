@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,15 @@ def planes(picture: NDArray[Any]) -> NDArray[Any]:
     return np.ascontiguousarray(picture.transpose(2, 0, 1))
 
 
+@cache
+def waves(seed: int) -> NDArray[Any]:
+    return picture_of(400, 600, seed)
+
+
+@cache
 def sample(seed: int) -> dict[str, NDArray[Any]]:
     """Return the four tensors of a picture and an ellipse, by plain arithmetic."""
-    picture = Image.fromarray(picture_of(400, 600, seed))
+    picture = Image.fromarray(waves(seed))
     mask = Image.fromarray(ellipse_of(400, 600, seed).astype(np.uint8))
     cells, target = (np.asarray(mask.resize((side, side), Image.Resampling.NEAREST)) for side in (16, 1024))
     return {
@@ -72,7 +79,7 @@ def normalized(values: torch.Tensor) -> torch.Tensor:
 
 
 def remade(make: Callable[[Image.Image], NDArray[np.uint8]]) -> torch.Tensor:
-    pictures = [Image.fromarray(picture_of(400, 600, seed)) for seed in range(2)]
+    pictures = [Image.fromarray(waves(seed)) for seed in range(2)]
     return torch.from_numpy(np.stack([planes(make(picture)) for picture in pictures]))
 
 
@@ -287,9 +294,10 @@ def clip_normalized(picture: NDArray[Any]) -> NDArray[Any]:
     return planes((picture.astype(np.float32) / 255 - np.float32(CLIP.mean)) / np.float32(CLIP.std))
 
 
+@cache
 def lisa_sample(seed: int) -> dict[str, NDArray[Any]]:
     """Return the four views of a picture and an ellipse, by Pillow and plain arithmetic."""
-    picture = Image.fromarray(picture_of(400, 600, seed))
+    picture = Image.fromarray(waves(seed))
     mask = Image.fromarray(ellipse_of(400, 600, seed).astype(np.uint8))
     crop = (56, 0, 280, 224)
     small = picture.resize((336, 224), Image.Resampling.BICUBIC).crop(crop)
@@ -316,7 +324,7 @@ def lisa_batch() -> Batch:
 
 
 def lisa_remade(make: Callable[[Image.Image], NDArray[Any]]) -> torch.Tensor:
-    pictures = [Image.fromarray(picture_of(400, 600, seed)) for seed in LISA_SEEDS]
+    pictures = [Image.fromarray(waves(seed)) for seed in LISA_SEEDS]
     return torch.from_numpy(np.stack([make(picture) for picture in pictures]))
 
 

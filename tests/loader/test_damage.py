@@ -5,8 +5,6 @@ import os
 import pickle
 import random
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import numpy as np
 import pytest
 from caches import PIXELS
 from damage import flip_bit
+from forks import run_in_forks
 from publishing import Publisher, published
 from stores import COMPACT_IMAGES, READ_WITH_A_SAMPLE, USUAL, specs_of
 from torch.utils.data import DataLoader
@@ -282,12 +281,11 @@ def test_a_mapped_file_that_shrinks_is_an_error_that_names_it_and_not_the_end_of
 ) -> None:
     store = Path(shutil.copytree(sentences, tmp_path / "store.zarr"))
     files = [file_of(store, 0, array) for array in (*ROWS, *READ_WITH_A_SAMPLE)]
-    command = [sys.executable, "-c", SHRINK, store, *files]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert found.returncode == 0, found
-    said = found.stdout.splitlines()
-    assert len(said) == 3 * 14 + 9 + 2
-    for line in said:
+    [(status, said)] = run_in_forks(tmp_path, [(SHRINK, [store, *files])])
+    assert status == 0, said
+    lines = said.splitlines()
+    assert len(lines) == 3 * 14 + 9 + 2
+    for line in lines:
         assert f"{line.partition(' ')[0]} shrank while it was mapped: something writes over the store" in line
 
 

@@ -1,7 +1,9 @@
 """Small stores for tests, and independent ways to read and compare them."""
 
 import hashlib
+import tempfile
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -45,15 +47,30 @@ SIZES = [(333, 500), (480, 640), (90, 70), (640, 427), (301, 299)]
 """(height, width) of the pictures of a small dataset: oblong, small, odd."""
 
 
-def pictures() -> list[Any]:
-    """Return pictures of different sizes."""
-    return [picture_of(height, width, seed) for seed, (height, width) in enumerate(SIZES)]
+@cache
+def pictures() -> tuple[Any, ...]:
+    """Return pictures of different sizes, read-only: all tests of a process have the same."""
+    made = tuple(picture_of(height, width, seed) for seed, (height, width) in enumerate(SIZES))
+    for picture in made:
+        picture.setflags(write=False)
+    return made
 
 
-def coco_root(folder: Path) -> Path:
-    """Write a miniature COCO tree and return its root."""
+@cache
+def coco_files(count: int) -> dict[Path, bytes]:
+    """Return the files of a miniature COCO tree: to draw and encode its pictures takes longer than most tests do."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "coco"
+        write_coco(root, pictures()[:count])
+        return {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def coco_root(folder: Path, count: int = len(SIZES)) -> Path:
+    """Write a miniature COCO tree of the first `count` pictures and return its root."""
     root = folder / "coco"
-    write_coco(root, pictures())
+    for path, content in coco_files(count).items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(content)
     return root
 
 

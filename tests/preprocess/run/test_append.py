@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from miniature.coco import write_coco
 from miniature.sa1b import write_sa1b
-from stores import CONFIGS, TINY, coco_config, coco_store, pictures, tree_digest
+from stores import CONFIGS, TINY, coco_config, coco_root, coco_store, pictures, tree_digest
 
 from resizeonce import loader
 from resizeonce.loader.format.errors import StoreError
@@ -26,10 +25,8 @@ from resizeonce.preprocess.verify.check_store import VerifyOptions, verify_store
 
 def grown(folder: Path, count: int) -> Path:
     """Write the first `count` pictures as a COCO tree."""
-    root = folder / "coco"
-    shutil.rmtree(root, ignore_errors=True)
-    write_coco(root, pictures()[:count])
-    return root
+    shutil.rmtree(folder / "coco", ignore_errors=True)
+    return coco_root(folder, count)
 
 
 def append(root: Path, out: Path, **run: Any) -> Report:

@@ -29,6 +29,15 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "coco.zarr"
 
 
+@pytest.fixture(scope="module")
+def views(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of many views that keeps its files; its raw dataset is gone."""
+    folder = tmp_path_factory.mktemp("views")
+    coco_store(folder, *VIEWS)
+    (folder / "coco").rename(folder / "gone")
+    return folder / "coco.zarr"
+
+
 @pytest.mark.parametrize("overrides", [*((one,) for one in ALL), ALL], ids=" ".join)
 def test_nothing_is_found_in_a_sound_store(tmp_path: Path, overrides: tuple[str, ...]) -> None:
     coco_store(tmp_path, *overrides)
@@ -111,25 +120,33 @@ FILES: dict[str, tuple[Callable[[list[bytes]], list[bytes]], str, str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("change", "check", "says"), FILES.values(), ids=FILES)
-def test_file_that_is_not_its_images_is_found_by_its_values_and_by_the_raw_files(
-    tmp_path: Path, change: Callable[[list[bytes]], list[bytes]], check: str, says: str
-) -> None:
+@pytest.fixture(scope="module")
+def upright(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a COCO tree of which each picture says that it is upright, and its store."""
+    folder = tmp_path_factory.mktemp("upright")
     exif = Image.Exif()
     exif[0x0112] = 1
-    for path in sorted(coco_root(tmp_path).rglob("*.jpg")):
+    for path in sorted(coco_root(folder).rglob("*.jpg")):
         with Image.open(path) as picture:
             picture.save(path, exif=exif.tobytes())
-    coco_store(tmp_path, *ALL)
-    store = with_sources(tmp_path / "coco.zarr", change)
+    coco_store(folder, *ALL)
+    return folder
+
+
+@pytest.mark.parametrize(("change", "check", "says"), FILES.values(), ids=FILES)
+def test_file_that_is_not_its_images_is_found_by_its_values_and_by_the_raw_files(
+    upright: Path, tmp_path: Path, change: Callable[[list[bytes]], list[bytes]], check: str, says: str
+) -> None:
+    root = upright / "coco"
+    store = with_sources(Path(shutil.copytree(upright / "coco.zarr", tmp_path / "store")), change)
     for options in (
         VerifyOptions(values=True),
         VerifyOptions(source=store, sample=None),
-        VerifyOptions(source=tmp_path / "coco", sample=None),
+        VerifyOptions(source=root, sample=None),
     ):
         found = [one for one in verify_store(store, options).findings if one.level == "damage"]
         assert found
-        if options.source == tmp_path / "coco" and says == "it is a picture of":
+        if options.source == root and says == "it is a picture of":
             check, says = "source-differs", "it decodes to another picture"
         assert found[0].check == check
         assert says in found[0].found
@@ -141,10 +158,8 @@ def one_level_more(images: NDArray[Any]) -> NDArray[Any]:
     return changed
 
 
-def test_images_are_made_anew_from_kept_files_without_the_raw_dataset(tmp_path: Path) -> None:
-    coco_store(tmp_path, *VIEWS)
-    (tmp_path / "coco").rename(tmp_path / "gone")
-    store = tmp_path / "coco.zarr"
+def test_images_are_made_anew_from_kept_files_without_the_raw_dataset(views: Path, tmp_path: Path) -> None:
+    store = Path(shutil.copytree(views, tmp_path / "store"))
     options = VerifyOptions(source=store, sample=None)
     report = verify_store(store, options)
     assert [(one.check, one.level) for one in report.findings] == [("source-unchecked", "note")]
@@ -168,10 +183,10 @@ def test_store_without_files_is_no_source_of_itself(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("view", ["low_masks", "prompt_masks"])
 def test_cell_that_the_mask_at_its_own_size_does_not_give_is_found_by_its_values(
-    tmp_path: Path, view: str
+    views: Path, tmp_path: Path, view: str
 ) -> None:
-    coco_store(tmp_path, *VIEWS)
-    part = parts_of(tmp_path / "coco.zarr")[0]
+    store = Path(shutil.copytree(views, tmp_path / "store"))
+    part = parts_of(store)[0]
     masks = read_array(part, f"masks/{view}")
     rows, down, across = np.nonzero(masks)
     masks[rows[0], down[0], across[0]] = False
@@ -179,8 +194,8 @@ def test_cell_that_the_mask_at_its_own_size_does_not_give_is_found_by_its_values
     if view == "prompt_masks":
         rewrite(part, "masks/prompt_cells", masks.sum(axis=(1, 2)).astype(np.int32))
         recount_prompts(part)
-    assert not verify_store(tmp_path / "coco.zarr").is_damaged
-    findings = verify_store(tmp_path / "coco.zarr", VerifyOptions(values=True)).findings
+    assert not verify_store(store).is_damaged
+    findings = verify_store(store, VerifyOptions(values=True)).findings
     assert [(one.check, one.array, one.row) for one in findings] == [
         ("masks-disagree", f"masks/{view}", rows[0])
     ]
@@ -198,18 +213,24 @@ def beyond(boxes: NDArray[Any]) -> NDArray[Any]:
     return boxes + np.array([0, 0, 0, 5000], np.float32)
 
 
+@pytest.fixture(scope="module", params=["pillow-nearest", "touch"])
+def boxed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sound store of boxes beside masks at a fixed size, by a rule."""
+    folder = tmp_path_factory.mktemp("boxed")
+    write_coco(folder / "coco", [picture_of(90, 70, 0), picture_of(64, 96, 1)])
+    view = f'recipe.masks={{kind="mask", over="g_pixel_values", size=128, filter="{request.param}"}}'
+    coco_store(folder, "store.boxes=true", view)
+    assert verify_store(folder / "coco.zarr", VerifyOptions(values=True)).findings == []
+    return folder / "coco.zarr"
+
+
 @pytest.mark.parametrize(
     "change", [beside, larger, beyond, np.zeros_like], ids=lambda change: change.__name__
 )
-@pytest.mark.parametrize("rule", ["pillow-nearest", "touch"])
 def test_box_that_is_not_around_its_mask_is_told_by_a_view_of_a_fixed_size(
-    tmp_path: Path, change: Callable[[NDArray[Any]], NDArray[Any]], rule: str
+    boxed: Path, tmp_path: Path, change: Callable[[NDArray[Any]], NDArray[Any]]
 ) -> None:
-    write_coco(tmp_path / "coco", [picture_of(90, 70, 0), picture_of(64, 96, 1)])
-    view = f'recipe.masks={{kind="mask", over="g_pixel_values", size=128, filter="{rule}"}}'
-    coco_store(tmp_path, "store.boxes=true", view)
-    store = tmp_path / "coco.zarr"
-    assert verify_store(store, VerifyOptions(values=True)).findings == []
+    store = Path(shutil.copytree(boxed, tmp_path / "store"))
     for part in parts_of(store):
         rewrite(part, "masks/box", change(read_array(part, "masks/box")))
     findings = verify_store(store, VerifyOptions(values=True)).findings

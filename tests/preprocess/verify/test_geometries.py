@@ -22,7 +22,7 @@ CLIP = "mean = [0.48145466, 0.4578275, 0.40821073], std = [0.26862954, 0.2613025
 CLIP_MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
 CLIP_STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
 
-LARGE, SMALL = 448, 224
+LARGE, SMALL = 256, 128
 
 RECIPE = (
     f'pixel_values={{kind="image", size={SMALL}, fit="crop", filter="bicubic", {CLIP}}}',
