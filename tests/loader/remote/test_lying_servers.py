@@ -288,7 +288,7 @@ def test_links_are_found_as_a_browser_finds_them(page: str, names: list[str]) ->
 def test_a_page_made_to_be_slow_is_not(piece: str) -> None:
     begun = time.monotonic()
     parse_index(piece * (1_000_000 // len(piece)), "http://host/raw/")
-    assert time.monotonic() - begun < 10 / 3
+    assert time.monotonic() - begun < 10
 
 
 class Endless(AbstractFileSystem):

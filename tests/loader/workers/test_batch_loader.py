@@ -4,8 +4,6 @@ import os
 import resource
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 import warnings
@@ -17,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from forks import run_in_forks
 from miniature.npz import write_npz_pairs
 from miniature.shapes import picture_of
 from stores import CONFIGS, TINY
@@ -328,18 +327,17 @@ for how, trainer, reading in started:
     for worker in workers if how == signal.SIGTERM else ():
         with suppress(ProcessLookupError):
             os.kill(worker, how)
-    print(how, os.waitstatus_to_exitcode(os.waitpid(trainer, 0)[1]), *workers)
+    print("ended", how, os.waitstatus_to_exitcode(os.waitpid(trainer, 0)[1]), *workers)
 """
 
 
-def test_workers_end_with_the_trainer_however_it_ends(store: Path) -> None:
+def test_workers_end_with_the_trainer_however_it_ends(store: Path, tmp_path: Path) -> None:
     ways = (signal.SIGINT, signal.SIGKILL, signal.SIGTERM)
-    arguments = [str(store), *(str(int(way)) for way in ways)]
-    done = subprocess.run(
-        [sys.executable, "-c", TRAINERS, *arguments], capture_output=True, text=True, timeout=60, check=True
-    )
-    assert done.stderr.count("\nKeyboardInterrupt") == 1
-    for way, line in zip(ways, done.stdout.splitlines(), strict=True):
+    [(status, said)] = run_in_forks(tmp_path, [(TRAINERS, [store, *map(int, ways)])])
+    assert status == 0, said
+    assert said.count("\nKeyboardInterrupt") == 1
+    lines = [line.removeprefix("ended ") for line in said.splitlines() if line.startswith("ended ")]
+    for way, line in zip(ways, lines, strict=True):
         how, code, *workers = map(int, line.split())
         assert (how, code, len(workers)) == (way, -way, 3)
         deadline = time.monotonic() + 20

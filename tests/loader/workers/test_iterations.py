@@ -5,8 +5,6 @@ import gc
 import os
 import pickle
 import signal
-import subprocess
-import sys
 import threading
 import time
 import weakref
@@ -16,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forks import run_in_forks
 from grids import pairs, slow
 from worker_processes import children
 
@@ -292,7 +291,8 @@ def test_what_holds_a_loaders_descriptors_can_not_be_copied(
 
 
 FORK = """
-import os, sys
+import os, sys, warnings
+warnings.simplefilter("error")
 from resizeonce.loader import BatchLoader
 from resizeonce.loader.workers.batch_loader import BatchOptions
 from resizeonce.loader.workers.handle import Worker
@@ -327,12 +327,9 @@ print("the same" if [batch["key"] for batch in loader] != whole + rest else "no 
 
 @pytest.mark.parametrize(("workers", "mode"), [slow(2, "thread"), (1, "process")])
 def test_a_loader_in_a_forked_process_has_workers_of_its_own_and_leaves_the_others_alone(
-    store: Path, workers: int, mode: str
+    store: Path, tmp_path: Path, workers: int, mode: str
 ) -> None:
-    command = [sys.executable, "-W", "error", "-c", FORK, str(store), str(workers), mode]
-    # Four interpreters one after the other and beside each other: under load the time says nothing but that it is over.
-    found = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert (found.stdout, found.stderr) == ("the same\n", "")
+    assert run_in_forks(tmp_path, [(FORK, [store, workers, mode])]) == [(0, "the same\n")]
 
 
 @pytest.mark.parametrize("mode", ["thread", "process"])
