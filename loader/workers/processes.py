@@ -1,15 +1,17 @@
-"""Worker processes: how they are started, how each of them ended, and how all are killed.
+"""Worker processes, seen from the trainer's side: how they are started, how each of them ended, and how all are killed.
 
-One interpreter is started anew and forks into them all, before it does anything else: they take the memory, and the processor
-time, of one start. It is neither forked from the trainer nor `multiprocessing`-spawned: it shares no lock and no CUDA
-context with it, the trainer's script needs no `if __name__ == "__main__"`, and a closed channel ends a worker,
-so none outlives the trainer. Signals that are sent to every process of a job don't reach them.
+A fork server (`loader.workers.fork_server`) is started as a new interpreter and forks into all of them once it has imported
+what they need: they take the memory, and the processor time, of one start. It is neither forked from the trainer nor
+`multiprocessing`-spawned: it shares no lock and no CUDA context with it, the trainer's script needs no
+`if __name__ == "__main__"`, and a closed channel ends a worker, so none outlives the trainer but one that waits for a
+disk that does not answer. Signals that are sent to every process of a job don't reach them.
 """
 
 import errno
 import fcntl
 import os
 import pickle
+import select
 import signal
 import socket
 import subprocess
@@ -23,14 +25,15 @@ from typing import IO
 from ..buffers.slots import MAX_STANDARD, Slots, above_standard, unnamed_file
 from ..format.signals import signal_name
 from .channel import SocketChannel
+from .fork_server import EXIT, KILL_WORKERS
 from .handle import Worker
 from .worker import Setup
 
 SECONDS_TO_LEARN = 5
-"""How a worker ended is known a moment after its end of the channel is closed."""
+"""How a worker ended is told a moment after its end of the channel is closed."""
 
 SECONDS_TO_DIE = 1
-"""A process that waits for a disk that is gone does not even die; nobody waits longer for it."""
+"""A process that waits for a disk that is gone does not even die; nobody waits longer for it, and then for the server."""
 
 FOR_THE_TRAINER = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2}
 """Signals that schedulers and terminals send to all processes of a job. The trainer decides what they mean; a worker that
@@ -52,10 +55,10 @@ spec = spec_from_file_location(package, os.path.join(folder, "__init__.py"))
 sys.modules[package] = module_from_spec(spec)
 spec.loader.exec_module(sys.modules[package])
 from importlib import import_module
-worker = import_module(package + ".workers.worker")
+server = import_module(package + ".workers.fork_server")
 gc.freeze()
 gc.enable()
-worker.main(*map(int, sys.argv[1:]))
+server.main(*map(int, sys.argv[1:]))
 """
 
 _PACKAGE = __name__.removesuffix(".workers.processes")
@@ -64,39 +67,43 @@ _FOLDER = Path(__file__).parents[1]
 _PRINTED_CHARACTERS = 4000
 
 
-class Processes:
-    """The interpreter that forked into the workers, and waits for them.
+class ForkServer:
+    """The process that forked into the workers and waits for them.
 
     Args:
-        process: that interpreter.
-        ends: where it tells of each worker's end.
-        printed: the file that it prints to until the workers are ready.
-        stores: what they read.
+        process: its own.
+        exits: a pipe from which to read how each worker ended.
+        printed: the file that it prints to until it has forked.
+        stores: what the workers read.
     """
 
     def __init__(
-        self,
-        process: "subprocess.Popen[bytes]",
-        ends: SocketChannel,
-        printed: IO[bytes],
-        stores: Sequence[str],
+        self, process: "subprocess.Popen[bytes]", exits: IO[bytes], printed: IO[bytes], stores: Sequence[str]
     ) -> None:
         self._process = process
-        self._ends = ends
+        self._exits = exits
+        self._poll = select.poll()
+        self._poll.register(exits, select.POLLIN)
         self._printed = printed
         self._stores = stores
+        # -1 stands for that all are forked.
         self._statuses: dict[int, int] = {}
 
     def describe_end(self, number: int) -> str:
         """Return how a worker ended by itself, as the end of a sentence."""
         deadline = time.monotonic() + SECONDS_TO_LEARN
-        with suppress(EOFError, TimeoutError):
+        try:
             while number not in self._statuses:
                 self._hear(deadline)
-        if number in self._statuses:
-            return describe_status(self._statuses[number], self._stores)
+        except TimeoutError:
+            return describe_status(None, self._stores)
+        except EOFError:
+            return describe_status(None, self._stores) if -1 in self._statuses else self._describe_start()
+        return describe_status(self._statuses[number], self._stores)
+
+    def _describe_start(self) -> str:
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(SECONDS_TO_LEARN)
+            self._process.wait(SECONDS_TO_DIE)
         ended = describe_status(self._process.returncode, self._stores)
         self._printed.seek(0)
         printed = self._printed.read().decode(errors="replace").strip()
@@ -109,7 +116,7 @@ class Processes:
         deadline = time.monotonic() + seconds
         try:
             # Not by `Popen.wait` with a time-out, which only looks every 50 ms.
-            while True:
+            while not self._exits.closed:
                 self._hear(deadline)
         except EOFError:
             self._wait()
@@ -117,11 +124,15 @@ class Processes:
             self.kill()
 
     def kill(self) -> None:
-        """End all workers at once."""
-        # Until it was waited for, no other process group has its number. Whoever waits for any child may have done so.
-        if self._process.poll() is None:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+        """Have all workers killed, and wait until they are; a server that does not do it is killed itself."""
+        if self._exits.closed:
+            return
+        self._process.send_signal(KILL_WORKERS)
+        deadline = time.monotonic() + SECONDS_TO_DIE
+        with suppress(EOFError, TimeoutError):
+            while True:
+                self._hear(deadline)
+        self._process.kill()
         self._wait()
 
     def forget(self) -> None:
@@ -130,13 +141,19 @@ class Processes:
         self._close()
 
     def _hear(self, deadline: float) -> None:
-        """Wait for the next worker to end.
+        """Wait until a worker ends.
 
         Raises:
-            EOFError: all have ended, or nobody is left to tell.
+            EOFError: all have ended, or the server has.
             TimeoutError: none did.
         """
-        number, status = self._ends.receive(max(deadline - time.monotonic(), 0))
+        left = max(deadline - time.monotonic(), 0)
+        if not self._poll.poll(1000 * left):
+            raise TimeoutError(f"no worker ended within {left} s")
+        # Written in one piece, and as short as that: it comes as a whole.
+        if not (record := self._exits.read(EXIT.size)):
+            raise EOFError("the fork server has ended")
+        number, status = EXIT.unpack(record)
         self._statuses[number] = status
 
     def _wait(self) -> None:
@@ -146,33 +163,34 @@ class Processes:
 
     def _close(self) -> None:
         self._printed.close()
-        self._ends.close()
+        self._exits.close()
 
 
 class ProcessWorker(Worker):
-    """A worker that is a process, one of several."""
+    """A worker that is a process, one of those of a fork server."""
 
     what = "process"
 
-    def __init__(self, channel: SocketChannel, processes: Processes, number: int) -> None:
+    def __init__(self, channel: SocketChannel, server: ForkServer, number: int) -> None:
         super().__init__(channel)
-        self._processes = processes
+        self._server = server
         self._number = number
 
     def _describe_death(self) -> str:
-        return self._processes.describe_end(self._number)
+        return self._server.describe_end(self._number)
 
     def join(self, seconds: float) -> None:
         """Wait until all processes have ended; those that have not after `seconds` are killed."""
-        self._processes.join(seconds)
+        self._server.join(seconds)
 
     def kill(self) -> None:
         """Kill it, and the others."""
-        self._processes.kill()
+        self._channel.close()
+        self._server.kill()
 
     def forget(self) -> None:
         """Let go of the processes of the one that this one was forked from."""
-        self._processes.forget()
+        self._server.forget()
         self._channel.close()
 
 
@@ -183,7 +201,7 @@ def describe_status(status: int | None, stores: Sequence[str]) -> str:
     ': killed by SIGKILL; for memory?'
     """
     if status is None:
-        return ": it closed its end, and did not end itself"
+        return ": how it ended is not known"
     if status >= 0:
         return f": it ended with exit status {status}"
     advice: dict[int, str] = {
@@ -203,13 +221,20 @@ def start_processes(count: int, setup: Setup, slots: Slots) -> Sequence[Worker]:
     """
     with ExitStack() as on_failure, ExitStack() as handed_over:
 
-        def new_channel() -> tuple[int, int]:
+        def hand_over_an_end() -> tuple[int, int]:
+            """Return the ends of a new connection, ours and the one that is handed over."""
             ours, theirs = (above_standard(end.detach()) for end in socket.socketpair())
-            on_failure.callback(os.close, ours)
             handed_over.callback(os.close, theirs)
             return ours, theirs
 
-        (ends, *ours), theirs = zip(*(new_channel() for _ in range(1 + count)), strict=True)
+        ours, their_exits = hand_over_an_end()
+        exits = on_failure.enter_context(os.fdopen(ours, "rb", buffering=0))
+        channels, their_channels = [], []
+        for _ in range(count):
+            ours, theirs = hand_over_an_end()
+            channels.append(SocketChannel(ours))
+            their_channels.append(theirs)
+            on_failure.callback(channels[-1].close)
         printed = on_failure.enter_context(os.fdopen(unnamed_file(), "w+b"))
         # Where modules are looked for; arguments may not be so long.
         path = handed_over.enter_context(os.fdopen(unnamed_file(), "w+b"))
@@ -217,18 +242,18 @@ def start_processes(count: int, setup: Setup, slots: Slots) -> Sequence[Worker]:
         path.seek(0)
         stderr = _stderr()
         handed_over.callback(os.close, stderr)
-        process = _popen((slots.descriptor, stderr, *theirs), path, printed)
+        process = _popen((slots.descriptor, stderr, their_exits, *their_channels), path, printed)
+        stores = list(dict.fromkeys(store.name for store in setup.stores))
+        server = ForkServer(process, exits, printed, stores)
+        on_failure.callback(server.kill)
+        # Or nobody would be told that the other side has closed them.
+        handed_over.close()
+        for channel in channels:
+            with suppress(EOFError):
+                # One that is gone already is found when it is asked for a batch.
+                channel.send(setup)
         on_failure.pop_all()
-    stores = list(dict.fromkeys(store.name for store in setup.stores))
-    processes = Processes(process, SocketChannel(ends), printed, stores)
-    workers = []
-    for number, descriptor in enumerate(ours):
-        channel = SocketChannel(descriptor)
-        workers.append(ProcessWorker(channel, processes, number))
-        with suppress(EOFError):
-            # One that is gone already is found when it is asked for a batch.
-            channel.send(setup)
-    return workers
+    return [ProcessWorker(channel, server, number) for number, channel in enumerate(channels)]
 
 
 def _stderr() -> int:

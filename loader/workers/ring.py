@@ -27,8 +27,8 @@ from .worker import Filled, Setup, Task, fill_slot
 MAX_LENT = 2
 """Batches of the ring that the trainer may hold at once: the one it works on, and the next while it is handed over."""
 
-WORKER_BYTES = {"process": 16 << 20, "thread": 1 << 20}
-"""What a worker takes of memory at least: a process is an interpreter with numpy, and each has its own stores."""
+WORKER_BYTES = {"process": 4 << 20, "thread": 1 << 20}
+"""What a worker takes of memory at least, beside what it shares with the others: each has its own stores."""
 
 
 class Ring:
@@ -238,7 +238,7 @@ class Ring:
             return fill_slot(task, filler, self._setup, self._slots)
         # It fills in the order in which it was asked, so this is the next that comes from it.
         number, filled = filler.receive(self._timeout)
-        if number != task.number:
+        if number != task.number and not isinstance(filled, Exception):
             raise RuntimeError(f"a worker of the BatchLoader sent batch {number}, not {task.number}")
         if filler in self._starter and not self._left_to_starter and not filler.count_unfinished():
             end_workers(self._starter)

@@ -1,24 +1,19 @@
 """What a worker does: it fills slots, in a process of its own or in a thread of the trainer's. It imports no torch.
 
-How workers are started and ended is in `loader.workers.launch`.
+How they are started and ended is in `loader.workers.launch`, and of processes in `loader.workers.fork_server`.
 """
 
-import os
-import resource
-import signal
-import sys
 import traceback
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
 from ..buffers.slots import ArrayLayout, Slots
 from ..fill import BatchRows, Drawing, ReadAhead, SampleError
-from ..format.limits import describe_limit
 from ..order.draws import Draw, draw_key
 from ..order.picks import Picks, draw_expression
 from ..order.subset import Subset
@@ -145,80 +140,25 @@ def _try_to_fill(task: Task, rows: BatchRows, setup: Setup, slots: Slots) -> Fil
     except SampleError as err:
         return err
     except Exception as err:
-        # As text: not every exception can be sent, and its frames would keep the slots.
-        return RuntimeError(f"a batch can't be filled: {err!r}\n{traceback.format_exc()}")
+        return _in_words("a batch can't be filled", err)
 
 
-def main(slots_descriptor: int, stderr_descriptor: int, ends_descriptor: int, *descriptors: int) -> NoReturn:
-    """Fork into a worker for each channel, and tell the trainer how each of them ended.
-
-    What is printed before goes to a file: it tells the trainer why workers could not start.
-    """
-    # Each mapped file keeps a descriptor open, and systems that allow half a million begin with 1,024.
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    if hasattr(os, "SCHED_BATCH"):
-        # A worker that wakes up waits for a free core rather than take that of the trainer's thread from it.
-        with suppress(OSError):
-            if os.sched_getscheduler(0) == os.SCHED_OTHER:
-                os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-    # Where the trainer ignores it, no child of this process could be waited for.
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    numbers: dict[int, int] = {}
-    for number, descriptor in enumerate(descriptors):
-        try:
-            process = os.fork()
-        except OSError as err:
-            raise SystemExit(f"worker {number} can't be started: {describe_limit(err) or err}") from err
-        if not process:
-            # Whoever else held the end of a channel would keep its other end from being told that this one is closed.
-            for other in (ends_descriptor, *descriptors[number + 1 :]):
-                os.close(other)
-            os.dup2(stderr_descriptor, 2)
-            os.close(stderr_descriptor)
-            _work(SocketChannel(descriptor), slots_descriptor)
-            _end()
-        os.close(descriptor)
-        numbers[process] = number
-    os.close(slots_descriptor)
-    _print_to(stderr_descriptor)
-    ends = SocketChannel(ends_descriptor)
-    # The trainer may be gone.
-    with suppress(EOFError):
-        while numbers:
-            process, status = os.wait()
-            ends.send((numbers.pop(process), os.waitstatus_to_exitcode(status)))
-    _end()
+def _in_words(what: str, error: Exception) -> RuntimeError:
+    # As text: not every exception can be sent, and its frames would keep the slots.
+    return RuntimeError(f"{what}: {error!r}\n{''.join(traceback.format_exception(error))}")
 
 
-def _work(channel: SocketChannel, slots_descriptor: int) -> None:
-    """Serve as a process of its own."""
+def work(channel: SocketChannel, slots_descriptor: int) -> None:
+    """Serve as a process of its own; where that can't begin, the trainer is told why in the place of a batch."""
     try:
         setup: Setup = channel.receive()
+        slots = Slots(setup.num_slots, setup.slot_bytes, slots_descriptor)
+        # The map keeps the memory; the descriptor is not needed any more.
+        slots.close()
     except EOFError:
         return
-    slots = Slots(setup.num_slots, setup.slot_bytes, slots_descriptor)
-    # The map keeps the memory; the descriptor is not needed any more.
-    slots.close()
+    except Exception as err:
+        with suppress(EOFError):
+            channel.send((-1, _in_words("a worker process of the BatchLoader can't begin", err)))
+        return
     serve(channel, setup, slots)
-
-
-def _end() -> NoReturn:
-    """End at once: Python's own end takes its modules apart, and would copy the memory that workers share for that."""
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            with suppress(OSError, ValueError):
-                stream.flush()
-    os._exit(0)
-
-
-def _print_to(descriptor: int) -> None:
-    """Print there from now on, and there first what was printed until now, into a file."""
-    printed = os.pread(2, os.fstat(2).st_size, 0)
-    os.ftruncate(2, 0)
-    os.dup2(descriptor, 2)
-    # Who reads it may be gone.
-    with suppress(OSError):
-        os.write(2, printed)
-    os.close(descriptor)

@@ -12,6 +12,6 @@ def children(process: int | str = "self") -> list[int]:
         with suppress(FileNotFoundError, ProcessLookupError):
             for pid in map(int, thread.read_text().split()):
                 with suppress(FileNotFoundError, ProcessLookupError):
-                    if ".workers.worker" in Path(f"/proc/{pid}/cmdline").read_text():
+                    if ".workers.fork_server" in Path(f"/proc/{pid}/cmdline").read_text():
                         found += children(pid) or [pid]
     return found
