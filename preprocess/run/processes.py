@@ -4,6 +4,7 @@
 Here each process is such an executor of its own, fed by a thread.
 """
 
+import atexit
 import logging
 import multiprocessing
 import os
@@ -80,7 +81,11 @@ class ProcessExecutor(Executor):
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._stall_seconds = stall_seconds
         self._prepare = prepare
-        self._workers = [_Worker(self, number) for number in range(workers)]
+        self._workers: list[_Worker] = []
+        # Ctrl-C may come before a `with` block is entered, and Python's own end waits for processes that nobody ends.
+        atexit.register(self._kill)
+        for number in range(workers):
+            self._workers.append(_Worker(self, number))
 
     def __exit__(self, *_: object) -> None:
         self.shutdown(cancel_futures=True)
@@ -110,13 +115,17 @@ class ProcessExecutor(Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Let the processes end after what was submitted; with `cancel_futures` kill them at once."""
         if cancel_futures:
-            for worker in self._workers:
-                worker.kill()
+            self._kill()
         for _ in self._workers:
             self._jobs.put(None)
         if wait:
             for worker in self._workers:
                 worker.thread.join()
+        atexit.unregister(self._kill)
+
+    def _kill(self) -> None:
+        for worker in self._workers:
+            worker.kill()
 
 
 class _Worker:

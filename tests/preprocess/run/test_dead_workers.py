@@ -170,6 +170,33 @@ def test_a_worker_that_dies_of_no_task_is_replaced_and_none_is_blamed() -> None:
     executor.shutdown()
 
 
+INTERRUPTED = """
+import os
+from concurrent.futures import process
+from resizeonce.preprocess.run.processes import ProcessExecutor
+
+class Unseen(dict):
+    # As where a thread of the pool has not been noted yet when Python's own end looks which there are.
+    def items(self):
+        return []
+
+if __name__ == "__main__":
+    process._threads_wakeups = Unseen()
+    executor = ProcessExecutor(1, 60.0)
+    executor.submit(os.getpid).result()
+    # Ctrl-C before a `with` block is entered.
+    raise KeyboardInterrupt
+"""
+
+
+def test_python_ends_where_an_interruption_left_processes_that_nobody_ends(tmp_path: Path) -> None:
+    # Python waited for them, and they for what closed queues no longer send.
+    script = tmp_path / "script.py"
+    script.write_text(INTERRUPTED)
+    found = subprocess.run([sys.executable, script], capture_output=True, timeout=60, check=False)
+    assert found.returncode == -signal.SIGINT
+
+
 def test_a_worker_that_dies_of_a_signal_without_a_name_is_a_dead_worker() -> None:
     executor = processes.ProcessExecutor(1, stall_seconds=60)
     with pytest.raises(processes.DeadWorkerError, match="died of signal 40 "):
