@@ -11,6 +11,7 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ from resizeonce.loader.workers.channel import SocketChannel
 from resizeonce.loader.workers.handle import Worker
 from resizeonce.loader.workers.launch import _ThreadWorker
 from resizeonce.loader.workers.processes import FOR_THE_TRAINER, describe_status
-from resizeonce.loader.workers.worker import Reply, Task
+from resizeonce.loader.workers.worker import Reply, Setup, Task
 
 
 def run(script: str, *arguments: object, **options: str) -> "subprocess.CompletedProcess[str]":
@@ -193,6 +194,46 @@ def test_a_worker_that_can_not_start_says_what_it_printed(
     with pytest.raises(RuntimeError, match=r"exit status 1, before it could fill anything") as caught:
         list(BatchLoader(store, 1, 1))
     assert "a stray module" in str(caught.value)
+
+
+def test_a_worker_that_can_not_take_what_it_is_to_read_says_so(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    module = ModuleType("only_here")
+    module.Mine = type("Mine", (Store,), {"__module__": "only_here"})
+    monkeypatch.setitem(sys.modules, "only_here", module)
+    with pytest.raises(RuntimeError, match=r"can't begin: ModuleNotFoundError.*'only_here'"):
+        list(BatchLoader(module.Mine(store), 1, 2))
+    assert capfd.readouterr().err == ""
+    assert not children()
+
+
+@pytest.mark.parametrize("message", ["setup", "end"])
+def test_an_interruption_while_workers_are_spoken_to_leaves_none_and_no_descriptor(
+    store: Path, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = SocketChannel.send
+
+    def interrupt(channel: SocketChannel, sent: object) -> None:
+        if isinstance(sent, Setup) if message == "setup" else sent is None:
+            raise KeyboardInterrupt
+        send(channel, sent)
+
+    loader = BatchLoader(store, 1, 3)
+    gc.collect()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    monkeypatch.setattr(SocketChannel, "send", interrupt)
+
+    def train() -> None:
+        list(loader)
+        loader.close()
+
+    with pytest.raises(KeyboardInterrupt):
+        train()
+    loader.close()
+    gc.collect()
+    assert not children()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_a_system_that_refuses_a_process_is_named_with_its_limit(store: Path, tmp_path: Path) -> None:
