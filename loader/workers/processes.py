@@ -72,7 +72,7 @@ class ForkServer:
 
     Args:
         process: its own.
-        exits: a pipe from which to read how each worker ended.
+        exits: a connection from which to read how each worker ended.
         printed: the file that it prints to until it has forked.
         stores: what the workers read.
     """
@@ -98,7 +98,8 @@ class ForkServer:
         except TimeoutError:
             return describe_status(None, self._stores)
         except EOFError:
-            return describe_status(None, self._stores) if -1 in self._statuses else self._describe_start()
+            is_known = -1 not in self._statuses and not self._exits.closed
+            return self._describe_start() if is_known else describe_status(None, self._stores)
         return describe_status(self._statuses[number], self._stores)
 
     def _describe_start(self) -> str:
@@ -144,14 +145,14 @@ class ForkServer:
         """Wait until a worker ends.
 
         Raises:
-            EOFError: all have ended, or the server has.
+            EOFError: all have ended, or the server has, or this end is closed.
             TimeoutError: none did.
         """
         left = max(deadline - time.monotonic(), 0)
-        if not self._poll.poll(1000 * left):
+        if not self._exits.closed and not self._poll.poll(1000 * left):
             raise TimeoutError(f"no worker ended within {left} s")
-        # Written in one piece, and as short as that: it comes as a whole.
-        if not (record := self._exits.read(EXIT.size)):
+        # A signal handler may close the loader meanwhile. A record is written in one piece, and so short that it comes as a whole.
+        if self._exits.closed or not (record := self._exits.read(EXIT.size)):
             raise EOFError("the fork server has ended")
         number, status = EXIT.unpack(record)
         self._statuses[number] = status

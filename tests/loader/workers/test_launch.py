@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +22,7 @@ from shadows import put_shadows
 from worker_processes import children
 
 from resizeonce.loader import BatchLoader, SampleDataset, Store
+from resizeonce.loader.buffers.slots import Slots
 from resizeonce.loader.fill import SampleError
 from resizeonce.loader.order.picks import Picks
 from resizeonce.loader.workers.batch_loader import BatchOptions
@@ -36,6 +38,10 @@ def run(script: str, *arguments: object, **options: str) -> "subprocess.Complete
     return subprocess.run(
         command, capture_output=True, text=True, timeout=60, check=False, env=os.environ | options
     )
+
+
+def parent_of(process: int) -> int:
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def test_a_signal_to_every_process_of_a_job_leaves_the_workers_to_the_trainer(store: Path) -> None:
@@ -234,6 +240,25 @@ def test_an_interruption_while_workers_are_spoken_to_leaves_none_and_no_descript
     gc.collect()
     assert not children()
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_of_workers_that_were_closed_nothing_more_is_known(
+    store: Path, started: list[tuple[Slots, Sequence[Worker]]]
+) -> None:
+    # As where a signal handler closes the loader while the trainer's thread waits for a batch.
+    loader = BatchLoader(store, 1, 1)
+    assert len(list(loader)) == 10
+    os.kill(parent_of(children()[0]), signal.SIGKILL)
+    loader.close()
+    [worker] = next(workers for _, workers in started if workers[0].what == "process")
+
+    def receive_all() -> None:
+        # What was filled of the next epoch had arrived before.
+        while True:
+            worker.receive()
+
+    with pytest.raises(RuntimeError, match="died: how it ended is not known"):
+        receive_all()
 
 
 def test_a_system_that_refuses_a_process_is_named_with_its_limit(store: Path, tmp_path: Path) -> None:
